@@ -1,0 +1,3 @@
+.PHONY: run test bench setup
+run test bench setup:
+	@sh dev $@

@@ -1,0 +1,690 @@
+"""What a manifest may say, how its mistakes are told, and which file is read."""
+
+import os
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+import pytest
+import tomli
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from isosmoke.errors import ExitCode, ManifestError
+from isosmoke.manifest import Allowance, Gate, Leaks, Limits, Scenario, find_manifest, load, parse
+
+PATH = Path("/project/manifest.toml")
+MEBI = 1024**2
+
+ONE = '[[scenario]]\nname = "one"\nscript = "one.sh"\n'
+"""The smallest scenario; what is appended to it starts on line 4."""
+
+FULL = """
+[gate]
+unowned = "refuse"
+max_skips = 3
+
+[[scenario]]
+name = "full"
+script = "scenarios/full.sh"
+owners = [" fix-a ", "fix-b"]
+description = '''
+Many
+lines.'''
+timeout_seconds = 30
+assertion = "It holds."
+image = "debian"
+requires = { commands = ["git"], env = ["TOKEN"], endpoints = ["http://localhost:1"] }
+network = "host"
+locks = ["port-8080"]
+pass_env = ["TOKEN"]
+pass_files = ["~/.config/wg"]
+tags = ["slow"]
+retries = 2
+settle_seconds = 0.5
+grace_seconds = 1
+
+[scenario.env]
+LANG = "C"
+
+[scenario.limits]
+memory = "512M"
+processes = 64
+output = 1000
+open_files = 256
+
+[scenario.leaks]
+policy = "report"
+
+[[scenario.leaks.allow]]
+command = "tmux.*server"
+reason = "Shared by every pane."
+until = 2027-01-31
+"""
+
+
+def mistakes(text: str, path: Path = PATH) -> list[str]:
+    """What is wrong with the manifest `text`, without the name of the file."""
+    with pytest.raises(ManifestError) as caught:
+        parse(text, path)
+    assert caught.value.hint
+    assert caught.value.exit_code is ExitCode.USAGE
+
+    return [line.removeprefix(f"{path}:") for line in caught.value.message.splitlines()]
+
+
+def scenario(keys: str, before: str = "") -> Scenario:
+    """The smallest scenario with `keys` added and `before` ahead of it."""
+    return parse(before + ONE + keys, PATH).scenarios[0]
+
+
+def placed(root: Path, *names: str) -> Path:
+    """`root` with a loadable manifest at each of `names`."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(ONE)
+        (path.parent / "one.sh").touch()
+
+    return root
+
+
+def test_smallest_scenario_has_the_published_defaults() -> None:
+    """A scenario of only a name and a script gets every documented default."""
+    one = scenario("")
+
+    assert one == Scenario.model_validate(
+        {
+            "name": "one",
+            "script": "one.sh",
+            "owners": [],
+            "description": "",
+            "assertion": "",
+            "timeout_seconds": 180,
+            "image": "host",
+            "requires": {"commands": [], "env": [], "endpoints": []},
+            "leaks": "fail",
+            "network": "host",
+            "locks": [],
+            "env": {},
+            "pass_env": [],
+            "pass_files": [],
+            "tags": [],
+            "retries": 0,
+            "settle_seconds": 2,
+            "grace_seconds": 5,
+            "limits": {"output": "100M"},
+        },
+        context=PATH.parent,
+    )
+    assert one.limits == Limits(memory=None, processes=None, output=100 * MEBI, open_files=None)
+
+
+def test_every_key_reaches_its_field() -> None:
+    """A manifest that uses every key is read into exactly the values it states."""
+    manifest = parse(FULL, PATH)
+    (full,) = manifest.scenarios
+
+    assert (manifest.path, manifest.gate) == (PATH, Gate(unowned="refuse", max_skips=3))
+    assert full.script_path == Path("/project/scenarios/full.sh")
+    assert full.owners == ("fix-a", "fix-b")
+    assert full.description == "Many\nlines."
+    assert full.requires.endpoints == ("http://localhost:1",)
+    assert full.env == {"LANG": "C"}
+    assert full.limits == Limits(memory=512 * MEBI, processes=64, output=1000, open_files=256)
+    allowed = Allowance(
+        command="tmux.*server", reason="Shared by every pane.", until=date(2027, 1, 31)
+    )
+    assert full.leaks == Leaks(policy="report", allow=(allowed,))
+    assert set(tomli.loads(FULL)["scenario"][0]) == set(Scenario.model_fields)
+
+
+def test_models_are_frozen() -> None:
+    """Nothing that was read can be changed afterwards."""
+    with pytest.raises(ValidationError):
+        scenario("").name = "two"
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("one.sh", "/project/one.sh"),
+        ("../one.sh", "/project/../one.sh"),
+        ("/elsewhere/one.sh", "/elsewhere/one.sh"),
+    ],
+)
+def test_script_path_starts_at_the_folder_of_the_manifest(script: str, expected: str) -> None:
+    """A relative script lies beside its manifest, an absolute one where it says."""
+    text = f'[[scenario]]\nname = "one"\nscript = "{script}"\n'
+
+    assert parse(text, PATH).scenarios[0].script_path == Path(expected)
+
+
+def test_script_path_is_absolute_for_a_relative_manifest() -> None:
+    """A manifest given by a relative path still yields scripts that can be run from anywhere."""
+    (one,) = parse(ONE, Path("manifest.toml")).scenarios
+
+    assert one.script_path == Path.cwd() / "one.sh"
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [("1", 1), ('"1"', 1), ('"2K"', 2048), ('"512M"', 512 * MEBI), ('"2G"', 2048 * MEBI)],
+)
+def test_sizes_are_bytes_or_text_with_a_suffix(written: str, size: int) -> None:
+    """A size is a number of bytes, or text whose suffix counts in powers of 1024."""
+    assert scenario(f"limits.memory = {written}").limits.memory == size
+
+
+@pytest.mark.parametrize(
+    ("defaults", "own", "expected"),
+    [
+        ("timeout_seconds = 9", "", {"timeout_seconds": 9}),
+        ("timeout_seconds = 9", "timeout_seconds = 5", {"timeout_seconds": 5}),
+        ('tags = ["a"]', 'tags = ["b"]', {"tags": ("b",)}),
+        ('env = { A = "1", B = "1" }', 'env.B = "2"', {"env": {"A": "1", "B": "2"}}),
+        (
+            'limits.memory = "1M"',
+            "limits.processes = 9",
+            {"limits": Limits(memory=MEBI, processes=9)},
+        ),
+        (
+            'leaks.policy = "report"',
+            'leaks.allow = [{ command = "a", reason = "b" }]',
+            {"leaks": Leaks(policy="report", allow=(Allowance(command="a", reason="b"),))},
+        ),
+        (
+            'leaks.allow = [{ command = "a", reason = "b" }]',
+            'leaks = "fail"',
+            {"leaks": Leaks(policy="fail", allow=())},
+        ),
+    ],
+)
+def test_defaults_give_way_to_what_a_scenario_says(
+    defaults: str, own: str, expected: dict[str, object]
+) -> None:
+    """A scenario's own value wins, two tables merge key by key, and anything else replaces."""
+    found = scenario(own, before=f"[defaults]\n{defaults}\n")
+
+    assert {key: getattr(found, key) for key in expected} == expected
+
+
+MISTAKES = {
+    "an unknown key": (
+        "timeout_second = 3",
+        ["4: scenario 'one': key 'timeout_second': unknown key; did you mean 'timeout_seconds'?"],
+    ),
+    "a key that is not known yet": (
+        "services = []",
+        ["4: scenario 'one': key 'services': unknown key"],
+    ),
+    "a key that only the model has": (
+        'script_path = "x"',
+        ["4: scenario 'one': key 'script_path': unknown key; did you mean 'script'?"],
+    ),
+    "text for a number": (
+        '\n\ntimeout_seconds = "30"',
+        ["6: scenario 'one': key 'timeout_seconds': must be a whole number, not '30'"],
+    ),
+    "a fraction for a whole number": (
+        "timeout_seconds = 1.5",
+        ["4: scenario 'one': key 'timeout_seconds': must be a whole number, not 1.5"],
+    ),
+    "a boolean for a number": (
+        "retries = true",
+        ["4: scenario 'one': key 'retries': must be a whole number, not true"],
+    ),
+    "a number for text": (
+        "description = 3",
+        ["4: scenario 'one': key 'description': must be a string, not 3"],
+    ),
+    "text for a list": (
+        'owners = "me"',
+        ["4: scenario 'one': key 'owners': must be a list, not 'me'"],
+    ),
+    "text for a table": (
+        'requires = "git"',
+        ["4: scenario 'one': key 'requires': must be a table, not 'git'"],
+    ),
+    "a list for a table": (
+        "env = []",
+        ["4: scenario 'one': key 'env': must be a table, not a list"],
+    ),
+    "no time at all": (
+        "timeout_seconds = 0",
+        ["4: scenario 'one': key 'timeout_seconds': must be greater than 0, not 0"],
+    ),
+    "more time than there is": (
+        "timeout_seconds = 9000000000",
+        [
+            (
+                "4: scenario 'one': key 'timeout_seconds': "
+                "must be less than or equal to 604800, not 9000000000"
+            )
+        ],
+    ),
+    "time that never ends": (
+        "settle_seconds = inf\ngrace_seconds = nan",
+        [
+            "4: scenario 'one': key 'settle_seconds': must be a finite number, not inf",
+            "5: scenario 'one': key 'grace_seconds': must be a finite number, not nan",
+        ],
+    ),
+    "less than no retries": (
+        "retries = -1",
+        ["4: scenario 'one': key 'retries': must be greater than or equal to 0, not -1"],
+    ),
+    "a blank owner": (
+        'owners = [\n  "a",\n\n  # nobody\n  "  ",\n]',
+        ["8: scenario 'one': key 'owners[1]': must not be blank"],
+    ),
+    "an unknown choice": (
+        'network = "none"',
+        ["4: scenario 'one': key 'network': must be 'host' or 'isolated', not 'none'"],
+    ),
+    "an isolated scenario that needs an endpoint": (
+        'requires.endpoints = ["http://x"]\nnetwork = "isolated"',
+        [
+            (
+                "5: scenario 'one': key 'network': "
+                "cannot be 'isolated' while requires.endpoints names any"
+            )
+        ],
+    ),
+    "an unknown leak policy": (
+        'leaks = "fial"',
+        ["4: scenario 'one': key 'leaks': must be 'fail', 'report' or a table, not 'fial'"],
+    ),
+    "a broken pattern": (
+        'leaks.allow = [\n  { command = "a", reason = "b" },\n  { command = "(", reason = "c" }]',
+        [
+            (
+                "6: scenario 'one': key 'leaks.allow[1].command': "
+                "not a regular expression: missing ), unterminated subpattern at position 0"
+            )
+        ],
+    ),
+    "an allowance without a reason": (
+        (
+            '[[scenario.leaks.allow]]\ncommand = "a"\n\n'
+            '[[scenario.leaks.allow]]\ncommand = "b"\nreason = " "'
+        ),
+        [
+            "4: scenario 'one': key 'leaks.allow[0].reason': is missing",
+            "9: scenario 'one': key 'leaks.allow[1].reason': must not be blank",
+        ],
+    ),
+    "an allowance in an inline table of many lines": (
+        'leaks = { policy = "fail", allow = [\n  { command = "a", reason = "" },\n] }',
+        ["5: scenario 'one': key 'leaks.allow[0].reason': must not be blank"],
+    ),
+    "a time for a date": (
+        '[[scenario.leaks.allow]]\ncommand = "a"\nreason = "b"\nuntil = 2027-01-31T00:00:00',
+        [
+            (
+                "7: scenario 'one': key 'leaks.allow[0].until': "
+                "must be a date, not 2027-01-31T00:00:00"
+            )
+        ],
+    ),
+    "a size that is none": (
+        'limits = { memory = "1 meter", output = true }',
+        [
+            "4: scenario 'one': key 'limits.memory': must be bytes or a size, not '1 meter'",
+            "4: scenario 'one': key 'limits.output': must be bytes or a size, not true",
+        ],
+    ),
+    "a size of nothing": (
+        'limits.memory = "0M"',
+        ["4: scenario 'one': key 'limits.memory': must be greater than 0, not 0"],
+    ),
+    "a variable that is none": (
+        'pass_env = ["A=B"]\n[scenario.env]\n"A B" = "x"',
+        [
+            "4: scenario 'one': key 'pass_env[0]': must be the name of a variable, not 'A=B'",
+            "6: scenario 'one': key 'env.A B': must be the name of a variable, not 'A B'",
+        ],
+    ),
+    "a value no process can be given": (
+        'env = { A = "\\u0000" }',
+        ["4: scenario 'one': key 'env.A': must not contain a zero byte"],
+    ),
+    "a mistake after long text": (
+        'description = """\ntimeout_seconds = 0\n[[scenario]]\n\\"""\n"""\nretries = -1',
+        ["9: scenario 'one': key 'retries': must be greater than or equal to 0, not -1"],
+    ),
+    "a mistake in long text's own key": (
+        'image = """\n   \n"""',
+        ["4: scenario 'one': key 'image': must not be blank"],
+    ),
+    "a mistake in a sub-table": (
+        "[scenario.limits]\n# why\nprocesses = 0",
+        ["6: scenario 'one': key 'limits.processes': must be greater than 0, not 0"],
+    ),
+    "a mistake in a later scenario": (
+        '[[scenario]]\nname = "two"\nscript = "two.sh"\nrequires.commnds = []',
+        [
+            (
+                "7: scenario 'two': key 'requires.commnds': "
+                "unknown key; did you mean 'requires.commands'?"
+            )
+        ],
+    ),
+    "a scenario with no script": (
+        '[[scenario]]\nname = "two"',
+        ["4: scenario 'two': key 'script': is missing"],
+    ),
+    "a scenario with nothing": (
+        "[[scenario]]",
+        [
+            "4: scenario 2: key 'name': is missing",
+            "4: scenario 2: key 'script': is missing",
+        ],
+    ),
+    "a name used twice": (
+        '[[scenario]]\nname = "one"\nscript = "two.sh"',
+        ["5: scenario 'one': key 'name': the scenario on line 2 has this name already"],
+    ),
+    "a gate that knows no such answer": (
+        '[gate]\nunowned = "maybe"\nmax_skips = -1\nskip = 1',
+        [
+            "5: [gate]: key 'unowned': must be 'allow' or 'refuse', not 'maybe'",
+            "6: [gate]: key 'max_skips': must be greater than or equal to 0, not -1",
+            "7: [gate]: key 'skip': unknown key; did you mean 'max_skips'?",
+        ],
+    ),
+    "mistakes in the defaults, told once": (
+        '[[scenario]]\nname = "two"\nscript = "two.sh"\n\n[defaults]\nretries = "x"\nowners = []',
+        [
+            "9: [defaults]: key 'retries': must be a whole number, not 'x'",
+            "10: [defaults]: key 'owners': belongs to one scenario, so it cannot be a default",
+        ],
+    ),
+    "defaults that are no table": (
+        "[[defaults]]",
+        ["4: [defaults]: must be a table, not a list"],
+    ),
+    "an unknown table": (
+        "[scenarios]",
+        ["4: key 'scenarios': unknown key; did you mean 'scenario'?"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("keys", "expected"), MISTAKES.values(), ids=MISTAKES)
+def test_mistake_names_its_line_scenario_and_key(keys: str, expected: list[str]) -> None:
+    """Each mistake is told on a line of its own, with where it is and what is wrong."""
+    assert mistakes(ONE + keys) == expected
+
+
+@pytest.mark.parametrize("name", ["", "a/b", ".", "..", "-a", "a b", "é", "a" * 201, "a\\n"])
+def test_name_must_be_usable_as_a_file_name(name: str) -> None:
+    """A name that could not be a file name, or reads as an option, is refused."""
+    (told,) = mistakes(f'[[scenario]]\nname = "{name}"\nscript = "one.sh"')
+
+    assert told.startswith("2: scenario ")
+    assert "key 'name': must be letters, digits" in told
+
+
+@pytest.mark.parametrize("name", ["a", "0", "_a", "a.b-c_D9", "a" * 200])
+def test_name_of_letters_digits_and_marks_is_kept(name: str) -> None:
+    """A name of letters, digits, underscores, dots and hyphens is read as it stands."""
+    assert scenario("").model_copy(update={"name": name}).name == name
+    assert parse(f'[[scenario]]\nname = "{name}"\nscript = "x"', PATH).scenarios[0].name == name
+
+
+def test_all_mistakes_are_told_together_in_order() -> None:
+    """One reading tells every mistake of the file, from its top to its end."""
+    text = (
+        '[[scenario]]\nname = "a"\nscript = "a.sh"\nretries = -1\nowner = []\n'
+        '[[scenario]]\nname = "a"\nscript = 3\n[defaults]\nimage = ""\n[gat]\n'
+    )
+
+    assert [int(line.split(":")[0]) for line in mistakes(text)] == [4, 5, 7, 8, 10, 11]
+
+
+SYNTAX = {
+    "a missing quote": ('[[scenario]]\nname = "a\n', "2:10: "),
+    "a key given twice": ("a = 1\na = 2\n", "2:"),
+    "TOML 1.1's newline in a table": ("a = {\n  b = 1 }\n", "1:6: "),
+    "TOML 1.1's escape": ('a = "\\e"\n', "1:"),
+}
+
+
+@pytest.mark.parametrize(("text", "place"), SYNTAX.values(), ids=SYNTAX)
+def test_syntax_error_names_line_and_column(text: str, place: str) -> None:
+    """Text that is not TOML 1.0 is refused where the reader stopped."""
+    (told,) = mistakes(text)
+
+    assert told.startswith(place)
+
+
+@pytest.mark.parametrize(
+    "text", ["a = " + "[" * 3000, "a = " + "9" * 5000], ids=["too deep", "too long a number"]
+)
+def test_text_the_reader_gives_up_on_is_a_mistake(text: str) -> None:
+    """Text that exhausts the TOML reader is a mistake of the manifest, not a crash."""
+    assert len(mistakes(text)) == 1
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "scenario = []\n", "[gate]\n"])
+def test_manifest_without_scenarios_is_refused(text: str) -> None:
+    """A manifest that names no scenario is a mistake, since silence is not success."""
+    with pytest.raises(ManifestError, match=r"^/project/manifest\.toml:.*names no scenario"):
+        parse(text, PATH)
+
+
+def test_single_brackets_are_explained() -> None:
+    """Writing [scenario] for [[scenario]] is told with the line and the way out."""
+    with pytest.raises(ManifestError) as caught:
+        parse("\n" + ONE.replace("[[scenario]]", "[scenario]"), PATH)
+
+    assert str(caught.value).startswith(f"{PATH}:2: ")
+    assert "[[scenario]]" in caught.value.hint
+
+
+def test_windows_line_ends_count_as_one_line() -> None:
+    """A file with CR LF line ends is read alike, and its mistakes keep their lines."""
+    text = (ONE + 'description = """a\nb"""\nretries = -1\n').replace("\n", "\r\n")
+
+    assert mistakes(text)[0].startswith("6: ")
+
+
+def test_hint_of_an_unknown_key_lists_what_is_known() -> None:
+    """Where no known key is close, the hint lists those that may stand there."""
+    with pytest.raises(ManifestError) as caught:
+        parse(ONE + "limits.zzz = 1", PATH)
+
+    assert "memory, processes, output, open_files" in caught.value.hint
+
+
+@given(st.text())
+def test_any_text_is_read_or_refused(text: str) -> None:
+    """No text whatsoever raises anything but a ManifestError."""
+    try:
+        parse(text, PATH)
+    except ManifestError as error:
+        assert error.message.startswith(str(PATH))  # noqa: PT017  passing is allowed too
+
+
+KEYS = st.sampled_from([*Scenario.model_fields, "policy", "allow", "memory", "x", '"a.b"', "a.b"])
+VALUES = st.sampled_from(
+    [
+        *("1", "1.5", "true", '""', '"a"', '"""\n[x]\n"""', "2027-01-31"),
+        *("[]", "[{}]", "[\n1,\n[]]", '[{command="("}]'),
+        *("{}", "{policy=1}", "{commands=[\n'']}", '{"a.b"=1, memory=""}'),
+    ]
+)
+HEADERS = st.sampled_from(
+    [
+        *("[[scenario]]", "[scenario]", "[scenario.env]", "[scenario.leaks]"),
+        *("[[scenario.leaks.allow]]", "[defaults]", "[defaults.limits]", "[gate]"),
+        *('["a b"]', "# x", ""),
+    ]
+)
+STATEMENTS = st.lists(HEADERS | st.builds("{} = {}".format, KEYS, VALUES))
+
+
+@given(STATEMENTS.map("\n".join))
+def test_any_statements_are_read_or_refused(text: str) -> None:
+    """No sequence of TOML statements raises anything but a ManifestError, line by line."""
+    try:
+        parse(text, PATH)
+    except ManifestError as error:
+        for line in error.message.splitlines():
+            assert line.startswith(f"{PATH}:")
+
+
+def test_load_reads_a_manifest_whose_scripts_exist(tmp_path: Path) -> None:
+    """A manifest on disk is read, and knows where it came from."""
+    path = placed(tmp_path, "manifest.toml") / "manifest.toml"
+
+    assert load(path) == parse(ONE, path)
+    assert load(path).path == path
+
+
+def test_load_tells_missing_scripts_beside_other_mistakes(tmp_path: Path) -> None:
+    """A script that is missing, a folder or no path at all is found before anything starts."""
+    path = tmp_path / "manifest.toml"
+    (tmp_path / "folder").mkdir()
+    long = "x" * 300
+    scripts = ["gone.sh", "folder", long, "\\u0000"]
+    entries = [f'[[scenario]]\nname = "s{n}"\nscript = "{it}"' for n, it in enumerate(scripts)]
+    path.write_text("\n".join(entries) + "\nretries = -1\n")
+    with pytest.raises(ManifestError) as caught:
+        load(path)
+
+    assert caught.value.message.splitlines() == [
+        f"{path}:3: scenario 's0': key 'script': no such file: {tmp_path / 'gone.sh'}",
+        f"{path}:6: scenario 's1': key 'script': is not a file: {tmp_path / 'folder'}",
+        f"{path}:9: scenario 's2': key 'script': file name too long: {tmp_path / long}",
+        f"{path}:12: scenario 's3': key 'script': must not contain a zero byte",
+        f"{path}:13: scenario 's3': key 'retries': must be greater than or equal to 0, not -1",
+    ]
+    assert str(tmp_path) in caught.value.hint
+
+
+def test_mistake_stays_on_its_line_whatever_it_quotes(tmp_path: Path) -> None:
+    """A control character in what is quoted is shown escaped: it neither breaks nor colours."""
+    path = tmp_path / "manifest.toml"
+    path.write_text('[[scenario]]\nname = "a"\nscript = "\\u001b[31m\\n"\n')
+    with pytest.raises(ManifestError) as caught:
+        load(path)
+
+    assert caught.value.message.endswith(r"\x1b[31m\n")
+
+
+def test_load_refuses_what_cannot_be_read(tmp_path: Path) -> None:
+    """A manifest that is missing or a folder is an error that names it."""
+    for path, reason in [(tmp_path / "gone.toml", "no such file"), (tmp_path, "is a directory")]:
+        with pytest.raises(ManifestError) as caught:
+            load(path)
+
+        assert caught.value.message.startswith(f"{path}: {reason}")
+        assert caught.value.hint
+
+
+def test_load_refuses_text_that_is_not_utf8(tmp_path: Path) -> None:
+    """A manifest in another encoding is refused at the line of its first stray byte."""
+    path = tmp_path / "manifest.toml"
+    path.write_bytes(b"# fine\n# caf\xe9\n")
+    with pytest.raises(ManifestError) as caught:
+        load(path)
+
+    assert caught.value.message == f"{path}:2: is not UTF-8 text"
+
+
+WG = "tests/smoke/manifest.toml"
+
+FOUND = {
+    "named absolutely": ({"WG_SMOKE_MANIFEST": "/{root}/x.toml"}, ["x.toml", f"p/{WG}"], "x.toml"),
+    "named relatively": ({"WG_SMOKE_MANIFEST": "../x.toml"}, ["p/x.toml", f"p/{WG}"], "p/x.toml"),
+    "in the graph folder": ({}, [f"p/.wg/{WG}", f"p/{WG}"], f"p/.wg/{WG}"),
+    "in the project": ({}, [f"p/{WG}", f"git/{WG}", "p/sub/manifest.toml"], f"p/{WG}"),
+    "in the repository": ({}, [f"git/{WG}", "p/sub/manifest.toml"], f"git/{WG}"),
+    "in the working folder": ({}, ["p/sub/manifest.toml"], "p/sub/manifest.toml"),
+    "of the graph WG_DIR names": (
+        {"WG_DIR": "/{root}/q/.wg"},
+        [f"p/{WG}", f"q/{WG}", "q/.wg/graph.jsonl"],
+        f"q/{WG}",
+    ),
+    "of the project WG_DIR names": (
+        {"WG_DIR": "../../q"},
+        [f"p/{WG}", f"q/{WG}", "q/.wg/graph.jsonl"],
+        f"q/{WG}",
+    ),
+    "of a graph folder with another name": (
+        {"WG_DIR": "/{root}/q/graph"},
+        [f"q/{WG}", "q/graph/graph.jsonl", "q/graph/.wg/x"],
+        f"q/{WG}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("environ", "files", "expected"), FOUND.values(), ids=FOUND)
+def test_manifest_is_the_one_wg_would_read(
+    tmp_path: Path, environ: Mapping[str, str], files: list[str], expected: str
+) -> None:
+    """From a folder of a project, the manifest is found where and in the order wg looks."""
+    root = placed(tmp_path, "p/.wg/graph.jsonl", "p/sub/x", *files)
+    environ = {key: value.replace("/{root}", str(root)) for key, value in environ.items()}
+    found = find_manifest(root / "p/sub", environ, root / "git")
+
+    assert found.resolve() == root / expected
+
+
+def test_global_graph_is_used_outside_a_project(tmp_path: Path) -> None:
+    """Outside any project, the graph of the home folder leads to its manifest, as with wg."""
+    root = placed(tmp_path, f"home/{WG}", "home/.workgraph/graph.jsonl", "elsewhere/x")
+
+    found = find_manifest(root / "elsewhere", {"HOME": str(root / "home")}, None)
+
+    assert found == root / "home" / WG
+
+
+def test_graph_behind_a_link_belongs_to_the_project_it_lies_in(tmp_path: Path) -> None:
+    """A linked graph folder is followed before its parent is taken, as wg does."""
+    root = placed(tmp_path, f"real/{WG}", "real/.wg/graph.jsonl", f"p/{WG}")
+    (root / "p/.wg").symlink_to(root / "real/.wg")
+
+    assert find_manifest(root / "p", {}, None) == root / "real" / WG
+
+
+@pytest.mark.parametrize("named", ["", ".", "/gone.toml"])
+def test_named_manifest_that_is_missing_is_never_replaced(tmp_path: Path, named: str) -> None:
+    """A WG_SMOKE_MANIFEST that names no file is an error, not a reason to look elsewhere."""
+    root = placed(tmp_path, "p/.wg/graph.jsonl", "p/manifest.toml")
+    with pytest.raises(ManifestError, match="WG_SMOKE_MANIFEST") as caught:
+        find_manifest(root / "p", {"WG_SMOKE_MANIFEST": named}, None)
+
+    assert str(root / "p/.wg" / named) in caught.value.message
+
+
+def test_missing_manifest_lists_every_place_tried(tmp_path: Path) -> None:
+    """Where there is no manifest at all, the error names each place that was looked at, once."""
+    with pytest.raises(ManifestError) as caught:
+        find_manifest(tmp_path, {}, tmp_path)
+
+    message, *places = caught.value.message.splitlines()
+    assert "no manifest" in message
+    assert [Path(place.strip()) for place in places] == [
+        tmp_path / ".wg" / WG,
+        tmp_path / WG,
+        tmp_path / "manifest.toml",
+    ]
+    assert caught.value.hint
+
+
+def test_public_manifest_of_wg_loads_unmodified() -> None:
+    """The manifest of wg is read as it stands: same scenarios, same order, same timeouts."""
+    source = os.environ.get("ISOSMOKE_WG_SOURCE")
+    if not source:
+        pytest.skip("set ISOSMOKE_WG_SOURCE to a checkout of wg to hold its manifest to ours")
+    path = Path(source) / WG
+    entries = tomli.loads(path.read_text())["scenario"]
+    scenarios = load(path).scenarios
+
+    assert [one.name for one in scenarios] == [entry["name"] for entry in entries]
+    assert [one.timeout_seconds for one in scenarios] == [one["timeout_seconds"] for one in entries]
+    assert [list(one.owners) for one in scenarios] == [entry["owners"] for entry in entries]
