@@ -1,0 +1,193 @@
+"""The runner's side of a conversation with one keeper: commands out, the wanted events in."""
+
+import os
+import select
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePosixPath
+from time import monotonic
+from typing import Protocol, TypeVar
+
+from isosmoke.errors import EngineError
+from isosmoke.interrupt import Interrupt
+from isosmoke.keeper import procfs, protocol
+from isosmoke.keeper.protocol import Event, Output
+from isosmoke.leaks import Process
+
+ANSWER_SECONDS = 30.0
+"""How long a keeper may take over anything that does not wait for the script."""
+
+Wanted = TypeVar("Wanted", bound=Event)
+
+
+class Channel(Protocol):
+    """A duplex byte stream to a keeper."""
+
+    def fileno(self) -> int:
+        """What to poll for reading."""
+
+    def read(self) -> bytes:
+        """What is there now, at least one byte; nothing at the end."""
+
+    def write(self, content: bytes) -> None:
+        """Send all of it; `EngineError` when nobody listens."""
+
+
+class KeeperGoneError(EngineError):
+    """The channel ended although the scenario had not."""
+
+
+class StoppedError(Exception):
+    """The run was interrupted while a keeper was being waited for."""
+
+
+class Conversation:
+    """One keeper, asked in order; whatever the script prints meanwhile goes to `sink`."""
+
+    def __init__(
+        self, channel: Channel, *, sink: Callable[[Output], object], interrupt: Interrupt
+    ) -> None:
+        self._channel = channel
+        self._sink = sink
+        self._interrupt = interrupt
+        self._decoder = protocol.Decoder()
+        self._events: deque[Event] = deque()
+
+    def ready(self, seconds: float) -> None:
+        """Wait for the keeper to be up; `EngineError` when it is not within `seconds`."""
+        event = self._wait(protocol.Ready, seconds)
+        if event is None:
+            raise EngineError(f"the sandbox was not up within {seconds:g} s")
+        if event.version != protocol.VERSION:
+            raise EngineError(
+                f"the keeper speaks version {event.version}, isosmoke {protocol.VERSION}",
+                hint="build isosmoke again",
+            )
+
+    def go(
+        self,
+        argv: Sequence[str],
+        folder: PurePosixPath,
+        environment: Mapping[str, str],
+        *,
+        processes: int | None,
+        open_files: int | None,
+    ) -> None:
+        """Start the script."""
+        self._channel.write(
+            protocol.go(argv, folder, environment, processes=processes, open_files=open_files)
+        )
+
+    def exited(self, seconds: float) -> int | None:
+        """The raw wait status of the script, or None when it still runs after `seconds`."""
+        event = self._wait(protocol.Exited, seconds)
+        return None if event is None else event.status
+
+    def term(self) -> None:
+        """Send SIGTERM to the script's process group."""
+        self._channel.write(protocol.TERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL to the script's process group."""
+        self._channel.write(protocol.KILL)
+
+    def empty(self, seconds: float) -> bool:
+        """Whether every process is gone within `seconds`; known the moment the last one ends."""
+        return self._wait(protocol.Empty, seconds) is not None
+
+    def survivors(self) -> tuple[Process, ...]:
+        """Freeze what is left and list it, each process with the state it had before."""
+        before, _, _ = self._list()
+        states = dict(procfs.pid_and_state(one.stat) for one in before)
+        self._channel.write(protocol.FREEZE)
+        if not self._answer(protocol.Frozen).still:
+            raise EngineError("what the scenario left behind could not be stopped")
+        return self._described(states)
+
+    def _described(self, states: Mapping[int, str]) -> tuple[Process, ...]:
+        frozen, tables, uptime = self._list()
+        accepting = procfs.listeners(tables)
+        ticks = os.sysconf("SC_CLK_TCK")
+        return tuple(
+            procfs.process(
+                one,
+                uptime=uptime,
+                ticks=ticks,
+                state=states.get(procfs.pid_and_state(one.stat)[0], "R"),
+                accepting=accepting,
+            )
+            for one in frozen
+        )
+
+    def _list(self) -> tuple[list[protocol.Survivor], dict[str, bytes], float]:
+        self._channel.write(protocol.LIST)
+        survivors: list[protocol.Survivor] = []
+        tables: dict[str, bytes] = {}
+        while True:
+            match self._answer(protocol.Survivor, protocol.Sockets, protocol.Listed):
+                case protocol.Survivor() as survivor if survivor.stat:
+                    survivors.append(survivor)  # without, it ended while it was read
+                case protocol.Sockets(table, content):
+                    tables[table] = tables.get(table, b"") + content
+                case protocol.Listed(uptime):
+                    return survivors, tables, uptime
+                case _:
+                    pass
+
+    def _answer(self, *wanted: type[Wanted]) -> Wanted:
+        event = self._wait(wanted, ANSWER_SECONDS)
+        if event is None:
+            raise EngineError(f"the keeper did not answer within {ANSWER_SECONDS:g} s")
+        return event
+
+    def _wait(
+        self, wanted: type[Wanted] | tuple[type[Wanted], ...], seconds: float
+    ) -> Wanted | None:
+        """What came by the deadline counts, even if it is read a moment later."""
+        deadline = monotonic() + seconds
+        while True:
+            event = self._next(wanted)
+            if event is not None:
+                return event
+            left = deadline - monotonic()
+            if not self._readable(left):
+                return None
+            self._events.extend(self._received())
+            if left <= 0:
+                return self._next(wanted)
+
+    def _next(self, wanted: type[Wanted] | tuple[type[Wanted], ...]) -> Wanted | None:
+        while self._events:
+            event = self._events.popleft()
+            if isinstance(event, wanted):
+                return event
+            self._take(event)
+        return None
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Output():
+                self._sink(event)
+            case protocol.Broken(message):
+                raise EngineError(f"the sandbox could not go on: {message}")
+            case _:
+                pass
+
+    def _readable(self, seconds: float) -> bool:
+        """Whether there is something to read in time, or at once when the time is over."""
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        poll.register(self._interrupt, select.POLLIN)
+        ready = {fd for fd, _ in poll.poll(max(0.0, seconds) * 1000)}
+        if self._interrupt.fileno() in ready:
+            raise StoppedError(self._interrupt.reason)
+        return bool(ready)
+
+    def _received(self) -> list[Event]:
+        content = self._channel.read()
+        if not content:
+            raise KeeperGoneError("the sandbox ended before the scenario did")
+        try:
+            return list(self._decoder.feed(content))
+        except protocol.ProtocolError as error:
+            raise EngineError(f"the keeper was not understood: {error}") from error

@@ -1,0 +1,181 @@
+"""Frames between runner and keeper, both ways, as pure functions: bytes ⇄ commands and events.
+
+A frame is one byte of type, four bytes of payload length (big endian) and the payload.
+`keeper.c` beside this file is the other end; `VERSION` is raised in both when a frame changes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from struct import Struct
+from struct import error as struct_error
+from typing import Literal
+
+VERSION = "1"
+
+TERM = b"t\0\0\0\0"
+KILL = b"k\0\0\0\0"
+FREEZE = b"f\0\0\0\0"
+LIST = b"l\0\0\0\0"
+
+_HEADER = Struct(">cI")
+_LENGTH = Struct(">I")
+
+
+def frame(kind: bytes, payload: bytes) -> bytes:
+    """One frame, ready to be sent."""
+    return _HEADER.pack(kind, len(payload)) + payload
+
+
+def go(
+    argv: Sequence[str],
+    folder: PurePosixPath,
+    environment: Mapping[str, str],
+    *,
+    processes: int | None = None,
+    open_files: int | None = None,
+) -> bytes:
+    """The command that starts the script; limits of None leave what the sandbox has."""
+    words = [
+        "" if processes is None else str(processes),
+        "" if open_files is None else str(open_files),
+        str(folder),
+        str(len(argv)),
+        *argv,
+        *(f"{name}={value}" for name, value in environment.items()),
+    ]
+    return frame(b"g", b"".join(word.encode(errors="surrogateescape") + b"\0" for word in words))
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The keeper is PID 1, hardened, and waits for `go`."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Bytes that the script, or what it left behind, printed."""
+
+    stream: Literal["stdout", "stderr"]
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The script ended; `status` is the raw wait status (see `os.waitstatus_to_exitcode`)."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """The script ended and no process but the keeper is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """Every survivor was told to stop; `still` when each was seen to have stopped."""
+
+    still: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Survivor:
+    """One living process, as raw as `/proc` gives it; `sockets` are inodes."""
+
+    stat: bytes
+    cmdline: bytes
+    cwd: bytes
+    exe: bytes
+    sockets: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """A piece of `/proc/net/<table>`."""
+
+    table: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The list is complete; `uptime` is the sandbox's clock in seconds, for the ages."""
+
+    uptime: float
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The keeper could not do what was asked."""
+
+    message: str
+
+
+Event = Ready | Output | Exited | Empty | Frozen | Survivor | Sockets | Listed | Broken
+
+
+class ProtocolError(Exception):
+    """What came over the channel is not a keeper's."""
+
+
+def _fields(payload: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(payload):
+        (size,) = _LENGTH.unpack_from(payload, at)
+        at += _LENGTH.size + size
+        if at > len(payload):
+            raise ValueError("a field is cut short")
+        yield payload[at - size : at]
+
+
+def _survivor(payload: bytes) -> Survivor:
+    stat, cmdline, cwd, exe, sockets = _fields(payload)
+    return Survivor(stat, cmdline, cwd, exe, frozenset(sockets.decode().split()))
+
+
+def _sockets(payload: bytes) -> Sockets:
+    table, _, content = payload.partition(b"\0")
+    return Sockets(table.decode(), content)
+
+
+_EVENTS: Mapping[bytes, Callable[[bytes], Event]] = {
+    b"R": lambda payload: Ready(payload.decode()),
+    b"o": lambda payload: Output("stdout", payload),
+    b"e": lambda payload: Output("stderr", payload),
+    b"X": lambda payload: Exited(*_LENGTH.unpack(payload)),
+    b"0": lambda _: Empty(),
+    b"F": lambda payload: Frozen(payload == b"1"),
+    b"P": _survivor,
+    b"S": _sockets,
+    b"L": lambda payload: Listed(float(payload.split()[0])),
+    b"!": lambda payload: Broken(payload.decode(errors="replace")),
+}
+
+
+def _event(kind: bytes, payload: bytes) -> Event:
+    try:
+        return _EVENTS[kind](payload)
+    except (KeyError, ValueError, IndexError, struct_error) as error:
+        raise ProtocolError(f"frame {kind!r} of {len(payload)} bytes: {error}") from error
+
+
+class Decoder:
+    """Bytes in, whatever the chunks; events out, in order."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+
+    def feed(self, content: bytes) -> Iterator[Event]:
+        """Yield each event that `content` completes."""
+        self._pending += content
+        while len(self._pending) >= _HEADER.size:
+            kind, size = _HEADER.unpack_from(self._pending)
+            end = _HEADER.size + size
+            if len(self._pending) < end:
+                return
+            payload = bytes(self._pending[_HEADER.size : end])
+            del self._pending[:end]
+            yield _event(kind, payload)

@@ -1,0 +1,218 @@
+"""What `/proc` says of survivors, on text as a kernel writes it."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isosmoke.keeper.procfs import listeners, pid_and_state, process
+from isosmoke.keeper.protocol import Survivor
+from isosmoke.leaks import Process
+
+TCP = b"""\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode                                                     
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 41001 1 0000000000000000 100 0 0 10 0                     
+   1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 41002 1 0000000000000000 100 0 0 10 0                     
+   2: 0100007F:1F90 0100007F:C350 01 00000000:00000000 00:00000000 00000000  1000        0 41003 1 0000000000000000 20 4 30 10 -1                    
+1000: 0A00A8C0:01BB 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 41004 1 0000000000000000 100 0 0 10 0                     
+"""  # noqa: W291 - the kernel pads its lines
+
+TCP6 = b"""\
+  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000000000000000000001000000:1F90 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 42001 1 0000000000000000 100 0 0 10 0
+   1: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 42002 1 0000000000000000 100 0 0 10 0
+   2: B80D0120000000000000000001000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 42003 1 0000000000000000 100 0 0 10 0
+"""  # noqa: E501 - lines as the kernel writes them
+
+UDP = b"""\
+   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops             
+  512: 0100007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000   101        0 43001 2 0000000000000000 0         
+  513: 0100007F:9C40 0100007F:0035 01 00000000:00000000 00:00000000 00000000   101        0 43002 2 0000000000000000 0         
+"""  # noqa: W291 - the kernel pads its lines
+
+UNIX = b"""\
+Num       RefCount Protocol Flags    Type St Inode Path
+0000000000000000: 00000002 00000000 00010000 0001 01 44001 /tmp/wg/daemon.sock
+0000000000000000: 00000002 00000000 00010000 0001 01   512 @/tmp/.X11-unix/X0
+0000000000000000: 00000003 00000000 00000000 0001 03 44003 /tmp/wg/daemon.sock
+0000000000000000: 00000002 00000000 00010000 0005 01 44004
+0000000000000000: 00000002 00000000 00010000 0001 01 44005 /tmp/a folder/with  spaces
+0000000000000000: 00000002 00000000 00000000 0002 01 44006 /run/log
+"""
+
+LISTENERS = {
+    "tcp": (
+        TCP,
+        {
+            "41001": "tcp 127.0.0.1:8080",
+            "41002": "tcp 0.0.0.0:22",
+            "41004": "tcp 192.168.0.10:443",
+        },
+    ),
+    "tcp6": (
+        TCP6,
+        {"42001": "tcp [::1]:8080", "42002": "tcp [::]:80", "42003": "tcp [2001:db8::1]:80"},
+    ),
+    "udp": (UDP, {"43001": "udp 127.0.0.1:53"}),
+    "udp6": (
+        TCP6.replace(b" 0A ", b" 07 "),
+        {"42001": "udp [::1]:8080", "42002": "udp [::]:80", "42003": "udp [2001:db8::1]:80"},
+    ),
+    "unix": (
+        UNIX,
+        {
+            "44001": "unix /tmp/wg/daemon.sock",
+            "512": "unix @/tmp/.X11-unix/X0",
+            "44004": "unix (unnamed)",
+            "44005": "unix /tmp/a folder/with  spaces",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("table", LISTENERS)
+def test_listeners_are_the_accepting_sockets(table: str) -> None:
+    """Of each table only the sockets that accept are told, with the address as people write it."""
+    content, expected = LISTENERS[table]
+
+    assert listeners({table: content}) == expected
+
+
+def test_listeners_of_all_tables_are_told_together() -> None:
+    """The inodes of all tables end up in one answer."""
+    found = listeners({table: content for table, (content, _) in LISTENERS.items()})
+
+    assert {"41001", "42001", "43001", "44001"} <= set(found)
+
+
+@pytest.mark.parametrize("table", ["tcp", "udp6", "unix"])
+def test_table_without_sockets_has_no_listeners(table: str) -> None:
+    """A table of nothing but its headline, or of nothing at all, is no mistake."""
+    assert listeners({table: b"  sl  local_address rem_address   st\n", "tcp6": b""}) == {}
+
+
+@pytest.mark.parametrize(
+    "name", [b"/tmp/a\nb", b"/tmp/a\n", b"\n\n", b"/tmp/\xff\x0b\x1c\x85", "/tmp/\u2028".encode()]
+)
+def test_socket_with_an_odd_name_hides_no_other(name: bytes) -> None:
+    """A script may bind any bytes: what follows in the table is still read."""
+    line = b"0000000000000000: 00000002 00000000 00010000 0001 01 45001 %b\n" % name
+    headline, rest = UNIX.split(b"\n", 1)
+    found = listeners({"unix": headline + b"\n" + line + rest})
+
+    assert found.pop("45001").startswith("unix ")
+    assert found == LISTENERS["unix"][1]
+
+
+@given(st.binary(max_size=108).filter(lambda name: name[:1] != b"\0"))
+def test_any_name_of_a_socket_is_told(name: bytes) -> None:
+    """No name that a socket can have breaks the list."""
+    line = b"0000000000000000: 00000002 00000000 00010000 0001 01 45001 %b\n" % name
+
+    assert "45001" in listeners({"unix": b"Num\n" + line})
+
+
+def stat(pid: int, name: bytes, state: bytes = b"S", *, ppid: int = 1, started: int = 0) -> bytes:
+    """A line of `/proc/PID/stat` as kernels since 3.5 write it."""
+    head = b"%d (%b) %b %d %d %d" % (pid, name, state, ppid, pid, pid)
+    counts = b"0 -1 4194304 95 0 0 0 0 0 0 0 20 0 1 0"
+    rest = b"5783552 202 18446744073709551615 1 1 0 0 0 0 0 0 0 1 0 0 17 1 0 0 0 0 0"
+    return b"%b %b %d %b\n" % (head, counts, started, rest)
+
+
+def survivor(
+    line: bytes, cmdline: bytes = b"sleep\x009\0", sockets: frozenset[str] = frozenset()
+) -> Survivor:
+    """A process as raw as the keeper sends it."""
+    return Survivor(line, cmdline, b"/work", b"/usr/bin/sleep", sockets)
+
+
+def parsed(raw: Survivor, *, uptime: float = 1000.0, state: str = "S") -> Process:
+    """A process in words, on a machine of 100 ticks, with three listeners known."""
+    accepting = {"1": "tcp 127.0.0.1:80", "2": "unix /s", "3": "tcp 127.0.0.1:22"}
+    return process(raw, uptime=uptime, ticks=100, state=state, accepting=accepting)
+
+
+def test_process_of_this_kernel_is_understood() -> None:
+    """This very process, as this machine's kernel tells it, is read rightly."""
+    here = Path("/proc/self")
+    raw = survivor((here / "stat").read_bytes(), (here / "cmdline").read_bytes())
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    ticks = os.sysconf("SC_CLK_TCK")
+    told = process(raw, uptime=uptime, ticks=ticks, state="R", accepting={})
+
+    assert (told.pid, told.ppid, told.argv) == (os.getpid(), os.getppid(), tuple(sys.orig_argv))
+    assert 0 <= told.age_seconds < uptime
+
+
+def test_process_is_told_in_words() -> None:
+    """Each raw part of a survivor ends up where reports look for it."""
+    raw = survivor(stat(12, b"sleep", ppid=3, started=99_000), sockets=frozenset("21"))
+
+    assert parsed(raw, state="R") == Process(
+        pid=12,
+        ppid=3,
+        argv=("sleep", "9"),
+        cwd="/work",
+        exe="/usr/bin/sleep",
+        age_seconds=10.0,
+        state="R",
+        listens=("tcp 127.0.0.1:80", "unix /s"),
+    )
+
+
+NAMES = {
+    "plain": b"sleep",
+    "spaces": b"tmux: server",
+    "brackets": b"(sd-pam)",
+    "all of it": b"a) R 99 (b c",
+    "a line feed": b"a\nb",
+    "no text": b"\xff)\xfe",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_command_name_may_hold_anything(name: bytes) -> None:
+    """A command name with spaces and brackets moves no field of the line."""
+    line = stat(12, name, b"T", ppid=3, started=99_000)
+    told = parsed(survivor(line))
+
+    assert pid_and_state(line) == (12, "T")
+    assert (told.pid, told.ppid, told.age_seconds) == (12, 3, 10.0)
+
+
+@given(st.integers(2, 2**22), st.binary(max_size=15), st.sampled_from("RSDTtI"))
+def test_pid_and_state_are_found_behind_any_name(pid: int, name: bytes, state: str) -> None:
+    """Whatever the name is, the pid stands before it and the state behind its last bracket."""
+    assert pid_and_state(stat(pid, name, state.encode())) == (pid, state)
+
+
+COMMAND_LINES: dict[str, tuple[bytes, tuple[str, ...]]] = {
+    "arguments": (b"bash\0-c\0a b\0", ("bash", "-c", "a b")),
+    "an empty last argument": (b"printf\0\0", ("printf", "")),
+    "a title without its zero": (b"nginx: worker", ("nginx: worker",)),
+    "bytes that are no text": (b"x\0\xff\0", ("x", "\\xff")),
+    "only an empty name": (b"\0", ("",)),
+}
+
+
+@pytest.mark.parametrize(("cmdline", "argv"), COMMAND_LINES.values(), ids=COMMAND_LINES)
+def test_command_line_is_cut_at_its_zeros(cmdline: bytes, argv: tuple[str, ...]) -> None:
+    """Arguments are told one by one, empty ones too, and bytes that are no text are spelt out."""
+    assert parsed(survivor(stat(12, b"x"), cmdline)).argv == argv
+
+
+def test_empty_command_line_shows_the_command_name() -> None:
+    """A process that wiped its arguments is called by its command name in brackets, as ps does."""
+    told = parsed(survivor(stat(12, b"my (odd) name"), b""))
+
+    assert told.argv == ("[my (odd) name]",)
+
+
+def test_age_is_never_negative() -> None:
+    """A process that started after the clock was read is new, not younger than that."""
+    assert parsed(survivor(stat(12, b"x", started=100_050))).age_seconds == 0.0
