@@ -1,0 +1,163 @@
+"""Sandboxes by bubblewrap: no daemon, no root, no image but the host's own folders.
+
+Every bwrap is started by one thread that lives as long as the process, because
+`--die-with-parent` means the parent thread (prctl(2), PR_SET_PDEATHSIG). It is a second string:
+the guarantee is the keeper, which ends at the end of its stdin.
+"""
+
+import json
+import os
+import select
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO
+
+from isosmoke import state
+from isosmoke.engines import argv, bwrap, cgroup
+from isosmoke.engines.argv import Layers
+from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS
+from isosmoke.errors import EngineError
+from isosmoke.spec import HOST_IMAGE, SandboxSpec
+
+CHUNK = 1 << 16
+
+
+class PipeChannel:
+    """The keeper's stdin and stdout as two pipes, and bwrap's own complaints."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - for mypy
+        self._in, self._out, self._complaints = process.stdin, process.stdout, process.stderr
+
+    def fileno(self) -> int:
+        return self._out.fileno()
+
+    def read(self) -> bytes:
+        content = os.read(self._out.fileno(), CHUNK)
+        if not content:
+            self._raise_complaint()
+        return content
+
+    def write(self, content: bytes) -> None:
+        try:
+            self._in.write(content)
+            self._in.flush()
+        except OSError as error:
+            self._raise_complaint()
+            raise EngineError("the sandbox ended before it could be spoken to") from error
+
+    def close(self) -> None:
+        """End the keeper, and everything in its sandbox."""
+        for pipe in (self._in, self._out, self._complaints):
+            with suppress(OSError):
+                pipe.close()
+
+    def _raise_complaint(self) -> None:
+        os.set_blocking(self._complaints.fileno(), False)
+        complaint = self._complaints.read() or b""
+        if complaint:
+            raise EngineError(complaint.decode(errors="replace").strip())
+
+
+@dataclass(frozen=True, slots=True)
+class BubblewrapSandbox:
+    """One sandbox; `pid` is its keeper's on the host."""
+
+    channel: PipeChannel
+    pid: int
+
+
+class BubblewrapEngine:
+    """Makes sandboxes from namespaces, by the first bwrap that passes a self-test."""
+
+    name = "bubblewrap"
+
+    @property
+    def description(self) -> str:
+        program = bwrap.program()
+        return (
+            f"{program.path}, changes kept {'on disk' if program.layers_on_disk else 'in memory'}"
+        )
+
+    def preflight(self) -> None:
+        bwrap.program()
+
+    @contextmanager
+    def sandbox(self, spec: SandboxSpec) -> Iterator[BubblewrapSandbox]:
+        if spec.image != HOST_IMAGE:
+            raise EngineError(
+                f"bubblewrap has no image '{spec.image}'", hint="choose --engine docker"
+            )
+        program = bwrap.program()
+        with ExitStack() as stack:
+            layers = stack.enter_context(bwrap.layers(spec)) if program.layers_on_disk else {}
+            group = stack.enter_context(cgroup.group(spec.limits))
+            sandbox = stack.enter_context(_spawned(program.path, spec, layers))
+            group.hold(sandbox.pid)
+            yield sandbox
+
+    def sweep(self) -> tuple[str, ...]:
+        return (*state.sweep_scratch(), *cgroup.sweep())
+
+
+@contextmanager
+def _spawned(program: str, spec: SandboxSpec, layers: Layers) -> Iterator[BubblewrapSandbox]:
+    reader, writer = os.pipe()
+    command = [program, *argv.bubblewrap(spec, layers=layers, told=writer)]
+    with os.fdopen(reader, "rb") as told:
+        try:
+            process = bwrap.spawner.submit(_spawn, command, writer).result()
+        finally:
+            os.close(writer)
+        channel = PipeChannel(process)
+        try:
+            yield BubblewrapSandbox(channel, _keeper_pid(told, channel))
+        finally:
+            channel.close()
+            _wait(process)
+
+
+def _spawn(command: list[str], told: int) -> subprocess.Popen[bytes]:
+    """In a session of its own: Ctrl-C is for isosmoke, which then ends its sandboxes itself."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=(told,),
+        start_new_session=True,
+        env={"PATH": os.defpath},
+    )
+
+
+def _keeper_pid(told: IO[bytes], channel: PipeChannel) -> int:
+    if not select.select([told], [], [], START_SECONDS)[0]:
+        raise EngineError(f"bwrap made no sandbox within {START_SECONDS:g} s")
+    words = told.read()
+    if not words:
+        channel.read()
+        raise EngineError("bwrap made no sandbox and did not say why")
+    return int(json.loads(words)["child-pid"])
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    """A bwrap ends when its keeper has, and the keeper when its whole namespace is gone."""
+    if _ends_within(process, DESTROY_SECONDS / 2):
+        return
+    process.kill()
+    if not _ends_within(process, DESTROY_SECONDS / 2):
+        raise EngineError(f"the sandbox of bwrap {process.pid} could not be ended")
+
+
+def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Known at once; `Popen.wait` with a timeout would ask every few milliseconds."""
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        ended = bool(select.select([descriptor], [], [], seconds)[0])
+    finally:
+        os.close(descriptor)
+    if ended:
+        process.wait()
+    return ended

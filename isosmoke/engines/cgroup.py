@@ -1,0 +1,98 @@
+"""Limits by control group, of version 2 or 1, where this process may make one.
+
+An ordinary user without a delegated group has none; there the keeper's RLIMIT_NPROC, which counts
+inside the sandbox's own user namespace, limits the processes.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from secrets import token_hex
+from time import monotonic, sleep
+
+from isosmoke.spec import Limits
+from isosmoke.state import Lease
+
+ROOT = Path("/sys/fs/cgroup")
+
+_PREFIX = "isosmoke-"
+_FILES = {"memory": ("memory.max", "memory.limit_in_bytes"), "pids": ("pids.max",)}
+_REMOVE_SECONDS = 5.0
+
+
+@cache
+def parents() -> dict[str, Path]:
+    """Each controller that can be used here, with the folder in which a group can be made."""
+    unified = (ROOT / "cgroup.controllers").exists()
+    offered = (ROOT / "cgroup.subtree_control").read_text().split() if unified else list(_FILES)
+    folders = {name: ROOT if unified else ROOT / name for name in _FILES if name in offered}
+    return {name: folder for name, folder in folders.items() if _can_make_groups(folder)}
+
+
+def _can_make_groups(folder: Path) -> bool:
+    return (folder / "cgroup.procs").exists() and os.access(folder, os.W_OK)
+
+
+class Group:
+    """The control groups of one sandbox, one folder for each hierarchy."""
+
+    def __init__(self, limits: Limits) -> None:
+        name = f"{_PREFIX}{Lease.mine()}.{token_hex(4)}"
+        wanted = {"memory": limits.memory, "pids": limits.processes}
+        self._most = {one: most for one, most in wanted.items() if most and one in parents()}
+        self._folders = {one: parents()[one] / name for one in self._most}
+
+    def make(self) -> None:
+        """Make the folders and set the limits."""
+        for controller, folder in self._folders.items():
+            folder.mkdir(exist_ok=True)
+            file = next(folder / name for name in _FILES[controller] if (folder / name).exists())
+            file.write_text(str(self._most[controller]))
+
+    def hold(self, pid: int) -> None:
+        """Hold `pid`, and all that it will start."""
+        for folder in self._folders.values():
+            (folder / "cgroup.procs").write_text(str(pid))
+
+    def remove(self) -> None:
+        """Remove the folders, once nothing lives in them."""
+        for folder in self._folders.values():
+            _remove(folder)
+
+
+@contextmanager
+def group(limits: Limits) -> Iterator[Group]:
+    """The groups of one sandbox, for as long as the block lasts; the sandbox must end within it."""
+    made = Group(limits)
+    try:
+        made.make()
+        yield made
+    finally:
+        made.remove()
+
+
+def sweep() -> tuple[str, ...]:
+    """Remove the groups of dead runs and name them."""
+    dead = [folder for parent in set(parents().values()) for folder in _dead(parent)]
+    for folder in dead:
+        _remove(folder)
+    return tuple(str(folder) for folder in dead)
+
+
+def _dead(parent: Path) -> Iterator[Path]:
+    for folder in parent.glob(f"{_PREFIX}*"):
+        lease = Lease.parse(folder.name.removeprefix(_PREFIX))
+        if lease is None or not lease.alive:
+            yield folder
+
+
+def _remove(folder: Path) -> None:
+    """A group counts its last process for a moment after that is gone."""
+    deadline = monotonic() + _REMOVE_SECONDS
+    while folder.exists() and monotonic() < deadline:
+        with suppress(OSError):
+            folder.rmdir()
+            return
+        sleep(0.01)

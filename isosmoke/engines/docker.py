@@ -1,0 +1,303 @@
+"""Sandboxes by a Docker daemon on this machine: the host's folders, or a named image.
+
+A client of docker-py is not thread-safe (docker-py#3229), so every sandbox has its own. No time
+limit of docker-py's decides anything but that the daemon itself does not answer.
+"""
+
+import fcntl
+import math
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from secrets import token_hex
+from time import monotonic, sleep
+from typing import Any
+
+from docker import APIClient
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from requests import RequestException, Response
+
+from isosmoke import state
+from isosmoke.engines import container, endpoint
+from isosmoke.engines.attach import AttachChannel
+from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS
+from isosmoke.engines.endpoint import Endpoint
+from isosmoke.errors import EngineError, EngineUnavailableError
+from isosmoke.spec import HOST_IMAGE, CopyOnWrite, ReadOnly, SandboxSpec
+
+PING_SECONDS = 5.0
+"""How long a daemon may take to say that it is there."""
+
+_ENDING_SECONDS = 5
+_RETRY_SECONDS = 0.05
+_ETC = PurePosixPath("/etc")
+_OVERMOUNTED = ("hostname", "hosts", "resolv.conf")
+_FOREIGN = (DockerException, RequestException, OSError)
+_EMPTY_TAR = bytes(10240)
+
+
+@dataclass(frozen=True, slots=True)
+class DockerSandbox:
+    """One sandbox; `name` is its container's."""
+
+    channel: AttachChannel
+    name: str
+
+
+class DockerEngine:
+    """Makes sandboxes from containers whose only process is the keeper."""
+
+    name = "docker"
+
+    @property
+    def description(self) -> str:
+        return f"Docker {self._server['Version']} at {self._endpoint}"
+
+    def preflight(self) -> None:
+        endpoint.reach(self._endpoint, PING_SECONDS)
+        with self._client(PING_SECONDS) as client, _told("answer"):
+            client.ping()
+
+    @contextmanager
+    def sandbox(self, spec: SandboxSpec) -> Iterator[DockerSandbox]:
+        _check(spec)
+        spec = container.with_submounts(spec, Path("/proc/self/mountinfo").read_text())
+        with ExitStack() as stack:
+            client = stack.enter_context(self._client())
+            layers = stack.enter_context(_layers(client, spec))
+            made = stack.enter_context(_container(client))
+            labels = _labels(made.name, spec.label)
+            made.create(spec.image, container.body(spec, layers=layers, labels=labels))
+            channel = made.attach()
+            stack.callback(channel.close)
+            made.start()
+            yield DockerSandbox(channel, made.name)
+
+    def sweep(self) -> tuple[str, ...]:
+        with self._client() as client:
+            dead = _dead(client)
+            for name in dead:
+                _Container(client, name).destroy()
+            folders = state.dead_scratch()
+            for folder in folders:
+                _clear(client, folder)
+        named = (f"{name} ({label})" for name, label in dead.items())
+        return (*named, *map(str, folders), *state.sweep_scratch())
+
+    @cached_property
+    def _endpoint(self) -> Endpoint:
+        return endpoint.find(os.environ, Path.home())
+
+    @cached_property
+    def _server(self) -> dict[str, Any]:
+        """What the daemon says of itself, asked once: a client that is not told asks again."""
+        endpoint.reach(self._endpoint, PING_SECONDS)
+        with closing(_connected(self._endpoint, None, PING_SECONDS)) as client, _told("answer"):
+            return client.version()
+
+    def _client(self, seconds: float = START_SECONDS) -> closing[APIClient]:
+        return closing(_connected(self._endpoint, self._server["ApiVersion"], seconds))
+
+
+def _check(spec: SandboxSpec) -> None:
+    """Docker mounts three files of its own in `/etc`, and cannot make them in a read-only one."""
+    folders = [
+        one.source for one in spec.mounts if isinstance(one, ReadOnly) and one.target == _ETC
+    ]
+    for file in (folder / name for folder in folders for name in _OVERMOUNTED):
+        if not file.is_symlink() and not file.exists():
+            raise EngineError(
+                f"docker cannot do without {file}, which does not exist",
+                hint=f"sudo touch {file}, or choose --engine bubblewrap",
+            )
+
+
+def _connected(found: Endpoint, version: str | None, seconds: float) -> APIClient:
+    try:
+        return _Client(found.url, version=version, timeout=math.ceil(seconds))
+    except _FOREIGN as error:
+        raise EngineUnavailableError(
+            f"the Docker daemon at {found} does not answer: {_words(error)}",
+            hint="restart Docker, or choose --engine bubblewrap",
+        ) from error
+
+
+class _Client(APIClient):
+    """A client that never waits for ever: docker-py forgets its time limit when it attaches."""
+
+    def request(self, *args: Any, **options: Any) -> Response:
+        return super().request(*args, **{"timeout": self.timeout, **options})
+
+
+@contextmanager
+def _told(doing: str) -> Iterator[None]:
+    """What Docker raises, as ours."""
+    try:
+        yield
+    except _FOREIGN as error:
+        raise EngineError(f"docker could not {doing}: {_words(error)}") from error
+
+
+def _words(error: Exception) -> str:
+    return str((isinstance(error, APIError) and error.explanation) or error)
+
+
+class _Container:
+    """The container of one sandbox, from before it exists until it is proved to be gone."""
+
+    def __init__(self, client: APIClient, name: str) -> None:
+        self._client, self.name = client, name
+
+    def create(self, image: str, body: container.Body) -> None:
+        with _told(f"create a sandbox from image '{image}'"):
+            try:
+                self._create(body)
+            except ImageNotFound as error:
+                _mend(self._client, image, error)
+                self._create(body)
+
+    def _create(self, body: container.Body) -> None:
+        self._client.create_container_from_config(body, self.name)  # type: ignore[no-untyped-call]
+
+    def attach(self) -> AttachChannel:
+        """Before it starts: the daemon closes the stdin of a container that nobody holds."""
+        streams = dict.fromkeys(("stdin", "stdout", "stderr", "stream"), 1)
+        with _told("attach to the sandbox"):
+            answer = self._client.attach_socket(self.name, streams)
+            connection = socket.socket(fileno=os.dup(answer.fileno()))
+            connection.settimeout(None)
+            answer._response.close()  # noqa: SLF001 - nothing else ends its hold on the socket
+        return AttachChannel(connection, self._ending)
+
+    def start(self) -> None:
+        with _told("start the sandbox"):
+            self._client.start(self.name)
+
+    def _ending(self) -> str:
+        """What ended it, where Docker knows more than that it did."""
+        with suppress(*_FOREIGN):
+            self._client.wait(self.name, timeout=_ENDING_SECONDS)
+            found = self._client.inspect_container(self.name)["State"]
+            return "the sandbox ran out of memory" if found["OOMKilled"] else str(found["Error"])
+        return ""
+
+    def destroy(self) -> None:
+        """Remove it with its volumes, by force, until Docker knows it no more."""
+        deadline = monotonic() + DESTROY_SECONDS
+        self._client.timeout = math.ceil(DESTROY_SECONDS)
+        while (left := self._remove()) is not None:
+            if monotonic() > deadline:
+                raise EngineError(
+                    f"docker could not remove sandbox {self.name}: {left}",
+                    hint=f"docker rm --force --volumes {self.name}",
+                )
+            sleep(_RETRY_SECONDS)
+
+    def _remove(self) -> str | None:
+        """What is in the way; None once it is gone."""
+        try:
+            with suppress(NotFound):
+                self._client.remove_container(self.name, v=True, force=True)
+            for volume in _volumes(self._client, f"{container.SANDBOX}={self.name}"):
+                with suppress(NotFound):
+                    self._client.remove_volume(volume["Name"])
+            self._client.inspect_container(self.name)
+        except NotFound:
+            return None
+        except _FOREIGN as error:
+            return _words(error)
+        return "it is still there"
+
+
+@contextmanager
+def _container(client: APIClient) -> Iterator[_Container]:
+    made = _Container(client, f"{container.PREFIX}{token_hex(8)}")
+    try:
+        yield made
+    finally:
+        made.destroy()
+
+
+def _labels(name: str, label: str) -> dict[str, str]:
+    return {
+        container.LEASE: str(state.Lease.mine()),
+        container.LABEL: label,
+        container.SANDBOX: name,
+    }
+
+
+def _mend(client: APIClient, image: str, error: ImageNotFound) -> None:
+    """The host's image is made here; no other is fetched behind anybody's back."""
+    if image != HOST_IMAGE:
+        raise EngineError(
+            f"docker has no image '{image}'",
+            hint=f"docker pull {image}, or docker build -t {image} <folder>",
+        ) from error
+    with (state.kept("locks") / "docker-image").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not client.images(container.EMPTY_IMAGE):
+            client.import_image_from_data(_EMPTY_TAR, *container.EMPTY_IMAGE.split(":"))
+
+
+@contextmanager
+def _layers(client: APIClient, spec: SandboxSpec) -> Iterator[container.Layers]:
+    """A layer on disk for each copy-on-write mount, removed at the end."""
+    targets = [mount for mount in spec.mounts if isinstance(mount, CopyOnWrite)]
+    with state.scratch() as folder:
+        try:
+            yield {one.target: _layer(folder, str(n), one) for n, one in enumerate(targets)}
+        finally:
+            _clear(client, folder)
+
+
+def _layer(folder: Path, number: str, mount: CopyOnWrite) -> container.Layer:
+    """What it shows is named by a link, for a path may hold what overlay options cannot."""
+    layer = container.Layer(*(folder / f"{part}-{number}" for part in ("lower", "upper", "work")))
+    layer.lower.symlink_to(mount.source)
+    layer.upper.mkdir()
+    layer.work.mkdir()
+    return layer
+
+
+def _clear(client: APIClient, folder: Path) -> None:
+    """Remove a scratch folder, by the daemon where the overlay left what is root's.
+
+    Nothing is run for that: what is unpacked into a container takes the place of folders.
+    """
+    for empty in folder.glob("work-*/work"):
+        with suppress(OSError):
+            empty.rmdir()
+    try:
+        state.remove(folder)
+    except PermissionError:
+        names = [path.name for path in folder.iterdir()]
+        with _container(client) as made:
+            made.create(HOST_IMAGE, container.shell(folder, _labels(made.name, "clean-up")))
+            with _told(f"remove {folder}"):
+                client.put_archive(made.name, str(container.SCRATCH), container.empty_files(names))
+                state.remove(folder)
+
+
+def _dead(client: APIClient) -> dict[str, str]:
+    """The sandboxes of dead runs, each with its label."""
+    with _told("list what is left"):
+        found = [
+            *client.containers(all=True, filters={"label": container.LEASE}),
+            *_volumes(client, container.LEASE),
+        ]
+    labels = [one["Labels"] for one in found]
+    return {one[container.SANDBOX]: one.get(container.LABEL, "") for one in labels if _is_dead(one)}
+
+
+def _is_dead(labels: dict[str, str]) -> bool:
+    lease = state.Lease.parse(labels[container.LEASE])
+    ours = labels.get(container.SANDBOX, "").startswith(container.PREFIX)
+    return ours and (lease is None or not lease.alive)
+
+
+def _volumes(client: APIClient, label: str) -> list[dict[str, Any]]:
+    return client.volumes(filters={"label": label})["Volumes"] or []

@@ -1,0 +1,88 @@
+"""What a sandbox contains and what is run in it: plain data that engines and the runner read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+HOST_IMAGE = "host"
+"""The image that is made of the host's own system folders."""
+
+PRIVATE = PurePosixPath("/run/isosmoke")
+"""Where a sandbox keeps what isosmoke itself brings."""
+
+KEEPER = PRIVATE / "keeper"
+BINARIES = PRIVATE / "bin"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOnly:
+    """A file or folder of the host, unwritable."""
+
+    source: Path
+    target: PurePosixPath
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOnWrite:
+    """A folder of the host whose changes end with the sandbox, at its own path."""
+
+    source: Path
+
+    @property
+    def target(self) -> PurePosixPath:
+        return PurePosixPath(self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """An empty folder that belongs to the script's user; `mode` as in chmod."""
+
+    target: PurePosixPath
+    mode: int
+
+
+Mount = ReadOnly | CopyOnWrite | Fresh
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a sandbox may use; `memory` in bytes, None is no limit."""
+
+    memory: int | None = None
+    processes: int | None = None
+    open_files: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSpec:
+    """All that an engine needs to make one sandbox; it reads nothing else."""
+
+    label: str
+    image: str
+    mounts: tuple[Mount, ...]
+    uid: int
+    gid: int
+    network: Literal["host", "isolated"]
+    limits: Limits = field(default_factory=Limits)
+
+    def ordered(self) -> tuple[Mount, ...]:
+        """The mounts, each after the folders it lies in."""
+        return tuple(sorted(self.mounts, key=lambda mount: len(mount.target.parts)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One command in one sandbox; all durations in seconds.
+
+    `timeout` bounds the command, `grace` lies between SIGTERM and SIGKILL once it is over, and
+    `settle` is how long processes may take to end after the command before they count as left.
+    """
+
+    spec: SandboxSpec
+    argv: tuple[str, ...]
+    folder: PurePosixPath
+    environment: Mapping[str, str]
+    timeout: float
+    grace: float
+    settle: float

@@ -1,0 +1,118 @@
+"""Where isosmoke keeps what outlives a command, and leases that say whose a folder is."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+
+from platformdirs import user_state_path
+
+from isosmoke.errors import IsosmokeError
+
+
+def state_folder() -> Path:
+    """`$ISOSMOKE_STATE`, else the user's state folder (XDG)."""
+    named = os.environ.get("ISOSMOKE_STATE")
+    return Path(named).absolute() if named else user_state_path("isosmoke", appauthor=False)
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise IsosmokeError(
+            f"cannot write to {folder}: {error.strerror}",
+            hint="set ISOSMOKE_STATE to a folder that can be written",
+        ) from error
+    return folder
+
+
+def kept(name: str) -> Path:
+    """The folder `name` in the state folder, made if missing."""
+    return _made(state_folder() / name)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Which process something belongs to: a pid alone could be anybody's by now."""
+
+    boot: str
+    pid: int
+    started: str
+
+    @classmethod
+    def mine(cls) -> "Lease":
+        """This process."""
+        return cls(_boot_id(), os.getpid(), _started(os.getpid()))
+
+    @classmethod
+    def parse(cls, text: str) -> "Lease | None":
+        """The lease that `text` begins with, as `str` writes it; None where there is none."""
+        words = text.split(".")
+        held = len(words) >= 3 and words[1].isdecimal()  # noqa: PLR2004 - boot, pid, start
+        return cls(words[0], int(words[1]), words[2]) if held else None
+
+    def __str__(self) -> str:
+        return f"{self.boot}.{self.pid}.{self.started}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether that very process still runs."""
+        here = self.boot == _boot_id() and bool(self.started)
+        return here and _started(self.pid) == self.started
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _started(pid: int) -> str:
+    """The start time in clock ticks since boot; empty for a pid that is free, or a zombie's."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if fields[0] in "ZX" else fields[19]
+    return ""
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder that ends with the block, or with a later `sweep_scratch`: its name is its lease."""
+    folder = Path(mkdtemp(prefix=f"{Lease.mine()}.", dir=kept("scratch")))
+    try:
+        yield folder
+    finally:
+        remove(folder)
+
+
+def dead_scratch() -> tuple[Path, ...]:
+    """The scratch folders whose process is gone."""
+    leases = {folder: Lease.parse(folder.name) for folder in kept("scratch").iterdir()}
+    return tuple(folder for folder, lease in leases.items() if lease is None or not lease.alive)
+
+
+def sweep_scratch() -> tuple[str, ...]:
+    """Remove the scratch folders of dead processes and name them.
+
+    What a root daemon wrote, and this user cannot remove, is left to the engine of that daemon.
+    """
+    removed = []
+    for folder in dead_scratch():
+        with suppress(PermissionError):
+            remove(folder)
+            removed.append(str(folder))
+    return tuple(removed)
+
+
+def remove(folder: Path) -> None:
+    """Remove a tree, also where an overlay left folders that nobody may enter."""
+    for here, folders, _ in os.walk(folder):
+        for name in folders:
+            path = Path(here, name)
+            if not path.is_symlink():
+                with suppress(OSError):
+                    path.chmod(0o700)
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder)
