@@ -1,0 +1,109 @@
+"""The decision table: what every ending means, with and without a leak."""
+
+from typing import get_args
+
+import pytest
+
+from isosmoke.outcome import (
+    Broke,
+    Ending,
+    Exited,
+    Outcome,
+    Signaled,
+    Stopped,
+    TimedOut,
+    Unmet,
+    describe,
+    judge,
+    signal_name,
+)
+
+TABLE: list[tuple[Ending, Outcome, Outcome]] = [
+    (Exited(0), Outcome.PASS, Outcome.LEAK),
+    (Exited(77), Outcome.SKIP, Outcome.LEAK),
+    (Unmet("no tmux"), Outcome.SKIP, Outcome.LEAK),
+    (Exited(99), Outcome.ERROR, Outcome.ERROR),
+    (Exited(1), Outcome.FAIL, Outcome.FAIL),
+    (Exited(76), Outcome.FAIL, Outcome.FAIL),
+    (Exited(78), Outcome.FAIL, Outcome.FAIL),
+    (Exited(98), Outcome.FAIL, Outcome.FAIL),
+    (Exited(100), Outcome.FAIL, Outcome.FAIL),
+    (Exited(124), Outcome.FAIL, Outcome.FAIL),
+    (Exited(143), Outcome.FAIL, Outcome.FAIL),
+    (Exited(255), Outcome.FAIL, Outcome.FAIL),
+    (Signaled(15), Outcome.FAIL, Outcome.FAIL),
+    (Signaled(9), Outcome.FAIL, Outcome.FAIL),
+    (Signaled(77), Outcome.FAIL, Outcome.FAIL),
+    (TimedOut(180), Outcome.TIMEOUT, Outcome.TIMEOUT),
+    (Broke("no daemon"), Outcome.ERROR, Outcome.ERROR),
+    (Stopped("SIGINT"), Outcome.NOT_RUN, Outcome.NOT_RUN),
+]
+
+BLOCKING = {
+    Outcome.PASS: False,
+    Outcome.FLAKY: False,
+    Outcome.SKIP: False,
+    Outcome.LEAK: True,
+    Outcome.FAIL: True,
+    Outcome.TIMEOUT: True,
+    Outcome.ERROR: True,
+    Outcome.NOT_RUN: True,
+}
+
+WORDS: list[tuple[Ending, str]] = [
+    (Exited(0), "exit 0"),
+    (Exited(143), "exit 143"),
+    (Signaled(15), "ended by SIGTERM"),
+    (Signaled(250), "ended by signal 250"),
+    (TimedOut(180), "still running after 180 s"),
+    (TimedOut(0.5), "still running after 0.5 s"),
+    (Unmet("command 'tmux' not found"), "command 'tmux' not found"),
+    (Broke("no daemon"), "no daemon"),
+    (Stopped("SIGINT"), "SIGINT"),
+]
+
+
+@pytest.mark.parametrize(("ending", "clean", "leaking"), TABLE, ids=str)
+def test_judge_follows_the_published_table(
+    ending: Ending, clean: Outcome, leaking: Outcome
+) -> None:
+    """Each ending has the outcome that the design's table gives it, in both columns."""
+    assert judge(ending, leaked=False) is clean
+    assert judge(ending, leaked=True) is leaking
+
+
+def test_judge_knows_every_kind_of_ending() -> None:
+    """No ending can be added without a row in the table and words of its own."""
+    kinds = set(get_args(Ending))
+
+    assert {type(ending) for ending, _, _ in TABLE} == kinds
+    assert {type(ending) for ending, _ in WORDS} == kinds
+
+
+@pytest.mark.parametrize("code", range(256))
+def test_only_a_plain_zero_passes(code: int) -> None:
+    """Of all exit codes only 0 passes and only 77 skips; every other keeps the gate shut."""
+    outcome = judge(Exited(code), leaked=False)
+
+    assert (outcome is Outcome.PASS) == (code == 0)
+    assert outcome.blocks == (code not in (0, 77))
+    assert judge(Exited(code), leaked=True).blocks
+
+
+def test_outcomes_block_as_published() -> None:
+    """Each outcome, and no other, keeps the gate shut or opens it as the design says."""
+    assert {outcome: outcome.blocks for outcome in Outcome} == BLOCKING
+
+
+@pytest.mark.parametrize(("ending", "words"), WORDS, ids=str)
+def test_describe_tells_the_ending_in_words(ending: Ending, words: str) -> None:
+    """An ending is told so that an exit code is never mistaken for a signal."""
+    assert describe(ending) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(9, "SIGKILL"), (34, "SIGRTMIN"), (40, "signal 40"), (0, "signal 0")]
+)
+def test_signal_name_falls_back_on_the_number(number: int, name: str) -> None:
+    """A signal without a name is told by its number."""
+    assert signal_name(number) == name
