@@ -1,0 +1,166 @@
+"""Puts a job together: a manifest's entry and the caller's facts in, all a sandbox needs out."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from isosmoke import files
+from isosmoke.binary import KNOWN_AS, Binary
+from isosmoke.caller import Caller
+from isosmoke.host_image import host_mounts
+from isosmoke.keeper import KEEPER_FILE
+from isosmoke.manifest import Scenario
+from isosmoke.spec import (
+    BINARIES,
+    HOST_IMAGE,
+    KEEPER,
+    PRIVATE,
+    CopyOnWrite,
+    Fresh,
+    Job,
+    Limits,
+    Mount,
+    ReadOnly,
+    SandboxSpec,
+)
+from isosmoke.workspace import Workspace
+
+_IMAGE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PASSED = ("COLORTERM", "RUSTUP_TOOLCHAIN", "TZ")
+"""What every sandbox takes over from the caller; the rest is named by `pass_env`."""
+
+_GITCONFIG = PRIVATE / "gitconfig"
+_FRESH = {"/run": 0o755, "/tmp": 0o1777, "/var/tmp": 0o1777}  # noqa: S108 - in the sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is the same for every scenario of a run."""
+
+    caller: Caller
+    workspace: Workspace
+    binary: Binary | None
+    host: tuple[Mount, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        path = self.caller.environment.get("PATH", os.defpath)
+        found = host_mounts(path, self.caller.home, masked=self.caller.uid == 0)
+        object.__setattr__(self, "host", found)
+
+
+def job(scenario: Scenario, argv: tuple[str, ...], around: Surroundings) -> Job:
+    """The job that runs `argv` as a scenario would be run."""
+    return Job(
+        spec=_spec(scenario, around),
+        argv=argv,
+        folder=PurePosixPath(around.workspace.working),
+        environment=_environment(scenario, around),
+        timeout=scenario.timeout_seconds,
+        grace=scenario.grace_seconds,
+        settle=scenario.settle_seconds,
+    )
+
+
+def _spec(scenario: Scenario, around: Surroundings) -> SandboxSpec:
+    limits = scenario.limits
+    return SandboxSpec(
+        label=scenario.name,
+        image=scenario.image,
+        mounts=_mounts(scenario, around),
+        uid=around.caller.uid,
+        gid=around.caller.gid,
+        network=scenario.network,
+        limits=Limits(
+            memory=limits.memory, processes=limits.processes, open_files=limits.open_files
+        ),
+    )
+
+
+def _mounts(scenario: Scenario, around: Surroundings) -> tuple[Mount, ...]:
+    home = PurePosixPath(around.caller.home)
+    return (
+        *(_host(around) if scenario.image == HOST_IMAGE else ()),
+        *(Fresh(PurePosixPath(target), mode) for target, mode in _FRESH.items()),
+        Fresh(home, 0o700),
+        *_own(around),
+        *_user_files(scenario, around.caller),
+        *(CopyOnWrite(folder) for folder in around.workspace.folders),
+        *(ReadOnly(folder, PurePosixPath(folder)) for folder in around.workspace.borrowed),
+        *_passed_files(scenario, around.caller),
+    )
+
+
+def _host(around: Surroundings) -> Iterator[Mount]:
+    """A tool of the workspace comes with its copy: mounted by itself it could not be rebuilt."""
+    for mount in around.host:
+        if not any(mount.target.is_relative_to(one) for one in around.workspace.folders):
+            yield mount
+
+
+def _own(around: Surroundings) -> tuple[Mount, ...]:
+    own = (
+        ReadOnly(KEEPER_FILE, KEEPER),
+        ReadOnly(files.stored(files.gitconfig(around.caller.user)), _GITCONFIG),
+    )
+    return own if around.binary is None else (*own, ReadOnly(around.binary.folder, BINARIES))
+
+
+def _user_files(scenario: Scenario, caller: Caller) -> tuple[Mount, ...]:
+    """Where the caller is not in the image's user database, one that has the caller."""
+    if scenario.image == HOST_IMAGE and files.knows(Path("/etc/passwd"), caller.uid):
+        return ()
+    etc = Path("/etc") if scenario.image == HOST_IMAGE else None
+    texts = {
+        "passwd": files.passwd(caller, etc and etc / "passwd"),
+        "group": files.group(caller, etc and etc / "group"),
+    }
+    return tuple(
+        ReadOnly(files.stored(text), PurePosixPath("/etc", name)) for name, text in texts.items()
+    )
+
+
+def _passed_files(scenario: Scenario, caller: Caller) -> tuple[Mount, ...]:
+    paths = (_at_home(Path(one), caller.home) for one in scenario.pass_files)
+    return tuple(ReadOnly(path, PurePosixPath(path)) for path in paths)
+
+
+def _at_home(path: Path, home: Path) -> Path:
+    return home.joinpath(*path.parts[1:]) if path.parts[0] == "~" else path
+
+
+def _environment(scenario: Scenario, around: Surroundings) -> Mapping[str, str]:
+    given = around.caller.environment
+    return {
+        **{name: given[name] for name in _PASSED if name in given},
+        **_identity(around.caller),
+        "PATH": _path(scenario, around),
+        "LANG": "C.UTF-8",
+        "TERM": _terminal(given.get("TERM", "")),
+        "GIT_CONFIG_SYSTEM": str(_GITCONFIG),
+        "WG_SMOKE_SCENARIO": scenario.name,
+        "WG_SMOKE_TIMEOUT_SECS": str(scenario.timeout_seconds),
+        **({"WG_BIN": str(BINARIES / KNOWN_AS)} if around.binary else {}),
+        **scenario.env,
+        **{name: given[name] for name in scenario.pass_env if name in given},
+    }
+
+
+def _identity(caller: Caller) -> Mapping[str, str]:
+    return {
+        "HOME": str(caller.home),
+        "USER": caller.user,
+        "LOGNAME": caller.user,
+        "SHELL": "/bin/bash",
+    }
+
+
+def _path(scenario: Scenario, around: Surroundings) -> str:
+    given = around.caller.environment.get("PATH", os.defpath)
+    path = given if scenario.image == HOST_IMAGE else _IMAGE_PATH
+    return f"{BINARIES}:{path}" if around.binary else path
+
+
+def _terminal(name: str) -> str:
+    """A scenario's terminal is one it makes itself; it must be able to do something."""
+    return name if name not in ("", "dumb") else "xterm-256color"

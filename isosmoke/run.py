@@ -1,0 +1,195 @@
+"""One whole run: what was asked for in, a `RunResult` out."""
+
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from secrets import token_hex
+from time import monotonic
+
+from isosmoke import assembly, binary, runner, state, workspace
+from isosmoke.assembly import Surroundings
+from isosmoke.binary import Binary
+from isosmoke.caller import Caller
+from isosmoke.capture import Capture
+from isosmoke.engines import ENGINES
+from isosmoke.engines.base import Engine
+from isosmoke.errors import BinaryError, EngineError, ExitCode
+from isosmoke.interrupt import Interrupt
+from isosmoke.manifest import Scenario
+from isosmoke.outcome import Broke, Outcome
+from isosmoke.requirements import Requirements
+from isosmoke.results import Event, RunFinished, RunResult, RunStarted
+from isosmoke.schedule import Policy, Schedule
+from isosmoke.spec import BINARIES, HOST_IMAGE
+
+AUTO = "auto"
+
+_RUNS_KEPT = 20
+_TRIAL_SECONDS = 30
+_CANNOT_START = (
+    "GLIBC_",
+    "GLIBCXX_",
+    "error while loading shared libraries",
+    "not found (required",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to run and how; `argv` replaces every scenario's script."""
+
+    scenarios: tuple[Scenario, ...]
+    manifest: Path | None = None
+    binary: str | None = None
+    engine: str = AUTO
+    policy: Policy = field(default_factory=Policy)
+    argv: tuple[str, ...] = ()
+    echo: Callable[[bytes], object] | None = None
+    record_in: Path | None = None
+
+
+class _Engines:
+    """Each engine that a run needs, made and looked at once."""
+
+    def __init__(self, named: str) -> None:
+        self._named = named
+        self._made: dict[str, Engine] = {}
+
+    def name_for(self, scenario: Scenario) -> str:
+        """The engine asked for; `auto` is bubblewrap for the host's image, docker for any other."""
+        if self._named != AUTO:
+            return self._named
+        return "bubblewrap" if scenario.image == HOST_IMAGE else "docker"
+
+    def __call__(self, scenario: Scenario) -> Engine:
+        return self._made[self.name_for(scenario)]
+
+    def prepare(self, scenarios: tuple[Scenario, ...]) -> str:
+        """Find every engine usable, sweep what dead runs left, and say which these are."""
+        for name in dict.fromkeys(self.name_for(one) for one in scenarios):
+            engine = self._made[name] = ENGINES[name]()
+            engine.preflight()
+            engine.sweep()
+        return "+".join(self._made)
+
+
+def execute(
+    request: Request, caller: Caller, *, notify: Callable[[Event], None], interrupt: Interrupt
+) -> RunResult:
+    """Run what was asked for. `IsosmokeError` means that nothing was started."""
+    begun = monotonic()
+    engines = _Engines(request.engine)
+    engine = engines.prepare(request.scenarios)
+    around = _surroundings(request, caller)
+    _try_binary(request.scenarios, around, engines)
+    tested = None if around.binary is None else (around.binary.source, around.binary.sha256)
+    record = _record(request.record_in or _top(around))
+    notify(RunStarted(tuple(one.name for one in request.scenarios), engine, tested))
+    schedule = Schedule(
+        engines=engines,
+        around=around,
+        requirements=Requirements(caller.environment, has_binary=around.binary is not None),
+        policy=request.policy,
+        record=record,
+        notify=notify,
+        interrupt=interrupt,
+        echo=request.echo,
+        argv=request.argv,
+    )
+    result = RunResult(
+        engine=engine,
+        manifest=request.manifest,
+        binary=tested,
+        record=record,
+        scenarios=schedule.run(request.scenarios),
+        seconds=monotonic() - begun,
+        stopped=interrupt.reason,
+    )
+    notify(RunFinished(result))
+    return result
+
+
+def exit_code(result: RunResult) -> ExitCode:
+    """What a run's outcomes mean for whoever called."""
+    if result.stopped:
+        return ExitCode.TERMINATED if result.stopped == "SIGTERM" else ExitCode.INTERRUPTED
+    blocking = [one for one in result.scenarios if one.outcome.blocks]
+    if blocking:
+        broken = all(one.infrastructure for one in blocking)
+        return ExitCode.INFRASTRUCTURE if broken else ExitCode.BLOCKED
+    if result.count(Outcome.SKIP) == len(result.scenarios):
+        return ExitCode.ALL_SKIPPED
+    return ExitCode.OK
+
+
+def _surroundings(request: Request, caller: Caller) -> Surroundings:
+    folder = request.manifest and request.manifest.resolve().parent
+    found = binary.find(request.binary, caller.environment)
+    return Surroundings(
+        caller=caller,
+        workspace=workspace.find(caller.working, folder, home=caller.home),
+        binary=None if found is None else _taken(found),
+    )
+
+
+def _taken(path: Path) -> Binary:
+    binary.check_format(path, platform.machine())
+    return binary.take(path)
+
+
+def _try_binary(scenarios: tuple[Scenario, ...], around: Surroundings, engines: _Engines) -> None:
+    """Start the binary once in each image; one that its loader refuses is nobody's failure."""
+    if around.binary is None:
+        return
+    for scenario in {(one.image, engines.name_for(one)): one for one in scenarios}.values():
+        complaint = _refusal(scenario, around, engines(scenario))
+        if complaint:
+            raise BinaryError(
+                f"{around.binary.source} cannot run in image '{scenario.image}': {complaint}",
+                hint="build it for that system, or choose an image with its libraries",
+            )
+
+
+def _refusal(scenario: Scenario, around: Surroundings, engine: Engine) -> str:
+    trial = scenario.model_copy(update={"timeout_seconds": _TRIAL_SECONDS, "settle_seconds": 0.0})
+    job = assembly.job(trial, (str(BINARIES / binary.KNOWN_AS), "--version"), around)
+    with Capture(None, 0) as capture:
+        observed = runner.observe(job, engine, capture=capture, interrupt=Interrupt())
+    if isinstance(observed.ending, Broke):
+        return _refused_by_kernel(observed.ending.message)
+    said = capture.stderr.last_lines(5)
+    return next((line for line in said if any(word in line for word in _CANNOT_START)), "")
+
+
+def _refused_by_kernel(message: str) -> str:
+    """Why execve(2) failed; `EngineError` when the sandbox broke over something else."""
+    if str(BINARIES) not in message:
+        raise EngineError(message)
+    if "No such file" in message:
+        return "the loader that it was linked for is not there (another libc?)"
+    return message.rpartition(": ")[2]
+
+
+def _top(around: Surroundings) -> Path:
+    working = around.workspace.working
+    return workspace.git_top(working) or working
+
+
+def _record(top: Path) -> Path:
+    """A new folder for this run's logs, in a folder that git ignores by itself."""
+    home = top / ".isosmoke"
+    try:
+        (home / "runs").mkdir(parents=True, exist_ok=True)
+        (home / ".gitignore").write_text("*\n")
+    except OSError:
+        home = state.state_folder()
+    runs = home / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    for old in sorted(runs.iterdir())[: -_RUNS_KEPT + 1]:
+        shutil.rmtree(old, ignore_errors=True)
+    record = runs / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{token_hex(2)}"
+    record.mkdir()
+    return record

@@ -1,0 +1,182 @@
+"""Many scenarios: several at once, locks, retries, confirmation alone, interrupts."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from threading import Lock
+from typing import Literal
+
+from isosmoke import assembly, runner
+from isosmoke.assembly import Surroundings
+from isosmoke.capture import Capture
+from isosmoke.engines.base import Engine
+from isosmoke.interrupt import Interrupt
+from isosmoke.leaks import tell_apart
+from isosmoke.manifest import Scenario
+from isosmoke.outcome import Ending, Stopped, Unmet
+from isosmoke.requirements import Requirements
+from isosmoke.results import (
+    Attempt,
+    Event,
+    ScenarioFinished,
+    ScenarioPostponed,
+    ScenarioResult,
+    ScenarioStarted,
+)
+
+Engines = Callable[[Scenario], Engine]
+"""The engine that makes a scenario's sandbox."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How a run goes about its scenarios; `leaks` overrides what the manifest says."""
+
+    jobs: int = 1
+    fail_fast: bool = False
+    leaks: Literal["fail", "report"] | None = None
+
+
+class _Crowd:
+    """Who runs beside whom."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._running: set[str] = set()
+        self._crowded: set[str] = set()
+
+    @contextmanager
+    def member(self, name: str) -> Iterator[Callable[[], bool]]:
+        """Be counted; what it yields says, at the end, whether `name` was alone all the time."""
+        with self._lock:
+            self._running.add(name)
+            self._crowded.discard(name)
+            self._mark()
+        try:
+            yield lambda: name not in self._crowded
+        finally:
+            with self._lock:
+                self._running.discard(name)
+
+    def _mark(self) -> None:
+        if len(self._running) > 1:
+            self._crowded |= self._running
+
+
+@dataclass(slots=True, kw_only=True)
+class Schedule:
+    """One run's scenarios, on their way to their results."""
+
+    engines: Engines
+    around: Surroundings
+    requirements: Requirements
+    policy: Policy
+    record: Path
+    notify: Callable[[Event], None]
+    interrupt: Interrupt
+    argv: tuple[str, ...] = ()
+    echo: Callable[[bytes], object] | None = None
+    _crowd: _Crowd = field(default_factory=_Crowd)
+    _locks: dict[str, Lock] = field(default_factory=dict)
+    _telling: Lock = field(default_factory=Lock)
+    _failed: bool = False
+
+    def run(self, scenarios: Sequence[Scenario]) -> tuple[ScenarioResult, ...]:
+        """Every scenario's result, in the order given; nothing is left out, whatever happens.
+
+        What fails beside others is run again alone before it counts.
+        """
+        self._locks.update((name, Lock()) for one in scenarios for name in one.locks)
+        with ThreadPoolExecutor(self.policy.jobs, thread_name_prefix="scenario") as pool:
+            first = list(pool.map(self._together, scenarios))
+        return tuple(
+            self._confirmed(scenario, result)
+            for scenario, result in zip(scenarios, first, strict=True)
+        )
+
+    def _together(self, scenario: Scenario) -> ScenarioResult:
+        result = self._result(scenario, tuple(self._attempts(scenario)))
+        last = result.attempts[-1]
+        if last.outcome.blocks and not last.alone and not self.interrupt:
+            self._failed = True
+            self._tell(ScenarioPostponed(scenario.name, last))
+        else:
+            self._finish(result)
+        return result
+
+    def _confirmed(self, scenario: Scenario, result: ScenarioResult) -> ScenarioResult:
+        last = result.attempts[-1]
+        if not last.outcome.blocks or last.alone:
+            return result
+        if not self.interrupt:
+            again = self._attempt(scenario, len(result.attempts) + 1)
+            result = replace(result, attempts=(*result.attempts, again))
+        self._finish(result)
+        return result
+
+    def _attempts(self, scenario: Scenario) -> Iterator[Attempt]:
+        """One, and as many more as the scenario's retries allow while it fails."""
+        with ExitStack() as held:
+            for name in sorted(set(scenario.locks)):
+                held.enter_context(self._locks[name])
+            hindrance = self._hindrance(scenario)
+            if hindrance is not None:
+                yield Attempt(ending=hindrance)
+                return
+            for number in range(1, scenario.retries + 2):
+                attempt = self._attempt(scenario, number)
+                yield attempt
+                if not attempt.outcome.blocks or self.interrupt:
+                    return
+
+    def _attempt(self, scenario: Scenario, number: int) -> Attempt:
+        self._tell(ScenarioStarted(scenario.name, number))
+        with self._crowd.member(scenario.name) as alone:
+            attempt = self._observed(scenario, number)
+            return replace(attempt, alone=alone())
+
+    def _hindrance(self, scenario: Scenario) -> Ending | None:
+        if self.interrupt:
+            return Stopped(self.interrupt.reason)
+        if self._failed and self.policy.fail_fast:
+            return Stopped("an earlier scenario failed")
+        unmet = self.requirements.unmet(scenario)
+        return Unmet(unmet) if unmet else None
+
+    def _observed(self, scenario: Scenario, number: int) -> Attempt:
+        log = self.record / scenario.name / f"output-{number}.log"
+        argv = self.argv or ("bash", str(scenario.script_path))
+        job = assembly.job(scenario, argv, self.around)
+        with Capture(log, scenario.limits.output, echo=self.echo) as capture:
+            observed = runner.observe(
+                job, self.engines(scenario), capture=capture, interrupt=self.interrupt
+            )
+        today = date.today()  # noqa: DTZ011 - an allowance ends with the user's own day
+        return Attempt(
+            ending=observed.ending,
+            verdict=tell_apart(observed.survivors, scenario.leaks.allow, today),
+            leak_blocks=(self.policy.leaks or scenario.leaks.policy) == "fail",
+            output=capture.output,
+            stderr=capture.stderr,
+            log=log,
+            phases=observed.phases,
+        )
+
+    def _result(self, scenario: Scenario, attempts: tuple[Attempt, ...]) -> ScenarioResult:
+        return ScenarioResult(
+            name=scenario.name,
+            assertion=scenario.assertion,
+            owners=scenario.owners,
+            attempts=attempts,
+        )
+
+    def _finish(self, result: ScenarioResult) -> None:
+        self._failed = self._failed or result.outcome.blocks
+        self._tell(ScenarioFinished(result))
+
+    def _tell(self, event: Event) -> None:
+        with self._telling:
+            self.notify(event)

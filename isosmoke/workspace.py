@@ -1,0 +1,100 @@
+"""Which folders a scenario works in: a repository with its git folders, or one folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from isosmoke.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Copy-on-write folders, read-only extras (borrowed git objects), and the working folder."""
+
+    folders: tuple[Path, ...]
+    borrowed: tuple[Path, ...]
+    working: Path
+
+
+def git_top(folder: Path) -> Path | None:
+    """The top of the work tree that `folder` lies in, as git finds it, without running git."""
+    return next((one for one in (folder, *folder.parents) if (one / ".git").exists()), None)
+
+
+def _git_folder(top: Path) -> Path:
+    """The work tree's own git folder; in a worktree or a submodule a file `.git` names it."""
+    link = top / ".git"
+    if link.is_dir():
+        return link.resolve()
+    return (top / link.read_text().removeprefix("gitdir:").strip()).resolve()
+
+
+def _common_folder(git_folder: Path) -> Path:
+    """The folder that all worktrees share (gitrepository-layout(5), `commondir`)."""
+    pointer = git_folder / "commondir"
+    return (git_folder / pointer.read_text().strip()).resolve() if pointer.exists() else git_folder
+
+
+def _borrowed(common: Path) -> list[Path]:
+    """Object folders of other repositories that this one reads (`git clone --shared`).
+
+    Those may borrow in their turn, and git follows them all.
+    """
+    known = [(common / "objects").resolve()]
+    for objects in known:
+        others = [(objects / line).resolve() for line in _alternates(objects)]
+        known += [one for one in dict.fromkeys(others) if one.is_dir() and one not in known]
+    return known[1:]
+
+
+def _alternates(objects: Path) -> list[str]:
+    file = objects / "info/alternates"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [line for line in lines if line.strip()]
+
+
+def find(working: Path, manifest_folder: Path | None, *, home: Path) -> Workspace:
+    """The workspace of a caller who stands in `working`.
+
+    It is the repositories of the working folder and of the manifest; outside a repository, the
+    manifest's folder or, for a bare command, the working folder. `UsageError` for HOME and `/`.
+    """
+    working = working.resolve()
+    manifest_folder = (manifest_folder or working).resolve()
+    own = _repository(manifest_folder, home) or manifest_folder
+    base = _repository(working, home) or own
+    tops = [base] if manifest_folder.is_relative_to(base) else [base, own]
+    for top in tops:
+        _refuse_home(top, home)
+    return _assembled(tops, working if working.is_relative_to(base) else base)
+
+
+def _repository(folder: Path, home: Path) -> Path | None:
+    top = git_top(folder)
+    return None if top is None or _too_wide(top, home) else top
+
+
+def _too_wide(folder: Path, home: Path) -> bool:
+    return home.resolve().is_relative_to(folder)
+
+
+def _refuse_home(top: Path, home: Path) -> None:
+    if _too_wide(top, home):
+        raise UsageError(
+            f"{top} cannot be a workspace: it holds your home folder",
+            hint="change to a project's folder, or make one with `git init`",
+        )
+
+
+def _assembled(tops: list[Path], working: Path) -> Workspace:
+    commons = [_common_folder(_git_folder(top)) for top in tops if (top / ".git").exists()]
+    borrowed = [one for common in commons for one in _borrowed(common)]
+    return Workspace(_outermost([*tops, *commons]), _outermost(borrowed), working)
+
+
+def _outermost(folders: list[Path]) -> tuple[Path, ...]:
+    """Each folder once, without those that lie in another."""
+    kept: list[Path] = []
+    for folder in sorted(set(folders)):
+        if not any(folder.is_relative_to(one) for one in kept):
+            kept.append(folder)
+    return tuple(kept)
