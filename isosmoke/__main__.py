@@ -1,0 +1,12 @@
+"""`python -m isosmoke`, and the console script."""
+
+from isosmoke.cli import cli
+
+
+def main() -> None:
+    """Run the command line."""
+    cli(prog_name="isosmoke")
+
+
+if __name__ == "__main__":
+    main()

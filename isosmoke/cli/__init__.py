@@ -1,0 +1,65 @@
+"""The command line: commands by name, each in its own file; errors become text here only."""
+
+from importlib import import_module
+
+import click
+
+from isosmoke import __version__
+from isosmoke.errors import IsosmokeError
+
+COMMANDS = {
+    "run": "Run scenarios, or any command as one.",
+    "list": "List the scenarios of a manifest.",
+    "doctor": "Say what works here, and what would mend the rest.",
+    "demo": "Show every kind of outcome, with nothing to install.",
+    "sweep": "Remove what dead runs left behind.",
+}
+
+
+class _Commands(click.Group):
+    """Imports a command when it is used, so that `--help` and completion stay light."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"isosmoke.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS:
+            ctx.fail(f"no command '{args[0]}'; there are {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except IsosmokeError as error:
+            complain(error)
+            ctx.exit(error.exit_code)
+
+
+def complain(error: IsosmokeError) -> None:
+    """What is wrong, and what to do next, on stderr."""
+    click.echo(f"isosmoke: {error.message}", err=True)
+    if error.hint:
+        click.echo(f"  try: {error.hint}", err=True)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="isosmoke %(version)s")
+def cli() -> None:
+    """Run smoke scenarios in fresh sandboxes, with the live binary and exact leak verdicts.
+
+    \b
+    Exit codes: 0 nothing blocks · 1 a scenario blocks · 2 usage or manifest · 4 nothing selected
+    77 everything was skipped · 125 engine or infrastructure · 130, 143 interrupted
+    """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped

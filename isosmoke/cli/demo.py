@@ -1,0 +1,62 @@
+"""`isosmoke demo`: every kind of outcome, as a user would meet it, with nothing to install."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from isosmoke import manifest, run
+from isosmoke.caller import Caller
+from isosmoke.cli.options import interruptible
+from isosmoke.engines import ENGINES
+from isosmoke.errors import ExitCode
+from isosmoke.manifest import Manifest
+from isosmoke.reports.console import Progress
+from isosmoke.results import RunResult
+from isosmoke.run import Request
+from isosmoke.state import kept
+
+MANIFEST = Path(manifest.__file__).parent / "demo" / "manifest.toml"
+
+_DECLARED = "comes-out-"
+
+
+@click.command()
+@click.option("--engine", type=click.Choice([run.AUTO, *ENGINES]), default=run.AUTO)
+@click.pass_context
+def command(ctx: click.Context, engine: str) -> None:
+    """Run five small scenarios that pass, fail, skip, time out and leak; exit 0 when they do."""
+    loaded = manifest.load(MANIFEST)
+    request = Request(
+        scenarios=loaded.scenarios,
+        manifest=loaded.path,
+        engine=engine,
+        record_in=kept("demo"),
+    )
+    console = Console(highlight=False, soft_wrap=True)
+    progress = Progress(console, live=console.is_terminal, repeat=_repeat)
+    with interruptible() as interrupt:
+        result = run.execute(request, Caller.here(), notify=progress, interrupt=interrupt)
+    wrong = _unexpected(loaded, result)
+    console.print()
+    for line in wrong or ["demo: every scenario came out as declared"]:
+        console.print(line)
+    ctx.exit(run.exit_code(result) if result.stopped else ExitCode(bool(wrong)))
+
+
+def _repeat(name: str) -> tuple[str, ...]:
+    return ("isosmoke", "run", "--manifest", str(MANIFEST), name)
+
+
+def _unexpected(loaded: Manifest, result: RunResult) -> list[str]:
+    """The scenarios whose outcome is not the declared one, in words."""
+    declared = {one.name: _declared(one.tags) for one in loaded.scenarios}
+    return [
+        f"demo: {one.name} came out {one.outcome}, declared {declared[one.name]}"
+        for one in result.scenarios
+        if one.outcome != declared[one.name]
+    ]
+
+
+def _declared(tags: tuple[str, ...]) -> str:
+    return next(tag.removeprefix(_DECLARED) for tag in tags if tag.startswith(_DECLARED))

@@ -1,0 +1,37 @@
+"""`isosmoke list`: the scenarios of a manifest."""
+
+import json
+from pathlib import Path
+
+import click
+
+from isosmoke.cli.options import manifest_options, selected
+from isosmoke.manifest import Scenario
+
+
+@click.command()
+@manifest_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def command(
+    names: tuple[str, ...], owners: tuple[str, ...], manifest_path: Path | None, *, as_json: bool
+) -> None:
+    """List scenarios by name or glob (none: all)."""
+    manifest, scenarios = selected(names, owners, manifest_path)
+    if as_json:
+        rows = [one.model_dump(mode="json") for one in scenarios]
+        click.echo(json.dumps({"schema_version": 1, "scenarios": rows}, indent=2))
+        return
+    width = max(len(one.name) for one in scenarios)
+    for one in scenarios:
+        click.echo(f"{one.name:<{width}}  {one.timeout_seconds:>4}s  {_what(one)}")
+    click.echo(f"{len(scenarios)} of {len(manifest.scenarios)} in {manifest.path}", err=True)
+
+
+def _what(scenario: Scenario) -> str:
+    """Its assertion, or the first sentence of its description, in one short line."""
+    text = scenario.assertion or scenario.description.split(". ")[0]
+    line = " ".join(text.split())
+    return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 1]}…"
+
+
+_WIDEST = 100

@@ -1,0 +1,136 @@
+"""`isosmoke run`: scenarios of a manifest, or any command as a scenario of its own."""
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+from rich.console import Console
+
+from isosmoke import run
+from isosmoke.caller import Caller
+from isosmoke.cli.options import interruptible, manifest_options, selected
+from isosmoke.engines import ENGINES
+from isosmoke.errors import UsageError
+from isosmoke.manifest import Scenario
+from isosmoke.reports import record
+from isosmoke.reports.console import Progress
+from isosmoke.run import Request
+from isosmoke.schedule import Policy
+
+_COMMAND_SECONDS = 3600
+
+
+class _WithCommand(click.Command):
+    """Everything after `--` is a command, not a name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own, found, rest = _split(args)
+        if found and not rest:
+            raise UsageError("no command after --", hint="isosmoke run -- cargo test")
+        ctx.obj = tuple(rest)
+        return super().parse_args(ctx, own)
+
+
+def _split(args: list[str]) -> tuple[list[str], bool, list[str]]:
+    if "--" not in args:
+        return args, False, []
+    at = args.index("--")
+    return args[:at], True, args[at + 1 :]
+
+
+@click.command(cls=_WithCommand, options_metavar="[OPTIONS]")
+@manifest_options
+@click.option("--binary", metavar="PATH", help="The live binary; else $ISOSMOKE_WG, else wg.")
+@click.option(
+    "--engine",
+    type=click.Choice([run.AUTO, *ENGINES]),
+    default=run.AUTO,
+    help="auto: bubblewrap for the host's image, docker for any other.",
+)
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), help="How many at once; by default one a core."
+)
+@click.option(
+    "--leaks", type=click.Choice(["fail", "report"]), help="Over what the manifest says of leaks."
+)
+@click.option("--fail-fast/--keep-going", help="Start nothing more once a scenario failed.")
+@click.option("--timeout", type=click.IntRange(min=1), help="Seconds for a command after --.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.pass_context
+def command(ctx: click.Context, /, **options: Any) -> None:
+    """Run scenarios by name or glob (none: all), or with `-- COMMAND...` any command as one.
+
+    Each runs in a fresh sandbox. A process that outlives its scenario makes it fail.
+    """
+    request = _request(ctx.obj, options)
+    console = Console(stderr=options["as_json"], highlight=False, soft_wrap=True)
+    live = console.is_terminal and not console.is_dumb_terminal and not request.argv
+    progress = Progress(console, live=live, repeat=partial(_repeat, ctx.obj, options))
+    with interruptible() as interrupt:
+        result = run.execute(request, Caller.here(), notify=progress, interrupt=interrupt)
+    if options["as_json"]:
+        sys.stdout.write(record.render(result))
+    ctx.exit(run.exit_code(result))
+
+
+def _request(argv: tuple[str, ...], options: dict[str, Any]) -> Request:
+    policy = _policy(options)
+    if argv:
+        return _command_request(argv, options, policy)
+    if options["timeout"]:
+        raise UsageError("--timeout is for a command", hint="set timeout_seconds in the manifest")
+    manifest, scenarios = selected(options["names"], options["owners"], options["manifest_path"])
+    return Request(
+        scenarios=scenarios,
+        manifest=manifest.path,
+        binary=options["binary"],
+        engine=options["engine"],
+        policy=policy,
+    )
+
+
+def _policy(options: dict[str, Any]) -> Policy:
+    leaks: Literal["fail", "report"] | None = options["leaks"]
+    jobs = options["jobs"] or len(os.sched_getaffinity(0))
+    return Policy(jobs=jobs, fail_fast=options["fail_fast"], leaks=leaks)
+
+
+def _command_request(argv: tuple[str, ...], options: dict[str, Any], policy: Policy) -> Request:
+    for name in ("names", "owners", "manifest_path"):
+        if options[name]:
+            raise UsageError("a command after -- runs without a manifest: give one or the other")
+    return Request(
+        scenarios=(_command_scenario(argv, options["timeout"] or _COMMAND_SECONDS),),
+        binary=options["binary"],
+        engine=options["engine"],
+        policy=policy,
+        argv=argv,
+        echo=_echo(sys.stderr.fileno() if options["as_json"] else sys.stdout.fileno()),
+    )
+
+
+def _command_scenario(argv: tuple[str, ...], timeout: int) -> Scenario:
+    name = "".join(one if one.isalnum() else "-" for one in Path(argv[0]).name).strip("-")
+    return Scenario(name=name or "command", script=argv[0], timeout_seconds=timeout)
+
+
+def _echo(descriptor: int) -> Any:
+    def write(content: bytes) -> None:
+        while content:
+            content = content[os.write(descriptor, content) :]
+
+    return write
+
+
+def _repeat(argv: tuple[str, ...], options: dict[str, Any], name: str) -> tuple[str, ...]:
+    words = ["isosmoke", "run"]
+    if options["manifest_path"]:
+        words += ["--manifest", str(options["manifest_path"])]
+    if options["binary"]:
+        words += ["--binary", options["binary"]]
+    if options["engine"] != run.AUTO:
+        words += ["--engine", options["engine"]]
+    return (*words, "--", *argv) if argv else (*words, name)

@@ -1,0 +1,1 @@
+"""Ways to tell of a run: events or results in, text out."""
