@@ -82,6 +82,7 @@ class Schedule:
     _crowd: _Crowd = field(default_factory=_Crowd)
     _locks: dict[str, Lock] = field(default_factory=dict)
     _telling: Lock = field(default_factory=Lock)
+    _postponed: set[str] = field(default_factory=set)
     _failed: bool = False
 
     def run(self, scenarios: Sequence[Scenario]) -> tuple[ScenarioResult, ...]:
@@ -99,17 +100,17 @@ class Schedule:
 
     def _together(self, scenario: Scenario) -> ScenarioResult:
         result = self._result(scenario, tuple(self._attempts(scenario)))
-        last = result.attempts[-1]
-        if last.outcome.blocks and not last.alone and not self.interrupt:
+        alone = result.attempts[-1].alone
+        if result.outcome.blocks and not alone and not self.interrupt:
             self._failed = True
-            self._tell(ScenarioPostponed(scenario.name, last))
+            self._postponed.add(scenario.name)
+            self._tell(ScenarioPostponed(scenario.name, result.telling))
         else:
             self._finish(result)
         return result
 
     def _confirmed(self, scenario: Scenario, result: ScenarioResult) -> ScenarioResult:
-        last = result.attempts[-1]
-        if not last.outcome.blocks or last.alone:
+        if scenario.name not in self._postponed:
             return result
         if not self.interrupt:
             again = self._attempt(scenario, len(result.attempts) + 1)

@@ -37,7 +37,10 @@ def kept(name: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Which process something belongs to: a pid alone could be anybody's by now."""
+    """Which process something belongs to: a pid alone could be anybody's by now.
+
+    `boot` is the kernel's boot id and the PID namespace in which `pid` means that process.
+    """
 
     boot: str
     pid: int
@@ -46,7 +49,7 @@ class Lease:
     @classmethod
     def mine(cls) -> "Lease":
         """This process."""
-        return cls(_boot_id(), os.getpid(), _started(os.getpid()))
+        return cls(f"{_boot_id()}-{_namespace()}", os.getpid(), _started(os.getpid()))
 
     @classmethod
     def parse(cls, text: str) -> "Lease | None":
@@ -60,13 +63,19 @@ class Lease:
 
     @property
     def alive(self) -> bool:
-        """Whether that very process still runs."""
-        here = self.boot == _boot_id() and bool(self.started)
-        return here and _started(self.pid) == self.started
+        """Whether that very process still runs; of another PID namespace nobody here can tell."""
+        boot, _, namespace = self.boot.rpartition("-")
+        if boot != _boot_id() or not self.started:
+            return False
+        return namespace != _namespace() or _started(self.pid) == self.started
 
 
 def _boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _namespace() -> str:
+    return Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
 
 
 def _started(pid: int) -> str:

@@ -67,7 +67,8 @@ class Progress:
         self._total = len(event.names)
         tested = f" · {event.binary[0]} {event.binary[1][:12]}" if event.binary else ""
         count = _counted(self._total, "scenario")
-        self._console.print(Text(f"isosmoke · {event.engine}{tested} · {count}", style="dim"))
+        head = printable(f"isosmoke · {event.engine}{tested} · {count}")
+        self._console.print(Text(head, style="dim"))
         if self._live:
             self._display.start()
 
@@ -121,7 +122,7 @@ def failure(result: ScenarioResult, repeat: Repeat) -> Iterator[RenderableType]:
     yield Text.assemble((f"{attempt.outcome}", _style(attempt.outcome)), " ", (result.name, "bold"))
     if result.assertion:
         yield _field("asserts", result.assertion)
-    yield _field("because", printable(attempt.reason))
+    yield _field("because", attempt.reason)
     if len(result.attempts) > 1:
         yield _field("tries", ", ".join(_tried(one) for one in result.attempts))
     yield from _output(attempt)
@@ -130,7 +131,7 @@ def failure(result: ScenarioResult, repeat: Repeat) -> Iterator[RenderableType]:
 
 
 def _field(name: str, value: str) -> Text:
-    return Text.assemble((f"  {name:<8}", "dim"), value)
+    return Text.assemble((f"  {name:<8}", "dim"), printable(value))
 
 
 def _tried(attempt: Attempt) -> str:
@@ -152,7 +153,7 @@ def printable(line: str) -> str:
 
 def _leaks(attempt: Attempt) -> Iterator[Text]:
     for process in attempt.leaks[:_LEAKS_SHOWN]:
-        yield _field("left", printable(described(process)))
+        yield _field("left", described(process))
     more = len(attempt.leaks) - _LEAKS_SHOWN
     if more > 0:
         yield _field("left", f"and {more} more")

@@ -27,8 +27,12 @@ def document(run: RunResult) -> dict[str, Any]:
 
 
 def render(run: RunResult) -> str:
-    """The document as text, one line feed at its end."""
-    return json.dumps(document(run), indent=2, ensure_ascii=False) + "\n"
+    """The document as text, one line feed at its end.
+
+    A path may be of bytes that are no text: Python's escape of those is JSON's too.
+    """
+    text = json.dumps(document(run), indent=2, ensure_ascii=False)
+    return text.encode(errors="backslashreplace").decode() + "\n"
 
 
 def _scenario(result: ScenarioResult) -> dict[str, Any]:

@@ -1,0 +1,526 @@
+"""What every engine must hold to, as plain functions: each takes an engine and a bench.
+
+A check returns or raises `AssertionError` with words. It needs bash and python3 among the host's
+own programs, which are the sandbox's image, and nothing else: run them all over a new engine with
+`for check in CONTRACT: check(engine, Bench(folder))`, each with an empty folder of its own.
+"""
+
+import os
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from isosmoke.engines import cgroup
+from isosmoke.engines.base import Engine
+from isosmoke.errors import EngineError
+from isosmoke.keeper.protocol import frame
+from isosmoke.outcome import Broke, Ending, Exited, Signaled, TimedOut
+from isosmoke.spec import Job, Limits
+from isosmoke.testing.bench import HOME, Bench, Line, Seen, Terms, Witness, going, holder, run
+
+Check = Callable[[Engine, Bench], None]
+
+_DEATH_SECONDS = 20.0
+
+_PROMPT_SECONDS = 10.0
+"""More than anything takes that nobody waits for, less than what it would wait for."""
+
+_MUCH = 20_000_000
+_FEWEST, _MOST = 20, 40
+"""How many processes must and may be made where 40 are the limit."""
+
+
+def _expect(*, that: object, words: str) -> None:
+    if not that:
+        raise AssertionError(words)
+
+
+def _expect_ending(seen: Seen, wanted: Ending, words: str = "") -> None:
+    if seen.ending != wanted:
+        printed = seen.output.decode(errors="replace")
+        raise AssertionError(f"{words}: {seen.ending}, not {wanted}; it printed: {printed}")
+
+
+def _passes(engine: Engine, job: Job, words: str) -> Seen:
+    """The job exits 0 and leaves nothing, or `words` is what is wrong."""
+    seen = run(engine, job)
+    _expect_ending(seen, Exited(0), words)
+    _expect(that=not seen.survivors, words=f"{words}: it left {seen.survivors}")
+    return seen
+
+
+# What a sandbox contains.
+
+
+def each_sandbox_is_fresh(engine: Engine, bench: Bench) -> None:
+    """Nothing that one job writes is there for the next."""
+    folders = ("/tmp", "/var/tmp", "/run", HOME, bench.workspace)  # noqa: S108 - in the sandbox
+    places = " ".join(f"{one}/seen" for one in folders)
+    _passes(engine, bench.shell(f"touch {places}"), "a fresh folder or the workspace is read-only")
+    line = f"for one in {places}; do test ! -e $one || exit 1; done"
+    _passes(engine, bench.shell(line), "a sandbox still has what an earlier one wrote")
+
+
+def a_fresh_sandbox_has_only_its_script(engine: Engine, bench: Bench) -> None:
+    """The first process is the keeper, and the script is all that runs beside it."""
+    line = "for one in /proc/[0-9]*; do test $one = /proc/1 || test $one = /proc/$$ || exit 1; done"
+    _passes(engine, bench.shell(line), "there is another process in a fresh sandbox")
+
+
+def the_environment_is_what_the_job_says(engine: Engine, bench: Bench) -> None:
+    """No variable of the host or of the image slips in."""
+    seen = _passes(engine, bench.job(("env", "-0")), "env could not be run")
+    found = dict(one.split("=", 1) for one in seen.output.decode().split("\0") if one)
+    _expect(that=found == bench.environment, words=f"the environment is {sorted(found)}")
+
+
+def the_script_stands_in_its_folder(engine: Engine, bench: Bench) -> None:
+    """The working folder is the job's, by the same name as on the host."""
+    seen = _passes(engine, bench.shell("/bin/pwd"), "pwd failed")
+    _expect(that=seen.words == [str(bench.workspace)], words=f"it stands in {seen.words}")
+
+
+def a_file_outside_the_specification_is_invisible(engine: Engine, bench: Bench) -> None:
+    """Of the host's files only those that are mounted can be found."""
+    outside = bench.folder / "outside"
+    outside.write_text("secret")
+    _passes(engine, bench.shell(f"test ! -e {outside}"), f"{outside} of the host can be seen")
+
+
+def a_read_only_mount_cannot_be_written(engine: Engine, bench: Bench) -> None:
+    """Neither a file of it nor the folder, while both can be read."""
+    line = (
+        f"cd {bench.fixed}; grep -q host file || exit 1; "
+        "! echo x 2>/dev/null >file && ! touch more && ! rm -f file"
+    )
+    _passes(engine, bench.shell(line), "a read-only mount can be written, or not be read")
+    _expect(that=_listed(bench.fixed) == {"file"}, words="a read-only folder of the host changed")
+
+
+def the_system_cannot_be_written(engine: Engine, bench: Bench) -> None:
+    """The host's own programs are safe from a script, root's too."""
+    _passes(
+        engine, bench.shell("! touch /usr/bin/seen && ! rm -f /usr/bin/env"), "/usr is writable"
+    )
+    _expect(that=Path("/usr/bin/env").exists(), words="a program of the host is gone")
+
+
+def copy_on_write_does_not_change_the_host(engine: Engine, bench: Bench) -> None:
+    """A script may write, move and remove in the workspace, and its host folder stays as it is."""
+    folder = bench.workspace / "folder"
+    folder.mkdir()
+    (folder / "inner").write_text("inner\n")
+    line = (
+        "echo more >>file; echo new >new; mv folder moved; mkdir folder; touch folder/other; "
+        "test -e moved/inner && test ! -e folder/inner && rm -r moved && grep -q more file"
+    )
+    _passes(engine, bench.shell(f"set -e; {line}"), "the workspace cannot be worked in")
+    content = (bench.workspace / "file").read_text()
+    _expect(that=content == "from the host\n", words=f"a file of the host changed: {content!r}")
+    names = _listed(bench.workspace) | _listed(folder)
+    _expect(that=names == {"file", "folder", "inner"}, words=f"the host's folder has {names}")
+
+
+def _listed(folder: Path) -> set[str]:
+    return {one.name for one in folder.iterdir()}
+
+
+def a_socket_in_the_workspace_cannot_be_reached(engine: Engine, bench: Bench) -> None:
+    """A live service of the host that listens in a copy-on-write folder is out of reach."""
+    code = (
+        "import os, socket, sys\n"
+        "one = socket.socket(socket.AF_UNIX)\n"
+        "os.chdir(sys.argv[1]) if len(sys.argv) > 1 else None\n"
+        "sys.exit(one.connect_ex('service.sock') == 0)\n"
+    )
+    with socket.socket(socket.AF_UNIX) as service:
+        _bind(service, bench.workspace)
+        service.listen()
+        _passes(engine, bench.python(code), "a script connected to a live socket of the host")
+
+
+def _bind(service: socket.socket, folder: Path) -> None:
+    """By a descriptor, because the name of a socket may only have 108 characters."""
+    descriptor = os.open(folder, os.O_PATH)
+    try:
+        service.bind(f"/proc/self/fd/{descriptor}/service.sock")
+    finally:
+        os.close(descriptor)
+
+
+def an_isolated_network_reaches_nothing(engine: Engine, bench: Bench) -> None:
+    """Loopback works, nothing is routed, and the host's own loopback is another one."""
+    code = (
+        "import socket, sys\n"
+        "server = socket.create_server(('127.0.0.1', 0))\n"
+        "socket.create_connection(server.getsockname())\n"
+        "routes = open('/proc/net/route').read().splitlines()[1:]\n"
+        "out = socket.socket().connect_ex(('127.0.0.1', PORT)) == 0\n"
+        "sys.exit(f'routes {routes}, host reached: {out}' if routes or out else 0)\n"
+    )
+    with Witness() as witness:
+        job = bench.python(code.replace("PORT", str(witness.port)), Terms(network="isolated"))
+        _passes(engine, job, "an isolated network is not")
+
+
+def the_host_network_is_the_hosts(engine: Engine, bench: Bench) -> None:
+    """Without isolation a script reaches what listens on the host's loopback."""
+    with Witness() as witness:
+        _passes(engine, bench.shell(witness.connect), "the host's loopback cannot be reached")
+
+
+# Who the script is, and what it may do.
+
+
+def the_user_is_the_caller(engine: Engine, bench: Bench) -> None:
+    """Files that it makes belong to the caller, and so does its HOME."""
+    code = f"import os; print(os.getuid(), os.geteuid(), os.getgid(), os.stat('{HOME}').st_uid)"
+    seen = _passes(engine, bench.python(code), "python3 cannot be run")
+    wanted = [str(one) for one in (os.getuid(), os.getuid(), os.getgid(), os.getuid())]
+    _expect(that=seen.words == wanted, words=f"user and group are {seen.words}, not {wanted}")
+
+
+def the_script_has_no_privilege(engine: Engine, bench: Bench) -> None:
+    """It holds no capability and can gain none, by setuid programs or otherwise."""
+    status = _status(engine, bench)
+    held = {name: status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")}
+    _expect(that=set(held.values()) == {"0" * 16}, words=f"capabilities are held: {held}")
+    _expect(that=status["NoNewPrivs"] == "1", words="privileges can be gained")
+
+
+def the_script_starts_like_any_program(engine: Engine, bench: Bench) -> None:
+    """No signal is ignored or blocked, it leads its session, and its stdin is empty."""
+    status = _status(engine, bench)
+    masks = {name: status[name] for name in ("SigBlk", "SigIgn")}
+    _expect(that=set(masks.values()) == {"0" * 16}, words=f"signals are masked: {masks}")
+    code = "import os, sys; sys.exit(os.getsid(0) != os.getpid() or sys.stdin.read() != '')"
+    _passes(engine, bench.python(code), "it leads no session, or its stdin is not empty")
+
+
+def _status(engine: Engine, bench: Bench) -> dict[str, str]:
+    seen = _passes(engine, bench.job(("cat", "/proc/self/status")), "/proc cannot be read")
+    lines = (line.partition(":") for line in seen.output.decode().splitlines())
+    return {name: value.strip() for name, _, value in lines}
+
+
+# What comes back.
+
+
+def every_ending_is_told_apart(engine: Engine, bench: Bench) -> None:
+    """An exit code is not a signal, whatever its number."""
+    for line, ending in (
+        ("exit 0", Exited(0)),
+        ("exit 77", Exited(77)),
+        ("exit 143", Exited(143)),
+        ("exit 255", Exited(255)),
+        ("kill -TERM $$", Signaled(15)),
+        ("kill -KILL $$", Signaled(9)),
+    ):
+        _expect_ending(run(engine, bench.shell(line)), ending, line)
+
+
+def a_missing_program_is_named(engine: Engine, bench: Bench) -> None:
+    """What cannot be started is no failure of a script; the message says what it was."""
+    ending = run(engine, bench.job(("no-such-program",))).ending
+    named = isinstance(ending, Broke) and "no-such-program" in ending.message
+    _expect(that=named, words=f"a missing program came out as {ending}")
+
+
+def binary_output_is_untouched(engine: Engine, bench: Bench) -> None:
+    """Every byte comes back, also zero, escape and what is no UTF-8."""
+    code = "import sys; sys.stdout.buffer.write(bytes(range(256)) * 8)"
+    seen = _passes(engine, bench.python(code), "python3 cannot be run")
+    _expect(that=seen.output == bytes(range(256)) * 8, words="the output was changed on its way")
+
+
+def a_stream_keeps_its_order(engine: Engine, bench: Bench) -> None:
+    """Lines of one stream arrive as they were printed, all of them, without a final newline too."""
+    seen = _passes(engine, bench.shell("seq 2000; printf end"), "seq cannot be run")
+    wanted = [*(str(one) for one in range(1, 2001)), "end"]
+    _expect(that=seen.words == wanted, words=f"{len(seen.words)} of {len(wanted)} words, or mixed")
+
+
+def much_output_is_counted_to_the_byte(engine: Engine, bench: Bench) -> None:
+    """Nothing is lost and nobody waits for ever, however much is printed."""
+    seen = _passes(engine, bench.shell(f"head -c {_MUCH} /dev/zero"), "it could not print")
+    _expect(that=seen.size == _MUCH, words=f"{seen.size} bytes of {_MUCH}")
+
+
+# Time.
+
+
+def a_deadline_ends_what_listens(engine: Engine, bench: Bench) -> None:
+    """SIGTERM comes at the deadline; who ends by it is not killed."""
+    line = "trap 'echo told; exit 0' TERM; echo up; while :; do read -t 60 <> <(:); done"
+    seen = run(engine, bench.shell(line, Terms(timeout=0.5, grace=10)))
+    _expect_ending(seen, TimedOut(0.5), "a deadline")
+    _expect(that=seen.words == ["up", "told"], words=f"it saw no SIGTERM: {seen.words}")
+    _expect(that=seen.phases["run"] < _PROMPT_SECONDS, words="who ended at SIGTERM was waited for")
+
+
+def a_deadline_kills_what_does_not_listen(engine: Engine, bench: Bench) -> None:
+    """Who ignores SIGTERM has the grace, and then no more."""
+    seen = run(engine, bench.shell("trap '' TERM; sleep 600", Terms(timeout=0.5, grace=0.5)))
+    _expect_ending(seen, TimedOut(0.5), "a deadline")
+    _expect(that=1 <= seen.phases["run"] < _PROMPT_SECONDS, words="SIGKILL came at another time")
+
+
+def what_ends_in_time_is_no_survivor(engine: Engine, bench: Bench) -> None:
+    """A process may end within the settle time, and nobody waits longer than it needs."""
+    job = bench.shell("sleep 0.3 & exit 0", Terms(settle=30))
+    seen = _passes(engine, job, "what ended in time was listed")
+    _expect(that=seen.phases["settle"] < _PROMPT_SECONDS, words="an empty sandbox was waited for")
+
+
+# Survivors.
+
+
+_LISTENER = """
+import os, socket, time
+server = socket.create_server(("127.0.0.1", 0))
+started, tell = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    os.write(tell, b"x")
+    time.sleep(600)
+os.read(started, 1)
+print(server.getsockname()[1])
+"""
+
+
+def a_survivor_is_seen_with_all_it_has(engine: Engine, bench: Bench) -> None:
+    """A daemon that forked twice is listed: its arguments, its parent, its folder, its socket."""
+    seen = run(engine, bench.python(_LISTENER))
+    _expect_ending(seen, Exited(0), "a daemon could not be made")
+    _expect(that=len(seen.survivors) == 1, words=f"not one survivor: {seen.survivors}")
+    (one,) = seen.survivors
+    _expect(that=one.argv[1:] == ("-c", _LISTENER), words=f"its arguments are {one.argv}")
+    _expect(that=one.ppid == 1 and one.pid > 1, words=f"it has pid {one.pid}, parent {one.ppid}")
+    _expect(that=one.cwd == str(bench.workspace), words=f"it stands in {one.cwd}")
+    wanted = (f"tcp 127.0.0.1:{seen.words[0]}",)
+    _expect(that=one.listens == wanted, words=f"it listens on {one.listens}, not {wanted}")
+
+
+def only_the_living_are_listed(engine: Engine, bench: Bench) -> None:
+    """The keeper is not a survivor, and neither is a zombie whose parent lives."""
+    job = bench.shell("setsid bash -c 'sleep 0.1 & exec sleep 600' & exit 0")
+    survivors = run(engine, job).survivors
+    names = [one.argv for one in survivors]
+    _expect(that=names == [("sleep", "600")], words=f"the survivors are {names}")
+
+
+def a_survivor_that_holds_the_output_delays_nothing(engine: Engine, bench: Bench) -> None:
+    """A script's end is its own, though a child holds its stdout, or floods it for ever."""
+    for child in ("sleep 600", "yes"):
+        seen = run(engine, bench.shell(f"{child} & exit 3"))
+        _expect_ending(seen, Exited(3), child)
+        _expect(that=seen.phases["run"] < _PROMPT_SECONDS, words=f"{child} held the script back")
+        _expect(that=len(seen.survivors) == 1, words=f"{child} was not listed")
+
+
+# The keeper cannot be touched.
+
+
+def a_script_may_kill_all_it_sees(engine: Engine, bench: Bench) -> None:
+    """`kill -9 -1` hits neither the keeper nor the verdict."""
+    seen = run(engine, bench.shell("kill -9 -1; exit 5"))
+    _expect_ending(seen, Exited(5), "kill -9 -1")
+
+
+def the_keeper_survives_every_signal(engine: Engine, bench: Bench) -> None:
+    """No signal from inside ends or stops PID 1."""
+    line = "for one in $(seq 1 64); do kill -$one 1; done 2>/dev/null; exit 6"
+    _expect_ending(run(engine, bench.shell(line)), Exited(6), "signals to PID 1")
+
+
+def the_keeper_cannot_be_opened(engine: Engine, bench: Bench) -> None:
+    """Its descriptors, memory and environment are closed to everybody, root too."""
+    code = (
+        "import os\n"
+        "names = [f'fd/{one}' for one in range(64)] + ['mem', 'environ']\n"
+        "for name in names:\n"
+        "    for mode in (os.O_RDONLY, os.O_WRONLY):\n"
+        "        try:\n"
+        "            os.open(f'/proc/1/{name}', mode)\n"
+        "            print(name)\n"
+        "        except OSError:\n"
+        "            pass\n"
+    )
+    seen = _passes(engine, bench.python(code), "python3 cannot be run")
+    _expect(that=not seen.words, words=f"of the keeper could be opened: {seen.words}")
+
+
+# Limits.
+
+
+_FORKING = """
+import os, sys, time
+made = 0
+try:
+    while made < 200:
+        if os.fork() == 0:
+            time.sleep(600)
+        made += 1
+except BlockingIOError:
+    pass
+print(made, flush=True)
+if len(sys.argv) > 1:
+    import socket
+    line = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    line.sendall(b"up\\n")
+    time.sleep(600)
+"""
+
+
+def _cannot_limit() -> bool:
+    """Root without control groups cannot be limited, unless there is a daemon that does it."""
+    return os.getuid() == 0 and "pids" not in cgroup.parents()
+
+
+def a_limit_of_processes_holds(engine: Engine, bench: Bench) -> None:
+    """A script gets no more processes than it may have, and is judged all the same."""
+    if _cannot_limit():
+        return
+    seen = run(engine, bench.python(_FORKING, Terms(limits=Limits(processes=_MOST))))
+    _expect_ending(seen, Exited(0), "at the limit")
+    made = int(seen.words[0])
+    _expect(that=_FEWEST <= made < _MOST, words=f"{made} processes could be made, not {_MOST}")
+    _expect(that=len(seen.survivors) == made, words=f"{len(seen.survivors)} of {made} were listed")
+
+
+def a_limit_of_processes_is_the_sandboxes_own(engine: Engine, bench: Bench) -> None:
+    """What the same user runs elsewhere, in a full sandbox too, takes nothing from the limit."""
+    terms = Terms(limits=Limits(processes=_MOST))
+    with Witness() as witness:
+        full = bench.job(("python3", "-c", _FORKING, str(witness.port)), terms)
+        with going(engine, full):
+            witness.met()
+            a_limit_of_processes_holds(engine, bench)
+
+
+def a_limit_of_open_files_holds(engine: Engine, bench: Bench) -> None:
+    """RLIMIT_NOFILE is what the job says."""
+    seen = _passes(engine, bench.shell("ulimit -n", Terms(limits=Limits(open_files=99))), "ulimit")
+    _expect(that=seen.words == ["99"], words=f"{seen.words} files may be open")
+
+
+# The end.
+
+
+def nothing_survives_the_end(engine: Engine, bench: Bench) -> None:
+    """What a script left is gone the moment its sandbox was left."""
+    with Witness() as witness:
+        run(engine, bench.shell(f"{witness.connect} setsid sleep 600 & exit 0"))
+        line = witness.met()
+        _expect(that=line.breaks(), words="a process outlived its sandbox")
+
+
+class _DeliberateError(Exception):
+    """Raised in the middle of a sandbox, with the line to it."""
+
+    def __init__(self, line: Line) -> None:
+        super().__init__()
+        self.line = line
+
+
+def _fail_inside(engine: Engine, job: Job, witness: Witness) -> None:
+    with going(engine, job):
+        raise _DeliberateError(witness.met())
+
+
+def an_exception_ends_the_sandbox(engine: Engine, bench: Bench) -> None:
+    """However the block is left, its sandbox is destroyed."""
+    with Witness() as witness:
+        job = bench.shell(f"{witness.connect} sleep 600")
+        try:
+            _fail_inside(engine, job, witness)
+        except _DeliberateError as error:
+            _expect(that=error.line.breaks(), words="a process outlived the exception")
+
+
+def leaving_after_the_keeper_died_is_harmless(engine: Engine, bench: Bench) -> None:
+    """A keeper that is gone is told as an `EngineError`, and leaving its sandbox raises no more."""
+    with Witness() as witness, going(engine, bench.shell(f"{witness.connect} sleep 600")) as keeper:
+        line = witness.met()
+        keeper._channel.write(frame(b"?", b""))  # noqa: SLF001 - what no keeper understands
+        try:
+            keeper.exited(_DEATH_SECONDS)
+        except EngineError:
+            _expect(that=line.breaks(), words="the sandbox outlived its keeper")
+            return
+        raise AssertionError("a keeper that is gone was not told")
+
+
+def sandboxes_stand_side_by_side(engine: Engine, bench: Bench) -> None:
+    """Two at a time know nothing of each other, and one may end before the other."""
+    with Witness() as witness, going(engine, bench.shell(f"{witness.connect} cat <&3")) as first:
+        witness.met()
+        each_sandbox_is_fresh(engine, bench)
+        a_fresh_sandbox_has_only_its_script(engine, bench)
+        _expect(that=first.exited(0.1) is None, words="the end of one sandbox ended another")
+
+
+def a_dead_run_is_swept_and_a_live_one_spared(engine: Engine, bench: Bench) -> None:
+    """Killing a run ends its sandboxes; a sweep removes what is left of it and nothing else."""
+    with Witness() as witness, going(engine, bench.shell(f"{witness.connect} sleep 600")) as live:
+        witness.met()
+        _die_holding(engine, bench, witness)
+        removed = engine.sweep()
+        _expect(that=removed, words="a killed run left nothing to sweep, or it was not found")
+        again = set(removed) & set(engine.sweep())
+        _expect(that=not again, words=f"a sweep did not remove {sorted(again)}")
+        _expect(that=live.exited(0.1) is None, words="a sweep ended a live sandbox")
+        _passes(engine, bench.shell(":"), "after a sweep no sandbox can be made")
+
+
+def _die_holding(engine: Engine, bench: Bench, witness: Witness) -> None:
+    """Kill a process that holds a sandbox, and see that the sandbox ends with it."""
+    command = holder(engine, bench, f"{witness.connect} sleep 600")
+    with subprocess.Popen(command) as process:
+        line = witness.met()
+        process.kill()
+    _expect(that=line.breaks(), words="a sandbox outlived the run that made it by more than 5 s")
+
+
+CONTRACT: tuple[Check, ...] = (
+    each_sandbox_is_fresh,
+    a_fresh_sandbox_has_only_its_script,
+    the_environment_is_what_the_job_says,
+    the_script_stands_in_its_folder,
+    a_file_outside_the_specification_is_invisible,
+    a_read_only_mount_cannot_be_written,
+    the_system_cannot_be_written,
+    copy_on_write_does_not_change_the_host,
+    a_socket_in_the_workspace_cannot_be_reached,
+    an_isolated_network_reaches_nothing,
+    the_host_network_is_the_hosts,
+    the_user_is_the_caller,
+    the_script_has_no_privilege,
+    the_script_starts_like_any_program,
+    every_ending_is_told_apart,
+    a_missing_program_is_named,
+    binary_output_is_untouched,
+    a_stream_keeps_its_order,
+    much_output_is_counted_to_the_byte,
+    a_deadline_ends_what_listens,
+    a_deadline_kills_what_does_not_listen,
+    what_ends_in_time_is_no_survivor,
+    a_survivor_is_seen_with_all_it_has,
+    only_the_living_are_listed,
+    a_survivor_that_holds_the_output_delays_nothing,
+    a_script_may_kill_all_it_sees,
+    the_keeper_survives_every_signal,
+    the_keeper_cannot_be_opened,
+    a_limit_of_processes_holds,
+    a_limit_of_processes_is_the_sandboxes_own,
+    a_limit_of_open_files_holds,
+    nothing_survives_the_end,
+    an_exception_ends_the_sandbox,
+    leaving_after_the_keeper_died_is_harmless,
+    sandboxes_stand_side_by_side,
+    a_dead_run_is_swept_and_a_live_one_spared,
+)
+"""Every check, the cheap and telling ones first."""

@@ -1,0 +1,214 @@
+"""An engine without processes: each sandbox acts out what a test wrote down for its scenario.
+
+Its keeper is a state machine that speaks the real protocol, so the runner, the conversation and the
+schedule are exercised as they are. Nothing waits but for the deadlines that the job itself sets.
+"""
+
+import os
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
+
+from isosmoke.errors import EngineError, EngineUnavailableError
+from isosmoke.keeper import protocol
+from isosmoke.keeper.protocol import Output, Survivor
+from isosmoke.spec import SandboxSpec
+
+UPTIME = 1000.0
+"""What the clock of every fake sandbox shows, in seconds."""
+
+_COMMAND = struct.Struct(">cI")
+_TERMINATED, _KILLED = 15, 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """What one fake sandbox does.
+
+    `status` is the raw wait status of the script (`code << 8`, or a signal's number); None is a
+    script that runs until it is ended. `survivors` are what the keeper lists, with the texts of
+    `/proc/net/*` in `sockets`. `refuses` breaks the sandbox before it is made, `dies_at` closes the
+    channel when that command (`g`, `t`, `k`, `f`, `l`) arrives, `broken` is what the keeper
+    complains of instead of starting the script. `on_go` is called when the script would start.
+    """
+
+    status: int | None = 0
+    output: Sequence[Output] = ()
+    survivors: Sequence[Survivor] = ()
+    sockets: Mapping[str, bytes] = field(default_factory=dict)
+    version: str = protocol.VERSION
+    ignores_term: bool = False
+    can_be_frozen: bool = True
+    refuses: str = ""
+    dies_at: bytes = b""
+    broken: str = ""
+    on_go: Callable[[], object] | None = None
+
+
+def survivor(
+    pid: int, argv: Sequence[str], *, ppid: int = 1, age: float = 1.0, sockets: Sequence[str] = ()
+) -> Survivor:
+    """A sleeping process as a keeper would list it."""
+    started = round((UPTIME - age) * os.sysconf("SC_CLK_TCK"))
+    unread = " ".join("0" * 17)
+    return Survivor(
+        stat=f"{pid} ({argv[0]}) S {ppid} {unread} {started} 0".encode(),
+        cmdline=b"".join(word.encode() + b"\0" for word in argv),
+        cwd=b"/",
+        exe=f"/usr/bin/{argv[0]}".encode(),
+        sockets=frozenset(sockets),
+    )
+
+
+class FakeChannel:
+    """The keeper's two ends in one object: what is written to it decides what can be read."""
+
+    def __init__(self, act: Act) -> None:
+        self._act = act
+        self._ready = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._written = bytearray()
+        self._told = bytearray()
+        self._ended = False
+        self.commands: list[bytes] = []
+        self._tell(b"R", act.version.encode())
+
+    def fileno(self) -> int:
+        return self._ready
+
+    def read(self) -> bytes:
+        content = bytes(self._told)
+        self._told.clear()
+        if not self._ended:
+            os.eventfd_read(self._ready)
+        return content
+
+    def write(self, content: bytes) -> None:
+        if self._ended:
+            raise EngineError("the sandbox ended before it could be spoken to")
+        self._written += content
+        for kind, payload in self._commands():
+            self.commands.append(kind)
+            self._obey(kind, payload)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self._ready)
+
+    def _commands(self) -> Iterator[tuple[bytes, bytes]]:
+        while len(self._written) >= _COMMAND.size:
+            kind, size = _COMMAND.unpack_from(self._written)
+            end = _COMMAND.size + size
+            if len(self._written) < end:
+                return
+            payload = bytes(self._written[_COMMAND.size : end])
+            del self._written[:end]
+            yield kind, payload
+
+    def _obey(self, kind: bytes, payload: bytes) -> None:
+        if kind == self._act.dies_at:
+            self._ended = True
+            os.eventfd_write(self._ready, 1)
+            return
+        match kind:
+            case b"g":
+                self._go()
+            case b"t" if not self._act.ignores_term:
+                self._exit(_TERMINATED)
+            case b"k":
+                self._exit(_KILLED)
+            case b"f":
+                self._tell(b"F", b"1" if self._act.can_be_frozen else b"0")
+            case b"l":
+                self._list()
+            case _:
+                pass
+
+    def _go(self) -> None:
+        if self._act.on_go is not None:
+            self._act.on_go()
+        if self._act.broken:
+            self._tell(b"!", self._act.broken.encode())
+            return
+        for output in self._act.output:
+            self._tell(b"o" if output.stream == "stdout" else b"e", output.content)
+        if self._act.status is not None:
+            self._exit(self._act.status)
+
+    def _exit(self, status: int) -> None:
+        self._tell(b"X", struct.pack(">I", status))
+        if not self._act.survivors:
+            self._tell(b"0", b"")
+
+    def _list(self) -> None:
+        for one in self._act.survivors:
+            inodes = " ".join(sorted(one.sockets)).encode()
+            parts = (one.stat, one.cmdline, one.cwd, one.exe, inodes)
+            self._tell(b"P", b"".join(struct.pack(">I", len(part)) + part for part in parts))
+        for table, text in self._act.sockets.items():
+            self._tell(b"S", table.encode() + b"\0" + text)
+        self._tell(b"L", f"{UPTIME} 0".encode())
+
+    def _tell(self, kind: bytes, payload: bytes) -> None:
+        self._told += protocol.frame(kind, payload)
+        os.eventfd_write(self._ready, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeSandbox:
+    """One fake sandbox."""
+
+    channel: FakeChannel
+
+
+class FakeEngine:
+    """Makes sandboxes that act; `made` and `destroyed` are labels in the order of the events.
+
+    `acts` has the acts of each label: the first sandbox plays the first, and so on; the last one is
+    repeated. A label that is not there passes. `unavailable` is what `preflight` raises.
+    """
+
+    name = "fake"
+    description = "no process, no sandbox"
+
+    def __init__(
+        self, acts: Mapping[str, Act | Sequence[Act]] | None = None, *, unavailable: str = ""
+    ) -> None:
+        self._acts = dict(acts or {})
+        self._unavailable = unavailable
+        self._lock = Lock()
+        self.made: list[SandboxSpec] = []
+        self.destroyed: list[SandboxSpec] = []
+        self.commands: list[tuple[str, bytes]] = []
+
+    def preflight(self) -> None:
+        if self._unavailable:
+            raise EngineUnavailableError(self._unavailable)
+
+    @contextmanager
+    def sandbox(self, spec: SandboxSpec) -> Iterator[FakeSandbox]:
+        act = self._next_act(spec)
+        if act.refuses:
+            raise EngineError(act.refuses)
+        channel = FakeChannel(act)
+        try:
+            yield FakeSandbox(channel)
+        finally:
+            channel.close()
+            self._note_end(spec, channel)
+
+    def sweep(self) -> tuple[str, ...]:
+        return ()
+
+    def _next_act(self, spec: SandboxSpec) -> Act:
+        with self._lock:
+            number = sum(one.label == spec.label for one in self.made)
+            self.made.append(spec)
+        acts = self._acts.get(spec.label, Act())
+        return acts if isinstance(acts, Act) else acts[min(number, len(acts) - 1)]
+
+    def _note_end(self, spec: SandboxSpec, channel: FakeChannel) -> None:
+        with self._lock:
+            self.destroyed.append(spec)
+            self.commands += [(spec.label, kind) for kind in channel.commands]

@@ -1,0 +1,3 @@
+# A crash of the script itself.
+ulimit -c 0
+kill -SEGV $$

@@ -1,0 +1,2 @@
+# The last line is a line too.
+printf 'the last word'

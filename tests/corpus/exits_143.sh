@@ -1,0 +1,2 @@
+# Not the same as being ended by SIGTERM, though a shell shows both so.
+exit 143

@@ -1,0 +1,2 @@
+# What the manifest allows is what there is.
+test "$(ulimit -n)" = 64

@@ -1,0 +1,2 @@
+# The child prints for ever, faster than anybody reads.
+yes &

@@ -1,0 +1,2 @@
+# SIGTERM at the deadline ends it at once.
+sleep 600

@@ -1,0 +1,2 @@
+# The plainest scenario there is.
+echo "all is well"

@@ -1,0 +1,103 @@
+"""Every check of the public contract, on every engine that can be used here."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import ready
+
+from isosmoke.engines.base import Engine, Sandbox
+from isosmoke.spec import CopyOnWrite, Fresh, ReadOnly, SandboxSpec
+from isosmoke.testing import CONTRACT, Bench, contract
+from isosmoke.testing.contract import Check
+
+
+@pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", ready.NAMES)
+def test_engine_keeps_the_contract(name: str, check: Check, tmp_path: Path) -> None:
+    """An engine holds to each check."""
+    check(ready.engine(name), Bench(tmp_path))
+
+
+@pytest.mark.parametrize("name", ready.NAMES)
+def test_engine_keeps_the_contract_for_an_ordinary_user(name: str) -> None:
+    """What holds for root holds for somebody without any privilege."""
+    user = ready.somebody()
+    user.must_have(name)
+    done = user.pytest(__file__, "-k", f"test_engine_keeps_the_contract and {name}")
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+
+
+def test_contract_lists_every_check() -> None:
+    """No check is written and then forgotten."""
+    public = {one for name, one in vars(contract).items() if _is_check(name, one)}
+    assert public == set(CONTRACT)
+
+
+def _is_check(name: str, one: object) -> bool:
+    return getattr(one, "__module__", "") == contract.__name__ and name.islower() and name[0] != "_"
+
+
+class _SpoiltEngine:
+    """A good engine that was misled about what to make."""
+
+    def __init__(self, good: Engine, spoil: Callable[[SandboxSpec], SandboxSpec]) -> None:
+        self._good, self._spoil = good, spoil
+        self.name = self.description = "spoilt"
+
+    def preflight(self) -> None:
+        self._good.preflight()
+
+    def sandbox(self, spec: SandboxSpec) -> AbstractContextManager[Sandbox]:
+        return self._good.sandbox(self._spoil(spec))
+
+    def sweep(self) -> tuple[str, ...]:
+        return ()
+
+
+def _writable(spec: SandboxSpec) -> SandboxSpec:
+    mounts = [
+        CopyOnWrite(one.source) if isinstance(one, ReadOnly) and one.source.name == "fixed" else one
+        for one in spec.mounts
+    ]
+    return replace(spec, mounts=tuple(mounts))
+
+
+def _live(spec: SandboxSpec) -> SandboxSpec:
+    mounts = [
+        ReadOnly(one.source, one.target) if isinstance(one, CopyOnWrite) else one
+        for one in spec.mounts
+    ]
+    return replace(spec, mounts=tuple(mounts))
+
+
+def _wide_open(spec: SandboxSpec) -> SandboxSpec:
+    folder = next(one.source.parent for one in spec.mounts if isinstance(one, CopyOnWrite))
+    return replace(spec, mounts=(*spec.mounts, CopyOnWrite(folder)))
+
+
+def _without_home(spec: SandboxSpec) -> SandboxSpec:
+    kept = [one for one in spec.mounts if not isinstance(one, Fresh)]
+    return replace(spec, mounts=tuple(kept))
+
+
+SPOILT: dict[Check, Callable[[SandboxSpec], SandboxSpec]] = {
+    contract.a_read_only_mount_cannot_be_written: _writable,
+    contract.a_socket_in_the_workspace_cannot_be_reached: _live,
+    contract.copy_on_write_does_not_change_the_host: _live,
+    contract.a_file_outside_the_specification_is_invisible: _wide_open,
+    contract.an_isolated_network_reaches_nothing: lambda spec: replace(spec, network="host"),
+    contract.the_host_network_is_the_hosts: lambda spec: replace(spec, network="isolated"),
+    contract.each_sandbox_is_fresh: _without_home,
+}
+
+
+@pytest.mark.parametrize("check", SPOILT, ids=lambda check: check.__name__)
+def test_contract_finds_what_is_wrong(check: Check, tmp_path: Path) -> None:
+    """A check fails, in words, on an engine that breaks what it is about."""
+    spoilt = _SpoiltEngine(ready.engine("bubblewrap"), SPOILT[check])
+    with pytest.raises(AssertionError, match=r"\w+ \w+"):
+        check(spoilt, Bench(tmp_path))

@@ -1,0 +1,250 @@
+"""What the Docker engine asks the daemon for, and which daemon: the parts without a daemon."""
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from isosmoke.engines import container, endpoint
+from isosmoke.engines.container import Layer
+from isosmoke.engines.docker import DockerEngine
+from isosmoke.errors import EngineError, EngineUnavailableError
+from isosmoke.spec import KEEPER, CopyOnWrite, Fresh, Limits, Mount, ReadOnly, SandboxSpec
+
+LABELS = {"isosmoke.lease": "boot.1.2", "isosmoke.label": "install"}
+
+
+def spec(*mounts: Mount, image: str = "host", uid: int = 0) -> SandboxSpec:
+    """A specification with these mounts."""
+    return SandboxSpec(
+        label="install", image=image, mounts=mounts, uid=uid, gid=uid, network="host"
+    )
+
+
+def asked(wanted: SandboxSpec, **layers: Layer) -> dict[str, Any]:
+    """What is asked of the daemon, the targets of layers being in the root."""
+    found = {PurePosixPath("/", name): layer for name, layer in layers.items()}
+    return container.body(wanted, layers=found, labels=LABELS)
+
+
+def layer(folder: str) -> Layer:
+    """A layer in a folder."""
+    return Layer(*(Path(folder, name) for name in ("lower", "upper", "work")))
+
+
+def test_specification_becomes_a_container() -> None:
+    """Each part of a specification is asked for, and nothing that was not specified."""
+    wanted = SandboxSpec(
+        label="install",
+        image="host",
+        mounts=(
+            CopyOnWrite(Path("/w")),
+            ReadOnly(Path("/keep"), KEEPER),
+            Fresh(PurePosixPath("/fresh"), 0o1777),
+        ),
+        uid=1000,
+        gid=100,
+        network="isolated",
+        limits=Limits(memory=1 << 20, processes=7),
+    )
+
+    assert asked(wanted, w=layer("/s")) == {
+        "Image": "isosmoke/empty:1",
+        "Entrypoint": ["/run/isosmoke/keeper"],
+        "User": "1000:100",
+        "WorkingDir": "/",
+        "Labels": LABELS,
+        "Healthcheck": {"Test": ["NONE"]},
+        "Tty": False,
+        "OpenStdin": True,
+        "StdinOnce": True,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "HostConfig": {
+            "NetworkMode": "none",
+            "UsernsMode": "host",
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges", "label=disable"],
+            "ReadonlyRootfs": True,
+            "Init": False,
+            "AutoRemove": False,
+            "LogConfig": {"Type": "none"},
+            "ShmSize": 1 << 30,
+            "Memory": 1 << 20,
+            "MemorySwap": 1 << 20,
+            "PidsLimit": 7,
+            "Tmpfs": {"/fresh": "exec,nosuid,nodev,mode=1777,uid=1000,gid=100"},
+            "Mounts": [
+                {
+                    "Type": "bind",
+                    "Source": "/keep",
+                    "Target": "/run/isosmoke/keeper",
+                    "ReadOnly": True,
+                },
+                {
+                    "Type": "volume",
+                    "Target": "/w",
+                    "VolumeOptions": {
+                        "NoCopy": True,
+                        "Labels": LABELS,
+                        "DriverConfig": {
+                            "Name": "local",
+                            "Options": {
+                                "type": "overlay",
+                                "device": "overlay",
+                                "o": "lowerdir=/s/lower,upperdir=/s/upper,workdir=/s/work",
+                            },
+                        },
+                    },
+                },
+            ],
+        },
+    }
+
+
+def test_named_image_keeps_a_writable_root_and_the_host_network() -> None:
+    """A named image is used as it is, and a specification without limits asks for none."""
+    body = asked(spec(image="debian:12"))
+
+    assert body["Image"] == "debian:12"
+    assert not body["HostConfig"]["ReadonlyRootfs"]
+    assert body["HostConfig"]["NetworkMode"] == "host"
+    assert not {"Memory", "MemorySwap", "PidsLimit"} & set(body["HostConfig"])
+
+
+def test_folders_between_a_fresh_one_and_a_mount_belong_to_the_user() -> None:
+    """What leads from a fresh folder to a mount in it is fresh too, and nothing else is."""
+    body = asked(
+        spec(
+            Fresh(PurePosixPath("/home/u"), 0o700),
+            ReadOnly(Path("/tools"), PurePosixPath("/home/u/.local/share/tools")),
+            ReadOnly(Path("/deep"), PurePosixPath("/home/u/.local/share/tools/a/b")),
+            ReadOnly(Path("/srv"), PurePosixPath("/srv/x/y")),
+            uid=7,
+        )
+    )
+
+    assert body["HostConfig"]["Tmpfs"] == {
+        "/home/u": "exec,nosuid,nodev,mode=0700,uid=7,gid=7",
+        "/home/u/.local": "exec,nosuid,nodev,mode=0755,uid=7,gid=7",
+        "/home/u/.local/share": "exec,nosuid,nodev,mode=0755,uid=7,gid=7",
+    }
+
+
+def test_of_two_mounts_on_one_target_the_later_counts() -> None:
+    """Docker refuses a target that is named twice, so it is named once."""
+    target = PurePosixPath("/etc/passwd")
+    body = asked(spec(ReadOnly(Path("/first"), target), ReadOnly(Path("/second"), target)))
+
+    assert [one["Source"] for one in body["HostConfig"]["Mounts"]] == ["/second"]
+
+
+@pytest.mark.parametrize("folder", ["/a,b", "/a:b", "/a\\b", '/a"b'])
+def test_state_folder_that_an_overlay_cannot_name_is_refused(folder: str) -> None:
+    """A name that would be read as something else is an error that says which, and what to do."""
+    with pytest.raises(EngineError, match="overlay options") as caught:
+        asked(spec(CopyOnWrite(Path("/w"))), w=layer(folder))
+
+    assert folder in caught.value.message
+    assert "ISOSMOKE_STATE" in caught.value.hint
+
+
+def test_writable_mounts_below_a_read_only_one_are_read_only_too() -> None:
+    """Each gets a mount of its own, unless its target has one or it is read-only already."""
+    mountinfo = (
+        "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
+        "28 27 0:25 / /opt/in\\040side rw,nosuid - tmpfs x rw\n"
+        "29 27 0:26 / /opt/fixed ro,nosuid - squashfs x ro\n"
+        "30 27 0:27 / /opt/taken rw - tmpfs x rw\n"
+        "31 27 0:28 / /optical rw - tmpfs x rw\n"
+    )
+    before = spec(
+        ReadOnly(Path("/opt"), PurePosixPath("/o")),
+        Fresh(PurePosixPath("/o/taken"), 0o755),
+    )
+
+    after = container.with_submounts(before, mountinfo)
+
+    added = set(after.mounts) - set(before.mounts)
+    assert added == {ReadOnly(Path("/opt/in side"), PurePosixPath("/o/in side"))}
+
+
+def test_archive_has_an_empty_file_for_each_name() -> None:
+    """The archive that replaces folders holds regular empty files and nothing else."""
+    with tarfile.open(fileobj=io.BytesIO(container.empty_files(["upper-0", "work-0"]))) as archive:
+        found = [(one.name, one.isreg(), one.size) for one in archive]
+
+    assert found == [("upper-0", True, 0), ("work-0", True, 0)]
+
+
+def _context(home: Path, name: str, host: str) -> None:
+    folder = home / ".docker/contexts/meta" / sha256(name.encode()).hexdigest()
+    folder.mkdir(parents=True)
+    meta = {"Name": name, "Endpoints": {"docker": {"Host": host}}}
+    (folder / "meta.json").write_text(json.dumps(meta))
+
+
+ENVIRONMENTS = [
+    ({}, "", "unix:///var/run/docker.sock (the default)"),
+    ({}, "colima", "unix:///colima.sock (context 'colima' of {home}/.docker/config.json)"),
+    ({"DOCKER_CONTEXT": "orb"}, "colima", "unix:///orb.sock (context 'orb' of DOCKER_CONTEXT)"),
+    ({"DOCKER_CONTEXT": "default"}, "colima", "unix:///var/run/docker.sock (the default)"),
+    ({"DOCKER_HOST": "unix:///h", "DOCKER_CONTEXT": "orb"}, "", "unix:///h (DOCKER_HOST)"),
+    ({"DOCKER_HOST": "", "DOCKER_CONTEXT": ""}, "", "unix:///var/run/docker.sock (the default)"),
+]
+
+
+@pytest.mark.parametrize(("environment", "current", "expected"), ENVIRONMENTS)
+def test_endpoint_is_the_one_the_docker_command_uses(
+    environment: Mapping[str, str], current: str, expected: str, tmp_path: Path
+) -> None:
+    """The endpoint comes from DOCKER_HOST, the context or the default, and says from which."""
+    _context(tmp_path, "colima", "unix:///colima.sock")
+    _context(tmp_path, "orb", "unix:///orb.sock")
+    if current:
+        (tmp_path / ".docker/config.json").write_text(json.dumps({"currentContext": current}))
+
+    assert str(endpoint.find(environment, tmp_path)) == expected.format(home=tmp_path)
+
+
+@pytest.mark.parametrize("host", ["ssh://me@box", "tcp://127.0.0.1:2375", "npipe:////./pipe/x"])
+def test_endpoint_that_is_no_unix_socket_is_refused(host: str, tmp_path: Path) -> None:
+    """A daemon elsewhere is refused in one line that names it and what named it."""
+    with pytest.raises(EngineUnavailableError) as caught:
+        endpoint.find({"DOCKER_HOST": host}, tmp_path)
+
+    assert f"{host} (DOCKER_HOST)" in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_unknown_context_is_refused(tmp_path: Path) -> None:
+    """A context that does not exist is an error, never another daemon."""
+    with pytest.raises(EngineUnavailableError, match=r"DOCKER_CONTEXT names .* 'nope'"):
+        endpoint.find({"DOCKER_CONTEXT": "nope"}, tmp_path)
+
+
+def test_unreadable_configuration_is_refused(tmp_path: Path) -> None:
+    """A configuration that is no JSON is an error that names the file."""
+    (tmp_path / "config.json").write_text("{")
+
+    with pytest.raises(EngineUnavailableError, match=r"config\.json cannot be read"):
+        endpoint.find({"DOCKER_CONFIG": str(tmp_path)}, tmp_path)
+
+
+def test_preflight_says_which_daemon_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unreachable daemon is named, with what named it and what to do."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+
+    with pytest.raises(EngineUnavailableError) as caught:
+        DockerEngine().preflight()
+
+    assert f"unix://{tmp_path}/none.sock (DOCKER_HOST)" in caught.value.message
+    assert "start Docker" in caught.value.hint

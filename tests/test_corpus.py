@@ -1,0 +1,121 @@
+"""Real scenarios come out as declared, on every engine, for every user, by every way in."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import pytest
+import ready
+
+from isosmoke import manifest, run
+from isosmoke.caller import Caller
+from isosmoke.interrupt import Interrupt
+from isosmoke.manifest import Scenario
+from isosmoke.run import Request
+from isosmoke.schedule import Policy
+
+CORPUS = Path(__file__).parent / "corpus"
+
+_DECLARED = "comes-out-"
+
+
+def _declared(scenario: Scenario) -> str:
+    """The outcome in its tags; SKIP where a program that it needs is not here."""
+    if not all(shutil.which(one, path=ready.PATH) for one in scenario.requires.commands):
+        return "SKIP"
+    return next(one.removeprefix(_DECLARED) for one in scenario.tags if one.startswith(_DECLARED))
+
+
+DECLARED = {one.name: _declared(one) for one in manifest.load(CORPUS / "manifest.toml").scenarios}
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that every user can look into, as pytest's own cannot be; the corpus is in it."""
+    folder = Path(mkdtemp(prefix="isosmoke-corpus-"))
+    folder.chmod(0o755)
+    shutil.copytree(CORPUS, folder / "corpus", copy_function=shutil.copyfile)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_every_scenario_declares_its_outcome_once() -> None:
+    """Each scenario has one declaration, each script a scenario, and every outcome occurs."""
+    scenarios = manifest.load(CORPUS / "manifest.toml").scenarios
+    counts = [sum(tag.startswith(_DECLARED) for tag in one.tags) for one in scenarios]
+    assert set(counts) == {1}
+    assert {one.script for one in scenarios} == {one.name for one in CORPUS.glob("*.sh")}
+    assert set(DECLARED.values()) == {"PASS", "SKIP", "LEAK", "FAIL", "TIMEOUT", "ERROR"}
+
+
+@pytest.mark.parametrize("name", ready.NAMES)
+def test_corpus_comes_out_as_declared_in_python(name: str, place: Path) -> None:
+    """`isosmoke.run.execute` gives every scenario its declared outcome."""
+    ready.engine(name)
+    caller = Caller(
+        uid=ready.me().uid,
+        gid=Caller.here().gid,
+        user=Caller.here().user,
+        home=Path.home(),
+        working=place / "corpus",
+        environment={"PATH": ready.PATH},
+    )
+    loaded = manifest.load(place / "corpus" / "manifest.toml")
+    request = Request(
+        scenarios=loaded.scenarios, manifest=loaded.path, engine=name, policy=Policy(jobs=2)
+    )
+    result = run.execute(request, caller, notify=lambda _: None, interrupt=Interrupt())
+    assert {one.name: str(one.outcome) for one in result.scenarios} == DECLARED
+
+
+@pytest.mark.parametrize("user", ready.USERS)
+@pytest.mark.parametrize("name", ready.NAMES)
+def test_corpus_comes_out_as_declared_on_the_command_line(
+    name: str, user: str, place: Path
+) -> None:
+    """`python -m isosmoke run --json` tells the declared outcomes, and details that fit them."""
+    who = ready.USERS[user]()
+    who.must_have(name)
+    who.settle_in(place / "own")
+    who.take_over(place / "corpus")
+    words = ("run", "--manifest", "manifest.toml", "--engine", name, "--jobs", "2", "--json")
+    done = who.run(*words, folder=place / "own", working=place / "corpus")
+    assert done.stdout, done.stderr
+    told = {one["name"]: one for one in json.loads(done.stdout)["scenarios"]}
+    assert {one: told[one]["outcome"] for one in told} == DECLARED, done.stderr
+    assert done.returncode == 1
+    for check in (_endings_are_told, _leaks_are_told, _output_is_kept):
+        check(told)
+    assert "\N{ESCAPE}" not in done.stderr
+
+
+Told = dict[str, dict[str, Any]]
+
+
+def _endings_are_told(told: Told) -> None:
+    assert told["exits_143"]["exit_code"] == 143
+    assert told["exits_143"]["signal"] is None
+    assert told["dies_by_a_signal"]["signal"] == "SIGSEGV"
+    assert "no model answers" in told["skips"]["reason"]
+    assert "no-such-program-anywhere" in told["needs_what_is_missing"]["reason"]
+    assert "expected 5, got 4" in told["fails"]["reason"]
+
+
+def _leaks_are_told(told: Told) -> None:
+    (daemon,) = told["leaves_a_daemon"]["leaks"]
+    assert daemon["ppid"] == 1
+    assert [one.split()[0] for one in daemon["listens"]] == ["tcp", "unix"]
+    assert [one["argv"] for one in told["leaves_one_and_fails"]["leaks"]] == [["sleep", "600"]]
+    assert [one["state"] for one in told["leaves_a_stopped_one"]["leaks"]] == ["T"]
+    assert [one["argv"] for one in told["leaves_an_allowed_one"]["tolerated"]] == [["sleep", "601"]]
+    for name in ("sits_at_the_process_limit", "forks_without_end"):
+        assert 20 < len(told[name]["leaks"]) < 40
+
+
+def _output_is_kept(told: Told) -> None:
+    assert told["prints_100_megabytes"]["output"]["size"] == 100 * 1024**2
+    assert told["ends_without_a_newline"]["output"]["last_lines"] == ["the last word"]
+    assert told["relies_on_its_interrupt_trap"]["output"]["last_lines"] == ["cleaned up"]

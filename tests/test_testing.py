@@ -1,0 +1,141 @@
+"""The fake engine: the runner over it gives the whole table of endings, without a process."""
+
+from pathlib import Path, PurePosixPath
+from threading import Barrier
+
+import pytest
+
+from isosmoke.assembly import Surroundings
+from isosmoke.caller import Caller
+from isosmoke.capture import Capture
+from isosmoke.engines.base import Engine
+from isosmoke.errors import EngineUnavailableError
+from isosmoke.interrupt import Interrupt
+from isosmoke.keeper.protocol import Output
+from isosmoke.manifest import parse
+from isosmoke.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut
+from isosmoke.requirements import Requirements
+from isosmoke.results import ScenarioResult
+from isosmoke.runner import Observed, observe
+from isosmoke.schedule import Policy, Schedule
+from isosmoke.spec import Job, SandboxSpec
+from isosmoke.testing import Act, FakeEngine, survivor
+from isosmoke.workspace import Workspace
+
+SLEEPER = survivor(7, ["sleep", "600"], age=3.5)
+
+ENDINGS: list[tuple[Act, Ending]] = [
+    (Act(), Exited(0)),
+    (Act(status=143 << 8), Exited(143)),
+    (Act(status=15), Signaled(15)),
+    (Act(status=None), TimedOut(0.01)),
+    (Act(status=None, ignores_term=True), TimedOut(0.01)),
+    (Act(refuses="no room"), Broke("no room")),
+    (Act(broken="bash: not found"), Broke("the sandbox could not go on: bash: not found")),
+    (Act(dies_at=b"g"), Broke("the sandbox ended before the scenario did")),
+    (
+        Act(survivors=[SLEEPER], can_be_frozen=False),
+        Broke("what the scenario left behind could not be stopped"),
+    ),
+]
+
+
+def _job() -> Job:
+    spec = SandboxSpec(label="one", image="host", mounts=(), uid=0, gid=0, network="host")
+    return Job(
+        spec=spec,
+        argv=("true",),
+        folder=PurePosixPath("/"),
+        environment={},
+        timeout=0.01,
+        grace=0.01,
+        settle=0.01,
+    )
+
+
+def _observed(engine: Engine, interrupt: Interrupt) -> tuple[Observed, bytes]:
+    with Capture(None, 0) as capture:
+        observed = observe(_job(), engine, capture=capture, interrupt=interrupt)
+    return observed, capture.output.head
+
+
+@pytest.mark.parametrize(("act", "ending"), ENDINGS, ids=lambda one: str(one)[:60])
+def test_ending_is_what_the_act_says(act: Act, ending: Ending) -> None:
+    """Whatever a sandbox does is data, and the sandbox is destroyed."""
+    engine = FakeEngine({"one": act})
+    assert _observed(engine, Interrupt())[0].ending == ending
+    assert len(engine.destroyed) == (0 if act.refuses else 1)
+
+
+def test_wrong_version_is_an_engine_that_must_be_built_again() -> None:
+    """A keeper of another version is not believed."""
+    ending = _observed(FakeEngine({"one": Act(version="0")}), Interrupt())[0].ending
+    assert ending == Broke("the keeper speaks version 0, isosmoke 1")
+
+
+def test_survivor_comes_with_what_it_listens_on() -> None:
+    """A listed process has its arguments, its age, and the address of its socket."""
+    table = b"  sl  local rem st\n 0: 0100007F:1F90 00000000:0000 0A 0:0 0:0 0 0 0 4242 1\n"
+    server = survivor(9, ["server", "--port"], ppid=7, age=2.0, sockets=["4242"])
+    act = Act(survivors=[server], sockets={"tcp": table})
+    (process,) = _observed(FakeEngine({"one": act}), Interrupt())[0].survivors
+    assert process.argv == ("server", "--port")
+    assert (process.pid, process.ppid, process.age_seconds) == (9, 7, 2.0)
+    assert process.listens == ("tcp 127.0.0.1:8080",)
+
+
+def test_output_arrives_and_commands_are_noted() -> None:
+    """Both streams reach the capture, and the engine knows what its keeper was told."""
+    act = Act(output=[Output("stdout", b"a"), Output("stderr", b"b")], survivors=[SLEEPER])
+    engine = FakeEngine({"one": act})
+    assert _observed(engine, Interrupt())[1] == b"ab"
+    assert [kind for _, kind in engine.commands] == [b"g", b"l", b"f", b"l"]
+
+
+def test_interrupt_stops_what_runs() -> None:
+    """An interrupt is an ending too, and the sandbox is destroyed."""
+    interrupt = Interrupt()
+    act = Act(status=None, on_go=lambda: interrupt.raise_for("SIGINT"))
+    engine = FakeEngine({"one": act})
+    assert _observed(engine, interrupt)[0].ending == Stopped("SIGINT")
+    assert len(engine.destroyed) == 1
+
+
+def test_unavailable_engine_says_so() -> None:
+    """`preflight` raises what a test wrote down."""
+    with pytest.raises(EngineUnavailableError, match="not today"):
+        FakeEngine(unavailable="not today").preflight()
+
+
+def _scheduled(engine: Engine, folder: Path, names: list[str]) -> list[ScenarioResult]:
+    """The scenarios of these names, two at a time."""
+    entries = [f'[[scenario]]\nname = "{one}"\nscript = "x"\n' for one in names]
+    caller = Caller(uid=0, gid=0, user="u", home=folder, working=folder, environment={})
+    schedule = Schedule(
+        engines=lambda _: engine,
+        around=Surroundings(caller, Workspace((), (), folder), None),
+        requirements=Requirements({}, has_binary=False),
+        policy=Policy(jobs=2),
+        record=folder,
+        notify=lambda _: None,
+        interrupt=Interrupt(),
+    )
+    return list(schedule.run(parse("".join(entries), folder / "manifest.toml").scenarios))
+
+
+def test_schedule_runs_side_by_side(tmp_path: Path) -> None:
+    """Two jobs run two scenarios at the same time, or the barrier would break."""
+    barrier = Barrier(2, timeout=10)
+    meeting = Act(on_go=barrier.wait)
+    results = _scheduled(FakeEngine({"a": meeting, "b": meeting}), tmp_path, ["a", "b"])
+    assert [str(one.outcome) for one in results] == ["PASS", "PASS"]
+
+
+def test_neighbour_never_breaks_a_verdict(tmp_path: Path) -> None:
+    """What fails beside others and passes alone is FLAKY, and said to be sensitive to load."""
+    barrier = Barrier(2, timeout=10)
+    shaky = [Act(status=1 << 8, on_go=barrier.wait), Act()]
+    engine = FakeEngine({"a": shaky, "b": Act(on_go=barrier.wait)})
+    results = _scheduled(engine, tmp_path, ["a", "b"])
+    assert [str(one.outcome) for one in results] == ["FLAKY", "PASS"]
+    assert results[0].load_sensitive
