@@ -53,7 +53,7 @@ def test_allowance_holds_to_the_end_of_its_day(until: date | None, tolerated: bo
 
 
 def test_allowance_covers_only_what_it_matches() -> None:
-    """Of several survivors only those that match are tolerated, each with the allowance's reason."""
+    """Only the survivors that match are tolerated, each with the reason of its allowance."""
     server, stray = process("tmux", "-L", "x", "server"), process("sleep", "9", pid=3)
 
     verdict = tell_apart((stray, server), (allowance("tmux .*server", reason="Shared."),), TODAY)

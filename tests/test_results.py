@@ -35,7 +35,11 @@ def result(*attempts: Attempt) -> ScenarioResult:
     return ScenarioResult(name="one", attempts=attempts)
 
 
-PASSED, FAILED, SKIPPED = Attempt(ending=Exited(0)), Attempt(ending=Exited(1)), Attempt(ending=Exited(77))
+PASSED, FAILED, SKIPPED = (
+    Attempt(ending=Exited(0)),
+    Attempt(ending=Exited(1)),
+    Attempt(ending=Exited(77)),
+)
 CROWDED = Attempt(ending=Exited(1), alone=False)
 
 SLEEP, SERVE = left("sleep", "9"), left("serve", pid=8)
@@ -44,7 +48,7 @@ REASONS: list[tuple[str, Attempt, str]] = [
     ("a plain pass", PASSED, ""),
     ("a pass that complained", Attempt(ending=Exited(0), stderr=said("warning\n")), ""),
     ("a silent failure", FAILED, "exit 1"),
-    ("a failure", Attempt(ending=Exited(1), stderr=said("a\nno such file\n\n")), "exit 1: no such file"),
+    ("a failure", Attempt(ending=Exited(1), stderr=said("a\nit broke\n\n")), "exit 1: it broke"),
     ("a signal", Attempt(ending=Signaled(11), stderr=said("ouch")), "ended by SIGSEGV: ouch"),
     ("a deadline", Attempt(ending=TimedOut(180)), "still running after 180 s"),
     ("a skip", Attempt(ending=Exited(77), stderr=said("SKIP: no tmux")), "exit 77: SKIP: no tmux"),
@@ -188,7 +192,10 @@ OUTCOMES: list[tuple[str, ScenarioResult, Outcome, int, bool]] = [
     ids=[row[0] for row in OUTCOMES],
 )
 def test_result_is_what_its_attempts_amount_to(
-    told: ScenarioResult, outcome: Outcome, telling: int, sensitive: bool  # noqa: FBT001 - a table
+    told: ScenarioResult,
+    outcome: Outcome,
+    telling: int,
+    sensitive: bool,  # noqa: FBT001 - a table
 ) -> None:
     """A pass after a failure is FLAKY, a skip never undoes one, and the first failure is shown."""
     assert told.outcome is outcome

@@ -71,7 +71,8 @@ def test_keeper_of_this_checkout_is_there() -> None:
     assert KEEPER_FILE.stat().st_mode & 0o111
 
 
-def test_missing_compilers_are_each_named(without_compilers: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("without_compilers")
+def test_missing_compilers_are_each_named(tmp_path: Path) -> None:
     """Where nothing can compile, the error has a line for each compiler that was tried."""
     with pytest.raises(RuntimeError) as caught:
         compile_keeper(tmp_path / "keeper")

@@ -158,7 +158,7 @@ def test_exit_status_is_told_raw(make_keeper: Make, status: int) -> None:
 
 
 def test_deadline_without_an_ending_is_none(make_keeper: Make) -> None:
-    """A script that prints but does not end by the deadline has no status, and what it said is kept."""
+    """A script that does not end by the deadline has no status; what it said is kept."""
     keeper, heard = make_keeper(), list[Output]()
     conversation = talk(keeper, heard.append)
     keeper.says(frame(b"o", b"busy"))
@@ -330,9 +330,11 @@ def test_survivor_born_before_the_freeze_was_running(make_keeper: Make) -> None:
 
 
 def test_process_that_ends_while_it_is_listed_is_no_survivor(make_keeper: Make) -> None:
-    """A process whose line of `/proc` was gone when the keeper read it is left out, in both lists."""
+    """A process whose line of `/proc` was gone when it was read is in neither list."""
     gone = process(b"")
-    keeper = make_keeper(gone + listed((2, "S")), STILL, listed((2, "T"))[: -len(LISTED)] + gone + LISTED)
+    keeper = make_keeper(
+        gone + listed((2, "S")), STILL, listed((2, "T"))[: -len(LISTED)] + gone + LISTED
+    )
 
     assert survivors(keeper) == {2: "S"}
 

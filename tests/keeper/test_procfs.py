@@ -1,5 +1,7 @@
 """What `/proc` says of survivors, on text as a kernel writes it."""
 
+# ruff: noqa: E501, W291 - the kernel's tables are wide, and padded.
+
 import os
 import sys
 from pathlib import Path
@@ -18,20 +20,20 @@ TCP = b"""\
    1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 41002 1 0000000000000000 100 0 0 10 0                     
    2: 0100007F:1F90 0100007F:C350 01 00000000:00000000 00:00000000 00000000  1000        0 41003 1 0000000000000000 20 4 30 10 -1                    
 1000: 0A00A8C0:01BB 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 41004 1 0000000000000000 100 0 0 10 0                     
-"""  # noqa: W291 - the kernel pads its lines
+"""
 
 TCP6 = b"""\
   sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 00000000000000000000000001000000:1F90 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 42001 1 0000000000000000 100 0 0 10 0
    1: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 42002 1 0000000000000000 100 0 0 10 0
    2: B80D0120000000000000000001000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 42003 1 0000000000000000 100 0 0 10 0
-"""  # noqa: E501 - lines as the kernel writes them
+"""
 
 UDP = b"""\
    sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops             
   512: 0100007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000   101        0 43001 2 0000000000000000 0         
   513: 0100007F:9C40 0100007F:0035 01 00000000:00000000 00:00000000 00000000   101        0 43002 2 0000000000000000 0         
-"""  # noqa: W291 - the kernel pads its lines
+"""
 
 UNIX = b"""\
 Num       RefCount Protocol Flags    Type St Inode Path
@@ -95,7 +97,7 @@ def test_table_without_sockets_has_no_listeners(table: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [b"/tmp/a\nb", b"/tmp/a\n", b"\n\n", b"/tmp/\xff\x0b\x1c\x85", "/tmp/\u2028".encode()]
+    "name", [b"/tmp/a\nb", b"/tmp/a\n", b"\n\n", b"/tmp/\xff\x0b\x1c\x85", "/run/\u2028".encode()]
 )
 def test_socket_with_an_odd_name_hides_no_other(name: bytes) -> None:
     """A script may bind any bytes: what follows in the table is still read."""

@@ -1,0 +1,106 @@
+"""Limits by control group: made, held and removed, where this machine lets us."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from isosmoke.engines import cgroup
+from isosmoke.spec import Limits
+from isosmoke.state import Lease
+
+MANY = 1 << 30
+
+
+def own() -> list[Path]:
+    """The groups of this very process."""
+    name = f"isosmoke-{Lease.mine()}.*"
+    return sorted(folder for parent in cgroup.parents().values() for folder in parent.glob(name))
+
+
+@pytest.fixture
+def parent() -> Path:
+    """A folder in which groups can be made."""
+    if not cgroup.parents():
+        pytest.skip("this process may not make control groups here")
+    return next(iter(cgroup.parents().values()))
+
+
+@pytest.fixture
+def left(parent: Path) -> Iterator[Path]:
+    """A group that a dead run left."""
+    mine = Lease.mine()
+    folder = parent / f"isosmoke-{Lease(mine.boot, mine.pid, '1')}.abcd"
+    folder.mkdir()
+    yield folder
+    if folder.exists():
+        folder.rmdir()
+
+
+def test_no_limits_need_no_group() -> None:
+    """A sandbox without limits makes no group, so it works where none can be made."""
+    with cgroup.group(Limits(open_files=9)) as group:
+        group.hold(0)
+        assert own() == []
+
+
+@pytest.mark.usefixtures("parent")
+def test_group_has_its_limits_and_ends_with_its_block() -> None:
+    """Each limit that can be kept here is set for the block, and nothing is left after it."""
+    most = {
+        "memory.max": str(MANY),
+        "memory.limit_in_bytes": str(MANY),
+        "pids.max": "50",
+    }
+    with cgroup.group(Limits(memory=MANY, processes=50)):
+        files = [file for one in own() for file in one.iterdir() if file.name in most]
+
+        assert {file.name.split(".")[0] for file in files} == set(cgroup.parents())
+        assert all(file.read_text().strip() == most[file.name] for file in files)
+
+    assert own() == []
+
+
+@pytest.mark.usefixtures("parent")
+def test_group_ends_although_its_block_fails() -> None:
+    """An error in the block leaves no group behind."""
+    with pytest.raises(KeyError), cgroup.group(Limits(processes=50)):
+        raise KeyError
+
+    assert own() == []
+
+
+@pytest.mark.usefixtures("parent")
+def test_held_process_is_in_every_group() -> None:
+    """A process that is held counts against each limit, and lets the group go when it ends."""
+    limits = Limits(memory=MANY, processes=50)
+    with (
+        cgroup.group(limits) as group,
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process,
+    ):
+        group.hold(process.pid)
+        for folder in own():
+            assert str(process.pid) in (folder / "cgroup.procs").read_text().split()
+        assert own()
+
+    assert own() == []
+
+
+def test_sweep_removes_dead_and_spares_live(left: Path) -> None:
+    """A sweep removes and names the groups of dead runs; those of live ones stay."""
+    with cgroup.group(Limits(memory=MANY, processes=50)):
+        live = own()
+        swept = cgroup.sweep()
+
+        assert str(left) in swept
+        assert not left.exists()
+        assert own() == live
+        assert not set(map(str, live)) & set(swept)
+
+
+@pytest.mark.usefixtures("parent")
+def test_only_usable_controllers_are_offered() -> None:
+    """Each controller that is offered is one that limits something, in a folder that is there."""
+    assert set(cgroup.parents()) <= {"memory", "pids"}
+    assert all((folder / "cgroup.procs").exists() for folder in cgroup.parents().values())

@@ -1,0 +1,184 @@
+"""A run as one JSON document."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isosmoke.leaks import Process, Tolerated, Verdict
+from isosmoke.outcome import Broke, Ending, Exited, Outcome, Signaled, Stopped, TimedOut, Unmet
+from isosmoke.reports import record
+from isosmoke.results import Attempt, Captured, RunResult, ScenarioResult
+
+SERVER = Process(
+    pid=7,
+    ppid=1,
+    argv=("serve", "--port", "80"),
+    cwd="/work",
+    exe="/bin/serve",
+    age_seconds=1.5,
+    state="S",
+    listens=("tcp 127.0.0.1:80",),
+)
+
+SERVER_TOLD = {
+    "pid": 7,
+    "ppid": 1,
+    "argv": ["serve", "--port", "80"],
+    "cwd": "/work",
+    "exe": "/bin/serve",
+    "age_seconds": 1.5,
+    "state": "S",
+    "listens": ["tcp 127.0.0.1:80"],
+}
+
+
+def run(*scenarios: ScenarioResult, **others: Any) -> RunResult:
+    """A run of these scenarios."""
+    plain: dict[str, Any] = {
+        "engine": "bubblewrap",
+        "manifest": Path("/p/manifest.toml"),
+        "binary": (Path("/p/wg"), "ab" * 32),
+        "record": Path("/p/.isosmoke/runs/1"),
+        "seconds": 1.23456,
+    }
+    return RunResult(scenarios=scenarios, **{**plain, **others})
+
+
+def result(*attempts: Attempt, name: str = "one") -> ScenarioResult:
+    """A scenario with these attempts."""
+    return ScenarioResult(name=name, assertion="It holds.", owners=("fix-a",), attempts=attempts)
+
+
+def document(told: RunResult) -> Any:
+    """The document as whoever reads its text gets it."""
+    text = record.render(told)
+    assert text.endswith("}\n")
+    return json.loads(text)
+
+
+def test_document_of_a_run_is_exactly_the_published_one() -> None:
+    """Each field of a run, a scenario, an attempt and a process has its name and its value."""
+    crowded = Attempt(
+        ending=Exited(1),
+        verdict=Verdict((SERVER,), (Tolerated(SERVER, "Known."),)),
+        output=Captured(head=b"one\ntwo\n", size=8),
+        stderr=Captured(head=b"reason: it broke\n", size=17),
+        log=Path("/p/.isosmoke/runs/1/one/output-1.log"),
+        phases={"create": 0.12345, "run": 1.0},
+        alone=False,
+    )
+    alone = Attempt(ending=Exited(0), phases={"run": 0.5})
+    first = {
+        "outcome": "FAIL",
+        "reason": "exit 1: it broke, left 1 process: serve --port 80",
+        "exit_code": 1,
+        "signal": None,
+        "seconds": 1.123,
+        "alone": False,
+        "phases": {"create": 0.1235, "run": 1.0},
+        "leaks": [SERVER_TOLD],
+        "tolerated": [{**SERVER_TOLD, "reason": "Known."}],
+        "output": {
+            "size": 8,
+            "log": "/p/.isosmoke/runs/1/one/output-1.log",
+            "last_lines": ["one", "two"],
+        },
+    }
+    second = {
+        "outcome": "PASS",
+        "reason": "",
+        "exit_code": 0,
+        "signal": None,
+        "seconds": 0.5,
+        "alone": True,
+        "phases": {"run": 0.5},
+        "leaks": [],
+        "tolerated": [],
+        "output": {"size": 0, "log": None, "last_lines": []},
+    }
+
+    assert document(run(result(crowded, alone))) == {
+        "schema_version": 1,
+        "engine": "bubblewrap",
+        "manifest": "/p/manifest.toml",
+        "binary": {"path": "/p/wg", "sha256": "ab" * 32},
+        "record": "/p/.isosmoke/runs/1",
+        "seconds": 1.235,
+        "stopped": None,
+        "counts": {"FLAKY": 1},
+        "scenarios": [
+            {
+                "name": "one",
+                "assertion": "It holds.",
+                "owners": ["fix-a"],
+                **first,
+                "outcome": "FLAKY",
+                "blocks": False,
+                "load_sensitive": True,
+                "seconds": 1.623,
+                "attempts": [first, second],
+            }
+        ],
+    }
+
+
+def test_what_a_run_had_not_is_null() -> None:
+    """Without manifest, binary and record, those are null; why it was stopped is told."""
+    told = document(run(manifest=None, binary=None, record=None, stopped="SIGINT"))
+
+    assert [told[key] for key in ("manifest", "binary", "record")] == [None, None, None]
+    assert (told["stopped"], told["counts"], told["scenarios"]) == ("SIGINT", {}, [])
+
+
+ENDINGS: list[tuple[Ending, int | None, str | None]] = [
+    (Exited(0), 0, None),
+    (Exited(143), 143, None),
+    (Signaled(15), None, "SIGTERM"),
+    (Signaled(99), None, "signal 99"),
+    (TimedOut(3), None, None),
+    (Unmet("no tmux"), None, None),
+    (Broke("no daemon"), None, None),
+    (Stopped("SIGINT"), None, None),
+]
+
+
+@pytest.mark.parametrize(("ending", "code", "signal"), ENDINGS, ids=str)
+def test_ending_is_an_exit_code_or_a_signal(
+    ending: Ending, code: int | None, signal: str | None
+) -> None:
+    """An exit code is never confused with a signal, and where there was neither both are null."""
+    (told,) = document(run(result(Attempt(ending=ending))))["scenarios"]
+
+    assert (told["exit_code"], told["signal"]) == (code, signal)
+    assert told["attempts"][0]["exit_code"] == code
+
+
+def test_counts_name_only_outcomes_that_came_up() -> None:
+    """Each outcome that came up is counted, under the name that the table gives it."""
+    several = [result(Attempt(ending=Exited(code)), name=str(code)) for code in (0, 0, 77, 1)]
+    told = document(run(*several))
+
+    assert told["counts"] == {"PASS": 2, "SKIP": 1, "FAIL": 1}
+    assert [one["blocks"] for one in told["scenarios"]] == [False, False, False, True]
+    assert set(told["counts"]) <= {outcome.value for outcome in Outcome}
+
+
+ODD = st.text(st.characters(codec=None)).map(lambda text: text + "\udcff\0\x1b")
+
+
+@given(ODD, st.binary())
+def test_any_run_is_text_that_can_be_written(text: str, output: bytes) -> None:
+    """Whatever a script prints and whatever a path is of, the document is JSON in UTF-8."""
+    attempt = Attempt(
+        ending=Broke(text),
+        output=Captured(head=output, size=len(output)),
+        stderr=Captured(head=output, size=len(output)),
+        log=Path("/logs") / text.replace("/", ""),
+    )
+    rendered = record.render(run(result(attempt), manifest=Path("/p\udcff")))
+
+    assert json.loads(rendered.encode())["scenarios"][0]["outcome"] == "ERROR"
