@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from isosmoke import files
@@ -34,19 +35,19 @@ _GITCONFIG = PRIVATE / "gitconfig"
 _FRESH = {"/run": 0o755, "/tmp": 0o1777, "/var/tmp": 0o1777}  # noqa: S108 - in the sandbox
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Surroundings:
     """What is the same for every scenario of a run."""
 
     caller: Caller
     workspace: Workspace
     binary: Binary | None
-    host: tuple[Mount, ...] = field(init=False)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def host(self) -> tuple[Mount, ...]:
+        """The mounts of the host's image, looked for once."""
         path = self.caller.environment.get("PATH", os.defpath)
-        found = host_mounts(path, self.caller.home, masked=self.caller.uid == 0)
-        object.__setattr__(self, "host", found)
+        return host_mounts(path, self.caller.home, masked=self.caller.uid == 0)
 
 
 def job(scenario: Scenario, argv: tuple[str, ...], around: Surroundings) -> Job:
@@ -134,15 +135,14 @@ def _environment(scenario: Scenario, around: Surroundings) -> Mapping[str, str]:
     return {
         **{name: given[name] for name in _PASSED if name in given},
         **_identity(around.caller),
-        "PATH": _path(scenario, around),
         "LANG": "C.UTF-8",
         "TERM": _terminal(given.get("TERM", "")),
         "GIT_CONFIG_SYSTEM": str(_GITCONFIG),
         "WG_SMOKE_SCENARIO": scenario.name,
         "WG_SMOKE_TIMEOUT_SECS": str(scenario.timeout_seconds),
-        **({"WG_BIN": str(BINARIES / KNOWN_AS)} if around.binary else {}),
         **scenario.env,
         **{name: given[name] for name in scenario.pass_env if name in given},
+        **_finding_programs(scenario, around),
     }
 
 
@@ -155,10 +155,13 @@ def _identity(caller: Caller) -> Mapping[str, str]:
     }
 
 
-def _path(scenario: Scenario, around: Surroundings) -> str:
+def _finding_programs(scenario: Scenario, around: Surroundings) -> Mapping[str, str]:
+    """PATH, on which the live binary comes first whatever the scenario sets."""
     given = around.caller.environment.get("PATH", os.defpath)
-    path = given if scenario.image == HOST_IMAGE else _IMAGE_PATH
-    return f"{BINARIES}:{path}" if around.binary else path
+    path = scenario.env.get("PATH") or (given if scenario.image == HOST_IMAGE else _IMAGE_PATH)
+    if around.binary is None:
+        return {"PATH": path}
+    return {"PATH": f"{BINARIES}:{path}", "WG_BIN": str(BINARIES / KNOWN_AS)}
 
 
 def _terminal(name: str) -> str:

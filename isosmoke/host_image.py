@@ -19,7 +19,7 @@ _SYSTEM = (
 _INSIDE_SYSTEM = tuple(f"{folder}/" for folder in _SYSTEM)
 
 _PREFIX_FOLDERS = (
-    *("bin", "sbin", "lib", "lib64", "libexec", "include", "share", "conf", "jmods"),
+    *("bin", "sbin", "lib", "lib64", "libexec", "include", "share", "jmods"),
     *("shims", "versions", "version", "plugins", "installs", "tools", "toolchains"),
     *("pyvenv.cfg", "conda-meta"),
 )
@@ -115,6 +115,8 @@ def _prefix_roots(folder: Path, home: Path) -> Iterator[Path]:
         shared = name == "share" and prefix.name in _SHARED_PREFIXES
         if not shared and os.access(prefix / name, os.F_OK):
             yield prefix / name
+    if (prefix / "jmods").is_dir():
+        yield prefix / "conf"  # a JDK does not start without; elsewhere it may hold secrets
 
 
 def _companions(folder: Path, home: Path) -> Iterator[Path]:

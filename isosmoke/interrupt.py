@@ -18,5 +18,7 @@ class Interrupt:
     def fileno(self) -> int:
         return self._fd
 
-    def __bool__(self) -> bool:
+    @property
+    def raised(self) -> bool:
+        """Whether there is a reason to stop."""
         return bool(self.reason)

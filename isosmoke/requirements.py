@@ -71,9 +71,15 @@ def unreachable(endpoint: str) -> str:
     """
     import httpx
 
+    shown = _without_secrets(endpoint)
     try:
         with httpx.stream("GET", endpoint, timeout=ENDPOINT_SECONDS) as answer:
             status = answer.status_code
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        return f"endpoint {endpoint} unreachable: {error}"
-    return f"endpoint {endpoint} answers {status}" if status in _UPSTREAM_DOWN else ""
+        return f"endpoint {shown} unreachable: {error}"
+    return f"endpoint {shown} answers {status}" if status in _UPSTREAM_DOWN else ""
+
+
+def _without_secrets(endpoint: str) -> str:
+    """The address without user, password and query, where tokens are."""
+    return re.sub(r"//[^/@]*@", "//", endpoint.partition("?")[0])

@@ -128,7 +128,7 @@ class ScenarioResult:
     @property
     def infrastructure(self) -> bool:
         """Nothing is known of the scenario, because the engine broke."""
-        return isinstance(self.attempts[-1].ending, Broke)
+        return all(isinstance(attempt.ending, Broke) for attempt in self.attempts)
 
     @property
     def seconds(self) -> float:

@@ -84,7 +84,7 @@ def execute(
     engines = _Engines(request.engine)
     engine = engines.prepare(request.scenarios)
     around = _surroundings(request, caller)
-    _try_binary(request.scenarios, around, engines)
+    _try_binary(request.scenarios, around, engines, interrupt)
     tested = None if around.binary is None else (around.binary.source, around.binary.sha256)
     record = _record(request.record_in or _top(around))
     notify(RunStarted(tuple(one.name for one in request.scenarios), engine, tested))
@@ -140,12 +140,14 @@ def _taken(path: Path) -> Binary:
     return binary.take(path)
 
 
-def _try_binary(scenarios: tuple[Scenario, ...], around: Surroundings, engines: _Engines) -> None:
+def _try_binary(
+    scenarios: tuple[Scenario, ...], around: Surroundings, engines: _Engines, interrupt: Interrupt
+) -> None:
     """Start the binary once in each image; one that its loader refuses is nobody's failure."""
     if around.binary is None:
         return
     for scenario in {(one.image, engines.name_for(one)): one for one in scenarios}.values():
-        complaint = _refusal(scenario, around, engines(scenario))
+        complaint = _refusal(scenario, around, engines(scenario), interrupt)
         if complaint:
             raise BinaryError(
                 f"{around.binary.source} cannot run in image '{scenario.image}': {complaint}",
@@ -153,13 +155,15 @@ def _try_binary(scenarios: tuple[Scenario, ...], around: Surroundings, engines: 
             )
 
 
-def _refusal(scenario: Scenario, around: Surroundings, engine: Engine) -> str:
+def _refusal(scenario: Scenario, around: Surroundings, engine: Engine, interrupt: Interrupt) -> str:
     trial = scenario.model_copy(update={"timeout_seconds": _TRIAL_SECONDS, "settle_seconds": 0.0})
     job = assembly.job(trial, (str(BINARIES / binary.KNOWN_AS), "--version"), around)
     with Capture(None, 0) as capture:
-        observed = runner.observe(job, engine, capture=capture, interrupt=Interrupt())
+        observed = runner.observe(job, engine, capture=capture, interrupt=interrupt)
     if isinstance(observed.ending, Broke):
         return _refused_by_kernel(observed.ending.message)
+    if b"wireguard-tools" in capture.output.head:
+        return "this is WireGuard's program of the same name"
     said = capture.stderr.last_lines(5)
     return next((line for line in said if any(word in line for word in _CANNOT_START)), "")
 

@@ -38,7 +38,10 @@ class Observed:
 
 
 def observe(job: Job, engine: Engine, *, capture: Capture, interrupt: Interrupt) -> Observed:
-    """Run `job` and say what happened; a broken engine and an interrupt are data too."""
+    """Run `job` and say what happened; an interrupt is data too, and so is what could not be tried.
+
+    That is a broken engine, and a machine without room, memory or processes (`OSError`).
+    """
     observed = Observed()
 
     def talk(sandbox: Sandbox) -> Conversation:
@@ -46,7 +49,7 @@ def observe(job: Job, engine: Engine, *, capture: Capture, interrupt: Interrupt)
 
     try:
         _live(job, engine, observed, talk)
-    except EngineError as error:
+    except (EngineError, OSError) as error:
         observed.ending = Broke(str(error))
     except StoppedError as stopped:
         observed.ending = Stopped(str(stopped))

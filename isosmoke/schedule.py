@@ -16,7 +16,7 @@ from isosmoke.engines.base import Engine
 from isosmoke.interrupt import Interrupt
 from isosmoke.leaks import tell_apart
 from isosmoke.manifest import Scenario
-from isosmoke.outcome import Ending, Stopped, Unmet
+from isosmoke.outcome import Broke, Ending, Stopped, Unmet
 from isosmoke.requirements import Requirements
 from isosmoke.results import (
     Attempt,
@@ -101,7 +101,7 @@ class Schedule:
     def _together(self, scenario: Scenario) -> ScenarioResult:
         result = self._result(scenario, tuple(self._attempts(scenario)))
         alone = result.attempts[-1].alone
-        if result.outcome.blocks and not alone and not self.interrupt:
+        if result.outcome.blocks and not alone and not self.interrupt.raised:
             self._failed = True
             self._postponed.add(scenario.name)
             self._tell(ScenarioPostponed(scenario.name, result.telling))
@@ -112,7 +112,7 @@ class Schedule:
     def _confirmed(self, scenario: Scenario, result: ScenarioResult) -> ScenarioResult:
         if scenario.name not in self._postponed:
             return result
-        if not self.interrupt:
+        if not self.interrupt.raised:
             again = self._attempt(scenario, len(result.attempts) + 1)
             result = replace(result, attempts=(*result.attempts, again))
         self._finish(result)
@@ -130,17 +130,20 @@ class Schedule:
             for number in range(1, scenario.retries + 2):
                 attempt = self._attempt(scenario, number)
                 yield attempt
-                if not attempt.outcome.blocks or self.interrupt:
+                if not attempt.outcome.blocks or self.interrupt.raised:
                     return
 
     def _attempt(self, scenario: Scenario, number: int) -> Attempt:
         self._tell(ScenarioStarted(scenario.name, number))
         with self._crowd.member(scenario.name) as alone:
-            attempt = self._observed(scenario, number)
+            try:
+                attempt = self._observed(scenario, number)
+            except OSError as error:
+                attempt = Attempt(ending=Broke(f"cannot keep the log: {error}"))
             return replace(attempt, alone=alone())
 
     def _hindrance(self, scenario: Scenario) -> Ending | None:
-        if self.interrupt:
+        if self.interrupt.raised:
             return Stopped(self.interrupt.reason)
         if self._failed and self.policy.fail_fast:
             return Stopped("an earlier scenario failed")

@@ -116,7 +116,10 @@ def sweep_scratch() -> tuple[str, ...]:
 
 
 def remove(folder: Path) -> None:
-    """Remove a tree, also where an overlay left folders that nobody may enter."""
+    """Remove a tree or a file, also where an overlay left folders that nobody may enter."""
+    if not folder.is_dir():
+        folder.unlink(missing_ok=True)
+        return
     for here, folders, _ in os.walk(folder):
         for name in folders:
             path = Path(here, name)

@@ -165,6 +165,13 @@ def test_path_begins_with_the_binary(world: World, image: str, path: str) -> Non
     assert targets(job)[str(BINARIES)] == ReadOnly(world.root / "store", BINARIES)
 
 
+def test_binary_comes_first_whatever_path_the_scenario_sets(world: World) -> None:
+    """A scenario with a PATH of its own still meets the live binary, not another of that name."""
+    environment = world.job(env={"PATH": "/own/bin"}).environment
+
+    assert environment["PATH"] == f"{BINARIES}:/own/bin"
+
+
 def test_without_a_binary_nothing_stands_for_it(world: World) -> None:
     """Where there is no live binary there is no WG_BIN, no folder for it, and PATH is as it was."""
     world.with_binary = False

@@ -271,6 +271,18 @@ def test_a_binary_that_its_loader_refuses_is_named(cli: Cli, project: Path) -> N
     assert "GLIBC_9.99" in done.stderr
 
 
+def test_wireguards_wg_is_not_taken_for_the_binary(cli: Cli, project: Path) -> None:
+    """Two programs have this name; scenarios would fail at the other one without end."""
+    stand_in = project / "wg"
+    stand_in.write_text("#!/bin/sh\necho 'wireguard-tools v1.0.20210914'\n")
+    stand_in.chmod(0o755)
+
+    done = cli("run", "--binary", str(stand_in))
+
+    assert done.returncode == ExitCode.INFRASTRUCTURE
+    assert "WireGuard" in done.stderr
+
+
 def test_the_binary_is_first_on_path_as_wg_and_under_its_own_name(cli: Cli, project: Path) -> None:
     """A stand-in program is found by both names and by WG_BIN."""
     stand_in = project / "stand-in"

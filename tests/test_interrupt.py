@@ -16,7 +16,7 @@ def test_interrupt_is_not_raised_at_first() -> None:
     """Until somebody raises it, an interrupt is false, has no reason and wakes nobody."""
     interrupt = Interrupt()
 
-    assert not interrupt
+    assert not interrupt.raised
     assert interrupt.reason == ""
     assert not is_readable(interrupt)
 
@@ -26,7 +26,7 @@ def test_raised_interrupt_wakes_for_good() -> None:
     interrupt = Interrupt()
     interrupt.raise_for("SIGINT")
 
-    assert interrupt
+    assert interrupt.raised
     assert interrupt.reason == "SIGINT"
     assert [is_readable(interrupt) for _ in range(3)] == [True] * 3
 

@@ -29,6 +29,7 @@ max_skips = 3
 name = "full"
 script = "scenarios/full.sh"
 owners = [" fix-a ", "fix-b"]
+aliases = ["fuller"]
 description = '''
 Many
 lines.'''
@@ -137,6 +138,7 @@ def test_every_key_reaches_its_field() -> None:
         command="tmux.*server", reason="Shared by every pane.", until=date(2027, 1, 31)
     )
     assert full.leaks == Leaks(policy="report", allow=(allowed,))
+    assert full.aliases == ("fuller",)
     assert set(tomli.loads(FULL)["scenario"][0]) == set(Scenario.model_fields)
 
 

@@ -195,6 +195,14 @@ def test_endpoint_that_is_no_address_is_unreachable(endpoint: str) -> None:
     assert unreachable(endpoint).startswith(f"endpoint {endpoint} unreachable: ")
 
 
+def test_secrets_of_an_address_are_not_told() -> None:
+    """User, password and query, where tokens are, are in no report."""
+    told = unreachable("http://bob:hunter2@127.0.0.1:1/models?token=hunter2")
+
+    assert told.startswith("endpoint http://127.0.0.1:1/models unreachable: ")
+    assert "hunter2" not in told
+
+
 def test_endpoint_may_name_variables(server: Server) -> None:
     """An endpoint is asked at the address that the caller's variables make of it."""
     one = scenario(endpoints=["${WHERE:-http://127.0.0.1:1}/${STATUS:-503}"])

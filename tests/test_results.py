@@ -240,3 +240,10 @@ def test_count_counts_one_outcome() -> None:
     )
 
     assert [run.count(one) for one in (Outcome.PASS, Outcome.FLAKY, Outcome.FAIL)] == [2, 1, 0]
+
+
+def test_failure_before_the_engine_broke_is_no_infrastructure() -> None:
+    """What failed once is known to fail, whatever happened to the engine afterwards."""
+    attempts = (Attempt(ending=Exited(1), alone=False), Attempt(ending=Broke("no daemon")))
+
+    assert not result(*attempts).infrastructure

@@ -122,7 +122,7 @@ def _between(
     target: PurePosixPath, mounts: Mapping[PurePosixPath, Mount]
 ) -> Iterator[PurePosixPath]:
     """The folders from a fresh one down to `target`: made by runc, they would be root's."""
-    missing = []
+    missing: list[PurePosixPath] = []
     for folder in target.parents:
         if folder in mounts:
             yield from missing if isinstance(mounts[folder], Fresh) else ()

@@ -515,7 +515,10 @@ static void list(void)
 	closedir(processes);
 	for (size_t table = 0; sockets && table < sizeof tables / sizeof *tables; table++)
 		tell_sockets(tables[table]);
-	put_frame(LISTED, buffer, (size_t)slurp("/proc/uptime", buffer, 64));
+	ssize_t uptime = slurp("/proc/uptime", buffer, 64);
+	if (uptime <= 0)
+		give_up("/proc/uptime");
+	put_frame(LISTED, buffer, (size_t)uptime);
 }
 
 /* ---- the loop ---- */

@@ -102,8 +102,7 @@ _POSTPONED = "failed beside others; will run again alone"
 
 
 def _counted(number: int, noun: str) -> str:
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number} {noun if number == 1 else plural}"
+    return f"{number} {noun if number == 1 else f'{noun}s'}"
 
 
 def _style(outcome: Outcome) -> str:
