@@ -12,9 +12,10 @@ from typing import Protocol
 class Process:
     """A process that outlived its scenario, with the pids of its sandbox.
 
-    `argv` of a process that wiped its own is `[name]`, as ps has it. `ppid` is its parent now: 1, the keeper, for an orphan. `age_seconds` counts from its start to
-    the list; `state` is the letter of proc(5) before it was frozen; `listens` are the addresses its
-    sockets accept on, such as `tcp 127.0.0.1:8080` or `unix /tmp/daemon.sock`.
+    `argv` of a process that wiped its own is `[name]`, as ps has it. `ppid` is its parent now: 1,
+    the keeper, for an orphan. `age_seconds` counts from its start to the list; `state` is the
+    letter of proc(5) before it was frozen; `listens` are the addresses that its sockets accept on,
+    such as `tcp 127.0.0.1:8080` or `unix /tmp/daemon.sock`.
     """
 
     pid: int

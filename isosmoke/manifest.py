@@ -229,6 +229,9 @@ class Scenario(Settings):
     name: Annotated[str, AfterValidator(_name)]
     script: _Text
 
+    aliases: Annotated[tuple[Annotated[str, AfterValidator(_name)], ...], Field(strict=False)] = ()
+    """The names that it had before."""
+
     owners: Annotated[
         tuple[Annotated[_Text, AfterValidator(str.strip)], ...], Field(strict=False)
     ] = ()
@@ -292,12 +295,21 @@ def parse(text: str, path: Path) -> Manifest:
 def load(path: Path) -> Manifest:
     """The manifest in the file `path`, whose scripts are all there.
 
+    A mirror of one, which `isosmoke bridge` writes for wg, stands for the manifest that it mirrors.
+
     Raises:
         ManifestError: with all mistakes found, one on each line, or why it cannot be read.
     """
-    text = _text(path)
-    source = _Source(path, text, _decoded(text, path))
+    source = _source(path)
+    bridge = source.document.get("bridge")
+    if isinstance(bridge, dict) and isinstance(bridge.get("source"), str):
+        source = _source(Path(bridge["source"]))
     return _judged(source, _missing_scripts(source))
+
+
+def _source(path: Path) -> "_Source":
+    text = _text(path)
+    return _Source(path, text, _decoded(text, path))
 
 
 def _text(path: Path) -> str:
