@@ -95,11 +95,6 @@ REFUSED = {
         "'two': renamed to 'deux' without a declared alias: aliases = ['two']",
     ),
     "a scenario": ('[[scenario]]\nname = "two"\nscript = "two.sh"', "", "scenario 'two': lost"),
-    "two names to one": (
-        '[[scenario]]\nname = "two"\nscript = "two.sh"',
-        "",
-        "scenario 'two': lost",
-    ),
 }
 
 ALLOWED_CHANGES = {

@@ -1,0 +1,50 @@
+"""`isosmoke new`: one more scenario, with a script that fails until it is written."""
+
+from os.path import relpath
+from pathlib import Path
+from typing import Any
+
+import click
+
+from isosmoke import authoring
+from isosmoke.caller import Caller
+from isosmoke.cli.options import _found
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--owner",
+    "owners",
+    multiple=True,
+    required=True,
+    metavar="TASK",
+    help="A task that it guards; may be given again.",
+)
+@click.option("--assertion", required=True, metavar="TEXT", help="What must hold, in one sentence.")
+@click.option("--script", metavar="PATH", help="By default scenarios/NAME.sh beside the manifest.")
+@click.option(
+    "--timeout",
+    "timeout_seconds",
+    type=click.IntRange(min=1),
+    metavar="SECONDS",
+    help="By default what the manifest says for all.",
+)
+@click.option(
+    "--manifest",
+    "manifest_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The manifest; by default the one that wg would find, else ./manifest.toml.",
+)
+def command(name: str, manifest_path: Path | None, **keys: Any) -> None:
+    """Add a scenario to the manifest, and make its script.
+
+    The script fails until you write it. Nothing else in the manifest changes by a byte.
+    """
+    given = {key: value for key, value in keys.items() if value is not None}
+    scenario = authoring.drafted(name, **given)
+    path = manifest_path or _found(Caller.here())
+    script = authoring.add(path, scenario)
+    click.echo(f"{relpath(path)}: scenario {name!r} added")
+    click.echo(f"{relpath(script)}: made; it fails until you write it")
