@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isosmoke import authoring, guide, manifest
+from isosmoke.discovery import WG_MANIFEST
 from isosmoke.errors import UsageError
-from isosmoke.manifest import WG_MANIFEST, Scenario
+from isosmoke.scenario import Scenario
 
 _HEADER = """\
 # Smoke scenarios: what must hold of the live program, one entry for each regression.

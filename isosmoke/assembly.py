@@ -11,7 +11,7 @@ from isosmoke.binary import KNOWN_AS, Binary
 from isosmoke.caller import Caller
 from isosmoke.host_image import host_mounts
 from isosmoke.keeper import KEEPER_FILE
-from isosmoke.manifest import Scenario
+from isosmoke.scenario import Scenario
 from isosmoke.spec import (
     BINARIES,
     HOST_IMAGE,

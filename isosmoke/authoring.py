@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from isosmoke import manifest
 from isosmoke.errors import IsosmokeError, ManifestError, UsageError
-from isosmoke.manifest import Scenario
+from isosmoke.scenario import Scenario
 
 _KEYS = ("name", "script", "owners", "assertion", "timeout_seconds")
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from posixpath import dirname, join, normpath
 
 from isosmoke import grow_only, manifest
+from isosmoke.discovery import WG_MANIFEST
 from isosmoke.errors import ManifestError, UsageError
 from isosmoke.grow_only import Edition, Loss
-from isosmoke.manifest import WG_MANIFEST, Scenario
 from isosmoke.revision import Commit, Repository, Revision
+from isosmoke.scenario import Scenario
 from isosmoke.workspace import git_top
 
 _Texts = Callable[[Iterable[str]], Mapping[str, str]]

@@ -7,7 +7,7 @@ from datetime import date
 from operator import gt, lt
 from pathlib import PurePosixPath
 
-from isosmoke.manifest import Gate, Scenario
+from isosmoke.scenario import Gate, Scenario
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from threading import Lock
 
 from isosmoke.binary import KNOWN_AS
-from isosmoke.manifest import Scenario
+from isosmoke.scenario import Scenario
 from isosmoke.spec import HOST_IMAGE
 
 ENDPOINT_SECONDS = 5.0

@@ -18,10 +18,10 @@ from isosmoke.engines import ENGINES
 from isosmoke.engines.base import Engine
 from isosmoke.errors import BinaryError, EngineError, ExitCode
 from isosmoke.interrupt import Interrupt
-from isosmoke.manifest import Scenario
 from isosmoke.outcome import Broke, Outcome
 from isosmoke.requirements import Requirements
 from isosmoke.results import Event, RunFinished, RunResult, RunStarted
+from isosmoke.scenario import Scenario
 from isosmoke.schedule import Policy, Schedule
 from isosmoke.spec import BINARIES, HOST_IMAGE
 

@@ -15,7 +15,6 @@ from isosmoke.capture import Capture
 from isosmoke.engines.base import Engine
 from isosmoke.interrupt import Interrupt
 from isosmoke.leaks import tell_apart
-from isosmoke.manifest import Scenario
 from isosmoke.outcome import Broke, Ending, Stopped, Unmet
 from isosmoke.requirements import Requirements
 from isosmoke.results import (
@@ -26,6 +25,7 @@ from isosmoke.results import (
     ScenarioResult,
     ScenarioStarted,
 )
+from isosmoke.scenario import Scenario
 
 Engines = Callable[[Scenario], Engine]
 """The engine that makes a scenario's sandbox."""

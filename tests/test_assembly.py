@@ -12,7 +12,7 @@ from isosmoke.assembly import Surroundings
 from isosmoke.binary import Binary
 from isosmoke.caller import Caller
 from isosmoke.keeper import KEEPER_FILE
-from isosmoke.manifest import Scenario
+from isosmoke.scenario import Scenario
 from isosmoke.spec import BINARIES, KEEPER, CopyOnWrite, Fresh, Job, Limits, Mount, ReadOnly
 from isosmoke.workspace import Workspace
 

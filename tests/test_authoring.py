@@ -13,8 +13,9 @@ from conftest import Ordinary
 
 from isosmoke import authoring, manifest
 from isosmoke.authoring import add, drafted
+from isosmoke.discovery import WG_MANIFEST
 from isosmoke.errors import IsosmokeError, ManifestError, UsageError
-from isosmoke.manifest import WG_MANIFEST, Scenario
+from isosmoke.scenario import Scenario
 
 HEADER = "# A header.\n\n"
 ENTRY = '[[scenario]]   # odd layout\nname="one"\nscript = "one.sh"\naliases = ["zero"]\n'

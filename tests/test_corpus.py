@@ -13,8 +13,8 @@ import ready
 from isosmoke import manifest, run
 from isosmoke.caller import Caller
 from isosmoke.interrupt import Interrupt
-from isosmoke.manifest import Scenario
 from isosmoke.run import Request
+from isosmoke.scenario import Scenario
 from isosmoke.schedule import Policy
 
 CORPUS = Path(__file__).parent / "corpus"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isosmoke.leaks import Process, Tolerated, tell_apart
-from isosmoke.manifest import Allowance
+from isosmoke.scenario import Allowance
 
 TODAY = date(2027, 1, 31)
 YESTERDAY, TOMORROW = date(2027, 1, 30), date(2027, 2, 1)

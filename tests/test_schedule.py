@@ -13,7 +13,6 @@ from isosmoke.assembly import Surroundings
 from isosmoke.caller import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.protocol import Output
-from isosmoke.manifest import Scenario
 from isosmoke.outcome import Exited, Outcome, TimedOut
 from isosmoke.requirements import Requirements
 from isosmoke.results import (
@@ -23,6 +22,7 @@ from isosmoke.results import (
     ScenarioResult,
     ScenarioStarted,
 )
+from isosmoke.scenario import Scenario
 from isosmoke.schedule import Policy, Schedule
 from isosmoke.testing import Act, FakeEngine, survivor
 from isosmoke.workspace import Workspace

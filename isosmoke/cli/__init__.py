@@ -9,9 +9,18 @@ from isosmoke.errors import IsosmokeError
 
 COMMANDS = {
     "run": "Run scenarios, or any command as one.",
+    "gate": "Say whether a task may be done: run what guards it.",
+    "receipt": "Say whether a gate's verdict still holds.",
+    "audit": "Name the done tasks that no receipt speaks for.",
     "list": "List the scenarios of a manifest.",
     "doctor": "Say what works here, and what would mend the rest.",
     "demo": "Show every kind of outcome, with nothing to install.",
+    "done": "Mark a task done with wg, once its scenarios let it.",
+    "bridge": "Gate every bare `wg done` by isolated runs.",
+    "init": "Set a repository up: a manifest, a first scenario, the agents' rule.",
+    "new": "Add a scenario, with a script that fails until it is written.",
+    "check": "Refuse a manifest that lost or weakened something.",
+    "agent-guide": "Print the rule for agents, for prompt templates.",
     "sweep": "Remove what dead runs left behind.",
 }
 
@@ -25,7 +34,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"isosmoke.cli.{cmd_name}").command
+        module = import_module(f"isosmoke.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

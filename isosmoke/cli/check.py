@@ -8,7 +8,7 @@ import click
 from isosmoke import blame
 from isosmoke.blame import Blamed, Comparison
 from isosmoke.caller import Caller
-from isosmoke.cli.options import _found
+from isosmoke.discovery import located
 from isosmoke.errors import ExitCode
 from isosmoke.printable import printable
 
@@ -32,7 +32,8 @@ def command(ctx: click.Context, against: str | None, manifest_path: Path | None)
     alias; a shorter deadline; more retries or time to settle; a leak that was not allowed; a
     script made empty; a weaker [gate]. The work tree counts, committed or not.
     """
-    path = manifest_path or _found(Caller.here())
+    caller = Caller.here()
+    path = manifest_path or located(caller.working, caller.environment)
     comparison = blame.compare(path, against)
     for one in comparison.blamed:
         click.echo(_line(path, one))

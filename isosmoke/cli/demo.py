@@ -10,10 +10,10 @@ from isosmoke.caller import Caller
 from isosmoke.cli.options import interruptible
 from isosmoke.engines import ENGINES
 from isosmoke.errors import ExitCode
-from isosmoke.manifest import Manifest
 from isosmoke.reports.console import Progress
 from isosmoke.results import RunResult
 from isosmoke.run import Request
+from isosmoke.scenario import Manifest
 from isosmoke.state import kept
 
 MANIFEST = Path(manifest.__file__).parent / "demo" / "manifest.toml"

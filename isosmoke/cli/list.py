@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from isosmoke.cli.options import manifest_options, selected
-from isosmoke.manifest import Scenario
+from isosmoke.scenario import Scenario
 
 
 @click.command()

@@ -8,7 +8,7 @@ import click
 
 from isosmoke import authoring
 from isosmoke.caller import Caller
-from isosmoke.cli.options import _found
+from isosmoke.discovery import located
 
 
 @click.command()
@@ -44,7 +44,8 @@ def command(name: str, manifest_path: Path | None, **keys: Any) -> None:
     """
     given = {key: value for key, value in keys.items() if value is not None}
     scenario = authoring.drafted(name, **given)
-    path = manifest_path or _found(Caller.here())
+    caller = Caller.here()
+    path = manifest_path or located(caller.working, caller.environment)
     script = authoring.add(path, scenario)
     click.echo(f"{relpath(path)}: scenario {name!r} added")
     click.echo(f"{relpath(script)}: made; it fails until you write it")

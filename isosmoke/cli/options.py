@@ -10,9 +10,9 @@ import click
 
 from isosmoke import manifest, selection
 from isosmoke.caller import Caller
+from isosmoke.discovery import located
 from isosmoke.interrupt import Interrupt
-from isosmoke.manifest import Manifest, Scenario
-from isosmoke.workspace import git_top
+from isosmoke.scenario import Manifest, Scenario
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,14 +41,8 @@ def selected(
 ) -> tuple[Manifest, tuple[Scenario, ...]]:
     """The manifest and the scenarios of it that were asked for."""
     caller = Caller.here()
-    loaded = manifest.load(path or _found(caller))
+    loaded = manifest.load(path or located(caller.working, caller.environment))
     return loaded, selection.select(loaded.scenarios, names=names, owners=owners)
-
-
-def _found(caller: Caller) -> Path:
-    """The gate's own manifest: wg asks git from its graph folder, not from the working folder."""
-    graph = manifest.graph_folder(caller.working, caller.environment)
-    return manifest.find_manifest(caller.working, caller.environment, git_top(graph))
 
 
 @contextmanager

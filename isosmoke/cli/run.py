@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +15,11 @@ from isosmoke.caller import Caller
 from isosmoke.cli.options import interruptible, manifest_options, selected
 from isosmoke.engines import ENGINES
 from isosmoke.errors import UsageError
-from isosmoke.manifest import Scenario
-from isosmoke.reports import record
+from isosmoke.reports import agent, record
 from isosmoke.reports.console import Progress
+from isosmoke.results import Event
 from isosmoke.run import Request
+from isosmoke.scenario import Scenario
 from isosmoke.schedule import Policy
 
 _COMMAND_SECONDS = 3600
@@ -58,6 +60,11 @@ def _split(args: list[str]) -> tuple[list[str], bool, list[str]]:
 )
 @click.option("--fail-fast/--keep-going", help="Start nothing more once a scenario failed.")
 @click.option("--timeout", type=click.IntRange(min=1), help="Seconds for a command after --.")
+@click.option(
+    "--report",
+    type=click.Choice(["console", "agent"]),
+    help="By default agent where a coding agent is recognised, else console.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
@@ -65,15 +72,25 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 
     Each runs in a fresh sandbox. A process that outlives its scenario makes it fail.
     """
+    caller = Caller.here()
     request = _request(ctx.obj, options)
-    console = Console(stderr=options["as_json"], highlight=False, soft_wrap=True)
-    live = console.is_terminal and not console.is_dumb_terminal and not request.argv
-    progress = Progress(console, live=live, repeat=partial(_repeat, ctx.obj, options))
+    report = _report(ctx.obj, options, caller)
     with interruptible() as interrupt:
-        result = run.execute(request, Caller.here(), notify=progress, interrupt=interrupt)
+        result = run.execute(request, caller, notify=report, interrupt=interrupt)
     if options["as_json"]:
         sys.stdout.write(record.render(result))
     ctx.exit(run.exit_code(result))
+
+
+def _report(
+    argv: tuple[str, ...], options: dict[str, Any], caller: Caller
+) -> Callable[[Event], None]:
+    repeat = partial(_repeat, argv, options)
+    if (options["report"] or agent.preferred(caller.environment)) == "agent":
+        return agent.Terse(partial(click.echo, err=options["as_json"], nl=False), repeat)
+    console = Console(stderr=options["as_json"], highlight=False, soft_wrap=True)
+    live = console.is_terminal and not console.is_dumb_terminal and not argv
+    return Progress(console, live=live, repeat=repeat)
 
 
 def _request(argv: tuple[str, ...], options: dict[str, Any]) -> Request:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from isosmoke.leaks import Process
 from isosmoke.outcome import Outcome
+from isosmoke.printable import printable
 from isosmoke.results import (
     Attempt,
     Event,
@@ -143,11 +144,6 @@ def _output(attempt: Attempt) -> Iterator[Text]:
         yield _field("log", str(attempt.log))
     for line in lines:
         yield Text.assemble(("  │ ", "dim"), printable(line))
-
-
-def printable(line: str) -> str:
-    """A line with every control character made visible: output must not steer the terminal."""
-    return "".join(one if one.isprintable() or one == "\t" else repr(one)[1:-1] for one in line)
 
 
 def _leaks(attempt: Attempt) -> Iterator[Text]:

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from isosmoke.leaks import Process, Verdict
 from isosmoke.outcome import Broke, Exited, Outcome, Stopped, TimedOut, Unmet
-from isosmoke.reports.console import Progress, printable, summary
+from isosmoke.printable import printable
+from isosmoke.reports.console import Progress, summary
 from isosmoke.results import (
     Attempt,
     Captured,

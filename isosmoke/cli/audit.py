@@ -1,0 +1,95 @@
+"""`isosmoke audit`: the done tasks that no receipt speaks for, and who went by the gate."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import click
+
+from isosmoke import audit, discovery, ledger, manifest, receipt, tested
+from isosmoke.audit import Finding, Graph, Records
+from isosmoke.caller import Caller
+from isosmoke.discovery import located
+from isosmoke.errors import ExitCode, IsosmokeError, UsageError
+from isosmoke.ledger import BypassRecord
+from isosmoke.printable import printable
+from isosmoke.receipt import Statement
+from isosmoke.scenario import Manifest
+
+
+@click.command()
+@click.option(
+    "--manifest",
+    "manifest_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The manifest; by default the one that wg would find, else ./manifest.toml.",
+)
+@click.option("--strict", is_flag=True, help="Also count what changed since a receipt.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.pass_context
+def command(ctx: click.Context, manifest_path: Path | None, *, strict: bool, as_json: bool) -> None:
+    """Name every done task that owns scenarios and has no receipt of an open gate for them.
+
+    Every recorded bypass is named as well. A new binary voids nothing here.
+
+    \b
+    Exit codes: 0 clean · 1 something was found · 2 no graph or manifest
+    """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
+    caller = Caller.here()
+    loaded = manifest.load(manifest_path or located(caller.working, caller.environment))
+    changes = partial(_changes, loaded.path)
+    records = _records(caller, loaded)
+    found = tuple(audit.findings(_graph(caller), loaded.scenarios, records, changes))
+    weighing = [one for one in found if one.weighs or strict]
+    if as_json:
+        rows = [asdict(one) for one in found]
+        click.echo(json.dumps({"schema_version": 1, "findings": rows}, indent=2))
+    else:
+        _tell(found, len(weighing))
+    ctx.exit(ExitCode.BLOCKED if weighing else ExitCode.OK)
+
+
+def _graph(caller: Caller) -> Graph:
+    file = discovery.graph_folder(caller.working, caller.environment) / "graph.jsonl"
+    try:
+        return audit.read(file.read_bytes().decode(errors="replace"))
+    except OSError as error:
+        hint = "change to the project's folder, or name its graph folder with WG_DIR"
+        raise UsageError(f"{file}: {error.strerror}", hint) from error
+
+
+def _records(caller: Caller, loaded: Manifest) -> Records:
+    places = (caller.working, loaded.path.absolute().parent)
+    homes = dict.fromkeys(one for at in places for one in ledger.homes(at, caller.environment))
+    listed = ledger.bypasses(tuple(homes))
+    receipts = [_receipt(one) for one in ledger.receipts(tuple(homes))]
+    return Records(
+        receipts=[one for one in receipts if isinstance(one, Statement)],
+        bypasses=[one for one in listed if isinstance(one, BypassRecord)],
+        spoiled=[one for one in (*receipts, *listed) if isinstance(one, str)],
+    )
+
+
+def _receipt(file: Path) -> Statement | str:
+    """The receipt in a file, or where it is, if it is none."""
+    try:
+        return receipt.parse(file.read_bytes(), str(file))
+    except (OSError, UsageError):
+        return str(file)
+
+
+def _changes(path: Path, then: Statement) -> Sequence[str]:
+    """What changed since, by the manifest of today: the work tree of then may be gone."""
+    try:
+        return tested.changed_inputs(then, path)
+    except IsosmokeError as error:
+        return (error.message,)
+
+
+def _tell(found: Sequence[Finding], weighing: int) -> None:
+    for one in found:
+        click.echo(printable(f"{'' if one.weighs else 'note: '}{one.subject}: {one.words}"))
+    click.echo(f"audit: {weighing} to look at" if weighing else "audit: clean")

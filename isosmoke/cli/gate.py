@@ -1,0 +1,134 @@
+"""`isosmoke gate TASK`: run the scenarios that guard a task, and say whether it may be done."""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from isosmoke import guard, run
+from isosmoke.caller import Caller
+from isosmoke.cli.options import interruptible
+from isosmoke.engines import ENGINES
+from isosmoke.gate import Repeat
+from isosmoke.guard import Answer, Ask
+from isosmoke.printable import printable
+from isosmoke.reports import agent, record
+from isosmoke.reports.console import Progress
+from isosmoke.results import Event
+
+
+@click.command()
+@click.argument("task")
+@click.option("--full-smoke", "full", is_flag=True, help="Every scenario, whoever owns it.")
+@click.option("--skip-smoke", "skip", is_flag=True, help="No scenario at all: humans only.")
+@click.option(
+    "--manifest",
+    "manifest_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The manifest; by default the one that wg would find, else ./manifest.toml.",
+)
+@click.option("--binary", metavar="PATH", help="The live binary; else $ISOSMOKE_WG, else wg.")
+@click.option(
+    "--engine",
+    type=click.Choice([run.AUTO, *ENGINES]),
+    default=run.AUTO,
+    help="auto: bubblewrap for the host's image, docker for any other.",
+)
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), help="How many at once; by default one a core."
+)
+@click.option(
+    "--report",
+    type=click.Choice(["console", "agent"]),
+    help="By default agent where a coding agent is recognised, else console.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.pass_context
+def command(ctx: click.Context, /, **options: Any) -> None:
+    """Run every scenario that TASK owns, and exit 0 only when none of them blocks.
+
+    The last lines on stderr, twelve at the most, are the verdict. A receipt says what was tested.
+
+    \b
+    Exit codes: 0 the gate is open · 1 shut · 2 usage or manifest · 125 engine or infrastructure
+    """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
+    caller = Caller.here()
+    task = options["task"]
+    answer = guard.bypass(task, caller) if options["skip"] else _answer(options, caller)
+    if options["as_json"]:
+        sys.stdout.write(_document(task, answer))
+        sys.stdout.flush()
+    conclude(answer)
+    ctx.exit(answer.verdict.exit_code)
+
+
+def conclude(answer: Answer) -> None:
+    """The verdict, and where its receipt lies, on stderr."""
+    for line in answer.verdict.lines:
+        click.echo(line, err=True)
+    if answer.receipt is not None:
+        click.echo(printable(f"receipt: {answer.receipt}"), err=True)
+
+
+def _answer(options: dict[str, Any], caller: Caller) -> Answer:
+    ask = Ask(
+        task=options["task"],
+        full=options["full"],
+        manifest=options["manifest_path"],
+        binary=options["binary"],
+        engine=options["engine"],
+        jobs=options["jobs"],
+    )
+    repeat = partial(_repeat, options)
+    terse = (options["report"] or agent.preferred(caller.environment)) == "agent"
+    with interruptible() as interrupt:
+        answer = guard.answer(
+            ask,
+            caller,
+            notify=_silent if terse else _progress(repeat),
+            interrupt=interrupt,
+            repeat=repeat,
+        )
+    if terse and answer.run and not answer.verdict.whole:
+        click.echo(agent.render(answer.run, repeat), err=True, nl=False)
+    return answer
+
+
+def _silent(event: Event) -> None:
+    """The verdict says all that an agent needs."""
+
+
+def _progress(repeat: Repeat) -> Progress:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    live = console.is_terminal and not console.is_dumb_terminal
+    return Progress(console, live=live, repeat=repeat)
+
+
+def _repeat(options: dict[str, Any], name: str) -> tuple[str, ...]:
+    words = ["isosmoke", "run"]
+    if options["manifest_path"]:
+        words += ["--manifest", str(options["manifest_path"])]
+    if options["binary"]:
+        words += ["--binary", options["binary"]]
+    if options["engine"] != run.AUTO:
+        words += ["--engine", options["engine"]]
+    return (*words, name)
+
+
+def _document(task: str, answer: Answer) -> str:
+    verdict = answer.verdict
+    told = {
+        "schema_version": record.SCHEMA_VERSION,
+        "task": task,
+        "open": verdict.open,
+        "exit_code": int(verdict.exit_code),
+        "lines": list(verdict.lines),
+        "receipt": str(answer.receipt) if answer.receipt else None,
+        "run": record.document(answer.run) if answer.run else None,
+    }
+    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,139 @@
+"""One pass through the gate: its manifest, its run, its verdict, and the record that it leaves."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from isosmoke import checkout, gate, ledger, manifest, receipt, run, tested
+from isosmoke.caller import Caller
+from isosmoke.discovery import located
+from isosmoke.errors import IsosmokeError
+from isosmoke.gate import Repeat, Verdict
+from isosmoke.interrupt import Interrupt
+from isosmoke.ledger import BypassRecord
+from isosmoke.receipt import Circumstances, Resource
+from isosmoke.results import Event, RunResult
+from isosmoke.run import AUTO, Request
+from isosmoke.scenario import Manifest, Scenario
+from isosmoke.schedule import Policy
+from isosmoke.workspace import git_top
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Which task wants to be done, and how its scenarios are to be run; `jobs` None: by cores."""
+
+    task: str
+    full: bool = False
+    manifest: Path | None = None
+    binary: str | None = None
+    engine: str = AUTO
+    jobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The verdict, the run that it judges, and where its receipt lies: None where nothing ran."""
+
+    verdict: Verdict
+    run: RunResult | None = None
+    receipt: Path | None = None
+
+
+def answer(
+    ask: Ask,
+    caller: Caller,
+    *,
+    notify: Callable[[Event], None],
+    interrupt: Interrupt,
+    repeat: Repeat | None = None,
+) -> Answer:
+    """Run what guards the task and judge it. Whatever the user could mend is a shut gate."""
+    try:
+        loaded = manifest.load(ask.manifest or located(caller.working, caller.environment))
+        execute = partial(run.execute, caller=caller, notify=notify, interrupt=interrupt)
+        return _Pass(ask, caller, loaded).answer(execute, repeat)
+    except IsosmokeError as error:
+        return Answer(verdict=gate.refused(ask.task, error))
+
+
+def project(caller: Caller, path: Path) -> Path:
+    """The folder whose project keeps the records: the caller's, if it has one, else `path`'s."""
+    return caller.working if git_top(caller.working) else path.absolute().parent
+
+
+def bypass(task: str, caller: Caller) -> Answer:
+    """Let the task by without a run, on record, or refuse. What cannot be recorded is refused."""
+    asked = gate.bypass(caller.environment)
+    try:
+        if asked.granted:
+            record = BypassRecord(
+                task=task,
+                agent=asked.agent,
+                user=caller.user,
+                folder=str(caller.working),
+                at=_now(),
+                repository=checkout.at(caller.working, caller.environment),
+            )
+            ledger.keep_bypass(ledger.homes(caller.working, caller.environment), record)
+    except IsosmokeError as error:
+        return Answer(verdict=gate.refused(task, error))
+    return Answer(verdict=gate.bypassed(task, asked))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """One task at the gate of one manifest."""
+
+    ask: Ask
+    caller: Caller
+    manifest: Manifest
+
+    def answer(self, execute: Callable[[Request], RunResult], repeat: Repeat | None) -> Answer:
+        task = self.ask.task
+        scenarios = gate.chosen(self.manifest, task, full=self.ask.full)
+        if not scenarios:
+            return Answer(verdict=gate.unowned(self.manifest, task))
+        inputs = tested.inputs(self.manifest, scenarios)
+        result = execute(self._request(scenarios))
+        verdict = gate.verdict(result, self.manifest.gate, task=task, repeat=repeat)
+        moved = receipt.differences(inputs, tested.inputs(self.manifest, scenarios))
+        if verdict.open and moved:
+            verdict = gate.changed(task, moved)
+        return Answer(
+            verdict=verdict, run=result, receipt=self._kept(result, inputs, opened=verdict.open)
+        )
+
+    def _request(self, scenarios: tuple[Scenario, ...]) -> Request:
+        return Request(
+            scenarios=scenarios,
+            manifest=self.manifest.path,
+            binary=self.ask.binary,
+            engine=self.ask.engine,
+            policy=Policy(jobs=self.ask.jobs or len(os.sched_getaffinity(0))),
+        )
+
+    def _kept(self, result: RunResult, inputs: tuple[Resource, ...], *, opened: bool) -> Path:
+        place = project(self.caller, self.manifest.path)
+        environment = self.caller.environment
+        circumstances = Circumstances(
+            task=self.ask.task.strip(),
+            open=opened,
+            tested_at=_now(),
+            manifest=str(self.manifest.path.absolute()),
+            binary=str(result.binary[0]) if result.binary else None,
+            repository=checkout.at(place, environment),
+            outcomes={one.name: one.outcome for one in result.scenarios},
+            engine=result.engine,
+        )
+        subject = tested.subject(result.binary, self.manifest.path)
+        text = receipt.render(receipt.statement(circumstances, subject, inputs))
+        name = result.record.name if result.record else "run"
+        return ledger.keep_receipt(ledger.homes(place, environment), name, text)

@@ -1,0 +1,89 @@
+"""A run for a coding agent: what broke, what was not run, the counts, where the evidence lies.
+
+One line for each thing that needs a look and none for what passed, without colour or animation.
+"""
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+
+from isosmoke.outcome import Outcome
+from isosmoke.printable import shortened
+from isosmoke.results import Event, RunFinished, RunResult, ScenarioResult
+
+ENVIRONMENTS = {
+    "WG_AGENT_ID": "wg, whatever program its agent is",
+    "AI_AGENT": "agents that follow the convention of that name",
+    "IS_CODE_AGENT": "agents that follow Bun's name for it",
+    "AUGMENT_AGENT": "Augment",
+    "CLAUDECODE": "Claude Code",
+    "CLINE_ACTIVE": "Cline",
+    "CODEX_SANDBOX": "Codex",
+    "CODEX_SANDBOX_NETWORK_DISABLED": "Codex, without network",
+    "CODEX_THREAD_ID": "Codex, without its sandbox",
+    "CURSOR_AGENT": "Cursor",
+    "GEMINI_CLI": "Gemini CLI",
+    "GOOSE_TERMINAL": "Goose",
+    "OPENCODE": "opencode",
+    "REPL_ID": "Replit",
+}
+"""The variables by which coding agents are recognised, and who sets them."""
+
+Repeat = Callable[[str], tuple[str, ...]]
+
+_TELLING = (Outcome.SKIP, Outcome.FLAKY)
+
+
+def recognised(environ: Mapping[str, str]) -> bool:
+    """Whether a coding agent is the reader; a variable that is empty, 0 or false does not count."""
+    return any(environ.get(name, "") not in ("", "0", "false") for name in ENVIRONMENTS)
+
+
+def preferred(environ: Mapping[str, str]) -> str:
+    """The report that suits whoever reads: `agent`, or `console`."""
+    return "agent" if recognised(environ) else "console"
+
+
+def render(run: RunResult, repeat: Repeat) -> str:
+    """The report as text, a line feed at the end of each line."""
+    return "".join(f"{line}\n" for line in _lines(run, repeat))
+
+
+def _lines(run: RunResult, repeat: Repeat) -> Iterator[str]:
+    for one in run.scenarios:
+        if one.outcome.blocks:
+            yield _broken(one, repeat)
+    for one in run.scenarios:
+        if one.outcome in _TELLING:
+            yield f"{one.outcome} {one.name}: {shortened(one.telling.reason)}"
+    yield _summary(run)
+    if run.record is not None:
+        yield f"logs: {run.record}"
+
+
+def _broken(result: ScenarioResult, repeat: Repeat) -> str:
+    telling = result.telling
+    parts = [f"{result.outcome} {result.name}: {shortened(telling.reason)}"]
+    if result.assertion:
+        parts.append(f"asserts: {shortened(result.assertion)}")
+    if telling.log is not None and telling.output.size:
+        parts.append(f"log: {telling.log}")
+    return " | ".join([*parts, f"repeat: {shlex.join(repeat(result.name))}"])
+
+
+def _summary(run: RunResult) -> str:
+    counts = [f"{run.count(one)} {one}" for one in Outcome if run.count(one)]
+    tested = f" of {run.binary[0]} (sha256 {run.binary[1][:12]})" if run.binary else ""
+    stopped = f", stopped by {run.stopped}" if run.stopped else ""
+    return f"{', '.join(counts)} in {run.seconds:.1f} s on {run.engine}{tested}{stopped}"
+
+
+class Terse:
+    """Consumes a run's events and says nothing until all is known."""
+
+    def __init__(self, say: Callable[[str], object], repeat: Repeat) -> None:
+        self._say = say
+        self._repeat = repeat
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunFinished):
+            self._say(render(event.result, self._repeat))

@@ -1,0 +1,266 @@
+"""What a manifest may say of a scenario: the models of its tables, and what each key may hold."""
+
+import re
+from collections.abc import Mapping
+from datetime import date, time
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+
+_SHOWN_LENGTH = 60
+_WEEK = 7 * 24 * 60 * 60
+_NAME_LENGTH = 200  # leaves room for a suffix within the 255 bytes of a file name
+
+
+def _wrong(text: str, hint: str) -> PydanticCustomError:
+    return PydanticCustomError("wrong", "{text}", {"text": text, "hint": hint})
+
+
+def shown(value: object) -> str:
+    """`value` as a reader of TOML knows it, on one short line."""
+    match value:
+        case bool():
+            text = str(value).lower()
+        case dict() | list():
+            text = "a table" if isinstance(value, dict) else "a list"
+        case str():
+            text = repr(value)
+        case date() | time():
+            text = value.isoformat()
+        case _:
+            text = str(value)
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}..."
+
+
+def _without_zero(text: str) -> str:
+    if "\0" in text:
+        raise _wrong("must not contain a zero byte", "no path, argument or variable can hold one")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise _wrong("must not be blank", "say what is meant, or take it out")
+    return text
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", text) or len(text) > _NAME_LENGTH:
+        raise _wrong(
+            f"must be letters, digits, '_', '.' and '-', not {shown(text)}",
+            f"a name is also a file name: at most {_NAME_LENGTH} characters, not '.' or '-' first",
+        )
+    return text
+
+
+def _variable(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
+        raise _wrong(
+            f"must be the name of a variable, not {shown(text)}",
+            "a variable is letters, digits and '_', such as WG_LOG",
+        )
+    return text
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise _wrong(
+            f"not a regular expression: {error}",
+            r"it is one of Python's re: write \( for a bracket, and quote it as '...'",
+        ) from error
+    return text
+
+
+def _bytes(value: object) -> object:
+    """`"512M"` as the number of bytes it stands for."""
+    if isinstance(value, str) and (size := re.fullmatch("([0-9]{1,12})([KMGT]?)", value)):
+        return int(size[1]) * 1024 ** " KMGT".index(size[2] or " ")
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _wrong(
+            f"must be bytes or a size, not {shown(value)}",
+            'write a size as 1048576, "512K", "512M" or "2G"',
+        )
+    return value
+
+
+_Text = Annotated[str, AfterValidator(_without_zero), AfterValidator(_not_blank)]
+_Variable = Annotated[str, AfterValidator(_variable)]
+_Seconds = Annotated[float, Field(ge=0, le=_WEEK, allow_inf_nan=False)]
+_Count = Annotated[int, Field(gt=0, lt=2**63)]
+_Size = Annotated[_Count, BeforeValidator(_bytes)]
+
+# TOML knows lists only, so the outermost type alone may be converted.
+_Texts = Annotated[tuple[_Text, ...], Field(strict=False)]
+_Variables = Annotated[tuple[_Variable, ...], Field(strict=False)]
+
+
+class Table(BaseModel):
+    """What all tables have in common: no key too many, and no value of another kind."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Requires(Table):
+    """What must be there, or the scenario is skipped: programs, variables, addresses."""
+
+    commands: _Texts = ()
+    env: _Variables = ()
+    endpoints: _Texts = ()
+
+
+class Limits(Table):
+    """What a scenario may use; None is no limit."""
+
+    memory: _Size | None = None
+    """Bytes, of all its processes together."""
+
+    processes: _Count | None = None
+
+    output: _Size = 100 * 1024**2
+    """Bytes, the most that is kept of a log on disk."""
+
+    open_files: _Count | None = None
+
+
+class Allowance(Table):
+    """Processes that may outlive a scenario: those whose joined command line `command` finds."""
+
+    command: Annotated[_Text, AfterValidator(_pattern)]
+    reason: _Text
+
+    until: date | None = None
+    """The last day it holds; None is for ever."""
+
+
+class Leaks(Table):
+    """What a process that outlives its scenario means."""
+
+    policy: Literal["fail", "report"] = "fail"
+    allow: Annotated[tuple[Allowance, ...], Field(strict=False)] = ()
+
+
+def _leaks(value: object) -> object:
+    """A policy alone as the table it stands for."""
+    match value:
+        case "fail" | "report":
+            return {"policy": value}
+        case dict() | Leaks():
+            return value
+        case _:
+            raise _wrong(
+                f"must be 'fail', 'report' or a table, not {shown(value)}",
+                'write leaks = "report", or leaks = { policy = "fail", allow = [...] }',
+            )
+
+
+class Settings(Table):
+    """The keys of a scenario that `[defaults]` may set for all of them."""
+
+    timeout_seconds: Annotated[int, Field(gt=0, le=_WEEK)] = 180
+
+    image: _Text = "host"
+    """The host's own system, or the name of a clean environment."""
+
+    requires: Requires = Requires()
+    leaks: Annotated[Leaks, BeforeValidator(_leaks)] = Leaks()
+    network: Literal["host", "isolated"] = "host"
+
+    locks: _Texts = ()
+    """Scenarios that share a lock never run at the same time."""
+
+    env: Mapping[_Variable, Annotated[str, AfterValidator(_without_zero)]] = Field(
+        default_factory=dict
+    )
+    pass_env: _Variables = ()
+    pass_files: _Texts = ()
+    tags: _Texts = ()
+    retries: Annotated[int, Field(ge=0, le=100)] = 0
+
+    settle_seconds: _Seconds = 2
+    """How long processes may take to end after the script."""
+
+    grace_seconds: _Seconds = 5
+    """How long lies between SIGTERM and SIGKILL."""
+
+    limits: Limits = Limits()
+
+    @field_validator("network")
+    @classmethod
+    def _reachable(cls, network: str, others: ValidationInfo) -> str:
+        requires: Requires = others.data.get("requires", Requires())
+        if network == "isolated" and requires.endpoints:
+            raise _wrong(
+                "cannot be 'isolated' while requires.endpoints names any",
+                "an isolated scenario reaches nothing but itself: take out one of the two",
+            )
+        return network
+
+
+class Scenario(Settings):
+    """One entry of a manifest: a script and what it needs. Durations are in seconds."""
+
+    name: Annotated[str, AfterValidator(_name)]
+    script: _Text
+
+    aliases: Annotated[tuple[Annotated[str, AfterValidator(_name)], ...], Field(strict=False)] = ()
+    """The names that it had before."""
+
+    owners: Annotated[
+        tuple[Annotated[_Text, AfterValidator(str.strip)], ...], Field(strict=False)
+    ] = ()
+    """The tasks that it guards, trimmed."""
+
+    description: str = ""
+
+    assertion: str = ""
+    """What must hold, in one sentence."""
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    def model_post_init(self, context: object, /) -> None:
+        """Keep the folder of the manifest, which is what `context` is while one is read."""
+        if isinstance(context, Path):
+            self._folder = context
+
+    @property
+    def script_path(self) -> Path:
+        """The script from the folder of its manifest; symbolic links are not followed."""
+        return self._folder / self.script
+
+
+class Gate(Table):
+    """What the gate does about a task that owns no scenario, and how many skips it bears."""
+
+    unowned: Literal["allow", "refuse"] = "allow"
+
+    max_skips: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    """None is any number."""
+
+
+class Manifest(Table):
+    """What one manifest says; the scenarios are in its order and have their defaults."""
+
+    path: Path
+    scenarios: tuple[Scenario, ...]
+    gate: Gate = Gate()
+
+
+class Document(Table):
+    """A manifest as it is written, its defaults still apart."""
+
+    scenario: Annotated[tuple[Scenario, ...], Field(strict=False)] = ()
+    defaults: Settings = Settings()
+    gate: Gate = Gate()
