@@ -1,0 +1,92 @@
+"""`isosmoke done`: a task's scenarios in sandboxes, then the real `wg done` with their verdicts."""
+
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from rich.console import Console
+
+from isosmoke import binary, guard, manifest, state
+from isosmoke.bridge import calls, leader, mirror, shim, verdict
+from isosmoke.bridge.calls import Announced
+from isosmoke.caller import Caller
+from isosmoke.cli.gate import conclude
+from isosmoke.cli.options import interruptible
+from isosmoke.discovery import located
+from isosmoke.errors import BinaryError, UsageError
+from isosmoke.guard import Answer, Ask
+from isosmoke.reports.console import Progress
+from isosmoke.results import RunResult
+from isosmoke.scenario import Manifest
+
+_FOR_WG = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+@click.command(context_settings=_FOR_WG, options_metavar="")
+@click.argument(
+    "words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="TASK [OPTION OF WG]..."
+)
+@click.pass_context
+def command(ctx: click.Context, words: tuple[str, ...]) -> None:
+    """Run what guards TASK in sandboxes; where the gate opens, become `wg done TASK`.
+
+    wg's own gate is answered from the same run; its options, output and exit code are wg's. Where
+    the gate stays shut wg is not run, and the exit code is that of `isosmoke gate`.
+    """
+    caller = Caller.here()
+    wg = _wg(caller.environment)
+    announced = calls.announced(("wg", "done", *words))
+    if announced is None:
+        raise UsageError("no task", hint="isosmoke done TASK")
+    skip = "--skip-smoke" in words
+    answer = guard.bypass(announced.task, caller) if skip else _answer(announced, caller)
+    conclude(answer)
+    if not answer.verdict.open:
+        ctx.exit(answer.verdict.exit_code)
+    served = (
+        {}
+        if answer.run is None
+        else _served(manifest.load(located(caller.working, caller.environment)), answer.run)
+    )
+    _become(wg, ("done", *words), {**caller.environment, **served})
+
+
+def _wg(environment: Mapping[str, str]) -> Path:
+    found = binary.find(None, environment)
+    if found is None:
+        raise BinaryError("there is no wg", hint="put it on PATH, or set ISOSMOKE_WG")
+    return found
+
+
+def _answer(announced: Announced, caller: Caller) -> Answer:
+    ask = Ask(task=announced.task, full=announced.everything, jobs=leader.at_once())
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    live = console.is_terminal and not console.is_dumb_terminal
+    progress = Progress(console, live=live, repeat=lambda name: ("isosmoke", "run", name))
+    with interruptible() as interrupt:
+        return guard.answer(ask, caller, notify=progress, interrupt=interrupt)
+
+
+def _served(source: Manifest, result: RunResult) -> Mapping[str, str]:
+    """Begin a leader that has these verdicts, for the wg that this process is about to become."""
+    scratch = state.kept("scratch")
+    folder = Path(shim.folder_for(str(scratch), os.getpid()))
+    shown = folder / "bridge.toml"
+    mirror.write(source, shown, scratch)
+    known = {one.name: verdict.of(one, source.path) for one in result.scenarios}
+    (folder / verdict.KNOWN).write_text(verdict.dumped(known))
+    with shim.listening(str(folder)) as listener:
+        shim.begin(str(folder), str(shown), listener)
+    return {"WG_SMOKE_MANIFEST": str(shown)}
+
+
+def _become(wg: Path, words: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:
+    """Signals, terminal and exit code are wg's own from here: the process is the same."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and so would wg
+    try:
+        os.execve(wg, (wg.name, *words), environment)  # noqa: S606 - no shell is wanted
+    except OSError as error:
+        raise BinaryError(f"{wg} cannot be run: {error.strerror}") from error
