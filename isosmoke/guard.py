@@ -1,6 +1,5 @@
 """One pass through the gate: its manifest, its run, its verdict, and the record that it leaves."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from isosmoke.receipt import Circumstances, Resource
 from isosmoke.results import Event, RunResult
 from isosmoke.run import AUTO, Request
 from isosmoke.scenario import Manifest, Scenario
-from isosmoke.schedule import Policy
+from isosmoke.schedule import Policy, jobs_of_a_gate
 from isosmoke.workspace import git_top
 
 
@@ -117,7 +116,7 @@ class _Pass:
             manifest=self.manifest.path,
             binary=self.ask.binary,
             engine=self.ask.engine,
-            policy=Policy(jobs=self.ask.jobs or len(os.sched_getaffinity(0))),
+            policy=Policy(jobs=self.ask.jobs or jobs_of_a_gate()),
         )
 
     def _kept(self, result: RunResult, inputs: tuple[Resource, ...], *, opened: bool) -> Path:

@@ -1,5 +1,6 @@
 """Many scenarios: several at once, locks, retries, confirmation alone, interrupts."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -29,6 +30,19 @@ from isosmoke.scenario import Scenario
 
 Engines = Callable[[Scenario], Engine]
 """The engine that makes a scenario's sandbox."""
+
+
+_GATE_JOBS_PER_CORE = 4
+
+
+def jobs_of_a_run() -> int:
+    """How many scenarios run together where nobody says: one a core, so that few are hurried."""
+    return len(os.sched_getaffinity(0))
+
+
+def jobs_of_a_gate() -> int:
+    """More at a gate: somebody waits for few scenarios, and what fails is confirmed alone."""
+    return _GATE_JOBS_PER_CORE * jobs_of_a_run()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from isosmoke.errors import ManifestError, UsageError
 from isosmoke.interrupt import Interrupt
 from isosmoke.results import Event, ScenarioFinished
 from isosmoke.run import Request
-from isosmoke.schedule import Policy
+from isosmoke.schedule import Policy, jobs_of_a_gate
 from isosmoke.state import Lease
 
 
@@ -64,7 +64,7 @@ def _runner(shown: Path, interrupt: Interrupt) -> Run:
         request = Request(
             scenarios=tuple(sorted(chosen, key=lambda one: names.index(one.name))),
             manifest=source.path,
-            policy=Policy(jobs=leader.at_once()),
+            policy=Policy(jobs=jobs_of_a_gate()),
         )
         run.execute(request, Caller.here(), notify=notify, interrupt=interrupt)
 

@@ -1,6 +1,5 @@
 """Runs the scenarios of one wg and answers its shims, until that wg ends."""
 
-import os
 import select
 import socket
 from collections.abc import Callable, Iterable, Mapping
@@ -17,13 +16,6 @@ from isosmoke.interrupt import Interrupt
 Tell = Callable[[str, Verdict], None]
 Run = Callable[[tuple[str, ...], Tell], None]
 """Runs the named scenarios and tells the verdict of each as soon as it is known."""
-
-_PER_CORE = 4
-
-
-def at_once() -> int:
-    """How many scenarios run together: they mostly wait, and what fails is confirmed alone."""
-    return _PER_CORE * len(os.sched_getaffinity(0))
 
 
 class Verdicts:

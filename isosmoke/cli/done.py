@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from isosmoke import binary, guard, manifest, state
-from isosmoke.bridge import calls, leader, mirror, shim, verdict
+from isosmoke.bridge import calls, mirror, shim, verdict
 from isosmoke.bridge.calls import Announced
 from isosmoke.caller import Caller
 from isosmoke.cli.gate import conclude
@@ -20,7 +20,6 @@ from isosmoke.errors import BinaryError, UsageError
 from isosmoke.guard import Answer, Ask
 from isosmoke.reports.console import Progress
 from isosmoke.results import RunResult
-from isosmoke.scenario import Manifest
 
 _FOR_WG = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -46,11 +45,7 @@ def command(ctx: click.Context, words: tuple[str, ...]) -> None:
     conclude(answer)
     if not answer.verdict.open:
         ctx.exit(answer.verdict.exit_code)
-    served = (
-        {}
-        if answer.run is None
-        else _served(manifest.load(located(caller.working, caller.environment)), answer.run)
-    )
+    served = {} if answer.run is None else _served(caller, answer.run)
     _become(wg, ("done", *words), {**caller.environment, **served})
 
 
@@ -62,7 +57,7 @@ def _wg(environment: Mapping[str, str]) -> Path:
 
 
 def _answer(announced: Announced, caller: Caller) -> Answer:
-    ask = Ask(task=announced.task, full=announced.everything, jobs=leader.at_once())
+    ask = Ask(task=announced.task, full=announced.everything)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     live = console.is_terminal and not console.is_dumb_terminal
     progress = Progress(console, live=live, repeat=lambda name: ("isosmoke", "run", name))
@@ -70,8 +65,9 @@ def _answer(announced: Announced, caller: Caller) -> Answer:
         return guard.answer(ask, caller, notify=progress, interrupt=interrupt)
 
 
-def _served(source: Manifest, result: RunResult) -> Mapping[str, str]:
+def _served(caller: Caller, result: RunResult) -> Mapping[str, str]:
     """Begin a leader that has these verdicts, for the wg that this process is about to become."""
+    source = manifest.load(located(caller.working, caller.environment))
     scratch = state.kept("scratch")
     folder = Path(shim.folder_for(str(scratch), os.getpid()))
     shown = folder / "bridge.toml"

@@ -40,7 +40,7 @@ from isosmoke.results import Event
     help="auto: bubblewrap for the host's image, docker for any other.",
 )
 @click.option(
-    "-j", "--jobs", type=click.IntRange(min=1), help="How many at once; by default one a core."
+    "-j", "--jobs", type=click.IntRange(min=1), help="How many at once; by default four a core."
 )
 @click.option(
     "--report",

@@ -20,7 +20,7 @@ from isosmoke.reports.console import Progress
 from isosmoke.results import Event
 from isosmoke.run import Request
 from isosmoke.scenario import Scenario
-from isosmoke.schedule import Policy
+from isosmoke.schedule import Policy, jobs_of_a_run
 
 _COMMAND_SECONDS = 3600
 
@@ -111,7 +111,7 @@ def _request(argv: tuple[str, ...], options: dict[str, Any]) -> Request:
 
 def _policy(options: dict[str, Any]) -> Policy:
     leaks: Literal["fail", "report"] | None = options["leaks"]
-    jobs = options["jobs"] or len(os.sched_getaffinity(0))
+    jobs = options["jobs"] or jobs_of_a_run()
     return Policy(jobs=jobs, fail_fast=options["fail_fast"], leaks=leaks)
 
 
