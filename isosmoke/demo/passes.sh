@@ -3,7 +3,7 @@ set -eu
 others=0
 for process in /proc/[0-9]*; do
 	case ${process#/proc/} in
-	1 | $$) ;;
+	1 | "$$") ;;
 	*) others=$((others + 1)) ;;
 	esac
 done
