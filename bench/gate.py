@@ -15,7 +15,7 @@ from pathlib import Path
 from time import monotonic
 
 from isosmoke import binary
-from isosmoke.bridge import leader
+from isosmoke.schedule import jobs_of_a_gate
 
 ALONE, BRIDGED = "wg done", 'eval "$("$PYTHON" -m isosmoke bridge)"; wg done'
 
@@ -29,7 +29,7 @@ def main(scenarios: int) -> None:
     cores = len(os.sched_getaffinity(0))
     print(f"{scenarios} scenarios that wait 1 s each, through a real wg done, {cores} cores")
     print(f"wg alone, one after another      {alone:6.1f} s")
-    print(f"bridged, {leader.at_once():2} sandboxes at once     {bridged:6.1f} s")
+    print(f"bridged, {jobs_of_a_gate():2} sandboxes at once     {bridged:6.1f} s")
 
 
 def _made(folder: Path, scenarios: int) -> Mapping[str, str]:

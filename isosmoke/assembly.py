@@ -32,7 +32,7 @@ _PASSED = ("COLORTERM", "RUSTUP_TOOLCHAIN", "TZ")
 """What every sandbox takes over from the caller; the rest is named by `pass_env`."""
 
 _GITCONFIG = PRIVATE / "gitconfig"
-_FRESH = {"/run": 0o755, "/tmp": 0o1777, "/var/tmp": 0o1777}  # noqa: S108 - in the sandbox
+_TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - in the sandbox
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,9 @@ def _mounts(scenario: Scenario, around: Surroundings) -> tuple[Mount, ...]:
     home = PurePosixPath(around.caller.home)
     return (
         *(_host(around) if scenario.image == HOST_IMAGE else ()),
-        *(Fresh(PurePosixPath(target), mode) for target, mode in _FRESH.items()),
-        Fresh(home, 0o700),
+        Fresh(PurePosixPath("/run"), 0o755),
+        *(Fresh(PurePosixPath(target), 0o1777, on_disk=True) for target in _TEMPORARY),
+        Fresh(home, 0o700, on_disk=True),
         *_own(around),
         *_user_files(scenario, around.caller),
         *(CopyOnWrite(folder) for folder in around.workspace.folders),

@@ -36,10 +36,15 @@ class CopyOnWrite:
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """An empty folder that belongs to the script's user; `mode` as in chmod."""
+    """An empty folder that belongs to the script's user; `mode` as in chmod.
+
+    On disk it has as much room as the host, where the engine can; else it is in memory, which has
+    half of that at most, and programs that look for free space see no more.
+    """
 
     target: PurePosixPath
     mode: int
+    on_disk: bool = False
 
 
 Mount = ReadOnly | CopyOnWrite | Fresh

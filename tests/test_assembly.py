@@ -215,6 +215,15 @@ def test_home_and_temporary_folders_are_fresh(world: World) -> None:
     }
 
 
+@pytest.mark.parametrize("target", ["/tmp", "/var/tmp", "home"])  # noqa: S108 - in the sandbox
+def test_what_a_script_may_fill_is_on_disk(world: World, target: str) -> None:
+    """Temporary folders and HOME have the room of the host's disk, as programs that ask expect."""
+    found = targets(world.job())[str(world.root / target)]
+
+    assert isinstance(found, Fresh)
+    assert found.on_disk
+
+
 def test_workspace_is_copy_on_write_at_its_own_path(world: World) -> None:
     """The workspace can be written without a trace; borrowed objects cannot be written."""
     seen = targets(world.job())

@@ -10,20 +10,25 @@ from isosmoke.spec import KEEPER, CopyOnWrite, Fresh, Mount, ReadOnly, SandboxSp
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Where an overlay keeps its changes: both folders on one file system of the host."""
+    """Where an overlay keeps its changes: both folders on one file system of the host.
+
+    A fresh folder on disk is its `upper` alone.
+    """
 
     upper: Path
     work: Path
 
 
 Layers = Mapping[PurePosixPath, Layer]
-"""The layer of each copy-on-write target; a target without one keeps its changes in memory."""
+"""The layer of each target that has one; a target without keeps its changes in memory."""
 
 
 def _mount(mount: Mount, layers: Layers) -> list[str]:
     match mount:
         case ReadOnly(source, target):
             return ["--ro-bind", str(source), str(target)]
+        case Fresh(target) if target in layers:
+            return ["--bind", str(layers[target].upper), str(target)]
         case Fresh(target, mode):
             return ["--perms", f"{mode:04o}", "--tmpfs", str(target)]
         case CopyOnWrite(source):

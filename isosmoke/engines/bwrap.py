@@ -15,7 +15,7 @@ from isosmoke import state
 from isosmoke.engines import argv
 from isosmoke.engines.argv import Layer, Layers
 from isosmoke.errors import EngineUnavailableError
-from isosmoke.spec import HOST_IMAGE, CopyOnWrite, SandboxSpec
+from isosmoke.spec import HOST_IMAGE, CopyOnWrite, Fresh, Mount, SandboxSpec
 
 spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bwrap")
 """The one thread that starts every bwrap."""
@@ -115,14 +115,26 @@ def remedy(settings: Path) -> str:
 
 @contextmanager
 def layers(spec: SandboxSpec) -> Iterator[Layers]:
-    """A layer on disk for each copy-on-write mount, removed at the end."""
-    targets = [mount.target for mount in spec.mounts if isinstance(mount, CopyOnWrite)]
+    """A layer on disk for each mount that keeps changes there, removed at the end."""
+    modes = {mount.target: mode for mount in spec.mounts if (mode := _mode(mount)) is not None}
     with state.scratch() as folder:
         made = {
             target: Layer(folder / f"upper-{number}", folder / f"work-{number}")
-            for number, target in enumerate(targets)
+            for number, target in enumerate(modes)
         }
-        for layer in made.values():
+        for target, layer in made.items():
             layer.upper.mkdir()
+            layer.upper.chmod(modes[target])
             layer.work.mkdir()
         yield made
+
+
+def _mode(mount: Mount) -> int | None:
+    """The mode of the folder that a mount needs on disk; None where it needs none."""
+    match mount:
+        case CopyOnWrite():
+            return 0o755
+        case Fresh(on_disk=True):
+            return mount.mode
+        case _:
+            return None

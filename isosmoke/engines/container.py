@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 from isosmoke.errors import EngineError
 from isosmoke.spec import HOST_IMAGE, KEEPER, CopyOnWrite, Fresh, Mount, ReadOnly, SandboxSpec
@@ -39,7 +39,10 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """An overlay on the host: what it shows unchanged, and where it keeps its changes."""
+    """An overlay on the host: what it shows unchanged, and where it keeps its changes.
+
+    A fresh folder on disk is its `upper` alone.
+    """
 
     lower: Path
     upper: Path
@@ -47,7 +50,7 @@ class Layer:
 
 
 Layers = Mapping[PurePosixPath, Layer]
-"""The layer of each copy-on-write target."""
+"""The layer of each target that is kept on disk."""
 
 
 def body(spec: SandboxSpec, *, layers: Layers, labels: Mapping[str, str]) -> Body:
@@ -94,11 +97,8 @@ def _host_config(spec: SandboxSpec, layers: Layers, labels: Mapping[str, str]) -
         "LogConfig": {"Type": "none"},
         "ShmSize": _SHARED_MEMORY,
         **_limits(spec),
-        "Tmpfs": {str(one.target): _tmpfs(one, spec) for one in mounts if isinstance(one, Fresh)},
-        "Mounts": [
-            *(_bind(one) for one in mounts if isinstance(one, ReadOnly)),
-            *(_overlay(one, layers, labels) for one in mounts if isinstance(one, CopyOnWrite)),
-        ],
+        "Tmpfs": {str(one.target): _tmpfs(one, spec) for one in mounts if _in_memory(one)},
+        "Mounts": [one for mount in mounts for one in _mounted(mount, layers, labels)],
     }
 
 
@@ -125,7 +125,7 @@ def _between(
     missing: list[PurePosixPath] = []
     for folder in target.parents:
         if folder in mounts:
-            yield from missing if isinstance(mounts[folder], Fresh) else ()
+            yield from missing if _in_memory(mounts[folder]) else ()
             return
         missing.append(folder)
 
@@ -135,13 +135,25 @@ def _tmpfs(fresh: Fresh, spec: SandboxSpec) -> str:
     return f"exec,nosuid,nodev,mode={fresh.mode:04o},uid={spec.uid},gid={spec.gid}"
 
 
-def _bind(mount: ReadOnly) -> Body:
-    return {
-        "Type": "bind",
-        "Source": str(mount.source),
-        "Target": str(mount.target),
-        "ReadOnly": True,
-    }
+def _in_memory(mount: Mount) -> TypeGuard[Fresh]:
+    return isinstance(mount, Fresh) and not mount.on_disk
+
+
+def _mounted(mount: Mount, layers: Layers, labels: Mapping[str, str]) -> Iterator[Body]:
+    """What is no tmpfs."""
+    match mount:
+        case ReadOnly(source, target):
+            yield _bind(source, target, read_only=True)
+        case Fresh(target, on_disk=True):
+            yield _bind(layers[target].upper, target, read_only=False)
+        case CopyOnWrite():
+            yield _overlay(mount, layers, labels)
+        case _:
+            return
+
+
+def _bind(source: Path, target: PurePosixPath, *, read_only: bool) -> Body:
+    return {"Type": "bind", "Source": str(source), "Target": str(target), "ReadOnly": read_only}
 
 
 def _overlay(mount: CopyOnWrite, layers: Layers, labels: Mapping[str, str]) -> Body:

@@ -8,7 +8,7 @@ import fcntl
 import math
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +27,7 @@ from isosmoke.engines.attach import AttachChannel
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS
 from isosmoke.engines.endpoint import Endpoint
 from isosmoke.errors import EngineError, EngineUnavailableError
-from isosmoke.spec import HOST_IMAGE, CopyOnWrite, ReadOnly, SandboxSpec
+from isosmoke.spec import HOST_IMAGE, CopyOnWrite, Fresh, ReadOnly, SandboxSpec
 
 PING_SECONDS = 5.0
 """How long a daemon may take to say that it is there."""
@@ -245,22 +245,57 @@ def _mend(client: APIClient, image: str, error: ImageNotFound) -> None:
 
 @contextmanager
 def _layers(client: APIClient, spec: SandboxSpec) -> Iterator[container.Layers]:
-    """A layer on disk for each copy-on-write mount, removed at the end."""
-    targets = [mount for mount in spec.mounts if isinstance(mount, CopyOnWrite)]
+    """A layer for each mount that keeps changes on disk, removed at the end."""
     with state.scratch() as folder:
         try:
-            yield {one.target: _layer(folder, str(n), one) for n, one in enumerate(targets)}
+            yield dict(_made_layers(folder, spec))
         finally:
             _clear(client, folder)
 
 
-def _layer(folder: Path, number: str, mount: CopyOnWrite) -> container.Layer:
+def _made_layers(
+    folder: Path, spec: SandboxSpec
+) -> Iterator[tuple[PurePosixPath, container.Layer]]:
+    for number, mount in enumerate(spec.mounts):
+        parts = (folder / f"{part}-{number}" for part in ("lower", "upper", "work"))
+        match mount:
+            case CopyOnWrite(source):
+                yield mount.target, _overlaid(container.Layer(*parts), source)
+            case Fresh(target, mode, on_disk=True):
+                yield target, _emptied(container.Layer(*parts), mode, _points_below(target, spec))
+            case _:
+                pass
+
+
+def _overlaid(layer: container.Layer, source: Path) -> container.Layer:
     """What it shows is named by a link, for a path may hold what overlay options cannot."""
-    layer = container.Layer(*(folder / f"{part}-{number}" for part in ("lower", "upper", "work")))
-    layer.lower.symlink_to(mount.source)
+    layer.lower.symlink_to(source)
     layer.upper.mkdir()
     layer.work.mkdir()
     return layer
+
+
+def _emptied(
+    layer: container.Layer, mode: int, points: Mapping[PurePosixPath, bool]
+) -> container.Layer:
+    """Empty but for the points where something is mounted: made by runc, they would be root's."""
+    layer.upper.mkdir()
+    layer.upper.chmod(mode)
+    for point, is_folder in points.items():
+        place = layer.upper / point
+        (place if is_folder else place.parent).mkdir(parents=True, exist_ok=True)
+        if not is_folder:
+            place.touch()
+    return layer
+
+
+def _points_below(target: PurePosixPath, spec: SandboxSpec) -> Mapping[PurePosixPath, bool]:
+    """Where in `target` something else is mounted, and whether that is a folder."""
+    return {
+        mount.target.relative_to(target): not isinstance(mount, ReadOnly) or mount.source.is_dir()
+        for mount in spec.ordered()
+        if target in mount.target.parents
+    }
 
 
 def _clear(client: APIClient, folder: Path) -> None:

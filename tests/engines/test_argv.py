@@ -62,6 +62,17 @@ def test_change_without_a_layer_is_kept_in_memory() -> None:
     assert "--overlay" not in words
 
 
+def test_fresh_folder_with_a_layer_is_on_disk() -> None:
+    """It is the layer's upper folder, bound; without a layer it is in memory."""
+    home = PurePosixPath("/home/u")
+    layers = {**LAYERS, home: Layer(Path("/state/home"), Path("/state/unused"))}
+    words = bubblewrap(SPEC, layers=layers, told=7)
+    at = words.index("--bind")
+
+    assert words[at : at + 3] == ["--bind", "/state/home", "/home/u"]
+    assert pairs(words, "--tmpfs") == ["/tmp", "/run"]  # noqa: S108 - in the sandbox
+
+
 @pytest.mark.parametrize(("network", "unshared"), [("host", False), ("isolated", True)])
 def test_isolated_network_is_a_namespace_of_its_own(network: str, unshared: bool) -> None:  # noqa: FBT001 - a table
     """The host's network is shared unless the scenario is isolated."""

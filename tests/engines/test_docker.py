@@ -139,7 +139,8 @@ def test_sandbox_that_dies_is_no_verdict(
         assert sandbox.channel.read() == b""
 
 
-def test_mounts_nest(docker: DockerEngine, bench: Bench) -> None:
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_mounts_nest(docker: DockerEngine, bench: Bench, *, on_disk: bool) -> None:
     """A mount lies in a mount in a mount, each with its own rights, whatever their order."""
     outer = HOME / "outer"
     home = outer / "a/home"
@@ -151,8 +152,8 @@ def test_mounts_nest(docker: DockerEngine, bench: Bench) -> None:
             f"; printf '#!/bin/sh\\n' >run; chmod +x run; ./run; cd {bench.workspace}; touch new"
         ),
         ReadOnly(bench.fixed, deep),
-        Fresh(home, 0o700),
-        Fresh(outer, 0o755),
+        Fresh(home, 0o700, on_disk=on_disk),
+        Fresh(outer, 0o755, on_disk=on_disk),
     )
 
     seen = run(docker, job)

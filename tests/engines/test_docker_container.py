@@ -82,12 +82,6 @@ def test_specification_becomes_a_container() -> None:
             "Tmpfs": {"/fresh": "exec,nosuid,nodev,mode=1777,uid=1000,gid=100"},
             "Mounts": [
                 {
-                    "Type": "bind",
-                    "Source": "/keep",
-                    "Target": "/run/isosmoke/keeper",
-                    "ReadOnly": True,
-                },
-                {
                     "Type": "volume",
                     "Target": "/w",
                     "VolumeOptions": {
@@ -103,8 +97,33 @@ def test_specification_becomes_a_container() -> None:
                         },
                     },
                 },
+                {
+                    "Type": "bind",
+                    "Source": "/keep",
+                    "Target": "/run/isosmoke/keeper",
+                    "ReadOnly": True,
+                },
             ],
         },
+    }
+
+
+def test_fresh_folder_on_disk_is_a_folder_of_the_host() -> None:
+    """It is bound, writable, and neither it nor what leads to a mount in it is in memory."""
+    body = asked(
+        spec(
+            Fresh(PurePosixPath("/home"), 0o700, on_disk=True),
+            ReadOnly(Path("/tool"), PurePosixPath("/home/a/tool")),
+        ),
+        home=layer("/s"),
+    )
+
+    assert body["HostConfig"]["Tmpfs"] == {}
+    assert body["HostConfig"]["Mounts"][0] == {
+        "Type": "bind",
+        "Source": "/s/upper",
+        "Target": "/home",
+        "ReadOnly": False,
     }
 
 
