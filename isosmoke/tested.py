@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from isosmoke import manifest, receipt
+from isosmoke.engines import image_digest
 from isosmoke.errors import IsosmokeError, ManifestError
 from isosmoke.receipt import Resource, Statement
 from isosmoke.scenario import Manifest, Scenario
@@ -28,8 +29,14 @@ def inputs(loaded: Manifest, scenarios: Iterable[Scenario]) -> tuple[Resource, .
         receipt.hashed("policy", "[gate]", _of_table(loaded.gate)),
         *(receipt.hashed("script", _short(one, folder), digest(one)) for one in scripts),
         *(receipt.hashed("file", _short(one, folder), digest(one)) for one in files),
-        *(receipt.named("image", one) for one in dict.fromkeys(one.image for one in chosen)),
+        *(_image(one) for one in dict.fromkeys(one.image for one in chosen)),
     )
+
+
+def _image(name: str) -> Resource:
+    digest_of_image = image_digest(name)
+    named = receipt.named("image", name)
+    return receipt.hashed("image", name, digest_of_image) if digest_of_image else named
 
 
 def subject(binary: tuple[Path, str] | None, path: Path) -> Resource:

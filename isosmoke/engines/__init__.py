@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from isosmoke.engines.base import Engine
+from isosmoke.spec import HOST_IMAGE
 
 
 def _bubblewrap() -> Engine:
@@ -15,6 +16,15 @@ def _docker() -> Engine:
     from isosmoke.engines.docker import DockerEngine
 
     return DockerEngine()
+
+
+def image_digest(image: str) -> str:
+    """The sha256 of a named image, in hex; empty for the host's own, which has none."""
+    if image == HOST_IMAGE:
+        return ""
+    from isosmoke.engines.docker import DockerEngine
+
+    return DockerEngine().image_digest(image)
 
 
 ENGINES: Mapping[str, Callable[[], Engine]] = {"bubblewrap": _bubblewrap, "docker": _docker}

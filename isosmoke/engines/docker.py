@@ -88,6 +88,12 @@ class DockerEngine:
         named = (f"{name} ({label})" for name, label in dead.items())
         return (*named, *map(str, folders), *state.sweep_scratch())
 
+    def image_digest(self, image: str) -> str:
+        """The sha256 of a local image's configuration, which names its layers by theirs."""
+        with self._client() as client, _told(f"look at image '{image}'"):
+            found = client.inspect_image(image)  # type: ignore[no-untyped-call]
+            return str(found["Id"]).removeprefix("sha256:")
+
     @cached_property
     def _endpoint(self) -> Endpoint:
         return endpoint.find(os.environ, Path.home())

@@ -161,6 +161,22 @@ def test_mounts_nest(docker: DockerEngine, bench: Bench, *, on_disk: bool) -> No
     assert (seen.ending, seen.output) == (Exited(0), b"")
 
 
+def test_image_is_known_by_its_content(docker: DockerEngine, client: APIClient) -> None:
+    """The digest is the daemon's own; another image under the same name has another."""
+    with image(client) as name:
+        before = docker.image_digest(name)
+        (found,) = client.images(name)
+        assert f"sha256:{before}" == found["Id"]
+    with image(client, "LABEL changed=yes") as name:
+        assert docker.image_digest(name) != before
+
+
+def test_image_that_is_not_there_has_no_digest(docker: DockerEngine) -> None:
+    """What cannot be looked at is an error, never an empty digest."""
+    with pytest.raises(EngineError, match="no-such-image"):
+        docker.image_digest("no-such-image:1")
+
+
 def test_description_names_the_daemon(docker: DockerEngine) -> None:
     """The description has the daemon's version, its socket, and what named that."""
     assert docker.description.startswith("Docker ")
