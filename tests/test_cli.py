@@ -376,3 +376,25 @@ def test_a_signal_ends_the_run_in_order(
 
     assert process.returncode == code
     assert [one["outcome"] for one in json.loads(stdout)["scenarios"]] == ["NOT_RUN"]
+
+
+def test_nohup_is_respected(project: Path, tmp_path: Path) -> None:
+    """A run that its caller made deaf to SIGHUP goes on when the terminal is gone."""
+    words = ("run", "--", "sh", "-c", "echo up; read -r _ < gate; echo on")
+    os.mkfifo(project / "gate")
+    process = subprocess.Popen(
+        ["sh", "-c", 'trap "" HUP; exec "$@"', "-", sys.executable, "-m", "isosmoke", *words],
+        cwd=project,
+        env=environment_of(tmp_path),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    while "up" not in process.stdout.readline():
+        pass
+
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    told, _ = process.communicate()
+
+    assert process.returncode == ExitCode.TERMINATED, told

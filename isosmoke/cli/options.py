@@ -14,6 +14,8 @@ from isosmoke.discovery import located
 from isosmoke.interrupt import Interrupt
 from isosmoke.scenario import Manifest, Scenario
 
+_STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -49,7 +51,8 @@ def selected(
 def interruptible() -> Iterator[Interrupt]:
     """The first SIGINT, SIGTERM or SIGHUP ends the run in order; a second one ends it at once.
 
-    At once is safe as well: a sandbox ends with the process that made it.
+    At once is safe as well: a sandbox ends with the process that made it. Under nohup SIGHUP stays
+    ignored.
     """
     interrupt = Interrupt()
 
@@ -57,8 +60,8 @@ def interruptible() -> Iterator[Interrupt]:
         signal.signal(number, signal.SIG_DFL)
         interrupt.raise_for(signal.Signals(number).name)
 
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in signals}
+    deaf = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    before = {number: signal.signal(number, stop) for number in _STOPPING - deaf}
     try:
         yield interrupt
     finally:

@@ -19,6 +19,7 @@ DONE = "done.txt"
 def main(_: str, task: str, *options: str) -> int:
     """Gate one task, and mark it done in the working folder if nothing speaks against it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # as in a program of Rust
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may use nohup
     path = Path(os.environ["WG_SMOKE_MANIFEST"])
     scenarios = tomllib.loads(path.read_text())["scenario"]
     chosen = [one for one in scenarios if "--full-smoke" in options or task in one["owners"]]
