@@ -1,0 +1,65 @@
+"""A scenario in a real image with a system of its own, named by `ISOSMOKE_IMAGE`."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+MANIFEST = """
+[defaults]
+image = "{image}"
+settle_seconds = 0.5
+
+[[scenario]]
+name = "own_system"
+script = "own_system.sh"
+
+[[scenario]]
+name = "leaks"
+script = "leaks.sh"
+
+[[scenario]]
+name = "sees_the_host"
+script = "sees_the_host.sh"
+"""
+
+SCRIPTS = {
+    "own_system.sh": 'set -eu; touch /tmp/a "$HOME/b"; test "$(id -u)" = "$WANTED_UID"; whoami',
+    "leaks.sh": "setsid sleep 60 >/dev/null 2>&1 </dev/null &",
+    "sees_the_host.sh": 'test -e "$ONLY_ON_THE_HOST"',
+}
+
+
+@pytest.fixture
+def outcomes(tmp_path: Path) -> Mapping[str, str]:
+    """What became of each scenario in the image."""
+    image = os.environ.get("ISOSMOKE_IMAGE")
+    if not image:
+        pytest.skip("set ISOSMOKE_IMAGE to a local image of a Debian or its like")
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "manifest.toml").write_text(
+        MANIFEST.format(image=image)
+        + f'env = {{ ONLY_ON_THE_HOST = "{sys.executable}" }}\n'
+        + f'[defaults.env]\nWANTED_UID = "{os.getuid()}"\n'
+    )
+    for name, text in SCRIPTS.items():
+        (project / name).write_text(f"{text}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "isosmoke", "run", "--json"],
+        cwd=project,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "ISOSMOKE_STATE": str(tmp_path / "s")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {one["name"]: one["outcome"] for one in json.loads(done.stdout)["scenarios"]}
+
+
+def test_image_has_its_own_system_and_the_callers_user(outcomes: Mapping[str, str]) -> None:
+    """The caller's user works there, a leak is seen there too, and the host's files are not."""
+    assert outcomes == {"own_system": "PASS", "leaks": "LEAK", "sees_the_host": "FAIL"}
