@@ -9,10 +9,10 @@ from typing import Any
 import click
 from rich.console import Console
 
-from isosmoke import guard, run
+from isosmoke import guard
 from isosmoke.caller import Caller
 from isosmoke.cli.options import interruptible
-from isosmoke.engines import ENGINES
+from isosmoke.cli.running import binary_option, engine_option, repeating, report_option
 from isosmoke.gate import Repeat
 from isosmoke.guard import Answer, Ask
 from isosmoke.printable import printable
@@ -32,21 +32,12 @@ from isosmoke.results import Event
     metavar="FILE",
     help="The manifest; by default the one that wg would find, else ./manifest.toml.",
 )
-@click.option("--binary", metavar="PATH", help="The live binary; else $ISOSMOKE_WG, else wg.")
-@click.option(
-    "--engine",
-    type=click.Choice([run.AUTO, *ENGINES]),
-    default=run.AUTO,
-    help="auto: bubblewrap for the host's image, docker for any other.",
-)
+@binary_option
+@engine_option
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=1), help="How many at once; by default four a core."
 )
-@click.option(
-    "--report",
-    type=click.Choice(["console", "agent"]),
-    help="By default agent where a coding agent is recognised, else console.",
-)
+@report_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
@@ -84,7 +75,7 @@ def _answer(options: dict[str, Any], caller: Caller) -> Answer:
         engine=options["engine"],
         jobs=options["jobs"],
     )
-    repeat = partial(_repeat, options)
+    repeat = partial(repeating, options)
     terse = (options["report"] or agent.preferred(caller.environment)) == "agent"
     with interruptible() as interrupt:
         answer = guard.answer(
@@ -107,17 +98,6 @@ def _progress(repeat: Repeat) -> Progress:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     live = console.is_terminal and not console.is_dumb_terminal
     return Progress(console, live=live, repeat=repeat)
-
-
-def _repeat(options: dict[str, Any], name: str) -> tuple[str, ...]:
-    words = ["isosmoke", "run"]
-    if options["manifest_path"]:
-        words += ["--manifest", str(options["manifest_path"])]
-    if options["binary"]:
-        words += ["--binary", options["binary"]]
-    if options["engine"] != run.AUTO:
-        words += ["--engine", options["engine"]]
-    return (*words, name)
 
 
 def _document(task: str, answer: Answer) -> str:

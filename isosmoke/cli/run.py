@@ -13,7 +13,7 @@ from rich.console import Console
 from isosmoke import run
 from isosmoke.caller import Caller
 from isosmoke.cli.options import interruptible, manifest_options, selected
-from isosmoke.engines import ENGINES
+from isosmoke.cli.running import binary_option, engine_option, repeating, report_option
 from isosmoke.errors import UsageError
 from isosmoke.reports import agent, record
 from isosmoke.reports.console import Progress
@@ -45,13 +45,8 @@ def _split(args: list[str]) -> tuple[list[str], bool, list[str]]:
 
 @click.command(cls=_WithCommand, options_metavar="[OPTIONS]")
 @manifest_options
-@click.option("--binary", metavar="PATH", help="The live binary; else $ISOSMOKE_WG, else wg.")
-@click.option(
-    "--engine",
-    type=click.Choice([run.AUTO, *ENGINES]),
-    default=run.AUTO,
-    help="auto: bubblewrap for the host's image, docker for any other.",
-)
+@binary_option
+@engine_option
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=1), help="How many at once; by default one a core."
 )
@@ -60,11 +55,7 @@ def _split(args: list[str]) -> tuple[list[str], bool, list[str]]:
 )
 @click.option("--fail-fast/--keep-going", help="Start nothing more once a scenario failed.")
 @click.option("--timeout", type=click.IntRange(min=1), help="Seconds for a command after --.")
-@click.option(
-    "--report",
-    type=click.Choice(["console", "agent"]),
-    help="By default agent where a coding agent is recognised, else console.",
-)
+@report_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
@@ -143,11 +134,4 @@ def _echo(descriptor: int) -> Any:
 
 
 def _repeat(argv: tuple[str, ...], options: dict[str, Any], name: str) -> tuple[str, ...]:
-    words = ["isosmoke", "run"]
-    if options["manifest_path"]:
-        words += ["--manifest", str(options["manifest_path"])]
-    if options["binary"]:
-        words += ["--binary", options["binary"]]
-    if options["engine"] != run.AUTO:
-        words += ["--engine", options["engine"]]
-    return (*words, "--", *argv) if argv else (*words, name)
+    return repeating(options, "--", *argv) if argv else repeating(options, name)

@@ -1,0 +1,37 @@
+"""The options of the commands that run scenarios, and the command line that repeats one."""
+
+from typing import Any
+
+import click
+
+from isosmoke.engines import ENGINES
+from isosmoke.run import AUTO
+
+binary_option = click.option(
+    "--binary", metavar="PATH", help="The live binary; else $ISOSMOKE_WG, else wg."
+)
+
+engine_option = click.option(
+    "--engine",
+    type=click.Choice([AUTO, *ENGINES]),
+    default=AUTO,
+    help="auto: bubblewrap for the host's image, docker for any other.",
+)
+
+report_option = click.option(
+    "--report",
+    type=click.Choice(["console", "agent"]),
+    help="By default agent where a coding agent is recognised, else console.",
+)
+
+
+def repeating(options: dict[str, Any], *words: str) -> tuple[str, ...]:
+    """`isosmoke run` with the manifest, binary and engine of these options, then `words`."""
+    chosen = ["isosmoke", "run"]
+    if options["manifest_path"]:
+        chosen += ["--manifest", str(options["manifest_path"])]
+    if options["binary"]:
+        chosen += ["--binary", options["binary"]]
+    if options["engine"] != AUTO:
+        chosen += ["--engine", options["engine"]]
+    return (*chosen, *words)
