@@ -202,18 +202,6 @@ static void limit(int resource, const char *most)
 	setrlimit(resource, &both);
 }
 
-/* In the host's user namespace RLIMIT_NPROC would count all that the user runs on this
- * machine; the engine that made no other has a control group for it. */
-static int own_user_namespace(void)
-{
-	char map[64] = "", *at = map;
-	int fd = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
-	ssize_t size = fd < 0 ? -1 : read(fd, map, sizeof map - 1);
-	close(fd);
-	return size > 0 && !(strtoul(at, &at, 10) == 0 && strtoul(at, &at, 10) == 0
-		&& strtoul(at, &at, 10) == UINT32_MAX);
-}
-
 /* RLIMIT_NPROC counts a user's processes in the user namespace. In the host's own that would be
  * all of that user's processes; there a control group sets the limit, or nothing does. */
 static int counts_its_own_processes(void)
@@ -242,8 +230,7 @@ static void become_script(const struct job *job, int out, int err, int failed)
 	if (chdir(job->folder) != 0)
 		goto fail;
 	limit(RLIMIT_NOFILE, job->open_files);
-	if (own_user_namespace())
-		if (counts_its_own_processes())
+	if (counts_its_own_processes())
 		limit(RLIMIT_NPROC, job->processes);
 	environ = job->environment;
 	step = job->argv[0];
