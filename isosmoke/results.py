@@ -3,10 +3,12 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from isosmoke.leaks import Process, Verdict
 from isosmoke.outcome import Broke, Ending, Exited, Outcome, describe, judge
+from isosmoke.scenario import Scenario
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +41,9 @@ class Captured:
 class Attempt:
     """One run of a scenario in one sandbox.
 
-    `output` is both streams in order of arrival, `phases` the seconds of each step, and `alone`
-    says that nothing else of the same run was going on beside it.
+    `output` is both streams in order of arrival, `phases` the seconds of each step, `begun` when
+    the first of them began, in seconds since the run did, and `alone` says that nothing else of the
+    same run was going on beside it.
     """
 
     ending: Ending
@@ -51,6 +54,8 @@ class Attempt:
     log: Path | None = None
     phases: Mapping[str, float] = field(default_factory=dict)
     alone: bool = True
+    begun: float = 0.0
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def outcome(self) -> Outcome:
@@ -101,10 +106,20 @@ def _left(leaks: tuple[Process, ...]) -> str:
 class ScenarioResult:
     """All attempts at one scenario, in order; there is at least one."""
 
-    name: str
-    assertion: str = ""
-    owners: tuple[str, ...] = ()
+    scenario: Scenario
     attempts: tuple[Attempt, ...]
+
+    @property
+    def name(self) -> str:
+        return self.scenario.name
+
+    @property
+    def assertion(self) -> str:
+        return self.scenario.assertion
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        return self.scenario.owners
 
     @property
     def telling(self) -> Attempt:
@@ -139,16 +154,19 @@ class ScenarioResult:
 class RunResult:
     """A whole run: what it was made with, and what came of each scenario, in manifest order.
 
-    `binary` is the path and sha256 of the live binary, None where there was none; `stopped` says
-    why the run was cut short.
+    `binary` is the path and sha256 of the live binary, None where there was none; `command` is what
+    ran in place of the scripts; `stopped` says why the run was cut short.
     """
 
+    started: datetime
+    working: Path
     engine: str
     manifest: Path | None
     binary: tuple[Path, str] | None
     record: Path | None
     scenarios: tuple[ScenarioResult, ...]
     seconds: float
+    command: tuple[str, ...] = ()
     stopped: str = ""
 
     def count(self, outcome: Outcome) -> int:

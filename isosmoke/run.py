@@ -80,7 +80,7 @@ def execute(
     request: Request, caller: Caller, *, notify: Callable[[Event], None], interrupt: Interrupt
 ) -> RunResult:
     """Run what was asked for. `IsosmokeError` means that nothing was started."""
-    begun = monotonic()
+    begun, started = monotonic(), datetime.now().astimezone()
     engines = _Engines(request.engine)
     engine = engines.prepare(request.scenarios)
     around = _surroundings(request, caller)
@@ -96,16 +96,20 @@ def execute(
         record=record,
         notify=notify,
         interrupt=interrupt,
+        begun=begun,
         echo=request.echo,
         argv=request.argv,
     )
     result = RunResult(
+        started=started,
+        working=caller.working,
         engine=engine,
         manifest=request.manifest,
         binary=tested,
         record=record,
         scenarios=schedule.run(request.scenarios),
         seconds=monotonic() - begun,
+        command=request.argv,
         stopped=interrupt.reason,
     )
     notify(RunFinished(result))

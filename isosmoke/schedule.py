@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 from typing import Literal
 
 from isosmoke import assembly, runner
@@ -82,7 +83,7 @@ class _Crowd:
 
 @dataclass(slots=True, kw_only=True)
 class Schedule:
-    """One run's scenarios, on their way to their results."""
+    """One run's scenarios, on their way to their results; `begun` as `monotonic` counts."""
 
     engines: Engines
     around: Surroundings
@@ -91,6 +92,7 @@ class Schedule:
     record: Path
     notify: Callable[[Event], None]
     interrupt: Interrupt
+    begun: float = field(default_factory=monotonic)
     argv: tuple[str, ...] = ()
     echo: Callable[[bytes], object] | None = None
     _crowd: _Crowd = field(default_factory=_Crowd)
@@ -113,7 +115,7 @@ class Schedule:
         )
 
     def _together(self, scenario: Scenario) -> ScenarioResult:
-        result = self._result(scenario, tuple(self._attempts(scenario)))
+        result = ScenarioResult(scenario=scenario, attempts=tuple(self._attempts(scenario)))
         alone = result.attempts[-1].alone
         if result.outcome.blocks and not alone and not self.interrupt.raised:
             self._failed = True
@@ -149,12 +151,13 @@ class Schedule:
 
     def _attempt(self, scenario: Scenario, number: int) -> Attempt:
         self._tell(ScenarioStarted(scenario.name, number))
+        begun = monotonic() - self.begun
         with self._crowd.member(scenario.name) as alone:
             try:
                 attempt = self._observed(scenario, number)
             except OSError as error:
                 attempt = Attempt(ending=Broke(f"cannot keep the log: {error}"))
-            return replace(attempt, alone=alone())
+            return replace(attempt, alone=alone(), begun=begun)
 
     def _hindrance(self, scenario: Scenario) -> Ending | None:
         if self.interrupt.raised:
@@ -181,14 +184,7 @@ class Schedule:
             stderr=capture.stderr,
             log=log,
             phases=observed.phases,
-        )
-
-    def _result(self, scenario: Scenario, attempts: tuple[Attempt, ...]) -> ScenarioResult:
-        return ScenarioResult(
-            name=scenario.name,
-            assertion=scenario.assertion,
-            owners=scenario.owners,
-            attempts=attempts,
+            environment=job.environment,
         )
 
     def _finish(self, result: ScenarioResult) -> None:

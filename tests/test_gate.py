@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import made
 import pytest
 import ready
 from hypothesis import given
@@ -28,7 +29,7 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.leaks import Process, Verdict
 from isosmoke.manifest import parse
 from isosmoke.outcome import Broke, Exited, Outcome, Stopped, TimedOut
-from isosmoke.results import Attempt, Event, RunFinished, RunResult, ScenarioResult
+from isosmoke.results import Attempt, Event, RunFinished, RunResult
 from isosmoke.scenario import Gate, Manifest
 
 LEFT = Process(pid=7, ppid=1, argv=("wg", "daemon"), cwd="/", exe="/wg", age_seconds=1.0, state="S")
@@ -52,18 +53,10 @@ SHIPPED = parse(GOOD + BAD + SKIPS, Path("manifest.toml"))
 def run(*outcomes: str, stopped: str = "") -> RunResult:
     """A run with these outcomes, in this order."""
     scenarios = tuple(
-        ScenarioResult(name=f"s{number}", assertion="It holds.", attempts=ATTEMPTS[one])
+        made.result(*ATTEMPTS[one], name=f"s{number}", assertion="It holds.")
         for number, one in enumerate(outcomes)
     )
-    return RunResult(
-        engine="bubblewrap",
-        manifest=None,
-        binary=None,
-        record=None,
-        scenarios=scenarios,
-        seconds=1.0,
-        stopped=stopped,
-    )
+    return made.run(*scenarios, stopped=stopped)
 
 
 @dataclass(frozen=True)

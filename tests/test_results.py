@@ -1,7 +1,6 @@
 """What the data of a run says of itself: reasons, last words, retries, and who was alone."""
 
-from pathlib import Path
-
+import made
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +16,7 @@ from isosmoke.outcome import (
     TimedOut,
     Unmet,
 )
-from isosmoke.results import Attempt, Captured, RunResult, ScenarioResult, last_words
+from isosmoke.results import Attempt, Captured, ScenarioResult, last_words
 
 
 def said(text: str) -> Captured:
@@ -32,7 +31,7 @@ def left(*argv: str, pid: int = 7) -> Process:
 
 def result(*attempts: Attempt) -> ScenarioResult:
     """The result that these attempts make."""
-    return ScenarioResult(name="one", attempts=attempts)
+    return made.result(*attempts)
 
 
 PASSED, FAILED, SKIPPED = (
@@ -230,14 +229,7 @@ def test_seconds_add_up_over_phases_and_attempts() -> None:
 
 def test_count_counts_one_outcome() -> None:
     """A run counts how many of its scenarios came out each way."""
-    run = RunResult(
-        engine="fake",
-        manifest=None,
-        binary=None,
-        record=Path("/r"),
-        scenarios=(result(PASSED), result(FAILED, PASSED), result(PASSED)),
-        seconds=1.0,
-    )
+    run = made.run(result(PASSED), result(FAILED, PASSED), result(PASSED))
 
     assert [run.count(one) for one in (Outcome.PASS, Outcome.FLAKY, Outcome.FAIL)] == [2, 1, 0]
 

@@ -9,14 +9,14 @@ from typing import Any
 import click
 from rich.console import Console
 
-from isosmoke import guard
+from isosmoke import guard, record
 from isosmoke.caller import Caller
 from isosmoke.cli.options import interruptible
 from isosmoke.cli.running import binary_option, engine_option, repeating, report_option
 from isosmoke.gate import Repeat
 from isosmoke.guard import Answer, Ask
 from isosmoke.printable import printable
-from isosmoke.reports import agent, record
+from isosmoke.reports import agent
 from isosmoke.reports.console import Progress
 from isosmoke.results import Event
 
@@ -103,12 +103,12 @@ def _progress(repeat: Repeat) -> Progress:
 def _document(task: str, answer: Answer) -> str:
     verdict = answer.verdict
     told = {
-        "schema_version": record.SCHEMA_VERSION,
+        "schema_version": 1,
         "task": task,
         "open": verdict.open,
         "exit_code": int(verdict.exit_code),
         "lines": list(verdict.lines),
         "receipt": str(answer.receipt) if answer.receipt else None,
-        "run": record.document(answer.run) if answer.run else None,
+        "run": record.of(answer.run).model_dump(mode="json") if answer.run else None,
     }
     return json.dumps(told, indent=2, ensure_ascii=False) + "\n"

@@ -10,12 +10,12 @@ from typing import Any, Literal
 import click
 from rich.console import Console
 
-from isosmoke import run
+from isosmoke import record, run
 from isosmoke.caller import Caller
 from isosmoke.cli.options import interruptible, manifest_options, selected
 from isosmoke.cli.running import binary_option, engine_option, repeating, report_option
 from isosmoke.errors import UsageError
-from isosmoke.reports import agent, record
+from isosmoke.reports import agent
 from isosmoke.reports.console import Progress
 from isosmoke.results import Event
 from isosmoke.run import Request
@@ -69,7 +69,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     with interruptible() as interrupt:
         result = run.execute(request, caller, notify=report, interrupt=interrupt)
     if options["as_json"]:
-        sys.stdout.write(record.render(result))
+        sys.stdout.write(record.render(record.of(result)))
     ctx.exit(run.exit_code(result))
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import made
 import pytest
 
 from isosmoke.bridge import verdict
@@ -10,7 +11,7 @@ from isosmoke.errors import IsosmokeError
 from isosmoke.leaks import Process
 from isosmoke.leaks import Verdict as Survivors
 from isosmoke.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut, Unmet
-from isosmoke.results import Attempt, Captured, ScenarioResult
+from isosmoke.results import Attempt, Captured
 
 MANIFEST = Path("/a place/manifest.toml")
 
@@ -29,7 +30,7 @@ CODES: list[tuple[Ending, int]] = [
 
 def of(*attempts: Attempt, assertion: str = "It holds.") -> Verdict:
     """The verdict of a scenario with these attempts."""
-    return verdict.of(ScenarioResult(name="one", assertion=assertion, attempts=attempts), MANIFEST)
+    return verdict.of(made.result(*attempts, assertion=assertion), MANIFEST)
 
 
 def left(number: int) -> Survivors:

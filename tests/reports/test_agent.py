@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import made
 import pytest
 import ready
 from project import Project
@@ -20,20 +21,12 @@ def words(text: str) -> Captured:
 
 def run(*scenarios: ScenarioResult, stopped: str = "") -> RunResult:
     """A run of these scenarios."""
-    return RunResult(
-        engine="bubblewrap",
-        manifest=None,
-        binary=(Path("/p/wg"), "0123456789abcdef" * 4),
-        record=Path("/p/.isosmoke/runs/1"),
-        scenarios=scenarios,
-        seconds=2.5,
-        stopped=stopped,
-    )
+    return made.run(*scenarios, seconds=2.5, stopped=stopped)
 
 
 def result(name: str, *attempts: Attempt, assertion: str = "") -> ScenarioResult:
     """A scenario with these attempts."""
-    return ScenarioResult(name=name, assertion=assertion, attempts=attempts)
+    return made.result(*attempts, name=name, assertion=assertion)
 
 
 def told(*scenarios: ScenarioResult, stopped: str = "") -> list[str]:

@@ -4,6 +4,7 @@ import shlex
 from io import StringIO
 from pathlib import Path
 
+import made
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,20 +53,12 @@ def left(pid: int, *argv: str) -> Process:
 
 def result(*attempts: Attempt, name: str = "one", assertion: str = "") -> ScenarioResult:
     """A scenario with these attempts."""
-    return ScenarioResult(name=name, assertion=assertion, attempts=attempts)
+    return made.result(*attempts, name=name, assertion=assertion)
 
 
 def run(*scenarios: ScenarioResult, stopped: str = "") -> RunResult:
     """A run of these scenarios."""
-    return RunResult(
-        engine="bubblewrap",
-        manifest=None,
-        binary=BINARY,
-        record=None,
-        scenarios=scenarios,
-        seconds=2.54,
-        stopped=stopped,
-    )
+    return made.run(*scenarios, binary=BINARY, stopped=stopped)
 
 
 def shown(*events: Event) -> list[str]:

@@ -1,17 +1,18 @@
-"""A run as one JSON document."""
+"""The record of a run."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import made
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isosmoke import __version__, record
 from isosmoke.leaks import Process, Tolerated, Verdict
 from isosmoke.outcome import Broke, Ending, Exited, Outcome, Signaled, Stopped, TimedOut, Unmet
-from isosmoke.reports import record
-from isosmoke.results import Attempt, Captured, RunResult, ScenarioResult
+from isosmoke.results import Attempt, Captured, RunResult
 
 SERVER = Process(
     pid=7,
@@ -36,26 +37,9 @@ SERVER_TOLD = {
 }
 
 
-def run(*scenarios: ScenarioResult, **others: Any) -> RunResult:
-    """A run of these scenarios."""
-    plain: dict[str, Any] = {
-        "engine": "bubblewrap",
-        "manifest": Path("/p/manifest.toml"),
-        "binary": (Path("/p/wg"), "ab" * 32),
-        "record": Path("/p/.isosmoke/runs/1"),
-        "seconds": 1.23456,
-    }
-    return RunResult(scenarios=scenarios, **{**plain, **others})
-
-
-def result(*attempts: Attempt, name: str = "one") -> ScenarioResult:
-    """A scenario with these attempts."""
-    return ScenarioResult(name=name, assertion="It holds.", owners=("fix-a",), attempts=attempts)
-
-
 def document(told: RunResult) -> Any:
     """The document as whoever reads its text gets it."""
-    text = record.render(told)
+    text = record.render(record.of(told))
     assert text.endswith("}\n")
     return json.loads(text)
 
@@ -70,16 +54,15 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         log=Path("/p/.isosmoke/runs/1/one/output-1.log"),
         phases={"create": 0.12345, "run": 1.0},
         alone=False,
+        begun=0.25,
+        environment={"HOME": "/root"},
     )
-    alone = Attempt(ending=Exited(0), phases={"run": 0.5})
-    first = {
+    alone = Attempt(ending=Exited(0), phases={"run": 0.5}, begun=2.0)
+    told = {
         "outcome": "FAIL",
         "reason": "exit 1: it broke, left 1 process: serve --port 80",
         "exit_code": 1,
         "signal": None,
-        "seconds": 1.123,
-        "alone": False,
-        "phases": {"create": 0.1235, "run": 1.0},
         "leaks": [SERVER_TOLD],
         "tolerated": [{**SERVER_TOLD, "reason": "Known."}],
         "output": {
@@ -88,24 +71,41 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
             "last_lines": ["one", "two"],
         },
     }
+    first = {
+        **told,
+        "begun": 0.25,
+        "seconds": 1.123,
+        "alone": False,
+        "phases": {"create": 0.1235, "run": 1.0},
+        "environment": {"HOME": "/root"},
+    }
     second = {
         "outcome": "PASS",
         "reason": "",
         "exit_code": 0,
         "signal": None,
+        "begun": 2.0,
         "seconds": 0.5,
         "alone": True,
         "phases": {"run": 0.5},
+        "environment": {},
         "leaks": [],
         "tolerated": [],
         "output": {"size": 0, "log": None, "last_lines": []},
     }
 
-    assert document(run(result(crowded, alone))) == {
+    made_of = made.result(crowded, alone, assertion="It holds.", owners=("fix-a",))
+    assert document(made.run(made_of, seconds=1.23456)) == {
         "schema_version": 1,
+        "isosmoke": __version__,
+        "id": "1",
+        "started_at": "2026-11-22T12:30:00Z",
+        "finished": True,
         "engine": "bubblewrap",
+        "working": "/p",
         "manifest": "/p/manifest.toml",
-        "binary": {"path": "/p/wg", "sha256": "ab" * 32},
+        "binary": {"path": "/p/wg", "sha256": "0123456789abcdef" * 4},
+        "command": [],
         "record": "/p/.isosmoke/runs/1",
         "seconds": 1.235,
         "stopped": None,
@@ -115,8 +115,10 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
                 "name": "one",
                 "assertion": "It holds.",
                 "owners": ["fix-a"],
-                **first,
+                **told,
                 "outcome": "FLAKY",
+                "script": "one.sh",
+                "entry": made_of.scenario.model_dump(mode="json"),
                 "blocks": False,
                 "load_sensitive": True,
                 "seconds": 1.623,
@@ -128,7 +130,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
 
 def test_what_a_run_had_not_is_null() -> None:
     """Without manifest, binary and record, those are null; why it was stopped is told."""
-    told = document(run(manifest=None, binary=None, record=None, stopped="SIGINT"))
+    told = document(made.run(manifest=None, binary=None, record=None, stopped="SIGINT"))
 
     assert [told[key] for key in ("manifest", "binary", "record")] == [None, None, None]
     assert (told["stopped"], told["counts"], told["scenarios"]) == ("SIGINT", {}, [])
@@ -151,7 +153,7 @@ def test_ending_is_an_exit_code_or_a_signal(
     ending: Ending, code: int | None, signal: str | None
 ) -> None:
     """An exit code is never confused with a signal, and where there was neither both are null."""
-    (told,) = document(run(result(Attempt(ending=ending))))["scenarios"]
+    (told,) = document(made.run(made.result(Attempt(ending=ending))))["scenarios"]
 
     assert (told["exit_code"], told["signal"]) == (code, signal)
     assert told["attempts"][0]["exit_code"] == code
@@ -159,8 +161,9 @@ def test_ending_is_an_exit_code_or_a_signal(
 
 def test_counts_name_only_outcomes_that_came_up() -> None:
     """Each outcome that came up is counted, under the name that the table gives it."""
-    several = [result(Attempt(ending=Exited(code)), name=str(code)) for code in (0, 0, 77, 1)]
-    told = document(run(*several))
+    endings = enumerate(map(Exited, (0, 0, 77, 1)))
+    several = [made.result(Attempt(ending=one), name=f"s{number}") for number, one in endings]
+    told = document(made.run(*several))
 
     assert told["counts"] == {"PASS": 2, "SKIP": 1, "FAIL": 1}
     assert [one["blocks"] for one in told["scenarios"]] == [False, False, False, True]
@@ -179,6 +182,6 @@ def test_any_run_is_text_that_can_be_written(text: str, output: bytes) -> None:
         stderr=Captured(head=output, size=len(output)),
         log=Path("/logs") / text.replace("/", ""),
     )
-    rendered = record.render(run(result(attempt), manifest=Path("/p\udcff")))
+    rendered = record.render(record.of(made.run(made.result(attempt), manifest=Path("/p\udcff"))))
 
     assert json.loads(rendered.encode())["scenarios"][0]["outcome"] == "ERROR"

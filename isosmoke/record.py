@@ -1,0 +1,213 @@
+"""The record of a run: what every report, gate and later question is made from.
+
+Plain, versioned data: `schema_version` is raised when a field changes its meaning, never when one
+is added. Durations are in seconds, sizes in bytes.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from isosmoke import __version__
+from isosmoke.leaks import Process
+from isosmoke.outcome import Exited, Outcome, Signaled, signal_name
+from isosmoke.results import Attempt, Captured, RunResult, ScenarioResult
+
+_LAST_LINES = 20
+
+
+def _text(value: object) -> object:
+    """A path or an argument may be of bytes that are no text: Python's escape of those shows."""
+    if isinstance(value, str | Path):
+        return str(value).encode(errors="backslashreplace").decode()
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+
+
+class Table(BaseModel):
+    """One kind of thing in a record; what a later version added is left unread."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ProcessRecord(Table):
+    """A process that was left; see `isosmoke.leaks.Process`."""
+
+    pid: int
+    ppid: int
+    argv: tuple[Text, ...]
+    cwd: Text
+    exe: Text
+    age_seconds: float
+    state: Text
+    listens: tuple[Text, ...] = ()
+
+
+class ToleratedRecord(ProcessRecord):
+    """A process that was left and may be."""
+
+    reason: Text
+
+
+class OutputRecord(Table):
+    """What a script printed: its whole size, where the log is, and the end of it."""
+
+    size: int
+    log: Text | None
+    last_lines: tuple[Text, ...]
+
+
+class Told(Table):
+    """What an attempt and a scenario both say of themselves."""
+
+    outcome: Outcome
+    reason: Text
+    exit_code: int | None
+    signal: Text | None
+    leaks: tuple[ProcessRecord, ...]
+    tolerated: tuple[ToleratedRecord, ...]
+    output: OutputRecord
+
+
+class AttemptRecord(Told):
+    """One run of a scenario in one sandbox; `begun` counts from the start of the run."""
+
+    begun: float
+    seconds: float
+    alone: bool
+    phases: Mapping[str, float]
+    environment: Mapping[Text, Text]
+
+
+class ScenarioRecord(Told):
+    """One scenario: what its telling attempt says, then all of its attempts.
+
+    `entry` is the manifest's entry with its defaults, `script` the script's own path.
+    """
+
+    name: str
+    assertion: str
+    owners: tuple[str, ...]
+    blocks: bool
+    load_sensitive: bool
+    seconds: float
+    script: Text
+    entry: Mapping[str, Any]
+    attempts: tuple[AttemptRecord, ...]
+
+
+class BinaryRecord(Table):
+    """The live binary that was tested."""
+
+    path: Text
+    sha256: str
+
+
+class RunRecord(Table):
+    """A whole run; `command` is what ran in place of scripts, `finished` is false while it goes on.
+
+    `record` is the folder that it is kept in, `working` where the caller stood.
+    """
+
+    schema_version: Literal[1] = 1
+    isosmoke: str
+    id: Text
+    started_at: datetime
+    finished: bool
+    engine: str
+    working: Text
+    manifest: Text | None
+    binary: BinaryRecord | None
+    command: tuple[Text, ...]
+    record: Text | None
+    seconds: float
+    stopped: str | None
+    counts: Mapping[str, int]
+    scenarios: tuple[ScenarioRecord, ...]
+
+
+def of(run: RunResult) -> RunRecord:
+    """The record of a run."""
+    return RunRecord(
+        isosmoke=__version__,
+        id=run.record.name if run.record else "",
+        started_at=run.started,
+        finished=True,
+        engine=run.engine,
+        working=str(run.working),
+        manifest=_path(run.manifest),
+        binary=run.binary and BinaryRecord(path=str(run.binary[0]), sha256=run.binary[1]),
+        command=run.command,
+        record=_path(run.record),
+        seconds=round(run.seconds, 3),
+        stopped=run.stopped or None,
+        counts={one.value: run.count(one) for one in Outcome if run.count(one)},
+        scenarios=tuple(map(scenario, run.scenarios)),
+    )
+
+
+def render(record: RunRecord) -> str:
+    """The record as JSON text, one line feed at its end."""
+    return json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+def scenario(result: ScenarioResult) -> ScenarioRecord:
+    """The record of one scenario."""
+    entry = result.scenario.model_dump(mode="json")
+    return ScenarioRecord(
+        **{**_told(result.telling), "outcome": result.outcome},
+        name=result.name,
+        assertion=result.assertion,
+        owners=result.owners,
+        blocks=result.outcome.blocks,
+        load_sensitive=result.load_sensitive,
+        seconds=round(result.seconds, 3),
+        script=str(result.scenario.script_path),
+        entry=entry,
+        attempts=tuple(map(_attempt, result.attempts)),
+    )
+
+
+def _attempt(attempt: Attempt) -> AttemptRecord:
+    return AttemptRecord(
+        **_told(attempt),
+        begun=round(attempt.begun, 4),
+        seconds=round(attempt.seconds, 3),
+        alone=attempt.alone,
+        phases={name: round(seconds, 4) for name, seconds in attempt.phases.items()},
+        environment=attempt.environment,
+    )
+
+
+def _told(attempt: Attempt) -> dict[str, Any]:
+    ending = attempt.ending
+    return {
+        "outcome": attempt.outcome,
+        "reason": attempt.reason,
+        "exit_code": ending.code if isinstance(ending, Exited) else None,
+        "signal": signal_name(ending.number) if isinstance(ending, Signaled) else None,
+        "leaks": tuple(ProcessRecord(**_process(one)) for one in attempt.leaks),
+        "tolerated": tuple(
+            ToleratedRecord(**_process(one.process), reason=one.reason)
+            for one in attempt.verdict.tolerated
+        ),
+        "output": _output(attempt.output, attempt.log),
+    }
+
+
+def _process(one: Process) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in ProcessRecord.model_fields}
+
+
+def _output(output: Captured, log: Path | None) -> OutputRecord:
+    return OutputRecord(size=output.size, log=_path(log), last_lines=output.last_lines(_LAST_LINES))
+
+
+def _path(path: Path | None) -> str | None:
+    return None if path is None else str(path)
