@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from isosmoke import files
+from isosmoke import files, state
 from isosmoke.binary import KNOWN_AS, Binary
 from isosmoke.caller import Caller
 from isosmoke.host_image import host_mounts
@@ -88,9 +88,20 @@ def _mounts(scenario: Scenario, around: Surroundings) -> tuple[Mount, ...]:
         *_own(around),
         *_user_files(scenario, around.caller),
         *(CopyOnWrite(folder) for folder in around.workspace.folders),
+        *(Fresh(PurePosixPath(folder), 0o755) for folder in _private(around.workspace)),
         *(ReadOnly(folder, PurePosixPath(folder)) for folder in around.workspace.borrowed),
         *_passed_files(scenario, around.caller),
     )
+
+
+def _private(workspace: Workspace) -> Iterator[Path]:
+    """What isosmoke keeps in the workspace: the logs of other scenarios, receipts, its state."""
+    kept = (
+        one / state.IN_PROJECT for one in dict.fromkeys((*workspace.folders, workspace.working))
+    )
+    for folder in (*kept, state.state_folder()):
+        if folder.is_dir() and any(folder.is_relative_to(one) for one in workspace.folders):
+            yield folder
 
 
 def _host(around: Surroundings) -> Iterator[Mount]:

@@ -42,7 +42,7 @@ def homes(folder: Path, environment: Mapping[str, str]) -> tuple[Path, ...]:
     """
     tops = checkout.tops(folder, environment)
     project = hashlib.sha256(os.fsencode(tops[0])).hexdigest()[:16]
-    return (*(top / ".isosmoke" for top in tops), state.state_folder() / "projects" / project)
+    return (*(top / state.IN_PROJECT for top in tops), state.state_folder() / "projects" / project)
 
 
 def keep_receipt(homes: Sequence[Path], name: str, text: str) -> Path:

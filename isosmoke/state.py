@@ -12,6 +12,9 @@ from platformdirs import user_state_path
 
 from isosmoke.errors import IsosmokeError
 
+IN_PROJECT = ".isosmoke"
+"""The folder of a project for what isosmoke keeps there: records of runs, receipts."""
+
 
 def state_folder() -> Path:
     """`$ISOSMOKE_STATE`, else the user's state folder (XDG)."""

@@ -233,6 +233,20 @@ def test_workspace_is_copy_on_write_at_its_own_path(world: World) -> None:
     assert seen[str(objects)] == ReadOnly(objects, PurePosixPath(objects))
 
 
+def test_what_isosmoke_keeps_in_the_workspace_is_hidden(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logs, receipts and its state are no part of the copy; nothing is hidden that is not there."""
+    project = world.root / "project"
+    monkeypatch.setenv("ISOSMOKE_STATE", str(project / "state"))
+    assert str(project / ".isosmoke") not in targets(world.job())
+
+    for name in (".isosmoke", "sub/.isosmoke", "state"):
+        (project / name).mkdir(exist_ok=True)
+        seen = targets(world.job())[str(project / name)]
+        assert seen == Fresh(PurePosixPath(project / name), 0o755)
+
+
 def test_keeper_is_where_engines_start_it(world: World) -> None:
     """The keeper is mounted at the one place where every engine looks for it."""
     assert targets(world.job(image="debian"))[str(KEEPER)] == ReadOnly(KEEPER_FILE, KEEPER)

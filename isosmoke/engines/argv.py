@@ -53,6 +53,13 @@ def _isolation(spec: SandboxSpec) -> Iterator[str]:
     yield from ("--cap-drop", "ALL", "--die-with-parent", "--clearenv")
 
 
+def _devices() -> list[str]:
+    """`/proc` and `/dev`; root, without any capability, could still write kernel settings."""
+    settings = (f"/proc/{name}" for name in ("sys", "sysrq-trigger", "fs"))
+    closed = [word for one in settings for word in ("--ro-bind-try", one, one)]
+    return ["--proc", "/proc", *closed, "--dev", "/dev"]
+
+
 def _mounts(spec: SandboxSpec, layers: Layers) -> list[str]:
     return [word for mount in spec.ordered() for word in _mount(mount, layers)]
 
@@ -62,7 +69,7 @@ def bubblewrap(spec: SandboxSpec, *, layers: Layers, told: int) -> list[str]:
     return [
         *_isolation(spec),
         *("--as-pid-1", "--info-fd", str(told)),
-        *("--proc", "/proc", "--dev", "/dev"),
+        *_devices(),
         *_mounts(spec, layers),
         *("--remount-ro", "/", "--chdir", "/"),
         *("--", str(KEEPER)),
@@ -71,5 +78,14 @@ def bubblewrap(spec: SandboxSpec, *, layers: Layers, told: int) -> list[str]:
 
 def trial(spec: SandboxSpec, *, layers: Layers, script: str) -> list[str]:
     """The arguments after `bwrap` that run a line of shell on top of the whole host, read-only."""
-    host = ("--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev")
-    return [*_isolation(spec), *host, *_mounts(spec, layers), "--", "/bin/sh", "-ec", script]
+    host = ("--ro-bind", "/", "/")
+    return [
+        *_isolation(spec),
+        *host,
+        *_devices(),
+        *_mounts(spec, layers),
+        "--",
+        "/bin/sh",
+        "-ec",
+        script,
+    ]

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -156,6 +157,12 @@ static void drop_capabilities(void)
 		give_up("dropping capabilities");
 }
 
+/* Keys of the caller's login; a sandbox that forbids the call has no keys either. */
+static void leave_session_keyring(void)
+{
+	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+}
+
 static void harden(void)
 {
 	close_from(3);
@@ -165,6 +172,7 @@ static void harden(void)
 		give_up("refusing new privileges");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
 		give_up("closing the keeper to its namespace");
+	leave_session_keyring();
 	fcntl(STDIN_FILENO, F_SETFD, FD_CLOEXEC);
 	fcntl(STDOUT_FILENO, F_SETFD, FD_CLOEXEC);
 	fcntl(STDERR_FILENO, F_SETFD, FD_CLOEXEC);

@@ -463,6 +463,14 @@ def sandboxes_stand_side_by_side(engine: Engine, bench: Bench) -> None:
         _expect(that=first.exited(0.1) is None, words="the end of one sandbox ended another")
 
 
+def a_sandbox_cannot_signal_another(engine: Engine, bench: Bench) -> None:
+    """Whoever kills all that can be seen hits nothing of a sandbox beside it."""
+    with Witness() as witness, going(engine, bench.shell(f"{witness.connect} cat <&3")) as first:
+        witness.met()
+        run(engine, bench.shell("kill -9 -1; exit 0"))
+        _expect(that=first.exited(0.1) is None, words="one sandbox killed in another")
+
+
 def a_dead_run_is_swept_and_a_live_one_spared(engine: Engine, bench: Bench) -> None:
     """Killing a run ends its sandboxes; a sweep removes what is left of it and nothing else."""
     with Witness() as witness, going(engine, bench.shell(f"{witness.connect} sleep 600")) as live:
@@ -521,6 +529,7 @@ CONTRACT: tuple[Check, ...] = (
     an_exception_ends_the_sandbox,
     leaving_after_the_keeper_died_is_harmless,
     sandboxes_stand_side_by_side,
+    a_sandbox_cannot_signal_another,
     a_dead_run_is_swept_and_a_live_one_spared,
 )
 """Every check, the cheap and telling ones first."""

@@ -40,7 +40,11 @@ def test_command_line_is_exactly_the_published_one() -> None:
         *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
         *("--unshare-user", "--cap-drop", "ALL", "--die-with-parent", "--clearenv"),
         *("--as-pid-1", "--info-fd", "7"),
-        *("--proc", "/proc", "--dev", "/dev"),
+        *("--proc", "/proc"),
+        *("--ro-bind-try", "/proc/sys", "/proc/sys"),
+        *("--ro-bind-try", "/proc/sysrq-trigger", "/proc/sysrq-trigger"),
+        *("--ro-bind-try", "/proc/fs", "/proc/fs"),
+        *("--dev", "/dev"),
         *("--ro-bind", "/usr", "/usr"),
         *("--perms", "1777", "--tmpfs", "/tmp"),  # noqa: S108 - in the sandbox
         *("--perms", "0755", "--tmpfs", "/run"),
@@ -136,6 +140,9 @@ def read(words: list[str]) -> tuple[list[str], list[str]]:
                 shown.append(next(rest))
             case "--tmpfs" | "--tmp-overlay" | "--proc" | "--dev":
                 made.append(next(rest))
+            case "--ro-bind-try":
+                assert next(rest).startswith("/proc/")
+                assert next(rest).startswith("/proc/")
             case "--perms" | "--info-fd" | "--cap-drop" | "--remount-ro" | "--chdir":
                 next(rest)
             case "--":

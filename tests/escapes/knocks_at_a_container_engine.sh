@@ -1,0 +1,10 @@
+# Whoever speaks to a container engine is root on the host.
+python3 -c '
+import os, socket, sys
+home, runtime = os.environ["HOME"], f"/run/user/{os.getuid()}"
+for path in ("/var/run/docker.sock", "/run/docker.sock", f"{runtime}/docker.sock",
+             "/run/podman/podman.sock", f"{runtime}/podman/podman.sock",
+             "/run/containerd/containerd.sock", f"{home}/.docker/run/docker.sock"):
+    if socket.socket(socket.AF_UNIX).connect_ex(path) == 0:
+        sys.exit(f"escaped: {path} answers")
+'

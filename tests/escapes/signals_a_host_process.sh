@@ -1,0 +1,2 @@
+# Signal 0 tells whether any other could be sent.
+! kill -0 "$VICTIM_PID" 2>/dev/null || { echo "escaped: $VICTIM_PID can be signalled" >&2; exit 1; }

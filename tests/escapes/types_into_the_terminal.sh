@@ -1,0 +1,2 @@
+# What opens the caller's terminal can type commands into it (ioctl_tty(2), TIOCSTI).
+! { : >/dev/tty; } 2>/dev/null || { echo "escaped: the caller's terminal is open" >&2; exit 1; }
