@@ -25,7 +25,7 @@ from isosmoke import state
 from isosmoke.engines import container, endpoint
 from isosmoke.engines.attach import AttachChannel
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS
-from isosmoke.engines.endpoint import Endpoint
+from isosmoke.engines.endpoint import Endpoint, Place
 from isosmoke.errors import EngineError, EngineUnavailableError
 from isosmoke.spec import HOST_IMAGE, CopyOnWrite, Fresh, ReadOnly, SandboxSpec
 
@@ -96,7 +96,7 @@ class DockerEngine:
 
     @cached_property
     def _endpoint(self) -> Endpoint:
-        return endpoint.find(os.environ, Path.home())
+        return endpoint.docker(Place.here())
 
     @cached_property
     def _server(self) -> dict[str, Any]:

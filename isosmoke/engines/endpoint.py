@@ -1,9 +1,16 @@
-"""Which Docker daemon a command talks to, and why that one: as the docker command decides it."""
+"""Which daemon a command talks to, and why that one: as the docker command decides it.
+
+What a person's `docker ps` talks to is what isosmoke talks to. Only where that is the default
+socket and does not exist are other known sockets looked for, and the reason says so.
+"""
 
 import json
+import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from grp import getgrgid
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,14 +20,16 @@ from isosmoke.errors import EngineUnavailableError
 DEFAULT = "unix:///var/run/docker.sock"
 
 _UNIX = "unix://"
+_CHOOSE = "docker context use default, or DOCKER_CONTEXT=default"
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The socket of a daemon on this machine, and what named it."""
+    """The socket of a daemon on this machine, what named it, and what mends it if it is dead."""
 
     url: str
     reason: str
+    remedy: str = ""
 
     @property
     def path(self) -> str:
@@ -30,15 +39,103 @@ class Endpoint:
         return f"{self.url} ({self.reason})"
 
 
-def find(environment: Mapping[str, str], home: Path) -> Endpoint:
-    """`DOCKER_HOST`, else the current context, else the default socket."""
-    found = _find(environment, home)
-    if not found.url.startswith(_UNIX):
-        raise EngineUnavailableError(
-            f"the Docker daemon {found} is not on a unix socket of this machine",
-            hint="unset DOCKER_HOST and DOCKER_CONTEXT, or choose --engine bubblewrap",
-        )
-    return found
+def _is_socket(path: Path) -> bool:
+    """Whether there is one that can be seen: another user's folder is no error."""
+    with suppress(OSError):
+        return path.is_socket()
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What decides over the endpoint: a caller's variables, home and uid, and which sockets are."""
+
+    environment: Mapping[str, str]
+    home: Path
+    uid: int
+    exists: Callable[[Path], bool] = _is_socket
+
+    @classmethod
+    def here(cls) -> "Place":
+        """That of this process."""
+        return cls(os.environ, Path.home(), os.getuid())
+
+
+@dataclass(frozen=True, slots=True)
+class _Daemon:
+    """A known daemon: where it listens, the likeliest first, and the command that starts it."""
+
+    name: str
+    start: str
+    sockets: tuple[str, ...]
+
+    def paths(self, place: Place) -> Iterator[Path]:
+        """Where it listens here; what the environment must name and does not is left out."""
+        given = place.environment
+        folders = {
+            "home": str(place.home),
+            "user": f"/run/user/{place.uid}",
+            "runtime": given.get("XDG_RUNTIME_DIR") or f"/run/user/{place.uid}",
+            "config": given.get("XDG_CONFIG_HOME") or f"{place.home}/.config",
+        }
+        yield from dict.fromkeys(Path(one.format(**folders)) for one in self.sockets)
+
+
+_DOCKER = _Daemon("Docker", "sudo systemctl start docker", (DEFAULT.removeprefix(_UNIX),))
+_PODMAN = _Daemon(
+    "Podman", "sudo systemctl enable --now podman.socket", ("/run/podman/podman.sock",)
+)
+_ROOTLESS_PODMAN = _Daemon(
+    "rootless Podman",
+    "systemctl --user enable --now podman.socket",
+    ("{runtime}/podman/podman.sock", "{user}/podman/podman.sock"),
+)
+_OTHERS = (
+    _Daemon(
+        "rootless Docker",
+        "systemctl --user start docker",
+        ("{runtime}/docker.sock", "{user}/docker.sock"),
+    ),
+    _Daemon(
+        "Docker Desktop",
+        "systemctl --user start docker-desktop",
+        ("{home}/.docker/desktop/docker.sock", "{home}/.docker/run/docker.sock"),
+    ),
+    _Daemon(
+        "Colima",
+        "colima start",
+        ("{home}/.colima/default/docker.sock", "{config}/colima/default/docker.sock"),
+    ),
+    _Daemon("OrbStack", "orb start", ("{home}/.orbstack/run/docker.sock",)),
+    _ROOTLESS_PODMAN,
+    _PODMAN,
+)
+
+
+def docker(place: Place) -> Endpoint:
+    """`DOCKER_HOST`, else the context, else the default socket, else another that is there."""
+    return _named_docker(place) or _first(place, _DOCKER, _OTHERS)
+
+
+def podman(place: Place) -> Endpoint:
+    """`CONTAINER_HOST`, else the caller's own service, else root's for whoever may use it."""
+    host = place.environment.get("CONTAINER_HOST")
+    if host:
+        return _chosen(place, host, "CONTAINER_HOST", "unset CONTAINER_HOST")
+    own, other = (_ROOTLESS_PODMAN, _PODMAN) if place.uid else (_PODMAN, _ROOTLESS_PODMAN)
+    return _first(place, own, (other,) if place.uid else ())
+
+
+def testcontainers(found: Endpoint) -> Mapping[str, str]:
+    """The variables by which testcontainers, and docker-py's `from_env`, talk to `found` too.
+
+    `tc.host` of `~/.testcontainers.properties` would still win over them.
+    """
+    return {
+        "DOCKER_HOST": found.url,
+        "DOCKER_TLS_VERIFY": "",
+        "TESTCONTAINERS_DOCKER_SOCKET_OVERRIDE": found.path,
+    }
 
 
 def reach(found: Endpoint, seconds: float) -> None:
@@ -49,27 +146,68 @@ def reach(found: Endpoint, seconds: float) -> None:
             trial.connect(found.path)
         except OSError as error:
             raise EngineUnavailableError(
-                f"no Docker daemon at {found}: {error.strerror or error}", hint=_remedy(error)
+                f"no daemon at {found}: {_why(error)}", hint=_mending(found, error)
             ) from error
 
 
-def _remedy(error: OSError) -> str:
+def _why(error: OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "the socket is there, but nobody listens"
+    return error.strerror or str(error)
+
+
+def _mending(found: Endpoint, error: OSError) -> str:
     if isinstance(error, PermissionError):
-        return "sudo usermod -aG docker $USER, then log in again"
-    return "start Docker (sudo systemctl start docker), or choose --engine bubblewrap"
+        return f"sudo usermod -aG {_group(Path(found.path))} $USER, then log in again"
+    return found.remedy
 
 
-def _find(environment: Mapping[str, str], home: Path) -> Endpoint:
+def _group(path: Path) -> str:
+    """The group that may use a socket; Docker's, where nobody may look."""
+    with suppress(OSError, KeyError):
+        return getgrgid(path.stat().st_gid).gr_name
+    return "docker"
+
+
+def _first(place: Place, usual: _Daemon, others: tuple[_Daemon, ...]) -> Endpoint:
+    """The usual one, unless it is not there and another is."""
+    paths = list(usual.paths(place))
+    there = next(filter(place.exists, paths), None)
+    if there is not None:
+        return Endpoint(f"{_UNIX}{there}", "the default", usual.start)
+    for daemon in others:
+        for path in filter(place.exists, daemon.paths(place)):
+            why = f"{daemon.name}'s, for there is no {paths[0]}"
+            return Endpoint(f"{_UNIX}{path}", why, daemon.start)
+    return Endpoint(f"{_UNIX}{paths[0]}", "the default", usual.start)
+
+
+def _chosen(place: Place, host: str, by: str, otherwise: str) -> Endpoint:
+    """What somebody named `by` a setting, on this machine; `otherwise` is how to unname it."""
+    if not host.startswith(_UNIX):
+        raise EngineUnavailableError(
+            f"the daemon {host} ({by}) is not on a unix socket of this machine, as it must be",
+            hint=otherwise,
+        )
+    path = Path(host.removeprefix(_UNIX))
+    known = (one.start for one in (_DOCKER, *_OTHERS) if path in one.paths(place))
+    start = next(known, "start the daemon that listens there")
+    return Endpoint(host, by, f"{start}, or {otherwise}")
+
+
+def _named_docker(place: Place) -> Endpoint | None:
+    """What a variable or the docker command's configuration names; None for its default."""
+    environment = place.environment
     host = environment.get("DOCKER_HOST")
     if host:
-        return Endpoint(host, "DOCKER_HOST")
-    config = Path(environment.get("DOCKER_CONFIG") or home / ".docker")
+        return _chosen(place, host, "DOCKER_HOST", "unset DOCKER_HOST")
+    config = Path(environment.get("DOCKER_CONFIG") or place.home / ".docker")
     named = environment.get("DOCKER_CONTEXT")
     name = named or _json(config / "config.json").get("currentContext") or "default"
     if name == "default":
-        return Endpoint(DEFAULT, "the default")
+        return None
     by = "DOCKER_CONTEXT" if named else f"{config}/config.json"
-    return Endpoint(_context_host(config, name, by), f"context '{name}' of {by}")
+    return _chosen(place, _context_host(config, name, by), f"context '{name}' of {by}", _CHOOSE)
 
 
 def _context_host(config: Path, name: str, by: str) -> str:
@@ -79,7 +217,7 @@ def _context_host(config: Path, name: str, by: str) -> str:
     except (KeyError, TypeError) as error:
         raise EngineUnavailableError(
             f"{by} names the Docker context '{name}', which does not exist",
-            hint="choose one of `docker context ls` with `docker context use`",
+            hint=_CHOOSE,
         ) from error
 
 

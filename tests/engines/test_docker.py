@@ -18,6 +18,7 @@ from docker.errors import NotFound
 from isosmoke.engines import endpoint
 from isosmoke.engines.container import EMPTY_IMAGE, LEASE, SANDBOX
 from isosmoke.engines.docker import DockerEngine
+from isosmoke.engines.endpoint import Place
 from isosmoke.errors import EngineError, EngineUnavailableError
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.conversation import Conversation
@@ -46,7 +47,7 @@ def docker() -> DockerEngine:
 def client(docker: DockerEngine) -> Iterator[APIClient]:
     """The daemon, for a look at it past the engine."""
     assert docker.name == "docker"
-    found = endpoint.find(os.environ, Path.home())
+    found = endpoint.docker(Place.here())
     with closing(APIClient(found.url)) as client:
         yield client
 
@@ -180,7 +181,7 @@ def test_image_that_is_not_there_has_no_digest(docker: DockerEngine) -> None:
 def test_description_names_the_daemon(docker: DockerEngine) -> None:
     """The description has the daemon's version, its socket, and what named that."""
     assert docker.description.startswith("Docker ")
-    assert str(endpoint.find(os.environ, Path.home())) in docker.description
+    assert str(endpoint.docker(Place.here())) in docker.description
 
 
 @pytest.mark.parametrize("name", ["a,b", "a:b c", "a\\b", 'ü"'])
@@ -340,6 +341,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from isosmoke.engines.docker import DockerEngine
+from isosmoke.engines.endpoint import Place
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.conversation import Conversation
 from isosmoke.testing.bench import Bench, start
@@ -397,6 +399,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from isosmoke.engines.docker import DockerEngine
+from isosmoke.engines.endpoint import Place
 from isosmoke.testing.bench import Bench, run
 job = Bench(Path(sys.argv[1])).shell(
     "set -e; echo x >new; rm file; echo y >of-root/mine/file; echo out >/dev/stdout; id -u"
@@ -441,7 +444,7 @@ def _as_ordinary_user(folder: Path) -> "subprocess.CompletedProcess[str]":
         },
         user=ORDINARY,
         group=ORDINARY,
-        extra_groups=[Path(endpoint.find({}, folder).path).stat().st_gid],
+        extra_groups=[Path(endpoint.docker(Place({}, folder, ORDINARY)).path).stat().st_gid],
         capture_output=True,
         text=True,
         check=False,

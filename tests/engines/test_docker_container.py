@@ -1,19 +1,15 @@
-"""What the Docker engine asks the daemon for, and which daemon: the parts without a daemon."""
+"""What the Docker engine asks the daemon for: the parts without a daemon."""
 
 import io
-import json
 import tarfile
-from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
-from isosmoke.engines import container, endpoint
+from isosmoke.engines import container
 from isosmoke.engines.container import Layer
-from isosmoke.engines.docker import DockerEngine
-from isosmoke.errors import EngineError, EngineUnavailableError
+from isosmoke.errors import EngineError
 from isosmoke.spec import KEEPER, CopyOnWrite, Fresh, Limits, Mount, ReadOnly, SandboxSpec
 
 LABELS = {"isosmoke.lease": "boot.1.2", "isosmoke.label": "install"}
@@ -200,70 +196,3 @@ def test_archive_has_an_empty_file_for_each_name() -> None:
         found = [(one.name, one.isreg(), one.size) for one in archive]
 
     assert found == [("upper-0", True, 0), ("work-0", True, 0)]
-
-
-def _context(home: Path, name: str, host: str) -> None:
-    folder = home / ".docker/contexts/meta" / sha256(name.encode()).hexdigest()
-    folder.mkdir(parents=True)
-    meta = {"Name": name, "Endpoints": {"docker": {"Host": host}}}
-    (folder / "meta.json").write_text(json.dumps(meta))
-
-
-ENVIRONMENTS = [
-    ({}, "", "unix:///var/run/docker.sock (the default)"),
-    ({}, "colima", "unix:///colima.sock (context 'colima' of {home}/.docker/config.json)"),
-    ({"DOCKER_CONTEXT": "orb"}, "colima", "unix:///orb.sock (context 'orb' of DOCKER_CONTEXT)"),
-    ({"DOCKER_CONTEXT": "default"}, "colima", "unix:///var/run/docker.sock (the default)"),
-    ({"DOCKER_HOST": "unix:///h", "DOCKER_CONTEXT": "orb"}, "", "unix:///h (DOCKER_HOST)"),
-    ({"DOCKER_HOST": "", "DOCKER_CONTEXT": ""}, "", "unix:///var/run/docker.sock (the default)"),
-]
-
-
-@pytest.mark.parametrize(("environment", "current", "expected"), ENVIRONMENTS)
-def test_endpoint_is_the_one_the_docker_command_uses(
-    environment: Mapping[str, str], current: str, expected: str, tmp_path: Path
-) -> None:
-    """The endpoint comes from DOCKER_HOST, the context or the default, and says from which."""
-    _context(tmp_path, "colima", "unix:///colima.sock")
-    _context(tmp_path, "orb", "unix:///orb.sock")
-    if current:
-        (tmp_path / ".docker/config.json").write_text(json.dumps({"currentContext": current}))
-
-    assert str(endpoint.find(environment, tmp_path)) == expected.format(home=tmp_path)
-
-
-@pytest.mark.parametrize("host", ["ssh://me@box", "tcp://127.0.0.1:2375", "npipe:////./pipe/x"])
-def test_endpoint_that_is_no_unix_socket_is_refused(host: str, tmp_path: Path) -> None:
-    """A daemon elsewhere is refused in one line that names it and what named it."""
-    with pytest.raises(EngineUnavailableError) as caught:
-        endpoint.find({"DOCKER_HOST": host}, tmp_path)
-
-    assert f"{host} (DOCKER_HOST)" in caught.value.message
-    assert "\n" not in caught.value.message
-
-
-def test_unknown_context_is_refused(tmp_path: Path) -> None:
-    """A context that does not exist is an error, never another daemon."""
-    with pytest.raises(EngineUnavailableError, match=r"DOCKER_CONTEXT names .* 'nope'"):
-        endpoint.find({"DOCKER_CONTEXT": "nope"}, tmp_path)
-
-
-def test_unreadable_configuration_is_refused(tmp_path: Path) -> None:
-    """A configuration that is no JSON is an error that names the file."""
-    (tmp_path / "config.json").write_text("{")
-
-    with pytest.raises(EngineUnavailableError, match=r"config\.json cannot be read"):
-        endpoint.find({"DOCKER_CONFIG": str(tmp_path)}, tmp_path)
-
-
-def test_preflight_says_which_daemon_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An unreachable daemon is named, with what named it and what to do."""
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-
-    with pytest.raises(EngineUnavailableError) as caught:
-        DockerEngine().preflight()
-
-    assert f"unix://{tmp_path}/none.sock (DOCKER_HOST)" in caught.value.message
-    assert "start Docker" in caught.value.hint

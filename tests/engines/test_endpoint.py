@@ -1,0 +1,293 @@
+"""Which daemon is talked to: over faked homes, variables and sockets."""
+
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from conftest import Ordinary
+
+from isosmoke.engines import endpoint
+from isosmoke.engines.docker import DockerEngine
+from isosmoke.engines.endpoint import Endpoint, Place
+from isosmoke.errors import EngineUnavailableError
+
+UID = 1000
+DEFAULT = "/var/run/docker.sock"
+NONE = f"for there is no {DEFAULT}"
+
+
+def place(
+    home: Path, environment: Mapping[str, str], *sockets: str, uid: int = UID, current: str = ""
+) -> Place:
+    """A caller with two contexts, of which `current` may be the current one."""
+    for name in ("colima", "orb"):
+        _context(home, name, f"unix:///{name}.sock")
+    _context(home, "far", "ssh://me@box")
+    if current:
+        (home / ".docker/config.json").write_text(json.dumps({"currentContext": current}))
+    there = {Path(one.format(home=home)) for one in sockets}
+    return Place(environment, home, uid, there.__contains__)
+
+
+def _context(home: Path, name: str, host: str) -> None:
+    folder = home / ".docker/contexts/meta" / sha256(name.encode()).hexdigest()
+    folder.mkdir(parents=True)
+    meta = {"Name": name, "Endpoints": {"docker": {"Host": host}}}
+    (folder / "meta.json").write_text(json.dumps(meta))
+
+
+NAMED = [
+    ({}, "", f"unix://{DEFAULT} (the default)"),
+    ({}, "colima", "unix:///colima.sock (context 'colima' of {home}/.docker/config.json)"),
+    ({"DOCKER_CONTEXT": "orb"}, "colima", "unix:///orb.sock (context 'orb' of DOCKER_CONTEXT)"),
+    ({"DOCKER_CONTEXT": "default"}, "colima", f"unix://{DEFAULT} (the default)"),
+    ({"DOCKER_HOST": "unix:///h", "DOCKER_CONTEXT": "orb"}, "", "unix:///h (DOCKER_HOST)"),
+    ({"DOCKER_HOST": "unix:///h", "DOCKER_CONTEXT": "nope"}, "", "unix:///h (DOCKER_HOST)"),
+    ({"DOCKER_HOST": "", "DOCKER_CONTEXT": ""}, "", f"unix://{DEFAULT} (the default)"),
+    ({"CONTAINER_HOST": "unix:///p"}, "", f"unix://{DEFAULT} (the default)"),
+]
+
+
+@pytest.mark.parametrize("there", [(), (DEFAULT, "{home}/.orbstack/run/docker.sock")])
+@pytest.mark.parametrize(("environment", "current", "expected"), NAMED)
+def test_endpoint_is_the_one_the_docker_command_uses(
+    environment: Mapping[str, str],
+    current: str,
+    expected: str,
+    *,
+    there: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
+    """It comes from DOCKER_HOST, the context or the default, and says from which."""
+    found = endpoint.docker(place(tmp_path, environment, *there, current=current))
+
+    assert str(found) == expected.format(home=tmp_path)
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Sockets that are there, and which of them is taken, whose, and started how."""
+
+    sockets: tuple[str, ...]
+    path: str
+    whose: str
+    start: str
+    environment: Mapping[str, str]
+
+
+RUNTIME = {"XDG_RUNTIME_DIR": "/runtime"}
+PODMAN_SOCKET = "/run/podman/podman.sock"
+ELSEWHERE = [
+    Elsewhere(("/runtime/docker.sock",), "", "rootless Docker", "systemctl --user", RUNTIME),
+    Elsewhere(("/run/user/1000/docker.sock",), "", "rootless Docker", "systemctl --user", {}),
+    Elsewhere(("/run/user/1000/docker.sock",), "", "rootless Docker", "systemctl --user", RUNTIME),
+    Elsewhere(("{home}/.docker/desktop/docker.sock",), "", "Docker Desktop", "docker-desktop", {}),
+    Elsewhere(("{home}/.docker/run/docker.sock",), "", "Docker Desktop", "docker-desktop", {}),
+    Elsewhere(("{home}/.colima/default/docker.sock",), "", "Colima", "colima start", {}),
+    Elsewhere(("{home}/.config/colima/default/docker.sock",), "", "Colima", "colima start", {}),
+    Elsewhere(
+        ("/c/colima/default/docker.sock",), "", "Colima", "colima", {"XDG_CONFIG_HOME": "/c"}
+    ),
+    Elsewhere(("{home}/.orbstack/run/docker.sock",), "", "OrbStack", "orb start", {}),
+    Elsewhere(("/runtime/podman/podman.sock",), "", "rootless Podman", "--user", RUNTIME),
+    Elsewhere((PODMAN_SOCKET,), "", "Podman", "sudo systemctl enable", {}),
+    Elsewhere(
+        (PODMAN_SOCKET, "{home}/.orbstack/run/docker.sock", "/run/user/1000/docker.sock"),
+        "/run/user/1000/docker.sock",
+        "rootless Docker",
+        "systemctl --user start docker",
+        {},
+    ),
+]
+
+
+@pytest.mark.parametrize("one", ELSEWHERE, ids=lambda one: one.sockets[0])
+def test_another_known_socket_stands_in_for_a_missing_default(
+    one: Elsewhere, tmp_path: Path
+) -> None:
+    """It is taken only where the default is not there, and the reason says whose it is and why."""
+    found = endpoint.docker(place(tmp_path, one.environment, *one.sockets))
+
+    wanted = (one.path or one.sockets[0]).format(home=tmp_path)
+    assert str(found) == f"unix://{wanted} ({one.whose}'s, {NONE})"
+    assert one.start in found.remedy
+
+
+OWN = f"/run/user/{UID}/podman/podman.sock"
+PODMANS = [
+    (UID, {}, (OWN, PODMAN_SOCKET), f"unix://{OWN} (the default)"),
+    (UID, {}, (), f"unix://{OWN} (the default)"),
+    (UID, {}, (PODMAN_SOCKET,), f"unix://{PODMAN_SOCKET} (Podman's, for there is no {OWN})"),
+    (UID, RUNTIME, (), "unix:///runtime/podman/podman.sock (the default)"),
+    (UID, RUNTIME, (OWN,), f"unix://{OWN} (the default)"),
+    (0, {}, (OWN, PODMAN_SOCKET), f"unix://{PODMAN_SOCKET} (the default)"),
+    (0, {}, ("/run/user/0/podman/podman.sock",), f"unix://{PODMAN_SOCKET} (the default)"),
+    (UID, {"CONTAINER_HOST": "unix:///p"}, (OWN,), "unix:///p (CONTAINER_HOST)"),
+    (UID, {"DOCKER_HOST": "unix:///d"}, (OWN,), f"unix://{OWN} (the default)"),
+]
+
+
+@pytest.mark.parametrize(("uid", "environment", "sockets", "expected"), PODMANS)
+def test_podman_is_the_callers_own(
+    uid: int,
+    environment: Mapping[str, str],
+    *,
+    sockets: tuple[str, ...],
+    expected: str,
+    tmp_path: Path,
+) -> None:
+    """CONTAINER_HOST, else the caller's own service, else root's where that is there alone."""
+    assert str(endpoint.podman(place(tmp_path, environment, *sockets, uid=uid))) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"DOCKER_HOST": "ssh://me@box"}, "ssh://me@box (DOCKER_HOST)"),
+        ({"DOCKER_HOST": "tcp://127.0.0.1:2375"}, "tcp://127.0.0.1:2375 (DOCKER_HOST)"),
+        ({"DOCKER_HOST": "npipe:////./pipe/x"}, "npipe:////./pipe/x (DOCKER_HOST)"),
+        ({"DOCKER_CONTEXT": "far"}, "ssh://me@box (context 'far' of DOCKER_CONTEXT)"),
+    ],
+)
+def test_endpoint_that_is_no_unix_socket_is_refused(
+    environment: Mapping[str, str], named: str, tmp_path: Path
+) -> None:
+    """A daemon elsewhere is refused in one line that names it and what named it."""
+    with pytest.raises(EngineUnavailableError) as caught:
+        endpoint.docker(place(tmp_path, environment))
+
+    assert named in caught.value.message
+    assert "\n" not in caught.value.message
+    assert next(iter(environment)) in caught.value.hint
+
+
+def test_remote_podman_is_refused(tmp_path: Path) -> None:
+    """A Podman elsewhere is refused as a Docker elsewhere is."""
+    with pytest.raises(EngineUnavailableError, match=r"ssh://box \(CONTAINER_HOST\)"):
+        endpoint.podman(place(tmp_path, {"CONTAINER_HOST": "ssh://box"}))
+
+
+@pytest.mark.parametrize("current", ["", "nope"])
+def test_unknown_context_is_refused(current: str, tmp_path: Path) -> None:
+    """A context that does not exist is an error that says who named it, never another daemon."""
+    environment = {} if current else {"DOCKER_CONTEXT": "nope"}
+    with pytest.raises(EngineUnavailableError, match="names the Docker context 'nope'") as caught:
+        endpoint.docker(place(tmp_path, environment, DEFAULT, current=current))
+
+    named = f"{tmp_path}/.docker/config.json" if current else "DOCKER_CONTEXT"
+    assert caught.value.message.startswith(named)
+    assert "docker context use default" in caught.value.hint
+
+
+def test_unreadable_configuration_is_refused(tmp_path: Path) -> None:
+    """A configuration that is no JSON is an error that names the file."""
+    (tmp_path / "config.json").write_text("{")
+
+    with pytest.raises(EngineUnavailableError, match=r"config\.json cannot be read"):
+        endpoint.docker(Place({"DOCKER_CONFIG": str(tmp_path)}, tmp_path, UID))
+
+
+def test_testcontainers_get_the_same_daemon(tmp_path: Path) -> None:
+    """By those variables alone docker-py finds the endpoint, whatever TLS was asked for before."""
+    found = endpoint.docker(place(tmp_path, {"DOCKER_HOST": f"unix://{tmp_path}/x.sock"}))
+    before = {"DOCKER_HOST": "tcp://elsewhere:1", "DOCKER_TLS_VERIFY": "1"}
+
+    given = {**before, **endpoint.testcontainers(found)}
+
+    assert given == {
+        "DOCKER_HOST": found.url,
+        "DOCKER_TLS_VERIFY": "",
+        "TESTCONTAINERS_DOCKER_SOCKET_OVERRIDE": f"{tmp_path}/x.sock",
+    }
+
+
+def refusal(found: Endpoint) -> EngineUnavailableError:
+    """Why an endpoint cannot be reached."""
+    with pytest.raises(EngineUnavailableError) as caught:
+        endpoint.reach(found, 1.0)
+    assert "\n" not in f"{caught.value.message}{caught.value.hint}"
+    return caught.value
+
+
+def test_socket_that_nobody_listens_on_is_told(tmp_path: Path) -> None:
+    """What a dead daemon left is not taken for a missing one, and what starts it is said."""
+    path = tmp_path / ".colima/default/docker.sock"
+    path.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+
+    told = refusal(endpoint.docker(Place({"DOCKER_HOST": f"unix://{path}"}, tmp_path, UID)))
+
+    assert "nobody listens" in told.message
+    assert told.hint == "colima start, or unset DOCKER_HOST"
+
+
+def test_socket_of_a_context_that_is_gone_is_told(tmp_path: Path) -> None:
+    """A context whose daemon is gone says which context, and how to have the default again."""
+    told = refusal(endpoint.docker(place(tmp_path, {}, current="colima")))
+
+    assert "context 'colima'" in told.message
+    assert "No such file" in told.message
+    assert "docker context use default" in told.hint
+
+
+def test_socket_that_may_not_be_used_names_its_group(tmp_path: Path, ordinary: Ordinary) -> None:
+    """Who is not allowed is told the group to join."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as closed:
+        closed.bind(str(path))
+        path.chmod(0)
+        told = ordinary(_REACH, path)
+
+    group = endpoint._group(path)  # noqa: SLF001 - whatever this machine calls it
+    assert told == f"Permission denied / sudo usermod -aG {group} $USER, then log in again"
+
+
+_REACH = """
+import sys
+from isosmoke.engines import endpoint
+from isosmoke.errors import EngineUnavailableError
+try:
+    endpoint.reach(endpoint.Endpoint(f"unix://{sys.argv[1]}", "the default", "start it"), 1.0)
+except EngineUnavailableError as error:
+    print(error.message.rpartition(": ")[2], "/", error.hint)
+"""
+
+
+def test_preflight_says_which_daemon_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unreachable daemon is named, with what named it and what to do."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+
+    with pytest.raises(EngineUnavailableError) as caught:
+        DockerEngine().preflight()
+
+    assert f"unix://{tmp_path}/none.sock (DOCKER_HOST)" in caught.value.message
+    assert "unset DOCKER_HOST" in caught.value.hint
+
+
+_EXISTS = """
+import sys
+from pathlib import Path
+from isosmoke.engines.endpoint import Place
+print(Place.here().exists(Path(sys.argv[1])))
+"""
+
+
+def test_socket_that_cannot_be_looked_at_is_none(tmp_path: Path, ordinary: Ordinary) -> None:
+    """A socket in a folder that nobody may enter is as good as none, and no error."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as service:
+        service.bind(str(folder / "s"))
+        there = ordinary(_EXISTS, folder / "s")
+        folder.chmod(0)
+        closed = ordinary(_EXISTS, folder / "s")
+    folder.chmod(0o700)
+
+    assert (there, closed) == ("True", "False")
