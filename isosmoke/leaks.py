@@ -33,6 +33,15 @@ class Process:
         return join(self.argv) if self.argv else f"[{self.exe or 'unknown'}]"
 
 
+def described(process: Process) -> str:
+    """One process that was left, in one line."""
+    listens = f"  listens {', '.join(process.listens)}" if process.listens else ""
+    return (
+        f"pid {process.pid} ppid {process.ppid} {process.state} {process.age_seconds:.1f}s  "
+        f"{process.command_line}{listens}  in {process.cwd}"
+    )
+
+
 class Allowance(Protocol):
     """A command pattern that may outlive a scenario, until the end of a day."""
 

@@ -48,6 +48,11 @@ class ProcessRecord(Table):
     state: Text
     listens: tuple[Text, ...] = ()
 
+    @property
+    def process(self) -> Process:
+        """The process that this tells of."""
+        return Process(**_process(self))
+
 
 class ToleratedRecord(ProcessRecord):
     """A process that was left and may be."""
@@ -112,7 +117,7 @@ class BinaryRecord(Table):
 class RunRecord(Table):
     """A whole run; `command` is what ran in place of scripts, `finished` is false while it goes on.
 
-    `record` is the folder that it is kept in, `working` where the caller stood.
+    `record` is the folder that it is kept in, `working` where the caller stood, `host` the machine.
     """
 
     schema_version: Literal[1] = 1
@@ -121,6 +126,7 @@ class RunRecord(Table):
     started_at: datetime
     finished: bool
     engine: str
+    host: Text = ""
     working: Text
     manifest: Text | None
     binary: BinaryRecord | None
@@ -140,6 +146,7 @@ def of(run: RunResult) -> RunRecord:
         started_at=run.started,
         finished=True,
         engine=run.engine,
+        host=run.host,
         working=str(run.working),
         manifest=_path(run.manifest),
         binary=run.binary and BinaryRecord(path=str(run.binary[0]), sha256=run.binary[1]),
@@ -201,7 +208,7 @@ def _told(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _process(one: Process) -> dict[str, Any]:
+def _process(one: Process | ProcessRecord) -> dict[str, Any]:
     return {name: getattr(one, name) for name in ProcessRecord.model_fields}
 
 

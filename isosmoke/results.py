@@ -155,7 +155,7 @@ class RunResult:
     """A whole run: what it was made with, and what came of each scenario, in manifest order.
 
     `binary` is the path and sha256 of the live binary, None where there was none; `command` is what
-    ran in place of the scripts; `stopped` says why the run was cut short.
+    ran in place of the scripts; `stopped` says why the run was cut short; `host` is the machine.
     """
 
     started: datetime
@@ -168,6 +168,7 @@ class RunResult:
     seconds: float
     command: tuple[str, ...] = ()
     stopped: str = ""
+    host: str = ""
 
     def count(self, outcome: Outcome) -> int:
         """How many scenarios came out so."""

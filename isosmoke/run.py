@@ -111,6 +111,7 @@ def execute(
         seconds=monotonic() - begun,
         command=request.argv,
         stopped=interrupt.reason,
+        host=platform.node(),
     )
     notify(RunFinished(result))
     return result

@@ -21,6 +21,7 @@ def run(*scenarios: ScenarioResult, **others: Any) -> RunResult:
         "started": STARTED,
         "working": Path("/p"),
         "engine": "bubblewrap",
+        "host": "box",
         "manifest": Path("/p/manifest.toml"),
         "binary": (Path("/p/wg"), "0123456789abcdef" * 4),
         "record": Path("/p/.isosmoke/runs/1"),

@@ -102,6 +102,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "started_at": "2026-11-22T12:30:00Z",
         "finished": True,
         "engine": "bubblewrap",
+        "host": "box",
         "working": "/p",
         "manifest": "/p/manifest.toml",
         "binary": {"path": "/p/wg", "sha256": "0123456789abcdef" * 4},

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from isosmoke.bridge.shim import TROUBLE
 from isosmoke.errors import IsosmokeError
+from isosmoke.leaks import described
 from isosmoke.outcome import SKIP_CODE, Outcome
 from isosmoke.printable import printable, shortened
-from isosmoke.reports.console import described
 from isosmoke.results import Attempt, ScenarioResult
 
 FAIL_LINES = 12

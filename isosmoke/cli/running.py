@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from isosmoke import repetition
 from isosmoke.engines import ENGINES
 from isosmoke.run import AUTO
 
@@ -27,11 +28,9 @@ report_option = click.option(
 
 def repeating(options: dict[str, Any], *words: str) -> tuple[str, ...]:
     """`isosmoke run` with the manifest, binary and engine of these options, then `words`."""
-    chosen = ["isosmoke", "run"]
-    if options["manifest_path"]:
-        chosen += ["--manifest", str(options["manifest_path"])]
-    if options["binary"]:
-        chosen += ["--binary", options["binary"]]
-    if options["engine"] != AUTO:
-        chosen += ["--engine", options["engine"]]
-    return (*chosen, *words)
+    return repetition.command(
+        *words,
+        manifest=str(options["manifest_path"] or ""),
+        binary=options["binary"] or "",
+        engine="" if options["engine"] == AUTO else options["engine"],
+    )

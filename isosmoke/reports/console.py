@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from isosmoke.leaks import Process
+from isosmoke.leaks import described
 from isosmoke.outcome import Outcome
 from isosmoke.printable import printable
 from isosmoke.results import (
@@ -152,15 +152,6 @@ def _leaks(attempt: Attempt) -> Iterator[Text]:
     more = len(attempt.leaks) - _LEAKS_SHOWN
     if more > 0:
         yield _field("left", f"and {more} more")
-
-
-def described(process: Process) -> str:
-    """One process that was left, in one line."""
-    listens = f"  listens {', '.join(process.listens)}" if process.listens else ""
-    return (
-        f"pid {process.pid} ppid {process.ppid} {process.state} {process.age_seconds:.1f}s  "
-        f"{process.command_line}{listens}  in {process.cwd}"
-    )
 
 
 def summary(run: RunResult) -> Text:

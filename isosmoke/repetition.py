@@ -1,0 +1,24 @@
+"""The command line that does again what a run did."""
+
+from pathlib import PurePath
+
+from isosmoke.record import RunRecord
+
+_SEVERAL = "+"  # joins the names of engines where each scenario got the one that suits its image
+
+
+def command(*words: str, manifest: str = "", binary: str = "", engine: str = "") -> tuple[str, ...]:
+    """`isosmoke run` with what is given, then `words`: names, or `--` and a command."""
+    options = {"--manifest": manifest, "--binary": binary, "--engine": engine}
+    given = [word for name, value in options.items() if value for word in (name, value)]
+    return ("isosmoke", "run", *given, *words)
+
+
+def of(run: RunRecord, name: str) -> tuple[str, ...]:
+    """What repeats the scenario `name` of `run`, typed in the folder of that run."""
+    return command(
+        *(("--", *run.command) if run.command else (name,)),
+        manifest=str(PurePath(run.working, run.manifest)) if run.manifest else "",
+        binary=run.binary.path if run.binary else "",
+        engine="" if _SEVERAL in run.engine else run.engine,
+    )
