@@ -1,6 +1,8 @@
 """The seam every engine fills: two protocols, and what a keeper's channel must do."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from isosmoke.keeper.conversation import Channel
@@ -19,6 +21,14 @@ class Sandbox(Protocol):
     @property
     def channel(self) -> Channel:
         """The keeper's stdin and stdout; closing it ends everything inside."""
+
+    @property
+    def changes(self) -> Mapping[PurePosixPath, Path]:
+        """The folder of this host that holds what changed in a mount, by the mount's target.
+
+        For a copy it is laid out as the upper layer of an overlay. A mount whose changes are kept
+        in memory, or on another machine, is not there.
+        """
 
 
 class Engine(Protocol):

@@ -9,9 +9,10 @@ import json
 import os
 import select
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from isosmoke import state
@@ -67,6 +68,7 @@ class BubblewrapSandbox:
 
     channel: PipeChannel
     pid: int
+    changes: Mapping[PurePosixPath, Path]
 
 
 class BubblewrapEngine:
@@ -113,7 +115,8 @@ def _spawned(program: str, spec: SandboxSpec, layers: Layers) -> Iterator[Bubble
             os.close(writer)
         channel = PipeChannel(process)
         try:
-            yield BubblewrapSandbox(channel, _keeper_pid(told, channel))
+            changes = {target: layer.upper for target, layer in layers.items()}
+            yield BubblewrapSandbox(channel, _keeper_pid(told, channel), changes)
         finally:
             channel.close()
             _wait(process)

@@ -46,6 +46,7 @@ class DockerSandbox:
 
     channel: AttachChannel
     name: str
+    changes: Mapping[PurePosixPath, Path]
 
 
 class DockerEngine:
@@ -75,7 +76,8 @@ class DockerEngine:
             channel = made.attach()
             stack.callback(channel.close)
             made.start()
-            yield DockerSandbox(channel, made.name)
+            changes = {target: layer.upper for target, layer in layers.items()}
+            yield DockerSandbox(channel, made.name, changes)
 
     def sweep(self) -> tuple[str, ...]:
         with self._client() as client:

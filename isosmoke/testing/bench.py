@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, Self
 
 from isosmoke.capture import Capture
-from isosmoke.engines.base import START_SECONDS, Engine
+from isosmoke.engines.base import START_SECONDS, Engine, Sandbox
 from isosmoke.host_image import host_mounts
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
@@ -119,9 +119,10 @@ class Bench:
 
     def _mounts(self) -> Iterator[Mount]:
         yield from host_mounts(PATH, Path.home(), masked=os.getuid() == 0)
-        for target, mode in (("/tmp", 0o1777), ("/var/tmp", 0o1777), ("/run", 0o755)):  # noqa: S108
-            yield Fresh(PurePosixPath(target), mode)
-        yield Fresh(HOME, 0o700)
+        yield Fresh(PurePosixPath("/run"), 0o755)
+        for target in ("/tmp", "/var/tmp"):  # noqa: S108 - in the sandbox
+            yield Fresh(PurePosixPath(target), 0o1777, on_disk=True)
+        yield Fresh(HOME, 0o700, on_disk=True)
         yield ReadOnly(KEEPER_FILE, KEEPER)
         yield CopyOnWrite(self.workspace)
         yield ReadOnly(self.fixed, PurePosixPath(self.fixed))
@@ -140,10 +141,15 @@ def run(engine: Engine, job: Job) -> Seen:
 def going(engine: Engine, job: Job) -> Iterator[Conversation]:
     """A sandbox in which `job` was started, and its keeper, to which the block may say anything."""
     with engine.sandbox(job.spec) as sandbox:
-        keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
-        keeper.ready(START_SECONDS)
-        start(keeper, job)
-        yield keeper
+        yield started(sandbox, job)
+
+
+def started(sandbox: Sandbox, job: Job) -> Conversation:
+    """The keeper of a new sandbox, told to start `job`."""
+    keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
+    keeper.ready(START_SECONDS)
+    start(keeper, job)
+    return keeper
 
 
 def start(keeper: Conversation, job: Job) -> None:

@@ -6,10 +6,11 @@ own programs, which are the sandbox's image, and nothing else: run them all over
 """
 
 import os
+import shlex
 import socket
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from isosmoke.engines import cgroup
 from isosmoke.engines.base import Engine
@@ -17,7 +18,18 @@ from isosmoke.errors import EngineError
 from isosmoke.keeper.protocol import frame
 from isosmoke.outcome import Broke, Ending, Exited, Signaled, TimedOut
 from isosmoke.spec import Job, Limits
-from isosmoke.testing.bench import HOME, Bench, Line, Seen, Terms, Witness, going, holder, run
+from isosmoke.testing.bench import (
+    HOME,
+    Bench,
+    Line,
+    Seen,
+    Terms,
+    Witness,
+    going,
+    holder,
+    run,
+    started,
+)
 
 Check = Callable[[Engine, Bench], None]
 
@@ -120,6 +132,25 @@ def copy_on_write_does_not_change_the_host(engine: Engine, bench: Bench) -> None
     _expect(that=content == "from the host\n", words=f"a file of the host changed: {content!r}")
     names = _listed(bench.workspace) | _listed(folder)
     _expect(that=names == {"file", "folder", "inner"}, words=f"the host's folder has {names}")
+
+
+def what_a_script_writes_is_found(engine: Engine, bench: Bench) -> None:
+    """While a sandbox stands, each folder of the host that it names holds what changed there."""
+    places = (bench.workspace, PurePosixPath("/var/tmp"), HOME)  # noqa: S108 - in the sandbox
+    job = bench.shell(f"for one in {shlex.join(map(str, places))}; do echo $one >$one/new; done")
+    with engine.sandbox(job.spec) as sandbox:
+        status = started(sandbox, job).exited(_PROMPT_SECONDS)
+        _expect(that=status == 0, words=f"a script that writes ended with status {status}")
+        told = {place: sandbox.changes.get(PurePosixPath(place)) for place in places}
+        for place, folder in told.items():
+            _expect(
+                that=folder is None or _content(folder / "new") == f"{place}\n",
+                words=f"what was written in {place} is not in {folder}",
+            )
+
+
+def _content(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
 
 
 def _listed(folder: Path) -> set[str]:
@@ -502,6 +533,7 @@ CONTRACT: tuple[Check, ...] = (
     a_read_only_mount_cannot_be_written,
     the_system_cannot_be_written,
     copy_on_write_does_not_change_the_host,
+    what_a_script_writes_is_found,
     a_socket_in_the_workspace_cannot_be_reached,
     an_isolated_network_reaches_nothing,
     the_host_network_is_the_hosts,

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from threading import Lock
 
 from isosmoke.errors import EngineError, EngineUnavailableError
@@ -32,6 +33,7 @@ class Act:
     `/proc/net/*` in `sockets`. `refuses` breaks the sandbox before it is made, `dies_at` closes the
     channel when that command (`g`, `t`, `k`, `f`, `l`) arrives, `broken` is what the keeper
     complains of instead of starting the script. `on_go` is called when the script would start.
+    `changes` are the folders in which it lets its changes be found.
     """
 
     status: int | None = 0
@@ -45,6 +47,7 @@ class Act:
     dies_at: bytes = b""
     broken: str = ""
     on_go: Callable[[], object] | None = None
+    changes: Mapping[PurePosixPath, Path] = field(default_factory=dict)
 
 
 def survivor(
@@ -160,6 +163,7 @@ class FakeSandbox:
     """One fake sandbox."""
 
     channel: FakeChannel
+    changes: Mapping[PurePosixPath, Path]
 
 
 class FakeEngine:
@@ -193,7 +197,7 @@ class FakeEngine:
             raise EngineError(act.refuses)
         channel = FakeChannel(act)
         try:
-            yield FakeSandbox(channel)
+            yield FakeSandbox(channel, act.changes)
         finally:
             channel.close()
             self._note_end(spec, channel)

@@ -1,14 +1,15 @@
 """Every check of the public contract, on every engine that can be used here."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
 import pytest
 import ready
 
 from isosmoke.engines.base import Engine, Sandbox
+from isosmoke.keeper.conversation import Channel
 from isosmoke.spec import CopyOnWrite, Fresh, ReadOnly, SandboxSpec
 from isosmoke.testing import CONTRACT, Bench, contract
 from isosmoke.testing.contract import Check
@@ -101,3 +102,55 @@ def test_contract_finds_what_is_wrong(check: Check, tmp_path: Path) -> None:
     spoilt = _SpoiltEngine(ready.engine("bubblewrap"), SPOILT[check])
     with pytest.raises(AssertionError, match=r"\w+ \w+"):
         check(spoilt, Bench(tmp_path))
+
+
+class _Mislaying:
+    """A good engine whose sandboxes name a folder that holds nothing."""
+
+    name = description = "mislaying"
+
+    def __init__(self, good: Engine, empty: Path) -> None:
+        self._good, self._empty = good, empty
+
+    def preflight(self) -> None:
+        self._good.preflight()
+
+    @contextmanager
+    def sandbox(self, spec: SandboxSpec) -> Iterator[Sandbox]:
+        with self._good.sandbox(spec) as sandbox:
+            changes = {mount.target: self._empty for mount in spec.mounts}
+            yield _Mislaid(sandbox.channel, changes)
+
+    def sweep(self) -> tuple[str, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Mislaid:
+    channel: Channel
+    changes: Mapping[PurePosixPath, Path]
+
+
+def test_contract_finds_that_changes_are_elsewhere(tmp_path: Path) -> None:
+    """An engine that names the wrong folder for what a script wrote is found out."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    mislaying = _Mislaying(ready.engine("bubblewrap"), empty)
+    with pytest.raises(AssertionError, match="what was written in"):
+        contract.what_a_script_writes_is_found(mislaying, Bench(tmp_path))
+
+
+@pytest.mark.parametrize("name", ready.NAMES)
+def test_changes_are_on_disk_where_they_can_be(name: str, tmp_path: Path) -> None:
+    """Each engine names a folder for every copy and every fresh folder that asks for the disk."""
+    spec = Bench(tmp_path).shell("true").spec
+    wanted = {
+        one.target
+        for one in spec.mounts
+        if isinstance(one, CopyOnWrite) or (isinstance(one, Fresh) and one.on_disk)
+    }
+    engine = ready.engine(name)
+    if "in memory" in engine.description:
+        ready.cannot(name, "no overlay on disk here")
+    with engine.sandbox(spec) as sandbox:
+        assert set(sandbox.changes) == wanted
