@@ -2,8 +2,8 @@
 
 import platform
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
@@ -20,7 +20,7 @@ from isosmoke.errors import BinaryError, EngineError, ExitCode
 from isosmoke.interrupt import Interrupt
 from isosmoke.outcome import Broke, Outcome
 from isosmoke.requirements import Requirements
-from isosmoke.results import Event, RunFinished, RunResult, RunStarted
+from isosmoke.results import Event, RunFinished, RunResult, RunStarted, ScenarioResult
 from isosmoke.scenario import Scenario
 from isosmoke.schedule import Policy, Schedule
 from isosmoke.spec import BINARIES, HOST_IMAGE
@@ -67,54 +67,120 @@ class _Engines:
     def __call__(self, scenario: Scenario) -> Engine:
         return self._made[self.name_for(scenario)]
 
-    def prepare(self, scenarios: tuple[Scenario, ...]) -> str:
-        """Find every engine usable, sweep what dead runs left, and say which these are."""
+    def prepare(self, scenarios: Sequence[Scenario]) -> None:
+        """Find every engine usable, and sweep what dead runs left."""
         for name in dict.fromkeys(self.name_for(one) for one in scenarios):
-            engine = self._made[name] = ENGINES[name]()
-            engine.preflight()
-            engine.sweep()
+            if name not in self._made:
+                engine = ENGINES[name]()
+                engine.preflight()
+                engine.sweep()
+                self._made[name] = engine
+
+    @property
+    def names(self) -> str:
+        """Those that were needed so far."""
         return "+".join(self._made)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Premises:
+    """What has to hold before a scenario may run, looked at once for each engine and image."""
+
+    engines: _Engines
+    around: Surroundings
+    interrupt: Interrupt
+    tried: set[tuple[str, str]] = field(default_factory=set)
+
+    def admit(self, scenarios: Sequence[Scenario]) -> None:
+        """Return when these can be run, else raise an `IsosmokeError`.
+
+        The binary is started once in each image: one that its loader refuses is nobody's failure.
+        """
+        self.engines.prepare(scenarios)
+        if self.around.binary is None:
+            return
+        for one in scenarios:
+            place = (one.image, self.engines.name_for(one))
+            if place not in self.tried:
+                self._try(self.around.binary, one)
+                self.tried.add(place)
+
+    def _try(self, tested: Binary, scenario: Scenario) -> None:
+        complaint = _refusal(scenario, self.around, self.engines(scenario), self.interrupt)
+        if complaint:
+            raise BinaryError(
+                f"{tested.source} cannot run in image '{scenario.image}': {complaint}",
+                hint="build it for that system, or choose an image with its libraries",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A run under way, that was begun with what `request` asks for and may be given more to run."""
+
+    request: Request
+    started: datetime
+    premises: _Premises
+    schedule: Schedule
+
+    def run(
+        self, scenarios: Sequence[Scenario], argv: tuple[str, ...] = ()
+    ) -> tuple[ScenarioResult, ...]:
+        """What came of these, of the request or not; `argv` replaces their scripts."""
+        self.premises.admit(scenarios)
+        return replace(self.schedule, argv=argv).run(scenarios)
+
+    def end(self, scenarios: tuple[ScenarioResult, ...]) -> RunResult:
+        """The whole run, once these are all its results."""
+        result = RunResult(
+            started=self.started,
+            working=self.schedule.around.caller.working,
+            engine=self.premises.engines.names,
+            manifest=self.request.manifest,
+            binary=_tested(self.schedule.around),
+            record=self.schedule.record,
+            scenarios=scenarios,
+            seconds=monotonic() - self.schedule.begun,
+            command=self.request.argv,
+            stopped=self.schedule.interrupt.reason,
+            host=platform.node(),
+        )
+        self.schedule.notify(RunFinished(result))
+        return result
 
 
 def execute(
     request: Request, caller: Caller, *, notify: Callable[[Event], None], interrupt: Interrupt
 ) -> RunResult:
     """Run what was asked for. `IsosmokeError` means that nothing was started."""
+    session = begin(request, caller, notify=notify, interrupt=interrupt)
+    return session.end(session.run(request.scenarios, request.argv))
+
+
+def begin(
+    request: Request, caller: Caller, *, notify: Callable[[Event], None], interrupt: Interrupt
+) -> Session:
+    """All that comes before the first scenario. `IsosmokeError` means that nothing was started."""
     begun, started = monotonic(), datetime.now().astimezone()
     engines = _Engines(request.engine)
-    engine = engines.prepare(request.scenarios)
+    engines.prepare(request.scenarios)
     around = _surroundings(request, caller)
-    _try_binary(request.scenarios, around, engines, interrupt)
-    tested = None if around.binary is None else (around.binary.source, around.binary.sha256)
-    record = _record(request.record_in or _top(around))
-    notify(RunStarted(tuple(one.name for one in request.scenarios), engine, tested))
+    premises = _Premises(engines=engines, around=around, interrupt=interrupt)
+    premises.admit(request.scenarios)
     schedule = Schedule(
         engines=engines,
         around=around,
         requirements=Requirements(caller.environment, has_binary=around.binary is not None),
         policy=request.policy,
-        record=record,
+        record=_record(request.record_in or _top(around)),
         notify=notify,
         interrupt=interrupt,
         begun=begun,
         echo=request.echo,
-        argv=request.argv,
     )
-    result = RunResult(
-        started=started,
-        working=caller.working,
-        engine=engine,
-        manifest=request.manifest,
-        binary=tested,
-        record=record,
-        scenarios=schedule.run(request.scenarios),
-        seconds=monotonic() - begun,
-        command=request.argv,
-        stopped=interrupt.reason,
-        host=platform.node(),
-    )
-    notify(RunFinished(result))
-    return result
+    names = tuple(one.name for one in request.scenarios)
+    notify(RunStarted(names, engines.names, _tested(around)))
+    return Session(request=request, started=started, premises=premises, schedule=schedule)
 
 
 def exit_code(result: RunResult) -> ExitCode:
@@ -145,19 +211,8 @@ def _taken(path: Path) -> Binary:
     return binary.take(path)
 
 
-def _try_binary(
-    scenarios: tuple[Scenario, ...], around: Surroundings, engines: _Engines, interrupt: Interrupt
-) -> None:
-    """Start the binary once in each image; one that its loader refuses is nobody's failure."""
-    if around.binary is None:
-        return
-    for scenario in {(one.image, engines.name_for(one)): one for one in scenarios}.values():
-        complaint = _refusal(scenario, around, engines(scenario), interrupt)
-        if complaint:
-            raise BinaryError(
-                f"{around.binary.source} cannot run in image '{scenario.image}': {complaint}",
-                hint="build it for that system, or choose an image with its libraries",
-            )
+def _tested(around: Surroundings) -> tuple[Path, str] | None:
+    return None if around.binary is None else (around.binary.source, around.binary.sha256)
 
 
 def _refusal(scenario: Scenario, around: Surroundings, engine: Engine, interrupt: Interrupt) -> str:
