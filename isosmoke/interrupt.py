@@ -1,6 +1,11 @@
-"""A flag that another thread or a signal handler raises and that a poll can wait for."""
+"""A flag that another thread or a signal raises and that a poll can wait for."""
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 class Interrupt:
@@ -22,3 +27,25 @@ class Interrupt:
     def raised(self) -> bool:
         """Whether there is a reason to stop."""
         return bool(self.reason)
+
+
+@contextmanager
+def interruptible(interrupt: Interrupt | None = None) -> Iterator[Interrupt]:
+    """The first SIGINT, SIGTERM or SIGHUP raises the interrupt; a second one ends it all at once.
+
+    At once is safe as well: a sandbox ends with the process that made it. Under nohup SIGHUP stays
+    ignored.
+    """
+    raised = interrupt or Interrupt()
+
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raised.raise_for(signal.Signals(number).name)
+
+    deaf = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    before = {number: signal.signal(number, stop) for number in _STOPPING - deaf}
+    try:
+        yield raised
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,10 +1,11 @@
-"""A flag that a poll can wait for."""
+"""A flag that a poll can wait for, and that signals raise."""
 
 import os
 import select
+import signal
 import threading
 
-from isosmoke.interrupt import Interrupt
+from isosmoke.interrupt import Interrupt, interruptible
 
 
 def is_readable(interrupt: Interrupt) -> bool:
@@ -54,3 +55,16 @@ def test_interrupt_wakes_another_thread() -> None:
 def test_interrupt_is_not_inherited() -> None:
     """Its descriptor is closed in every program that is started, so nothing else can raise it."""
     assert not os.get_inheritable(Interrupt().fileno())
+
+
+def test_a_signal_raises_the_interrupt_for_the_time_of_a_block() -> None:
+    """The same interrupt may hear signals again and again; afterwards all is as it was."""
+    interrupt, before = Interrupt(), signal.getsignal(signal.SIGTERM)
+    with interruptible(interrupt):
+        pass
+    with interruptible(interrupt) as raised:
+        signal.raise_signal(signal.SIGTERM)
+
+    assert raised is interrupt
+    assert interrupt.reason == "SIGTERM"
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -7,9 +7,9 @@ from rich.console import Console
 
 from isosmoke import manifest, run
 from isosmoke.caller import Caller
-from isosmoke.cli.options import interruptible
 from isosmoke.engines import ENGINES
 from isosmoke.errors import ExitCode
+from isosmoke.interrupt import interruptible
 from isosmoke.reports.console import Progress
 from isosmoke.results import RunResult
 from isosmoke.run import Request

@@ -14,10 +14,10 @@ from isosmoke.bridge import calls, mirror, shim, verdict
 from isosmoke.bridge.calls import Announced
 from isosmoke.caller import Caller
 from isosmoke.cli.gate import conclude
-from isosmoke.cli.options import interruptible
 from isosmoke.discovery import located
 from isosmoke.errors import BinaryError, UsageError
 from isosmoke.guard import Answer, Ask
+from isosmoke.interrupt import interruptible
 from isosmoke.reports.console import Progress
 from isosmoke.results import RunResult
 

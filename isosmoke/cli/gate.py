@@ -11,10 +11,10 @@ from rich.console import Console
 
 from isosmoke import guard, record
 from isosmoke.caller import Caller
-from isosmoke.cli.options import interruptible
 from isosmoke.cli.running import binary_option, engine_option, repeating, report_option
 from isosmoke.gate import Repeat
 from isosmoke.guard import Answer, Ask
+from isosmoke.interrupt import interruptible
 from isosmoke.printable import printable
 from isosmoke.reports import agent
 from isosmoke.reports.console import Progress

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from isosmoke import record, run
 from isosmoke.caller import Caller
-from isosmoke.cli.options import interruptible, manifest_options, selected
+from isosmoke.cli.options import manifest_options, selected
 from isosmoke.cli.running import binary_option, engine_option, repeating, report_option
 from isosmoke.errors import UsageError
+from isosmoke.interrupt import interruptible
 from isosmoke.reports import agent
 from isosmoke.reports.console import Progress
 from isosmoke.results import Event
