@@ -1,12 +1,12 @@
 """Puts a job together: a manifest's entry and the caller's facts in, all a sandbox needs out."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from isosmoke import files, state
+from isosmoke import files, images, rootfs, state
 from isosmoke.binary import KNOWN_AS, Binary
 from isosmoke.caller import Caller
 from isosmoke.host_image import host_mounts
@@ -27,11 +27,15 @@ from isosmoke.spec import (
 )
 from isosmoke.workspace import Workspace
 
-_IMAGE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED = ("COLORTERM", "RUSTUP_TOOLCHAIN", "TZ")
 """What every sandbox takes over from the caller; the rest is named by `pass_env`."""
 
 _GITCONFIG = PRIVATE / "gitconfig"
+_LOOKED_UP = ("resolv.conf", "hosts")
+"""What finds names in `/etc`: on the host's network it must be the host's."""
+
+_DATABASES = (PurePosixPath("/etc/passwd"), PurePosixPath("/etc/group"))
+
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - in the sandbox
 
 
@@ -67,7 +71,7 @@ def _spec(scenario: Scenario, around: Surroundings) -> SandboxSpec:
     limits = scenario.limits
     return SandboxSpec(
         label=scenario.name,
-        image=scenario.image,
+        image=scenario.image if _root(scenario) is None else HOST_IMAGE,
         mounts=_mounts(scenario, around),
         uid=around.caller.uid,
         gid=around.caller.gid,
@@ -78,10 +82,41 @@ def _spec(scenario: Scenario, around: Surroundings) -> SandboxSpec:
     )
 
 
+def _root(scenario: Scenario) -> Path | None:
+    """Where the image's own root folder is on this machine; None where an engine has the image."""
+    if scenario.image == HOST_IMAGE:
+        return Path("/")
+    return images.root(scenario.image, scenario.folder)
+
+
 def _mounts(scenario: Scenario, around: Surroundings) -> tuple[Mount, ...]:
+    added = _added(scenario, around)
+    return (*_system(scenario, around, {one.target for one in added}), *added)
+
+
+def _system(
+    scenario: Scenario, around: Surroundings, others: Collection[PurePosixPath]
+) -> Iterator[Mount]:
+    """What a system is made of, where it is made of mounts; `others` are mounted besides."""
+    if scenario.image == HOST_IMAGE:
+        yield from _host(around)
+    elif root := _root(scenario):
+        lookup = tuple(_lookup()) if scenario.network == "host" else ()
+        yield from rootfs.mounts(root, {*others, *(one.target for one in lookup)})
+        yield from lookup
+
+
+def _lookup() -> Iterator[Mount]:
+    for name in _LOOKED_UP:
+        file = Path("/etc", name).resolve()
+        if file.is_file():
+            yield ReadOnly(file, PurePosixPath("/etc", name))
+
+
+def _added(scenario: Scenario, around: Surroundings) -> tuple[Mount, ...]:
+    """What every sandbox has besides its system."""
     home = PurePosixPath(around.caller.home)
     return (
-        *(_host(around) if scenario.image == HOST_IMAGE else ()),
         Fresh(PurePosixPath("/run"), 0o755),
         *(Fresh(PurePosixPath(target), 0o1777, on_disk=True) for target in _TEMPORARY),
         Fresh(home, 0o700, on_disk=True),
@@ -121,13 +156,11 @@ def _own(around: Surroundings) -> tuple[Mount, ...]:
 
 def _user_files(scenario: Scenario, caller: Caller) -> tuple[Mount, ...]:
     """Where the caller is not in the image's user database, one that has the caller."""
-    if scenario.image == HOST_IMAGE and files.knows(Path("/etc/passwd"), caller.uid):
+    root = _root(scenario)
+    users, groups = (root and rootfs.inside(root, one) for one in _DATABASES)
+    if users and files.knows(users, caller.uid):
         return ()
-    etc = Path("/etc") if scenario.image == HOST_IMAGE else None
-    texts = {
-        "passwd": files.passwd(caller, etc and etc / "passwd"),
-        "group": files.group(caller, etc and etc / "group"),
-    }
+    texts = {"passwd": files.passwd(caller, users), "group": files.group(caller, groups)}
     return tuple(
         ReadOnly(files.stored(text), PurePosixPath("/etc", name)) for name, text in texts.items()
     )
@@ -170,7 +203,7 @@ def _identity(caller: Caller) -> Mapping[str, str]:
 def _finding_programs(scenario: Scenario, around: Surroundings) -> Mapping[str, str]:
     """PATH, on which the live binary comes first whatever the scenario sets."""
     given = around.caller.environment.get("PATH", os.defpath)
-    path = scenario.env.get("PATH") or (given if scenario.image == HOST_IMAGE else _IMAGE_PATH)
+    path = scenario.env.get("PATH") or (given if scenario.image == HOST_IMAGE else rootfs.SEARCHED)
     if around.binary is None:
         return {"PATH": path}
     return {"PATH": f"{BINARIES}:{path}", "WG_BIN": str(BINARIES / KNOWN_AS)}

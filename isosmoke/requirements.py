@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from threading import Lock
 
+from isosmoke import images, rootfs
 from isosmoke.binary import KNOWN_AS
 from isosmoke.scenario import Scenario
 from isosmoke.spec import HOST_IMAGE
@@ -32,7 +33,7 @@ class Requirements:
     def _missing(self, scenario: Scenario) -> Iterator[str]:
         needs = scenario.requires
         for command in needs.commands:
-            if not self._has_command(command, scenario.image):
+            if not self._has_command(command, scenario):
                 yield f"command '{command}' not found"
         for name in needs.env:
             if not self._environment.get(name):
@@ -40,11 +41,14 @@ class Requirements:
         for endpoint in needs.endpoints:
             yield from filter(None, [self._answer(expanded(endpoint, self._environment))])
 
-    def _has_command(self, command: str, image: str) -> bool:
-        """Only the host's own image can be searched from here; in another, the script finds out."""
+    def _has_command(self, command: str, scenario: Scenario) -> bool:
+        """An image that only an engine has cannot be searched from here: the script finds out."""
         if command == KNOWN_AS and self._has_binary:
             return True
-        if image != HOST_IMAGE:
+        if root := images.root(scenario.image, scenario.folder):
+            searched = scenario.env.get("PATH") or rootfs.SEARCHED
+            return rootfs.which(root, command, searched) is not None
+        if scenario.image != HOST_IMAGE:
             return command != KNOWN_AS
         return shutil.which(command, path=self._environment.get("PATH", "")) is not None
 

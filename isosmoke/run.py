@@ -9,7 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 from time import monotonic
 
-from isosmoke import assembly, binary, runner, state, workspace
+from isosmoke import assembly, binary, images, runner, state, workspace
 from isosmoke.assembly import Surroundings
 from isosmoke.binary import Binary
 from isosmoke.caller import Caller
@@ -59,10 +59,11 @@ class _Engines:
         self._made: dict[str, Engine] = {}
 
     def name_for(self, scenario: Scenario) -> str:
-        """The engine asked for; `auto` is bubblewrap for the host's image, docker for any other."""
+        """The engine asked for; `auto` is docker for an image that is no folder of this machine."""
         if self._named != AUTO:
             return self._named
-        return "bubblewrap" if scenario.image == HOST_IMAGE else "docker"
+        is_here = scenario.image == HOST_IMAGE or images.root(scenario.image, scenario.folder)
+        return "bubblewrap" if is_here else "docker"
 
     def __call__(self, scenario: Scenario) -> Engine:
         return self._made[self.name_for(scenario)]

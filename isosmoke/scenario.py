@@ -172,7 +172,7 @@ class Settings(Table):
     timeout_seconds: Annotated[int, Field(gt=0, le=_WEEK)] = 180
 
     image: _Text = "host"
-    """The host's own system, or the name of a clean environment."""
+    """The host's own system, `rootfs:` and a folder, or the name of a clean environment."""
 
     requires: Requires = Requires()
     leaks: Annotated[Leaks, BeforeValidator(_leaks)] = Leaks()
@@ -234,6 +234,11 @@ class Scenario(Settings):
         """Keep the folder of the manifest, which is what `context` is while one is read."""
         if isinstance(context, Path):
             self._folder = context
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its manifest, which its relative paths start from."""
+        return self._folder
 
     @property
     def script_path(self) -> Path:

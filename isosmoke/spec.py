@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 HOST_IMAGE = "host"
-"""The image that is made of the host's own system folders."""
+"""The image that is made of mounts alone: of the host's system folders or a root filesystem."""
 
 PRIVATE = PurePosixPath("/run/isosmoke")
 """Where a sandbox keeps what isosmoke itself brings."""

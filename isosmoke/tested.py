@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from isosmoke import manifest, receipt
+from isosmoke import images, manifest, receipt
 from isosmoke.engines import image_digest
 from isosmoke.errors import IsosmokeError, ManifestError
 from isosmoke.receipt import Resource, Statement
@@ -29,14 +29,14 @@ def inputs(loaded: Manifest, scenarios: Iterable[Scenario]) -> tuple[Resource, .
         receipt.hashed("policy", "[gate]", _of_table(loaded.gate)),
         *(receipt.hashed("script", _short(one, folder), digest(one)) for one in scripts),
         *(receipt.hashed("file", _short(one, folder), digest(one)) for one in files),
-        *(_image(one) for one in dict.fromkeys(one.image for one in chosen)),
+        *(_image(one) for one in {one.image: one for one in chosen}.values()),
     )
 
 
-def _image(name: str) -> Resource:
-    digest_of_image = image_digest(name)
-    named = receipt.named("image", name)
-    return receipt.hashed("image", name, digest_of_image) if digest_of_image else named
+def _image(scenario: Scenario) -> Resource:
+    image = scenario.image
+    found = images.digest(image, scenario.folder) or image_digest(image)
+    return receipt.hashed("image", image, found) if found else receipt.named("image", image)
 
 
 def subject(binary: tuple[Path, str] | None, path: Path) -> Resource:

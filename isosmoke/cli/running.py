@@ -16,7 +16,7 @@ engine_option = click.option(
     "--engine",
     type=click.Choice([AUTO, *ENGINES]),
     default=AUTO,
-    help="auto: bubblewrap for the host's image, docker for any other.",
+    help="auto: bubblewrap for the host's image and imported ones, docker for any other.",
 )
 
 report_option = click.option(

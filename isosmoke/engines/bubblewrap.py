@@ -1,4 +1,4 @@
-"""Sandboxes by bubblewrap: no daemon, no root, no image but the host's own folders.
+"""Sandboxes by bubblewrap: no daemon, no root, no image but what is made of folders.
 
 Every bwrap is started by one thread that lives as long as the process, because
 `--die-with-parent` means the parent thread (prctl(2), PR_SET_PDEATHSIG). It is a second string:

@@ -1,0 +1,112 @@
+"""A scenario in a root filesystem that is a folder: on every engine, for every user."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+import ready
+import systems
+
+MANIFEST = """
+[defaults]
+image = "rootfs:../system"
+settle_seconds = 0.5
+
+[[scenario]]
+name = "own_system"
+script = "own_system.sh"
+requires.commands = ["touch", "id"]
+
+[[scenario]]
+name = "leaks"
+script = "leaks.sh"
+
+[[scenario]]
+name = "sees_the_host"
+script = "sees_the_host.sh"
+
+[[scenario]]
+name = "needs_more"
+script = "leaks.sh"
+requires.commands = ["python3"]
+"""
+
+SCRIPTS = {
+    "own_system.sh": (
+        'set -eu; test "$HOME" = /var/lib; touch here /tmp/a "$HOME/b"; cat "$0" >/dev/null\n'
+        "test -d /var/kept; test -d /home; test -e /bin/bash; id -un\n"
+        "! touch /usr/bin/seen && ! touch /seen && ! rm -f /var/kept\n"
+    ),
+    "leaks.sh": "setsid sleep 60 >/dev/null 2>&1 </dev/null &",
+    "sees_the_host.sh": "test -e /usr/bin/python3 || test -e /etc/debian_version",
+}
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that every user can look into: a system, and a project beside it."""
+    folder = Path(mkdtemp(prefix="isosmoke-system-"))
+    folder.chmod(0o755)
+    systems.small(folder / "system", "touch", "id", "cat", "rm", "sleep", "setsid")
+    (folder / "project").mkdir()
+    (folder / "project/manifest.toml").write_text(MANIFEST)
+    for name, text in SCRIPTS.items():
+        (folder / "project" / name).write_text(f"{text}\n")
+    (folder / "project/wg").write_text("#!/bin/bash\n")
+    (folder / "project/wg").chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("user", ready.USERS)
+@pytest.mark.parametrize("name", ready.NAMES)
+def test_folder_is_a_clean_environment(name: str, user: str, place: Path) -> None:
+    """Its system is whole and cannot be written, the host's is not there, and leaks are seen."""
+    who = ready.USERS[user]()
+    who.must_have(name)
+    who.settle_in(place / "own")
+    who.take_over(place / "project")
+    before = ready.listing(place / "system")
+    done = _run(who, place, "--engine", name, "--json")
+    assert done.stdout, done.stderr
+    told = {one["name"]: one for one in json.loads(done.stdout)["scenarios"]}
+    assert {one: told[one]["outcome"] for one in told} == {
+        "own_system": "PASS",
+        "leaks": "LEAK",
+        "sees_the_host": "FAIL",
+        "needs_more": "SKIP",
+    }, told
+    assert ready.listing(place / "system") == before
+
+
+def _run(who: ready.User, place: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """A run of the project; HOME is where the system has a folder without it."""
+    more = {"HOME": "/var/lib", "ISOSMOKE_WG": str(place / "project/wg")}
+    return subprocess.run(
+        who.command("run", *words),
+        cwd=place / "project",
+        env={**who.environment(place / "own"), **more},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_folder_that_is_no_system_is_refused(place: Path) -> None:
+    """Nothing is started, and the folder is named."""
+    shutil.rmtree(place / "system")
+    done = _run(ready.me(), place)
+    assert done.returncode == 125
+    assert f"no root filesystem in {place}/system" in done.stderr
+
+
+def test_engine_is_chosen_by_what_the_image_is(place: Path) -> None:
+    """Without a word about engines, a folder runs on bubblewrap, which needs no daemon."""
+    ready.engine("bubblewrap")
+    done = _run(ready.me(), place, "own_system")
+    assert "isosmoke · bubblewrap" in done.stdout
