@@ -1,6 +1,7 @@
 """Keeps what a script prints: head and tail in memory, the log on disk up to a limit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -37,6 +38,7 @@ class Capture:
 
     The log holds the first `limit` bytes; where there was more, the kept end follows a line that
     says how much is missing. `echo` sees every piece as it comes. The script notices nothing.
+    A log that cannot be written ends there, or is None, and `unlogged` says why.
     """
 
     def __init__(
@@ -47,11 +49,13 @@ class Capture:
         self._room = limit
         self._both, self._stderr = _Ends(), _Ends()
         self._file: IO[bytes] | None = None
+        self.unlogged = ""
 
     def __enter__(self) -> Self:
         if self.log is not None:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.log.open("wb")
+            with self._bearing():
+                self.log.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self.log.open("wb")
         return self
 
     def __exit__(
@@ -60,9 +64,10 @@ class Capture:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._file is not None:
-            self._write_end(self._file)
-            self._file.close()
+        with self._bearing():
+            if self._file is not None:
+                self._write_end(self._file)
+                self._file.close()
 
     def take(self, output: Output) -> None:
         """Keep one piece."""
@@ -71,9 +76,27 @@ class Capture:
             self._stderr.add(output.content)
         if self._echo is not None:
             self._echo(output.content)
-        if self._file is not None:
-            self._file.write(output.content[: self._room])
+        with self._bearing():
+            if self._file is not None:
+                self._file.write(output.content[: self._room])
         self._room = max(0, self._room - len(output.content))
+
+    @contextmanager
+    def _bearing(self) -> Iterator[None]:
+        """A full disk costs the log, not the verdict."""
+        try:
+            yield
+        except OSError as error:
+            self.unlogged = f"{self.log}: {error.strerror}"
+            self._abandon()
+
+    def _abandon(self) -> None:
+        if self._file is None:
+            self.log = None
+        else:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
 
     def _write_end(self, file: IO[bytes]) -> None:
         missing = self.output.size - file.tell()

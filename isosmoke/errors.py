@@ -8,6 +8,7 @@ anything that is not an `IsosmokeError` is a bug.
     ├── ManifestError                  2
     ├── NothingSelectedError           4
     ├── BinaryError                  125
+    ├── RecordError                  125
     └── EngineError                  125
         └── EngineUnavailableError   125
 """
@@ -78,6 +79,10 @@ class NothingSelectedError(IsosmokeError):
 
 class BinaryError(IsosmokeError):
     """The program under test is missing, cannot be executed, or does not fit the sandbox."""
+
+
+class RecordError(IsosmokeError):
+    """The record of a past run cannot be read."""
 
 
 class EngineError(IsosmokeError):

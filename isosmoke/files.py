@@ -1,10 +1,8 @@
 """Small files that isosmoke brings into a sandbox: the user database and git's identity."""
 
 import hashlib
-import os
 from contextlib import suppress
 from pathlib import Path
-from tempfile import mkstemp
 
 from isosmoke import state
 from isosmoke.caller import Caller
@@ -16,13 +14,7 @@ def stored(text: str) -> Path:
     """A file with this text, named by its hash, that any user of a sandbox may read."""
     folder = state.kept("files")
     path = folder / hashlib.sha256(text.encode()).hexdigest()
-    if not path.exists():
-        handle, unfinished = mkstemp(dir=folder)
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode())
-        Path(unfinished).chmod(0o644)
-        Path(unfinished).rename(path)
-    return path
+    return path if path.exists() else state.write(path, text)
 
 
 def gitconfig(user: str) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import mkstemp
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -41,21 +40,20 @@ def homes(folder: Path, environment: Mapping[str, str]) -> tuple[Path, ...]:
     The last one, in the user's state folder, serves a project that cannot be written to.
     """
     tops = checkout.tops(folder, environment)
-    project = hashlib.sha256(os.fsencode(tops[0])).hexdigest()[:16]
-    return (*(top / state.IN_PROJECT for top in tops), state.state_folder() / "projects" / project)
+    return (*(top / state.IN_PROJECT for top in tops), state.project(tops[0]))
 
 
 def keep_receipt(homes: Sequence[Path], name: str, text: str) -> Path:
     """Write a receipt to the first home that takes it, and say where."""
     # Runs of several work trees meet in one home: the content makes the name unique.
     file = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
-    return _in_first(homes, lambda home: _written(_made(home, _RECEIPTS) / file, text))
+    return in_first(homes, lambda home: state.write(made(home, _RECEIPTS) / file, text))
 
 
 def keep_bypass(homes: Sequence[Path], record: BypassRecord) -> Path:
     """Append a bypass to the list in the first home that takes it, and say where that is."""
     line = json.dumps(asdict(record)) + "\n"
-    return _in_first(homes, lambda home: _appended(_made(home) / _BYPASSES, line))
+    return in_first(homes, lambda home: _appended(made(home) / _BYPASSES, line))
 
 
 def receipts(homes: Sequence[Path]) -> tuple[Path, ...]:
@@ -78,7 +76,8 @@ def _read(file: Path) -> Iterator[BypassRecord | str]:
                 yield f"{file}:{number}"
 
 
-def _in_first(homes: Sequence[Path], keep: Callable[[Path], Path]) -> Path:
+def in_first(homes: Sequence[Path], keep: Callable[[Path], Path]) -> Path:
+    """What `keep` makes in the first home where it can; `IsosmokeError` where it can in none."""
     reasons = []
     for home in homes:
         try:
@@ -88,23 +87,11 @@ def _in_first(homes: Sequence[Path], keep: Callable[[Path], Path]) -> Path:
     raise IsosmokeError("no record can be kept\n" + "\n".join(reasons), hint="make one writable")
 
 
-def _made(home: Path, inside: str = "") -> Path:
+def made(home: Path, inside: str = "") -> Path:
     """A folder in a home that git ignores by itself."""
     (home / inside).mkdir(parents=True, exist_ok=True)
     (home / ".gitignore").write_text("*\n")
     return home / inside
-
-
-def _written(path: Path, text: str) -> Path:
-    handle, unfinished = mkstemp(prefix=".", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        Path(unfinished).chmod(0o644)
-        return Path(unfinished).rename(path)
-    except OSError:
-        Path(unfinished).unlink(missing_ok=True)
-        raise
 
 
 def _appended(path: Path, line: str) -> Path:

@@ -5,7 +5,8 @@ is added. Durations are in seconds, sizes in bytes.
 """
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,8 +15,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from isosmoke import __version__
 from isosmoke.leaks import Process
-from isosmoke.outcome import Exited, Outcome, Signaled, signal_name
+from isosmoke.outcome import Exited, Outcome, Signaled, Stopped, signal_name
 from isosmoke.results import Attempt, Captured, RunResult, ScenarioResult
+from isosmoke.scenario import Scenario
 
 _LAST_LINES = 20
 
@@ -90,8 +92,8 @@ class AttemptRecord(Told):
     environment: Mapping[Text, Text]
 
 
-class ScenarioRecord(Told):
-    """One scenario: what its telling attempt says, then all of its attempts.
+class Planned(Table):
+    """What is known of a scenario before it runs.
 
     `entry` is the manifest's entry with its defaults, `script` the script's own path.
     """
@@ -99,11 +101,16 @@ class ScenarioRecord(Told):
     name: str
     assertion: str
     owners: tuple[str, ...]
+    script: Text
+    entry: Mapping[str, Any]
+
+
+class ScenarioRecord(Planned, Told):
+    """One scenario: what its telling attempt says, then all of its attempts."""
+
     blocks: bool
     load_sensitive: bool
     seconds: float
-    script: Text
-    entry: Mapping[str, Any]
     attempts: tuple[AttemptRecord, ...]
 
 
@@ -114,10 +121,11 @@ class BinaryRecord(Table):
     sha256: str
 
 
-class RunRecord(Table):
-    """A whole run; `command` is what ran in place of scripts, `finished` is false while it goes on.
+class Header(Table):
+    """What a run says of itself: `finished` is false while it goes on.
 
-    `record` is the folder that it is kept in, `working` where the caller stood, `host` the machine.
+    `command` is what ran in place of scripts, `record` the folder that it is kept in, `working`
+    where the caller stood, `host` the machine.
     """
 
     schema_version: Literal[1] = 1
@@ -135,6 +143,11 @@ class RunRecord(Table):
     seconds: float
     stopped: str | None
     counts: Mapping[str, int]
+
+
+class RunRecord(Header):
+    """A whole run, its scenarios in manifest order."""
+
     scenarios: tuple[ScenarioRecord, ...]
 
 
@@ -154,30 +167,55 @@ def of(run: RunResult) -> RunRecord:
         record=_path(run.record),
         seconds=round(run.seconds, 3),
         stopped=run.stopped or None,
-        counts={one.value: run.count(one) for one in Outcome if run.count(one)},
+        counts=counts(run.scenarios),
         scenarios=tuple(map(scenario, run.scenarios)),
     )
 
 
-def render(record: RunRecord) -> str:
-    """The record as JSON text, one line feed at its end."""
+def counts(scenarios: Iterable[ScenarioResult | ScenarioRecord]) -> Mapping[str, int]:
+    """How many came out how, in the order of the outcomes; none is not named."""
+    came_out = Counter(one.outcome for one in scenarios)
+    return {one.value: came_out[one] for one in Outcome if one in came_out}
+
+
+def render(record: Table) -> str:
+    """A record as JSON text, one line feed at its end."""
     return json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 
 
 def scenario(result: ScenarioResult) -> ScenarioRecord:
     """The record of one scenario."""
-    entry = result.scenario.model_dump(mode="json")
     return ScenarioRecord(
+        **dict(planned(result.scenario)),
         **{**_told(result.telling), "outcome": result.outcome},
-        name=result.name,
-        assertion=result.assertion,
-        owners=result.owners,
         blocks=result.outcome.blocks,
         load_sensitive=result.load_sensitive,
         seconds=round(result.seconds, 3),
-        script=str(result.scenario.script_path),
-        entry=entry,
         attempts=tuple(map(_attempt, result.attempts)),
+    )
+
+
+def planned(scenario: Scenario) -> Planned:
+    """What a record says of a scenario before it runs."""
+    return Planned(
+        name=scenario.name,
+        assertion=scenario.assertion,
+        owners=scenario.owners,
+        script=str(scenario.script_path),
+        entry=scenario.model_dump(mode="json"),
+    )
+
+
+def not_run(plan: Planned, reason: str) -> ScenarioRecord:
+    """The record of a scenario whose turn never came."""
+    attempt = Attempt(ending=Stopped(reason))
+    return ScenarioRecord(
+        **dict(plan),
+        **_told(attempt),
+        blocks=attempt.outcome.blocks,
+        load_sensitive=False,
+        seconds=0.0,
+        attempts=(_attempt(attempt),),
     )
 
 

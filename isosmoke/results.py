@@ -43,7 +43,7 @@ class Attempt:
 
     `output` is both streams in order of arrival, `phases` the seconds of each step, `begun` when
     the first of them began, in seconds since the run did, and `alone` says that nothing else of the
-    same run was going on beside it.
+    same run was going on beside it. `unlogged` says why the log is not whole, empty if it is.
     """
 
     ending: Ending
@@ -52,6 +52,7 @@ class Attempt:
     output: Captured = field(default_factory=Captured)
     stderr: Captured = field(default_factory=Captured)
     log: Path | None = None
+    unlogged: str = ""
     phases: Mapping[str, float] = field(default_factory=dict)
     alone: bool = True
     begun: float = 0.0
@@ -155,7 +156,8 @@ class RunResult:
     """A whole run: what it was made with, and what came of each scenario, in manifest order.
 
     `binary` is the path and sha256 of the live binary, None where there was none; `command` is what
-    ran in place of the scripts; `stopped` says why the run was cut short; `host` is the machine.
+    ran in place of the scripts; `stopped` says why the run was cut short; `host` is the machine;
+    `unrecorded` says why the record on disk is not whole.
     """
 
     started: datetime
@@ -169,6 +171,7 @@ class RunResult:
     command: tuple[str, ...] = ()
     stopped: str = ""
     host: str = ""
+    unrecorded: str = ""
 
     def count(self, outcome: Outcome) -> int:
         """How many scenarios came out so."""

@@ -1,15 +1,13 @@
 """One whole run: what was asked for in, a `RunResult` out."""
 
 import platform
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from secrets import token_hex
 from time import monotonic
 
-from isosmoke import assembly, binary, images, runner, state, workspace
+from isosmoke import assembly, binary, history, images, runner, workspace
 from isosmoke.assembly import Surroundings
 from isosmoke.binary import Binary
 from isosmoke.caller import Caller
@@ -17,17 +15,24 @@ from isosmoke.capture import Capture
 from isosmoke.engines import ENGINES
 from isosmoke.engines.base import Engine
 from isosmoke.errors import BinaryError, EngineError, ExitCode
+from isosmoke.history import Recording
 from isosmoke.interrupt import Interrupt
 from isosmoke.outcome import Broke, Outcome
 from isosmoke.requirements import Requirements
-from isosmoke.results import Event, RunFinished, RunResult, RunStarted, ScenarioResult
+from isosmoke.results import (
+    Event,
+    RunFinished,
+    RunResult,
+    RunStarted,
+    ScenarioFinished,
+    ScenarioResult,
+)
 from isosmoke.scenario import Scenario
 from isosmoke.schedule import Policy, Schedule
 from isosmoke.spec import BINARIES, HOST_IMAGE
 
 AUTO = "auto"
 
-_RUNS_KEPT = 20
 _TRIAL_SECONDS = 30
 _CANNOT_START = (
     "GLIBC_",
@@ -123,6 +128,7 @@ class Session:
     started: datetime
     premises: _Premises
     schedule: Schedule
+    recording: Recording
 
     def run(
         self, scenarios: Sequence[Scenario], argv: tuple[str, ...] = ()
@@ -133,7 +139,15 @@ class Session:
 
     def end(self, scenarios: tuple[ScenarioResult, ...]) -> RunResult:
         """The whole run, once these are all its results."""
-        result = RunResult(
+        result = self.result(scenarios)
+        self.recording.end(result)
+        result = replace(result, unrecorded=self.recording.lost)
+        self.schedule.notify(RunFinished(result))
+        return result
+
+    def result(self, scenarios: tuple[ScenarioResult, ...]) -> RunResult:
+        """The run as far as it went, with these results."""
+        return RunResult(
             started=self.started,
             working=self.schedule.around.caller.working,
             engine=self.premises.engines.names,
@@ -146,8 +160,6 @@ class Session:
             stopped=self.schedule.interrupt.reason,
             host=platform.node(),
         )
-        self.schedule.notify(RunFinished(result))
-        return result
 
 
 def execute(
@@ -168,20 +180,40 @@ def begin(
     around = _surroundings(request, caller)
     premises = _Premises(engines=engines, around=around, interrupt=interrupt)
     premises.admit(request.scenarios)
+    recording = history.start(request.record_in or history.top(around.workspace.working))
     schedule = Schedule(
         engines=engines,
         around=around,
         requirements=Requirements(caller.environment, has_binary=around.binary is not None),
         policy=request.policy,
-        record=_record(request.record_in or _top(around)),
-        notify=notify,
+        record=recording.folder,
+        notify=_recorded(recording, notify),
         interrupt=interrupt,
         begun=begun,
         echo=request.echo,
     )
+    session = Session(
+        request=request,
+        started=started,
+        premises=premises,
+        schedule=schedule,
+        recording=recording,
+    )
+    recording.begin(session.result(()), request.scenarios)
     names = tuple(one.name for one in request.scenarios)
     notify(RunStarted(names, engines.names, _tested(around)))
-    return Session(request=request, started=started, premises=premises, schedule=schedule)
+    return session
+
+
+def _recorded(recording: Recording, notify: Callable[[Event], None]) -> Callable[[Event], None]:
+    """What is told of a scenario is on disk before anybody hears of it."""
+
+    def tell(event: Event) -> None:
+        if isinstance(event, ScenarioFinished):
+            recording.keep(event.result)
+        notify(event)
+
+    return tell
 
 
 def exit_code(result: RunResult) -> ExitCode:
@@ -236,25 +268,3 @@ def _refused_by_kernel(message: str) -> str:
     if "No such file" in message:
         return "the loader that it was linked for is not there (another libc?)"
     return message.rpartition(": ")[2]
-
-
-def _top(around: Surroundings) -> Path:
-    working = around.workspace.working
-    return workspace.git_top(working) or working
-
-
-def _record(top: Path) -> Path:
-    """A new folder for this run's logs, in a folder that git ignores by itself."""
-    home = top / ".isosmoke"
-    try:
-        (home / "runs").mkdir(parents=True, exist_ok=True)
-        (home / ".gitignore").write_text("*\n")
-    except OSError:
-        home = state.state_folder()
-    runs = home / "runs"
-    runs.mkdir(parents=True, exist_ok=True)
-    for old in sorted(runs.iterdir())[: -_RUNS_KEPT + 1]:
-        shutil.rmtree(old, ignore_errors=True)
-    record = runs / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{token_hex(2)}"
-    record.mkdir()
-    return record

@@ -156,7 +156,7 @@ class Schedule:
             try:
                 attempt = self._observed(scenario, number)
             except OSError as error:
-                attempt = Attempt(ending=Broke(f"cannot keep the log: {error}"))
+                attempt = Attempt(ending=Broke(f"nothing was tried: {error}"))
             return replace(attempt, alone=alone(), begun=begun)
 
     def _hindrance(self, scenario: Scenario) -> Ending | None:
@@ -182,7 +182,8 @@ class Schedule:
             leak_blocks=(self.policy.leaks or scenario.leaks.policy) == "fail",
             output=capture.output,
             stderr=capture.stderr,
-            log=log,
+            log=capture.log,
+            unlogged=capture.unlogged,
             phases=observed.phases,
             environment=job.environment,
         )

@@ -52,17 +52,18 @@ def _unnamed(scenarios: Collection[Selectable], names: Collection[str]) -> Itera
     known = [one.name for one in scenarios]
     for name in names:
         if not any(fnmatchcase(one, name) for one in known):
-            yield f"no scenario is named {name!r}{_meant(name, known)}"
+            yield f"no scenario is named {name!r}{meant(name, known)}"
 
 
 def _unowned(scenarios: Collection[Selectable], owners: Collection[str]) -> Iterator[str]:
     known = {owner for one in scenarios for owner in one.owners}
     for owner in owners:
         if owner not in known:
-            yield f"no scenario is owned by {owner!r}{_meant(owner, sorted(known))}"
+            yield f"no scenario is owned by {owner!r}{meant(owner, sorted(known))}"
 
 
-def _meant(word: str, known: Collection[str]) -> str:
+def meant(word: str, known: Collection[str]) -> str:
+    """A question after the known word that is most like this one; empty where none is."""
     return "".join(f"; did you mean {one!r}?" for one in get_close_matches(word, known, n=1))
 
 

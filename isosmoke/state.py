@@ -1,12 +1,13 @@
 """Where isosmoke keeps what outlives a command, and leases that say whose a folder is."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import mkdtemp, mkstemp
 
 from platformdirs import user_state_path
 
@@ -36,6 +37,26 @@ def _made(folder: Path) -> Path:
 def kept(name: str) -> Path:
     """The folder `name` in the state folder, made if missing."""
     return _made(state_folder() / name)
+
+
+def project(top: Path) -> Path:
+    """Where a project that cannot be written to has its records: a folder that may be missing."""
+    return state_folder() / "projects" / hashlib.sha256(os.fsencode(top)).hexdigest()[:16]
+
+
+def write(path: Path, text: str) -> Path:
+    """Write a file whole or not at all, whatever ends this process or the machine."""
+    handle, unfinished = mkstemp(prefix=".", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(handle)
+        Path(unfinished).chmod(0o644)
+        return Path(unfinished).rename(path)
+    except OSError:
+        Path(unfinished).unlink(missing_ok=True)
+        raise
 
 
 @dataclass(frozen=True, slots=True)

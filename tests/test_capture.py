@@ -167,3 +167,26 @@ def test_log_is_finished_when_the_block_fails(tmp_path: Path) -> None:
         breaking()
 
     assert log.read_bytes() == b"last words"
+
+
+def test_a_full_disk_costs_the_log_and_nothing_else(tmp_path: Path) -> None:
+    """What is kept in memory stays whole, and why the log is not is told."""
+    (tmp_path / "full.log").symlink_to("/dev/full")
+
+    with Capture(tmp_path / "full.log", LIMIT) as capture:
+        for _ in range(3):
+            capture.take(Output("stdout", printed(10_000)))
+
+    assert capture.output.size == 3 * len(printed(10_000))
+    assert capture.unlogged == f"{tmp_path}/full.log: No space left on device"
+
+
+def test_a_log_that_cannot_be_made_is_none(tmp_path: Path) -> None:
+    """Nobody is sent to a log that is not there."""
+    (tmp_path / "taken").write_text("")
+
+    with Capture(tmp_path / "taken/one.log", LIMIT) as capture:
+        capture.take(Output("stdout", b"fine\n"))
+
+    assert (capture.log, capture.output.head) == (None, b"fine\n")
+    assert capture.unlogged.endswith("one.log: File exists")

@@ -222,3 +222,15 @@ def test_scratch_names_its_process(state_folder: Path) -> None:
         lease = Lease.parse(folder.name)
         assert lease is not None
         assert lease.pid == os.getpid()
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """What was there before stays when the new text cannot be put in its place."""
+    (tmp_path / "taken").mkdir()
+
+    assert state.write(tmp_path / "one", "1").read_text() == "1"
+    assert state.write(tmp_path / "one", "2").read_text() == "2"
+    with pytest.raises(IsADirectoryError):
+        state.write(tmp_path / "taken", "text")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["one", "taken"]
+    assert (tmp_path / "one").stat().st_mode & 0o777 == 0o644

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from isosmoke import manifest, run
 from isosmoke.caller import Caller
+from isosmoke.cli.options import warn
 from isosmoke.engines import ENGINES
 from isosmoke.errors import ExitCode
 from isosmoke.interrupt import interruptible
@@ -37,6 +38,7 @@ def command(ctx: click.Context, engine: str) -> None:
     progress = Progress(console, live=console.is_terminal, repeat=_repeat)
     with interruptible() as interrupt:
         result = run.execute(request, Caller.here(), notify=progress, interrupt=interrupt)
+    warn(result)
     wrong = _unexpected(loaded, result)
     console.print()
     for line in wrong or ["demo: every scenario came out as declared"]:

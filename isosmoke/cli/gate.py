@@ -11,6 +11,7 @@ from rich.console import Console
 
 from isosmoke import guard, record
 from isosmoke.caller import Caller
+from isosmoke.cli.options import warn
 from isosmoke.cli.running import binary_option, engine_option, repeating, report_option
 from isosmoke.gate import Repeat
 from isosmoke.guard import Answer, Ask
@@ -60,6 +61,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 
 def conclude(answer: Answer) -> None:
     """The verdict, and where its receipt lies, on stderr."""
+    if answer.run is not None:
+        warn(answer.run)
     for line in answer.verdict.lines:
         click.echo(line, err=True)
     if answer.receipt is not None:

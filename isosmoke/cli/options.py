@@ -9,6 +9,8 @@ import click
 from isosmoke import manifest, selection
 from isosmoke.caller import Caller
 from isosmoke.discovery import located
+from isosmoke.printable import printable
+from isosmoke.results import RunResult
 from isosmoke.scenario import Manifest, Scenario
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -40,3 +42,11 @@ def selected(
     caller = Caller.here()
     loaded = manifest.load(path or located(caller.working, caller.environment))
     return loaded, selection.select(loaded.scenarios, names=names, owners=owners)
+
+
+def warn(run: RunResult) -> None:
+    """Say loudly, on stderr, what of a run could not be kept."""
+    if run.unrecorded:
+        click.echo(
+            printable(f"WARNING: the record of this run is not whole: {run.unrecorded}"), err=True
+        )

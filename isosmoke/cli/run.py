@@ -12,7 +12,7 @@ from rich.console import Console
 
 from isosmoke import record, run
 from isosmoke.caller import Caller
-from isosmoke.cli.options import manifest_options, selected
+from isosmoke.cli.options import manifest_options, selected, warn
 from isosmoke.cli.running import binary_option, engine_option, repeating, report_option
 from isosmoke.errors import UsageError
 from isosmoke.interrupt import interruptible
@@ -69,6 +69,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     report = _report(ctx.obj, options, caller)
     with interruptible() as interrupt:
         result = run.execute(request, caller, notify=report, interrupt=interrupt)
+    warn(result)
     if options["as_json"]:
         sys.stdout.write(record.render(record.of(result)))
     ctx.exit(run.exit_code(result))

@@ -1,0 +1,288 @@
+"""The runs of the past: how each is kept on disk, read and found again, and when it is forgotten.
+
+A run is a folder `.isosmoke/runs/ID`: `run.json` is its header, written when it starts and again
+at its end; `NAME/result.json` comes as soon as scenario NAME is finished, beside its logs. Each
+file is whole or missing, so a run that was killed can be read as well. IDs sort by time (UTC).
+"""
+
+import fcntl
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from isosmoke import ledger, record, state
+from isosmoke.errors import NothingSelectedError, RecordError
+from isosmoke.record import Header, Planned, RunRecord, ScenarioRecord
+from isosmoke.results import RunResult, ScenarioResult
+from isosmoke.scenario import Scenario
+from isosmoke.selection import meant
+from isosmoke.state import Lease
+from isosmoke.workspace import git_top
+
+SCHEMA_VERSION = 1
+
+_RUNS, _HEADER, _RESULT, _LEASE, _LOCK = "runs", "run.json", "result.json", ".lease", ".lock"
+_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+_KEPT = 20
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Kept(Header):
+    """A header as it lies on disk."""
+
+    planned: tuple[Planned, ...]
+
+
+class _Versioned(BaseModel):
+    schema_version: int
+
+
+@dataclass(slots=True)
+class Recording:
+    """The record of a run that goes on; `lost` says why the record is not whole, empty if it is.
+
+    What cannot be written costs no verdict: the run goes on.
+    """
+
+    folder: Path
+    lost: str = ""
+    _kept: dict[str, ScenarioResult] = field(default_factory=dict)
+
+    def begin(self, run: RunResult, scenarios: Iterable[Scenario]) -> None:
+        """Say what will be run, before any of it is."""
+        self._write_header(run, scenarios, finished=False)
+
+    def keep(self, result: ScenarioResult) -> None:
+        """Keep what came of one scenario."""
+        self._kept[result.name] = result
+        self.lost = self.lost or next((one.unlogged for one in result.attempts if one.unlogged), "")
+        self._write(Path(result.name) / _RESULT, record.render(record.scenario(result)))
+
+    def end(self, run: RunResult) -> None:
+        """Say what came of the run, and that nothing more comes."""
+        for one in run.scenarios:
+            if self._kept.get(one.name) is not one:
+                self.keep(one)
+        self._write_header(run, (one.scenario for one in run.scenarios), finished=True)
+        with suppress(OSError):
+            (self.folder / _LEASE).unlink(missing_ok=True)
+
+    def _write_header(
+        self, run: RunResult, scenarios: Iterable[Scenario], *, finished: bool
+    ) -> None:
+        planned = tuple(map(record.planned, scenarios))
+        fields = {**dict(record.of(run)), "planned": planned, "finished": finished}
+        self._write(Path(_HEADER), record.render(_Kept(**fields)))
+
+    def _write(self, name: Path, text: str) -> None:
+        path = self.folder / name
+        try:
+            path.parent.mkdir(exist_ok=True)
+            state.write(path, text)
+        except OSError as error:
+            self.lost = self.lost or f"{path}: {error.strerror}"
+
+
+def top(working: Path) -> Path:
+    """The folder whose project's runs are meant by who stands in `working`."""
+    return git_top(working) or working
+
+
+def start(top: Path) -> Recording:
+    """A new run's folder, in the first home of a project that takes it; old ones make room."""
+    return Recording(ledger.in_first(_homes(top), _new))
+
+
+def runs(working: Path) -> tuple[RunRecord, ...]:
+    """The runs of a project, newest first, without those that cannot be read."""
+    return tuple(_readable(folders(working)))
+
+
+def run(named: str | None, working: Path) -> RunRecord:
+    """The run whose id begins or ends so; None is the newest.
+
+    Raises:
+        NothingSelectedError: if there is none, or more than one.
+        RecordError: if it cannot be read.
+    """
+    known = folders(working)
+    if not known:
+        raise _nothing(working)
+    return load(known[0] if named is None else _named(named, known))
+
+
+def scenario(named: str, working: Path) -> tuple[RunRecord, ScenarioRecord]:
+    """What `RUN/NAME` says of a scenario, or `NAME` in the newest run that had it.
+
+    Raises:
+        NothingSelectedError: if no such run, or no such scenario in it, is recorded.
+        RecordError: if the run cannot be read.
+    """
+    *of_run, name = named.rsplit("/", maxsplit=1)
+    if of_run:
+        return _within(run(of_run[0], working), name)
+    for folder in folders(working):
+        with suppress(RecordError):
+            if any(one.name == name for one in _header(folder).planned):
+                return _within(load(folder), name)
+    raise _unknown(name, runs(working)) if folders(working) else _nothing(working)
+
+
+def folders(working: Path) -> tuple[Path, ...]:
+    """Where each run of a project is recorded, newest first."""
+    found = [one for home in _homes(top(working)) for one in _runs_in(home / _RUNS)]
+    begun = [one for one in found if (one / _HEADER).exists()]
+    return tuple(sorted(begun, key=lambda one: one.name, reverse=True))
+
+
+def load(folder: Path) -> RunRecord:
+    """The run that is recorded in a folder; of a run without an end, what was finished.
+
+    Raises:
+        RecordError: if there is none, if it is broken, or from a later version.
+    """
+    header = _header(folder)
+    scenarios = tuple(_result(folder, header, one) for one in header.planned)
+    fields = {**dict(header), "record": str(folder), "scenarios": scenarios}
+    if not header.finished:
+        fields |= {"counts": record.counts(scenarios), "seconds": _until(scenarios)}
+    return RunRecord(**fields)
+
+
+def _homes(top: Path) -> tuple[Path, Path]:
+    return top / state.IN_PROJECT, state.project(top)
+
+
+def _new(home: Path) -> Path:
+    runs = ledger.made(home, _RUNS)
+    with _alone_in(runs):
+        _forget(runs)
+        folder = runs / _id(datetime.now(UTC))
+        folder.mkdir()
+        (folder / _LEASE).write_text(str(Lease.mine()))
+    return folder
+
+
+@contextmanager
+def _alone_in(runs: Path) -> Iterator[None]:
+    """No other run comes or is forgotten meanwhile."""
+    with (runs / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _id(now: datetime) -> str:
+    """The time, in steps of a 65536th of a second."""
+    return f"{now:%Y%m%d-%H%M%S}-{now.microsecond * 65536 // 1_000_000:04x}"
+
+
+def _forget(runs: Path) -> None:
+    for old in sorted(_runs_in(runs))[: -_KEPT + 1]:
+        if not _goes_on(old):
+            with suppress(OSError):
+                state.remove(old)
+
+
+def _runs_in(runs: Path) -> Iterator[Path]:
+    """The folders of runs; whatever else lies there is nobody's business."""
+    with suppress(OSError):
+        for one in runs.iterdir():
+            if _ID.fullmatch(one.name) and one.is_dir() and not one.is_symlink():
+                yield one
+
+
+def _goes_on(folder: Path) -> bool:
+    with suppress(OSError):
+        lease = Lease.parse((folder / _LEASE).read_text(errors="replace"))
+        return lease is not None and lease.alive
+    return False
+
+
+def _header(folder: Path) -> _Kept:
+    file = folder / _HEADER
+    if _read(file, _Versioned).schema_version != SCHEMA_VERSION:
+        raise RecordError(f"{file} was written by a later isosmoke", "update isosmoke")
+    return _read(file, _Kept)
+
+
+def _result(folder: Path, header: _Kept, plan: Planned) -> ScenarioRecord:
+    file = folder / plan.name / _RESULT
+    if file.exists():
+        return _read(file, ScenarioRecord)
+    return record.not_run(plan, _why_missing(folder, finished=header.finished))
+
+
+def _why_missing(folder: Path, *, finished: bool) -> str:
+    if finished:
+        return "its result could not be kept"
+    return "the run goes on" if _goes_on(folder) else "the run ended before it"
+
+
+def _read(file: Path, model: type[_Model]) -> _Model:
+    hint = "name another run, or remove its folder"
+    try:
+        return model.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise RecordError(f"{file}: {error.strerror}", hint) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise RecordError(f"{file} is not whole: {place}: {first['msg']}", hint) from error
+
+
+def _until(scenarios: Sequence[ScenarioRecord]) -> float:
+    """When the last attempt ended, counted from the start of the run."""
+    ends = [one.begun + one.seconds for scenario in scenarios for one in scenario.attempts]
+    return round(max(ends, default=0.0), 3)
+
+
+def _readable(folders: Sequence[Path]) -> Iterator[RunRecord]:
+    for folder in folders:
+        with suppress(RecordError):
+            yield load(folder)
+
+
+def _named(named: str, known: Sequence[Path]) -> Path:
+    found = [one for one in known if one.name.startswith(named) or one.name.endswith(named)]
+    if len(found) == 1:
+        return found[0]
+    names = [one.name for one in known]
+    if not found:
+        wrong = f"no run is named {named!r}{meant(named, names)}"
+        raise NothingSelectedError(wrong, "`isosmoke runs` lists them")
+    raise NothingSelectedError(
+        f"{len(found)} runs are named {named!r}: {', '.join(one.name for one in found[:3])}...",
+        "say more of the name: its end tells most",
+    )
+
+
+def _within(run: RunRecord, name: str) -> tuple[RunRecord, ScenarioRecord]:
+    for one in run.scenarios:
+        if one.name == name:
+            return run, one
+    names = [one.name for one in run.scenarios]
+    raise NothingSelectedError(
+        f"run {run.id} had no scenario {name!r}{meant(name, names)}",
+        f"`isosmoke show {run.id}` shows what it had",
+    )
+
+
+def _unknown(name: str, runs: Sequence[RunRecord]) -> NothingSelectedError:
+    names = list(dict.fromkeys(one.name for run in runs for one in run.scenarios))
+    return NothingSelectedError(
+        f"no run had a scenario {name!r}{meant(name, names)}", "`isosmoke runs` lists the runs"
+    )
+
+
+def _nothing(working: Path) -> NothingSelectedError:
+    return NothingSelectedError(
+        f"no run is recorded in {_homes(top(working))[0]}",
+        "change to the folder of the project, or record one with `isosmoke run`",
+    )

@@ -1,0 +1,423 @@
+"""The runs of the past: kept whole, read whatever ended them, found by name, forgotten in time."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import made
+import pytest
+import ready
+from conftest import Ordinary
+from hypothesis import given
+from hypothesis import strategies as st
+from project import GOOD, Project
+
+from isosmoke import history, record
+from isosmoke.errors import NothingSelectedError, RecordError
+from isosmoke.leaks import Process, Verdict
+from isosmoke.outcome import Broke, Exited, Outcome, Signaled, Stopped, TimedOut, Unmet
+from isosmoke.record import RunRecord
+from isosmoke.results import Attempt, Captured, ScenarioResult
+from isosmoke.state import Lease
+
+PASSED, FAILED = Attempt(ending=Exited(0)), Attempt(ending=Exited(1))
+ENDED = "0-0.1.0"
+"""A lease of another boot."""
+
+
+def recorded(top: Path, *scenarios: ScenarioResult, finished: bool = True) -> Path:
+    """The folder of a new run of these scenarios."""
+    recording = history.start(top)
+    told = made.run(*scenarios, record=recording.folder)
+    recording.begin(told, [one.scenario for one in scenarios])
+    for one in scenarios:
+        recording.keep(one)
+    if finished:
+        recording.end(told)
+    return recording.folder
+
+
+def halved(top: Path) -> Path:
+    """The folder of a run that goes on: `one` passed, `two` was not begun."""
+    one, two = (made.result(PASSED, name=name) for name in ("one", "two"))
+    recording = history.start(top)
+    recording.begin(made.run(record=recording.folder), [one.scenario, two.scenario])
+    recording.keep(one)
+    return recording.folder
+
+
+def killed(folder: Path) -> Path:
+    """The folder, as if the process of its run were gone."""
+    (folder / ".lease").write_text(ENDED)
+    return folder
+
+
+TEXT = st.text(st.characters(codec=None), max_size=20)
+SECONDS = st.floats(0, 1e6)
+ENDINGS = st.one_of(
+    st.builds(Exited, st.integers(0, 255)),
+    st.builds(Signaled, st.integers(1, 64)),
+    st.builds(TimedOut, SECONDS),
+    *(st.builds(one, TEXT) for one in (Unmet, Broke, Stopped)),
+)
+PROCESSES = st.builds(
+    Process,
+    pid=st.integers(1),
+    ppid=st.integers(0),
+    argv=st.lists(TEXT, max_size=3).map(tuple),
+    cwd=TEXT,
+    exe=TEXT,
+    age_seconds=SECONDS,
+    state=st.sampled_from("RSDZ"),
+    listens=st.lists(TEXT, max_size=2).map(tuple),
+)
+ATTEMPTS = st.builds(
+    Attempt,
+    ending=ENDINGS,
+    verdict=st.builds(Verdict, st.lists(PROCESSES, max_size=2).map(tuple)),
+    output=st.binary(max_size=99).map(lambda head: Captured(head=head, size=len(head))),
+    stderr=st.binary(max_size=99).map(lambda head: Captured(head=head, size=len(head))),
+    phases=st.dictionaries(TEXT, SECONDS, max_size=3),
+    alone=st.booleans(),
+    begun=SECONDS,
+    environment=st.dictionaries(TEXT, TEXT, max_size=3),
+)
+
+
+@given(
+    st.lists(st.lists(ATTEMPTS, min_size=1, max_size=3), max_size=4),
+    st.builds(dict, seconds=SECONDS, stopped=TEXT, command=st.lists(TEXT).map(tuple)),
+)
+def test_what_is_kept_is_what_is_read(
+    attempts: list[list[Attempt]], others: dict[str, object]
+) -> None:
+    """Whatever a run was, its record comes back from disk as it was."""
+    told = [made.result(*ones, name=f"s{number}") for number, ones in enumerate(attempts)]
+    with TemporaryDirectory() as top:
+        recording = history.start(Path(top))
+        run = made.run(*told, record=recording.folder, **others)
+        recording.begin(run, [one.scenario for one in told])
+        for one in told:
+            recording.keep(one)
+        recording.end(run)
+
+        assert recording.lost == ""
+        assert history.load(recording.folder) == record.of(run)
+
+
+def outcomes(run: RunRecord) -> dict[str, str]:
+    """Each scenario's outcome and reason, as one text."""
+    return {one.name: f"{one.outcome} {one.reason}".strip() for one in run.scenarios}
+
+
+def test_a_run_that_goes_on_can_be_read(tmp_path: Path) -> None:
+    """What is finished is told, and the rest is not run yet."""
+    run = history.load(halved(tmp_path))
+
+    assert not run.finished
+    assert outcomes(run) == {"one": "PASS", "two": "NOT_RUN the run goes on"}
+    assert run.counts == {"PASS": 1, "NOT_RUN": 1}
+
+
+def test_a_run_whose_process_is_gone_ended_before_the_rest(tmp_path: Path) -> None:
+    """What has no result was never run; its entry is known all the same."""
+    run = history.load(killed(halved(tmp_path)))
+
+    assert not run.finished
+    assert outcomes(run) == {"one": "PASS", "two": "NOT_RUN the run ended before it"}
+    assert run.scenarios[1].blocks
+    assert run.scenarios[1].entry["script"] == "one.sh"
+    assert run.scenarios[1].attempts[0].outcome is Outcome.NOT_RUN
+
+
+def test_a_finished_run_holds_no_lease_and_nothing_unfinished(tmp_path: Path) -> None:
+    """What is left of a run are its header and its results."""
+    folder = recorded(tmp_path, made.result(PASSED))
+
+    assert sorted(one.name for one in folder.rglob("*")) == ["one", "result.json", "run.json"]
+    assert json.loads((folder / "one/result.json").read_text())["outcome"] == "PASS"
+    assert json.loads((folder / "run.json").read_text())["finished"] is True
+
+
+def test_the_record_is_where_it_lies_now(tmp_path: Path) -> None:
+    """A project that was moved has its records at its new place."""
+    folder = recorded(tmp_path / "old", made.result(PASSED))
+    (tmp_path / "old").rename(tmp_path / "new")
+
+    run = history.run(None, tmp_path / "new")
+
+    assert run.record == str(folder).replace("/old/", "/new/")
+
+
+@contextmanager
+def _full(most: int) -> Iterator[None]:
+    """Nobody may make a file longer than this."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_cannot_be_written_is_told_once_and_costs_nothing_else(tmp_path: Path) -> None:
+    """A result that does not fit leaves no half of itself; the first reason stays."""
+    one, two = (made.result(PASSED, name=name) for name in ("one", "two"))
+    recording = history.start(tmp_path)
+    recording.begin(made.run(), [one.scenario, two.scenario])
+    with _full(100):
+        recording.keep(one)
+        recording.keep(two)
+    recording.end(made.run(one, two))
+
+    assert recording.lost == f"{recording.folder}/one/result.json: File too large"
+    assert list((recording.folder / "one").iterdir()) == []
+    run = history.load(recording.folder)
+    assert outcomes(run)["one"] == "NOT_RUN its result could not be kept"
+    assert run.counts == {"PASS": 2}
+
+
+def test_a_log_that_is_not_whole_is_told_by_the_record(tmp_path: Path) -> None:
+    """Evidence that is missing is a loss as well."""
+    recording = history.start(tmp_path)
+    recording.keep(made.result(Attempt(ending=Exited(0), unlogged="/log: No space left")))
+
+    assert recording.lost == "/log: No space left"
+
+
+def test_a_record_whose_folder_is_gone_costs_no_verdict(tmp_path: Path) -> None:
+    """Whoever removes it under a live run gets a warning, not an error."""
+    recording = history.start(tmp_path)
+    shutil.rmtree(recording.folder)
+    recording.keep(made.result(PASSED))
+    recording.end(made.run(made.result(PASSED)))
+
+    assert recording.lost.endswith("one/result.json: No such file or directory")
+
+
+def test_a_project_that_cannot_be_written_to_is_recorded_in_the_state_folder(
+    tmp_path: Path, ordinary: Ordinary, state_folder: Path
+) -> None:
+    """Its runs are found again, and those of another project are not."""
+    fixed, other = tmp_path / "fixed", tmp_path / "other"
+    fixed.mkdir(mode=0o555)
+    other.mkdir()
+    code = (
+        "import sys; from pathlib import Path; from isosmoke import history\n"
+        "print(history.start(Path(sys.argv[1])).folder)"
+    )
+
+    folder = Path(ordinary(code, fixed))
+
+    assert folder.is_relative_to(state_folder)
+    shutil.copy(recorded(other) / "run.json", folder)
+    assert history.folders(fixed) == (folder,)
+    assert folder not in history.folders(other)
+
+
+def test_runs_are_told_newest_first(tmp_path: Path) -> None:
+    """Even those that started within one second; from any folder of the repository."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "deep").mkdir()
+    names = [recorded(tmp_path).name for _ in range(3)]
+
+    assert [Path(one.record or "").name for one in history.runs(tmp_path / "deep")] == names[::-1]
+
+
+def test_whatever_else_lies_there_is_no_run(tmp_path: Path) -> None:
+    """Files, foreign folders, links and runs without a header are passed over."""
+    folder = recorded(tmp_path)
+    runs = folder.parent
+    (runs / "20200101-000000-0000").write_text("a file")
+    (runs / "20200101-000000-0001").mkdir()
+    (runs / "20200101-000000-0002").symlink_to(folder)
+    (runs / "notes").mkdir()
+    shutil.copy(folder / "run.json", runs / "notes")
+
+    assert history.folders(tmp_path) == (folder,)
+
+
+SPOILT = {
+    "": "run.json is not whole",
+    "[]": "run.json is not whole",
+    "{}": "run.json is not whole: schema_version: Field required",
+    '{"schema_version": 1}': "run.json is not whole: isosmoke: Field required",
+    '{"schema_version": 2, "id": 7}': "run.json was written by a later isosmoke",
+}
+
+
+@pytest.mark.parametrize("text", SPOILT)
+def test_a_broken_header_is_a_clear_error(tmp_path: Path, text: str) -> None:
+    """The file and its first mistake are named; other runs can be read."""
+    recorded(tmp_path)
+    (recorded(tmp_path) / "run.json").write_text(text)
+
+    with pytest.raises(RecordError, match=SPOILT[text]) as caught:
+        history.run(None, tmp_path)
+    assert caught.value.hint
+    assert len(history.runs(tmp_path)) == 1
+
+
+def test_a_broken_result_is_a_clear_error(tmp_path: Path) -> None:
+    """No verdict is made up for it."""
+    folder = recorded(tmp_path, made.result(PASSED))
+    (folder / "one/result.json").write_bytes(b'{"outcome": "\xff"}')
+
+    with pytest.raises(RecordError, match=r"one/result\.json is not whole"):
+        history.load(folder)
+
+
+def test_a_folder_without_a_record_is_a_clear_error(tmp_path: Path) -> None:
+    """It is named."""
+    with pytest.raises(RecordError, match=r"run\.json: No such file"):
+        history.load(tmp_path)
+
+
+def test_a_run_is_found_by_either_end_of_its_name(tmp_path: Path) -> None:
+    """The beginning or the end is enough where no other run has it; none at all is the newest."""
+    one, two = recorded(tmp_path), recorded(tmp_path)
+
+    assert history.run(one.name, tmp_path).record == str(one)
+    assert history.run(one.name[-7:], tmp_path).record == str(one)
+    assert history.run(None, tmp_path).record == str(two)
+    with pytest.raises(NothingSelectedError, match="2 runs are named '20'"):
+        history.run("20", tmp_path)
+
+
+def test_a_run_that_is_not_there_is_told_with_the_nearest(tmp_path: Path) -> None:
+    """A slip in the name is recognised; a project without runs says what makes one."""
+    with pytest.raises(NothingSelectedError, match="no run is recorded in") as caught:
+        history.run(None, tmp_path)
+    assert "isosmoke run" in caught.value.hint
+
+    folder = recorded(tmp_path)
+    with pytest.raises(NothingSelectedError, match=f"did you mean '{folder.name}'"):
+        history.run(f"{folder.name[:-1]}x", tmp_path)
+
+
+def test_a_scenario_is_found_in_the_newest_run_that_had_it(tmp_path: Path) -> None:
+    """A name alone does; a run before it chooses."""
+    older = recorded(tmp_path, made.result(FAILED, name="bad"))
+    newer = recorded(tmp_path, made.result(PASSED, name="bad"))
+    recorded(tmp_path, made.result(PASSED, name="good"))
+
+    found = [history.scenario(one, tmp_path) for one in ("bad", f"{older.name}/bad")]
+
+    assert [(run.record, one.outcome) for run, one in found] == [
+        (str(newer), Outcome.PASS),
+        (str(older), Outcome.FAIL),
+    ]
+
+
+def test_a_scenario_that_no_run_had_is_told_with_the_nearest(tmp_path: Path) -> None:
+    """In a given run, or in all of them."""
+    with pytest.raises(NothingSelectedError, match="no run is recorded"):
+        history.scenario("bad", tmp_path)
+    name = recorded(tmp_path, made.result(PASSED, name="daemon_starts")).name
+    for asked in ("daemon_start", f"{name}/daemon_start"):
+        with pytest.raises(NothingSelectedError, match="did you mean 'daemon_starts'"):
+            history.scenario(asked, tmp_path)
+
+
+def test_many_runs_at_once_each_have_a_folder(tmp_path: Path) -> None:
+    """Runs of one project never meet."""
+    with ThreadPoolExecutor(8) as pool:
+        started = list(pool.map(lambda _: history.start(tmp_path).folder, range(16)))
+
+    assert len(set(started)) == 16
+    assert all(str(Lease.mine()) == (one / ".lease").read_text() for one in started)
+
+
+def test_old_runs_are_forgotten_but_never_a_live_one(tmp_path: Path) -> None:
+    """Twenty stay, what is no run stays, and so does the oldest as long as it goes on."""
+    live = history.start(tmp_path).folder
+    dead = killed(history.start(tmp_path).folder)
+    (live.parent / "0-notes").mkdir()
+    finished = [recorded(tmp_path) for _ in range(21)]
+
+    assert live.exists()
+    assert not dead.exists()
+    assert (live.parent / "0-notes").exists()
+    assert [one.exists() for one in finished] == [False, *[True] * 20]
+
+
+SLOW = """
+[[scenario]]
+name = "slow"
+script = "scenarios/slow.sh"
+"""
+
+
+def test_a_run_that_is_killed_can_be_read(tmp_path: Path) -> None:
+    """After SIGKILL what was finished is there, and the rest was not run."""
+    ready.engine("bubblewrap")
+    project = Project.within(tmp_path, GOOD + SLOW)
+    project.path("scenarios/slow.sh").write_text("sleep 600\n")
+    run = subprocess.Popen(
+        project.command("run", "-j", "1"),
+        cwd=project.top,
+        env=project.environment(),
+        stdout=subprocess.DEVNULL,
+    )
+    runs = project.path(".isosmoke/runs")
+
+    assert ready.eventually(lambda: list(runs.glob("*/slow/output-1.log")), 60)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+
+    assert outcomes(history.run(None, project.top)) == {
+        "good": "PASS",
+        "slow": "NOT_RUN the run ended before it",
+    }
+
+
+FILL = """
+[[scenario]]
+name = "prints"
+script = "scenarios/prints.sh"
+"""
+
+
+def test_a_full_disk_costs_the_record_and_no_verdict(tmp_path: Path) -> None:
+    """The scenario passes, exit 0, and stderr says once and loudly what could not be kept."""
+    ready.engine("bubblewrap")
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    project = Project.within(tmp_path, GOOD + FILL)
+    project.path("scenarios/prints.sh").write_text("head -c 500000 /dev/zero | tr '\\0' x\n")
+    project.path(".isosmoke").mkdir()
+    mount = "mount -t tmpfs -o size=100k tmpfs .isosmoke && exec"
+    command = ["unshare", "--mount", "sh", "-c", f'{mount} "$@"', "sh", *project.command("run")]
+
+    done = subprocess.run(
+        command,
+        cwd=project.top,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout.count("PASS  ")) == (0, 3), done.stdout + done.stderr
+    assert done.stderr.count("WARNING") == 1
+    assert "No space left on device" in done.stderr
+
+
+def test_the_end_of_a_run_decides_what_is_kept_of_it(tmp_path: Path) -> None:
+    """What was tried on the way and is no result of the run is left out; later results replace."""
+    tried, passed = made.result(FAILED, name="tried"), made.result(PASSED)
+    recording = history.start(tmp_path)
+    recording.begin(made.run(), [tried.scenario])
+    recording.keep(tried)
+    recording.keep(made.result(FAILED))
+    recording.end(made.run(passed))
+
+    assert outcomes(history.load(recording.folder)) == {"one": "PASS"}
