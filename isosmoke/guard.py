@@ -114,6 +114,7 @@ class _Pass:
         return Request(
             scenarios=scenarios,
             manifest=self.manifest.path,
+            retention=self.manifest.record,
             binary=self.ask.binary,
             engine=self.ask.engine,
             policy=Policy(jobs=self.ask.jobs or jobs_of_a_gate()),

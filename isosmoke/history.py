@@ -6,11 +6,14 @@ file is whole or missing, so a run that was killed can be read as well. IDs sort
 """
 
 import fcntl
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +23,7 @@ from isosmoke import ledger, record, state
 from isosmoke.errors import NothingSelectedError, RecordError
 from isosmoke.record import Header, Planned, RunRecord, ScenarioRecord
 from isosmoke.results import RunResult, ScenarioResult
-from isosmoke.scenario import Scenario
+from isosmoke.scenario import Retention, Scenario
 from isosmoke.selection import meant
 from isosmoke.state import Lease
 from isosmoke.workspace import git_top
@@ -29,7 +32,7 @@ SCHEMA_VERSION = 1
 
 _RUNS, _HEADER, _RESULT, _LEASE, _LOCK = "runs", "run.json", "result.json", ".lease", ".lock"
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
-_KEPT = 20
+_SECOND = "%Y%m%d-%H%M%S"
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -42,6 +45,15 @@ class _Kept(Header):
 
 class _Versioned(BaseModel):
     schema_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """A run of the past: how many whole days old, and its size in bytes."""
+
+    folder: Path
+    days: int
+    size: int
 
 
 @dataclass(slots=True)
@@ -95,9 +107,10 @@ def top(working: Path) -> Path:
     return git_top(working) or working
 
 
-def start(top: Path) -> Recording:
+def start(top: Path, retention: Retention | None = None) -> Recording:
     """A new run's folder, in the first home of a project that takes it; old ones make room."""
-    return Recording(ledger.in_first(_homes(top), _new))
+    new = partial(_new, retention=retention or Retention())
+    return Recording(ledger.in_first(_homes(top), new))
 
 
 def runs(working: Path) -> tuple[RunRecord, ...]:
@@ -160,11 +173,12 @@ def _homes(top: Path) -> tuple[Path, Path]:
     return top / state.IN_PROJECT, state.project(top)
 
 
-def _new(home: Path) -> Path:
+def _new(home: Path, retention: Retention) -> Path:
     runs = ledger.made(home, _RUNS)
     with _alone_in(runs):
-        _forget(runs)
-        folder = runs / _id(datetime.now(UTC))
+        now = datetime.now(UTC)
+        _forget(runs, retention, now)
+        folder = runs / _id(now)
         folder.mkdir()
         (folder / _LEASE).write_text(str(Lease.mine()))
     return folder
@@ -180,14 +194,42 @@ def _alone_in(runs: Path) -> Iterator[None]:
 
 def _id(now: datetime) -> str:
     """The time, in steps of a 65536th of a second."""
-    return f"{now:%Y%m%d-%H%M%S}-{now.microsecond * 65536 // 1_000_000:04x}"
+    return f"{now:{_SECOND}}-{now.microsecond * 65536 // 1_000_000:04x}"
 
 
-def _forget(runs: Path) -> None:
-    for old in sorted(_runs_in(runs))[: -_KEPT + 1]:
+def _forget(runs: Path, retention: Retention, now: datetime) -> None:
+    """Make room for a new run; the last one before it stays, and so does any that goes on."""
+    newest_first = sorted(_runs_in(runs), reverse=True)
+    past = [_Past(one, (now - _time(one)).days, _size(one)) for one in newest_first]
+    for old in _excess(past, retention):
         if not _goes_on(old):
             with suppress(OSError):
                 state.remove(old)
+
+
+def _excess(past: Sequence[_Past], retention: Retention) -> Iterator[Path]:
+    """What is too much, of runs that are told newest first, without the newest of them."""
+    sizes = accumulate(one.size for one in past)
+    for number, (one, size) in list(enumerate(zip(past, sizes, strict=True), start=2))[1:]:
+        too_much = size > retention.keep_size or number > retention.keep_runs
+        if too_much or one.days >= retention.keep_days:
+            yield one.folder
+
+
+def _time(folder: Path) -> datetime:
+    return datetime.strptime(folder.name.rpartition("-")[0], _SECOND).replace(tzinfo=UTC)
+
+
+def _size(folder: Path) -> int:
+    """In bytes, as far as it can be seen; what a link leads to does not count."""
+    files = (Path(here, name) for here, _, names in os.walk(folder) for name in names)
+    return sum(map(_length, files))
+
+
+def _length(file: Path) -> int:
+    with suppress(OSError):
+        return file.lstat().st_size
+    return 0
 
 
 def _runs_in(runs: Path) -> Iterator[Path]:

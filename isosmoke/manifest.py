@@ -75,7 +75,12 @@ def _judged(source: Source, further: Iterable[Mistake] = ()) -> Manifest:
     mistakes = [*_unlisted(source), *mistakes, *_twice_named(source), *further]
     if document is None or mistakes:
         raise source.error(mistakes)
-    return Manifest(path=source.path, scenarios=document.scenario, gate=document.gate)
+    return Manifest(
+        path=source.path,
+        scenarios=document.scenario,
+        gate=document.gate,
+        record=document.record,
+    )
 
 
 def _validated(source: Source) -> tuple[Document | None, list[Mistake]]:

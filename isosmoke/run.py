@@ -27,7 +27,7 @@ from isosmoke.results import (
     ScenarioFinished,
     ScenarioResult,
 )
-from isosmoke.scenario import Scenario
+from isosmoke.scenario import Retention, Scenario
 from isosmoke.schedule import Policy, Schedule
 from isosmoke.spec import BINARIES, HOST_IMAGE
 
@@ -54,6 +54,7 @@ class Request:
     argv: tuple[str, ...] = ()
     echo: Callable[[bytes], object] | None = None
     record_in: Path | None = None
+    retention: Retention = field(default_factory=Retention)
 
 
 class _Engines:
@@ -180,7 +181,8 @@ def begin(
     around = _surroundings(request, caller)
     premises = _Premises(engines=engines, around=around, interrupt=interrupt)
     premises.admit(request.scenarios)
-    recording = history.start(request.record_in or history.top(around.workspace.working))
+    place = request.record_in or history.top(around.workspace.working)
+    recording = history.start(place, request.retention)
     schedule = Schedule(
         engines=engines,
         around=around,

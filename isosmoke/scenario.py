@@ -255,12 +255,24 @@ class Gate(Table):
     """None is any number."""
 
 
+class Retention(Table):
+    """Which runs of the past are kept: forgotten is what any of these leaves out."""
+
+    keep_runs: _Count = 20
+    """How many, the one that starts included."""
+
+    keep_days: Annotated[int, Field(gt=0, le=36500)] = 30
+    keep_size: _Size = 2 * 1024**3
+    """All of them together, in bytes."""
+
+
 class Manifest(Table):
     """What one manifest says; the scenarios are in its order and have their defaults."""
 
     path: Path
     scenarios: tuple[Scenario, ...]
     gate: Gate = Gate()
+    record: Retention = Retention()
 
 
 class Document(Table):
@@ -269,3 +281,4 @@ class Document(Table):
     scenario: Annotated[tuple[Scenario, ...], Field(strict=False)] = ()
     defaults: Settings = Settings()
     gate: Gate = Gate()
+    record: Retention = Retention()

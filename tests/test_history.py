@@ -20,12 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from project import GOOD, Project
 
-from isosmoke import history, record
+from isosmoke import history, manifest, record
 from isosmoke.errors import NothingSelectedError, RecordError
 from isosmoke.leaks import Process, Verdict
 from isosmoke.outcome import Broke, Exited, Outcome, Signaled, Stopped, TimedOut, Unmet
 from isosmoke.record import RunRecord
 from isosmoke.results import Attempt, Captured, ScenarioResult
+from isosmoke.scenario import Retention
 from isosmoke.state import Lease
 
 PASSED, FAILED = Attempt(ending=Exited(0)), Attempt(ending=Exited(1))
@@ -336,6 +337,11 @@ def test_many_runs_at_once_each_have_a_folder(tmp_path: Path) -> None:
     assert all(str(Lease.mine()) == (one / ".lease").read_text() for one in started)
 
 
+def aged(folder: Path, name: str) -> Path:
+    """The same run, as if it had started when `name` says."""
+    return folder.rename(folder.with_name(name))
+
+
 def test_old_runs_are_forgotten_but_never_a_live_one(tmp_path: Path) -> None:
     """Twenty stay, what is no run stays, and so does the oldest as long as it goes on."""
     live = history.start(tmp_path).folder
@@ -347,6 +353,55 @@ def test_old_runs_are_forgotten_but_never_a_live_one(tmp_path: Path) -> None:
     assert not dead.exists()
     assert (live.parent / "0-notes").exists()
     assert [one.exists() for one in finished] == [False, *[True] * 20]
+
+
+def test_a_run_is_forgotten_after_its_days(tmp_path: Path) -> None:
+    """But the last one before the new one stays, however old it is."""
+    kept = Retention(keep_days=1)
+    first = aged(recorded(tmp_path), "20250101-000000-0000")
+    second = aged(recorded(tmp_path), "20250102-000000-0000")
+    assert first.exists()
+
+    history.start(tmp_path, kept)
+    assert (first.exists(), second.exists()) == (False, True)
+
+    today = history.start(tmp_path, kept).folder
+    history.start(tmp_path, kept)
+    assert (second.exists(), today.exists()) == (False, True)
+
+
+def test_runs_are_forgotten_when_they_fill_too_much(tmp_path: Path) -> None:
+    """The oldest go first, until the others are within the size; no link is followed."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/precious").write_bytes(bytes(5000))
+    made_of = [recorded(tmp_path) for _ in range(4)]
+    for one in made_of:
+        (one / "log").write_bytes(bytes(1000))
+        (one / "link").symlink_to(tmp_path / "elsewhere")
+    whole = sum(one.lstat().st_size for one in made_of[3].iterdir() if not one.is_dir())
+
+    history.start(tmp_path, Retention(keep_size=3 * whole))
+
+    assert [one.exists() for one in made_of] == [False, True, True, True]
+    assert (tmp_path / "elsewhere/precious").exists()
+
+
+def test_the_manifest_says_which_runs_are_kept() -> None:
+    """Sizes are written as anywhere in a manifest; what is not said is the default."""
+    text = GOOD + '[record]\nkeep_runs = 5\nkeep_size = "1M"\n'
+
+    told = manifest.parse(text, Path("/p/manifest.toml"))
+
+    assert told.record == Retention(keep_runs=5, keep_days=30, keep_size=1 << 20)
+
+
+def test_a_run_keeps_what_its_manifest_says(tmp_path: Path) -> None:
+    """`[record]` counts for a run, and for the gate's."""
+    ready.engine("bubblewrap")
+    project = Project.within(tmp_path, "[record]\nkeep_runs = 2\n" + GOOD)
+    for words in (("run",), ("run",), ("run",), ("gate", "task-a"), ("run",)):
+        assert project.run(*words).returncode == 0
+        assert len(history.folders(project.top)) <= 2
 
 
 SLOW = """

@@ -96,6 +96,7 @@ def _request(argv: tuple[str, ...], options: dict[str, Any]) -> Request:
     return Request(
         scenarios=scenarios,
         manifest=manifest.path,
+        retention=manifest.record,
         binary=options["binary"],
         engine=options["engine"],
         policy=policy,
