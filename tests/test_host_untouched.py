@@ -7,6 +7,7 @@ and mounts name, its lease, or that it descends from this process.
 import ctypes
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -60,8 +62,12 @@ class Place:
 
     def start(self, *words: str, working: Path) -> "subprocess.Popen[str]":
         """An isosmoke beside the test; the words before it exec, so the pid is its own."""
+        return self.start_command(self.user.command(*words), working)
+
+    def start_command(self, command: list[str], working: Path) -> "subprocess.Popen[str]":
+        """Any command of this user's beside the test."""
         return subprocess.Popen(
-            self.user.command(*words),
+            command,
             cwd=working,
             env=self.user.environment(self.own),
             stdout=subprocess.PIPE,
@@ -302,6 +308,82 @@ def test_killed_run_takes_all_with_it(
         assert live.wait(60) == 0, live.communicate()
     _nothing_is_left(name, place, live.pid)
     assert place.files() == files
+
+
+DYING = """
+import os, signal, sys
+import httpx, isosmoke.cli.run, isosmoke.engines.bubblewrap, isosmoke.engines.docker
+at, acts = int(sys.argv.pop(1)), 0
+ACTING = ("os.", "shutil.", "socket.", "subprocess.", "tempfile.", "fcntl.", "open")
+def count(event, _):
+    global acts
+    acts += event.startswith(ACTING)
+    if acts == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(count)
+try:
+    isosmoke.cli.cli()
+finally:
+    print("acts", acts)
+"""
+"""An isosmoke that is killed right before the n-th thing that it does to the world (sys audit)."""
+
+MOMENTS = 10
+
+
+def _write_quick(project: Path) -> None:
+    (project / "leaks.sh").write_text("echo x >footprint; setsid sleep 600 &")
+    (project / "passes.sh").write_text(":")
+    scenarios = (f"[[scenario]]\nname = '{one}'\nscript = '{one}.sh'\n" for one in QUICK)
+    settings = "[defaults]\nsettle_seconds = 0.1\nlimits = { processes = 60, memory = '256M' }\n"
+    (project / "quick.toml").write_text(settings + "".join(scenarios))
+
+
+QUICK = ("leaks", "passes")
+
+
+@pytest.mark.parametrize("name", ready.NAMES)
+def test_run_may_be_killed_at_any_moment(name: str, place: Place, witness: Witness) -> None:
+    """Killed at moments drawn by lot, nothing of it lives; the next start sweeps, and only that."""
+    place.user.must_have(name)
+    _write_quick(place.project)
+    place.user.take_over(place.project)
+    with _going(place, "--engine", name, "waits", working=place.neighbour) as live:
+        neighbour = witness.met()
+        acts = _acts(name, place)
+        lot = random.Random(f"{name} {place.user.name}")  # noqa: S311 - the same in every run
+        moments = sorted(lot.sample(range(1, acts), MOMENTS))
+        killed = [pid for at in moments for pid in _killed(at, name, place, besides=live.pid)]
+        assert len(killed) >= MOMENTS - 1, "a run may do a few things less than the one before"
+        _acts(name, place)
+        assert not [one for pid in killed for one in (*_of_lease(name, pid), *_groups_of(pid))]
+        assert {one.name.split(".")[1] for one in _scratch(place)} == {str(live.pid)}
+        neighbour.say("enough")
+        assert live.wait(60) == 0, live.communicate()
+    _nothing_is_left(name, place, live.pid)
+
+
+def _dying(at: int, name: str, place: Place) -> "subprocess.Popen[str]":
+    words = ("run", "--manifest", "quick.toml", "--engine", name, "--json", "--jobs", "2")
+    command = [*place.user.prefix, place.user.python, "-c", DYING, str(at), *words]
+    return place.start_command(command, place.project)
+
+
+def _acts(name: str, place: Place) -> int:
+    """How many things a run does that is not killed."""
+    with _dying(0, name, place) as whole:
+        told, complaints = whole.communicate(timeout=120)
+    assert whole.returncode == 1, complaints
+    return int(told.split()[-1])
+
+
+def _killed(at: int, name: str, place: Place, *, besides: int) -> list[int]:
+    """The pid of a run that was killed at a moment and left nobody alive; none if it was over."""
+    with _dying(at, name, place) as doomed:
+        doomed.communicate(timeout=120)
+    alive = partial(_processes_of, place.project, besides=besides)
+    assert ready.eventually(lambda: not alive()), (at, alive())
+    return [doomed.pid] if doomed.returncode == -signal.SIGKILL else []
 
 
 @pytest.mark.parametrize("name", ready.NAMES)
