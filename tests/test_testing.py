@@ -1,5 +1,6 @@
 """The fake engine: the runner over it gives the whole table of endings, without a process."""
 
+from functools import partial
 from pathlib import Path, PurePosixPath
 from threading import Barrier
 
@@ -11,6 +12,8 @@ from isosmoke.capture import Capture
 from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineUnavailableError
 from isosmoke.interrupt import Interrupt
+from isosmoke.keeper import protocol
+from isosmoke.keeper.conversation import Conversation, RefusedError
 from isosmoke.keeper.protocol import Output
 from isosmoke.manifest import parse
 from isosmoke.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut
@@ -20,6 +23,7 @@ from isosmoke.runner import Observed, observe
 from isosmoke.schedule import Policy, Schedule
 from isosmoke.spec import Job, SandboxSpec
 from isosmoke.testing import Act, FakeEngine, survivor
+from isosmoke.usage import Usage
 from isosmoke.workspace import Workspace
 
 SLEEPER = survivor(7, ["sleep", "600"], age=3.5)
@@ -70,7 +74,7 @@ def test_ending_is_what_the_act_says(act: Act, ending: Ending) -> None:
 def test_wrong_version_is_an_engine_that_must_be_built_again() -> None:
     """A keeper of another version is not believed."""
     ending = _observed(FakeEngine({"one": Act(version="0")}), Interrupt())[0].ending
-    assert ending == Broke("the keeper speaks version 0, isosmoke 1")
+    assert ending == Broke(f"the keeper speaks version 0, isosmoke {protocol.VERSION}")
 
 
 def test_survivor_comes_with_what_it_listens_on() -> None:
@@ -139,3 +143,22 @@ def test_neighbour_never_breaks_a_verdict(tmp_path: Path) -> None:
     results = _scheduled(engine, tmp_path, ["a", "b"])
     assert [str(one.outcome) for one in results] == ["FLAKY", "PASS"]
     assert results[0].load_sensitive
+
+
+def test_what_is_asked_beside_the_verdict_is_acted_out() -> None:
+    """A fake sandbox has a usage, and answers, ends or refuses a probe as its act says."""
+    probes: dict[tuple[str, ...], tuple[int | None, bytes]] = {
+        ("tmux", "ls"): (256, b"no server"),
+        ("sleep", "9"): (None, b"begun"),
+    }
+    act = Act(usage=Usage(1.5, 0.5, 4096), probes=probes)
+    with FakeEngine({"one": act}).sandbox(_job().spec) as sandbox:
+        keeper = Conversation(sandbox.channel, sink=print, interrupt=Interrupt())
+        asked = partial(keeper.probe, folder=PurePosixPath("/"), environment={}, seconds=0.05)
+
+        assert keeper.usage() == Usage(1.5, 0.5, 4096)
+        assert asked(("tmux", "ls")) == (256, b"no server")
+        assert asked(("sleep", "9")) == (None, b"begun")
+        with pytest.raises(RefusedError, match="no act"):
+            asked(("tmux",))
+        keeper.thaw()

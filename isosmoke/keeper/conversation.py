@@ -13,9 +13,13 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import procfs, protocol
 from isosmoke.keeper.protocol import Event, Output
 from isosmoke.leaks import Process
+from isosmoke.usage import Usage
 
 ANSWER_SECONDS = 30.0
 """How long a keeper may take over anything that does not wait for the script."""
+
+PROBE_BYTES = 1 << 20
+"""How much of what a probe prints is kept."""
 
 Wanted = TypeVar("Wanted", bound=Event)
 
@@ -37,6 +41,10 @@ class KeeperGoneError(EngineError):
     """The channel ended although the scenario had not."""
 
 
+class RefusedError(EngineError):
+    """The keeper could not start what it was asked to; the sandbox is as it was."""
+
+
 class StoppedError(Exception):
     """The run was interrupted while a keeper was being waited for."""
 
@@ -52,6 +60,7 @@ class Conversation:
         self._interrupt = interrupt
         self._decoder = protocol.Decoder()
         self._events: deque[Event] = deque()
+        self._endings: list[Event] = []
 
     def ready(self, seconds: float) -> None:
         """Wait for the keeper to be up; `EngineError` when it is not within `seconds`."""
@@ -103,6 +112,53 @@ class Conversation:
         if not self._answer(protocol.Frozen).still:
             raise EngineError("what the scenario left behind could not be stopped")
         return self._described(states)
+
+    def thaw(self) -> None:
+        """Let everything that was frozen go on."""
+        self._channel.write(protocol.THAW)
+        self._answer(protocol.Thawed)
+
+    def usage(self) -> Usage:
+        """What the script took, and all else that is over by now."""
+        self._channel.write(protocol.USAGE)
+        return self._answer(protocol.Used).usage
+
+    def probe(
+        self,
+        argv: Sequence[str],
+        folder: PurePosixPath,
+        environment: Mapping[str, str],
+        seconds: float,
+    ) -> tuple[int | None, bytes]:
+        """Run a command beside the script or after it: its raw wait status and what it printed.
+
+        It is killed after `seconds`, and its status is None then; of what it printed the first
+        `PROBE_BYTES` are kept. Nothing of it is left when this returns, and no verdict changes by
+        it. `RefusedError` when it could not be started, at a process limit for one.
+        """
+        self._channel.write(protocol.probe(argv, folder, environment))
+        printed = bytearray()
+        status = self._probed(printed, seconds)
+        if status is None:
+            self._channel.write(protocol.END_PROBE)
+            if self._probed(printed, ANSWER_SECONDS) is None:
+                raise EngineError("the probe outlived SIGKILL")
+        return status, bytes(printed)
+
+    def _probed(self, printed: bytearray, seconds: float) -> int | None:
+        deadline = monotonic() + seconds
+        wanted = (protocol.ProbeOutput, protocol.Probed, protocol.Refused)
+        while (left := deadline - monotonic()) > 0:  # also when it never stops printing
+            match self._wait(wanted, left):
+                case protocol.ProbeOutput(content):
+                    printed += content[: PROBE_BYTES - len(printed)]
+                case protocol.Probed(status):
+                    return status
+                case protocol.Refused(message):
+                    raise RefusedError(message)
+                case _:
+                    break
+        return None
 
     def _described(self, states: Mapping[int, str]) -> tuple[Process, ...]:
         frozen, tables, uptime = self._list()
@@ -157,6 +213,11 @@ class Conversation:
                 return self._next(wanted)
 
     def _next(self, wanted: type[Wanted] | tuple[type[Wanted], ...]) -> Wanted | None:
+        """The script may end while something else is asked: nothing of its end is lost by that."""
+        for ending in self._endings:
+            if isinstance(ending, wanted):
+                self._endings.remove(ending)
+                return ending
         while self._events:
             event = self._events.popleft()
             if isinstance(event, wanted):
@@ -170,6 +231,8 @@ class Conversation:
                 self._sink(event)
             case protocol.Broken(message):
                 raise EngineError(f"the sandbox could not go on: {message}")
+            case protocol.Exited() | protocol.Empty():
+                self._endings.append(event)
             case _:
                 pass
 

@@ -11,8 +11,10 @@
  *  2. Nothing a script can reach is believed. The keeper is not dumpable and
  *     holds no capability, so a script cannot open its descriptors; signals
  *     from inside do not reach PID 1, for it handles none.
- *  3. After "go" it needs no new process, so a sandbox at its process limit
- *     can still be judged.
+ *  3. After "go" judging needs no new process, so a sandbox at its process limit
+ *     can still be judged. What needs one is refused there, never fatal.
+ *  4. A probe leaves nothing: its whole tree is gone before it is told to be over,
+ *     so no process has to be left out of a list, and none can hide as a probe's.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -33,19 +35,24 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define VERSION "1"
+#define VERSION "2"
 #define CHUNK 65536
 #define LARGEST_COMMAND (8u << 20)
 #define FREEZE_ROUNDS 1000 /* of a millisecond each */
 
-enum command { GO = 'g', TERM = 't', KILL = 'k', FREEZE = 'f', LIST = 'l' };
+enum command {
+	GO = 'g', TERM = 't', KILL = 'k', FREEZE = 'f', THAW = 'c', LIST = 'l', USAGE = 'u',
+	PROBE = 'p', END_PROBE = 'x'
+};
 enum event {
 	READY = 'R', STDOUT = 'o', STDERR = 'e', EXITED = 'X', EMPTY = '0', FROZEN = 'F',
-	PROCESS = 'P', SOCKETS = 'S', LISTED = 'L', BROKEN = '!'
+	THAWED = 'T', PROCESS = 'P', SOCKETS = 'S', LISTED = 'L', USED = 'U',
+	PROBE_OUTPUT = 'q', PROBED = 'Q', REFUSED = 'N', BROKEN = '!'
 };
 
 static struct {
@@ -54,6 +61,16 @@ static struct {
 	int told_empty;
 	int output[2];      /* read ends of its stdout and stderr, -1 once closed */
 } script = { .output = { -1, -1 } };
+
+static struct {
+	pid_t pid;          /* of its warden; 0: there is none */
+	int output, verdict; /* read ends of what it prints and of what the warden tells */
+} probe = { .output = -1, .verdict = -1 };
+
+static struct {
+	long long user, system; /* microseconds */
+	long long largest;      /* KiB */
+} used;
 
 static char buffer[CHUNK];
 
@@ -92,6 +109,12 @@ static void put_frame(enum event type, const void *bytes, size_t size)
 	put(bytes, size);
 }
 
+static void put_status(enum event type, int status)
+{
+	put_header(type, 4);
+	put_u32((uint32_t)status);
+}
+
 static void put_text(enum event type, const char *format, ...)
 {
 	char text[512];
@@ -102,6 +125,12 @@ static void put_text(enum event type, const char *format, ...)
 	if (size >= (int)sizeof text)
 		size = sizeof text - 1;
 	put_frame(type, text, (size_t)size);
+}
+
+/* What was asked for cannot be done; all else goes on. */
+static void refuse(const char *what)
+{
+	put_text(REFUSED, "%s: %s", what, strerror(errno));
 }
 
 static void give_up(const char *what)
@@ -190,7 +219,7 @@ static int watch_children(void)
 	return fd;
 }
 
-/* ---- go: "processes\0open files\0folder\0argc\0argv...\0environment...\0" ---- */
+/* ---- a job: "processes\0open files\0folder\0argc\0argv...\0environment...\0" ---- */
 
 static void default_signals(void)
 {
@@ -225,14 +254,13 @@ struct job {
 	char **argv, **environment;
 };
 
-static void become_script(const struct job *job, int out, int err, int failed)
+/* The rest of a child's life: the job, or what kept it from that, said to `failed`. */
+static void become(const struct job *job, int in, int out, int err, int failed)
 {
-	const char *step = "open /dev/null";
-	int null = open("/dev/null", O_RDONLY);
+	const char *step = "its streams";
 	setsid();
-	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
+	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		goto fail;
-	close(null);
 	default_signals();
 	step = job->folder;
 	if (chdir(job->folder) != 0)
@@ -248,7 +276,46 @@ fail:
 	_exit(127);
 }
 
-static void start(const struct job *job)
+static int nothing(void)
+{
+	return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static char *next(char **at, const char *end)
+{
+	char *word = *at;
+	size_t length = strnlen(word, (size_t)(end - word));
+	if (word + length >= end) {
+		errno = EBADMSG;
+		give_up("reading a job");
+	}
+	*at = word + length + 1;
+	return word;
+}
+
+static void with_job(char *at, const char *end, void (*start)(const struct job *))
+{
+	struct job job = { .processes = next(&at, end) };
+	job.open_files = next(&at, end);
+	job.folder = next(&at, end);
+	size_t argc = strtoul(next(&at, end), NULL, 10), most = (size_t)(end - at) + 2, count = 0;
+	char **words = calloc(most, sizeof *words);
+	if (!words || !argc)
+		give_up("reading a job");
+	job.argv = words;
+	for (; count < argc; count++)
+		words[count] = next(&at, end);
+	words[count++] = NULL;
+	job.environment = words + count;
+	while (at < end)
+		words[count++] = next(&at, end);
+	start(&job);
+	free(words);
+}
+
+/* ---- go ---- */
+
+static void go(const struct job *job)
 {
 	int out[2], err[2], failed[2];
 	if (pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC) || pipe2(failed, O_CLOEXEC))
@@ -257,7 +324,7 @@ static void start(const struct job *job)
 	if (pid < 0)
 		give_up("starting the script");
 	if (pid == 0)
-		become_script(job, out[1], err[1], failed[1]);
+		become(job, nothing(), out[1], err[1], failed[1]);
 	close(out[1]);
 	close(err[1]);
 	close(failed[1]);
@@ -270,92 +337,40 @@ static void start(const struct job *job)
 	close(failed[0]);
 }
 
-static char *next(char **at, const char *end)
-{
-	char *word = *at;
-	size_t length = strnlen(word, (size_t)(end - word));
-	if (word + length >= end) {
-		errno = EBADMSG;
-		give_up("reading go");
-	}
-	*at = word + length + 1;
-	return word;
-}
+/* ---- what is printed ---- */
 
-static void go(char *at, const char *end)
+static void close_end(int *end)
 {
-	struct job job = { .processes = next(&at, end) };
-	job.open_files = next(&at, end);
-	job.folder = next(&at, end);
-	size_t argc = strtoul(next(&at, end), NULL, 10), most = (size_t)(end - at) + 2, count = 0;
-	char **words = calloc(most, sizeof *words);
-	if (!words || !argc)
-		give_up("reading go");
-	job.argv = words;
-	for (; count < argc; count++)
-		words[count] = next(&at, end);
-	words[count++] = NULL;
-	job.environment = words + count;
-	while (at < end)
-		words[count++] = next(&at, end);
-	start(&job);
-	free(words);
+	if (*end >= 0)
+		close(*end);
+	*end = -1;
 }
-
-/* ---- what the script prints, and how it ends ---- */
 
 /* One read. What it returns is told; nothing or an error closes that end. */
-static ssize_t drain(int which, size_t most)
+static ssize_t drain(int *end, enum event type, size_t most)
 {
-	ssize_t size = read(script.output[which], buffer, most < CHUNK ? most : CHUNK);
+	ssize_t size = read(*end, buffer, most < CHUNK ? most : CHUNK);
 	if (size < 0 && errno == EINTR)
 		return 0;
 	if (size > 0) {
-		put_frame(which ? STDERR : STDOUT, buffer, (size_t)size);
+		put_frame(type, buffer, (size_t)size);
 		return size;
 	}
-	close(script.output[which]);
-	script.output[which] = -1;
+	close_end(end);
 	return -1;
 }
 
 /* Only what is there now: a child it leaves behind may go on printing for ever. */
-static void drain_pending(int which)
+static void drain_pending(int *end, enum event type)
 {
 	int pending = 0;
-	if (script.output[which] < 0 || ioctl(script.output[which], FIONREAD, &pending) != 0)
+	if (*end < 0 || ioctl(*end, FIONREAD, &pending) != 0)
 		return;
 	while (pending > 0) {
-		ssize_t size = drain(which, (size_t)pending);
+		ssize_t size = drain(end, type, (size_t)pending);
 		if (size < 0)
 			return;
 		pending -= (int)size;
-	}
-}
-
-static void script_ended(int status)
-{
-	script.reaped = 1;
-	drain_pending(0);
-	drain_pending(1);
-	put_header(EXITED, 4);
-	put_u32((uint32_t)status);
-}
-
-/* Every process in the namespace descends from PID 1, so no child means no process. */
-static void reap(int signals)
-{
-	struct signalfd_siginfo ignored;
-	int status;
-	pid_t pid;
-	while (read(signals, &ignored, sizeof ignored) > 0)
-		;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (pid == script.pid)
-			script_ended(status);
-	if (pid < 0 && errno == ECHILD && script.reaped && !script.told_empty) {
-		script.told_empty = 1;
-		put_frame(EMPTY, NULL, 0);
 	}
 }
 
@@ -366,8 +381,8 @@ static int is_process(const struct dirent *entry)
 	return entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && strcmp(entry->d_name, "1") != 0;
 }
 
-/* The state follows the last ')': a command name may hold any byte. 0: it is gone. */
-static char state_of(const char *pid)
+/* State and parent follow the last ')': a command name may hold any byte. 0: it is gone. */
+static char state_of(const char *pid, pid_t *parent)
 {
 	char path[64], stat[1024];
 	snprintf(path, sizeof path, "/proc/%s/stat", pid);
@@ -376,7 +391,10 @@ static char state_of(const char *pid)
 		return 0;
 	stat[size] = 0;
 	char *close = strrchr(stat, ')');
-	return close && close[1] ? close[2] : 0;
+	if (!close || strlen(close) < sizeof ") S 1" - 1)
+		return 0;
+	*parent = (pid_t)strtol(close + 4, NULL, 10);
+	return close[2];
 }
 
 /* D counts as still: with SIGSTOP pending it cannot reach its own code again, and
@@ -390,12 +408,190 @@ static int all_still(void)
 		give_up("/proc");
 	while (still && (entry = readdir(processes)))
 		if (is_process(entry)) {
-			char state = state_of(entry->d_name);
+			pid_t parent;
+			char state = state_of(entry->d_name, &parent);
 			still = !state || strchr("TtZXxD", state) != NULL;
 		}
 	closedir(processes);
 	return still;
 }
+
+/* ---- probe: a command beside the script or after it ---- */
+
+/* What a warden tells: why the probe could not be started (errno), else its wait status. */
+struct verdict {
+	int error, status;
+};
+
+static void kill_children(void)
+{
+	DIR *processes = opendir("/proc");
+	struct dirent *entry;
+	if (!processes)
+		_exit(1);
+	while ((entry = readdir(processes))) {
+		pid_t parent = 0;
+		if (is_process(entry) && state_of(entry->d_name, &parent) && parent == getpid())
+			kill((pid_t)atol(entry->d_name), SIGKILL);
+	}
+	closedir(processes);
+}
+
+/* Until the probe ends by itself, or the keeper says so with SIGTERM. */
+static int reaped_in_time(pid_t pid, int *status)
+{
+	sigset_t awaited;
+	sigemptyset(&awaited);
+	sigaddset(&awaited, SIGCHLD);
+	sigaddset(&awaited, SIGTERM);
+	while (sigwaitinfo(&awaited, NULL) != SIGTERM) {
+		pid_t reaped;
+		while ((reaped = waitpid(-1, status, WNOHANG)) > 0)
+			if (reaped == pid)
+				return 1;
+	}
+	return 0;
+}
+
+/* A probe's parent, and that of whatever the probe leaves: as long as there is a process in the
+ * tree, the warden has a child, and who is killed hands its own children to it (rule 4). */
+static void be_warden(const struct job *job, int out, int told)
+{
+	sigset_t all;
+	int status = 0, ignored;
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	setsid();
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	pid_t pid = fork(), ended;
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+		become(job, nothing(), out, out, out);
+	}
+	struct verdict verdict = { .error = pid < 0 ? errno : 0 };
+	int over = pid < 0 || reaped_in_time(pid, &status);
+	for (kill_children(); (ended = wait(over ? &ignored : &status)) > 0; kill_children())
+		over |= ended == pid;
+	verdict.status = status;
+	_exit(write(told, &verdict, sizeof verdict) != sizeof verdict);
+}
+
+/* 0, or nothing was started and errno says why. */
+static int try_probe(const struct job *job)
+{
+	int out[2] = { -1, -1 }, told[2] = { -1, -1 }, error;
+	errno = EBUSY;
+	pid_t pid = -1;
+	if (!probe.pid && !pipe2(out, O_CLOEXEC) && !pipe2(told, O_CLOEXEC | O_NONBLOCK))
+		pid = fork();
+	if (pid == 0)
+		be_warden(job, out[1], told[1]);
+	error = errno;
+	close_end(&out[1]);
+	close_end(&told[1]);
+	if (pid < 0) {
+		close_end(&out[0]);
+		close_end(&told[0]);
+		errno = error;
+		return -1;
+	}
+	probe.pid = pid;
+	probe.output = out[0];
+	probe.verdict = told[0];
+	return 0;
+}
+
+static void start_probe(const struct job *job)
+{
+	if (try_probe(job) < 0)
+		refuse("starting the probe");
+}
+
+/* SIGCONT too: whoever may signal the script may have stopped the warden. */
+static void end_probe(void)
+{
+	if (!probe.pid)
+		return;
+	kill(probe.pid, SIGTERM);
+	kill(probe.pid, SIGCONT);
+}
+
+/* A warden that somebody killed tells nothing; its own end stands for the probe's then. */
+static void probe_ended(int status)
+{
+	struct verdict verdict;
+	probe.pid = 0;
+	drain_pending(&probe.output, PROBE_OUTPUT);
+	if (read(probe.verdict, &verdict, sizeof verdict) != sizeof verdict)
+		verdict = (struct verdict){ .status = status };
+	close_end(&probe.output);
+	close_end(&probe.verdict);
+	errno = verdict.error;
+	if (verdict.error)
+		refuse("starting the probe");
+	else
+		put_status(PROBED, verdict.status);
+}
+
+/* ---- how it ends, and what it took ---- */
+
+static void script_ended(int status)
+{
+	script.reaped = 1;
+	drain_pending(&script.output[0], STDOUT);
+	drain_pending(&script.output[1], STDERR);
+	put_status(EXITED, status);
+}
+
+static long long microseconds(struct timeval time)
+{
+	return (long long)time.tv_sec * 1000000 + time.tv_usec;
+}
+
+/* What a process took includes what its own reaped children took. */
+static void add_usage(const struct rusage *one)
+{
+	used.user += microseconds(one->ru_utime);
+	used.system += microseconds(one->ru_stime);
+	if (one->ru_maxrss > used.largest)
+		used.largest = one->ru_maxrss;
+}
+
+static void tell_usage(void)
+{
+	put_text(USED, "%lld %lld %lld", used.user, used.system, used.largest);
+}
+
+/* The script's number may be another's once it was reaped. */
+static void reaped(pid_t pid, int status, const struct rusage *took)
+{
+	if (pid == probe.pid) {
+		probe_ended(status);
+		return;
+	}
+	add_usage(took);
+	if (pid == script.pid && !script.reaped)
+		script_ended(status);
+}
+
+/* Every process in the namespace descends from PID 1, so no child means no process. */
+static void reap(int signals)
+{
+	struct signalfd_siginfo ignored;
+	struct rusage took;
+	int status;
+	pid_t pid;
+	while (read(signals, &ignored, sizeof ignored) > 0)
+		;
+	while ((pid = wait4(-1, &status, WNOHANG, &took)) > 0)
+		reaped(pid, status, &took);
+	if (pid < 0 && errno == ECHILD && script.reaped && !script.told_empty) {
+		script.told_empty = 1;
+		put_frame(EMPTY, NULL, 0);
+	}
+}
+
+/* ---- survivors ---- */
 
 static void freeze(void)
 {
@@ -408,6 +604,12 @@ static void freeze(void)
 		still = all_still();
 	}
 	put_text(FROZEN, "%d", still);
+}
+
+static void thaw(void)
+{
+	kill(-1, SIGCONT);
+	put_frame(THAWED, NULL, 0);
 }
 
 /* A field: four bytes of length, then the bytes. Collected, so that one frame holds one process. */
@@ -467,7 +669,8 @@ static size_t sockets_of(const char *pid, char *into, size_t size)
 
 static int tell_process(const char *pid)
 {
-	char state = state_of(pid);
+	pid_t parent;
+	char state = state_of(pid, &parent);
 	if (!state || strchr("ZXx", state))
 		return 0;
 	record.size = 0;
@@ -534,10 +737,14 @@ static void obey(void)
 		give_up("reading a command");
 	get(payload, size);
 	switch (header[0]) {
-	case GO: go(payload, payload + size); break;
+	case GO: with_job(payload, payload + size, go); break;
 	case TERM: signal_script(SIGTERM); break;
 	case KILL: signal_script(SIGKILL); break;
 	case FREEZE: freeze(); break;
+	case THAW: thaw(); break;
+	case USAGE: tell_usage(); break;
+	case PROBE: with_job(payload, payload + size, start_probe); break;
+	case END_PROBE: end_probe(); break;
 	case LIST: list(); break;
 	default: errno = EBADMSG; give_up("reading a command");
 	}
@@ -558,16 +765,20 @@ int main(void)
 			{ .fd = signals, .events = POLLIN },
 			{ .fd = script.output[0], .events = POLLIN },
 			{ .fd = script.output[1], .events = POLLIN },
+			{ .fd = probe.output, .events = POLLIN },
 			{ .fd = STDIN_FILENO, .events = POLLIN },
 		};
-		if (poll(watched, 4, -1) < 0 && errno != EINTR)
+		if (poll(watched, sizeof watched / sizeof *watched, -1) < 0 && errno != EINTR)
 			give_up("waiting");
-		for (int which = 0; which < 2; which++)
-			if (watched[1 + which].revents)
-				drain(which, CHUNK);
+		if (watched[1].revents)
+			drain(&script.output[0], STDOUT, CHUNK);
+		if (watched[2].revents)
+			drain(&script.output[1], STDERR, CHUNK);
+		if (watched[3].revents)
+			drain(&probe.output, PROBE_OUTPUT, CHUNK);
 		if (watched[0].revents)
 			reap(signals);
-		if (watched[3].revents)
+		if (watched[4].revents)
 			obey();
 	}
 }

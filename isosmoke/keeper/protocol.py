@@ -11,12 +11,17 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Literal
 
-VERSION = "1"
+from isosmoke.usage import Usage
+
+VERSION = "2"
 
 TERM = b"t\0\0\0\0"
 KILL = b"k\0\0\0\0"
 FREEZE = b"f\0\0\0\0"
+THAW = b"c\0\0\0\0"
 LIST = b"l\0\0\0\0"
+USAGE = b"u\0\0\0\0"
+END_PROBE = b"x\0\0\0\0"
 
 _HEADER = Struct(">cI")
 _LENGTH = Struct(">I")
@@ -36,15 +41,22 @@ def go(
     open_files: int | None = None,
 ) -> bytes:
     """The command that starts the script; limits of None leave what the sandbox has."""
-    words = [
-        "" if processes is None else str(processes),
-        "" if open_files is None else str(open_files),
-        str(folder),
-        str(len(argv)),
-        *argv,
-        *(f"{name}={value}" for name, value in environment.items()),
-    ]
-    return frame(b"g", b"".join(word.encode(errors="surrogateescape") + b"\0" for word in words))
+    return frame(b"g", _limit(processes) + _limit(open_files) + _job(argv, folder, environment))
+
+
+def probe(argv: Sequence[str], folder: PurePosixPath, environment: Mapping[str, str]) -> bytes:
+    """The command that starts a probe, which the script's limits do not bind."""
+    return frame(b"p", _limit(None) + _limit(None) + _job(argv, folder, environment))
+
+
+def _limit(most: int | None) -> bytes:
+    return b"\0" if most is None else b"%d\0" % most
+
+
+def _job(argv: Sequence[str], folder: PurePosixPath, environment: Mapping[str, str]) -> bytes:
+    variables = (f"{name}={value}" for name, value in environment.items())
+    words = (str(folder), str(len(argv)), *argv, *variables)
+    return b"".join(word.encode(errors="surrogateescape") + b"\0" for word in words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +94,39 @@ class Frozen:
 
 
 @dataclass(frozen=True, slots=True)
+class Thawed:
+    """Every process was told to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeOutput:
+    """Bytes that the probe printed, on either stream."""
+
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """The probe is over and nothing of it is left; `status` is its raw wait status."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What was asked for could not be done; all else goes on."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What the script took, and all else that is over."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class Survivor:
     """One living process, as raw as `/proc` gives it; `sockets` are inodes."""
 
@@ -109,12 +154,13 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The keeper could not do what was asked."""
+    """The script could not be started, or the keeper cannot go on."""
 
     message: str
 
 
-Event = Ready | Output | Exited | Empty | Frozen | Survivor | Sockets | Listed | Broken
+Judging = Ready | Output | Exited | Empty | Frozen | Survivor | Sockets | Listed | Broken
+Event = Judging | Thawed | ProbeOutput | Probed | Refused | Used
 
 
 class ProtocolError(Exception):
@@ -136,6 +182,11 @@ def _survivor(payload: bytes) -> Survivor:
     return Survivor(stat, cmdline, cwd, exe, frozenset(sockets.decode().split()))
 
 
+def _used(payload: bytes) -> Used:
+    user, system, kibibytes = map(int, payload.split())
+    return Used(Usage(user / 1e6, system / 1e6, kibibytes * 1024))
+
+
 def _sockets(payload: bytes) -> Sockets:
     table, _, content = payload.partition(b"\0")
     return Sockets(table.decode(), content)
@@ -148,9 +199,14 @@ _EVENTS: Mapping[bytes, Callable[[bytes], Event]] = {
     b"X": lambda payload: Exited(*_LENGTH.unpack(payload)),
     b"0": lambda _: Empty(),
     b"F": lambda payload: Frozen(payload == b"1"),
+    b"T": lambda _: Thawed(),
     b"P": _survivor,
     b"S": _sockets,
     b"L": lambda payload: Listed(float(payload.split()[0])),
+    b"U": _used,
+    b"q": ProbeOutput,
+    b"Q": lambda payload: Probed(*_LENGTH.unpack(payload)),
+    b"N": lambda payload: Refused(payload.decode(errors="replace")),
     b"!": lambda payload: Broken(payload.decode(errors="replace")),
 }
 

@@ -3,7 +3,7 @@
 import os
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -15,6 +15,7 @@ from isosmoke.host_image import host_mounts
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.keeper.conversation import Conversation
+from isosmoke.keeper.protocol import Output
 from isosmoke.leaks import Process
 from isosmoke.outcome import Ending
 from isosmoke.runner import observe
@@ -138,15 +139,19 @@ def run(engine: Engine, job: Job) -> Seen:
 
 
 @contextmanager
-def going(engine: Engine, job: Job) -> Iterator[Conversation]:
+def going(
+    engine: Engine, job: Job, sink: Callable[[Output], object] = lambda _: None
+) -> Iterator[Conversation]:
     """A sandbox in which `job` was started, and its keeper, to which the block may say anything."""
     with engine.sandbox(job.spec) as sandbox:
-        yield started(sandbox, job)
+        yield started(sandbox, job, sink)
 
 
-def started(sandbox: Sandbox, job: Job) -> Conversation:
+def started(
+    sandbox: Sandbox, job: Job, sink: Callable[[Output], object] = lambda _: None
+) -> Conversation:
     """The keeper of a new sandbox, told to start `job`."""
-    keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
+    keeper = Conversation(sandbox.channel, sink=sink, interrupt=Interrupt())
     keeper.ready(START_SECONDS)
     start(keeper, job)
     return keeper
@@ -206,6 +211,18 @@ class Line:
     def say(self, word: str) -> None:
         """Send a line to whoever reads descriptor 3 in the sandbox."""
         self.connection.sendall(word.encode() + b"\n")
+
+    def hears(self, words: str) -> bool:
+        """Whether these words come from the sandbox within a few seconds."""
+        self.connection.settimeout(_PART_SECONDS)
+        try:
+            return self.connection.recv(len(words), socket.MSG_WAITALL) == words.encode()
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """End it from here: its reader in the sandbox comes to the end of the file."""
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     def breaks(self) -> bool:
         """Whether its last holder in the sandbox ends within a few seconds."""

@@ -10,12 +10,15 @@ import shlex
 import socket
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from signal import SIGKILL
 
 from isosmoke.engines import cgroup
 from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineError
-from isosmoke.keeper.protocol import frame
+from isosmoke.keeper.conversation import Conversation, RefusedError
+from isosmoke.keeper.protocol import Output, frame
 from isosmoke.outcome import Broke, Ending, Exited, Signaled, TimedOut
 from isosmoke.spec import Job, Limits
 from isosmoke.testing.bench import (
@@ -39,6 +42,7 @@ _PROMPT_SECONDS = 10.0
 """More than anything takes that nobody waits for, less than what it would wait for."""
 
 _MUCH = 20_000_000
+_LARGE, _BUSY_SECONDS = 64 << 20, 0.2
 _FEWEST, _MOST = 20, 40
 """How many processes must and may be made where 40 are the limit."""
 
@@ -352,6 +356,108 @@ def a_survivor_that_holds_the_output_delays_nothing(engine: Engine, bench: Bench
         _expect(that=len(seen.survivors) == 1, words=f"{child} was not listed")
 
 
+def what_is_thawed_goes_on(engine: Engine, bench: Bench) -> None:
+    """Survivors that were frozen to be listed live on where they were."""
+    with Witness() as witness:
+        job = bench.shell(f"{witness.connect} cat <&3 >&3 & exit 0")
+        with going(engine, job) as keeper:
+            line = witness.met()
+            keeper.exited(_DEATH_SECONDS)
+            _expect(that=keeper.survivors(), words="a process that waits is no survivor")
+            keeper.thaw()
+            line.say("back")
+            _expect(that=line.hears("back\n"), words="a thawed process does not go on")
+
+
+# What is asked beside the verdict.
+
+
+def _probe(
+    keeper: Conversation, bench: Bench, line: str, seconds: float = 20.0
+) -> tuple[int | None, bytes]:
+    folder = PurePosixPath(bench.workspace)
+    return keeper.probe(("bash", "-c", line), folder, bench.environment, seconds)
+
+
+def a_probe_stands_beside_the_script(engine: Engine, bench: Bench) -> None:
+    """It sees the files and processes of the script that runs, and what it prints is its own."""
+    heard: list[Output] = []
+    with Witness() as witness:
+        job = bench.shell(f"echo mine; echo seen >/tmp/seen; {witness.connect} cat <&3; exit 4")
+        with going(engine, job, heard.append) as keeper:
+            line = witness.met()
+            told = _probe(
+                keeper, bench, "cat /tmp/seen; pgrep -x cat >/dev/null && pwd >&2; exit 3"
+            )
+            wanted = (3 << 8, f"seen\n{bench.workspace}\n".encode())
+            _expect(that=told == wanted, words=f"the probe told {told}, not {wanted}")
+            line.close()
+            status = keeper.exited(_DEATH_SECONDS)
+            _expect(that=status == 4 << 8, words=f"after a probe the script's status is {status}")
+            _expect(that=keeper.empty(_DEATH_SECONDS), words="a probe was left in the sandbox")
+    printed = b"".join(one.content for one in heard)
+    _expect(that=printed == b"mine\n", words=f"the script printed {printed!r} beside a probe")
+
+
+def a_probe_leaves_nothing(engine: Engine, bench: Bench) -> None:
+    """What it starts is gone with it, daemons too, and only the script's processes survive."""
+    with Witness() as witness, going(engine, bench.shell("sleep 600 & exit 0")) as keeper:
+        keeper.exited(_DEATH_SECONDS)
+        told = _probe(keeper, bench, f"{witness.connect} (setsid sleep 599 >/dev/null 2>&1 &)")
+        _expect(that=told == (0, b""), words=f"a probe that started a daemon told {told}")
+        _expect(that=witness.met().breaks(), words="a daemon outlived the probe that made it")
+        names = [one.argv for one in keeper.survivors()]
+        _expect(that=names == [("sleep", "600")], words=f"after a probe {names} are left")
+
+
+def a_probe_has_its_deadline(engine: Engine, bench: Bench) -> None:
+    """It is killed there with all that it started, whatever they ignore, and the script is not."""
+    with Witness() as witness, going(engine, bench.shell("sleep 600")) as keeper:
+        line = f"trap '' TERM; echo up; {witness.connect} sleep 600 & setsid sleep 600"
+        told = _probe(keeper, bench, line, 0.5)
+        _expect(that=told == (None, b"up\n"), words=f"a probe without an end told {told}")
+        _expect(that=witness.met().breaks(), words="a process of a probe outlived its deadline")
+        _expect(that=keeper.exited(0.1) is None, words="the end of a probe ended the script")
+
+
+def a_probe_leaves_an_empty_sandbox_empty(engine: Engine, bench: Bench) -> None:
+    """After everything is gone a probe can still be made, and nobody is left by it."""
+    with going(engine, bench.shell("exit 0")) as keeper:
+        keeper.exited(_DEATH_SECONDS)
+        _expect(that=keeper.empty(_DEATH_SECONDS), words="nothing was left, and not empty")
+        _expect(that=_probe(keeper, bench, "echo hi") == (0, b"hi\n"), words="no probe at the end")
+        _expect(that=not keeper.survivors(), words="a probe was listed as a survivor")
+
+
+def a_probe_that_cannot_be_started_changes_nothing(engine: Engine, bench: Bench) -> None:
+    """A missing program is its shell's 127; at the limit of processes a probe may be refused."""
+    terms = Terms(limits=Limits(processes=_MOST))
+    with going(engine, bench.python(_FORKING, terms)) as keeper:
+        keeper.exited(_DEATH_SECONDS)
+        with suppress(RefusedError):
+            status, said = keeper.probe(("no-such",), PurePosixPath("/"), {}, _DEATH_SECONDS)
+            named = status == 127 << 8 and b"no-such" in said
+            _expect(that=named, words=f"a missing program is told as {status}, {said!r}")
+        listed = len(keeper.survivors())
+        _expect(that=listed >= _FEWEST, words=f"{listed} processes were listed at the limit")
+
+
+def what_a_script_took_is_counted(engine: Engine, bench: Bench) -> None:
+    """The CPU time of all that ended and the most memory of one process, and nothing of a probe."""
+    burn = 'import time; kept = b"x" * {}\nwhile time.process_time() < {}: pass'
+    code = burn.format(_LARGE, _BUSY_SECONDS)
+    with going(engine, bench.shell(f"python3 -c '{code}' & wait")) as keeper:
+        keeper.exited(_DEATH_SECONDS)
+        took = keeper.usage()
+        seconds = took.user_seconds + took.system_seconds
+        busy = _BUSY_SECONDS <= seconds < _DEATH_SECONDS
+        _expect(that=busy, words=f"{seconds} s of CPU were counted")
+        _expect(that=_LARGE <= took.largest < 2 * _LARGE, words=f"{took.largest} bytes were used")
+        told = _probe(keeper, bench, f"python3 -c '{burn.format(4 * _LARGE, _BUSY_SECONDS)}'")
+        _expect(that=told == (0, b""), words=f"the probe told {told}")
+        _expect(that=keeper.usage() == took, words="what a probe takes is counted as the script's")
+
+
 # The keeper cannot be touched.
 
 
@@ -359,6 +465,17 @@ def a_script_may_kill_all_it_sees(engine: Engine, bench: Bench) -> None:
     """`kill -9 -1` hits neither the keeper nor the verdict."""
     seen = run(engine, bench.shell("kill -9 -1; exit 5"))
     _expect_ending(seen, Exited(5), "kill -9 -1")
+
+
+def a_probe_may_be_killed_by_the_script(engine: Engine, bench: Bench) -> None:
+    """A script that kills all it sees kills a probe too, and that is all it can do to one."""
+    line = "until test -e /tmp/up; do sleep 0.02; done; kill -9 -1; exit 5"
+    with going(engine, bench.shell(line)) as keeper:
+        status, _ = _probe(keeper, bench, "touch /tmp/up; sleep 600")
+        _expect(that=status == SIGKILL, words=f"a probe that was killed told {status}")
+        status = keeper.exited(_DEATH_SECONDS)
+        _expect(that=status == 5 << 8, words=f"the script's status is {status}")
+        _expect(that=keeper.empty(_DEATH_SECONDS), words="something of the probe is left")
 
 
 def the_keeper_survives_every_signal(engine: Engine, bench: Bench) -> None:
@@ -551,7 +668,15 @@ CONTRACT: tuple[Check, ...] = (
     a_survivor_is_seen_with_all_it_has,
     only_the_living_are_listed,
     a_survivor_that_holds_the_output_delays_nothing,
+    what_is_thawed_goes_on,
+    a_probe_stands_beside_the_script,
+    a_probe_leaves_nothing,
+    a_probe_has_its_deadline,
+    a_probe_leaves_an_empty_sandbox_empty,
+    a_probe_that_cannot_be_started_changes_nothing,
+    what_a_script_took_is_counted,
     a_script_may_kill_all_it_sees,
+    a_probe_may_be_killed_by_the_script,
     the_keeper_survives_every_signal,
     the_keeper_cannot_be_opened,
     a_limit_of_processes_holds,

@@ -16,6 +16,7 @@ from isosmoke.errors import EngineError, EngineUnavailableError
 from isosmoke.keeper import protocol
 from isosmoke.keeper.protocol import Output, Survivor
 from isosmoke.spec import SandboxSpec
+from isosmoke.usage import Usage
 
 UPTIME = 1000.0
 """What the clock of every fake sandbox shows, in seconds."""
@@ -31,9 +32,11 @@ class Act:
     `status` is the raw wait status of the script (`code << 8`, or a signal's number); None is a
     script that runs until it is ended. `survivors` are what the keeper lists, with the texts of
     `/proc/net/*` in `sockets`. `refuses` breaks the sandbox before it is made, `dies_at` closes the
-    channel when that command (`g`, `t`, `k`, `f`, `l`) arrives, `broken` is what the keeper
+    channel when that command (`g`, `t`, `k`, `f`, `l`, …) arrives, `broken` is what the keeper
     complains of instead of starting the script. `on_go` is called when the script would start.
     `changes` are the folders in which it lets its changes be found.
+    `usage` is what it took. `probes` have the raw wait status and the output of each command line
+    that may be probed; a status of None never ends by itself, and any other probe is refused.
     """
 
     status: int | None = 0
@@ -48,6 +51,8 @@ class Act:
     broken: str = ""
     on_go: Callable[[], object] | None = None
     changes: Mapping[PurePosixPath, Path] = field(default_factory=dict)
+    usage: Usage = field(default_factory=lambda: Usage(0.0, 0.0, 0))
+    probes: Mapping[tuple[str, ...], tuple[int | None, bytes]] = field(default_factory=dict)
 
 
 def survivor(
@@ -126,7 +131,36 @@ class FakeChannel:
             case b"l":
                 self._list()
             case _:
+                self._obey_further(kind, payload)
+
+    def _obey_further(self, kind: bytes, payload: bytes) -> None:
+        match kind:
+            case b"c":
+                self._tell(b"T", b"")
+            case b"u":
+                self._use(self._act.usage)
+            case b"p":
+                self._probe(payload)
+            case b"x":
+                self._tell(b"Q", struct.pack(">I", _KILLED))
+            case _:
                 pass
+
+    def _use(self, usage: Usage) -> None:
+        micros = (round(one * 1e6) for one in (usage.user_seconds, usage.system_seconds))
+        words = (*micros, usage.largest // 1024)
+        self._tell(b"U", " ".join(map(str, words)).encode())
+
+    def _probe(self, payload: bytes) -> None:
+        _, _, _, count, *words = payload.decode().split("\0")
+        found = self._act.probes.get(tuple(words[: int(count)]))
+        if found is None:
+            self._tell(b"N", b"starting the probe: no act has it")
+            return
+        status, printed = found
+        self._tell(b"q", printed)
+        if status is not None:
+            self._tell(b"Q", struct.pack(">I", status))
 
     def _go(self) -> None:
         if self._act.on_go is not None:

@@ -12,8 +12,15 @@ import pytest
 from isosmoke.errors import EngineError
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import protocol
-from isosmoke.keeper.conversation import Conversation, KeeperGoneError, StoppedError
+from isosmoke.keeper.conversation import (
+    PROBE_BYTES,
+    Conversation,
+    KeeperGoneError,
+    RefusedError,
+    StoppedError,
+)
 from isosmoke.keeper.protocol import Output, frame
+from isosmoke.usage import Usage
 
 NEVER = Interrupt()
 SOON = 60.0
@@ -378,3 +385,90 @@ def test_conversation_leaves_the_descriptor_open(make_keeper: Make) -> None:
     talk(keeper).exited(SOON)
 
     assert os.fstat(keeper.fileno())
+
+
+JOB = (("tmux", "capture-pane"), PurePosixPath("/"), {"A": "1"})
+
+
+def printed(content: bytes) -> bytes:
+    """The frame of something that a probe printed."""
+    return frame(b"q", content)
+
+
+def probed(status: int) -> bytes:
+    """The frame of a probe that ended."""
+    return frame(b"Q", struct.pack(">I", status))
+
+
+def test_thaw_waits_for_its_answer(make_keeper: Make) -> None:
+    """What was frozen goes on before anything else is asked."""
+    keeper = make_keeper(frame(b"T", b""))
+    talk(keeper).thaw()
+
+    assert keeper.commands == [protocol.THAW]
+
+
+def test_usage_is_what_the_keeper_counted(make_keeper: Make) -> None:
+    """Times are in seconds, memory in bytes."""
+    assert talk(make_keeper(frame(b"U", b"10 20 3"))).usage() == Usage(1e-05, 2e-05, 3072)
+
+
+def test_probe_tells_its_status_and_what_it_printed(make_keeper: Make) -> None:
+    """What a probe prints is put together, and nothing of it is taken for the script's."""
+    keeper, heard = make_keeper(), list[Output]()
+    keeper.says(printed(b"one ") + frame(b"o", b"script") + printed(b"two") + probed(256))
+
+    assert talk(keeper, heard.append).probe(*JOB, SOON) == (256, b"one two")
+    assert heard == [Output("stdout", b"script")]
+    assert keeper.commands == [protocol.probe(*JOB)]
+
+
+def test_probe_that_takes_too_long_is_ended(make_keeper: Make) -> None:
+    """At its deadline a probe is killed; it has no status then, but what it had printed."""
+    keeper = make_keeper(printed(b"begun"), printed(b", ended") + probed(9))
+
+    assert talk(keeper).probe(*JOB, 0.01) == (None, b"begun, ended")
+    assert keeper.commands == [protocol.probe(*JOB), protocol.END_PROBE]
+
+
+def test_probe_that_never_stops_printing_is_ended(make_keeper: Make) -> None:
+    """A probe is over at its deadline and bounded in what is kept of it, whatever it prints."""
+    keeper = make_keeper()
+    conversation = talk(keeper)
+    over = threading.Event()
+
+    def flood() -> None:
+        while protocol.END_PROBE not in keeper.commands:
+            keeper.says(printed(b"x" * 60_000))
+        keeper.says(probed(9))
+        over.set()
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    status, kept = conversation.probe(*JOB, 0.05)
+    thread.join()
+
+    assert over.is_set()
+    assert status is None
+    assert 0 < len(kept) <= PROBE_BYTES
+
+
+def test_probe_that_cannot_be_started_is_refused(make_keeper: Make) -> None:
+    """A refusal is told in the keeper's words, and the conversation goes on after it."""
+    keeper = make_keeper(frame(b"N", b"starting the probe: Resource temporarily unavailable"))
+    conversation = talk(keeper)
+    with pytest.raises(RefusedError, match="temporarily unavailable"):
+        conversation.probe(*JOB, SOON)
+
+    keeper.says(exited(0))
+    assert conversation.exited(SOON) == 0
+
+
+def test_script_that_ends_during_a_probe_is_told_afterwards(make_keeper: Make) -> None:
+    """The script's end and the emptiness of its sandbox are not lost while a probe goes on."""
+    keeper = make_keeper(exited(0) + probed(0) + EMPTY)
+    conversation = talk(keeper)
+
+    assert conversation.probe(*JOB, SOON) == (0, b"")
+    assert conversation.exited(SOON) == 0
+    assert conversation.empty(SOON)

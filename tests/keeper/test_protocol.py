@@ -18,13 +18,20 @@ from isosmoke.keeper.protocol import (
     Frozen,
     Listed,
     Output,
+    Probed,
+    ProbeOutput,
     ProtocolError,
     Ready,
+    Refused,
     Sockets,
     Survivor,
+    Thawed,
+    Used,
     frame,
     go,
+    probe,
 )
+from isosmoke.usage import Usage
 
 
 def fields(*parts: bytes) -> bytes:
@@ -52,15 +59,34 @@ def _encoded_further(event: Event) -> bytes:
     match event:
         case Sockets(table, content):
             return frame(b"S", table.encode() + b"\0" + content)
-        case Listed(uptime):
-            return frame(b"L", f"{uptime} 12.5\n".encode())
         case Broken(message):
             return frame(b"!", message.encode())
         case Frozen(still):
             return frame(b"F", b"1" if still else b"0")
+        case Thawed() | Empty():
+            return frame(b"T" if event == Thawed() else b"0", b"")
         case _:
-            return frame(b"0", b"")
+            return _encoded_answer(event)
 
+
+def _encoded_answer(event: Event) -> bytes:
+    match event:
+        case ProbeOutput(content):
+            return frame(b"q", content)
+        case Probed(status):
+            return frame(b"Q", struct.pack(">I", status))
+        case Refused(message):
+            return frame(b"N", message.encode())
+        case Used(Usage(user, system, largest)):
+            micros = (round(one * 1e6) for one in (user, system))
+            return frame(b"U", " ".join(map(str, (*micros, largest // 1024))).encode())
+        case Listed(uptime):
+            return frame(b"L", f"{uptime} 12.5\n".encode())
+        case _:
+            raise AssertionError(event)
+
+
+SECONDS = st.integers(0, 10**12).map(lambda micros: micros / 1e6)
 
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Ready, st.text()),
@@ -75,6 +101,11 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     ),
     st.builds(Sockets, st.sampled_from(["tcp", "tcp6", "udp", "udp6", "unix"]), st.binary()),
     st.builds(Listed, st.floats(0, 1e9)),
+    st.just(Thawed()),
+    st.builds(ProbeOutput, st.binary()),
+    st.builds(Probed, st.integers(0, 2**32 - 1)),
+    st.builds(Refused, st.text()),
+    st.builds(Used, st.builds(Usage, SECONDS, SECONDS, st.integers(0, 2**40).map((1024).__mul__))),
     st.builds(Broken, st.text()),
 )
 
@@ -104,7 +135,7 @@ def test_event_comes_back_byte_by_byte(event: Event) -> None:
     assert list(decoder.feed(content[-1:])) == [event]
 
 
-KINDS = st.sampled_from([bytes([kind]) for kind in b"RoeX0FPSL!gtkfl\xff"])
+KINDS = st.sampled_from([bytes([kind]) for kind in b"RoeX0FTPSLUqQN!gtkfclupx\xff"])
 PAYLOADS = st.one_of(
     st.binary(),
     st.lists(st.binary(max_size=4), max_size=6).map(lambda parts: fields(*parts)),
@@ -135,6 +166,9 @@ NONSENSE = {
     "a table that is no text": frame(b"S", b"\xff\0"),
     "a list without a clock": frame(b"L", b""),
     "a clock that is no number": frame(b"L", b"soon"),
+    "a usage with a number too few": frame(b"U", b"1 2"),
+    "a usage that is no number": frame(b"U", b"1 2 much"),
+    "a probe's status too short": frame(b"Q", b"\0"),
 }
 
 
@@ -161,9 +195,12 @@ def test_broken_tells_bytes_that_are_no_text() -> None:
 
 def test_commands_are_empty_frames() -> None:
     """Each command without arguments is its letter and a length of zero."""
-    commands = (protocol.TERM, protocol.KILL, protocol.FREEZE, protocol.LIST)
+    commands = (
+        *(protocol.TERM, protocol.KILL, protocol.FREEZE, protocol.THAW),
+        *(protocol.LIST, protocol.USAGE, protocol.END_PROBE),
+    )
 
-    assert commands == tuple(frame(kind, b"") for kind in (b"t", b"k", b"f", b"l"))
+    assert commands == tuple(frame(bytes([kind]), b"") for kind in b"tkfclux")
 
 
 def test_go_lists_limits_folder_arguments_and_environment() -> None:
@@ -183,6 +220,18 @@ def test_go_lists_limits_folder_arguments_and_environment() -> None:
 def test_go_without_limits_leaves_them_blank() -> None:
     """A limit of None is an empty word, which the keeper takes for no limit."""
     assert go(["x"], PurePosixPath("/"), {}) == frame(b"g", b"\0\0/\x001\0x\0")
+
+
+def test_probe_is_a_job_without_limits() -> None:
+    """A probe is told as a script is, and nothing limits it."""
+    told = probe(["tmux", "ls"], PurePosixPath("/work"), {"A": "1"})
+
+    assert told == frame(b"p", b"\0\0/work\x002\0tmux\0ls\0A=1\0")
+
+
+def test_usage_is_told_in_seconds_and_bytes() -> None:
+    """The keeper counts microseconds and kibibytes, as the kernel does; what is told are units."""
+    assert decoded(frame(b"U", b"1500000 250000 2048"), []) == [Used(Usage(1.5, 0.25, 2 << 20))]
 
 
 def test_go_carries_bytes_that_are_no_text() -> None:
