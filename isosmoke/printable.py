@@ -8,7 +8,12 @@ def printable(line: str) -> str:
     return "".join(one if one.isprintable() or one == "\t" else repr(one)[1:-1] for one in line)
 
 
+def cut(line: str, most: int = _LONGEST) -> str:
+    """Made visible, and cut where it is longer than `most` characters."""
+    shown = printable(line)
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+
+
 def shortened(text: str, most: int = _LONGEST) -> str:
     """On one line, made visible, and cut where it is longer than `most` characters."""
-    line = printable(" ".join(text.split()))
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    return cut(" ".join(text.split()), most)

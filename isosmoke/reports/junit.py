@@ -96,11 +96,15 @@ def _add_case(suite: Element, run: RunRecord, scenario: ScenarioRecord) -> None:
     )
     kind = _kind(scenario.outcome)
     if kind:
-        element = SubElement(case, kind, type=scenario.outcome, message=_legal(scenario.reason))
-        element.text = _legal(scenario.reason) if kind == "skipped" else _story(run, scenario)
+        element = SubElement(
+            case, kind, type=scenario.outcome, message=_legal(facts.reason(scenario))
+        )
+        element.text = (
+            _legal(facts.reason(scenario)) if kind == "skipped" else _story(run, scenario)
+        )
     _add_tries(case, scenario)
     if scenario.output.last_lines:
-        SubElement(case, "system-out").text = _lines(scenario.output.last_lines)
+        SubElement(case, "system-out").text = _lines(facts.last_lines(scenario.output))
 
 
 def _classname(run: RunRecord) -> str:
@@ -114,7 +118,7 @@ def _classname(run: RunRecord) -> str:
 def _story(run: RunRecord, scenario: ScenarioRecord) -> str:
     """All that is to be known of a failure: GitLab shows nothing else of it."""
     told = [f"{name}: {value}" for name, value in facts.of(run, scenario)]
-    return _lines([*told, *(f"| {line}" for line in scenario.output.last_lines)])
+    return _lines([*told, *(f"| {line}" for line in facts.last_lines(scenario.output))])
 
 
 def _add_tries(case: Element, scenario: ScenarioRecord) -> None:
@@ -128,10 +132,12 @@ def _add_tries(case: Element, scenario: ScenarioRecord) -> None:
 
 
 def _add_try(case: Element, tag: str, attempt: AttemptRecord) -> None:
-    element = SubElement(case, tag, type=attempt.outcome, message=_legal(attempt.reason))
-    SubElement(element, "stackTrace").text = _legal(f"{facts.tried(attempt)}: {attempt.reason}")
+    element = SubElement(case, tag, type=attempt.outcome, message=_legal(facts.reason(attempt)))
+    SubElement(element, "stackTrace").text = _legal(
+        f"{facts.tried(attempt)}: {facts.reason(attempt)}"
+    )
     if attempt.output.last_lines:
-        SubElement(element, "system-out").text = _lines(attempt.output.last_lines)
+        SubElement(element, "system-out").text = _lines(facts.last_lines(attempt.output))
 
 
 def _lines(lines: Iterable[str]) -> str:

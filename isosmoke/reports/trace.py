@@ -11,7 +11,6 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from isosmoke.outcome import Outcome
-from isosmoke.printable import printable
 from isosmoke.record import AttemptRecord, RunRecord
 from isosmoke.reports import facts
 
@@ -36,7 +35,7 @@ def render(run: RunRecord) -> str:
 
 
 def _rows(run: RunRecord) -> Iterator[_Row]:
-    yield _name("process_name", 0, printable(facts.summary(run)))
+    yield _name("process_name", 0, facts.summary(run))
     for lane, attempts in enumerate(_lanes(run)):
         yield _name("thread_name", lane, f"lane {lane + 1}")
         for name, attempt in attempts:
@@ -69,7 +68,7 @@ def _outcome(attempt: AttemptRecord) -> _Row:
         "cname": _COLOURS.get(attempt.outcome, _BROKEN),
         "args": {
             "outcome": attempt.outcome,
-            "reason": printable(attempt.reason),
+            "reason": facts.reason(attempt),
             "alone": attempt.alone,
             "exit_code": attempt.exit_code,
             "left": len(attempt.leaks),
