@@ -1,0 +1,112 @@
+"""A run as one HTML page that needs nothing else: no script, no other file, no network.
+
+Whatever a script printed stays text: it is made visible, then escaped, and the page's own policy
+forbids everything but its one style sheet.
+"""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from isosmoke.outcome import Outcome
+from isosmoke.printable import cut, printable
+from isosmoke.record import AttemptRecord, RunRecord, ScenarioRecord
+from isosmoke.reports import facts
+
+_ORDER = (
+    *(Outcome.FAIL, Outcome.LEAK, Outcome.TIMEOUT, Outcome.ERROR),
+    *(Outcome.FLAKY, Outcome.SKIP, Outcome.NOT_RUN, Outcome.PASS),
+)
+"""What needs a look comes first."""
+
+_Row = Mapping[str, Any]
+
+
+def render(run: RunRecord) -> str:
+    """The page as text in UTF-8."""
+    scenarios = sorted(run.scenarios, key=lambda one: _ORDER.index(one.outcome))
+    told = [_scenario(run, one) for one in scenarios]
+    template, style = _page()
+    text = template.render(
+        policy=policy(style),
+        style=style,
+        headline=_headline(run),
+        counts=[(one, run.counts[one]) for one in Outcome if run.counts.get(one)],
+        header=[*_header(run)],
+        telling=[one for one in told if one["outcome"] != Outcome.PASS],
+        passing=[one for one in told if one["outcome"] == Outcome.PASS],
+        version=printable(run.isosmoke),
+        schema=run.schema_version,
+    )
+    return f"{text}\n"
+
+
+def policy(style: str) -> str:
+    """The Content-Security-Policy under which a browser takes this style sheet and nothing else."""
+    digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+@cache
+def _page() -> tuple[Template, str]:
+    """The page without its contents, and its style sheet."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    folder = files("isosmoke.reports") / "page"
+    template = environment.from_string((folder / "page.html.jinja").read_text())
+    return template, (folder / "page.css").read_text()
+
+
+def _headline(run: RunRecord) -> str:
+    blocking = sum(one.blocks for one in run.scenarios)
+    if run.stopped:
+        return cut(f"Stopped by {run.stopped}")
+    if not run.finished:
+        return "Not finished"
+    if blocking:
+        return f"{blocking} of {len(run.scenarios)} block"
+    return "Nothing blocks" if run.scenarios else "Nothing was run"
+
+
+def _header(run: RunRecord) -> Iterator[tuple[str, str]]:
+    took = f"{run.started_at:%Y-%m-%d %H:%M:%S %z}, took {run.seconds:.1f} s"
+    yield "began", took
+    yield "engine", printable(run.engine)
+    if run.binary:
+        yield "binary", printable(f"{run.binary.path}  sha256 {run.binary.sha256[:12]}")
+    if run.manifest:
+        yield "manifest", printable(run.manifest)
+    if run.command:
+        yield "command", printable(" ".join(run.command))
+    yield "folder", printable(run.working)
+    yield "run", printable(f"{run.id} on {run.host}" if run.host else run.id)
+
+
+def _scenario(run: RunRecord, scenario: ScenarioRecord) -> _Row:
+    lines = facts.last_lines(scenario.output)
+    return {
+        "name": scenario.name,
+        "outcome": scenario.outcome,
+        "took": f"{scenario.seconds:.2f} s",
+        "facts": [(name, value) for name, value in facts.of(run, scenario) if name != "tries"],
+        "output": "\n".join(lines),
+        "output_title": f"the end of its output, {scenario.output.size} bytes in all",
+        "attempts": [_attempt(one) for one in scenario.attempts if one.phases],
+    }
+
+
+def _attempt(attempt: AttemptRecord) -> _Row:
+    steps = (f"{name} {seconds:.2f}" for name, seconds in attempt.phases.items())
+    return {
+        "outcome": attempt.outcome,
+        "words": facts.tried(attempt),
+        "begun": f"{attempt.begun:.2f} s",
+        "took": f"{attempt.seconds:.2f} s",
+        "steps": printable(", ".join(steps)),
+    }
