@@ -21,10 +21,10 @@ from pydantic import BaseModel, ValidationError
 
 from isosmoke import ledger, record, state
 from isosmoke.errors import NothingSelectedError, RecordError
+from isosmoke.expression import meant
 from isosmoke.record import Header, Planned, RunRecord, ScenarioRecord
 from isosmoke.results import RunResult, ScenarioResult
 from isosmoke.scenario import Retention, Scenario
-from isosmoke.selection import meant
 from isosmoke.state import Lease
 from isosmoke.workspace import git_top
 

@@ -105,6 +105,18 @@ def test_run_by_owner_runs_what_the_task_owns(cli: Cli) -> None:
     assert [one["name"] for one in json.loads(done.stdout)["scenarios"]] == ["bad"]
 
 
+def test_run_by_expression_runs_what_it_means(cli: Cli) -> None:
+    """`-E` selects by owner, tag, name and image at once."""
+    done = cli("run", "-E", "not owner(task-a) and image(host)", "--json")
+
+    assert [one["name"] for one in json.loads(done.stdout)["scenarios"]] == ["bad"]
+
+
+def test_list_takes_an_expression(cli: Cli) -> None:
+    """What is listed is what would be run."""
+    assert cli("list", "-E", "name(/^g/)").stdout.splitlines()[0].startswith("good")
+
+
 def test_json_is_one_document_and_nothing_else_on_stdout(cli: Cli) -> None:
     """`--json` puts the promised fields on stdout and every other word on stderr."""
     done = cli("run", "--json")
@@ -187,6 +199,9 @@ def test_a_leak_under_a_skip_is_no_skip(cli: Cli, project: Path) -> None:
     [
         (["run", "nosuch"], ExitCode.NOTHING_SELECTED, "nosuch"),
         (["run", "--owner", "nobody"], ExitCode.NOTHING_SELECTED, "nobody"),
+        (["run", "-E", "owner(nobody)"], ExitCode.NOTHING_SELECTED, "nobody"),
+        (["list", "-E", "owner(task-a"], ExitCode.USAGE, "  owner(task-a\n              ^\n"),
+        (["run", "-E", "all()", "--", "true"], ExitCode.USAGE, "one or the other"),
         (["run", "--manifest", "missing.toml"], ExitCode.USAGE, "missing.toml"),
         (["run", "--binary", "nowhere"], ExitCode.USAGE, "nowhere"),
         (["run", "--"], ExitCode.USAGE, "no command"),

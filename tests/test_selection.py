@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isosmoke.errors import ExitCode, NothingSelectedError
+from isosmoke.expression import parse as parse_expression
 from isosmoke.manifest import parse
 from isosmoke.selection import select
 
@@ -19,12 +20,14 @@ class Entry:
 
     name: str
     owners: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    image: str = "host"
 
 
 SCENARIOS = (
     Entry("tui_start", ("fix-tui", "fix-start")),
     Entry("daemon_start", ("fix-start",)),
-    Entry("daemon_stop", ("fix-stop",)),
+    Entry("daemon_stop", ("fix-stop",), tags=("slow",)),
     Entry("Daemon_Stop"),
 )
 
@@ -87,6 +90,32 @@ def test_no_scenarios_at_all_is_never_a_selection() -> None:
     """Selecting from nothing is refused, even when nothing was asked for."""
     with pytest.raises(NothingSelectedError, match="no scenarios"):
         select([])
+
+
+def test_an_expression_narrows_what_names_and_owners_choose() -> None:
+    """Only what all three mean is left, in manifest order."""
+    chosen = select(SCENARIOS, ["daemon_*"], [], parse_expression("not tag(slow)"))
+
+    assert [one.name for one in chosen] == ["daemon_start"]
+
+
+def test_an_expression_that_leaves_nothing_is_refused() -> None:
+    """Though each of its words fits something, no scenario is all of it."""
+    with pytest.raises(NothingSelectedError, match=r"nothing is meant by tag\(slow\)") as caught:
+        select(SCENARIOS, ["tui_start"], [], parse_expression("tag(slow)"))
+
+    assert caught.value.hint
+
+
+def test_a_word_of_an_expression_that_fits_nothing_is_told_with_the_rest() -> None:
+    """A typo is refused where names and owners are, even where it only leaves out."""
+    with pytest.raises(NothingSelectedError) as caught:
+        select(SCENARIOS, ["zzz"], [], parse_expression("not tag(solw) or owner(/nobody/)"))
+
+    assert caught.value.message.splitlines() == [
+        "no scenario is named 'zzz'",
+        "no scenario fits tag(solw); did you mean 'slow'?",
+    ]
 
 
 def test_scenarios_of_a_manifest_are_selected() -> None:

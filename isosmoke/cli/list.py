@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from isosmoke.cli.options import manifest_options, selected
+from isosmoke.expression import Expression
 from isosmoke.scenario import Scenario
 
 
@@ -13,10 +14,15 @@ from isosmoke.scenario import Scenario
 @manifest_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def command(
-    names: tuple[str, ...], owners: tuple[str, ...], manifest_path: Path | None, *, as_json: bool
+    names: tuple[str, ...],
+    owners: tuple[str, ...],
+    manifest_path: Path | None,
+    meaning: Expression | None,
+    *,
+    as_json: bool,
 ) -> None:
     """List scenarios by name or glob (none: all)."""
-    manifest, scenarios = selected(names, owners, manifest_path)
+    manifest, scenarios = selected(names, owners, manifest_path, meaning)
     if as_json:
         rows = [one.model_dump(mode="json") for one in scenarios]
         click.echo(json.dumps({"schema_version": 1, "scenarios": rows}, indent=2))

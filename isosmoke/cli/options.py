@@ -6,9 +6,10 @@ from typing import Any, TypeVar
 
 import click
 
-from isosmoke import manifest, selection
+from isosmoke import expression, manifest, selection
 from isosmoke.caller import Caller
 from isosmoke.discovery import located
+from isosmoke.expression import Expression
 from isosmoke.printable import printable
 from isosmoke.results import RunResult
 from isosmoke.scenario import Manifest, Scenario
@@ -17,8 +18,15 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def manifest_options(command: Command) -> Command:
-    """`[NAME…]`, `--manifest` and `--owner`: which scenarios, of which manifest."""
+    """`[NAME…]`, `--manifest`, `--owner` and `-E`: which scenarios, of which manifest."""
     for decorate in (
+        click.option(
+            "-E",
+            "meaning",
+            metavar="EXPR",
+            callback=_parsed,
+            help="Only what EXPR means, such as 'owner(fix-chat) and not tag(slow)'.",
+        ),
         click.option(
             "--owner", "owners", multiple=True, metavar="TASK", help="Only what TASK owns."
         ),
@@ -35,13 +43,20 @@ def manifest_options(command: Command) -> Command:
     return command
 
 
+def _parsed(ctx: click.Context, _: click.Parameter, text: str | None) -> Expression | None:
+    return None if text is None or ctx.resilient_parsing else expression.parse(text)
+
+
 def selected(
-    names: tuple[str, ...], owners: tuple[str, ...], path: Path | None
+    names: tuple[str, ...],
+    owners: tuple[str, ...],
+    path: Path | None,
+    meaning: Expression | None = None,
 ) -> tuple[Manifest, tuple[Scenario, ...]]:
     """The manifest and the scenarios of it that were asked for."""
     caller = Caller.here()
     loaded = manifest.load(path or located(caller.working, caller.environment))
-    return loaded, selection.select(loaded.scenarios, names=names, owners=owners)
+    return loaded, selection.select(loaded.scenarios, names, owners, meaning)
 
 
 def warn(run: RunResult) -> None:

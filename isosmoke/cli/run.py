@@ -92,7 +92,9 @@ def _request(argv: tuple[str, ...], options: dict[str, Any]) -> Request:
         return _command_request(argv, options, policy)
     if options["timeout"]:
         raise UsageError("--timeout is for a command", hint="set timeout_seconds in the manifest")
-    manifest, scenarios = selected(options["names"], options["owners"], options["manifest_path"])
+    manifest, scenarios = selected(
+        options["names"], options["owners"], options["manifest_path"], options["meaning"]
+    )
     return Request(
         scenarios=scenarios,
         manifest=manifest.path,
@@ -110,7 +112,7 @@ def _policy(options: dict[str, Any]) -> Policy:
 
 
 def _command_request(argv: tuple[str, ...], options: dict[str, Any], policy: Policy) -> Request:
-    for name in ("names", "owners", "manifest_path"):
+    for name in ("names", "owners", "manifest_path", "meaning"):
         if options[name]:
             raise UsageError("a command after -- runs without a manifest: give one or the other")
     return Request(
