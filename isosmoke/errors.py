@@ -10,7 +10,8 @@ anything that is not an `IsosmokeError` is a bug.
     ├── BinaryError                  125
     ├── RecordError                  125
     └── EngineError                  125
-        └── EngineUnavailableError   125
+        ├── EngineUnavailableError   125
+        └── ImageError               125
 """
 
 from enum import IntEnum
@@ -91,3 +92,7 @@ class EngineError(IsosmokeError):
 
 class EngineUnavailableError(EngineError):
     """The engine cannot work on this machine as it is; `hint` says what would mend that."""
+
+
+class ImageError(EngineError):
+    """A clean environment is missing, or is not what it should be."""

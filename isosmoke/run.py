@@ -135,8 +135,9 @@ class Session:
         self, scenarios: Sequence[Scenario], argv: tuple[str, ...] = ()
     ) -> tuple[ScenarioResult, ...]:
         """What came of these, of the request or not; `argv` replaces their scripts."""
-        self.premises.admit(scenarios)
-        return replace(self.schedule, argv=argv).run(scenarios)
+        with images.held(one.image for one in scenarios):
+            self.premises.admit(scenarios)
+            return replace(self.schedule, argv=argv).run(scenarios)
 
     def end(self, scenarios: tuple[ScenarioResult, ...]) -> RunResult:
         """The whole run, once these are all its results."""

@@ -49,7 +49,9 @@ def observe(job: Job, engine: Engine, *, capture: Capture, interrupt: Interrupt)
 
     try:
         _live(job, engine, observed, talk)
-    except (EngineError, OSError) as error:
+    except EngineError as error:
+        observed.ending = Broke(f"{error} (try: {error.hint})" if error.hint else str(error))
+    except OSError as error:
         observed.ending = Broke(str(error))
     except StoppedError as stopped:
         observed.ending = Stopped(str(stopped))

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
@@ -45,6 +46,13 @@ SCRIPTS = {
     "sees_the_host.sh": "test -e /usr/bin/python3 || test -e /etc/debian_version",
 }
 
+OUTCOMES = {
+    "own_system": "PASS",
+    "leaks": "LEAK",
+    "sees_the_host": "FAIL",
+    "needs_more": "SKIP",
+}
+
 
 @pytest.fixture
 def place() -> Iterator[Path]:
@@ -66,21 +74,52 @@ def place() -> Iterator[Path]:
 @pytest.mark.parametrize("name", ready.NAMES)
 def test_folder_is_a_clean_environment(name: str, user: str, place: Path) -> None:
     """Its system is whole and cannot be written, the host's is not there, and leaks are seen."""
-    who = ready.USERS[user]()
-    who.must_have(name)
-    who.settle_in(place / "own")
-    who.take_over(place / "project")
+    who = _settled(user, name, place)
     before = ready.listing(place / "system")
     done = _run(who, place, "--engine", name, "--json")
-    assert done.stdout, done.stderr
-    told = {one["name"]: one for one in json.loads(done.stdout)["scenarios"]}
-    assert {one: told[one]["outcome"] for one in told} == {
-        "own_system": "PASS",
-        "leaks": "LEAK",
-        "sees_the_host": "FAIL",
-        "needs_more": "SKIP",
-    }, told
+    assert _outcomes(done) == OUTCOMES
     assert ready.listing(place / "system") == before
+
+
+@pytest.mark.parametrize("user", ready.USERS)
+def test_imported_archive_is_a_clean_environment(user: str, place: Path) -> None:
+    """By its name, on bubblewrap without being asked, for whoever imported it."""
+    who = _settled(user, "bubblewrap", place)
+    with tarfile.open(place / "system.tar.gz", "w:gz") as writer:
+        writer.add(place / "system", ".")
+    shutil.rmtree(place / "system")
+    manifest = place / "project/manifest.toml"
+    manifest.write_text(MANIFEST.replace("rootfs:../system", "team/small:1"))
+    words = ("image", "import", str(place / "system.tar.gz"), "team/small:1")
+    done = who.run(*words, folder=place / "own", working=place)
+    assert "team/small:1" in done.stdout, done.stderr
+    done = _run(who, place, "--json")
+    assert _outcomes(done) == OUTCOMES
+    assert json.loads(done.stdout)["engine"] == "bubblewrap"
+
+
+def test_image_that_is_not_here_says_how_to_get_it(place: Path) -> None:
+    """Nothing is fetched behind anybody's back."""
+    ready.engine("bubblewrap")
+    manifest = place / "project/manifest.toml"
+    manifest.write_text(MANIFEST.replace("rootfs:../system", "nowhere:1"))
+    done = _run(ready.me(), place, "--engine", "bubblewrap", "own_system")
+    assert done.returncode == 125
+    assert "bubblewrap has no image 'nowhere:1'" in done.stderr
+    assert "isosmoke image import ARCHIVE|FOLDER nowhere:1" in done.stderr
+
+
+def _settled(user: str, engine: str, place: Path) -> ready.User:
+    who = ready.USERS[user]()
+    who.must_have(engine)
+    who.settle_in(place / "own")
+    who.take_over(place / "project")
+    return who
+
+
+def _outcomes(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
+    assert done.stdout, done.stderr
+    return {one["name"]: one["outcome"] for one in json.loads(done.stdout)["scenarios"]}
 
 
 def _run(who: ready.User, place: Path, *words: str) -> "subprocess.CompletedProcess[str]":

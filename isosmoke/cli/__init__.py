@@ -19,6 +19,7 @@ COMMANDS = {
     "bridge": "Gate every bare `wg done` by isolated runs.",
     "init": "Set a repository up: a manifest, a first scenario, the agents' rule.",
     "new": "Add a scenario, with a script that fails until it is written.",
+    "image": "Keep clean environments, by name.",
     "check": "Refuse a manifest that lost or weakened something.",
     "agent-guide": "Print the rule for agents, for prompt templates.",
     "sweep": "Remove what dead runs left behind.",

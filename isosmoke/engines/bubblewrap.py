@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from isosmoke import state
+from isosmoke import images, state
 from isosmoke.engines import argv, bwrap, cgroup
 from isosmoke.engines.argv import Layers
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS
-from isosmoke.errors import EngineError
+from isosmoke.errors import EngineError, ImageError
 from isosmoke.spec import HOST_IMAGE, SandboxSpec
 
 CHUNK = 1 << 16
@@ -89,9 +89,8 @@ class BubblewrapEngine:
     @contextmanager
     def sandbox(self, spec: SandboxSpec) -> Iterator[BubblewrapSandbox]:
         if spec.image != HOST_IMAGE:
-            raise EngineError(
-                f"bubblewrap has no image '{spec.image}'", hint="choose --engine docker"
-            )
+            hint = images.how_to_get(spec.image)
+            raise ImageError(f"bubblewrap has no image '{spec.image}'", hint)
         program = bwrap.program()
         with ExitStack() as stack:
             layers = stack.enter_context(bwrap.layers(spec)) if program.layers_on_disk else {}

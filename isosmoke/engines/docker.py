@@ -21,12 +21,12 @@ from docker import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from requests import RequestException, Response
 
-from isosmoke import state
+from isosmoke import images, state
 from isosmoke.engines import container, endpoint
 from isosmoke.engines.attach import AttachChannel
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS
 from isosmoke.engines.endpoint import Endpoint, Place
-from isosmoke.errors import EngineError, EngineUnavailableError
+from isosmoke.errors import EngineError, EngineUnavailableError, ImageError
 from isosmoke.spec import HOST_IMAGE, CopyOnWrite, Fresh, ReadOnly, SandboxSpec
 
 PING_SECONDS = 5.0
@@ -241,10 +241,8 @@ def _labels(name: str, label: str) -> dict[str, str]:
 def _mend(client: APIClient, image: str, error: ImageNotFound) -> None:
     """The host's image is made here; no other is fetched behind anybody's back."""
     if image != HOST_IMAGE:
-        raise EngineError(
-            f"docker has no image '{image}'",
-            hint=f"docker pull {image}, or docker build -t {image} <folder>",
-        ) from error
+        hint = images.how_to_get(image)
+        raise ImageError(f"docker has no image '{image}'", hint) from error
     with (state.kept("locks") / "docker-image").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not client.images(container.EMPTY_IMAGE):
