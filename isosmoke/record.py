@@ -88,6 +88,7 @@ class AttemptRecord(Told):
     begun: float
     seconds: float
     alone: bool
+    postponed: bool = False
     phases: Mapping[str, float]
     environment: Mapping[Text, Text]
 
@@ -121,8 +122,8 @@ class BinaryRecord(Table):
     sha256: str
 
 
-class Header(Table):
-    """What a run says of itself: `finished` is false while it goes on.
+class Beginning(Table):
+    """What a run says of itself when it begins.
 
     `command` is what ran in place of scripts, `record` the folder that it is kept in, `working`
     where the caller stood, `host` the machine.
@@ -132,7 +133,6 @@ class Header(Table):
     isosmoke: str
     id: Text
     started_at: datetime
-    finished: bool
     engine: str
     host: Text = ""
     working: Text
@@ -140,6 +140,12 @@ class Header(Table):
     binary: BinaryRecord | None
     command: tuple[Text, ...]
     record: Text | None
+
+
+class Header(Beginning):
+    """What a run says of itself as a whole: `finished` is false while it goes on."""
+
+    finished: bool
     seconds: float
     stopped: str | None
     counts: Mapping[str, int]
@@ -151,13 +157,12 @@ class RunRecord(Header):
     scenarios: tuple[ScenarioRecord, ...]
 
 
-def of(run: RunResult) -> RunRecord:
-    """The record of a run."""
-    return RunRecord(
+def beginning(run: RunResult) -> Beginning:
+    """What is known of a run before its first scenario."""
+    return Beginning(
         isosmoke=__version__,
         id=run.record.name if run.record else "",
         started_at=run.started,
-        finished=True,
         engine=run.engine,
         host=run.host,
         working=str(run.working),
@@ -165,6 +170,14 @@ def of(run: RunResult) -> RunRecord:
         binary=run.binary and BinaryRecord(path=str(run.binary[0]), sha256=run.binary[1]),
         command=run.command,
         record=_path(run.record),
+    )
+
+
+def of(run: RunResult) -> RunRecord:
+    """The record of a run."""
+    return RunRecord(
+        **dict(beginning(run)),
+        finished=True,
         seconds=round(run.seconds, 3),
         stopped=run.stopped or None,
         counts=counts(run.scenarios),
@@ -225,6 +238,7 @@ def _attempt(attempt: Attempt) -> AttemptRecord:
         begun=round(attempt.begun, 4),
         seconds=round(attempt.seconds, 3),
         alone=attempt.alone,
+        postponed=attempt.postponed,
         phases={name: round(seconds, 4) for name, seconds in attempt.phases.items()},
         environment=attempt.environment,
     )

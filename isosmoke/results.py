@@ -43,7 +43,8 @@ class Attempt:
 
     `output` is both streams in order of arrival, `phases` the seconds of each step, `begun` when
     the first of them began, in seconds since the run did, and `alone` says that nothing else of the
-    same run was going on beside it. `unlogged` says why the log is not whole, empty if it is.
+    same run was going on beside it. `postponed`: it failed beside others, and was to be confirmed
+    alone. `unlogged` says why the log is not whole, empty if it is.
     """
 
     ending: Ending
@@ -56,6 +57,7 @@ class Attempt:
     phases: Mapping[str, float] = field(default_factory=dict)
     alone: bool = True
     begun: float = 0.0
+    postponed: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -180,19 +182,19 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The selected scenarios, before the first one starts."""
+    """The selected scenarios, before the first one starts, and the run, still without results."""
 
     names: tuple[str, ...]
-    engine: str
-    binary: tuple[Path, str] | None
+    run: RunResult
 
 
 @dataclass(frozen=True, slots=True)
 class ScenarioStarted:
-    """A scenario's sandbox is about to be made; `attempt` counts from 1."""
+    """A scenario's sandbox is about to be made; `attempt` counts from 1, `begun` is its own."""
 
     name: str
     attempt: int
+    begun: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +206,13 @@ class ScenarioFinished:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioPostponed:
-    """It failed beside others and will be confirmed alone."""
+    """It failed beside others and will be confirmed alone; this is what is known of it so far."""
 
-    name: str
-    attempt: Attempt
+    result: ScenarioResult
+
+    @property
+    def name(self) -> str:
+        return self.result.name
 
 
 @dataclass(frozen=True, slots=True)

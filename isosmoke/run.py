@@ -202,9 +202,9 @@ def begin(
         schedule=schedule,
         recording=recording,
     )
-    recording.begin(session.result(()), request.scenarios)
-    names = tuple(one.name for one in request.scenarios)
-    notify(RunStarted(names, engines.names, _tested(around)))
+    plain = session.result(())
+    recording.begin(plain, request.scenarios)
+    notify(RunStarted(tuple(one.name for one in request.scenarios), plain))
     return session
 
 

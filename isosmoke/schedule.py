@@ -120,7 +120,9 @@ class Schedule:
         if result.outcome.blocks and not alone and not self.interrupt.raised:
             self._failed = True
             self._postponed.add(scenario.name)
-            self._tell(ScenarioPostponed(scenario.name, result.telling))
+            last = replace(result.attempts[-1], postponed=True)
+            result = replace(result, attempts=(*result.attempts[:-1], last))
+            self._tell(ScenarioPostponed(result))
         else:
             self._finish(result)
         return result
@@ -141,7 +143,7 @@ class Schedule:
                 held.enter_context(self._locks[name])
             hindrance = self._hindrance(scenario)
             if hindrance is not None:
-                yield Attempt(ending=hindrance)
+                yield Attempt(ending=hindrance, begun=monotonic() - self.begun)
                 return
             for number in range(1, scenario.retries + 2):
                 attempt = self._attempt(scenario, number)
@@ -150,8 +152,8 @@ class Schedule:
                     return
 
     def _attempt(self, scenario: Scenario, number: int) -> Attempt:
-        self._tell(ScenarioStarted(scenario.name, number))
         begun = monotonic() - self.begun
+        self._tell(ScenarioStarted(scenario.name, number, begun))
         with self._crowd.member(scenario.name) as alone:
             try:
                 attempt = self._observed(scenario, number)

@@ -76,6 +76,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "begun": 0.25,
         "seconds": 1.123,
         "alone": False,
+        "postponed": False,
         "phases": {"create": 0.1235, "run": 1.0},
         "environment": {"HOME": "/root"},
     }
@@ -87,6 +88,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "begun": 2.0,
         "seconds": 0.5,
         "alone": True,
+        "postponed": False,
         "phases": {"run": 0.5},
         "environment": {},
         "leaks": [],

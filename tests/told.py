@@ -103,15 +103,18 @@ def hostile(text: str) -> ScenarioResult:
 
 def hostile_run(text: str) -> RunRecord:
     """A run in which every free word is `text`, that of the machine included."""
-    odd = Path("/p") / (text.replace("\0", "") or "x")
+    odd, clean = (
+        Path("/p") / (text.replace("\0", "") or "x"),
+        text.encode(errors="replace").decode(),
+    )
     return of(
         hostile(text),
         binary=(odd, "0" * 64),
         manifest=odd,
         record=odd,
         host=text,
-        engine=text,
-        stopped=text,
+        engine=clean,
+        stopped=clean,
         working=Path("/p"),
     )
 

@@ -56,9 +56,10 @@ class Progress:
                 self._begin(event)
             case ScenarioStarted(name):
                 self._running[name] = monotonic()
-            case ScenarioPostponed(name, attempt):
-                self._running.pop(name, None)
-                self._console.print(_line(name, attempt.outcome, attempt.seconds, _POSTPONED))
+            case ScenarioPostponed(result):
+                self._running.pop(result.name, None)
+                told = result.telling
+                self._console.print(_line(result.name, told.outcome, told.seconds, _POSTPONED))
             case ScenarioFinished(result):
                 self._finish(result)
             case RunFinished(result):
@@ -66,9 +67,10 @@ class Progress:
 
     def _begin(self, event: RunStarted) -> None:
         self._total = len(event.names)
-        tested = f" · {event.binary[0]} {event.binary[1][:12]}" if event.binary else ""
+        binary = event.run.binary
+        tested = f" · {binary[0]} {binary[1][:12]}" if binary else ""
         count = _counted(self._total, "scenario")
-        head = printable(f"isosmoke · {event.engine}{tested} · {count}")
+        head = printable(f"isosmoke · {event.run.engine}{tested} · {count}")
         self._console.print(Text(head, style="dim"))
         if self._live:
             self._display.start()

@@ -87,7 +87,7 @@ def test_nothing_is_said_before_the_end() -> None:
     said: list[str] = []
     terse = agent.Terse(said.append, lambda name: ("isosmoke", "run", name))
 
-    terse(RunStarted(("good",), "bubblewrap", None))
+    terse(RunStarted(("good",), run()))
     assert said == []
     terse(RunFinished(run(GOOD)))
 

@@ -80,7 +80,7 @@ def told(*scenarios: ScenarioResult, stopped: str = "") -> list[str]:
         for event in (ScenarioStarted(one.name, 1), ScenarioFinished(one))
     ]
     finished = RunFinished(run(*scenarios, stopped=stopped))
-    return shown(RunStarted(names, "bubblewrap", BINARY), *each, finished)
+    return shown(RunStarted(names, run()), *each, finished)
 
 
 def test_passing_run_shows_one_line_for_each_scenario() -> None:
@@ -95,7 +95,9 @@ def test_passing_run_shows_one_line_for_each_scenario() -> None:
 
 def test_run_without_a_binary_names_none() -> None:
     """Where there was no live binary the head line does not speak of one, and one is one."""
-    assert shown(RunStarted(("a",), "docker", None)) == ["isosmoke · docker · 1 scenario"]
+    assert shown(RunStarted(("a",), made.run(engine="docker", binary=None))) == [
+        "isosmoke · docker · 1 scenario"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -195,9 +197,9 @@ def test_postponed_scenario_is_told_at_once_and_again_at_its_end() -> None:
     """What failed beside others says so when it happens, with what comes next."""
     crowded = Attempt(ending=Exited(1), alone=False, phases=TOOK)
     lines = shown(
-        RunStarted(("one",), "bubblewrap", None),
+        RunStarted(("one",), run()),
         ScenarioStarted("one", 1),
-        ScenarioPostponed("one", crowded),
+        ScenarioPostponed(result(crowded)),
         ScenarioStarted("one", 2),
         ScenarioFinished(result(crowded, PASSED)),
     )
@@ -260,7 +262,9 @@ def test_nothing_told_steers_the_terminal() -> None:
     binary = (Path("/p", STEERING), "0" * 64)
     one = result(everywhere, assertion=STEERING)
     lines = shown(
-        RunStarted(("one",), STEERING, binary), ScenarioFinished(one), RunFinished(run(one))
+        RunStarted(("one",), made.run(engine=STEERING, binary=binary)),
+        ScenarioFinished(one),
+        RunFinished(run(one)),
     )
 
     assert len(lines) == 12
@@ -301,7 +305,7 @@ def test_live_display_is_gone_at_the_end() -> None:
     progress = Progress(console, live=True, repeat=lambda name: ("isosmoke", "run", name))
     one = result(PASSED)
     for event in (
-        RunStarted(("one",), "bubblewrap", BINARY),
+        RunStarted(("one",), run()),
         ScenarioStarted("one", 1),
         ScenarioFinished(one),
         RunFinished(run(one)),
