@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -28,6 +27,7 @@ from isosmoke.results import (
     ScenarioStarted,
 )
 from isosmoke.scenario import Scenario
+from isosmoke.workers import Workers
 
 Engines = Callable[[Scenario], Engine]
 """The engine that makes a scenario's sandbox."""
@@ -107,7 +107,7 @@ class Schedule:
         What fails beside others is run again alone before it counts.
         """
         self._locks.update((name, Lock()) for one in scenarios for name in one.locks)
-        with ThreadPoolExecutor(self.policy.jobs, thread_name_prefix="scenario") as pool:
+        with Workers(self.policy.jobs, thread_name_prefix="scenario") as pool:
             first = list(pool.map(self._together, scenarios))
         return tuple(
             self._confirmed(scenario, result)

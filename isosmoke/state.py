@@ -54,7 +54,8 @@ def write(path: Path, text: str) -> Path:
             os.fsync(handle)
         Path(unfinished).chmod(0o644)
         return Path(unfinished).rename(path)
-    except OSError:
+    except OSError as error:
+        error.filename = error.filename or str(path)
         Path(unfinished).unlink(missing_ok=True)
         raise
 

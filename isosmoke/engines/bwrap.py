@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -16,8 +15,9 @@ from isosmoke.engines import argv
 from isosmoke.engines.argv import Layer, Layers
 from isosmoke.errors import EngineUnavailableError
 from isosmoke.spec import HOST_IMAGE, CopyOnWrite, Fresh, Mount, SandboxSpec
+from isosmoke.workers import Workers
 
-spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bwrap")
+spawner = Workers(max_workers=1, thread_name_prefix="bwrap")
 """The one thread that starts every bwrap."""
 
 _TRIAL = "cd {folder} && rmdir old && mkdir old && touch old/file"
