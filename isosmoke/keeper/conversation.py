@@ -3,7 +3,7 @@
 import os
 import select
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 from time import monotonic
 from typing import Protocol, TypeVar
@@ -160,6 +160,22 @@ class Conversation:
                     break
         return None
 
+    def send(self, command: bytes) -> None:
+        """Say something whose answers are attended to, not waited for."""
+        self._channel.write(command)
+
+    def attend(
+        self, wanted: tuple[type[Wanted], ...], others: Collection[int]
+    ) -> tuple[Wanted | None, Collection[int]]:
+        """The next of `wanted`, or those of the descriptors `others` that can be read by now."""
+        event = self._next(wanted)
+        if event is not None:
+            return event, ()
+        ready = self._ready(None, others)
+        if self._channel.fileno() in ready:
+            self._events.extend(self._received())
+        return self._next(wanted), ready & set(others)
+
     def _described(self, states: Mapping[int, str]) -> tuple[Process, ...]:
         frozen, tables, uptime = self._list()
         accepting = procfs.listeners(tables)
@@ -206,7 +222,7 @@ class Conversation:
             if event is not None:
                 return event
             left = deadline - monotonic()
-            if not self._readable(left):
+            if not self._ready(max(0.0, left)):
                 return None
             self._events.extend(self._received())
             if left <= 0:
@@ -236,15 +252,15 @@ class Conversation:
             case _:
                 pass
 
-    def _readable(self, seconds: float) -> bool:
-        """Whether there is something to read in time, or at once when the time is over."""
+    def _ready(self, seconds: float | None, others: Collection[int] = ()) -> set[int]:
+        """Which descriptors can be read in time, the channel's and `others`; None is for ever."""
         poll = select.poll()
-        poll.register(self._channel, select.POLLIN)
-        poll.register(self._interrupt, select.POLLIN)
-        ready = {fd for fd, _ in poll.poll(max(0.0, seconds) * 1000)}
+        for one in (self._channel.fileno(), self._interrupt.fileno(), *others):
+            poll.register(one, select.POLLIN)
+        ready = {fd for fd, _ in poll.poll(None if seconds is None else seconds * 1000)}
         if self._interrupt.fileno() in ready:
             raise StoppedError(self._interrupt.reason)
-        return bool(ready)
+        return ready
 
     def _received(self) -> list[Event]:
         content = self._channel.read()

@@ -44,15 +44,17 @@
 #define CHUNK 65536
 #define LARGEST_COMMAND (8u << 20)
 #define FREEZE_ROUNDS 1000 /* of a millisecond each */
+#define LAST_CHUNKS 32
 
 enum command {
 	GO = 'g', TERM = 't', KILL = 'k', FREEZE = 'f', THAW = 'c', LIST = 'l', USAGE = 'u',
-	PROBE = 'p', END_PROBE = 'x'
+	PROBE = 'p', END_PROBE = 'x', SHELL = 's', TYPE = 'i', RESIZE = 'w'
 };
 enum event {
 	READY = 'R', STDOUT = 'o', STDERR = 'e', EXITED = 'X', EMPTY = '0', FROZEN = 'F',
 	THAWED = 'T', PROCESS = 'P', SOCKETS = 'S', LISTED = 'L', USED = 'U',
-	PROBE_OUTPUT = 'q', PROBED = 'Q', REFUSED = 'N', BROKEN = '!'
+	PROBE_OUTPUT = 'q', PROBED = 'Q', REFUSED = 'N', SHELL_STDOUT = 'h', SHELL_STDERR = 'j',
+	TOOK = 'y', LEFT = 'H', BROKEN = '!'
 };
 
 static struct {
@@ -66,6 +68,15 @@ static struct {
 	pid_t pid;          /* of its warden; 0: there is none */
 	int output, verdict; /* read ends of what it prints and of what the warden tells */
 } probe = { .output = -1, .verdict = -1 };
+
+static struct {
+	pid_t pid;          /* 0: there is none */
+	int input;          /* the end that it reads from, -1 once closed */
+	int output[2];      /* read ends; of a terminal only the first, which is its master */
+	int no_more;        /* its input ends with what waits */
+	size_t waiting;     /* what it has not taken yet */
+	char typed[CHUNK];
+} shell = { .input = -1, .output = { -1, -1 } };
 
 static struct {
 	long long user, system; /* microseconds */
@@ -252,6 +263,7 @@ static int counts_its_own_processes(void)
 struct job {
 	const char *processes, *open_files, *folder;
 	char **argv, **environment;
+	const struct winsize *terminal; /* that its stdin is, or NULL */
 };
 
 /* The rest of a child's life: the job, or what kept it from that, said to `failed`. */
@@ -260,6 +272,8 @@ static void become(const struct job *job, int in, int out, int err, int failed)
 	const char *step = "its streams";
 	setsid();
 	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
+		goto fail;
+	if (job->terminal && ioctl(0, TIOCSCTTY, 0) != 0)
 		goto fail;
 	default_signals();
 	step = job->folder;
@@ -293,9 +307,10 @@ static char *next(char **at, const char *end)
 	return word;
 }
 
-static void with_job(char *at, const char *end, void (*start)(const struct job *))
+static void with_job(char *at, const char *end, const struct winsize *terminal,
+                     void (*start)(const struct job *))
 {
-	struct job job = { .processes = next(&at, end) };
+	struct job job = { .terminal = terminal, .processes = next(&at, end) };
 	job.open_files = next(&at, end);
 	job.folder = next(&at, end);
 	size_t argc = strtoul(next(&at, end), NULL, 10), most = (size_t)(end - at) + 2, count = 0;
@@ -350,7 +365,7 @@ static void close_end(int *end)
 static ssize_t drain(int *end, enum event type, size_t most)
 {
 	ssize_t size = read(*end, buffer, most < CHUNK ? most : CHUNK);
-	if (size < 0 && errno == EINTR)
+	if (size < 0 && (errno == EINTR || errno == EAGAIN))
 		return 0;
 	if (size > 0) {
 		put_frame(type, buffer, (size_t)size);
@@ -533,6 +548,146 @@ static void probe_ended(int status)
 		put_status(PROBED, verdict.status);
 }
 
+/* ---- shell: somebody at a terminal, or lines through pipes ---- */
+
+/* Of /dev a script may change what it likes, of a mounted /dev/pts nothing (rule 2). */
+static int open_terminal(int *master, int *slave, const struct winsize *size)
+{
+	char path[32];
+	int unlocked = 0, number;
+	*master = open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	if (*master < 0 || ioctl(*master, TIOCSPTLCK, &unlocked) || ioctl(*master, TIOCGPTN, &number)
+	    || ioctl(*master, TIOCSWINSZ, size))
+		return -1;
+	snprintf(path, sizeof path, "/dev/pts/%d", number);
+	*slave = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	return *slave < 0 ? -1 : 0;
+}
+
+/* The shell's own three ends, and ours in `shell`. */
+static int open_ends(int own[3], const struct winsize *terminal)
+{
+	int in[2], out[2], err[2];
+	if (terminal) {
+		if (open_terminal(&shell.output[0], &own[0], terminal))
+			return -1;
+		shell.input = fcntl(shell.output[0], F_DUPFD_CLOEXEC, 3);
+		own[1] = fcntl(own[0], F_DUPFD_CLOEXEC, 3);
+		own[2] = fcntl(own[0], F_DUPFD_CLOEXEC, 3);
+		return shell.input < 0 || own[1] < 0 || own[2] < 0 ? -1 : 0;
+	}
+	if (pipe2(in, O_CLOEXEC))
+		return -1;
+	own[0] = in[0], shell.input = in[1];
+	if (pipe2(out, O_CLOEXEC))
+		return -1;
+	own[1] = out[1], shell.output[0] = out[0];
+	if (pipe2(err, O_CLOEXEC))
+		return -1;
+	own[2] = err[1], shell.output[1] = err[0];
+	return fcntl(shell.input, F_SETFL, O_NONBLOCK) || fcntl(shell.output[0], F_SETFL, O_NONBLOCK)
+	       || fcntl(shell.output[1], F_SETFL, O_NONBLOCK);
+}
+
+static void close_shell(void)
+{
+	close_end(&shell.input);
+	close_end(&shell.output[0]);
+	close_end(&shell.output[1]);
+	shell.pid = 0;
+}
+
+static void start_shell(const struct job *job)
+{
+	int own[3] = { -1, -1, -1 };
+	pid_t pid = -1;
+	if (shell.pid) {
+		errno = EBUSY;
+		refuse("starting the shell");
+		return;
+	}
+	shell.waiting = 0;
+	shell.no_more = 0;
+	if (!open_ends(own, job->terminal))
+		pid = fork();
+	if (pid == 0)
+		become(job, own[0], own[1], own[2], own[2]);
+	shell.pid = pid;
+	if (pid < 0) {
+		refuse("starting the shell");
+		close_shell();
+	}
+	for (int which = 0; which < 3; which++)
+		close_end(&own[which]);
+}
+
+/* "rows\0columns\0", both blank where there is no terminal, then a job. */
+static void with_terminal(char *at, const char *end)
+{
+	struct winsize size = { .ws_row = (unsigned short)strtoul(next(&at, end), NULL, 10) };
+	size.ws_col = (unsigned short)strtoul(next(&at, end), NULL, 10);
+	with_job(at, end, size.ws_row ? &size : NULL, start_shell);
+}
+
+static void taken(size_t size)
+{
+	shell.waiting -= size;
+	memmove(shell.typed, shell.typed + size, shell.waiting);
+	put_status(TOOK, (int)size);
+}
+
+/* As much as it takes now: a shell that does not read must not stop the keeper. */
+static void pass_on(void)
+{
+	while (shell.waiting) {
+		ssize_t size = shell.input < 0 ? -1 : write(shell.input, shell.typed, shell.waiting);
+		if (size < 0 && shell.input >= 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (size < 0)
+			close_end(&shell.input); /* nobody reads it any more */
+		taken(size < 0 ? shell.waiting : (size_t)size);
+	}
+	if (shell.no_more)
+		close_end(&shell.input);
+}
+
+/* Nothing is the end of the input. The runner sends no more than was taken of what it sent. */
+static void type(const char *bytes, size_t size)
+{
+	if (size > sizeof shell.typed - shell.waiting) {
+		errno = EMSGSIZE;
+		give_up("typing");
+	}
+	memcpy(shell.typed + shell.waiting, bytes, size);
+	shell.waiting += size;
+	shell.no_more |= !size;
+	pass_on();
+}
+
+static void resize(const unsigned char *bytes, size_t size)
+{
+	struct winsize window = { 0 };
+	if (size != 4) {
+		errno = EBADMSG;
+		give_up("resizing");
+	}
+	window.ws_row = (unsigned short)(bytes[0] << 8 | bytes[1]);
+	window.ws_col = (unsigned short)(bytes[2] << 8 | bytes[3]);
+	if (shell.output[0] >= 0)
+		ioctl(shell.output[0], TIOCSWINSZ, &window);
+}
+
+/* What it printed before it ended, and not what others may print for ever. */
+static void shell_ended(int status)
+{
+	for (int rest = LAST_CHUNKS; rest && drain(&shell.output[0], SHELL_STDOUT, CHUNK) > 0; rest--)
+		;
+	for (int rest = LAST_CHUNKS; rest && drain(&shell.output[1], SHELL_STDERR, CHUNK) > 0; rest--)
+		;
+	close_shell();
+	put_status(LEFT, status);
+}
+
 /* ---- how it ends, and what it took ---- */
 
 static void script_ended(int status)
@@ -567,6 +722,10 @@ static void reaped(pid_t pid, int status, const struct rusage *took)
 {
 	if (pid == probe.pid) {
 		probe_ended(status);
+		return;
+	}
+	if (pid == shell.pid) {
+		shell_ended(status);
 		return;
 	}
 	add_usage(took);
@@ -737,14 +896,17 @@ static void obey(void)
 		give_up("reading a command");
 	get(payload, size);
 	switch (header[0]) {
-	case GO: with_job(payload, payload + size, go); break;
+	case GO: with_job(payload, payload + size, NULL, go); break;
 	case TERM: signal_script(SIGTERM); break;
 	case KILL: signal_script(SIGKILL); break;
 	case FREEZE: freeze(); break;
 	case THAW: thaw(); break;
 	case USAGE: tell_usage(); break;
-	case PROBE: with_job(payload, payload + size, start_probe); break;
+	case PROBE: with_job(payload, payload + size, NULL, start_probe); break;
 	case END_PROBE: end_probe(); break;
+	case SHELL: with_terminal(payload, payload + size); break;
+	case TYPE: type(payload, size); break;
+	case RESIZE: resize((unsigned char *)payload, size); break;
 	case LIST: list(); break;
 	default: errno = EBADMSG; give_up("reading a command");
 	}
@@ -766,6 +928,9 @@ int main(void)
 			{ .fd = script.output[0], .events = POLLIN },
 			{ .fd = script.output[1], .events = POLLIN },
 			{ .fd = probe.output, .events = POLLIN },
+			{ .fd = shell.output[0], .events = POLLIN },
+			{ .fd = shell.output[1], .events = POLLIN },
+			{ .fd = shell.waiting ? shell.input : -1, .events = POLLOUT },
 			{ .fd = STDIN_FILENO, .events = POLLIN },
 		};
 		if (poll(watched, sizeof watched / sizeof *watched, -1) < 0 && errno != EINTR)
@@ -776,9 +941,15 @@ int main(void)
 			drain(&script.output[1], STDERR, CHUNK);
 		if (watched[3].revents)
 			drain(&probe.output, PROBE_OUTPUT, CHUNK);
+		if (watched[4].revents)
+			drain(&shell.output[0], SHELL_STDOUT, CHUNK);
+		if (watched[5].revents)
+			drain(&shell.output[1], SHELL_STDERR, CHUNK);
+		if (watched[6].revents)
+			pass_on();
 		if (watched[0].revents)
 			reap(signals);
-		if (watched[4].revents)
+		if (watched[7].revents)
 			obey();
 	}
 }

@@ -25,6 +25,7 @@ END_PROBE = b"x\0\0\0\0"
 
 _HEADER = Struct(">cI")
 _LENGTH = Struct(">I")
+_SIZE = Struct(">HH")
 
 
 def frame(kind: bytes, payload: bytes) -> bytes:
@@ -42,6 +43,39 @@ def go(
 ) -> bytes:
     """The command that starts the script; limits of None leave what the sandbox has."""
     return frame(b"g", _limit(processes) + _limit(open_files) + _job(argv, folder, environment))
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a terminal is."""
+
+    rows: int
+    columns: int
+
+
+def shell(
+    argv: Sequence[str],
+    folder: PurePosixPath,
+    environment: Mapping[str, str],
+    *,
+    size: Size | None,
+    processes: int | None = None,
+    open_files: int | None = None,
+) -> bytes:
+    """The command that starts a shell at a terminal of its own, or at pipes where size is None."""
+    terminal = b"\0\0" if size is None else _limit(size.rows) + _limit(size.columns)
+    limits = _limit(processes) + _limit(open_files)
+    return frame(b"s", terminal + limits + _job(argv, folder, environment))
+
+
+def typed(content: bytes) -> bytes:
+    """The command that types into the shell; nothing is the end of its input."""
+    return frame(b"i", content)
+
+
+def resized(size: Size) -> bytes:
+    """The command that gives the shell's terminal another size."""
+    return frame(b"w", _SIZE.pack(size.rows, size.columns))
 
 
 def probe(argv: Sequence[str], folder: PurePosixPath, environment: Mapping[str, str]) -> bytes:
@@ -120,6 +154,28 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class ShellOutput:
+    """Bytes that the shell printed; at a terminal all of it is stdout."""
+
+    stream: Literal["stdout", "stderr"]
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """So many bytes of what was typed have gone to the shell."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The shell ended; `status` is its raw wait status."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
 class Used:
     """What the script took, and all else that is over."""
 
@@ -160,7 +216,7 @@ class Broken:
 
 
 Judging = Ready | Output | Exited | Empty | Frozen | Survivor | Sockets | Listed | Broken
-Event = Judging | Thawed | ProbeOutput | Probed | Refused | Used
+Event = Judging | Thawed | ProbeOutput | Probed | ShellOutput | Took | Left | Refused | Used
 
 
 class ProtocolError(Exception):
@@ -206,6 +262,10 @@ _EVENTS: Mapping[bytes, Callable[[bytes], Event]] = {
     b"U": _used,
     b"q": ProbeOutput,
     b"Q": lambda payload: Probed(*_LENGTH.unpack(payload)),
+    b"h": lambda payload: ShellOutput("stdout", payload),
+    b"j": lambda payload: ShellOutput("stderr", payload),
+    b"y": lambda payload: Took(*_LENGTH.unpack(payload)),
+    b"H": lambda payload: Left(*_LENGTH.unpack(payload)),
     b"N": lambda payload: Refused(payload.decode(errors="replace")),
     b"!": lambda payload: Broken(payload.decode(errors="replace")),
 }

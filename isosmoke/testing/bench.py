@@ -15,7 +15,7 @@ from isosmoke.host_image import host_mounts
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.keeper.conversation import Conversation
-from isosmoke.keeper.protocol import Output
+from isosmoke.keeper.protocol import Output, ShellOutput, Size
 from isosmoke.leaks import Process
 from isosmoke.outcome import Ending
 from isosmoke.runner import observe
@@ -167,6 +167,60 @@ def start(keeper: Conversation, job: Job) -> None:
         processes=limits.processes,
         open_files=limits.open_files,
     )
+
+
+class Typist:
+    """Somebody at a shell, who does the next thing once its words were printed.
+
+    A thing is what is typed (nothing: the end of the input), or the new size of the terminal.
+    """
+
+    def __init__(self, *things: tuple[str, bytes | Size], size: Size | None) -> None:
+        self.size = size
+        self.keyboard, self._typing = os.pipe()
+        self.resizes = os.eventfd(0)
+        self._things = list(things)
+        self.seen: dict[str, bytes] = {"stdout": b"", "stderr": b""}
+
+    def __enter__(self) -> Self:
+        self._go_on()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.keyboard)
+        os.close(self.resizes)
+        self._end()
+
+    def typed(self, most: int) -> bytes:
+        return os.read(self.keyboard, most)
+
+    def resized(self) -> Size:
+        os.eventfd_read(self.resizes)
+        assert self.size is not None  # noqa: S101 - for mypy
+        return self.size
+
+    def show(self, output: ShellOutput) -> None:
+        self.seen[output.stream] += output.content
+        self._go_on()
+
+    def _go_on(self) -> None:
+        while self._things and self._things[0][0].encode() in self.seen["stdout"]:
+            _, thing = self._things.pop(0)
+            self._do(thing)
+
+    def _do(self, thing: bytes | Size) -> None:
+        if isinstance(thing, Size):
+            self.size = thing
+            os.eventfd_write(self.resizes, 1)
+        elif thing:
+            os.write(self._typing, thing)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        if self._typing >= 0:
+            os.close(self._typing)
+        self._typing = -1
 
 
 class Witness:

@@ -16,6 +16,7 @@ from isosmoke.keeper.protocol import (
     Event,
     Exited,
     Frozen,
+    Left,
     Listed,
     Output,
     Probed,
@@ -23,13 +24,19 @@ from isosmoke.keeper.protocol import (
     ProtocolError,
     Ready,
     Refused,
+    ShellOutput,
+    Size,
     Sockets,
     Survivor,
     Thawed,
+    Took,
     Used,
     frame,
     go,
     probe,
+    resized,
+    shell,
+    typed,
 )
 from isosmoke.usage import Usage
 
@@ -80,8 +87,20 @@ def _encoded_answer(event: Event) -> bytes:
         case Used(Usage(user, system, largest)):
             micros = (round(one * 1e6) for one in (user, system))
             return frame(b"U", " ".join(map(str, (*micros, largest // 1024))).encode())
+        case _:
+            return _encoded_rest(event)
+
+
+def _encoded_rest(event: Event) -> bytes:
+    match event:
+        case ShellOutput(stream, content):
+            return frame(b"h" if stream == "stdout" else b"j", content)
+        case Took(size):
+            return frame(b"y", struct.pack(">I", size))
         case Listed(uptime):
             return frame(b"L", f"{uptime} 12.5\n".encode())
+        case Left(status):
+            return frame(b"H", struct.pack(">I", status))
         case _:
             raise AssertionError(event)
 
@@ -105,6 +124,9 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(ProbeOutput, st.binary()),
     st.builds(Probed, st.integers(0, 2**32 - 1)),
     st.builds(Refused, st.text()),
+    st.builds(ShellOutput, st.sampled_from(["stdout", "stderr"]), st.binary()),
+    st.builds(Took, st.integers(0, 2**32 - 1)),
+    st.builds(Left, st.integers(0, 2**32 - 1)),
     st.builds(Used, st.builds(Usage, SECONDS, SECONDS, st.integers(0, 2**40).map((1024).__mul__))),
     st.builds(Broken, st.text()),
 )
@@ -135,7 +157,7 @@ def test_event_comes_back_byte_by_byte(event: Event) -> None:
     assert list(decoder.feed(content[-1:])) == [event]
 
 
-KINDS = st.sampled_from([bytes([kind]) for kind in b"RoeX0FTPSLUqQN!gtkfclupx\xff"])
+KINDS = st.sampled_from([bytes([kind]) for kind in b"RoeX0FTPSLUqQNhjyH!gtkfclupxsiw\xff"])
 PAYLOADS = st.one_of(
     st.binary(),
     st.lists(st.binary(max_size=4), max_size=6).map(lambda parts: fields(*parts)),
@@ -227,6 +249,22 @@ def test_probe_is_a_job_without_limits() -> None:
     told = probe(["tmux", "ls"], PurePosixPath("/work"), {"A": "1"})
 
     assert told == frame(b"p", b"\0\0/work\x002\0tmux\0ls\0A=1\0")
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(Size(24, 80), b"24\x0080\0"), (None, b"\0\0")], ids=str
+)
+def test_shell_is_a_job_at_a_terminal_or_at_none(size: Size | None, words: bytes) -> None:
+    """A shell is told with the size of its terminal, blank for pipes, and then as a script is."""
+    told = shell(["bash"], PurePosixPath("/work"), {"A": "1"}, size=size, processes=9)
+
+    assert told == frame(b"s", words + b"9\0\0/work\x001\0bash\0A=1\0")
+
+
+def test_typing_and_resizing_are_frames_of_their_own() -> None:
+    """What is typed goes as it is, a size as two numbers of two bytes."""
+    assert typed(b"ls\r") == frame(b"i", b"ls\r")
+    assert resized(Size(24, 300)) == frame(b"w", b"\0\x18\x01\x2c")
 
 
 def test_usage_is_told_in_seconds_and_bytes() -> None:
