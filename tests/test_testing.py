@@ -74,7 +74,8 @@ def test_ending_is_what_the_act_says(act: Act, ending: Ending) -> None:
 def test_wrong_version_is_an_engine_that_must_be_built_again() -> None:
     """A keeper of another version is not believed."""
     ending = _observed(FakeEngine({"one": Act(version="0")}), Interrupt())[0].ending
-    assert ending == Broke(f"the keeper speaks version 0, isosmoke {protocol.VERSION}")
+    said = f"the keeper speaks version 0, isosmoke {protocol.VERSION} (try: build isosmoke again)"
+    assert ending == Broke(said)
 
 
 def test_survivor_comes_with_what_it_listens_on() -> None:
