@@ -20,6 +20,7 @@ from isosmoke.host_image import host_mounts
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.outcome import Exited
+from isosmoke.redaction import Redactor
 from isosmoke.spec import KEEPER, CopyOnWrite, Job, ReadOnly, SandboxSpec
 
 ROUNDS = 40
@@ -46,7 +47,7 @@ def warm_scenario(caller: Caller) -> Contender:
     job = _job(caller)
 
     def once() -> None:
-        with Capture(None, 0) as capture:
+        with Capture(None, 0, redactor=Redactor()) as capture:
             observed = runner.observe(job, engine, capture=capture, interrupt=Interrupt())
         if observed.ending != Exited(0):
             raise SystemExit(f"bench: the scenario did not pass: {observed.ending}")

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -11,6 +12,7 @@ from isosmoke.binary import KNOWN_AS, Binary
 from isosmoke.caller import Caller
 from isosmoke.host_image import host_mounts
 from isosmoke.keeper import KEEPER_FILE
+from isosmoke.redaction import LARGEST, Redactor, Secret, placeholder
 from isosmoke.scenario import Scenario
 from isosmoke.spec import (
     BINARIES,
@@ -46,6 +48,16 @@ class Surroundings:
     caller: Caller
     workspace: Workspace
     binary: Binary | None
+    _redactors: dict[tuple[tuple[str, ...], ...], Redactor] = field(
+        default_factory=dict, repr=False
+    )
+
+    def redactor(self, scenario: Scenario) -> Redactor:
+        """What keeps the secrets that a scenario is given out of everything that is told of it."""
+        given = (scenario.pass_env, scenario.pass_files)
+        if given not in self._redactors:
+            self._redactors[given] = Redactor(_secrets(scenario, self.caller))
+        return self._redactors[given]
 
     @cached_property
     def host(self) -> tuple[Mount, ...]:
@@ -65,6 +77,34 @@ def job(scenario: Scenario, argv: tuple[str, ...], around: Surroundings) -> Job:
         grace=scenario.grace_seconds,
         settle=scenario.settle_seconds,
     )
+
+
+def told_environment(scenario: Scenario, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """An environment as it may be told: what is passed is there by its name only."""
+    return {
+        name: placeholder(name) if name in scenario.pass_env else value
+        for name, value in environment.items()
+    }
+
+
+def _secrets(scenario: Scenario, caller: Caller) -> Iterator[Secret]:
+    for name in scenario.pass_env:
+        if caller.environment.get(name):
+            yield Secret.of_variable(name, caller.environment[name])
+    for named in scenario.pass_files:
+        for file in _files(_at_home(Path(named), caller.home)):
+            with suppress(OSError):  # what cannot be read here, the script cannot read either
+                yield Secret.of_file(named, _beginning(file))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    yield from (one for one in (path, *path.rglob("*")) if one.is_file())
+
+
+def _beginning(file: Path) -> bytes:
+    """A file's content, or so much of a large one that it counts as too large."""
+    with file.open("rb") as content:
+        return content.read(LARGEST + 1)
 
 
 def _spec(scenario: Scenario, around: Surroundings) -> SandboxSpec:

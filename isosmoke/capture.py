@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Literal, Self
 
 from isosmoke.keeper.protocol import Output
+from isosmoke.redaction import Redactor
 from isosmoke.results import Captured
 
 HEAD = 32 * 1024
@@ -39,12 +40,19 @@ class Capture:
     The log holds the first `limit` bytes; where there was more, the kept end follows a line that
     says how much is missing. `echo` sees every piece as it comes. The script notices nothing.
     A log that cannot be written ends there, or is None, and `unlogged` says why.
+    Nobody gets to see what the `redactor` replaces in either stream.
     """
 
     def __init__(
-        self, log: Path | None, limit: int, *, echo: Callable[[bytes], object] | None = None
+        self,
+        log: Path | None,
+        limit: int,
+        *,
+        redactor: Redactor,
+        echo: Callable[[bytes], object] | None = None,
     ) -> None:
         self.log = log
+        self._streams = {"stdout": redactor.stream(), "stderr": redactor.stream()}
         self._echo = echo
         self._room = limit
         self._both, self._stderr = _Ends(), _Ends()
@@ -64,6 +72,8 @@ class Capture:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._keep("stdout", self._streams["stdout"].flush())
+        self._keep("stderr", self._streams["stderr"].flush())
         with self._bearing():
             if self._file is not None:
                 self._write_end(self._file)
@@ -71,15 +81,20 @@ class Capture:
 
     def take(self, output: Output) -> None:
         """Keep one piece."""
-        self._both.add(output.content)
-        if output.stream == "stderr":
-            self._stderr.add(output.content)
+        self._keep(output.stream, self._streams[output.stream].feed(output.content))
+
+    def _keep(self, stream: Literal["stdout", "stderr"], content: bytes) -> None:
+        if not content:
+            return
+        self._both.add(content)
+        if stream == "stderr":
+            self._stderr.add(content)
         if self._echo is not None:
-            self._echo(output.content)
+            self._echo(content)
         with self._bearing():
             if self._file is not None:
-                self._file.write(output.content[: self._room])
-        self._room = max(0, self._room - len(output.content))
+                self._file.write(content[: self._room])
+        self._room = max(0, self._room - len(content))
 
     @contextmanager
     def _bearing(self) -> Iterator[None]:

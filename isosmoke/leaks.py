@@ -1,7 +1,7 @@
 """Which processes that outlived a scenario count as leaked."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import date
 from re import search
 from shlex import join
@@ -31,6 +31,16 @@ class Process:
     def command_line(self) -> str:
         """The arguments as a shell would take them."""
         return join(self.argv) if self.argv else f"[{self.exe or 'unknown'}]"
+
+    def told_by(self, words: Callable[[str], str]) -> "Process":
+        """The same process, each of its texts as `words` has it."""
+        return replace(
+            self,
+            argv=tuple(map(words, self.argv)),
+            cwd=words(self.cwd),
+            exe=words(self.exe),
+            listens=tuple(map(words, self.listens)),
+        )
 
 
 def described(process: Process) -> str:
@@ -67,6 +77,13 @@ class Verdict:
 
     leaked: tuple[Process, ...] = ()
     tolerated: tuple[Tolerated, ...] = ()
+
+    def told_by(self, words: Callable[[str], str]) -> "Verdict":
+        """The same verdict, each text of a process as `words` has it."""
+        return Verdict(
+            tuple(one.told_by(words) for one in self.leaked),
+            tuple(Tolerated(one.process.told_by(words), one.reason) for one in self.tolerated),
+        )
 
 
 def tell_apart(

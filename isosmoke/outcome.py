@@ -1,5 +1,6 @@
 """How a script ended, and what that means: the one decision table."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from signal import Signals
@@ -113,6 +114,15 @@ def describe(ending: Ending) -> str:
             return reason
         case Broke(message):
             return message
+
+
+def told_by(ending: Ending, words: Callable[[str], str]) -> Ending:
+    """The same ending, its text as `words` has it."""
+    match ending:
+        case Unmet(text) | Broke(text) | Stopped(text):
+            return type(ending)(words(text))
+        case _:
+            return ending
 
 
 def signal_name(number: int) -> str:

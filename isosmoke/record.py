@@ -148,6 +148,7 @@ class Header(Beginning):
     finished: bool
     seconds: float
     stopped: str | None
+    notes: tuple[Text, ...] = ()
     counts: Mapping[str, int]
 
 
@@ -180,6 +181,7 @@ def of(run: RunResult) -> RunRecord:
         finished=True,
         seconds=round(run.seconds, 3),
         stopped=run.stopped or None,
+        notes=run.notes,
         counts=counts(run.scenarios),
         scenarios=tuple(map(scenario, run.scenarios)),
     )

@@ -1,13 +1,13 @@
 """Data of a run: attempts, scenario results, and the events that tell of them as they happen."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from isosmoke.leaks import Process, Verdict
-from isosmoke.outcome import Broke, Ending, Exited, Outcome, describe, judge
+from isosmoke.outcome import Broke, Ending, Exited, Outcome, describe, judge, told_by
 from isosmoke.scenario import Scenario
 
 
@@ -15,7 +15,8 @@ from isosmoke.scenario import Scenario
 class Captured:
     """What was kept of an output: its beginning and its end, and how long it was in all.
 
-    `head` and `tail` do not overlap; `size` counts every byte that was printed.
+    `head` and `tail` do not overlap; `size` counts every byte that was printed, where a secret was
+    the name that replaced it.
     """
 
     head: bytes = b""
@@ -59,6 +60,15 @@ class Attempt:
     begun: float = 0.0
     postponed: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    def told_by(self, words: Callable[[str], str]) -> "Attempt":
+        """The same attempt, each of its texts but the output as `words` has it."""
+        return replace(
+            self,
+            ending=told_by(self.ending, words),
+            verdict=self.verdict.told_by(words),
+            environment={name: words(value) for name, value in self.environment.items()},
+        )
 
     @property
     def outcome(self) -> Outcome:
@@ -159,7 +169,8 @@ class RunResult:
 
     `binary` is the path and sha256 of the live binary, None where there was none; `command` is what
     ran in place of the scripts; `stopped` says why the run was cut short; `host` is the machine;
-    `unrecorded` says why the record on disk is not whole.
+    `unrecorded` says why the record on disk is not whole; `notes` are what the user should know
+    beside the outcomes.
     """
 
     started: datetime
@@ -174,6 +185,7 @@ class RunResult:
     stopped: str = ""
     host: str = ""
     unrecorded: str = ""
+    notes: tuple[str, ...] = ()
 
     def count(self, outcome: Outcome) -> int:
         """How many scenarios came out so."""

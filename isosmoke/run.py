@@ -1,7 +1,7 @@
 """One whole run: what was asked for in, a `RunResult` out."""
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from isosmoke.errors import BinaryError, EngineError, ExitCode
 from isosmoke.history import Recording
 from isosmoke.interrupt import Interrupt
 from isosmoke.outcome import Broke, Outcome
+from isosmoke.redaction import WHY_UNGUARDED
 from isosmoke.requirements import Requirements
 from isosmoke.results import (
     Event,
@@ -161,6 +162,7 @@ class Session:
             command=self.request.argv,
             stopped=self.schedule.interrupt.reason,
             host=platform.node(),
+            notes=tuple(_notes(scenarios, self.schedule.around)),
         )
 
 
@@ -232,6 +234,12 @@ def exit_code(result: RunResult) -> ExitCode:
     return ExitCode.OK
 
 
+def _notes(scenarios: Sequence[ScenarioResult], around: Surroundings) -> Iterator[str]:
+    unguarded = [name for one in scenarios for name in around.redactor(one.scenario).unguarded]
+    for name in dict.fromkeys(unguarded):
+        yield f"{name} is shown as it is: {WHY_UNGUARDED}"
+
+
 def _surroundings(request: Request, caller: Caller) -> Surroundings:
     folder = request.manifest and request.manifest.resolve().parent
     found = binary.find(request.binary, caller.environment)
@@ -254,10 +262,11 @@ def _tested(around: Surroundings) -> tuple[Path, str] | None:
 def _refusal(scenario: Scenario, around: Surroundings, engine: Engine, interrupt: Interrupt) -> str:
     trial = scenario.model_copy(update={"timeout_seconds": _TRIAL_SECONDS, "settle_seconds": 0.0})
     job = assembly.job(trial, (str(BINARIES / binary.KNOWN_AS), "--version"), around)
-    with Capture(None, 0) as capture:
+    redactor = around.redactor(scenario)
+    with Capture(None, 0, redactor=redactor) as capture:
         observed = runner.observe(job, engine, capture=capture, interrupt=interrupt)
     if isinstance(observed.ending, Broke):
-        return _refused_by_kernel(observed.ending.message)
+        return _refused_by_kernel(redactor.text(observed.ending.message))
     if b"wireguard-tools" in capture.output.head:
         return "this is WireGuard's program of the same name"
     said = capture.stderr.last_lines(5)

@@ -159,7 +159,8 @@ class Schedule:
                 attempt = self._observed(scenario, number)
             except OSError as error:
                 attempt = Attempt(ending=Broke(f"nothing was tried: {error}"))
-            return replace(attempt, alone=alone(), begun=begun)
+            told = attempt.told_by(self.around.redactor(scenario).text)
+            return replace(told, alone=alone(), begun=begun)
 
     def _hindrance(self, scenario: Scenario) -> Ending | None:
         if self.interrupt.raised:
@@ -167,13 +168,14 @@ class Schedule:
         if self._failed and self.policy.fail_fast:
             return Stopped("an earlier scenario failed")
         unmet = self.requirements.unmet(scenario)
-        return Unmet(unmet) if unmet else None
+        return Unmet(self.around.redactor(scenario).text(unmet)) if unmet else None
 
     def _observed(self, scenario: Scenario, number: int) -> Attempt:
         log = self.record / scenario.name / f"output-{number}.log"
         argv = self.argv or ("bash", str(scenario.script_path))
         job = assembly.job(scenario, argv, self.around)
-        with Capture(log, scenario.limits.output, echo=self.echo) as capture:
+        redactor = self.around.redactor(scenario)
+        with Capture(log, scenario.limits.output, redactor=redactor, echo=self.echo) as capture:
             observed = runner.observe(
                 job, self.engines(scenario), capture=capture, interrupt=self.interrupt
             )
@@ -187,7 +189,7 @@ class Schedule:
             log=capture.log,
             unlogged=capture.unlogged,
             phases=observed.phases,
-            environment=job.environment,
+            environment=assembly.told_environment(scenario, job.environment),
         )
 
     def _finish(self, result: ScenarioResult) -> None:

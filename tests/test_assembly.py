@@ -335,3 +335,37 @@ def test_workspace_in_tmp_is_not_hidden(world: World) -> None:
     job = assembly.job(scenario, ("true",), Surroundings(around.caller, in_tmp, around.binary))
 
     assert targets(job)["/tmp"] == CopyOnWrite(Path("/tmp"))  # noqa: S108 - a workspace
+
+
+def test_what_a_scenario_is_given_is_kept_from_whoever_reads_of_it(world: World) -> None:
+    """Variables and files that are passed, in folders too, are replaced by their names."""
+    for name, text in {"token": "of-a-file", "keys/deep/one": "of-a-folder"}.items():
+        path = world.root / "home" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+    world.environment = {"TOKEN": "of-a-variable", "OTHER": "public"}
+    passed = {"pass_env": ["TOKEN", "UNSET"], "pass_files": ["~/token", "~/keys", "~/missing"]}
+    scenario = Scenario.model_validate({"name": "one", "script": "one.sh", **passed})
+    redactor = world.surroundings().redactor(scenario)
+
+    told = redactor.text("of-a-variable of-a-file of-a-folder public")
+    assert told == "[redacted TOKEN] [redacted ~/token] [redacted ~/keys] public"
+    assert redactor.unguarded == ()
+
+
+def test_environment_is_told_without_what_was_passed(world: World) -> None:
+    """Of a passed variable an environment tells only the name, however short its value is."""
+    world.environment = {"TOKEN": "1"}
+    scenario = Scenario.model_validate({"name": "one", "script": "one.sh", "pass_env": ["TOKEN"]})
+    told = assembly.told_environment(scenario, {"TOKEN": "1", "LANG": "C"})
+
+    assert told == {"TOKEN": "[redacted TOKEN]", "LANG": "C"}
+
+
+def test_file_that_is_too_large_for_a_credential_is_named(world: World) -> None:
+    """A file of more than 256 KiB is not looked for, which is known."""
+    (world.root / "home/large").write_bytes(b"x" * (256 * 1024 + 1))
+    scenario = Scenario.model_validate(
+        {"name": "one", "script": "one.sh", "pass_files": ["~/large"]}
+    )
+    assert world.surroundings().redactor(scenario).unguarded == ("~/large",)

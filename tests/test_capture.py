@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from isosmoke.capture import HEAD, TAIL, Capture
 from isosmoke.keeper.protocol import Output
+from isosmoke.redaction import Redactor, Secret
 from isosmoke.results import Captured
 
 MARKER = re.compile(rb"\n\[isosmoke: (\d+) bytes left out\]\n")
@@ -44,7 +45,7 @@ def folder() -> Iterator[Path]:
 
 def captured(chunks: list[bytes], log: Path | None = None, limit: int = LIMIT) -> Captured:
     """What is kept of stdout printed in these chunks."""
-    with Capture(log, limit) as capture:
+    with Capture(log, limit, redactor=Redactor()) as capture:
         for chunk in chunks:
             capture.take(Output("stdout", chunk))
     return capture.output
@@ -82,7 +83,7 @@ def test_output_is_both_streams_in_order_of_arrival() -> None:
         ("stdout", b"c"),
         ("stderr", b"d"),
     ]
-    with Capture(None, 0) as capture:
+    with Capture(None, 0, redactor=Redactor()) as capture:
         for stream, content in told:
             capture.take(Output(stream, content))
 
@@ -92,7 +93,7 @@ def test_output_is_both_streams_in_order_of_arrival() -> None:
 def test_echo_sees_every_piece_as_it_comes() -> None:
     """Whoever listens hears each piece whole, also past the limit of the log."""
     heard: list[bytes] = []
-    with Capture(None, 1, echo=heard.append) as capture:
+    with Capture(None, 1, redactor=Redactor(), echo=heard.append) as capture:
         capture.take(Output("stdout", b"one"))
         assert heard == [b"one"]
         capture.take(Output("stderr", b"two"))
@@ -159,7 +160,7 @@ def test_log_is_finished_when_the_block_fails(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
 
     def breaking() -> None:
-        with Capture(log, 100) as capture:
+        with Capture(log, 100, redactor=Redactor()) as capture:
             capture.take(Output("stdout", b"last words"))
             raise RuntimeError
 
@@ -173,7 +174,7 @@ def test_a_full_disk_costs_the_log_and_nothing_else(tmp_path: Path) -> None:
     """What is kept in memory stays whole, and why the log is not is told."""
     (tmp_path / "full.log").symlink_to("/dev/full")
 
-    with Capture(tmp_path / "full.log", LIMIT) as capture:
+    with Capture(tmp_path / "full.log", LIMIT, redactor=Redactor()) as capture:
         for _ in range(3):
             capture.take(Output("stdout", printed(10_000)))
 
@@ -185,8 +186,27 @@ def test_a_log_that_cannot_be_made_is_none(tmp_path: Path) -> None:
     """Nobody is sent to a log that is not there."""
     (tmp_path / "taken").write_text("")
 
-    with Capture(tmp_path / "taken/one.log", LIMIT) as capture:
+    with Capture(tmp_path / "taken/one.log", LIMIT, redactor=Redactor()) as capture:
         capture.take(Output("stdout", b"fine\n"))
 
     assert (capture.log, capture.output.head) == (None, b"fine\n")
     assert capture.unlogged.endswith("one.log: File exists")
+
+
+def test_nobody_sees_what_is_redacted(tmp_path: Path) -> None:
+    """A secret cut over pieces of either stream is in no log, no memory and no echo."""
+    log, heard = tmp_path / "a.log", list[bytes]()
+    redactor = Redactor([Secret.of_variable("T", "hunter2hunter2")])
+    with Capture(log, 100, redactor=redactor, echo=heard.append) as capture:
+        for stream, content in [
+            ("stdout", b"out hunter2"),
+            ("stderr", b"err hunter2hun"),
+            ("stdout", b"hunter2."),
+            ("stderr", b"ter2 hunter2"),
+        ]:
+            capture.take(Output(stream, content))  # type: ignore[arg-type]
+
+    shown = b"out err [redacted T].[redacted T] hunter2"
+    assert (log.read_bytes(), b"".join(heard), capture.output.head) == (shown, shown, shown)
+    assert capture.stderr.head == b"err [redacted T] hunter2"
+    assert capture.output.size == len(shown)

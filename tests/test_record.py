@@ -112,6 +112,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "record": "/p/.isosmoke/runs/1",
         "seconds": 1.235,
         "stopped": None,
+        "notes": [],
         "counts": {"FLAKY": 1},
         "scenarios": [
             {

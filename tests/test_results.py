@@ -1,5 +1,8 @@
 """What the data of a run says of itself: reasons, last words, retries, and who was alone."""
 
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+
 import made
 import pytest
 from hypothesis import given
@@ -239,3 +242,45 @@ def test_failure_before_the_engine_broke_is_no_infrastructure() -> None:
     attempts = (Attempt(ending=Exited(1), alone=False), Attempt(ending=Broke("no daemon")))
 
     assert not result(*attempts).infrastructure
+
+
+def texts(value: object) -> Iterator[str]:
+    """Every text in a tree of dataclasses, tuples and mappings, but for names."""
+    match value:
+        case str():
+            yield value
+        case tuple():
+            yield from (text for one in value for text in texts(one))
+        case dict():
+            yield from (text for one in value.values() for text in texts(one))
+        case _ if is_dataclass(value):
+            for one in fields(value):
+                yield from texts(getattr(value, one.name))
+        case _:
+            pass
+
+
+@pytest.mark.parametrize("ending", [Broke("secret"), Unmet("secret"), Stopped("secret")])
+def test_no_text_of_an_attempt_escapes_its_teller(ending: Ending) -> None:
+    """Each text that a script or an engine may have put into an attempt is told in other words."""
+    process = Process(
+        pid=7,
+        ppid=1,
+        argv=("secret", "secret"),
+        cwd="secret",
+        exe="secret",
+        age_seconds=1.0,
+        state="word",
+        listens=("secret",),
+    )
+    attempt = Attempt(
+        ending=ending,
+        verdict=Verdict((process,), (Tolerated(process, "word"),)),
+        environment={"NAME": "secret"},
+    )
+    told = attempt.told_by(lambda text: text.replace("secret", "word"))
+
+    assert list(texts(attempt)).count("secret") == 12
+    assert set(texts(told)) <= {"word", ""}
+    assert told.told_by(str) == told
+    assert Attempt(ending=Exited(3)).told_by(str.upper).ending == Exited(3)

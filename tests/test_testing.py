@@ -17,6 +17,7 @@ from isosmoke.keeper.conversation import Conversation, RefusedError
 from isosmoke.keeper.protocol import Output
 from isosmoke.manifest import parse
 from isosmoke.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut
+from isosmoke.redaction import Redactor
 from isosmoke.requirements import Requirements
 from isosmoke.results import ScenarioResult
 from isosmoke.runner import Observed, observe
@@ -58,7 +59,7 @@ def _job() -> Job:
 
 
 def _observed(engine: Engine, interrupt: Interrupt) -> tuple[Observed, bytes]:
-    with Capture(None, 0) as capture:
+    with Capture(None, 0, redactor=Redactor()) as capture:
         observed = observe(_job(), engine, capture=capture, interrupt=interrupt)
     return observed, capture.output.head
 

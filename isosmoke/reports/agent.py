@@ -55,6 +55,8 @@ def _lines(run: RunResult, repeat: Repeat) -> Iterator[str]:
     for one in run.scenarios:
         if one.outcome in _TELLING:
             yield f"{one.outcome} {one.name}: {shortened(one.telling.reason)}"
+    for note in run.notes:
+        yield f"note: {shortened(note)}"
     yield _summary(run)
     if run.record is not None:
         yield f"logs: {run.record}"

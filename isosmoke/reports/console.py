@@ -87,6 +87,8 @@ class Progress:
         for result in run.scenarios:
             if result.outcome.blocks and result.outcome is not Outcome.NOT_RUN:
                 self._console.print(Group(*failure(result, self._repeat)))
+        for note in run.notes:
+            self._console.print(Text(printable(f"note: {note}"), style="yellow"))
         self._console.print(summary(run))
 
     def _board(self) -> RenderableType:

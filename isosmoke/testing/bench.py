@@ -18,6 +18,7 @@ from isosmoke.keeper.conversation import Conversation
 from isosmoke.keeper.protocol import Output, ShellOutput, Size
 from isosmoke.leaks import Process
 from isosmoke.outcome import Ending
+from isosmoke.redaction import Redactor
 from isosmoke.runner import observe
 from isosmoke.spec import (
     HOST_IMAGE,
@@ -131,7 +132,7 @@ class Bench:
 
 def run(engine: Engine, job: Job) -> Seen:
     """Run `job` as the runner does, from the making of its sandbox to its end."""
-    with Capture(None, 0) as capture:
+    with Capture(None, 0, redactor=Redactor()) as capture:
         observed = observe(job, engine, capture=capture, interrupt=Interrupt())
     output = capture.output
     kept = output.head + output.tail

@@ -120,3 +120,10 @@ def test_run_is_told_so_to_an_agent_and_to_whoever_asks(tmp_path: Path) -> None:
     assert sniffed.stdout.startswith("FAIL bad: exit 3: broken | asserts: It never breaks.")
     assert asked.stdout.startswith("{")
     assert asked.stderr.startswith("FAIL bad")
+
+
+def test_notes_are_told_before_the_counts() -> None:
+    """What the user should know beside the outcomes is a line each."""
+    noted = made.run(result("one", Attempt(ending=Exited(0))), notes=("PIN is shown",))
+
+    assert agent.render(noted, lambda name: (name,)).splitlines()[0] == "note: PIN is shown"
