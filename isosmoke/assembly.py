@@ -119,6 +119,7 @@ def _spec(scenario: Scenario, around: Surroundings) -> SandboxSpec:
         limits=Limits(
             memory=limits.memory, processes=limits.processes, open_files=limits.open_files
         ),
+        capabilities=scenario.capabilities,
     )
 
 

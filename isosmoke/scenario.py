@@ -18,6 +18,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from isosmoke.spec import CAPABILITIES
+
 _SHOWN_LENGTH = 60
 _WEEK = 7 * 24 * 60 * 60
 _NAME_LENGTH = 200  # leaves room for a suffix within the 255 bytes of a file name
@@ -94,6 +96,15 @@ def _bytes(value: object) -> object:
             'write a size as 1048576, "512K", "512M" or "2G"',
         )
     return value
+
+
+def _capability(text: str) -> str:
+    if text not in CAPABILITIES:
+        raise _wrong(
+            f"must be a capability that opens neither keeper nor host, not {shown(text)}",
+            f"there are {', '.join(CAPABILITIES)} (capabilities(7))",
+        )
+    return text
 
 
 _Text = Annotated[str, AfterValidator(_without_zero), AfterValidator(_not_blank)]
@@ -196,6 +207,21 @@ class Settings(Table):
     """How long lies between SIGTERM and SIGKILL."""
 
     limits: Limits = Limits()
+
+    capabilities: Annotated[
+        tuple[Annotated[str, AfterValidator(_capability)], ...], Field(strict=False)
+    ] = ()
+    """What a script may do beyond its user's rights; without any, nothing."""
+
+    @field_validator("capabilities")
+    @classmethod
+    def _harmless(cls, named: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
+        if "NET_ADMIN" in named and others.data.get("network") != "isolated":
+            raise _wrong(
+                "cannot be NET_ADMIN on the host's network",
+                'it would change the host: add network = "isolated"',
+            )
+        return named
 
     @field_validator("network")
     @classmethod

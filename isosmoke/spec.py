@@ -49,6 +49,27 @@ class Fresh:
 
 Mount = ReadOnly | CopyOnWrite | Fresh
 
+CAPABILITIES = {
+    "CHOWN": 0,
+    "DAC_OVERRIDE": 1,
+    "FOWNER": 3,
+    "FSETID": 4,
+    "KILL": 5,
+    "SETGID": 6,
+    "SETUID": 7,
+    "NET_BIND_SERVICE": 10,
+    "NET_ADMIN": 12,
+    "NET_RAW": 13,
+    "IPC_LOCK": 14,
+    "SYS_CHROOT": 18,
+    "SYS_NICE": 23,
+    "AUDIT_WRITE": 29,
+}
+"""What a script may be given, by its bit (capabilities(7)).
+
+None of them opens the keeper or the host, as SYS_PTRACE and SYS_ADMIN would.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -70,6 +91,12 @@ class SandboxSpec:
     gid: int
     network: Literal["host", "isolated"]
     limits: Limits = field(default_factory=Limits)
+    capabilities: tuple[str, ...] = ()
+
+    def keeper(self) -> tuple[str, ...]:
+        """The keeper's command line: it drops all capabilities but those in its argument."""
+        kept = sum(1 << CAPABILITIES[one] for one in set(self.capabilities))
+        return (str(KEEPER), *([str(kept)] if kept else []))
 
     def ordered(self) -> tuple[Mount, ...]:
         """The mounts, each after the folders it lies in."""

@@ -40,6 +40,7 @@ assertion = "It holds."
 image = "debian"
 requires = { commands = ["git"], env = ["TOKEN"], endpoints = ["http://localhost:1"] }
 network = "host"
+capabilities = ["CHOWN", "NET_RAW"]
 locks = ["port-8080"]
 pass_env = ["TOKEN"]
 pass_files = ["~/.config/wg"]
@@ -135,6 +136,7 @@ def test_every_key_reaches_its_field() -> None:
     assert full.description == "Many\nlines."
     assert full.requires.endpoints == ("http://localhost:1",)
     assert full.env == {"LANG": "C"}
+    assert full.capabilities == ("CHOWN", "NET_RAW")
     assert full.limits == Limits(memory=512 * MEBI, processes=64, output=1000, open_files=256)
     allowed = Allowance(
         command="tmux.*server", reason="Shared by every pane.", until=date(2027, 1, 31)
@@ -286,6 +288,19 @@ MISTAKES = {
     "an unknown choice": (
         'network = "none"',
         ["4: scenario 'one': key 'network': must be 'host' or 'isolated', not 'none'"],
+    ),
+    "a capability that opens the keeper": (
+        'capabilities = ["CHOWN", "SYS_PTRACE"]',
+        [
+            (
+                "4: scenario 'one': key 'capabilities[1]': must be a capability that opens neither "
+                "keeper nor host, not 'SYS_PTRACE'"
+            )
+        ],
+    ),
+    "a capability that changes the host": (
+        'capabilities = ["NET_ADMIN"]',
+        ["4: scenario 'one': key 'capabilities': cannot be NET_ADMIN on the host's network"],
     ),
     "an isolated scenario that needs an endpoint": (
         'requires.endpoints = ["http://x"]\nnetwork = "isolated"',

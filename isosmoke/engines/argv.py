@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import assert_never
 
-from isosmoke.spec import KEEPER, CopyOnWrite, Fresh, Mount, ReadOnly, SandboxSpec
+from isosmoke.spec import CopyOnWrite, Fresh, Mount, ReadOnly, SandboxSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,10 @@ def _isolation(spec: SandboxSpec) -> Iterator[str]:
         yield "--unshare-net"
     if spec.uid != 0:
         yield "--unshare-user"
-    yield from ("--cap-drop", "ALL", "--die-with-parent", "--clearenv")
+    yield from ("--cap-drop", "ALL")
+    for one in spec.capabilities:
+        yield from ("--cap-add", f"CAP_{one}")
+    yield from ("--die-with-parent", "--clearenv")
 
 
 def _devices() -> list[str]:
@@ -72,7 +75,7 @@ def bubblewrap(spec: SandboxSpec, *, layers: Layers, told: int) -> list[str]:
         *_devices(),
         *_mounts(spec, layers),
         *("--remount-ro", "/", "--chdir", "/"),
-        *("--", str(KEEPER)),
+        *("--", *spec.keeper()),
     ]
 
 

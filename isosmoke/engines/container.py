@@ -57,7 +57,7 @@ def body(spec: SandboxSpec, *, layers: Layers, labels: Mapping[str, str]) -> Bod
     """The container that is `spec`, with the keeper as its only process."""
     return {
         "Image": EMPTY_IMAGE if spec.image == HOST_IMAGE else spec.image,
-        "Entrypoint": [str(KEEPER)],
+        "Entrypoint": list(spec.keeper()),
         "User": f"{spec.uid}:{spec.gid}",
         "WorkingDir": "/",
         "Labels": dict(labels),
@@ -90,6 +90,7 @@ def _host_config(spec: SandboxSpec, layers: Layers, labels: Mapping[str, str]) -
         "NetworkMode": "host" if spec.network == "host" else "none",
         "UsernsMode": "host",
         "CapDrop": ["ALL"],
+        "CapAdd": list(spec.capabilities),
         "SecurityOpt": list(_SECURITY),
         "ReadonlyRootfs": spec.image == HOST_IMAGE,
         "Init": False,

@@ -189,12 +189,17 @@ static void close_from(unsigned first)
 		close((int)fd);
 }
 
-static void drop_capabilities(void)
+/* All capabilities go, but those in `named` (a bit each): the keeper does not use them, the script
+ * inherits them. No mask may hold CAP_SYS_PTRACE, which opens the keeper. */
+static void drop_capabilities(uint32_t named)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[2] = { { 0 }, { 0 } };
-	if (syscall(SYS_capset, &header, none) != 0)
-		give_up("dropping capabilities");
+	struct __user_cap_data_struct kept[2] = { { .permitted = named, .inheritable = named }, { 0 } };
+	if (syscall(SYS_capset, &header, kept) != 0)
+		give_up(named ? "keeping the named capabilities" : "dropping capabilities");
+	for (unsigned long one = 0; one < 32; one++)
+		if (named >> one & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, one, 0, 0) != 0)
+			give_up("passing a named capability on");
 }
 
 /* Keys of the caller's login; a sandbox that forbids the call has no keys either. */
@@ -203,11 +208,11 @@ static void leave_session_keyring(void)
 	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 }
 
-static void harden(void)
+static void harden(uint32_t named)
 {
 	close_from(3);
 	umask(022);
-	drop_capabilities();
+	drop_capabilities(named);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		give_up("refusing new privileges");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
@@ -913,13 +918,14 @@ static void obey(void)
 	free(payload);
 }
 
-int main(void)
+/* The argument, if any: the capabilities that the script may have, as a mask. */
+int main(int argc, char **argv)
 {
 	if (getpid() != 1) {
 		fputs("keeper: it is PID 1 of a sandbox and nothing else\n", stderr);
 		return 1;
 	}
-	harden();
+	harden(argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 0);
 	int signals = watch_children();
 	put_frame(READY, VERSION, strlen(VERSION));
 	for (;;) {

@@ -45,6 +45,7 @@ class Terms:
 
     network: Literal["host", "isolated"] = "host"
     limits: Limits = field(default_factory=Limits)
+    capabilities: tuple[str, ...] = ()
     timeout: float = 20.0
     grace: float = 0.3
     settle: float = 0.3
@@ -117,6 +118,7 @@ class Bench:
             gid=os.getgid(),
             network=terms.network,
             limits=terms.limits,
+            capabilities=terms.capabilities,
         )
 
     def _mounts(self) -> Iterator[Mount]:

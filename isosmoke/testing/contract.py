@@ -25,6 +25,7 @@ from isosmoke.outcome import Broke, Ending, Exited, Signaled, TimedOut
 from isosmoke.spec import Job, Limits
 from isosmoke.testing.bench import (
     HOME,
+    PLAIN,
     Bench,
     Line,
     Seen,
@@ -227,6 +228,20 @@ def the_script_has_no_privilege(engine: Engine, bench: Bench) -> None:
     _expect(that=status["NoNewPrivs"] == "1", words="privileges can be gained")
 
 
+def a_named_capability_is_the_only_one(engine: Engine, bench: Bench) -> None:
+    """A script has what its job names and no more; an engine that cannot give it says so."""
+    chown, bit = Terms(capabilities=("CHOWN",)), f"{1:016x}"
+    seen = run(engine, bench.job(("cat", "/proc/self/status"), chown))
+    if isinstance(seen.ending, Broke):
+        _expect(that="capabilit" in seen.ending.message, words=f"it broke: {seen.ending.message}")
+        return
+    status = _fields(seen)
+    held = {name: status[name] for name in ("CapPrm", "CapEff")}
+    _expect(that=set(held.values()) == {bit}, words=f"capabilities are held: {held}")
+    _expect(that=status["NoNewPrivs"] == "1", words="privileges can be gained")
+    the_keeper_cannot_be_opened(engine, bench, chown)
+
+
 def the_script_starts_like_any_program(engine: Engine, bench: Bench) -> None:
     """No signal is ignored or blocked, it leads its session, and its stdin is empty."""
     status = _status(engine, bench)
@@ -237,7 +252,10 @@ def the_script_starts_like_any_program(engine: Engine, bench: Bench) -> None:
 
 
 def _status(engine: Engine, bench: Bench) -> dict[str, str]:
-    seen = _passes(engine, bench.job(("cat", "/proc/self/status")), "/proc cannot be read")
+    return _fields(_passes(engine, bench.job(("cat", "/proc/self/status")), "no /proc"))
+
+
+def _fields(seen: Seen) -> dict[str, str]:
     lines = (line.partition(":") for line in seen.output.decode().splitlines())
     return {name: value.strip() for name, _, value in lines}
 
@@ -594,7 +612,7 @@ def the_keeper_survives_every_signal(engine: Engine, bench: Bench) -> None:
     _expect_ending(run(engine, bench.shell(line)), Exited(6), "signals to PID 1")
 
 
-def the_keeper_cannot_be_opened(engine: Engine, bench: Bench) -> None:
+def the_keeper_cannot_be_opened(engine: Engine, bench: Bench, terms: Terms = PLAIN) -> None:
     """Its descriptors, memory and environment are closed to everybody, root too."""
     code = (
         "import os\n"
@@ -607,7 +625,7 @@ def the_keeper_cannot_be_opened(engine: Engine, bench: Bench) -> None:
         "        except OSError:\n"
         "            pass\n"
     )
-    seen = _passes(engine, bench.python(code), "python3 cannot be run")
+    seen = _passes(engine, bench.python(code, terms), "python3 cannot be run")
     _expect(that=not seen.words, words=f"of the keeper could be opened: {seen.words}")
 
 
@@ -766,6 +784,7 @@ CONTRACT: tuple[Check, ...] = (
     the_host_network_is_the_hosts,
     the_user_is_the_caller,
     the_script_has_no_privilege,
+    a_named_capability_is_the_only_one,
     the_script_starts_like_any_program,
     every_ending_is_told_apart,
     a_missing_program_is_named,

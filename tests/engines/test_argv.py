@@ -93,6 +93,15 @@ def test_ordinary_user_needs_a_user_namespace(uid: int, unshared: bool) -> None:
     assert ("--unshare-user" in words) is unshared
 
 
+def test_named_capabilities_alone_are_kept() -> None:
+    """They are added to none, and the keeper's argument is their mask."""
+    words = bubblewrap(replace(SPEC, capabilities=("CHOWN", "NET_RAW")), layers={}, told=7)
+
+    assert pairs(words, "--cap-drop") == ["ALL"]
+    assert pairs(words, "--cap-add") == ["CAP_CHOWN", "CAP_NET_RAW"]
+    assert words[-2:] == [str(KEEPER), str(1 << 0 | 1 << 13)]
+
+
 def test_trial_runs_a_line_of_shell_on_the_whole_host() -> None:
     """The self-test uses the same namespaces and mounts, over the host itself, read-only."""
     words = trial(SPEC, layers=LAYERS, script="true")

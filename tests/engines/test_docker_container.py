@@ -66,6 +66,7 @@ def test_specification_becomes_a_container() -> None:
             "NetworkMode": "none",
             "UsernsMode": "host",
             "CapDrop": ["ALL"],
+            "CapAdd": [],
             "SecurityOpt": ["no-new-privileges", "label=disable"],
             "ReadonlyRootfs": True,
             "Init": False,
