@@ -12,6 +12,7 @@ COMMANDS = {
     "gate": "Say whether a task may be done: run what guards it.",
     "receipt": "Say whether a gate's verdict still holds.",
     "audit": "Name the done tasks that no receipt speaks for.",
+    "report": "Make any report of a past run.",
     "list": "List the scenarios of a manifest.",
     "doctor": "Say what works here, and what would mend the rest.",
     "demo": "Show every kind of outcome, with nothing to install.",

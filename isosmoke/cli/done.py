@@ -14,6 +14,7 @@ from isosmoke.bridge import calls, mirror, shim, verdict
 from isosmoke.bridge.calls import Announced
 from isosmoke.caller import Caller
 from isosmoke.cli.gate import conclude
+from isosmoke.cli.reporting import Reporting, chosen, report_option
 from isosmoke.discovery import located
 from isosmoke.errors import BinaryError, UsageError
 from isosmoke.guard import Answer, Ask
@@ -26,14 +27,20 @@ _FOR_WG = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 @click.command(context_settings=_FOR_WG, options_metavar="")
 @click.argument(
-    "words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="TASK [OPTION OF WG]..."
+    "words",
+    nargs=-1,
+    required=True,
+    type=click.UNPROCESSED,
+    metavar="[--report KIND=FILE] TASK [OPTION OF WG]...",
 )
+@report_option
 @click.pass_context
-def command(ctx: click.Context, words: tuple[str, ...]) -> None:
+def command(ctx: click.Context, words: tuple[str, ...], reports: tuple[str, ...]) -> None:
     """Run what guards TASK in sandboxes; where the gate opens, become `wg done TASK`.
 
     wg's own gate is answered from the same run; its options, output and exit code are wg's. Where
-    the gate stays shut wg is not run, and the exit code is that of `isosmoke gate`.
+    the gate stays shut wg is not run, and the exit code is that of `isosmoke gate`. A report that
+    cannot be written changes no exit code here.
     """
     caller = Caller.here()
     wg = _wg(caller.environment)
@@ -41,7 +48,9 @@ def command(ctx: click.Context, words: tuple[str, ...]) -> None:
     if announced is None:
         raise UsageError("no task", hint="isosmoke done TASK")
     skip = "--skip-smoke" in words
-    answer = guard.bypass(announced.task, caller) if skip else _answer(announced, caller)
+    reporting = Reporting(chosen(reports), caller.environment)
+    answer = guard.bypass(announced.task, caller) if skip else _answer(announced, caller, reporting)
+    reporting.finish(answer.run)
     conclude(answer)
     if not answer.verdict.open:
         ctx.exit(answer.verdict.exit_code)
@@ -56,13 +65,14 @@ def _wg(environment: Mapping[str, str]) -> Path:
     return found
 
 
-def _answer(announced: Announced, caller: Caller) -> Answer:
+def _answer(announced: Announced, caller: Caller, reporting: Reporting) -> Answer:
     ask = Ask(task=announced.task, full=announced.everything)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     live = console.is_terminal and not console.is_dumb_terminal
     progress = Progress(console, live=live, repeat=lambda name: ("isosmoke", "run", name))
     with interruptible() as interrupt:
-        return guard.answer(ask, caller, notify=progress, interrupt=interrupt)
+        notify = reporting.beside(progress)
+        return guard.answer(ask, caller, notify=notify, interrupt=interrupt)
 
 
 def _served(caller: Caller, result: RunResult) -> Mapping[str, str]:

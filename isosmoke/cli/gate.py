@@ -12,7 +12,8 @@ from rich.console import Console
 from isosmoke import guard, record
 from isosmoke.caller import Caller
 from isosmoke.cli.options import warn
-from isosmoke.cli.running import binary_option, engine_option, repeating, report_option
+from isosmoke.cli.reporting import Reporting, chosen, report_option
+from isosmoke.cli.running import binary_option, engine_option, repeating
 from isosmoke.gate import Repeat
 from isosmoke.guard import Answer, Ask
 from isosmoke.interrupt import interruptible
@@ -51,12 +52,15 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
     caller = Caller.here()
     task = options["task"]
-    answer = guard.bypass(task, caller) if options["skip"] else _answer(options, caller)
+    wanted = chosen(options["reports"], stdout_taken=options["as_json"])
+    reporting = Reporting(wanted, caller.environment)
+    answer = guard.bypass(task, caller) if options["skip"] else _answer(options, caller, reporting)
+    reporting.finish(answer.run)
     if options["as_json"]:
         sys.stdout.write(_document(task, answer))
         sys.stdout.flush()
     conclude(answer)
-    ctx.exit(answer.verdict.exit_code)
+    ctx.exit(reporting.exit_code(answer.verdict.exit_code))
 
 
 def conclude(answer: Answer) -> None:
@@ -69,7 +73,7 @@ def conclude(answer: Answer) -> None:
         click.echo(printable(f"receipt: {answer.receipt}"), err=True)
 
 
-def _answer(options: dict[str, Any], caller: Caller) -> Answer:
+def _answer(options: dict[str, Any], caller: Caller, reporting: Reporting) -> Answer:
     ask = Ask(
         task=options["task"],
         full=options["full"],
@@ -79,12 +83,12 @@ def _answer(options: dict[str, Any], caller: Caller) -> Answer:
         jobs=options["jobs"],
     )
     repeat = partial(repeating, options)
-    terse = (options["report"] or agent.preferred(caller.environment)) == "agent"
+    terse = (reporting.chosen.screen or agent.preferred(caller.environment)) == "agent"
     with interruptible() as interrupt:
         answer = guard.answer(
             ask,
             caller,
-            notify=_silent if terse else _progress(repeat),
+            notify=reporting.beside(_silent if terse else _progress(repeat)),
             interrupt=interrupt,
             repeat=repeat,
         )

@@ -10,10 +10,11 @@ from typing import Any, Literal
 import click
 from rich.console import Console
 
-from isosmoke import record, run
+from isosmoke import run
 from isosmoke.caller import Caller
 from isosmoke.cli.options import manifest_options, selected, warn
-from isosmoke.cli.running import binary_option, engine_option, repeating, report_option
+from isosmoke.cli.reporting import Chosen, Reporting, chosen, report_option
+from isosmoke.cli.running import binary_option, engine_option, repeating
 from isosmoke.errors import UsageError
 from isosmoke.interrupt import interruptible
 from isosmoke.reports import agent
@@ -65,31 +66,32 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     Each runs in a fresh sandbox. A process that outlives its scenario makes it fail.
     """
     caller = Caller.here()
-    request = _request(ctx.obj, options)
-    report = _report(ctx.obj, options, caller)
+    wanted = chosen((*options["reports"], *(["json=-"] if options["as_json"] else [])))
+    request = _request(ctx.obj, options, wanted)
+    reporting = Reporting(wanted, caller.environment)
+    screen = _screen(wanted, caller, partial(_repeat, ctx.obj, options), live=not ctx.obj)
     with interruptible() as interrupt:
-        result = run.execute(request, caller, notify=report, interrupt=interrupt)
+        result = run.execute(request, caller, notify=reporting.beside(screen), interrupt=interrupt)
     warn(result)
-    if options["as_json"]:
-        sys.stdout.write(record.render(record.of(result)))
-    ctx.exit(run.exit_code(result))
+    reporting.finish(result)
+    ctx.exit(reporting.exit_code(run.exit_code(result)))
 
 
-def _report(
-    argv: tuple[str, ...], options: dict[str, Any], caller: Caller
+def _screen(
+    wanted: Chosen, caller: Caller, repeat: agent.Repeat, *, live: bool
 ) -> Callable[[Event], None]:
-    repeat = partial(_repeat, argv, options)
-    if (options["report"] or agent.preferred(caller.environment)) == "agent":
-        return agent.Terse(partial(click.echo, err=options["as_json"], nl=False), repeat)
-    console = Console(stderr=options["as_json"], highlight=False, soft_wrap=True)
-    live = console.is_terminal and not console.is_dumb_terminal and not argv
+    if (wanted.screen or agent.preferred(caller.environment)) == "agent":
+        return agent.Terse(partial(click.echo, err=wanted.stdout_taken, nl=False), repeat)
+    console = Console(stderr=wanted.stdout_taken, highlight=False, soft_wrap=True)
+    live = live and console.is_terminal and not console.is_dumb_terminal
     return Progress(console, live=live, repeat=repeat)
 
 
-def _request(argv: tuple[str, ...], options: dict[str, Any]) -> Request:
+def _request(argv: tuple[str, ...], options: dict[str, Any], wanted: Chosen) -> Request:
     policy = _policy(options)
     if argv:
-        return _command_request(argv, options, policy)
+        output = sys.stderr if wanted.stdout_taken else sys.stdout
+        return _command_request(argv, options, policy, _echo(output.fileno()))
     if options["timeout"]:
         raise UsageError("--timeout is for a command", hint="set timeout_seconds in the manifest")
     manifest, scenarios = selected(
@@ -111,7 +113,9 @@ def _policy(options: dict[str, Any]) -> Policy:
     return Policy(jobs=jobs, fail_fast=options["fail_fast"], leaks=leaks)
 
 
-def _command_request(argv: tuple[str, ...], options: dict[str, Any], policy: Policy) -> Request:
+def _command_request(
+    argv: tuple[str, ...], options: dict[str, Any], policy: Policy, echo: Any
+) -> Request:
     for name in ("names", "owners", "manifest_path", "meaning"):
         if options[name]:
             raise UsageError("a command after -- runs without a manifest: give one or the other")
@@ -121,7 +125,7 @@ def _command_request(argv: tuple[str, ...], options: dict[str, Any], policy: Pol
         engine=options["engine"],
         policy=policy,
         argv=argv,
-        echo=_echo(sys.stderr.fileno() if options["as_json"] else sys.stdout.fileno()),
+        echo=echo,
     )
 
 

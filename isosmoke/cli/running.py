@@ -19,12 +19,6 @@ engine_option = click.option(
     help="auto: bubblewrap for the host's image and imported ones, docker for any other.",
 )
 
-report_option = click.option(
-    "--report",
-    type=click.Choice(["console", "agent"]),
-    help="By default agent where a coding agent is recognised, else console.",
-)
-
 
 def repeating(options: dict[str, Any], *words: str) -> tuple[str, ...]:
     """`isosmoke run` with the manifest, binary and engine of these options, then `words`."""

@@ -1,0 +1,226 @@
+"""`--report KIND[=FILE]`: what a command shows of a run, and which files it makes of it."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Literal
+
+import click
+
+from isosmoke import record, state
+from isosmoke.errors import ExitCode, UsageError
+from isosmoke.expression import meant
+from isosmoke.printable import printable
+from isosmoke.record import RunRecord
+from isosmoke.reports import github
+from isosmoke.reports.jsonl import Stream
+from isosmoke.results import Event, RunResult
+
+Screen = Literal["console", "agent"]
+
+SCREENS: tuple[Screen, ...] = ("console", "agent")
+GITHUB = "github"
+RENDERERS = {
+    "junit": "isosmoke.reports.junit",
+    "json": "isosmoke.record",
+    "jsonl": "isosmoke.reports.jsonl",
+    "trace": "isosmoke.reports.trace",
+    "html": "isosmoke.reports.html",
+}
+"""The kinds that are files, and where each is made: some of these take a while to import."""
+
+STDOUT = "-"
+
+report_option = click.option(
+    "--report",
+    "reports",
+    multiple=True,
+    metavar="KIND[=FILE]",
+    help=(
+        "console or agent: what is shown; by default agent where a coding agent is recognised. "
+        "junit=, json=, jsonl=, trace=, html=FILE (- is stdout), github: beside that; repeatable."
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A kind, and the file that it goes to: `-` is stdout, empty where it has none."""
+
+    kind: str
+    file: str = ""
+
+    @property
+    def words(self) -> str:
+        """As it is asked for."""
+        return f"{self.kind}={self.file}" if self.file else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What was asked for; `screen` None leaves it to who reads.
+
+    `stdout_taken`: stdout is one document, so that all else has to go to stderr.
+    """
+
+    screen: Screen | None = None
+    reports: tuple[Report, ...] = ()
+    stdout_taken: bool = False
+
+
+def chosen(words: Iterable[str], *, stdout_taken: bool = False) -> Chosen:
+    """What `--report` asks for; `stdout_taken` says that a document goes to stdout already.
+
+    Raises:
+        UsageError: for an unknown kind, a kind without its file or with one too many, or two
+            reports for one place.
+    """
+    reports = [_parsed(one) for one in words]
+    screens = [one for one in SCREENS if Report(one) in reports]
+    if len(screens) > 1:
+        raise UsageError("a run is shown once: --report console or --report agent, not both")
+    files = tuple(dict.fromkeys(one for one in reports if one.kind not in SCREENS))
+    places = [*([STDOUT] if stdout_taken else []), *(one.file for one in files if one.file)]
+    for place in places:
+        if places.count(place) > 1:
+            name = "stdout" if place == STDOUT else place
+            raise UsageError(f"two documents go to {name}", hint="give each a file of its own")
+    return Chosen(next(iter(screens), None), files, STDOUT in places)
+
+
+def _parsed(word: str) -> Report:
+    kind, _, file = word.partition("=")
+    if kind in RENDERERS and not file:
+        raise UsageError(f"--report {kind} needs a file", hint=f"--report {kind}=FILE, or {kind}=-")
+    if kind in (*SCREENS, GITHUB) and "=" in word:
+        raise UsageError(f"--report {kind} takes no file", hint=f"--report {kind}")
+    known = (*SCREENS, *RENDERERS, GITHUB)
+    if kind not in known:
+        raise UsageError(
+            f"no report {kind!r}{meant(kind, known)}", hint=f"one of {', '.join(known)}"
+        )
+    return Report(kind, file)
+
+
+def text(kind: str, run: RunRecord) -> str:
+    """A report that is a file, as its text."""
+    rendered: str = import_module(RENDERERS[kind]).render(run)
+    return rendered
+
+
+def put(file: str, content: str) -> None:
+    """Write a file whole or not at all; a pipe or a device is written to. `OSError` if it fails."""
+    path = Path(file)
+    if file == STDOUT:
+        sys.stdout.buffer.write(content.encode())
+        sys.stdout.buffer.flush()
+    elif path.exists() and not path.is_file():
+        path.write_text(content, encoding="utf-8")
+    else:
+        state.write(path.resolve(), content)
+
+
+def show_github(run: RunRecord, environment: Mapping[str, str], *, err: bool = False) -> None:
+    """Print annotations, and append to the summary of the step where GitHub says where that is."""
+    top = environment.get("GITHUB_WORKSPACE") or run.working
+    click.echo(github.annotations(run, top), nl=False, err=err)
+    step = environment.get("GITHUB_STEP_SUMMARY")
+    if step:
+        with Path(step).open("ab") as file:
+            file.write(github.summary(run, github.MOST_BYTES - file.tell()).encode())
+
+
+class _Lines:
+    """A file of lines, each written as it comes; once one cannot be, no more are."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._open: IO[bytes] | None = sys.stdout.buffer if file == STDOUT else None
+        self._trouble: OSError | None = None
+
+    def __call__(self, line: str) -> None:
+        if self._trouble is None:
+            try:
+                self._write(line)
+            except OSError as error:
+                self._trouble = error
+
+    def _write(self, line: str) -> None:
+        if self._open is None:
+            self._open = Path(self._file).open("wb")  # noqa: SIM115 - it is open until the end
+        self._open.write(line.encode())
+        self._open.flush()
+
+    def end(self) -> None:
+        """Close the file, or raise the `OSError` for which it is not whole."""
+        if self._trouble is not None:
+            raise self._trouble
+        if self._open is not None and self._file != STDOUT:
+            self._open.close()
+
+
+@dataclass(slots=True)
+class Reporting:
+    """The files of one run: lines while it goes on, everything else at its end.
+
+    What cannot be written is told, and costs neither the run nor another report.
+    """
+
+    chosen: Chosen
+    environment: Mapping[str, str]
+    failed: bool = False
+    _lines: dict[Report, _Lines] = field(default_factory=dict)
+    _streams: list[Stream] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for one in self.chosen.reports:
+            if one.kind == "jsonl":
+                self._lines[one] = _Lines(one.file)
+                self._streams.append(Stream(self._lines[one]))
+
+    def beside(self, screen: Callable[[Event], None]) -> Callable[[Event], None]:
+        """What takes a run's events, `screen` among others."""
+
+        def tell(event: Event) -> None:
+            screen(event)
+            for stream in self._streams:
+                stream(event)
+
+        return tell
+
+    def finish(self, result: RunResult | None) -> None:
+        """Make every report of a run, or say that there was none to make them of."""
+        if result is None:
+            if self.chosen.reports:
+                click.echo("no report was made: nothing was run", err=True)
+            return
+        run = record.of(result)
+        for one in self.chosen.reports:
+            try:
+                self._make(one, run)
+            except OSError as error:
+                self._complain(one, run, error)
+
+    def exit_code(self, code: ExitCode) -> ExitCode:
+        """The run's own, but a run without the reports that were asked for is no success."""
+        return ExitCode.INFRASTRUCTURE if self.failed and code is ExitCode.OK else code
+
+    def _make(self, report: Report, run: RunRecord) -> None:
+        if report.kind == GITHUB:
+            show_github(run, self.environment, err=self.chosen.stdout_taken)
+        elif report in self._lines:
+            self._lines[report].end()
+        else:
+            put(report.file, text(report.kind, run))
+
+    def _complain(self, report: Report, run: RunRecord, error: OSError) -> None:
+        self.failed = True
+        for line in _complaint(report, run, error):
+            click.echo(printable(line), err=True)
+
+
+def _complaint(report: Report, run: RunRecord, error: OSError) -> Iterator[str]:
+    yield f"isosmoke: the report {report.words} could not be written: {error.strerror or error}"
+    yield f"  try: isosmoke report {run.id} --as {report.kind}"
