@@ -30,6 +30,9 @@ from isosmoke.workspace import git_top
 
 SCHEMA_VERSION = 1
 
+LATEST = "latest"
+"""The newest run, wherever one is named."""
+
 _RUNS, _HEADER, _RESULT, _LEASE, _LOCK = "runs", "run.json", "result.json", ".lease", ".lock"
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 _SECOND = "%Y%m%d-%H%M%S"
@@ -119,7 +122,7 @@ def runs(working: Path) -> tuple[RunRecord, ...]:
 
 
 def run(named: str | None, working: Path) -> RunRecord:
-    """The run whose id begins or ends so; None is the newest.
+    """The run whose id begins or ends so; None and `latest` are the newest.
 
     Raises:
         NothingSelectedError: if there is none, or more than one.
@@ -128,7 +131,7 @@ def run(named: str | None, working: Path) -> RunRecord:
     known = folders(working)
     if not known:
         raise _nothing(working)
-    return load(known[0] if named is None else _named(named, known))
+    return load(known[0] if named in (None, LATEST) else _named(named, known))
 
 
 def scenario(named: str, working: Path) -> tuple[RunRecord, ScenarioRecord]:
@@ -141,11 +144,43 @@ def scenario(named: str, working: Path) -> tuple[RunRecord, ScenarioRecord]:
     *of_run, name = named.rsplit("/", maxsplit=1)
     if of_run:
         return _within(run(of_run[0], working), name)
-    for folder in folders(working):
-        with suppress(RecordError):
-            if any(one.name == name for one in _header(folder).planned):
-                return _within(load(folder), name)
-    raise _unknown(name, runs(working)) if folders(working) else _nothing(working)
+    newest = next(_having(name, working), None)
+    if newest is None:
+        raise _unknown(name, working)
+    return newest
+
+
+def outcomes(name: str, working: Path) -> tuple[tuple[RunRecord, ScenarioRecord], ...]:
+    """What each run that had a scenario says of it, newest first, but for those not to be read.
+
+    Raises:
+        NothingSelectedError: if none had it.
+    """
+    past = tuple(_having(name, working))
+    if not past:
+        raise _unknown(name, working)
+    return past
+
+
+def found(named: str | None, working: Path) -> tuple[RunRecord, ScenarioRecord | None]:
+    """What is meant by `RUN/NAME`, by `NAME`, or else by `RUN`; None is the newest run.
+
+    Raises:
+        NothingSelectedError: if nothing is, or more than one run.
+        RecordError: if the run cannot be read.
+    """
+    if named is None:
+        return run(None, working), None
+    if "/" in named or next(_having(named, working), None):
+        return scenario(named, working)
+    if named == LATEST or any(_is_named(one, named) for one in folders(working)):
+        return run(named, working), None
+    raise _unknown(named, working)
+
+
+def log(run: RunRecord, scenario: ScenarioRecord, recorded: str) -> Path:
+    """Where a log lies now, if it was `recorded` before the run's folder was moved."""
+    return Path(run.record or "", scenario.name, Path(recorded).name)
 
 
 def folders(working: Path) -> tuple[Path, ...]:
@@ -291,8 +326,12 @@ def _readable(folders: Sequence[Path]) -> Iterator[RunRecord]:
             yield load(folder)
 
 
+def _is_named(folder: Path, named: str) -> bool:
+    return folder.name.startswith(named) or folder.name.endswith(named)
+
+
 def _named(named: str, known: Sequence[Path]) -> Path:
-    found = [one for one in known if one.name.startswith(named) or one.name.endswith(named)]
+    found = [one for one in known if _is_named(one, named)]
     if len(found) == 1:
         return found[0]
     names = [one.name for one in known]
@@ -303,6 +342,13 @@ def _named(named: str, known: Sequence[Path]) -> Path:
         f"{len(found)} runs are named {named!r}: {', '.join(one.name for one in found[:3])}...",
         "say more of the name: its end tells most",
     )
+
+
+def _having(name: str, working: Path) -> Iterator[tuple[RunRecord, ScenarioRecord]]:
+    for folder in folders(working):
+        with suppress(RecordError):
+            if any(one.name == name for one in _header(folder).planned):
+                yield _within(load(folder), name)
 
 
 def _within(run: RunRecord, name: str) -> tuple[RunRecord, ScenarioRecord]:
@@ -316,8 +362,10 @@ def _within(run: RunRecord, name: str) -> tuple[RunRecord, ScenarioRecord]:
     )
 
 
-def _unknown(name: str, runs: Sequence[RunRecord]) -> NothingSelectedError:
-    names = list(dict.fromkeys(one.name for run in runs for one in run.scenarios))
+def _unknown(name: str, working: Path) -> NothingSelectedError:
+    if not folders(working):
+        return _nothing(working)
+    names = list(dict.fromkeys(one.name for run in runs(working) for one in run.scenarios))
     return NothingSelectedError(
         f"no run had a scenario {name!r}{meant(name, names)}", "`isosmoke runs` lists the runs"
     )

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import ready
@@ -94,6 +95,22 @@ class Project:
             text=True,
             check=False,
         )
+
+    def killed_during(self, name: str, *words: str) -> None:
+        """Run isosmoke, and kill it with SIGKILL once the scenario `name` has begun."""
+        self.path(f"scenarios/{name}.sh").write_text("echo begun\nsleep 600\n")
+        run = subprocess.Popen(
+            self.command(*words),
+            cwd=self.top,
+            env=self.environment(),
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            logs = partial(self.top.glob, f".isosmoke/runs/*/{name}/output-1.log")
+            assert ready.eventually(lambda: list(logs()), 60)
+        finally:
+            run.kill()
+            run.wait()
 
     def receipts(self) -> list[Path]:
         """Every receipt in the project, the oldest first."""

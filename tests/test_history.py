@@ -4,7 +4,6 @@ import json
 import os
 import resource
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ import made
 import pytest
 import ready
 from conftest import Ordinary
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from project import GOOD, Project
 
@@ -86,13 +85,14 @@ ATTEMPTS = st.builds(
     verdict=st.builds(Verdict, st.lists(PROCESSES, max_size=2).map(tuple)),
     output=st.binary(max_size=99).map(lambda head: Captured(head=head, size=len(head))),
     stderr=st.binary(max_size=99).map(lambda head: Captured(head=head, size=len(head))),
-    phases=st.dictionaries(TEXT, SECONDS, max_size=3),
+    phases=st.dictionaries(st.sampled_from(["create", "run", "settle"]), SECONDS),
     alone=st.booleans(),
     begun=SECONDS,
     environment=st.dictionaries(TEXT, TEXT, max_size=3),
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(ATTEMPTS, min_size=1, max_size=3), max_size=4),
     st.builds(dict, seconds=SECONDS, stopped=TEXT, command=st.lists(TEXT).map(tuple)),
@@ -318,6 +318,46 @@ def test_a_scenario_is_found_in_the_newest_run_that_had_it(tmp_path: Path) -> No
     ]
 
 
+def test_what_came_of_a_scenario_is_told_run_by_run(tmp_path: Path) -> None:
+    """Newest first, without the runs that did not have it or cannot be read."""
+    recorded(tmp_path, made.result(FAILED, name="bad"))
+    recorded(tmp_path, made.result(PASSED, name="good"))
+    (recorded(tmp_path, made.result(FAILED, name="bad")) / "bad/result.json").write_text("{")
+    recorded(tmp_path, made.result(PASSED, name="bad"))
+
+    past = history.outcomes("bad", tmp_path)
+
+    assert [one.outcome for _, one in past] == [Outcome.PASS, Outcome.FAIL]
+
+
+def test_a_name_is_a_scenario_or_else_a_run(tmp_path: Path) -> None:
+    """A scenario wins, for its name is whole; nothing named is the newest run."""
+    older = recorded(tmp_path, made.result(FAILED, name="bad"))
+    newest = recorded(tmp_path, made.result(PASSED, name="good"))
+
+    def found(named: str | None) -> tuple[str | None, str]:
+        run, scenario = history.found(named, tmp_path)
+        return run.record, scenario.name if scenario else ""
+
+    assert found("bad") == (str(older), "bad")
+    assert found("latest/good") == (str(newest), "good")
+    assert found(older.name) == (str(older), "")
+    assert found("latest") == found(None) == (str(newest), "")
+    with pytest.raises(NothingSelectedError, match="did you mean 'good'"):
+        history.found("goo", tmp_path)
+
+
+def test_a_log_is_found_where_its_run_lies_now(tmp_path: Path) -> None:
+    """Also when the project was moved."""
+    logged = made.result(Attempt(ending=Exited(0), log=Path("/old/runs/1/one/output-1.log")))
+    folder = recorded(tmp_path, logged)
+    run, scenario = history.scenario("one", tmp_path)
+
+    log = history.log(run, scenario, scenario.output.log or "")
+
+    assert log == folder / "one/output-1.log"
+
+
 def test_a_scenario_that_no_run_had_is_told_with_the_nearest(tmp_path: Path) -> None:
     """In a given run, or in all of them."""
     with pytest.raises(NothingSelectedError, match="no run is recorded"):
@@ -415,18 +455,7 @@ def test_a_run_that_is_killed_can_be_read(tmp_path: Path) -> None:
     """After SIGKILL what was finished is there, and the rest was not run."""
     ready.engine("bubblewrap")
     project = Project.within(tmp_path, GOOD + SLOW)
-    project.path("scenarios/slow.sh").write_text("sleep 600\n")
-    run = subprocess.Popen(
-        project.command("run", "-j", "1"),
-        cwd=project.top,
-        env=project.environment(),
-        stdout=subprocess.DEVNULL,
-    )
-    runs = project.path(".isosmoke/runs")
-
-    assert ready.eventually(lambda: list(runs.glob("*/slow/output-1.log")), 60)
-    os.kill(run.pid, signal.SIGKILL)
-    run.wait()
+    project.killed_during("slow", "run", "-j", "1")
 
     assert outcomes(history.run(None, project.top)) == {
         "good": "PASS",

@@ -13,7 +13,7 @@ from rich.console import Console
 from isosmoke.leaks import Process, Verdict
 from isosmoke.outcome import Broke, Exited, Outcome, Stopped, TimedOut, Unmet
 from isosmoke.printable import printable
-from isosmoke.reports.console import Progress, summary
+from isosmoke.reports.console import Progress
 from isosmoke.results import (
     Attempt,
     Captured,
@@ -215,7 +215,6 @@ def test_interrupted_run_says_so() -> None:
     lines = told(result(Attempt(ending=Stopped("SIGTERM"))), stopped="SIGTERM")
 
     assert lines[-1] == "1 NOT_RUN  in 2.5 s, stopped by SIGTERM"
-    assert summary(run(stopped="SIGINT")).plain == "in 2.5 s, stopped by SIGINT"
 
 
 def test_long_lines_are_not_wrapped() -> None:

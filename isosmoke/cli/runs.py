@@ -1,0 +1,45 @@
+"""`isosmoke runs`: the runs that are recorded of a project."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from isosmoke import history
+from isosmoke.caller import Caller
+from isosmoke.errors import RecordError
+from isosmoke.printable import printable
+from isosmoke.record import Header, RunRecord
+from isosmoke.reports import account
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def command(*, as_json: bool) -> None:
+    """List the runs of this project, newest first: when, on what, what came of them."""
+    runs = tuple(_readable(Caller.here().working))
+    if as_json:
+        rows = [one.model_dump(mode="json", include=set(Header.model_fields)) for one in runs]
+        click.echo(json.dumps({"schema_version": 1, "runs": rows}, indent=2))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for one in runs:
+        console.print(_line(one))
+
+
+def _readable(working: Path) -> Iterator[RunRecord]:
+    """All but those that cannot be read, which are named on stderr."""
+    for folder in history.folders(working):
+        try:
+            yield history.load(folder)
+        except RecordError as error:
+            click.echo(printable(f"isosmoke: {error.message}"), err=True)
+
+
+def _line(run: RunRecord) -> Text:
+    when = f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
+    told = Text.assemble((printable(run.id), "bold"), f"  {when}  {printable(run.engine):<10}  ")
+    return told.append_text(account.summary(run))

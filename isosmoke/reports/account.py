@@ -1,0 +1,141 @@
+"""A record told on a terminal: line by line, a failure in short, or a scenario whole."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from isosmoke import repetition
+from isosmoke.leaks import described
+from isosmoke.outcome import Outcome
+from isosmoke.printable import printable
+from isosmoke.record import AttemptRecord, Beginning, ProcessRecord, RunRecord, ScenarioRecord, Told
+from isosmoke.reports import facts
+
+_STYLES = {
+    Outcome.PASS: "bold green",
+    Outcome.FLAKY: "bold yellow",
+    Outcome.SKIP: "bold yellow",
+    Outcome.NOT_RUN: "bold dim",
+}
+_BROKEN = "bold red"
+_OUTPUT_LINES = 12
+_LEAKS_SHOWN = 8
+
+
+def head(run: Beginning, total: int) -> Text:
+    """What a run is made with: engine, path and hash of the binary, how many scenarios."""
+    tested = f" · {run.binary.path} {run.binary.sha256[:12]}" if run.binary else ""
+    count = f"{total} {'scenario' if total == 1 else 'scenarios'}"
+    return Text(printable(f"isosmoke · {run.engine}{tested} · {count}"), style="dim")
+
+
+def line(name: str, outcome: Outcome, seconds: float, reason: str) -> Text:
+    """What came of something, in one line."""
+    told = Text.assemble((f"{outcome:<8}", _style(outcome)), f"{seconds:7.2f}s  ", (name, "bold"))
+    return told.append(f"  {printable(reason)}", style="default") if reason else told
+
+
+def failure(one: ScenarioRecord, repeat: Sequence[str]) -> Iterator[RenderableType]:
+    """Why it broke, the last lines of its output, what it left, and how to repeat it."""
+    yield Text()
+    yield _title(one)
+    if one.assertion:
+        yield _field("asserts", one.assertion)
+    yield _field("because", one.reason)
+    if len(one.attempts) > 1:
+        yield _field("tries", ", ".join(map(facts.tried, one.attempts)))
+    yield from _output(one, _OUTPUT_LINES)
+    yield from _left(one.leaks[:_LEAKS_SHOWN])
+    if len(one.leaks) > _LEAKS_SHOWN:
+        yield _field("left", f"and {len(one.leaks) - _LEAKS_SHOWN} more")
+    yield _field("repeat", shlex.join(repeat))
+
+
+def whole(run: RunRecord, one: ScenarioRecord) -> Iterator[RenderableType]:
+    """All that is recorded of a scenario, try by try."""
+    yield _title(one)
+    yield _field("run", f"{run.id} on {run.engine}, {run.started_at.astimezone():%Y-%m-%d %H:%M}")
+    if one.assertion:
+        yield _field("asserts", one.assertion)
+    if one.owners:
+        yield _field("owners", ", ".join(one.owners))
+    for number, attempt in enumerate(one.attempts, start=1):
+        yield from _attempt(number, attempt)
+    yield _field("repeat", shlex.join(repetition.of(run, one.name)))
+
+
+def replay(run: RunRecord) -> Iterator[RenderableType]:
+    """A run as it was told when it ended."""
+    yield head(run, len(run.scenarios))
+    for one in run.scenarios:
+        yield line(one.name, one.outcome, one.seconds, one.reason)
+    for one in failures(run):
+        yield from failure(one, repetition.of(run, one.name))
+    yield from end(run)
+
+
+def failures(run: RunRecord) -> tuple[ScenarioRecord, ...]:
+    """What was tried and blocks."""
+    return tuple(one for one in run.scenarios if one.blocks and one.outcome is not Outcome.NOT_RUN)
+
+
+def end(run: RunRecord) -> Iterator[Text]:
+    """What the user should know beside the outcomes, and the counts."""
+    for note in run.notes:
+        yield Text(printable(f"note: {note}"), style="yellow")
+    yield summary(run)
+
+
+def summary(run: RunRecord) -> Text:
+    """The counts, in one line."""
+    told = counts(run).append(f"in {run.seconds:.1f} s", style="dim")
+    if run.stopped:
+        told.append(printable(f", stopped by {run.stopped}"))
+    return told if run.finished else told.append(", not finished")
+
+
+def counts(run: RunRecord) -> Text:
+    """How many came out how, two spaces after each."""
+    told = Text()
+    for outcome in Outcome:
+        if run.counts.get(outcome):
+            told.append(f"{run.counts[outcome]} {outcome}", style=_style(outcome)).append("  ")
+    return told
+
+
+def _style(outcome: Outcome) -> str:
+    return _STYLES.get(outcome, _BROKEN)
+
+
+def _title(one: ScenarioRecord) -> Text:
+    return Text.assemble((f"{one.outcome}", _style(one.outcome)), " ", (one.name, "bold"))
+
+
+def _field(name: str, value: str) -> Text:
+    return Text.assemble((f"  {name:<8}", "dim"), printable(value))
+
+
+def _attempt(number: int, attempt: AttemptRecord) -> Iterator[Text]:
+    why = f", {attempt.reason}" if attempt.reason else ""
+    yield _field(f"try {number}", f"{facts.tried(attempt)}{why}")
+    if attempt.phases:
+        steps = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in attempt.phases.items())
+        yield _field("took", f"{attempt.seconds:.2f} s: {steps}")
+    yield from _left(attempt.leaks)
+    for one in attempt.tolerated:
+        yield _field("allowed", f"{described(one.process)}  ({one.reason})")
+    yield from _output(attempt, len(attempt.output.last_lines))
+
+
+def _output(told: Told, most: int) -> Iterator[Text]:
+    if told.output.log and told.output.size:
+        yield _field("log", told.output.log)
+    for text in told.output.last_lines[-most:]:
+        yield Text.assemble(("  │ ", "dim"), printable(text))
+
+
+def _left(leaks: Sequence[ProcessRecord]) -> Iterator[Text]:
+    for one in leaks:
+        yield _field("left", described(one.process))

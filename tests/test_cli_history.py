@@ -1,0 +1,211 @@
+"""What the command line says of past runs, as a user asks it."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from pty import openpty
+
+import pytest
+import ready
+from project import GOOD, Project
+
+from isosmoke import history
+from isosmoke.errors import ExitCode
+from isosmoke.record import Header, RunRecord
+
+SLOW = """
+[[scenario]]
+name = "slow"
+script = "scenarios/slow.sh"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _engine() -> None:
+    """Real runs are asked about."""
+    ready.engine("bubblewrap")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Three scenarios, of which one passes, one fails and one is skipped."""
+    return Project.within(tmp_path)
+
+
+def latest(project: Project) -> RunRecord:
+    """The newest run."""
+    return history.run(None, project.top)
+
+
+def test_runs_are_listed_newest_first(project: Project) -> None:
+    """Each on a line with its id, the engine, the counts and the time it took."""
+    project.run("run")
+    project.run("run", "good")
+
+    done = project.run("runs")
+
+    newer, older = done.stdout.splitlines()
+    assert done.returncode == ExitCode.OK
+    assert newer.startswith(latest(project).id)
+    assert "  1 PASS  in " in newer
+    assert "  bubblewrap  1 PASS  1 SKIP  1 FAIL  in " in older
+
+
+def test_runs_are_one_document(project: Project) -> None:
+    """`--json` has the header of each run, as its own document has it."""
+    run = json.loads(project.run("run", "--json").stdout)
+
+    document = json.loads(project.run("runs", "--json").stdout)
+
+    (header,) = document["runs"]
+    assert document["schema_version"] == 1
+    assert header == {key: run[key] for key in Header.model_fields}
+
+
+def test_a_run_that_cannot_be_read_hides_no_other(project: Project) -> None:
+    """It is named on stderr."""
+    project.run("run", "good")
+    project.run("run", "good")
+    broken = Path(latest(project).record or "")
+    (broken / "run.json").write_text("{")
+
+    done = project.run("runs")
+
+    assert len(done.stdout.splitlines()) == 1
+    assert f"{broken}/run.json is not whole" in done.stderr
+
+
+def test_nothing_recorded_is_no_success(project: Project) -> None:
+    """Every question says what would make a run."""
+    for words in (("show",), ("show", "bad"), ("logs", "bad"), ("history", "bad")):
+        done = project.run(*words)
+        assert done.returncode == ExitCode.NOTHING_SELECTED
+        assert "isosmoke run" in done.stderr
+
+
+def test_show_tells_a_run_again(project: Project) -> None:
+    """As it ended, with how to repeat what failed."""
+    ran = project.run("run")
+
+    shown = project.run("show")
+
+    counted = ran.stdout.splitlines()[-1]
+    assert shown.stdout.splitlines()[-1] == counted
+    assert "  because exit 3: broken\n" in shown.stdout
+    again = next(one for one in shown.stdout.splitlines() if one.startswith("  repeat"))
+    assert project.run(*again.split()[2:]).returncode == ExitCode.BLOCKED
+
+
+def test_show_tells_a_scenario_whole(project: Project) -> None:
+    """By its name alone, or within a run; the JSON is the run's, with that scenario only."""
+    project.run("run")
+    first = latest(project).id
+    project.run("run", "good")
+
+    assert project.run("show", "bad").stdout.startswith("FAIL bad\n")
+    assert project.run("show", f"{first}/good").stdout.startswith("PASS good\n")
+    document = json.loads(project.run("show", "bad", "--json").stdout)
+    assert document["id"] == first
+    assert [one["name"] for one in document["scenarios"]] == ["bad"]
+
+
+def test_the_document_of_a_past_run_is_the_one_it_printed(project: Project) -> None:
+    """`show --json` is what `run --json` was."""
+    ran = project.run("run", "--json")
+
+    assert json.loads(project.run("show", "--json").stdout) == json.loads(ran.stdout)
+
+
+def test_a_slip_is_told_with_the_nearest_name(project: Project) -> None:
+    """Of a scenario, for every question."""
+    project.run("run", "good")
+
+    for command in ("show", "logs", "history"):
+        done = project.run(command, "goodd")
+        assert done.returncode == ExitCode.NOTHING_SELECTED
+        assert "did you mean 'good'?" in done.stderr
+
+
+RAW = b"plain\x1b[2Jclear\r\xff\n"
+
+
+def test_logs_are_raw_bytes_in_a_pipe(project: Project) -> None:
+    """Byte by byte what the scenario printed, of the attempt that is asked for."""
+    project.path("scenarios/bad.sh").write_text(r"printf 'plain\033[2Jclear\r\377\n'; exit 1")
+    project.run("run", "bad")
+
+    command = project.command("logs", "bad", "--attempt", "1")
+    done = subprocess.run(
+        command, cwd=project.top, env=project.environment(), capture_output=True, check=True
+    )
+
+    assert done.stdout == RAW
+    missing = project.run("logs", "bad", "--attempt", "2")
+    assert missing.returncode == ExitCode.NOTHING_SELECTED
+    assert "the last attempt at bad is number 1" in missing.stderr
+
+
+def test_logs_cannot_steer_a_terminal(project: Project) -> None:
+    """Every control character is visible there."""
+    project.path("scenarios/bad.sh").write_text(r"printf 'plain\033[2Jclear\r\377\n'; exit 1")
+    project.run("run", "bad")
+    ours, theirs = openpty()
+
+    subprocess.run(
+        project.command("logs", "bad"),
+        cwd=project.top,
+        env=project.environment(),
+        stdout=theirs,
+        check=True,
+    )
+
+    told = os.read(ours, 4096).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert told == "plain\\x1b[2Jclear\\r\N{REPLACEMENT CHARACTER}\r\n"
+
+
+def test_what_was_not_tried_has_no_log(project: Project) -> None:
+    """And says why it was not."""
+    project.path("manifest.toml").write_text(GOOD + 'requires.commands = ["no-such-program"]\n')
+    project.run("run")
+
+    done = project.run("logs", "good")
+
+    assert done.returncode == ExitCode.NOTHING_SELECTED
+    assert "good has no log: SKIP" in done.stderr
+    assert "no-such-program" in done.stderr
+
+
+def test_history_tells_a_scenario_run_by_run(project: Project) -> None:
+    """Newest first, with the binary that it was; runs without it are left out."""
+    project.run("run", "bad")
+    project.run("run", "good")
+    project.path("scenarios/bad.sh").write_text("true")
+    project.run("run", "bad")
+    tested = latest(project).binary
+
+    lines = project.run("history", "bad").stdout.splitlines()
+
+    assert tested is not None
+    assert [line.split()[0] for line in lines] == ["PASS", "FAIL"]
+    assert all(tested.sha256[:12] in line for line in lines)
+    assert lines[1].endswith("exit 3: broken")
+    document = json.loads(project.run("history", "bad", "--json").stdout)
+    assert [one["outcome"] for one in document["outcomes"]] == ["PASS", "FAIL"]
+    assert document["outcomes"][0]["run"]["binary"]["sha256"] == tested.sha256
+
+
+def test_a_killed_run_is_told_as_far_as_it_went(tmp_path: Path) -> None:
+    """After SIGKILL its counts, its outcomes and its logs are there."""
+    project = Project.within(tmp_path, GOOD + SLOW)
+    project.killed_during("slow", "run", "-j", "1")
+
+    (line,) = project.run("runs").stdout.splitlines()
+    shown = project.run("show").stdout
+
+    assert "1 PASS  1 NOT_RUN  in " in line
+    assert line.endswith(", not finished")
+    assert "slow  the run ended before it" in shown
+    assert project.run("logs", "good").stdout == "fine\n"
