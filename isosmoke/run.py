@@ -7,17 +7,16 @@ from datetime import datetime
 from pathlib import Path
 from time import monotonic
 
-from isosmoke import assembly, binary, history, images, runner, workspace
+from isosmoke import binary, history, images, workspace
 from isosmoke.assembly import Surroundings
 from isosmoke.binary import Binary
 from isosmoke.caller import Caller
-from isosmoke.capture import Capture
 from isosmoke.engines import ENGINES
 from isosmoke.engines.base import Engine
-from isosmoke.errors import BinaryError, EngineError, ExitCode
+from isosmoke.errors import BinaryError, ExitCode
 from isosmoke.history import Recording
 from isosmoke.interrupt import Interrupt
-from isosmoke.outcome import Broke, Outcome
+from isosmoke.outcome import Outcome
 from isosmoke.redaction import WHY_UNGUARDED
 from isosmoke.requirements import Requirements
 from isosmoke.results import (
@@ -30,17 +29,10 @@ from isosmoke.results import (
 )
 from isosmoke.scenario import Retention, Scenario
 from isosmoke.schedule import Policy, Schedule
-from isosmoke.spec import BINARIES, HOST_IMAGE
+from isosmoke.spec import HOST_IMAGE
+from isosmoke.trial import Trial
 
 AUTO = "auto"
-
-_TRIAL_SECONDS = 30
-_CANNOT_START = (
-    "GLIBC_",
-    "GLIBCXX_",
-    "error while loading shared libraries",
-    "not found (required",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +105,13 @@ class _Premises:
                 self._try(self.around.binary, one)
                 self.tried.add(place)
 
+    def trial(self, scenario: Scenario) -> Trial:
+        """The image of a scenario, to look at with the binary in it."""
+        engine = self.engines(scenario)
+        return Trial(scenario=scenario, around=self.around, engine=engine, interrupt=self.interrupt)
+
     def _try(self, tested: Binary, scenario: Scenario) -> None:
-        complaint = _refusal(scenario, self.around, self.engines(scenario), self.interrupt)
-        if complaint:
+        if complaint := self.trial(scenario).refusal():
             raise BinaryError(
                 f"{tested.source} cannot run in image '{scenario.image}': {complaint}",
                 hint="build it for that system, or choose an image with its libraries",
@@ -221,6 +217,15 @@ def _recorded(recording: Recording, notify: Callable[[Event], None]) -> Callable
     return tell
 
 
+def trial(request: Request, caller: Caller, interrupt: Interrupt) -> Trial:
+    """The image of the request's only scenario, to look at with the binary in it."""
+    engines = _Engines(request.engine)
+    engines.prepare(request.scenarios)
+    around = _surroundings(request, caller)
+    premises = _Premises(engines=engines, around=around, interrupt=interrupt)
+    return premises.trial(request.scenarios[0])
+
+
 def exit_code(result: RunResult) -> ExitCode:
     """What a run's outcomes mean for whoever called."""
     if result.stopped:
@@ -257,26 +262,3 @@ def _taken(path: Path) -> Binary:
 
 def _tested(around: Surroundings) -> tuple[Path, str] | None:
     return None if around.binary is None else (around.binary.source, around.binary.sha256)
-
-
-def _refusal(scenario: Scenario, around: Surroundings, engine: Engine, interrupt: Interrupt) -> str:
-    trial = scenario.model_copy(update={"timeout_seconds": _TRIAL_SECONDS, "settle_seconds": 0.0})
-    job = assembly.job(trial, (str(BINARIES / binary.KNOWN_AS), "--version"), around)
-    redactor = around.redactor(scenario)
-    with Capture(None, 0, redactor=redactor) as capture:
-        observed = runner.observe(job, engine, capture=capture, interrupt=interrupt)
-    if isinstance(observed.ending, Broke):
-        return _refused_by_kernel(redactor.text(observed.ending.message))
-    if b"wireguard-tools" in capture.output.head:
-        return "this is WireGuard's program of the same name"
-    said = capture.stderr.last_lines(5)
-    return next((line for line in said if any(word in line for word in _CANNOT_START)), "")
-
-
-def _refused_by_kernel(message: str) -> str:
-    """Why execve(2) failed; `EngineError` when the sandbox broke over something else."""
-    if str(BINARIES) not in message:
-        raise EngineError(message)
-    if "No such file" in message:
-        return "the loader that it was linked for is not there (another libc?)"
-    return message.rpartition(": ")[2]

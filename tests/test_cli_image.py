@@ -7,6 +7,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import ready
+import systems
 
 
 @pytest.fixture
@@ -64,3 +66,29 @@ def test_name_is_taken_over_only_on_request(system: Path) -> None:
     assert (
         "changed +0 -0 ~1: ~ usr/bin/tool" in isosmoke("import", system, "one", "--replace").stdout
     )
+
+
+def test_image_is_checked_for_what_scenarios_need(tmp_path: Path) -> None:
+    """The binary is tried there, and what a manifest requires is looked for."""
+    ready.engine("bubblewrap")
+    systems.small(tmp_path / "system", "id", "sh")
+    (tmp_path / "wg").write_text("#!/bin/sh\necho wg 9\n")
+    (tmp_path / "wg").chmod(0o755)
+    (tmp_path / "one.sh").touch()
+    entry = '[[scenario]]\nname = "one"\nscript = "one.sh"\nrequires.commands = ["wg", "id"{}]\n'
+    manifest = tmp_path / "manifest.toml"
+    words = ("check", "rootfs:system", "--binary", tmp_path / "wg", "--manifest", manifest)
+
+    manifest.write_text(entry.format(""))
+    done = isosmoke(*words)
+    assert done.returncode == 0, done.stderr
+    assert "rootfs:system on bubblewrap: glibc 2." in done.stdout
+    assert "wg runs: wg 9" in done.stdout
+    assert "has bash, id (what 1 scenario of" in done.stdout
+
+    manifest.write_text(entry.format(', "jq"'))
+    (tmp_path / "wg").write_text("#!/bin/zsh\n")
+    done = isosmoke(*words)
+    assert done.returncode == 1, done.stderr
+    assert "wg cannot run: /bin/zsh, which its first line names, is not there" in done.stdout
+    assert "lacks jq" in done.stdout

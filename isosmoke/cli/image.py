@@ -2,12 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
-from isosmoke import images, imports
+from isosmoke import images, imports, manifest, run, trial
+from isosmoke.caller import Caller
+from isosmoke.cli.running import binary_option, engine_option
+from isosmoke.discovery import located
+from isosmoke.errors import ExitCode, ManifestError
 from isosmoke.images import Image
+from isosmoke.interrupt import interruptible
 from isosmoke.printable import printable
+from isosmoke.run import Request
+from isosmoke.scenario import Manifest, Scenario
+from isosmoke.trial import Trial
 
 _DIGEST_SHOWN = 12
 _LEFT_OUT_SHOWN = 5
@@ -59,6 +68,76 @@ def list_(*, as_json: bool) -> None:
 def remove(name: str) -> None:
     """Keep an imported image no more."""
     click.echo(printable(f"removed {_line(imports.remove(name))}"))
+
+
+@command.command()
+@click.argument("image")
+@click.option(
+    "--manifest",
+    "manifest_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Whose scenarios say what is needed; by default the one that wg would find, if any.",
+)
+@binary_option
+@engine_option
+@click.pass_context
+def check(ctx: click.Context, /, image: str, **options: Any) -> None:
+    """Say whether the live binary runs in IMAGE, and which commands scenarios would miss there.
+
+    The scenarios are those of the manifest that have this image; if none has, all of them.
+
+    \b
+    Exit codes: 0 nothing is missing · 1 something is
+    """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
+    caller = Caller.here()
+    loaded = _manifest(options["manifest_path"], caller)
+    folder = loaded.path.absolute().parent if loaded else caller.working
+    scenario = Scenario.model_validate(
+        {"name": "check", "script": "check", "image": image}, context=folder
+    )
+    request = Request(scenarios=(scenario,), binary=options["binary"], engine=options["engine"])
+    with interruptible() as interrupt, images.held([image]):
+        looked = run.trial(request, caller, interrupt)
+        good = [_check_binary(looked, image), _check_commands(looked, image, loaded)]
+    ctx.exit(ExitCode.OK if all(good) else ExitCode.BLOCKED)
+
+
+def _manifest(path: Path | None, caller: Caller) -> Manifest | None:
+    """None where there is none to be found: an image can be looked at without."""
+    try:
+        path = path or located(caller.working, caller.environment)
+    except ManifestError:
+        return None
+    return manifest.load(path)
+
+
+def _check_binary(looked: Trial, image: str) -> bool:
+    """Print what the image has, and whether the binary runs there."""
+    libc = looked.libc() or "no C library"
+    click.echo(printable(f"{image} on {looked.engine.name}: {libc}"))
+    tested = looked.around.binary
+    if tested is None:
+        click.echo("  no live binary to try: --binary PATH")
+        return True
+    refusal = looked.refusal()
+    words = f"cannot run: {refusal}" if refusal else f"runs: {looked.version()}"
+    click.echo(printable(f"  {tested.source} {words}"))
+    return not refusal
+
+
+def _check_commands(looked: Trial, image: str, loaded: Manifest | None) -> bool:
+    """Print which commands are missing there, of those that scenarios need."""
+    scenarios = loaded.scenarios if loaded else ()
+    chosen = [one for one in scenarios if one.image == image] or scenarios
+    needed = tuple(dict.fromkeys(trial.commands(chosen)))
+    lacks = looked.lacks(needed)
+    words = f"lacks {', '.join(lacks)}" if lacks else f"has {', '.join(needed)}"
+    count = f"{len(chosen)} scenario{'s' if len(chosen) != 1 else ''}"
+    click.echo(
+        printable(f"  {words} (what {count} of {loaded.path} need)" if loaded else f"  {words}")
+    )
+    return not lacks
 
 
 def _line(image: Image) -> str:
