@@ -159,8 +159,8 @@ def _ended(change: Change, file: int, most: int) -> Change:
     if not stat.S_ISREG(status.st_mode):
         return change
     content = os.pread(file, most, max(0, status.st_size - most))
-    if status.st_size > most:  # from the beginning of a line
-        content = content.partition(b"\n")[2] or content
-    told = text(content)
+    if status.st_size > most:  # a part of a secret would not be known as one
+        content = content.partition(b"\n")[2]
+    told = text(content) if content or not status.st_size else None
     before = max(0, status.st_size - len(content))
     return change if told is None else replace(change, text=told, before=before)

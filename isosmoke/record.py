@@ -7,6 +7,7 @@ is added. Durations are in seconds, sizes in bytes.
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from isosmoke import __version__
+from isosmoke.evidence import Difference, Evidence, Kind
 from isosmoke.leaks import Process
 from isosmoke.outcome import Exited, Outcome, Signaled, Stopped, signal_name
 from isosmoke.results import Attempt, Captured, RunResult, ScenarioResult
@@ -82,15 +84,60 @@ class Told(Table):
     output: OutputRecord
 
 
+class ChangeRecord(Table):
+    """A path that was added, changed or removed; see `isosmoke.evidence.Change`."""
+
+    path: Text
+    change: Difference
+    kind: Kind
+    size: int
+    text: Text | None
+    before: int
+    within: int
+
+
+class PaneRecord(Table):
+    """What a terminal showed; see `isosmoke.evidence.Pane`."""
+
+    server: Text
+    name: Text
+    pid: int
+    lines: tuple[Text, ...]
+
+
+class UsageRecord(Table):
+    """What was used by all that is over; see `isosmoke.usage.Usage`."""
+
+    user_seconds: float
+    system_seconds: float
+    largest: int
+
+
+class EvidenceRecord(Table):
+    """What an attempt left to look at, and what of it is missing; see `isosmoke.evidence`."""
+
+    changes: tuple[ChangeRecord, ...]
+    changes_left_out: int
+    panes: tuple[PaneRecord, ...]
+    usage: UsageRecord | None
+    peaks: Mapping[str, int]
+    missing: tuple[Text, ...]
+
+
 class AttemptRecord(Told):
-    """One run of a scenario in one sandbox; `begun` counts from the start of the run."""
+    """One run of a scenario in one sandbox; `begun` counts from the start of the run.
+
+    `waited` is how long it could have begun before that.
+    """
 
     begun: float
+    waited: float = 0.0
     seconds: float
     alone: bool
     postponed: bool = False
     phases: Mapping[str, float]
     environment: Mapping[Text, Text]
+    evidence: EvidenceRecord | None = None
 
 
 class Planned(Table):
@@ -238,12 +285,18 @@ def _attempt(attempt: Attempt) -> AttemptRecord:
     return AttemptRecord(
         **_told(attempt),
         begun=round(attempt.begun, 4),
+        waited=round(attempt.waited, 4),
         seconds=round(attempt.seconds, 3),
         alone=attempt.alone,
         postponed=attempt.postponed,
         phases={name: round(seconds, 4) for name, seconds in attempt.phases.items()},
         environment=attempt.environment,
+        evidence=_evidence(attempt.evidence),
     )
+
+
+def _evidence(evidence: Evidence | None) -> EvidenceRecord | None:
+    return None if evidence is None else EvidenceRecord(**asdict(evidence))
 
 
 def _told(attempt: Attempt) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from isosmoke.evidence import Evidence
 from isosmoke.leaks import Process, Verdict
 from isosmoke.outcome import Broke, Ending, Exited, Outcome, describe, judge, told_by
 from isosmoke.scenario import Scenario
@@ -46,6 +47,8 @@ class Attempt:
     the first of them began, in seconds since the run did, and `alone` says that nothing else of the
     same run was going on beside it. `postponed`: it failed beside others, and was to be confirmed
     alone. `unlogged` says why the log is not whole, empty if it is.
+    `waited` is how long it could have begun before, in seconds: for a lock, or for others to end.
+    `evidence` is None where none was wanted.
     """
 
     ending: Ending
@@ -59,7 +62,9 @@ class Attempt:
     alone: bool = True
     begun: float = 0.0
     postponed: bool = False
+    waited: float = 0.0
     environment: Mapping[str, str] = field(default_factory=dict)
+    evidence: Evidence | None = None
 
     def told_by(self, words: Callable[[str], str]) -> "Attempt":
         """The same attempt, each of its texts but the output as `words` has it."""
@@ -68,6 +73,7 @@ class Attempt:
             ending=told_by(self.ending, words),
             verdict=self.verdict.told_by(words),
             environment={name: words(value) for name, value in self.environment.items()},
+            evidence=self.evidence and self.evidence.told_by(words),
         )
 
     @property

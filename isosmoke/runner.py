@@ -1,4 +1,7 @@
-"""One job in one fresh sandbox: run → settle → freeze → list → destroy, in that order, once."""
+"""One job in one fresh sandbox: run → settle → freeze → list → collect → destroy, once.
+
+Only what terminals show is taken before the freeze, when somebody still answers for them.
+"""
 
 import os
 from collections.abc import Callable, Iterator
@@ -6,14 +9,20 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 
+from isosmoke import evidence, panes
 from isosmoke.capture import Capture
+from isosmoke.collection import collected
 from isosmoke.engines.base import START_SECONDS, Engine, Sandbox
 from isosmoke.errors import EngineError
+from isosmoke.evidence import Evidence
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.conversation import Conversation, StoppedError
 from isosmoke.leaks import Process
 from isosmoke.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut
 from isosmoke.spec import Job
+
+COLLECT_SECONDS = 5.0
+"""How long it may take to look at what a sandbox changed; a deadline of its own."""
 
 KILL_SECONDS = 30.0
 """How long a killed script may take to be reaped, what it printed included."""
@@ -25,6 +34,7 @@ class Observed:
 
     ending: Ending = field(default_factory=lambda: Broke("nothing was tried"))
     survivors: tuple[Process, ...] = ()
+    evidence: Evidence | None = None
     phases: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -34,44 +44,81 @@ class Observed:
         try:
             yield
         finally:
-            self.phases[name] = monotonic() - begun
+            self.phases[name] = self.phases.get(name, 0.0) + monotonic() - begun
+
+    @contextmanager
+    def judged(self) -> Iterator[None]:
+        """What keeps the block from its end is the ending."""
+        try:
+            yield
+        except EngineError as error:
+            self.ending = Broke(f"{error} (try: {error.hint})" if error.hint else str(error))
+        except OSError as error:
+            self.ending = Broke(str(error))
+        except StoppedError as stopped:
+            self.ending = Stopped(str(stopped))
 
 
-def observe(job: Job, engine: Engine, *, capture: Capture, interrupt: Interrupt) -> Observed:
+Wanted = Callable[[Ending, tuple[Process, ...]], bool]
+"""Whether evidence is wanted of a job that ended so and left these processes."""
+
+
+def never(_ending: Ending, _survivors: tuple[Process, ...]) -> bool:
+    """Of no job."""
+    return False
+
+
+def observe(
+    job: Job,
+    engine: Engine,
+    *,
+    capture: Capture,
+    interrupt: Interrupt,
+    wanted: Wanted = never,
+) -> Observed:
     """Run `job` and say what happened; an interrupt is data too, and so is what could not be tried.
 
-    That is a broken engine, and a machine without room, memory or processes (`OSError`).
+    That is a broken engine, and a machine without room, memory or processes (`OSError`). Whether
+    evidence is `wanted` changes nothing else.
     """
     observed = Observed()
 
     def talk(sandbox: Sandbox) -> Conversation:
         return Conversation(sandbox.channel, sink=capture.take, interrupt=interrupt)
 
-    try:
-        _live(job, engine, observed, talk)
-    except EngineError as error:
-        observed.ending = Broke(f"{error} (try: {error.hint})" if error.hint else str(error))
-    except OSError as error:
-        observed.ending = Broke(str(error))
-    except StoppedError as stopped:
-        observed.ending = Stopped(str(stopped))
+    with observed.judged():
+        _live(_Watch(job, observed, wanted), engine, talk)
     return observed
 
 
-def _live(
-    job: Job, engine: Engine, observed: Observed, talk: Callable[[Sandbox], Conversation]
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """One job, what is seen of it, and whether more of it is wanted."""
+
+    job: Job
+    observed: Observed
+    wanted: Wanted
+
+
+def _live(watch: _Watch, engine: Engine, talk: Callable[[Sandbox], Conversation]) -> None:
+    observed = watch.observed
     with ExitStack() as stack:
         with observed.phase("create"):
-            sandbox = stack.enter_context(engine.sandbox(job.spec))
+            sandbox = stack.enter_context(engine.sandbox(watch.job.spec))
         try:
-            _judge(job, talk(sandbox), observed)
+            keeper = talk(sandbox)
+            with observed.judged():
+                _judge(watch, keeper)
+            if watch.wanted(observed.ending, observed.survivors):
+                with observed.phase("collect"):
+                    _collect(watch, sandbox, keeper)
         finally:
             with observed.phase("destroy"):
                 stack.close()
 
 
-def _judge(job: Job, keeper: Conversation, observed: Observed) -> None:
+def _judge(watch: _Watch, keeper: Conversation) -> None:
+    job, observed = watch.job, watch.observed
     with observed.phase("start"):
         keeper.ready(START_SECONDS)
         _go(job, keeper)
@@ -80,8 +127,45 @@ def _judge(job: Job, keeper: Conversation, observed: Observed) -> None:
     with observed.phase("settle"):
         empty = keeper.empty(job.settle)
     if not empty:
-        with observed.phase("list"):
-            observed.survivors = keeper.survivors()
+        _list(watch, keeper)
+
+
+def _list(watch: _Watch, keeper: Conversation) -> None:
+    """Who is left counts from before the terminals were looked at, whatever ends meanwhile."""
+    observed = watch.observed
+    with observed.phase("list"):
+        living = keeper.living()
+    terminals = panes.servers(living)
+    if terminals and watch.wanted(observed.ending, living):
+        with observed.phase("panes"):
+            observed.evidence = panes.shown(keeper, terminals, watch.job.environment)
+    with observed.phase("list"):
+        frozen = keeper.survivors()
+    observed.survivors = _with_the_gone(frozen, living) if observed.evidence else frozen
+
+
+def _with_the_gone(frozen: tuple[Process, ...], living: tuple[Process, ...]) -> tuple[Process, ...]:
+    known = {one.pid for one in frozen}
+    return (*frozen, *(one for one in living if one.pid not in known))
+
+
+def _collect(watch: _Watch, sandbox: Sandbox, keeper: Conversation) -> None:
+    """Whatever cannot be collected is said in the evidence, and is nothing else's failure."""
+    observed = watch.observed
+    parts = (
+        observed.evidence or Evidence(),
+        Evidence(peaks=sandbox.peaks()),
+        _used(observed.ending, keeper),
+        collected(watch.job.spec, sandbox.changes, seconds=COLLECT_SECONDS),
+    )
+    observed.evidence = evidence.joined(*parts)
+
+
+def _used(ending: Ending, keeper: Conversation) -> Evidence:
+    try:
+        return Evidence() if isinstance(ending, Broke) else Evidence(usage=keeper.usage())
+    except (EngineError, StoppedError) as error:
+        return Evidence(missing=(f"what it used: {error}",))
 
 
 def _go(job: Job, keeper: Conversation) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from time import monotonic
@@ -15,8 +16,8 @@ from isosmoke.assembly import Surroundings
 from isosmoke.capture import Capture
 from isosmoke.engines.base import Engine
 from isosmoke.interrupt import Interrupt
-from isosmoke.leaks import tell_apart
-from isosmoke.outcome import Broke, Ending, Stopped, Unmet
+from isosmoke.leaks import Process, Verdict, tell_apart
+from isosmoke.outcome import Broke, Ending, Stopped, Unmet, judge
 from isosmoke.requirements import Requirements
 from isosmoke.results import (
     Attempt,
@@ -48,11 +49,15 @@ def jobs_of_a_gate() -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How a run goes about its scenarios; `leaks` overrides what the manifest says."""
+    """How a run goes about its scenarios; `leaks` overrides what the manifest says.
+
+    `evidence` says of which attempts it is collected: by default of those that block.
+    """
 
     jobs: int = 1
     fail_fast: bool = False
     leaks: Literal["fail", "report"] | None = None
+    evidence: Literal["failed", "always", "never"] = "failed"
 
 
 class _Crowd:
@@ -99,6 +104,7 @@ class Schedule:
     _locks: dict[str, Lock] = field(default_factory=dict)
     _telling: Lock = field(default_factory=Lock)
     _postponed: set[str] = field(default_factory=set)
+    _ready: dict[str, float] = field(default_factory=dict)
     _failed: bool = False
 
     def run(self, scenarios: Sequence[Scenario]) -> tuple[ScenarioResult, ...]:
@@ -107,6 +113,7 @@ class Schedule:
         What fails beside others is run again alone before it counts.
         """
         self._locks.update((name, Lock()) for one in scenarios for name in one.locks)
+        self._ready.update((one.name, monotonic()) for one in scenarios)
         with Workers(self.policy.jobs, thread_name_prefix="scenario") as pool:
             first = list(pool.map(self._together, scenarios))
         return tuple(
@@ -120,6 +127,7 @@ class Schedule:
         if result.outcome.blocks and not alone and not self.interrupt.raised:
             self._failed = True
             self._postponed.add(scenario.name)
+            self._ready[scenario.name] = monotonic()
             last = replace(result.attempts[-1], postponed=True)
             result = replace(result, attempts=(*result.attempts[:-1], last))
             self._tell(ScenarioPostponed(result))
@@ -152,15 +160,17 @@ class Schedule:
                     return
 
     def _attempt(self, scenario: Scenario, number: int) -> Attempt:
-        begun = monotonic() - self.begun
+        now = monotonic()
+        begun, waited = now - self.begun, now - self._ready[scenario.name]
         self._tell(ScenarioStarted(scenario.name, number, begun))
         with self._crowd.member(scenario.name) as alone:
             try:
                 attempt = self._observed(scenario, number)
             except OSError as error:
                 attempt = Attempt(ending=Broke(f"nothing was tried: {error}"))
+            self._ready[scenario.name] = monotonic()
             told = attempt.told_by(self.around.redactor(scenario).text)
-            return replace(told, alone=alone(), begun=begun)
+            return replace(told, alone=alone(), begun=begun, waited=waited)
 
     def _hindrance(self, scenario: Scenario) -> Ending | None:
         if self.interrupt.raised:
@@ -177,12 +187,15 @@ class Schedule:
         redactor = self.around.redactor(scenario)
         with Capture(log, scenario.limits.output, redactor=redactor, echo=self.echo) as capture:
             observed = runner.observe(
-                job, self.engines(scenario), capture=capture, interrupt=self.interrupt
+                job,
+                self.engines(scenario),
+                capture=capture,
+                interrupt=self.interrupt,
+                wanted=partial(self._wants_evidence, scenario),
             )
-        today = date.today()  # noqa: DTZ011 - an allowance ends with the user's own day
         return Attempt(
             ending=observed.ending,
-            verdict=tell_apart(observed.survivors, scenario.leaks.allow, today),
+            verdict=_verdict(scenario, observed.survivors),
             leak_blocks=(self.policy.leaks or scenario.leaks.policy) == "fail",
             output=capture.output,
             stderr=capture.stderr,
@@ -190,7 +203,16 @@ class Schedule:
             unlogged=capture.unlogged,
             phases=observed.phases,
             environment=assembly.told_environment(scenario, job.environment),
+            evidence=observed.evidence,
         )
+
+    def _wants_evidence(
+        self, scenario: Scenario, ending: Ending, survivors: tuple[Process, ...]
+    ) -> bool:
+        if isinstance(ending, Stopped) or self.policy.evidence == "never":
+            return False
+        leaked = bool(_verdict(scenario, survivors).leaked)
+        return self.policy.evidence == "always" or judge(ending, leaked=leaked).blocks
 
     def _finish(self, result: ScenarioResult) -> None:
         self._failed = self._failed or result.outcome.blocks
@@ -199,3 +221,8 @@ class Schedule:
     def _tell(self, event: Event) -> None:
         with self._telling:
             self.notify(event)
+
+
+def _verdict(scenario: Scenario, survivors: tuple[Process, ...]) -> Verdict:
+    today = date.today()  # noqa: DTZ011 - an allowance ends with the user's own day
+    return tell_apart(survivors, scenario.leaks.allow, today)

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isosmoke import __version__, record
+from isosmoke.evidence import Change, Evidence, Pane
 from isosmoke.leaks import Process, Tolerated, Verdict
 from isosmoke.outcome import Broke, Ending, Exited, Outcome, Signaled, Stopped, TimedOut, Unmet
 from isosmoke.results import Attempt, Captured, RunResult
+from isosmoke.usage import Usage
 
 SERVER = Process(
     pid=7,
@@ -36,6 +38,46 @@ SERVER_TOLD = {
     "listens": ["tcp 127.0.0.1:80"],
 }
 
+EVIDENCE = Evidence(
+    changes=(
+        Change(path="/p/.git", change="changed", kind="folder", size=9, within=2),
+        Change(path="/p/a.log", change="added", kind="file", size=7, text="end\n", before=3),
+    ),
+    changes_left_out=5,
+    panes=(Pane(server="/run/t", name="main:0.1", pid=9, lines=("$ wg", "up")),),
+    usage=Usage(1.5, 0.25, 4096),
+    peaks={"memory": 8192},
+    missing=("/run: it was in memory",),
+)
+
+EVIDENCE_TOLD = {
+    "changes": [
+        {
+            "path": "/p/.git",
+            "change": "changed",
+            "kind": "folder",
+            "size": 9,
+            "text": None,
+            "before": 0,
+            "within": 2,
+        },
+        {
+            "path": "/p/a.log",
+            "change": "added",
+            "kind": "file",
+            "size": 7,
+            "text": "end\n",
+            "before": 3,
+            "within": 0,
+        },
+    ],
+    "changes_left_out": 5,
+    "panes": [{"server": "/run/t", "name": "main:0.1", "pid": 9, "lines": ["$ wg", "up"]}],
+    "usage": {"user_seconds": 1.5, "system_seconds": 0.25, "largest": 4096},
+    "peaks": {"memory": 8192},
+    "missing": ["/run: it was in memory"],
+}
+
 
 def document(told: RunResult) -> Any:
     """The document as whoever reads its text gets it."""
@@ -55,7 +97,9 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         phases={"create": 0.12345, "run": 1.0},
         alone=False,
         begun=0.25,
+        waited=0.12345,
         environment={"HOME": "/root"},
+        evidence=EVIDENCE,
     )
     alone = Attempt(ending=Exited(0), phases={"run": 0.5}, begun=2.0)
     told = {
@@ -79,6 +123,8 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "postponed": False,
         "phases": {"create": 0.1235, "run": 1.0},
         "environment": {"HOME": "/root"},
+        "waited": 0.1235,
+        "evidence": EVIDENCE_TOLD,
     }
     second = {
         "outcome": "PASS",
@@ -91,6 +137,8 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "postponed": False,
         "phases": {"run": 0.5},
         "environment": {},
+        "waited": 0.0,
+        "evidence": None,
         "leaks": [],
         "tolerated": [],
         "output": {"size": 0, "log": None, "last_lines": []},
@@ -185,6 +233,11 @@ def test_any_run_is_text_that_can_be_written(text: str, output: bytes) -> None:
         output=Captured(head=output, size=len(output)),
         stderr=Captured(head=output, size=len(output)),
         log=Path("/logs") / text.replace("/", ""),
+        evidence=Evidence(
+            changes=(Change(path=text, change="added", kind="file", text=text),),
+            panes=(Pane(server=text, name=text, pid=1, lines=(text,)),),
+            missing=(text,),
+        ),
     )
     rendered = record.render(record.of(made.run(made.result(attempt), manifest=Path("/p\udcff"))))
 

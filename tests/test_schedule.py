@@ -3,9 +3,10 @@
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Barrier, Lock
+from typing import Literal
 
 import pytest
 
@@ -383,7 +384,7 @@ def test_deadline_is_the_scenarios(run: Run) -> None:
 
     assert result.outcome is Outcome.TIMEOUT
     assert result.telling.ending == TimedOut(0)
-    assert [kind for _, kind in run.engine.commands] == [b"g", b"t", b"k"]
+    assert [kind for _, kind in run.engine.commands] == [b"g", b"t", b"k", b"u"]
 
 
 @pytest.mark.parametrize(
@@ -434,3 +435,60 @@ def test_every_scenario_is_told_exactly_once(crowd: Run) -> None:
 
     assert Counter(one.name for one in told) == Counter("abcdefgh")
     assert sorted(told, key=lambda one: one.name) == list(results)
+
+
+TOLERATED = {"leaks": {"allow": [{"command": "^sleep", "reason": "Known."}]}}
+
+EVIDENCE: dict[str, tuple[Act, Mapping[str, object]]] = {
+    "pass": (PASS, {}),
+    "skip": (SKIP, {}),
+    "allowed leak": (LEAK, TOLERATED),
+    "leak": (LEAK, {}),
+    "leak of a skip": (replace(LEAK, status=77 << 8), {}),
+    "failure": (FAIL, {}),
+    "deadline": (Act(status=None), {"timeout_seconds": 1}),
+    "broken keeper": (Act(dies_at=b"g"), {}),
+}
+
+
+@pytest.mark.parametrize("policy", ["failed", "always", "never"])
+@pytest.mark.parametrize(("act", "keys"), EVIDENCE.values(), ids=EVIDENCE)
+def test_evidence_is_collected_of_what_blocks(
+    run: Run, act: Act, keys: Mapping[str, object], policy: Literal["failed", "always", "never"]
+) -> None:
+    """By default an attempt that blocks has evidence and no other; else all have it, or none."""
+    run.acts, run.policy = {"a": act}, Policy(evidence=policy)
+    (result,) = run.of(scenario("a", **keys))
+    expected = {"failed": result.outcome.blocks, "always": True, "never": False}[policy]
+
+    assert (result.telling.evidence is not None) is expected
+
+
+def test_nothing_is_collected_of_what_was_stopped(run: Run) -> None:
+    """Whoever interrupts a run does not wait for evidence."""
+    run.acts = {"a": Act(on_go=lambda: run.interrupt.raise_for("SIGINT"), status=None)}
+    run.policy = Policy(evidence="always")
+    (result,) = run.of(scenario("a"))
+
+    assert (result.outcome, result.telling.evidence) == (Outcome.NOT_RUN, None)
+
+
+def test_waiting_for_a_lock_is_told_apart(crowd: Run) -> None:
+    """Who waits for a lock waited at least for as long as its holder took; that is in no phase."""
+    first, second = sorted(
+        (one.telling for one in crowd.of(scenario("a", locks=["x"]), scenario("b", locks=["x"]))),
+        key=lambda one: one.begun,
+    )
+
+    assert second.waited >= first.seconds
+    assert second.waited - first.waited == pytest.approx(second.begun - first.begun, abs=0.05)
+    assert "wait" not in second.phases
+
+
+def test_retry_waits_only_since_the_attempt_before(run: Run) -> None:
+    """What went before is not counted as waiting."""
+    run.acts = {"a": [FAIL, PASS]}
+    (result,) = run.of(scenario("a", retries=1))
+    first, second = result.attempts
+
+    assert second.waited <= second.begun - first.begun - first.seconds

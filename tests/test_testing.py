@@ -95,7 +95,7 @@ def test_output_arrives_and_commands_are_noted() -> None:
     act = Act(output=[Output("stdout", b"a"), Output("stderr", b"b")], survivors=[SLEEPER])
     engine = FakeEngine({"one": act})
     assert _observed(engine, Interrupt())[1] == b"ab"
-    assert [kind for _, kind in engine.commands] == [b"g", b"l", b"f", b"l"]
+    assert [kind for _, kind in engine.commands] == [b"g", b"l", b"l", b"f", b"l"]
 
 
 def test_interrupt_stops_what_runs() -> None:

@@ -55,6 +55,12 @@ def _split(args: list[str]) -> tuple[list[str], bool, list[str]]:
 @click.option(
     "--leaks", type=click.Choice(["fail", "report"]), help="Over what the manifest says of leaks."
 )
+@click.option(
+    "--evidence",
+    type=click.Choice(["failed", "always", "never"]),
+    default="failed",
+    help="Of which attempts to keep what they wrote and showed.",
+)
 @click.option("--fail-fast/--keep-going", help="Start nothing more once a scenario failed.")
 @click.option("--timeout", type=click.IntRange(min=1), help="Seconds for a command after --.")
 @report_option
@@ -109,8 +115,9 @@ def _request(argv: tuple[str, ...], options: dict[str, Any], wanted: Chosen) -> 
 
 def _policy(options: dict[str, Any]) -> Policy:
     leaks: Literal["fail", "report"] | None = options["leaks"]
+    evidence: Literal["failed", "always", "never"] = options["evidence"]
     jobs = options["jobs"] or jobs_of_a_run()
-    return Policy(jobs=jobs, fail_fast=options["fail_fast"], leaks=leaks)
+    return Policy(jobs=jobs, fail_fast=options["fail_fast"], leaks=leaks, evidence=evidence)
 
 
 def _command_request(

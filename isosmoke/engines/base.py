@@ -30,6 +30,12 @@ class Sandbox(Protocol):
         in memory, or on another machine, is not there.
         """
 
+    def peaks(self) -> Mapping[str, int]:
+        """The most that all processes together had at a time so far, where the kernel counted it.
+
+        That is bytes of `memory`, the page cache included, and a number of `processes`.
+        """
+
 
 class Engine(Protocol):
     """Makes fresh sandboxes."""

@@ -64,11 +64,15 @@ class PipeChannel:
 
 @dataclass(frozen=True, slots=True)
 class BubblewrapSandbox:
-    """One sandbox; `pid` is its keeper's on the host."""
+    """One sandbox; `pid` is its keeper's on the host, `group` what limits it."""
 
     channel: PipeChannel
     pid: int
     changes: Mapping[PurePosixPath, Path]
+    group: cgroup.Group
+
+    def peaks(self) -> Mapping[str, int]:
+        return self.group.peaks()
 
 
 class BubblewrapEngine:
@@ -95,16 +99,18 @@ class BubblewrapEngine:
         with ExitStack() as stack:
             layers = stack.enter_context(bwrap.layers(spec)) if program.layers_on_disk else {}
             group = stack.enter_context(cgroup.group(spec.limits))
-            sandbox = stack.enter_context(_spawned(program.path, spec, layers))
-            group.hold(sandbox.pid)
-            yield sandbox
+            channel, pid = stack.enter_context(_spawned(program.path, spec, layers))
+            group.hold(pid)
+            changes = {target: layer.upper for target, layer in layers.items()}
+            yield BubblewrapSandbox(channel, pid, changes, group)
 
     def sweep(self) -> tuple[str, ...]:
         return (*state.sweep_scratch(), *cgroup.sweep())
 
 
 @contextmanager
-def _spawned(program: str, spec: SandboxSpec, layers: Layers) -> Iterator[BubblewrapSandbox]:
+def _spawned(program: str, spec: SandboxSpec, layers: Layers) -> Iterator[tuple[PipeChannel, int]]:
+    """The channel to a keeper, and its pid on the host."""
     reader, writer = os.pipe()
     command = [program, *argv.bubblewrap(spec, layers=layers, told=writer)]
     with os.fdopen(reader, "rb") as told:
@@ -114,8 +120,7 @@ def _spawned(program: str, spec: SandboxSpec, layers: Layers) -> Iterator[Bubble
             os.close(writer)
         channel = PipeChannel(process)
         try:
-            changes = {target: layer.upper for target, layer in layers.items()}
-            yield BubblewrapSandbox(channel, _keeper_pid(told, channel), changes)
+            yield channel, _keeper_pid(told, channel)
         finally:
             channel.close()
             _wait(process)

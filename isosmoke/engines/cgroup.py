@@ -18,6 +18,12 @@ from isosmoke.state import Lease
 ROOT = Path("/sys/fs/cgroup")
 
 _PREFIX = "isosmoke-"
+_PEAKS = {
+    "memory": ("memory.peak", "memory.max_usage_in_bytes"),
+    "processes": ("pids.peak",),
+}
+"""The names of version 2, then of 1; pids.peak came with Linux 6.6, memory.peak with 5.19."""
+
 _FILES = {"memory": ("memory.max", "memory.limit_in_bytes"), "pids": ("pids.max",)}
 _REMOVE_SECONDS = 5.0
 
@@ -55,6 +61,18 @@ class Group:
         """Hold `pid`, and all that it will start."""
         for folder in self._folders.values():
             (folder / "cgroup.procs").write_text(str(pid))
+
+    def peaks(self) -> dict[str, int]:
+        """The most that its processes had at a time, of what is limited and counted."""
+        return {
+            what: int(file.read_text())
+            for what, names in _PEAKS.items()
+            for file in self._files(names)
+        }
+
+    def _files(self, names: tuple[str, ...]) -> Iterator[Path]:
+        files = (folder / name for folder in set(self._folders.values()) for name in names)
+        return (file for file in files if file.exists())
 
     def remove(self) -> None:
         """Remove the folders, once nothing lives in them."""

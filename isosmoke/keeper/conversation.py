@@ -4,6 +4,7 @@ import os
 import select
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from time import monotonic
 from typing import Protocol, TypeVar
@@ -47,6 +48,15 @@ class RefusedError(EngineError):
 
 class StoppedError(Exception):
     """The run was interrupted while a keeper was being waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What is alive, with the text of `/proc/net/*` by table and the sandbox's clock."""
+
+    processes: Sequence[protocol.Survivor]
+    tables: Mapping[str, bytes]
+    uptime: float
 
 
 class Conversation:
@@ -104,14 +114,18 @@ class Conversation:
         """Whether every process is gone within `seconds`; known the moment the last one ends."""
         return self._wait(protocol.Empty, seconds) is not None
 
+    def living(self) -> tuple[Process, ...]:
+        """List what is alive, and let it go on."""
+        listing = self._list()
+        return _described(listing, _states(listing))
+
     def survivors(self) -> tuple[Process, ...]:
         """Freeze what is left and list it, each process with the state it had before."""
-        before, _, _ = self._list()
-        states = dict(procfs.pid_and_state(one.stat) for one in before)
+        states = _states(self._list())
         self._channel.write(protocol.FREEZE)
         if not self._answer(protocol.Frozen).still:
             raise EngineError("what the scenario left behind could not be stopped")
-        return self._described(states)
+        return _described(self._list(), states)
 
     def thaw(self) -> None:
         """Let everything that was frozen go on."""
@@ -176,22 +190,7 @@ class Conversation:
             self._events.extend(self._received())
         return self._next(wanted), ready & set(others)
 
-    def _described(self, states: Mapping[int, str]) -> tuple[Process, ...]:
-        frozen, tables, uptime = self._list()
-        accepting = procfs.listeners(tables)
-        ticks = os.sysconf("SC_CLK_TCK")
-        return tuple(
-            procfs.process(
-                one,
-                uptime=uptime,
-                ticks=ticks,
-                state=states.get(procfs.pid_and_state(one.stat)[0], "R"),
-                accepting=accepting,
-            )
-            for one in frozen
-        )
-
-    def _list(self) -> tuple[list[protocol.Survivor], dict[str, bytes], float]:
+    def _list(self) -> "_Listing":
         self._channel.write(protocol.LIST)
         survivors: list[protocol.Survivor] = []
         tables: dict[str, bytes] = {}
@@ -202,7 +201,7 @@ class Conversation:
                 case protocol.Sockets(table, content):
                     tables[table] = tables.get(table, b"") + content
                 case protocol.Listed(uptime):
-                    return survivors, tables, uptime
+                    return _Listing(survivors, tables, uptime)
                 case _:
                     pass
 
@@ -270,3 +269,23 @@ class Conversation:
             return list(self._decoder.feed(content))
         except protocol.ProtocolError as error:
             raise EngineError(f"the keeper was not understood: {error}") from error
+
+
+def _states(listing: _Listing) -> Mapping[int, str]:
+    return dict(procfs.pid_and_state(one.stat) for one in listing.processes)
+
+
+def _described(listing: _Listing, states: Mapping[int, str]) -> tuple[Process, ...]:
+    """What was not yet there when `states` were seen was running."""
+    accepting = procfs.listeners(listing.tables)
+    ticks = os.sysconf("SC_CLK_TCK")
+    return tuple(
+        procfs.process(
+            one,
+            uptime=listing.uptime,
+            ticks=ticks,
+            state=states.get(procfs.pid_and_state(one.stat)[0], "R"),
+            accepting=accepting,
+        )
+        for one in listing.processes
+    )

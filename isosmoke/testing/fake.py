@@ -34,7 +34,7 @@ class Act:
     `/proc/net/*` in `sockets`. `refuses` breaks the sandbox before it is made, `dies_at` closes the
     channel when that command (`g`, `t`, `k`, `f`, `l`, …) arrives, `broken` is what the keeper
     complains of instead of starting the script. `on_go` is called when the script would start.
-    `changes` are the folders in which it lets its changes be found.
+    `changes` are the folders in which it lets its changes be found, `peaks` the most it had.
     `usage` is what it took. `probes` have the raw wait status and the output of each command line
     that may be probed; a status of None never ends by itself, and any other probe is refused.
     """
@@ -51,6 +51,7 @@ class Act:
     broken: str = ""
     on_go: Callable[[], object] | None = None
     changes: Mapping[PurePosixPath, Path] = field(default_factory=dict)
+    peaks: Mapping[str, int] = field(default_factory=dict)
     usage: Usage = field(default_factory=lambda: Usage(0.0, 0.0, 0))
     probes: Mapping[tuple[str, ...], tuple[int | None, bytes]] = field(default_factory=dict)
 
@@ -197,7 +198,14 @@ class FakeSandbox:
     """One fake sandbox."""
 
     channel: FakeChannel
-    changes: Mapping[PurePosixPath, Path]
+    act: Act
+
+    @property
+    def changes(self) -> Mapping[PurePosixPath, Path]:
+        return self.act.changes
+
+    def peaks(self) -> Mapping[str, int]:
+        return self.act.peaks
 
 
 class FakeEngine:
@@ -231,7 +239,7 @@ class FakeEngine:
             raise EngineError(act.refuses)
         channel = FakeChannel(act)
         try:
-            yield FakeSandbox(channel, act.changes)
+            yield FakeSandbox(channel, act)
         finally:
             channel.close()
             self._note_end(spec, channel)

@@ -130,6 +130,9 @@ class _Mislaid:
     channel: Channel
     changes: Mapping[PurePosixPath, Path]
 
+    def peaks(self) -> Mapping[str, int]:
+        return {}
+
 
 def test_contract_finds_that_changes_are_elsewhere(tmp_path: Path) -> None:
     """An engine that names the wrong folder for what a script wrote is found out."""

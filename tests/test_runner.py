@@ -1,0 +1,218 @@
+"""The order of a job: what is collected, when, and that no verdict changes by it."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import overload
+
+import pytest
+
+from isosmoke.capture import Capture
+from isosmoke.interrupt import Interrupt
+from isosmoke.keeper.protocol import Survivor
+from isosmoke.leaks import Process
+from isosmoke.outcome import Ending, Exited, Stopped
+from isosmoke.panes import LINES
+from isosmoke.redaction import Redactor
+from isosmoke.runner import Observed, Wanted, observe
+from isosmoke.spec import Fresh, Job, SandboxSpec
+from isosmoke.testing import Act, FakeEngine, survivor
+from isosmoke.usage import Usage
+
+HOME = PurePosixPath("/home/me")
+USED = Usage(1.5, 0.25, 4096)
+
+LISTENING = (
+    b"Num RefCount Protocol Flags Type St Inode Path\n"
+    b"0: 00000002 00000000 00010000 0001 01 42 /run/tmux\n"
+)
+TMUX = survivor(7, ["tmux"], sockets=["42"])
+SLEEPER = survivor(8, ["sleep", "600"])
+
+_ASK = ("/usr/bin/tmux", "-u", "-S", "/run/tmux")
+_FORMAT = "#{pane_id} #{pane_pid} #{session_name}:#{window_index}.#{pane_index}"
+PROBES = {
+    (*_ASK, "list-panes", "-a", "-F", _FORMAT): (0, b"%0 9 main:0.0\n"),
+    (*_ASK, "capture-pane", "-p", "-J", "-S", f"-{LINES}", "-t", "%0"): (0, b"$ wg\n"),
+}
+
+
+def _always(_ending: Ending, _survivors: tuple[Process, ...]) -> bool:
+    return True
+
+
+def _observed(
+    engine: FakeEngine, *, wanted: Wanted = _always, interrupt: Interrupt | None = None
+) -> Observed:
+    spec = SandboxSpec(
+        label="one",
+        image="host",
+        mounts=(Fresh(HOME, 0o700, on_disk=True),),
+        uid=0,
+        gid=0,
+        network="host",
+    )
+    job = Job(
+        spec=spec,
+        argv=("true",),
+        folder=PurePosixPath("/"),
+        environment={},
+        timeout=0.01,
+        grace=0.01,
+        settle=0.01,
+    )
+    with Capture(None, 0, redactor=Redactor()) as capture:
+        return observe(
+            job, engine, capture=capture, interrupt=interrupt or Interrupt(), wanted=wanted
+        )
+
+
+def _commands(engine: FakeEngine) -> str:
+    return b"".join(kind for _, kind in engine.commands).decode()
+
+
+def test_all_that_is_there_is_collected(tmp_path: Path) -> None:
+    """Terminals before the freeze, the rest after the list, and all of it before the end."""
+    (tmp_path / "note").write_text("seen")
+    act = Act(
+        status=1 << 8,
+        survivors=[TMUX, SLEEPER],
+        sockets={"unix": LISTENING},
+        probes=PROBES,
+        usage=USED,
+        changes={HOME: tmp_path},
+        peaks={"memory": 1 << 20},
+    )
+    engine = FakeEngine({"one": act})
+    observed = _observed(engine)
+    evidence = observed.evidence
+
+    assert evidence is not None
+    assert [(one.path, one.text) for one in evidence.changes] == [(f"{HOME}/note", "seen")]
+    assert [(one.name, one.lines) for one in evidence.panes] == [("main:0.0", ("$ wg",))]
+    assert (evidence.usage, evidence.peaks) == (USED, {"memory": 1 << 20})
+    assert evidence.missing == ()
+    assert _commands(engine) == "glpplflu"
+    assert list(observed.phases) == [
+        *("create", "start", "run", "settle", "list", "panes", "collect", "destroy")
+    ]
+    assert observed.ending == Exited(1)
+    assert len(observed.survivors) == 2
+
+
+def test_nothing_is_asked_where_nothing_is_wanted() -> None:
+    """Without evidence there is neither a probe nor a look at what changed."""
+    act = Act(survivors=[TMUX], sockets={"unix": LISTENING}, probes=PROBES)
+    engine = FakeEngine({"one": act})
+    observed = _observed(engine, wanted=lambda *_: False)
+
+    assert observed.evidence is None
+    assert "p" not in _commands(engine)
+    assert "collect" not in observed.phases
+
+
+def test_whether_it_is_wanted_is_asked_of_ending_and_survivors() -> None:
+    """Who decides knows how the script ended and which processes it left."""
+    asked: list[tuple[Ending, list[int]]] = []
+
+    def wanted(ending: Ending, survivors: tuple[Process, ...]) -> bool:
+        asked.append((ending, [one.pid for one in survivors]))
+        return False
+
+    _observed(FakeEngine({"one": Act(status=3 << 8, survivors=[SLEEPER])}), wanted=wanted)
+
+    assert asked == [(Exited(3), [8])]
+
+
+class _Ending(Sequence[Survivor]):
+    """Survivors of which the last ends once the first list was told."""
+
+    def __init__(self, *all_of_them: Survivor) -> None:
+        self._left = list(all_of_them)
+        self._told = False
+
+    def __iter__(self) -> Iterator[Survivor]:
+        told = self._left if not self._told else self._left[:-1]
+        self._told = True
+        return iter(told)
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    @overload
+    def __getitem__(self, at: int) -> Survivor: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Survivor]: ...
+    def __getitem__(self, at: int | slice) -> Survivor | Sequence[Survivor]:
+        return self._left[at]
+
+
+def test_who_ends_while_terminals_are_looked_at_was_left() -> None:
+    """Collecting takes time; a process that ends meanwhile is a survivor as it was without."""
+    act = Act(survivors=_Ending(TMUX, SLEEPER), sockets={"unix": LISTENING}, probes=PROBES)
+
+    assert {one.pid for one in _observed(FakeEngine({"one": act})).survivors} == {7, 8}
+
+
+BROKEN: dict[str, tuple[Act, str]] = {
+    "keeper": (Act(dies_at=b"u"), "what it used: the sandbox ended before the scenario did"),
+    "terminal": (
+        Act(survivors=[TMUX], sockets={"unix": LISTENING}),
+        "the panes of tmux at /run/tmux: starting the probe: no act has it",
+    ),
+    "folder": (
+        Act(changes={HOME: Path("/nowhere")}),
+        f"{HOME}: No such file or directory",
+    ),
+    "no folder": (Act(), f"{HOME}: what changed in it was not kept on disk"),
+}
+
+
+@pytest.mark.parametrize(("act", "why"), BROKEN.values(), ids=BROKEN)
+def test_what_cannot_be_collected_changes_no_verdict(act: Act, why: str) -> None:
+    """The ending is the script's own, and the evidence says what is missing and why."""
+    observed = _observed(FakeEngine({"one": act}))
+
+    assert observed.ending == Exited(0)
+    assert observed.evidence is not None
+    assert why in observed.evidence.missing
+
+
+def test_interrupt_while_collecting_changes_no_verdict(tmp_path: Path) -> None:
+    """What was judged before a run was interrupted stays judged."""
+    interrupt = Interrupt()
+
+    def wanted(_ending: Ending, _survivors: tuple[Process, ...]) -> bool:
+        interrupt.raise_for("SIGINT")
+        return True
+
+    act = Act(status=1 << 8, changes={HOME: tmp_path})
+    observed = _observed(FakeEngine({"one": act}), wanted=wanted, interrupt=interrupt)
+
+    assert observed.ending == Exited(1)
+    assert observed.evidence is not None
+    assert observed.evidence.missing == ("what it used: SIGINT",)
+
+
+def test_broken_sandbox_is_looked_at_too(tmp_path: Path) -> None:
+    """What a scenario wrote before its sandbox broke is evidence; its keeper is asked no more."""
+    (tmp_path / "core").write_text("why")
+    engine = FakeEngine({"one": Act(dies_at=b"g", changes={HOME: tmp_path})})
+    observed = _observed(engine)
+
+    assert observed.evidence is not None
+    assert [one.path for one in observed.evidence.changes] == [f"{HOME}/core"]
+    assert "u" not in _commands(engine)
+
+
+def test_interrupt_is_the_ending_of_what_was_not_judged() -> None:
+    """An interrupt before the script ended is told as such to whoever decides."""
+    interrupt, asked = Interrupt(), []
+
+    def wanted(ending: Ending, _survivors: tuple[Process, ...]) -> bool:
+        asked.append(ending)
+        return False
+
+    act = Act(status=None, on_go=lambda: interrupt.raise_for("SIGINT"))
+    observed = _observed(FakeEngine({"one": act}), wanted=wanted, interrupt=interrupt)
+
+    assert asked == [observed.ending] == [Stopped("SIGINT")]
