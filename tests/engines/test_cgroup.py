@@ -1,6 +1,7 @@
 """Limits by control group: made, held and removed, where this machine lets us."""
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,32 @@ def test_held_process_is_in_every_group() -> None:
         assert own()
 
     assert own() == []
+
+
+@pytest.mark.usefixtures("parent")
+def test_peaks_are_those_of_what_was_held() -> None:
+    """Memory that was used and given back is still in the peak, where the kernel counts it."""
+    grow = "import sys; sys.stdin.read(1); bytearray(64 << 20)"
+    with cgroup.group(Limits(memory=MANY, processes=50)) as group:
+        before = group.peaks()
+        with subprocess.Popen(
+            [sys.executable, "-c", grow], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
+            group.hold(process.pid)
+            process.communicate(b"x")
+        peaks = group.peaks()
+
+    assert set(peaks) <= {"memory", "processes"}
+    assert set(peaks) == set(before)
+    if "memory" not in peaks:
+        pytest.skip("this kernel counts no peak of memory")
+    assert before["memory"] < 64 << 20 <= peaks["memory"]
+
+
+def test_group_without_limits_has_no_peaks() -> None:
+    """Where nothing is limited, nothing is counted."""
+    with cgroup.group(Limits()) as group:
+        assert group.peaks() == {}
 
 
 def test_sweep_removes_dead_and_spares_live(left: Path) -> None:
