@@ -134,6 +134,20 @@ def run(named: str | None, working: Path) -> RunRecord:
     return load(known[0] if named in (None, LATEST) else _named(named, known))
 
 
+def chain(named: str, working: Path) -> tuple[RunRecord, ...]:
+    """A run, the run that it did again, and so on, as far back as they are kept.
+
+    Raises:
+        NothingSelectedError: if there is no such run, or more than one.
+        RecordError: if one of them cannot be read.
+    """
+    found = [run(named, working)]
+    others = {one.name: one for one in folders(working) if one.name != found[0].id}
+    while before := others.pop(found[-1].rerun_of or "", None):
+        found.append(load(before))
+    return tuple(found)
+
+
 def scenario(named: str, working: Path) -> tuple[RunRecord, ScenarioRecord]:
     """What `RUN/NAME` says of a scenario, or `NAME` in the newest run that had it.
 

@@ -173,7 +173,7 @@ class Beginning(Table):
     """What a run says of itself when it begins.
 
     `command` is what ran in place of scripts, `record` the folder that it is kept in, `working`
-    where the caller stood, `host` the machine.
+    where the caller stood, `host` the machine, `rerun_of` the id of the run that it does again.
     """
 
     schema_version: Literal[1] = 1
@@ -187,6 +187,7 @@ class Beginning(Table):
     binary: BinaryRecord | None
     command: tuple[Text, ...]
     record: Text | None
+    rerun_of: Text | None = None
 
 
 class Header(Beginning):
@@ -218,6 +219,7 @@ def beginning(run: RunResult) -> Beginning:
         binary=run.binary and BinaryRecord(path=str(run.binary[0]), sha256=run.binary[1]),
         command=run.command,
         record=_path(run.record),
+        rerun_of=run.rerun_of or None,
     )
 
 

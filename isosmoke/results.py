@@ -176,7 +176,7 @@ class RunResult:
     `binary` is the path and sha256 of the live binary, None where there was none; `command` is what
     ran in place of the scripts; `stopped` says why the run was cut short; `host` is the machine;
     `unrecorded` says why the record on disk is not whole; `notes` are what the user should know
-    beside the outcomes.
+    beside the outcomes; `rerun_of` is the id of the run whose rest it does.
     """
 
     started: datetime
@@ -192,6 +192,7 @@ class RunResult:
     host: str = ""
     unrecorded: str = ""
     notes: tuple[str, ...] = ()
+    rerun_of: str = ""
 
     def count(self, outcome: Outcome) -> int:
         """How many scenarios came out so."""

@@ -48,6 +48,7 @@ class Request:
     echo: Callable[[bytes], object] | None = None
     record_in: Path | None = None
     retention: Retention = field(default_factory=Retention)
+    rerun_of: str = ""
 
 
 class _Engines:
@@ -158,6 +159,7 @@ class Session:
             command=self.request.argv,
             stopped=self.schedule.interrupt.reason,
             host=platform.node(),
+            rerun_of=self.request.rerun_of,
             notes=tuple(_notes(scenarios, self.schedule.around)),
         )
 

@@ -8,7 +8,7 @@ from pty import openpty
 
 import pytest
 import ready
-from project import GOOD, Project
+from project import BAD, GOOD, SKIPS, Project
 
 from isosmoke import history
 from isosmoke.errors import ExitCode
@@ -209,3 +209,101 @@ def test_a_killed_run_is_told_as_far_as_it_went(tmp_path: Path) -> None:
     assert line.endswith(", not finished")
     assert "slow  the run ended before it" in shown
     assert project.run("logs", "good").stdout == "fine\n"
+
+
+def ran(project: Project) -> dict[str, str]:
+    """What came of each scenario of the newest run."""
+    return {one.name: one.outcome for one in latest(project).scenarios}
+
+
+def mend(project: Project, name: str) -> None:
+    """Make a scenario pass from now on."""
+    project.path(f"scenarios/{name}.sh").write_text("true\n")
+
+
+def test_only_what_failed_last_is_run(project: Project) -> None:
+    """Whichever run it failed in; once nothing does, that is said, with 0 and no new run."""
+    project.run("run")
+    project.run("run", "good")
+
+    again = project.run("run", "--last-failed")
+    assert (again.returncode, ran(project)) == (ExitCode.BLOCKED, {"bad": "FAIL"})
+    mend(project, "bad")
+    assert project.run("run", "--last-failed").returncode == ExitCode.OK
+    before = latest(project).id
+
+    done = project.run("run", "--last-failed")
+
+    assert done.returncode == ExitCode.OK
+    assert done.stdout == ""
+    assert done.stderr == "isosmoke: nothing failed when it last ran\n"
+    assert latest(project).id == before
+
+
+def test_what_failed_last_is_listed_without_a_run(project: Project) -> None:
+    """`list` narrows as `run` does, and names and owners narrow further."""
+    project.run("run")
+
+    assert project.run("list", "--last-failed").stdout.split()[0] == "bad"
+    assert "nothing failed" in project.run("list", "good", "--last-failed").stderr
+    assert project.run("list", "--owner", "task-b", "--last-failed").stdout.startswith("bad")
+
+
+def test_nothing_failed_where_nothing_ran_is_no_success(project: Project) -> None:
+    """Without a record there is nothing to say, and exit 4."""
+    for words in (("--last-failed",), ("--rerun", "latest")):
+        done = project.run("run", *words)
+        assert done.returncode == ExitCode.NOTHING_SELECTED
+        assert "no run is recorded" in done.stderr
+
+
+def test_reruns_converge(tmp_path: Path) -> None:
+    """After a kill: what was not run, then what failed, what is new, until nothing is left."""
+    project = Project.within(tmp_path, GOOD + BAD + SLOW)
+    project.killed_during("slow", "run", "-j", "1")
+    killed = latest(project).id
+    mend(project, "slow")
+
+    project.run("run", "--rerun", killed)
+    assert ran(project) == {"bad": "FAIL", "slow": "PASS"}
+    assert latest(project).rerun_of == killed
+
+    project.manifest.write_text(GOOD + BAD + SLOW + SKIPS)
+    mend(project, "bad")
+    project.run("run", "--rerun", "latest", "skips")
+    assert ran(project) == {"skips": "SKIP"}
+
+    project.run("run", "--rerun", "latest")
+    assert ran(project) == {"bad": "PASS"}
+    last = latest(project).id
+
+    done = project.run("run", "--rerun", "latest")
+    assert done.returncode == ExitCode.OK
+    assert done.stderr == f"isosmoke: run {last} leaves nothing: all was run and passed\n"
+    assert project.run("run", "--rerun", killed, "bad").returncode == ExitCode.OK
+    assert ran(project) == {"bad": "PASS"}
+
+
+def test_questions_about_past_runs_that_make_no_sense_are_refused(project: Project) -> None:
+    """Two at once, with a command, or about the run of a command."""
+    project.run("run", "--", "true")
+
+    for words in (
+        ("--last-failed", "--rerun", "latest"),
+        ("--last-failed", "--", "true"),
+        ("--rerun", "latest", "--", "true"),
+        ("--rerun", "latest"),
+    ):
+        assert project.run("run", *words).returncode == ExitCode.USAGE
+
+
+def test_runs_tell_a_command_and_a_rest(project: Project) -> None:
+    """What ran in place of scripts, and whose rest a run was, are on its line."""
+    project.run("run")
+    project.run("run", "--rerun", "latest")
+    project.run("run", "--", "sh", "-c", "exit 3")
+
+    command, rest, first = project.run("runs").stdout.splitlines()
+
+    assert command.endswith("  sh -c 'exit 3'")
+    assert rest.endswith(f", rest of {first.split()[0]}")

@@ -33,15 +33,14 @@ ENDED = "0-0.1.0"
 """A lease of another boot."""
 
 
-def recorded(top: Path, *scenarios: ScenarioResult, finished: bool = True) -> Path:
+def recorded(top: Path, *scenarios: ScenarioResult, rerun_of: str = "") -> Path:
     """The folder of a new run of these scenarios."""
     recording = history.start(top)
-    told = made.run(*scenarios, record=recording.folder)
+    told = made.run(*scenarios, record=recording.folder, rerun_of=rerun_of)
     recording.begin(told, [one.scenario for one in scenarios])
     for one in scenarios:
         recording.keep(one)
-    if finished:
-        recording.end(told)
+    recording.end(told)
     return recording.folder
 
 
@@ -328,6 +327,23 @@ def test_what_came_of_a_scenario_is_told_run_by_run(tmp_path: Path) -> None:
     past = history.outcomes("bad", tmp_path)
 
     assert [one.outcome for _, one in past] == [Outcome.PASS, Outcome.FAIL]
+
+
+def test_a_run_knows_the_runs_whose_rest_it_did(tmp_path: Path) -> None:
+    """As far back as they are kept; a record that says it is its own ends the search."""
+    one = recorded(tmp_path)
+    two = recorded(tmp_path, rerun_of=one.name)
+    three = recorded(tmp_path, rerun_of=two.name)
+
+    def chain() -> list[str | None]:
+        return [one.record for one in history.chain("latest", tmp_path)]
+
+    assert chain() == [str(three), str(two), str(one)]
+    shutil.rmtree(one)
+    assert chain() == [str(three), str(two)]
+    text = (two / "run.json").read_text()
+    (two / "run.json").write_text(text.replace(one.name, three.name))
+    assert chain() == [str(three), str(two)]
 
 
 def test_a_name_is_a_scenario_or_else_a_run(tmp_path: Path) -> None:

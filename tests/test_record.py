@@ -161,6 +161,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "seconds": 1.235,
         "stopped": None,
         "notes": [],
+        "rerun_of": None,
         "counts": {"FLAKY": 1},
         "scenarios": [
             {

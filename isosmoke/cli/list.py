@@ -1,29 +1,26 @@
 """`isosmoke list`: the scenarios of a manifest."""
 
 import json
-from pathlib import Path
+from typing import Any
 
 import click
 
 from isosmoke.cli.options import manifest_options, selected
-from isosmoke.expression import Expression
+from isosmoke.cli.past import narrowed, past_options
 from isosmoke.scenario import Scenario
 
 
 @click.command()
 @manifest_options
+@past_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def command(
-    names: tuple[str, ...],
-    owners: tuple[str, ...],
-    manifest_path: Path | None,
-    meaning: Expression | None,
-    *,
-    as_json: bool,
-) -> None:
+def command(**options: Any) -> None:
     """List scenarios by name or glob (none: all)."""
-    manifest, scenarios = selected(names, owners, manifest_path, meaning)
-    if as_json:
+    manifest, scenarios = selected(
+        options["names"], options["owners"], options["manifest_path"], options["meaning"]
+    )
+    scenarios, _ = narrowed(manifest, scenarios, options)
+    if options["as_json"]:
         rows = [one.model_dump(mode="json") for one in scenarios]
         click.echo(json.dumps({"schema_version": 1, "scenarios": rows}, indent=2))
         return

@@ -12,7 +12,9 @@ from rich.console import Console
 
 from isosmoke import run
 from isosmoke.caller import Caller
+from isosmoke.cli import past
 from isosmoke.cli.options import manifest_options, selected, warn
+from isosmoke.cli.past import narrowed, past_options
 from isosmoke.cli.reporting import Chosen, Reporting, chosen, report_option
 from isosmoke.cli.running import binary_option, engine_option, repeating
 from isosmoke.errors import UsageError
@@ -47,6 +49,7 @@ def _split(args: list[str]) -> tuple[list[str], bool, list[str]]:
 
 @click.command(cls=_WithCommand, options_metavar="[OPTIONS]")
 @manifest_options
+@past_options
 @binary_option
 @engine_option
 @click.option(
@@ -103,8 +106,10 @@ def _request(argv: tuple[str, ...], options: dict[str, Any], wanted: Chosen) -> 
     manifest, scenarios = selected(
         options["names"], options["owners"], options["manifest_path"], options["meaning"]
     )
+    scenarios, rerun_of = narrowed(manifest, scenarios, options)
     return Request(
         scenarios=scenarios,
+        rerun_of=rerun_of,
         manifest=manifest.path,
         retention=manifest.record,
         binary=options["binary"],
@@ -123,7 +128,7 @@ def _policy(options: dict[str, Any]) -> Policy:
 def _command_request(
     argv: tuple[str, ...], options: dict[str, Any], policy: Policy, echo: Any
 ) -> Request:
-    for name in ("names", "owners", "manifest_path", "meaning"):
+    for name in ("names", "owners", "manifest_path", "meaning", *past.OPTIONS):
         if options[name]:
             raise UsageError("a command after -- runs without a manifest: give one or the other")
     return Request(

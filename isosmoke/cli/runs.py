@@ -1,6 +1,7 @@
 """`isosmoke runs`: the runs that are recorded of a project."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.text import Text
 from isosmoke import history
 from isosmoke.caller import Caller
 from isosmoke.errors import RecordError
-from isosmoke.printable import printable
+from isosmoke.printable import printable, shortened
 from isosmoke.record import Header, RunRecord
 from isosmoke.reports import account
 
@@ -42,4 +43,7 @@ def _readable(working: Path) -> Iterator[RunRecord]:
 def _line(run: RunRecord) -> Text:
     when = f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
     told = Text.assemble((printable(run.id), "bold"), f"  {when}  {printable(run.engine):<10}  ")
-    return told.append_text(account.summary(run))
+    told.append_text(account.summary(run))
+    if run.rerun_of:
+        told.append(printable(f", rest of {run.rerun_of}"))
+    return told.append(f"  {shortened(shlex.join(run.command))}") if run.command else told
