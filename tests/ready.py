@@ -113,15 +113,21 @@ class User:
             check=False,
         )
 
-    def pytest(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Run tests as this user, in a folder of the user's own."""
+    def pytest(
+        self, *words: str, more: Mapping[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run tests as this user, in a folder of the user's own; `more` are variables."""
         with TemporaryDirectory(prefix="isosmoke-tests-", ignore_cleanup_errors=True) as folder:
             self.settle_in(Path(folder))
             options = ("-p", "no:cacheprovider", f"--basetemp={folder}/pytest")
             return subprocess.run(
                 [*self.prefix, self.python, "-m", "pytest", *options, *words],
                 cwd=_ROOT,
-                env={**self.environment(Path(folder)), "PYTHONDONTWRITEBYTECODE": "1"},
+                env={
+                    **self.environment(Path(folder)),
+                    **(more or {}),
+                    "PYTHONDONTWRITEBYTECODE": "1",
+                },
                 capture_output=True,
                 text=True,
                 timeout=300,

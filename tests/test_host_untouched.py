@@ -23,7 +23,7 @@ import pytest
 import ready
 
 from isosmoke import manifest
-from isosmoke.engines import cgroup
+from isosmoke.engines import cgroup, endpoint
 from isosmoke.testing.bench import Witness
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -153,11 +153,14 @@ def _words(process: Path) -> str:
     return f"{process.name}: {_text(process / 'cmdline') or _text(process / 'comm')}"
 
 
+_DAEMONS = ("/var/lib/docker/", "/run/docker/", "/var/lib/containers/", "/run/containers/")
+
+
 def _mounts() -> set[str]:
-    """The host's mount points; Docker's own come and go with anybody's containers."""
+    """The host's mount points; a daemon's own come and go with anybody's containers."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = (line.split()[4] for line in lines)
-    return {one for one in points if not one.startswith(("/var/lib/docker/", "/run/docker/"))}
+    return {one for one in points if not one.startswith(_DAEMONS)}
 
 
 def _mounted_from(folder: Path) -> list[str]:
@@ -176,16 +179,21 @@ def _listeners() -> set[str]:
 
 def _of_lease(name: str, pid: int) -> list[str]:
     """Containers and volumes that carry the lease of a process; other engines have none."""
-    if name != "docker":
+    if name not in ENDPOINTS:
         return []
+    host = ENDPOINTS[name](endpoint.Place.here()).url
     by_label = ("--filter", "label=isosmoke.lease", "--format")
-    containers = _docker("ps", "--all", *by_label, '{{.Label "isosmoke.lease"}} {{.Names}}')
-    volumes = _docker("volume", "ls", *by_label, '{{.Label "isosmoke.lease"}} {{.Name}}')
+    containers = _docker(host, "ps", "--all", *by_label, '{{.Label "isosmoke.lease"}} {{.Names}}')
+    volumes = _docker(host, "volume", "ls", *by_label, '{{.Label "isosmoke.lease"}} {{.Name}}')
     return [one for one in containers + volumes if f".{pid}." in one]
 
 
-def _docker(*words: str) -> list[str]:
-    done = subprocess.run(["docker", *words], capture_output=True, text=True, check=True)
+ENDPOINTS = {"docker": endpoint.docker, "podman": endpoint.podman}
+
+
+def _docker(host: str, *words: str) -> list[str]:
+    command = ["docker", "--host", host, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 

@@ -18,6 +18,12 @@ def _docker() -> Engine:
     return DockerEngine()
 
 
+def _podman() -> Engine:
+    from isosmoke.engines.podman import PodmanEngine
+
+    return PodmanEngine()
+
+
 def image_digest(image: str) -> str:
     """The sha256 of a named image, in hex; empty for the host's own, which has none."""
     if image == HOST_IMAGE:
@@ -27,5 +33,9 @@ def image_digest(image: str) -> str:
     return DockerEngine().image_digest(image)
 
 
-ENGINES: Mapping[str, Callable[[], Engine]] = {"bubblewrap": _bubblewrap, "docker": _docker}
+ENGINES: Mapping[str, Callable[[], Engine]] = {
+    "bubblewrap": _bubblewrap,
+    "docker": _docker,
+    "podman": _podman,
+}
 """Each engine's maker; a new engine is one file and one line here."""

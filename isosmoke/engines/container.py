@@ -8,7 +8,7 @@ import io
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
@@ -25,6 +25,7 @@ SANDBOX = "isosmoke.sandbox"
 """The labels of a container and its volumes: whose they are, for what, and the container's name."""
 
 SCRATCH = PurePosixPath("/scratch")
+ETC = PurePosixPath("/etc")
 
 _SHARED_MEMORY = 1 << 30
 """Docker gives /dev/shm 64 MB, where browsers and databases fail; bubblewrap sets no limit."""
@@ -53,7 +54,47 @@ Layers = Mapping[PurePosixPath, Layer]
 """The layer of each target that is kept on disk."""
 
 
-def body(spec: SandboxSpec, *, layers: Layers, labels: Mapping[str, str]) -> Body:
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a kind of daemon is asked for the same sandbox.
+
+    `users` is the mode of the user namespace in which the caller has the caller's own uid; `limits`
+    are those of `getrlimit` that have to be named, each with its soft and hard value.
+    """
+
+    name: str
+    users: str = "host"
+    limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def is_podmans(self) -> bool:
+        """Its tmpfs has no owner, and its volumes cannot be overlays for ordinary users."""
+        return self.name == PODMAN
+
+
+DOCKER = "Docker"
+PODMAN = "Podman"
+
+
+def adapted(spec: SandboxSpec, dialect: Dialect) -> SandboxSpec:
+    """Where a folder in memory would be root's, it is on disk; nor are the user's files replaced.
+
+    Podman mounts a passwd and a group of its own unless something is mounted there.
+    """
+    if not dialect.is_podmans:
+        return spec
+    mounts = [replace(one, on_disk=True) if isinstance(one, Fresh) else one for one in spec.mounts]
+    taken = {one.target for one in mounts}
+    users = [
+        ReadOnly(one.source / name, one.target / name)
+        for one in mounts
+        for name in ("passwd", "group")
+        if isinstance(one, ReadOnly) and one.target == ETC and ETC / name not in taken
+    ]
+    return replace(spec, mounts=(*mounts, *users))
+
+
+def body(spec: SandboxSpec, dialect: Dialect, *, layers: Layers, labels: Mapping[str, str]) -> Body:
     """The container that is `spec`, with the keeper as its only process."""
     return {
         "Image": EMPTY_IMAGE if spec.image == HOST_IMAGE else spec.image,
@@ -61,20 +102,20 @@ def body(spec: SandboxSpec, *, layers: Layers, labels: Mapping[str, str]) -> Bod
         "User": f"{spec.uid}:{spec.gid}",
         "WorkingDir": "/",
         "Labels": dict(labels),
-        "Healthcheck": {"Test": ["NONE"]},
+        **({} if spec.image == HOST_IMAGE else {"Healthcheck": {"Test": ["NONE"]}}),
         **_streams(),
-        "HostConfig": _host_config(spec, layers, labels),
+        "HostConfig": _host_config(spec, dialect, layers, labels),
     }
 
 
-def shell(folder: Path, labels: Mapping[str, str]) -> Body:
+def shell(folder: Path, dialect: Dialect, labels: Mapping[str, str]) -> Body:
     """A container that is never started, with a folder of the host in it."""
     bind = {"Type": "bind", "Source": str(folder), "Target": str(SCRATCH)}
     return {
         "Image": EMPTY_IMAGE,
         "Entrypoint": [str(KEEPER)],
         "Labels": dict(labels),
-        "HostConfig": {"NetworkMode": "none", "UsernsMode": "host", "Mounts": [bind]},
+        "HostConfig": {"NetworkMode": "none", "UsernsMode": dialect.users, "Mounts": [bind]},
     }
 
 
@@ -84,11 +125,14 @@ def _streams() -> Body:
     return {"Tty": False, "OpenStdin": True, "StdinOnce": True, **attached}
 
 
-def _host_config(spec: SandboxSpec, layers: Layers, labels: Mapping[str, str]) -> Body:
+def _host_config(
+    spec: SandboxSpec, dialect: Dialect, layers: Layers, labels: Mapping[str, str]
+) -> Body:
     mounts = list(_mounts(spec))
+    volumes = [one for one in mounts if isinstance(one, CopyOnWrite)]
     return {
         "NetworkMode": "host" if spec.network == "host" else "none",
-        "UsernsMode": "host",
+        "UsernsMode": dialect.users,
         "CapDrop": ["ALL"],
         "CapAdd": list(spec.capabilities),
         "SecurityOpt": list(_SECURITY),
@@ -98,8 +142,16 @@ def _host_config(spec: SandboxSpec, layers: Layers, labels: Mapping[str, str]) -
         "LogConfig": {"Type": "none"},
         "ShmSize": _SHARED_MEMORY,
         **_limits(spec),
+        "Ulimits": [
+            {"Name": name, "Soft": soft, "Hard": hard}
+            for name, (soft, hard) in dialect.limits.items()
+        ],
         "Tmpfs": {str(one.target): _tmpfs(one, spec) for one in mounts if _in_memory(one)},
-        "Mounts": [one for mount in mounts for one in _mounted(mount, layers, labels)],
+        "Binds": [_overlay_bind(one, layers) for one in volumes if dialect.is_podmans],
+        "Mounts": [
+            *(_overlay(one, layers, labels) for one in volumes if not dialect.is_podmans),
+            *(one for mount in mounts for one in _mounted(mount, layers)),
+        ],
     }
 
 
@@ -140,15 +192,13 @@ def _in_memory(mount: Mount) -> TypeGuard[Fresh]:
     return isinstance(mount, Fresh) and not mount.on_disk
 
 
-def _mounted(mount: Mount, layers: Layers, labels: Mapping[str, str]) -> Iterator[Body]:
-    """What is no tmpfs."""
+def _mounted(mount: Mount, layers: Layers) -> Iterator[Body]:
+    """What is neither a tmpfs nor an overlay."""
     match mount:
         case ReadOnly(source, target):
             yield _bind(source, target, read_only=True)
         case Fresh(target, on_disk=True):
             yield _bind(layers[target].upper, target, read_only=False)
-        case CopyOnWrite():
-            yield _overlay(mount, layers, labels)
         case _:
             return
 
@@ -173,13 +223,28 @@ def _overlay(mount: CopyOnWrite, layers: Layers, labels: Mapping[str, str]) -> B
 
 def _overlay_options(layer: Layer) -> str:
     folders = {"lowerdir": layer.lower, "upperdir": layer.upper, "workdir": layer.work}
-    for folder in folders.values():
-        if _NOT_IN_OPTIONS & set(str(folder)):
-            raise EngineError(
-                f"docker cannot keep changes in {folder}: overlay options cannot carry its name",
-                hint="set ISOSMOKE_STATE to a folder without any of , : \\ and quotes in its name",
-            )
-    return ",".join(f"{name}={folder}" for name, folder in folders.items())
+    return ",".join(f"{name}={_in_option(folder)}" for name, folder in folders.items())
+
+
+def _in_option(folder: Path) -> Path:
+    if _NOT_IN_OPTIONS & set(str(folder)):
+        raise EngineError(
+            f"docker cannot keep changes in {folder}: overlay options cannot carry its name",
+            hint="set ISOSMOKE_STATE to a folder without any of , : \\ and quotes in its name",
+        )
+    return folder
+
+
+def _overlay_bind(mount: CopyOnWrite, layers: Layers) -> str:
+    """Podman's own overlay (podman-run(1), `--volume`, option `O`), which it removes itself."""
+    layer = layers[mount.target]
+    if ":" in str(mount.target):
+        raise EngineError(
+            f"podman cannot mount {mount.target}: its name has a colon",
+            hint="rename the folder, or choose --engine bubblewrap",
+        )
+    options = f"O,upperdir={_in_option(layer.upper)},workdir={_in_option(layer.work)}"
+    return f"{_in_option(layer.lower)}:{mount.target}:{options}"
 
 
 def with_submounts(spec: SandboxSpec, mountinfo: str) -> SandboxSpec:
@@ -202,6 +267,22 @@ def _writable(mountinfo: str) -> list[Path]:
 
 def _unescaped(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
+
+
+_REMEDIES = (
+    (
+        "cgroups in hybrid mode not supported",
+        'set runtime = "runc" below [engine] in /etc/containers/containers.conf, restart Podman',
+    ),
+    ("error setting rlimit", "raise LimitNOFILE and LimitNPROC of podman.service, restart Podman"),
+    ("newuidmap", "sudo apt-get install uidmap, and give yourself a line in /etc/subuid"),
+)
+"""What a daemon's runtime complains of, and what mends it."""
+
+
+def remedy(words: str) -> str:
+    """What mends what a daemon complains of in `words`; empty where that is not known."""
+    return next((mending for known, mending in _REMEDIES if known in words), "")
 
 
 def empty_files(names: Iterable[str]) -> bytes:

@@ -7,8 +7,9 @@ limit of docker-py's decides anything but that the daemon itself does not answer
 import fcntl
 import math
 import os
+import resource
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,7 @@ from isosmoke import images, state
 from isosmoke.engines import container, endpoint
 from isosmoke.engines.attach import AttachChannel
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS
+from isosmoke.engines.container import Dialect
 from isosmoke.engines.endpoint import Endpoint, Place
 from isosmoke.errors import EngineError, EngineUnavailableError, ImageError
 from isosmoke.spec import HOST_IMAGE, CopyOnWrite, Fresh, ReadOnly, SandboxSpec
@@ -34,10 +36,11 @@ PING_SECONDS = 5.0
 
 _ENDING_SECONDS = 5
 _RETRY_SECONDS = 0.05
-_ETC = PurePosixPath("/etc")
 _OVERMOUNTED = ("hostname", "hosts", "resolv.conf")
 _FOREIGN = (DockerException, RequestException, OSError)
 _EMPTY_TAR = bytes(10240)
+_MOST_FILES = 524_288
+"""What systemd lets a service have open at most (systemd.exec(5), `LimitNOFILE`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +60,31 @@ class DockerEngine:
 
     name = "docker"
 
+    def __init__(self, find: Callable[[Place], Endpoint] = endpoint.docker) -> None:
+        self._find = find
+
     @property
     def description(self) -> str:
-        return f"Docker {self._server['Version']} at {self._endpoint}"
+        return f"{self._dialect.name} {self._server['Version']} at {self._endpoint}"
 
     def preflight(self) -> None:
         endpoint.reach(self._endpoint, PING_SECONDS)
-        with self._client(PING_SECONDS) as client, _told("answer"):
+        with self._client(PING_SECONDS) as client, _told(client, "answer"):
             client.ping()
 
     @contextmanager
     def sandbox(self, spec: SandboxSpec) -> Iterator[DockerSandbox]:
         _check(spec)
         spec = container.with_submounts(spec, Path("/proc/self/mountinfo").read_text())
+        spec = container.adapted(spec, self._dialect)
         with ExitStack() as stack:
             client = stack.enter_context(self._client())
-            layers = stack.enter_context(_layers(client, spec))
+            layers = stack.enter_context(_layers(client, spec, self._dialect))
             made = stack.enter_context(_container(client))
             labels = _labels(made.name, spec.label)
-            made.create(spec.image, container.body(spec, layers=layers, labels=labels))
+            made.create(
+                spec.image, container.body(spec, self._dialect, layers=layers, labels=labels)
+            )
             channel = made.attach()
             stack.callback(channel.close)
             made.start()
@@ -89,35 +98,70 @@ class DockerEngine:
                 _Container(client, name).destroy()
             folders = state.dead_scratch()
             for folder in folders:
-                _clear(client, folder)
+                _clear(client, folder, self._dialect)
         named = (f"{name} ({label})" for name, label in dead.items())
         return (*named, *map(str, folders), *state.sweep_scratch())
 
     def image_digest(self, image: str) -> str:
         """The sha256 of a local image's configuration, which names its layers by theirs."""
-        with self._client() as client, _told(f"look at image '{image}'"):
+        with self._client() as client, _told(client, f"look at image '{image}'"):
             found = client.inspect_image(image)  # type: ignore[no-untyped-call]
             return str(found["Id"]).removeprefix("sha256:")
 
     @cached_property
     def _endpoint(self) -> Endpoint:
-        return endpoint.docker(Place.here())
+        return self._find(Place.here())
+
+    @property
+    def _spoken(self) -> str:
+        """By what answers: a socket of Docker's name may be Podman's."""
+        parts = [one["Name"] for one in self._server.get("Components", ())]
+        return container.PODMAN if "Podman Engine" in parts else container.DOCKER
+
+    @cached_property
+    def _dialect(self) -> Dialect:
+        if self._spoken == container.DOCKER:
+            return Dialect(container.DOCKER)
+        with self._client() as client, _told(client, "describe itself"):
+            rootless = client.info().get("Rootless")
+        return Dialect(container.PODMAN, "keep-id" if rootless else "host", _limits())
 
     @cached_property
     def _server(self) -> dict[str, Any]:
         """What the daemon says of itself, asked once: a client that is not told asks again."""
         endpoint.reach(self._endpoint, PING_SECONDS)
-        with closing(_connected(self._endpoint, None, PING_SECONDS)) as client, _told("answer"):
+        client = _Client(self._endpoint, None, PING_SECONDS, self.name)
+        with closing(client), _told(client, "answer"):
             return client.version()
 
-    def _client(self, seconds: float = START_SECONDS) -> closing[APIClient]:
-        return closing(_connected(self._endpoint, self._server["ApiVersion"], seconds))
+    def _client(self, seconds: float = START_SECONDS) -> "closing[_Client]":
+        version = self._server["ApiVersion"]
+        return closing(_Client(self._endpoint, version, seconds, self._spoken.lower()))
+
+
+def _limits() -> dict[str, tuple[int, int]]:
+    """The caller's own, as far as a service surely has them; Podman's defaults may be beyond."""
+    processes = int(Path("/proc/sys/kernel/pid_max").read_text())
+    return {
+        "nofile": _within(resource.RLIMIT_NOFILE, _MOST_FILES),
+        "nproc": _within(resource.RLIMIT_NPROC, processes),
+    }
+
+
+def _within(limit: int, most: int) -> tuple[int, int]:
+    soft, hard = (
+        most if one == resource.RLIM_INFINITY else min(one, most)
+        for one in resource.getrlimit(limit)
+    )
+    return soft, hard
 
 
 def _check(spec: SandboxSpec) -> None:
     """Docker mounts three files of its own in `/etc`, and cannot make them in a read-only one."""
     folders = [
-        one.source for one in spec.mounts if isinstance(one, ReadOnly) and one.target == _ETC
+        one.source
+        for one in spec.mounts
+        if isinstance(one, ReadOnly) and one.target == container.ETC
     ]
     for file in (folder / name for folder in folders for name in _OVERMOUNTED):
         if not file.is_symlink() and not file.exists():
@@ -127,30 +171,36 @@ def _check(spec: SandboxSpec) -> None:
             )
 
 
-def _connected(found: Endpoint, version: str | None, seconds: float) -> APIClient:
-    try:
-        return _Client(found.url, version=version, timeout=math.ceil(seconds))
-    except _FOREIGN as error:
-        raise EngineUnavailableError(
-            f"the Docker daemon at {found} does not answer: {_words(error)}",
-            hint="restart Docker, or choose --engine bubblewrap",
-        ) from error
-
-
 class _Client(APIClient):
-    """A client that never waits for ever: docker-py forgets its time limit when it attaches."""
+    """A client that never waits for ever: docker-py forgets its time limit when it attaches.
+
+    `program` is the command that a person would say the same with.
+    """
+
+    def __init__(self, found: Endpoint, version: str | None, seconds: float, program: str) -> None:
+        self.endpoint, self.program = found, program
+        try:
+            super().__init__(found.url, version=version, timeout=math.ceil(seconds))
+        except _FOREIGN as error:
+            raise EngineUnavailableError(
+                f"the daemon at {found} does not answer: {_words(error)}",
+                hint="restart it, or choose --engine bubblewrap",
+            ) from error
 
     def request(self, *args: Any, **options: Any) -> Response:
         return super().request(*args, **{"timeout": self.timeout, **options})
 
 
 @contextmanager
-def _told(doing: str) -> Iterator[None]:
-    """What Docker raises, as ours."""
+def _told(client: _Client, doing: str) -> Iterator[None]:
+    """What Docker raises, as ours; `EngineUnavailableError` where there is no daemon any more."""
     try:
         yield
     except _FOREIGN as error:
-        raise EngineError(f"docker could not {doing}: {_words(error)}") from error
+        endpoint.reach(client.endpoint, PING_SECONDS)
+        words = _words(error)
+        message = f"{client.program} could not {doing}: {words}"
+        raise EngineError(message, hint=container.remedy(words)) from error
 
 
 def _words(error: Exception) -> str:
@@ -160,11 +210,11 @@ def _words(error: Exception) -> str:
 class _Container:
     """The container of one sandbox, from before it exists until it is proved to be gone."""
 
-    def __init__(self, client: APIClient, name: str) -> None:
+    def __init__(self, client: _Client, name: str) -> None:
         self._client, self.name = client, name
 
     def create(self, image: str, body: container.Body) -> None:
-        with _told(f"create a sandbox from image '{image}'"):
+        with _told(self._client, f"create a sandbox from image '{image}'"):
             try:
                 self._create(body)
             except ImageNotFound as error:
@@ -177,7 +227,7 @@ class _Container:
     def attach(self) -> AttachChannel:
         """Before it starts: the daemon closes the stdin of a container that nobody holds."""
         streams = dict.fromkeys(("stdin", "stdout", "stderr", "stream"), 1)
-        with _told("attach to the sandbox"):
+        with _told(self._client, "attach to the sandbox"):
             answer = self._client.attach_socket(self.name, streams)
             connection = socket.socket(fileno=os.dup(answer.fileno()))
             connection.settimeout(None)
@@ -185,7 +235,7 @@ class _Container:
         return AttachChannel(connection, self._ending)
 
     def start(self) -> None:
-        with _told("start the sandbox"):
+        with _told(self._client, "start the sandbox"):
             self._client.start(self.name)
 
     def _ending(self) -> str:
@@ -203,8 +253,8 @@ class _Container:
         while (left := self._remove()) is not None:
             if monotonic() > deadline:
                 raise EngineError(
-                    f"docker could not remove sandbox {self.name}: {left}",
-                    hint=f"docker rm --force --volumes {self.name}",
+                    f"{self._client.program} could not remove sandbox {self.name}: {left}",
+                    hint=f"{self._client.program} rm --force --volumes {self.name}",
                 )
             sleep(_RETRY_SECONDS)
 
@@ -225,7 +275,7 @@ class _Container:
 
 
 @contextmanager
-def _container(client: APIClient) -> Iterator[_Container]:
+def _container(client: _Client) -> Iterator[_Container]:
     made = _Container(client, f"{container.PREFIX}{token_hex(8)}")
     try:
         yield made
@@ -241,25 +291,25 @@ def _labels(name: str, label: str) -> dict[str, str]:
     }
 
 
-def _mend(client: APIClient, image: str, error: ImageNotFound) -> None:
+def _mend(client: _Client, image: str, error: ImageNotFound) -> None:
     """The host's image is made here; no other is fetched behind anybody's back."""
     if image != HOST_IMAGE:
         hint = images.how_to_get(image)
-        raise ImageError(f"docker has no image '{image}'", hint) from error
+        raise ImageError(f"{client.program} has no image '{image}'", hint) from error
     with (state.kept("locks") / "docker-image").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not client.images(container.EMPTY_IMAGE):
-            client.import_image_from_data(_EMPTY_TAR, *container.EMPTY_IMAGE.split(":"))
+            client.import_image_from_data(_EMPTY_TAR, container.EMPTY_IMAGE)
 
 
 @contextmanager
-def _layers(client: APIClient, spec: SandboxSpec) -> Iterator[container.Layers]:
+def _layers(client: _Client, spec: SandboxSpec, dialect: Dialect) -> Iterator[container.Layers]:
     """A layer for each mount that keeps changes on disk, removed at the end."""
     with state.scratch() as folder:
         try:
             yield dict(_made_layers(folder, spec))
         finally:
-            _clear(client, folder)
+            _clear(client, folder, dialect)
 
 
 def _made_layers(
@@ -307,7 +357,7 @@ def _points_below(target: PurePosixPath, spec: SandboxSpec) -> Mapping[PurePosix
     }
 
 
-def _clear(client: APIClient, folder: Path) -> None:
+def _clear(client: _Client, folder: Path, dialect: Dialect) -> None:
     """Remove a scratch folder, by the daemon where the overlay left what is root's.
 
     Nothing is run for that: what is unpacked into a container takes the place of folders.
@@ -320,15 +370,17 @@ def _clear(client: APIClient, folder: Path) -> None:
     except PermissionError:
         names = [path.name for path in folder.iterdir()]
         with _container(client) as made:
-            made.create(HOST_IMAGE, container.shell(folder, _labels(made.name, "clean-up")))
-            with _told(f"remove {folder}"):
+            made.create(
+                HOST_IMAGE, container.shell(folder, dialect, _labels(made.name, "clean-up"))
+            )
+            with _told(client, f"remove {folder}"):
                 client.put_archive(made.name, str(container.SCRATCH), container.empty_files(names))
                 state.remove(folder)
 
 
-def _dead(client: APIClient) -> dict[str, str]:
+def _dead(client: _Client) -> dict[str, str]:
     """The sandboxes of dead runs, each with its label."""
-    with _told("list what is left"):
+    with _told(client, "list what is left"):
         found = [
             *client.containers(all=True, filters={"label": container.LEASE}),
             *_volumes(client, container.LEASE),
@@ -343,5 +395,5 @@ def _is_dead(labels: dict[str, str]) -> bool:
     return ours and (lease is None or not lease.alive)
 
 
-def _volumes(client: APIClient, label: str) -> list[dict[str, Any]]:
+def _volumes(client: _Client, label: str) -> list[dict[str, Any]]:
     return client.volumes(filters={"label": label})["Volumes"] or []

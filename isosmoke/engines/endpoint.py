@@ -118,12 +118,11 @@ def docker(place: Place) -> Endpoint:
 
 
 def podman(place: Place) -> Endpoint:
-    """`CONTAINER_HOST`, else the caller's own service, else root's for whoever may use it."""
+    """`CONTAINER_HOST`, else the caller's own service: rootless for anybody but root."""
     host = place.environment.get("CONTAINER_HOST")
     if host:
         return _chosen(place, host, "CONTAINER_HOST", "unset CONTAINER_HOST")
-    own, other = (_ROOTLESS_PODMAN, _PODMAN) if place.uid else (_PODMAN, _ROOTLESS_PODMAN)
-    return _first(place, own, (other,) if place.uid else ())
+    return _first(place, _ROOTLESS_PODMAN if place.uid else _PODMAN, ())
 
 
 def testcontainers(found: Endpoint) -> Mapping[str, str]:
@@ -157,9 +156,12 @@ def _why(error: OSError) -> str:
 
 
 def _mending(found: Endpoint, error: OSError) -> str:
-    if isinstance(error, PermissionError):
-        return f"sudo usermod -aG {_group(Path(found.path))} $USER, then log in again"
-    return found.remedy
+    if not isinstance(error, PermissionError):
+        return found.remedy
+    group = _group(Path(found.path))
+    if group == "root":
+        return "it is root's alone: `docker context use` another, or choose --engine bubblewrap"
+    return f"sudo usermod -aG {group} $USER, then log in again"
 
 
 def _group(path: Path) -> str:

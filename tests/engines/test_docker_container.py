@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from isosmoke.engines import container
-from isosmoke.engines.container import Layer
+from isosmoke.engines.container import DOCKER, PODMAN, Dialect, Layer
 from isosmoke.errors import EngineError
 from isosmoke.spec import KEEPER, CopyOnWrite, Fresh, Limits, Mount, ReadOnly, SandboxSpec
 
@@ -25,7 +25,7 @@ def spec(*mounts: Mount, image: str = "host", uid: int = 0) -> SandboxSpec:
 def asked(wanted: SandboxSpec, **layers: Layer) -> dict[str, Any]:
     """What is asked of the daemon, the targets of layers being in the root."""
     found = {PurePosixPath("/", name): layer for name, layer in layers.items()}
-    return container.body(wanted, layers=found, labels=LABELS)
+    return container.body(wanted, Dialect(DOCKER), layers=found, labels=LABELS)
 
 
 def layer(folder: str) -> Layer:
@@ -55,7 +55,6 @@ def test_specification_becomes_a_container() -> None:
         "User": "1000:100",
         "WorkingDir": "/",
         "Labels": LABELS,
-        "Healthcheck": {"Test": ["NONE"]},
         "Tty": False,
         "OpenStdin": True,
         "StdinOnce": True,
@@ -76,6 +75,8 @@ def test_specification_becomes_a_container() -> None:
             "Memory": 1 << 20,
             "MemorySwap": 1 << 20,
             "PidsLimit": 7,
+            "Ulimits": [],
+            "Binds": [],
             "Tmpfs": {"/fresh": "exec,nosuid,nodev,mode=1777,uid=1000,gid=100"},
             "Mounts": [
                 {
@@ -169,6 +170,63 @@ def test_state_folder_that_an_overlay_cannot_name_is_refused(folder: str) -> Non
 
     assert folder in caught.value.message
     assert "ISOSMOKE_STATE" in caught.value.hint
+
+
+ROOTLESS = Dialect(PODMAN, "keep-id", {"nofile": (99, 100), "nproc": (7, 8)})
+
+
+def test_podman_is_asked_in_its_own_way() -> None:
+    """Fresh folders are on disk, copies are its own overlays, and limits and users are named."""
+    fresh = PurePosixPath("/run")
+    wanted = container.adapted(spec(CopyOnWrite(Path("/w")), Fresh(fresh, 0o755)), ROOTLESS)
+    layers = {PurePosixPath("/w"): layer("/s/w"), fresh: layer("/s/run")}
+    host = container.body(wanted, ROOTLESS, layers=layers, labels=LABELS)["HostConfig"]
+
+    assert host["Binds"] == ["/s/w/lower:/w:O,upperdir=/s/w/upper,workdir=/s/w/work"]
+    assert [(one["Source"], one["Target"]) for one in host["Mounts"]] == [("/s/run/upper", "/run")]
+    assert host["Tmpfs"] == {}
+    assert host["UsernsMode"] == "keep-id"
+    assert host["Ulimits"] == [
+        {"Name": "nofile", "Soft": 99, "Hard": 100},
+        {"Name": "nproc", "Soft": 7, "Hard": 8},
+    ]
+
+
+def test_podman_replaces_no_user_of_the_hosts() -> None:
+    """The host's passwd and group are mounted by name, unless something else is."""
+    etc = ReadOnly(Path("/etc"), PurePosixPath("/etc"))
+    own = ReadOnly(Path("/own"), PurePosixPath("/etc/group"))
+
+    after = container.adapted(spec(etc, own), ROOTLESS)
+
+    passwd = ReadOnly(Path("/etc/passwd"), PurePosixPath("/etc/passwd"))
+    assert after.mounts == (etc, own, passwd)
+    assert container.adapted(spec(etc, own), Dialect(DOCKER)).mounts == (etc, own)
+
+
+@pytest.mark.parametrize(("folder", "state"), [("/a:b", "/s"), ("/w", "/a,b")])
+def test_what_podman_cannot_name_is_refused(folder: str, state: str) -> None:
+    """A colon in a copied folder, or a comma in the state folder, is an error that names it."""
+    layers = {PurePosixPath(folder): layer(state)}
+    with pytest.raises(EngineError, match=r"a.b") as caught:
+        container.body(spec(CopyOnWrite(Path(folder))), ROOTLESS, layers=layers, labels=LABELS)
+
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "mending"),
+    [
+        ("crun: cgroups in hybrid mode not supported, drop all controllers", 'runtime = "runc"'),
+        ("runc: error setting rlimit type 6: operation not permitted", "LimitNPROC"),
+        ("exec: newuidmap: executable file not found", "uidmap"),
+        ("something else", ""),
+    ],
+)
+def test_known_complaint_has_a_remedy(words: str, mending: str) -> None:
+    """What a runtime is known to complain of comes with what mends it, and nothing else does."""
+    assert mending in container.remedy(words)
+    assert bool(container.remedy(words)) == bool(mending)
 
 
 def test_writable_mounts_below_a_read_only_one_are_read_only_too() -> None:

@@ -1,0 +1,13 @@
+"""Sandboxes by Podman, through the socket on which it speaks as Docker does; rootless or root's."""
+
+from isosmoke.engines import endpoint
+from isosmoke.engines.docker import DockerEngine
+
+
+class PodmanEngine(DockerEngine):
+    """The Docker engine at Podman's own endpoint."""
+
+    name = "podman"
+
+    def __init__(self) -> None:
+        super().__init__(endpoint.podman)
