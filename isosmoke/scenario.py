@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -22,6 +23,9 @@ from isosmoke.spec import CAPABILITIES
 
 _SHOWN_LENGTH = 60
 _WEEK = 7 * 24 * 60 * 60
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
+_SIZE = r"([0-9]{1,12})([KMGT]?)"
 _NAME_LENGTH = 200  # leaves room for a suffix within the 255 bytes of a file name
 
 
@@ -58,7 +62,7 @@ def _not_blank(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", text) or len(text) > _NAME_LENGTH:
+    if not re.fullmatch(_NAME, text) or len(text) > _NAME_LENGTH:
         raise _wrong(
             f"must be letters, digits, '_', '.' and '-', not {shown(text)}",
             f"a name is also a file name: at most {_NAME_LENGTH} characters, not '.' or '-' first",
@@ -67,7 +71,7 @@ def _name(text: str) -> str:
 
 
 def _variable(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
+    if not re.fullmatch(_VARIABLE, text):
         raise _wrong(
             f"must be the name of a variable, not {shown(text)}",
             "a variable is letters, digits and '_', such as WG_LOG",
@@ -88,7 +92,7 @@ def _pattern(text: str) -> str:
 
 def _bytes(value: object) -> object:
     """`"512M"` as the number of bytes it stands for."""
-    if isinstance(value, str) and (size := re.fullmatch("([0-9]{1,12})([KMGT]?)", value)):
+    if isinstance(value, str) and (size := re.fullmatch(_SIZE, value)):
         return int(size[1]) * 1024 ** " KMGT".index(size[2] or " ")
     if isinstance(value, bool) or not isinstance(value, int):
         raise _wrong(
@@ -107,11 +111,25 @@ def _capability(text: str) -> str:
     return text
 
 
-_Text = Annotated[str, AfterValidator(_without_zero), AfterValidator(_not_blank)]
-_Variable = Annotated[str, AfterValidator(_variable)]
+def _like(pattern: str, **more: object) -> WithJsonSchema:
+    """What a validator of strings demands, as a schema can say it."""
+    return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern})$", **more})
+
+
+_Text = Annotated[
+    str, AfterValidator(_without_zero), AfterValidator(_not_blank), _like(r"[\s\S]*\S[\s\S]*")
+]
+_Name = Annotated[str, AfterValidator(_name), _like(_NAME, maxLength=_NAME_LENGTH)]
+_Capability = Annotated[
+    str, AfterValidator(_capability), WithJsonSchema({"enum": list(CAPABILITIES)})
+]
+_Variable = Annotated[str, AfterValidator(_variable), _like(_VARIABLE)]
 _Seconds = Annotated[float, Field(ge=0, le=_WEEK, allow_inf_nan=False)]
 _Count = Annotated[int, Field(gt=0, lt=2**63)]
-_Size = Annotated[_Count, BeforeValidator(_bytes)]
+_Size = Annotated[
+    _Count,
+    BeforeValidator(_bytes, json_schema_input_type=_Count | Annotated[str, _like(_SIZE)]),
+]
 
 # TOML knows lists only, so the outermost type alone may be converted.
 _Texts = Annotated[tuple[_Text, ...], Field(strict=False)]
@@ -186,7 +204,10 @@ class Settings(Table):
     """The host's own system, `rootfs:` and a folder, or the name of a clean environment."""
 
     requires: Requires = Requires()
-    leaks: Annotated[Leaks, BeforeValidator(_leaks)] = Leaks()
+    leaks: Annotated[
+        Leaks,
+        BeforeValidator(_leaks, json_schema_input_type=Literal["fail", "report"] | Leaks),
+    ] = Leaks()
     network: Literal["host", "isolated"] = "host"
 
     locks: _Texts = ()
@@ -208,9 +229,7 @@ class Settings(Table):
 
     limits: Limits = Limits()
 
-    capabilities: Annotated[
-        tuple[Annotated[str, AfterValidator(_capability)], ...], Field(strict=False)
-    ] = ()
+    capabilities: Annotated[tuple[_Capability, ...], Field(strict=False)] = ()
     """What a script may do beyond its user's rights; without any, nothing."""
 
     @field_validator("capabilities")
@@ -238,10 +257,10 @@ class Settings(Table):
 class Scenario(Settings):
     """One entry of a manifest: a script and what it needs. Durations are in seconds."""
 
-    name: Annotated[str, AfterValidator(_name)]
+    name: _Name
     script: _Text
 
-    aliases: Annotated[tuple[Annotated[str, AfterValidator(_name)], ...], Field(strict=False)] = ()
+    aliases: Annotated[tuple[_Name, ...], Field(strict=False)] = ()
     """The names that it had before."""
 
     owners: Annotated[
@@ -301,8 +320,16 @@ class Manifest(Table):
     record: Retention = Retention()
 
 
+def _with_scenarios(schema: dict[str, Any]) -> None:
+    """Demand what `isosmoke.manifest` demands beyond the models: at least one scenario."""
+    schema["required"] = ["scenario"]
+    schema["properties"]["scenario"]["minItems"] = 1
+
+
 class Document(Table):
     """A manifest as it is written, its defaults still apart."""
+
+    model_config = ConfigDict(json_schema_extra=_with_scenarios)
 
     scenario: Annotated[tuple[Scenario, ...], Field(strict=False)] = ()
     defaults: Settings = Settings()

@@ -18,6 +18,7 @@ COMMANDS = {
     "show": "Show a run again, or all that is known of a scenario.",
     "logs": "Print what a scenario printed.",
     "history": "Say what came of a scenario, run after run.",
+    "schema": "Print the JSON schema of a manifest, or of what isosmoke writes.",
     "doctor": "Say what works here, and what would mend the rest.",
     "demo": "Show every kind of outcome, with nothing to install.",
     "done": "Mark a task done with wg, once its scenarios let it.",

@@ -1,14 +1,13 @@
 """`isosmoke audit`: the done tasks that no receipt speaks for, and who went by the gate."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from isosmoke import audit, discovery, ledger, manifest, receipt, tested
+from isosmoke import audit, discovery, ledger, manifest, receipt, record, tested
 from isosmoke.audit import Finding, Graph, Records
 from isosmoke.caller import Caller
 from isosmoke.discovery import located
@@ -16,7 +15,15 @@ from isosmoke.errors import ExitCode, IsosmokeError, UsageError
 from isosmoke.ledger import BypassRecord
 from isosmoke.printable import printable
 from isosmoke.receipt import Statement
+from isosmoke.record import Table
 from isosmoke.scenario import Manifest
+
+
+class Document(Table):
+    """What `isosmoke audit --json` prints: also what does not weigh."""
+
+    schema_version: Literal[1] = 1
+    findings: tuple[Finding, ...]
 
 
 @click.command()
@@ -45,8 +52,7 @@ def command(ctx: click.Context, manifest_path: Path | None, *, strict: bool, as_
     found = tuple(audit.findings(_graph(caller), loaded.scenarios, records, changes))
     weighing = [one for one in found if one.weighs or strict]
     if as_json:
-        rows = [asdict(one) for one in found]
-        click.echo(json.dumps({"schema_version": 1, "findings": rows}, indent=2))
+        click.echo(record.render(Document(findings=found)), nl=False)
     else:
         _tell(found, len(weighing))
     ctx.exit(ExitCode.BLOCKED if weighing else ExitCode.OK)

@@ -1,27 +1,33 @@
 """`isosmoke doctor`: what works here, what does not, and what would mend it."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from typing import Literal
 
 import click
 
-from isosmoke import binary
+from isosmoke import binary, record
 from isosmoke.caller import Caller
 from isosmoke.engines import ENGINES, cgroup
 from isosmoke.errors import ExitCode, IsosmokeError
 from isosmoke.keeper import KEEPER_FILE
+from isosmoke.record import Table, Text
 from isosmoke.state import state_folder
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Table):
     """One thing that was looked at; `hint` is what would mend it."""
 
     subject: str
     good: bool
-    words: str
-    hint: str = ""
+    words: Text
+    hint: Text = ""
+
+
+class Document(Table):
+    """What `isosmoke doctor --json` prints."""
+
+    schema_version: Literal[1] = 1
+    findings: tuple[Finding, ...]
 
 
 @click.command()
@@ -32,8 +38,7 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
     engines = [_engine(name) for name in ENGINES]
     findings = [*engines, *_surroundings()]
     if as_json:
-        rows = [asdict(one) for one in findings]
-        click.echo(json.dumps({"schema_version": 1, "findings": rows}, indent=2))
+        click.echo(record.render(Document(findings=tuple(findings))), nl=False)
     else:
         _print(findings)
     works = any(one.good for one in engines)
@@ -45,29 +50,29 @@ def _engine(name: str) -> Finding:
         engine = ENGINES[name]()
         engine.preflight()
     except IsosmokeError as error:
-        return Finding(name, good=False, words=error.message, hint=error.hint)
-    return Finding(name, good=True, words=engine.description)
+        return Finding(subject=name, good=False, words=error.message, hint=error.hint)
+    return Finding(subject=name, good=True, words=engine.description)
 
 
 def _surroundings() -> Iterator[Finding]:
     yield _binary()
     built = KEEPER_FILE.is_file()
     hint = "" if built else "install isosmoke again"
-    yield Finding("keeper", built, str(KEEPER_FILE), hint)
+    yield Finding(subject="keeper", good=built, words=str(KEEPER_FILE), hint=hint)
     limits = ", ".join(cgroup.parents()) or "none; RLIMIT_NPROC limits processes of ordinary users"
-    yield Finding("control groups", good=True, words=limits)
-    yield Finding("state", good=True, words=str(state_folder()))
+    yield Finding(subject="control groups", good=True, words=limits)
+    yield Finding(subject="state", good=True, words=str(state_folder()))
 
 
 def _binary() -> Finding:
     try:
         found = binary.find(None, Caller.here().environment)
     except IsosmokeError as error:
-        return Finding("binary", good=False, words=error.message, hint=error.hint)
+        return Finding(subject="binary", good=False, words=error.message, hint=error.hint)
     if found is None:
         hint = "put it on PATH, set ISOSMOKE_WG, or pass --binary"
-        return Finding("binary", good=False, words="no wg found", hint=hint)
-    return Finding("binary", good=True, words=str(found))
+        return Finding(subject="binary", good=False, words="no wg found", hint=hint)
+    return Finding(subject="binary", good=True, words=str(found))
 
 
 def _print(findings: list[Finding]) -> None:

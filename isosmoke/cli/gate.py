@@ -1,10 +1,9 @@
 """`isosmoke gate TASK`: run the scenarios that guard a task, and say whether it may be done."""
 
-import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from rich.console import Console
@@ -18,9 +17,25 @@ from isosmoke.gate import Repeat
 from isosmoke.guard import Answer, Ask
 from isosmoke.interrupt import interruptible
 from isosmoke.printable import printable
+from isosmoke.record import RunRecord, Table, Text
 from isosmoke.reports import agent
 from isosmoke.reports.console import Progress
 from isosmoke.results import Event
+
+
+class Document(Table):
+    """What `isosmoke gate --json` prints: the verdict and the run that it judges.
+
+    `receipt` and `run` are null where nothing was run.
+    """
+
+    schema_version: Literal[1] = 1
+    task: Text
+    open: bool
+    exit_code: int
+    lines: tuple[Text, ...]
+    receipt: Text | None
+    run: RunRecord | None
 
 
 @click.command()
@@ -109,13 +124,12 @@ def _progress(repeat: Repeat) -> Progress:
 
 def _document(task: str, answer: Answer) -> str:
     verdict = answer.verdict
-    told = {
-        "schema_version": 1,
-        "task": task,
-        "open": verdict.open,
-        "exit_code": int(verdict.exit_code),
-        "lines": list(verdict.lines),
-        "receipt": str(answer.receipt) if answer.receipt else None,
-        "run": record.of(answer.run).model_dump(mode="json") if answer.run else None,
-    }
-    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    document = Document(
+        task=task,
+        open=verdict.open,
+        exit_code=int(verdict.exit_code),
+        lines=verdict.lines,
+        receipt=str(answer.receipt) if answer.receipt else None,
+        run=record.of(answer.run) if answer.run else None,
+    )
+    return record.render(document)

@@ -1,12 +1,11 @@
 """`isosmoke image`: clean environments by name, for `image = "NAME"` in a manifest."""
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from isosmoke import images, imports, manifest, run, trial
+from isosmoke import images, imports, manifest, record, run, trial
 from isosmoke.caller import Caller
 from isosmoke.cli.running import binary_option, engine_option
 from isosmoke.discovery import located
@@ -14,6 +13,7 @@ from isosmoke.errors import ExitCode, ManifestError
 from isosmoke.images import Image
 from isosmoke.interrupt import interruptible
 from isosmoke.printable import printable
+from isosmoke.record import Table
 from isosmoke.run import Request
 from isosmoke.scenario import Manifest, Scenario
 from isosmoke.trial import Trial
@@ -21,6 +21,13 @@ from isosmoke.trial import Trial
 _DIGEST_SHOWN = 12
 _LEFT_OUT_SHOWN = 5
 _MEGABYTE = 1_000_000
+
+
+class Document(Table):
+    """What `isosmoke image list --json` prints."""
+
+    schema_version: Literal[1] = 1
+    images: tuple[Image, ...]
 
 
 @click.group()
@@ -56,8 +63,7 @@ def list_(*, as_json: bool) -> None:
     """List the images that are kept here."""
     found = images.kept()
     if as_json:
-        rows = [one.model_dump(mode="json") for one in found]
-        click.echo(json.dumps({"schema_version": 1, "images": rows}, indent=2))
+        click.echo(record.render(Document(images=tuple(found))), nl=False)
         return
     for one in found:
         click.echo(printable(f"{_line(one)}, {one.imported_at:%Y-%m-%d %H:%M}, from {one.source}"))

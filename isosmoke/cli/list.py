@@ -1,13 +1,21 @@
 """`isosmoke list`: the scenarios of a manifest."""
 
-import json
-from typing import Any
+from typing import Any, Literal
 
 import click
 
+from isosmoke import record
 from isosmoke.cli.options import manifest_options, selected
 from isosmoke.cli.past import narrowed, past_options
+from isosmoke.record import Table
 from isosmoke.scenario import Scenario
+
+
+class Document(Table):
+    """What `isosmoke list --json` prints: scenarios with their defaults."""
+
+    schema_version: Literal[1] = 1
+    scenarios: tuple[Scenario, ...]
 
 
 @click.command()
@@ -21,8 +29,7 @@ def command(**options: Any) -> None:
     )
     scenarios, _ = narrowed(manifest, scenarios, options)
     if options["as_json"]:
-        rows = [one.model_dump(mode="json") for one in scenarios]
-        click.echo(json.dumps({"schema_version": 1, "scenarios": rows}, indent=2))
+        click.echo(record.render(Document(scenarios=scenarios)), nl=False)
         return
     width = max(len(one.name) for one in scenarios)
     for one in scenarios:

@@ -1,15 +1,25 @@
 """`isosmoke receipt`: whether a verdict still holds for what is there now, and what it was."""
 
-import json
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from isosmoke import checkout, receipt, tested
+from isosmoke import checkout, receipt, record, tested
 from isosmoke.caller import Caller
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.printable import printable
 from isosmoke.receipt import Statement
+from isosmoke.record import Table, Text
+
+
+class Verification(Table):
+    """What `isosmoke receipt verify --json` prints: `broken` names what is not as it was."""
+
+    schema_version: Literal[1] = 1
+    holds: bool
+    broken: tuple[Text, ...]
+    note: str
 
 
 @click.group()
@@ -49,8 +59,8 @@ def verify(
     broken = (*_shut(then), *tested.changes(then, manifest_path, binary))
     note = _note(then, manifest_path)
     if as_json:
-        document = {"schema_version": 1, "holds": not broken, "broken": broken, "note": note}
-        click.echo(json.dumps(document, indent=2))
+        verification = Verification(holds=not broken, broken=broken, note=note)
+        click.echo(record.render(verification), nl=False)
     else:
         _tell(file, broken, note)
     ctx.exit(ExitCode.BLOCKED if broken else ExitCode.OK)

@@ -1,20 +1,27 @@
 """`isosmoke runs`: the runs that are recorded of a project."""
 
-import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import click
 from rich.console import Console
 from rich.text import Text
 
-from isosmoke import history
+from isosmoke import history, record
 from isosmoke.caller import Caller
 from isosmoke.errors import RecordError
 from isosmoke.printable import printable, shortened
-from isosmoke.record import Header, RunRecord
+from isosmoke.record import Header, RunRecord, Table
 from isosmoke.reports import account
+
+
+class Document(Table):
+    """What `isosmoke runs --json` prints: the runs without their scenarios, newest first."""
+
+    schema_version: Literal[1] = 1
+    runs: tuple[Header, ...]
 
 
 @click.command()
@@ -23,8 +30,7 @@ def command(*, as_json: bool) -> None:
     """List the runs of this project, newest first: when, on what, what came of them."""
     runs = tuple(_readable(Caller.here().working))
     if as_json:
-        rows = [one.model_dump(mode="json", include=set(Header.model_fields)) for one in runs]
-        click.echo(json.dumps({"schema_version": 1, "runs": rows}, indent=2))
+        click.echo(record.render(Document(runs=runs)), nl=False)
         return
     console = Console(highlight=False, soft_wrap=True)
     for one in runs:

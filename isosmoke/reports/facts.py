@@ -38,7 +38,7 @@ def _left(scenario: ScenarioRecord) -> Iterator[tuple[str, str]]:
     if len(scenario.leaks) > _LEAKS_SHOWN:
         yield "left", f"and {len(scenario.leaks) - _LEAKS_SHOWN} more"
     for may in scenario.tolerated[:_LEAKS_SHOWN]:
-        yield "may stay", cut(f"{described(may.process)}  ({may.reason})", _LONGEST)
+        yield "allowed", cut(f"{described(may.process)}  ({may.reason})", _LONGEST)
 
 
 def reason(told: AttemptRecord | ScenarioRecord) -> str:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 from isosmoke.outcome import Outcome
+from isosmoke.printable import cut
 from isosmoke.record import RunRecord, ScenarioRecord
 from isosmoke.reports import facts
 
@@ -44,7 +45,8 @@ def summary(run: RunRecord, room: int = MOST_BYTES) -> str:
 
     All that a script or its author wrote stands in code, of which nothing gets out.
     """
-    head = f"## isosmoke: {_headline(run)}\n\n{_code(facts.summary(run))}\n"
+    notes = "".join(f"\nNote: {_code(cut(one))}\n" for one in run.notes)
+    head = f"## isosmoke: {_headline(run)}\n\n{_code(facts.summary(run))}\n{notes}"
     sections = [_section(run, one) for one in _worth_telling(run)]
     passed = [one for one in run.scenarios if one.outcome is Outcome.PASS]
     foot = f"\nPassed: {_listed(passed)}\n" if passed else ""

@@ -38,6 +38,7 @@ def render(run: RunRecord) -> str:
         headline=_headline(run),
         counts=[(one, run.counts[one]) for one in Outcome if run.counts.get(one)],
         header=[*_header(run)],
+        notes=[cut(note) for note in run.notes],
         telling=[one for one in told if one["outcome"] != Outcome.PASS],
         passing=[one for one in told if one["outcome"] == Outcome.PASS],
         version=printable(run.isosmoke),

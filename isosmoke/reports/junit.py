@@ -84,6 +84,7 @@ def _properties(run: RunRecord) -> Iterator[tuple[str, str]]:
         yield "binary.sha256", run.binary.sha256
     if run.stopped:
         yield "stopped", run.stopped
+    yield from (("note", note) for note in run.notes)
 
 
 def _add_case(suite: Element, run: RunRecord, scenario: ScenarioRecord) -> None:

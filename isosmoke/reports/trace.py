@@ -29,7 +29,7 @@ _Named = tuple[str, AttemptRecord]
 
 def render(run: RunRecord) -> str:
     """The trace as JSON text."""
-    told = {"schema_version": 1, "isosmoke": run.isosmoke, "run": run.id, "engine": run.engine}
+    told = {"isosmoke": run.isosmoke, "run": run.id, "engine": run.engine}
     document = {"traceEvents": [*_rows(run)], "displayTimeUnit": "ms", "otherData": told}
     return json.dumps(document, indent=1) + "\n"
 

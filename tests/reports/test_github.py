@@ -117,7 +117,7 @@ def test_summary_tells_failures_whole_and_passes_by_name() -> None:
         "asserts  It never breaks.\n"
         "because  exit 3: broken, left 1 process: serve 'a b'\n"
         "left     pid 7 ppid 1 S 2.0s  serve 'a b'  listens tcp 127.0.0.1:80  in /work\n"
-        "may stay pid 7 ppid 1 S 2.0s  tmux  listens tcp 127.0.0.1:80  in /work  (Known.)\n"
+        "allowed  pid 7 ppid 1 S 2.0s  tmux  listens tcp 127.0.0.1:80  in /work  (Known.)\n"
         "log      /p/.isosmoke/runs/1/bad/output-1.log\n"
         "repeat   isosmoke run --manifest /p/manifest.toml --binary /p/wg --engine bubblewrap bad\n"
         "| fine\n| broken\n```\n\n"

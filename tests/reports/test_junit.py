@@ -73,7 +73,7 @@ def test_failure_is_told_whole() -> None:
         "asserts: It never breaks.",
         "because: exit 3: broken, left 1 process: serve 'a b'",
         f"left: {process}",
-        f"may stay: {tmux}  (Known.)",
+        f"allowed: {tmux}  (Known.)",
         "log: /p/.isosmoke/runs/1/bad/output-1.log",
         "repeat: isosmoke run --manifest /p/manifest.toml --binary /p/wg --engine bubblewrap bad",
         "| fine",
