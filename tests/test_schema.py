@@ -196,6 +196,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         "bypass": [json.loads(line) for line in bypasses],
         "audit": [printed("audit", "--json")],
         "runs": [printed("runs", "--json")],
+        "history": [printed("history", "good", "--json")],
         "list": [printed("list", "--json")],
         "images": [printed("image", "list", "--json")],
         "doctor": [printed("doctor", "--json")],

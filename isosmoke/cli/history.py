@@ -1,16 +1,44 @@
 """`isosmoke history`: what came of one scenario, run after run."""
 
-import json
-from typing import Any
+from datetime import datetime
+from typing import Literal
 
 import click
 from rich.console import Console
-from rich.text import Text
+from rich.text import Text as Line
 
-from isosmoke import history
+from isosmoke import history, record
 from isosmoke.caller import Caller
-from isosmoke.record import RunRecord, ScenarioRecord
+from isosmoke.outcome import Outcome
+from isosmoke.record import BinaryRecord, RunRecord, ScenarioRecord, Table, Text
 from isosmoke.reports import account
+
+
+class OfRun(Table):
+    """Which run it was."""
+
+    id: Text
+    started_at: datetime
+    engine: str
+    binary: BinaryRecord | None
+
+
+class Past(Table):
+    """What came of the scenario in one run."""
+
+    outcome: Outcome
+    reason: Text
+    seconds: float
+    load_sensitive: bool
+    run: OfRun
+
+
+class Document(Table):
+    """What `isosmoke history --json` prints: one scenario, newest run first."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    outcomes: tuple[Past, ...]
 
 
 @click.command()
@@ -20,20 +48,24 @@ def command(name: str, *, as_json: bool) -> None:
     """Say what came of the scenario NAME in each run, newest first, and with which binary."""
     past = history.outcomes(name, Caller.here().working)
     if as_json:
-        rows = [_row(*one) for one in past]
-        click.echo(json.dumps({"schema_version": 1, "name": name, "outcomes": rows}, indent=2))
+        outcomes = tuple(_past(*one) for one in past)
+        click.echo(record.render(Document(name=name, outcomes=outcomes)), nl=False)
         return
     console = Console(highlight=False, soft_wrap=True)
     for run, one in past:
         console.print(_line(run, one))
 
 
-def _row(run: RunRecord, one: ScenarioRecord) -> dict[str, Any]:
-    told = one.model_dump(mode="json", include={"outcome", "reason", "seconds", "load_sensitive"})
-    of_run = run.model_dump(mode="json", include={"id", "started_at", "engine", "binary"})
-    return {**told, "run": of_run}
+def _past(run: RunRecord, one: ScenarioRecord) -> Past:
+    return Past(
+        outcome=one.outcome,
+        reason=one.reason,
+        seconds=one.seconds,
+        load_sensitive=one.load_sensitive,
+        run=OfRun(id=run.id, started_at=run.started_at, engine=run.engine, binary=run.binary),
+    )
 
 
-def _line(run: RunRecord, one: ScenarioRecord) -> Text:
+def _line(run: RunRecord, one: ScenarioRecord) -> Line:
     binary = run.binary.sha256[:12] if run.binary else "-"
     return account.line(f"{run.id}  {binary:<12}", one.outcome, one.seconds, one.reason)

@@ -40,6 +40,7 @@ DOCUMENTS: Mapping[str, Written] = {
     "bypass": Written("a line of .isosmoke/bypasses.jsonl", "isosmoke.ledger", "BypassRecord"),
     "audit": Written("audit --json", "isosmoke.cli.audit", "Document"),
     "runs": Written("runs --json", "isosmoke.cli.runs", "Document"),
+    "history": Written("history NAME --json", "isosmoke.cli.history", "Document"),
     "list": Written("list --json", "isosmoke.cli.list", "Document"),
     "images": Written("image list --json", "isosmoke.cli.image", "Document"),
     "doctor": Written("doctor --json", "isosmoke.cli.doctor", "Document"),
