@@ -45,6 +45,7 @@ print(json.dumps(dict(os.environ)), u.quote(os.environ["TOKEN"]), repr(os.enviro
 env; (set -x; : "$TOKEN") 2>&1
 mkdir "/tmp/$(printf %s "$TOKEN" | tr / _)-$TOKEN" 2>/dev/null || mkdir -p "/tmp/$TOKEN"
 cd "/tmp/$TOKEN" 2>/dev/null
+printf 'it is %s\n' "$TOKEN" >~/note; cp ~/.netrc /var/tmp/copy; ln -s "$TOKEN" ~/link
 sh -c '>/tmp/up; while :; do sleep 60; done' "--token=$TOKEN" "$(cat ~/.netrc)" &
 until [ -e /tmp/up ]; do sleep 0.01; done
 echo "reason: refused $TOKEN" >&2
@@ -76,6 +77,7 @@ def told(
         "console": ("run", "--report", "console", *engine),
         "agent": ("run", "--report", "agent", *engine),
         "json": ("run", "--json", *engine),
+        "show": ("show", "tells"),
         "gate": ("gate", "task", "--json", "--report", "console", *engine),
     }
     found: dict[str, bytes] = {}

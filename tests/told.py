@@ -7,10 +7,12 @@ import made
 from hypothesis import strategies as st
 
 from isosmoke import record
+from isosmoke.evidence import Change, Evidence, Pane
 from isosmoke.leaks import Process, Tolerated, Verdict
 from isosmoke.outcome import Broke, Exited, Stopped, TimedOut, Unmet
 from isosmoke.record import RunRecord
 from isosmoke.results import Attempt, Captured, ScenarioResult
+from isosmoke.usage import Usage
 
 LOG = Path("/p/.isosmoke/runs/1/bad/output-1.log")
 
@@ -48,6 +50,21 @@ def failed(name: str = "bad", **others: Any) -> ScenarioResult:
     )
     asked = {"assertion": "It never breaks.", "owners": ("task-b",), **others}
     return made.result(attempt, name=name, **asked)
+
+
+def evidence(text: str) -> Evidence:
+    """All that evidence can have, every word of it `text`."""
+    return Evidence(
+        changes=(
+            Change(path=text, change="added", kind="file", size=1, text=text, before=1),
+            Change(path=text, change="changed", kind="link", text=text),
+        ),
+        changes_left_out=3,
+        panes=(Pane(server=text, name=text, pid=9, lines=(text,)),),
+        usage=Usage(1.5, 0.25, 4_200_000),
+        peaks={"memory": 12_345_678, "processes": 4},
+        missing=(text,),
+    )
 
 
 def passed(name: str = "good", **others: Any) -> ScenarioResult:
@@ -94,6 +111,7 @@ def hostile(text: str) -> ScenarioResult:
         output=words(text),
         stderr=words(text),
         log=Path("/logs") / text.replace("/", "").replace("\0", ""),
+        evidence=evidence(text),
     )
     second = Attempt(ending=Broke(text), output=words(text))
     entry = text.encode(errors="replace").decode().replace("\0", "")  # TOML is UTF-8

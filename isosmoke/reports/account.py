@@ -10,7 +10,16 @@ from isosmoke import repetition
 from isosmoke.leaks import described
 from isosmoke.outcome import Outcome
 from isosmoke.printable import printable
-from isosmoke.record import AttemptRecord, Beginning, ProcessRecord, RunRecord, ScenarioRecord, Told
+from isosmoke.record import (
+    AttemptRecord,
+    Beginning,
+    ChangeRecord,
+    EvidenceRecord,
+    ProcessRecord,
+    RunRecord,
+    ScenarioRecord,
+    Told,
+)
 from isosmoke.reports import facts
 
 _STYLES = {
@@ -22,6 +31,9 @@ _STYLES = {
 _BROKEN = "bold red"
 _OUTPUT_LINES = 12
 _LEAKS_SHOWN = 8
+_FILE_LINES = 12
+_WAITING = 0.01
+"""Seconds; who waited for less did not wait."""
 
 
 def head(run: Beginning, total: int) -> Text:
@@ -37,7 +49,7 @@ def line(name: str, outcome: Outcome, seconds: float, reason: str) -> Text:
     return told.append(f"  {printable(reason)}", style="default") if reason else told
 
 
-def failure(one: ScenarioRecord, repeat: Sequence[str]) -> Iterator[RenderableType]:
+def failure(run: RunRecord, one: ScenarioRecord, repeat: Sequence[str]) -> Iterator[RenderableType]:
     """Why it broke, the last lines of its output, what it left, and how to repeat it."""
     yield Text()
     yield _title(one)
@@ -50,6 +62,8 @@ def failure(one: ScenarioRecord, repeat: Sequence[str]) -> Iterator[RenderableTy
     yield from _left(one.leaks[:_LEAKS_SHOWN])
     if len(one.leaks) > _LEAKS_SHOWN:
         yield _field("left", f"and {len(one.leaks) - _LEAKS_SHOWN} more")
+    if there := facts.kept(run, one):
+        yield _field("kept", there)
     yield _field("repeat", shlex.join(repeat))
 
 
@@ -72,7 +86,7 @@ def replay(run: RunRecord) -> Iterator[RenderableType]:
     for one in run.scenarios:
         yield line(one.name, one.outcome, one.seconds, one.reason)
     for one in failures(run):
-        yield from failure(one, repetition.of(run, one.name))
+        yield from failure(run, one, repetition.of(run, one.name))
     yield from end(run)
 
 
@@ -122,18 +136,56 @@ def _attempt(number: int, attempt: AttemptRecord) -> Iterator[Text]:
     yield _field(f"try {number}", f"{facts.tried(attempt)}{why}")
     if attempt.phases:
         steps = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in attempt.phases.items())
-        yield _field("took", f"{attempt.seconds:.2f} s: {steps}")
+        waited = f" after {attempt.waited:.2f} s of waiting" if attempt.waited >= _WAITING else ""
+        yield _field("took", f"{attempt.seconds:.2f} s{waited}: {steps}")
     yield from _left(attempt.leaks)
     for one in attempt.tolerated:
         yield _field("allowed", f"{described(one.process)}  ({one.reason})")
     yield from _output(attempt, len(attempt.output.last_lines))
+    if attempt.evidence:
+        yield from _evidence(attempt.evidence)
+
+
+def _evidence(evidence: EvidenceRecord) -> Iterator[Text]:
+    if used := ", ".join(_used(evidence)):
+        yield _field("used", used)
+    for change in evidence.changes:
+        yield from _change(change)
+    if evidence.changes_left_out:
+        yield _field("changed", f"{evidence.changes_left_out} more")
+    for pane in evidence.panes:
+        yield _field("pane", f"{pane.name} of tmux at {pane.server}")
+        yield from map(_quoted, pane.lines)
+    for one in evidence.missing:
+        yield _field("missing", one)
+
+
+def _used(evidence: EvidenceRecord) -> Iterator[str]:
+    if used := evidence.usage:
+        yield f"{used.user_seconds:.2f} s user, {used.system_seconds:.2f} s system"
+        yield f"{facts.size(used.largest)} the largest process"
+    for what, most in evidence.peaks.items():
+        yield f"{facts.size(most) if what == 'memory' else most} {what} at most"
+
+
+def _change(change: ChangeRecord) -> Iterator[Text]:
+    """A path, and the last lines of what it holds."""
+    size = f", {facts.size(change.size)}" if change.size else ""
+    within = f", {change.within} changes in it" if change.within else ""
+    leads = f" to {change.text}" if change.kind == "link" and change.text else ""
+    yield _field(change.change, f"{change.path}  {change.kind}{leads}{size}{within}")
+    if change.kind == "file" and change.text:
+        yield from map(_quoted, change.text.splitlines()[-_FILE_LINES:])
 
 
 def _output(told: Told, most: int) -> Iterator[Text]:
     if told.output.log and told.output.size:
         yield _field("log", told.output.log)
-    for text in told.output.last_lines[-most:]:
-        yield Text.assemble(("  │ ", "dim"), printable(text))
+    yield from map(_quoted, told.output.last_lines[-most:])
+
+
+def _quoted(text: str) -> Text:
+    return Text.assemble(("  │ ", "dim"), printable(text))
 
 
 def _left(leaks: Sequence[ProcessRecord]) -> Iterator[Text]:

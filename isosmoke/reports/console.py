@@ -72,7 +72,7 @@ class Progress:
         self._display.stop()
         told = record.of(run)
         for one in account.failures(told):
-            self._console.print(Group(*account.failure(one, self._repeat(one.name))))
+            self._console.print(Group(*account.failure(told, one, self._repeat(one.name))))
         self._console.print(Group(*account.end(told)))
 
     def _board(self) -> RenderableType:

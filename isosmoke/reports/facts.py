@@ -16,6 +16,8 @@ from isosmoke.record import AttemptRecord, OutputRecord, RunRecord, ScenarioReco
 
 _LONGEST = 1000
 _LEAKS_SHOWN = 50
+_HUNDRED, _THOUSAND = 100, 1000
+_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def of(run: RunRecord, scenario: ScenarioRecord) -> Iterator[tuple[str, str]]:
@@ -29,7 +31,21 @@ def of(run: RunRecord, scenario: ScenarioRecord) -> Iterator[tuple[str, str]]:
     yield from _left(scenario)
     if scenario.output.log and scenario.output.size:
         yield "log", printable(scenario.output.log)
+    if there := kept(run, scenario):
+        yield "kept", there
     yield "repeat", printable(shlex.join(repetition.of(run, scenario.name)))
+
+
+def kept(run: RunRecord, scenario: ScenarioRecord) -> str:
+    """What there is to look at, and the command that shows it; empty where there is nothing."""
+    telling = next((one for one in scenario.attempts if one.outcome.blocks), None)
+    if telling is None or telling.evidence is None:
+        return ""
+    changes = len(telling.evidence.changes) + telling.evidence.changes_left_out
+    numbers = {"change": changes, "pane": len(telling.evidence.panes)}
+    there = [f"{many} {what}{'s' * (many > 1)}" for what, many in numbers.items() if many]
+    command = shlex.join(("isosmoke", "show", f"{run.id}/{scenario.name}"))
+    return cut(f"{', '.join(there)}: {command}", _LONGEST) if there else ""
 
 
 def _left(scenario: ScenarioRecord) -> Iterator[tuple[str, str]]:
@@ -78,3 +94,11 @@ def seen_from(folder: str, path: str) -> str:
     """A path as it is written in `folder`, where it lies in there; else as it is."""
     full, top = PurePath(path), PurePath(folder)
     return printable(str(full.relative_to(top) if full.is_relative_to(top) else full))
+
+
+def size(count: int) -> str:
+    """A number of bytes in the unit that suits it."""
+    number, unit = float(count), 0
+    while number >= _THOUSAND and unit < len(_UNITS) - 1:
+        number, unit = number / _THOUSAND, unit + 1
+    return f"{number:.{0 if number >= _HUNDRED else 1}f} {_UNITS[unit]}".replace(".0 ", " ")

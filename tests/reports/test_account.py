@@ -8,11 +8,13 @@ import told
 from hypothesis import given, settings
 from rich.console import Console, RenderableType
 
+from isosmoke.evidence import Change, Evidence, Pane
 from isosmoke.outcome import Exited
 from isosmoke.printable import printable
 from isosmoke.reports import account
 from isosmoke.reports.console import Progress
 from isosmoke.results import Attempt, RunFinished, RunStarted, ScenarioFinished
+from isosmoke.usage import Usage
 
 
 def lines(parts: Iterable[RenderableType]) -> list[str]:
@@ -47,6 +49,72 @@ def test_a_scenario_is_told_whole() -> None:
         "  │ fine",
         "  │ broken",
         "  repeat  isosmoke run --manifest /p/manifest.toml --binary /p/wg --engine bubblewrap bad",
+    ]
+
+
+EVIDENCE = Evidence(
+    changes=(
+        Change(path="/p/.git", change="changed", kind="folder", size=2048, within=12),
+        Change(
+            path="/p/.wg/service/daemon.log", change="added", kind="file", size=9, text="a\nb\n"
+        ),
+        Change(path="/p/gone\n", change="removed", kind="file"),
+        Change(path="/p/to", change="added", kind="link", size=4, text="/etc"),
+        Change(path="/p/wg", change="added", kind="file", size=12_345_678),
+    ),
+    changes_left_out=3,
+    panes=(Pane(server="/run/tmux", name="main:0.1", pid=9, lines=("$ wg", "up")),),
+    usage=Usage(1.5, 0.25, 4_200_000),
+    peaks={"memory": 123_456_789, "processes": 4},
+    missing=("/run: why",),
+)
+
+
+ALL_OF_IT = "4.2 MB the largest process, 123 MB memory at most, 4 processes at most"
+
+
+def test_evidence_is_told_whole() -> None:
+    """What was used, each change with the end of its text, each pane, and what is missing."""
+    failed = Attempt(ending=Exited(1), phases={"run": 1.0}, waited=0.3, evidence=EVIDENCE)
+    run = told.of(made.result(failed, name="bad"))
+
+    assert lines(account.whole(run, run.scenarios[0]))[3:-1] == [
+        "  took    1.00 s after 0.30 s of waiting: run 1.00 s",
+        f"  used    1.50 s user, 0.25 s system, {ALL_OF_IT}",
+        "  changed /p/.git  folder, 2 kB, 12 changes in it",
+        "  added   /p/.wg/service/daemon.log  file, 9 B",
+        "  │ a",
+        "  │ b",
+        "  removed /p/gone\\n  file",
+        "  added   /p/to  link to /etc, 4 B",
+        "  added   /p/wg  file, 12.3 MB",
+        "  changed 3 more",
+        "  pane    main:0.1 of tmux at /run/tmux",
+        "  │ $ wg",
+        "  │ up",
+        "  missing /run: why",
+    ]
+
+
+def test_failure_says_where_its_evidence_is() -> None:
+    """One short line: how much there is, and the command that shows it."""
+    run = told.of(made.result(Attempt(ending=Exited(1), evidence=EVIDENCE), name="bad"))
+
+    assert lines(account.failure(run, run.scenarios[0], ("again",)))[-2:] == [
+        "  kept    8 changes, 1 pane: isosmoke show 1/bad",
+        "  repeat  again",
+    ]
+
+
+def test_failure_without_evidence_says_nothing_of_it() -> None:
+    """What was used, or what is missing, is no reason to look."""
+    empty = Evidence(usage=Usage(1.0, 1.0, 1), missing=("/run: why",))
+    run = told.of(made.result(Attempt(ending=Exited(1), evidence=empty), name="bad"))
+
+    assert not [
+        one
+        for one in lines(account.failure(run, run.scenarios[0], ("again",)))
+        if one.startswith("  kept")
     ]
 
 
