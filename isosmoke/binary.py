@@ -85,7 +85,7 @@ def take(path: Path) -> Binary:
     store = state.kept("binaries")
     _prune(store)
     try:
-        digest = _sha256(path)
+        digest = digest_of(path)
         if not (store / digest).is_dir():
             digest = _copied(path, store)
         folder = store / digest
@@ -96,7 +96,14 @@ def take(path: Path) -> Binary:
     return Binary(path, digest, folder)
 
 
-def _sha256(path: Path) -> str:
+def kept(sha256: str) -> Path | None:
+    """The copy of a program that was taken once, None when it was forgotten since."""
+    copy = state.kept("binaries") / sha256 / KNOWN_AS
+    return copy if copy.is_file() and digest_of(copy) == sha256 else None
+
+
+def digest_of(path: Path) -> str:
+    """The sha256 of what is in a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -109,7 +116,7 @@ def _copied(path: Path, store: Path) -> str:
         shutil.copyfile(path, copy)
         copy.chmod(0o755)
         unfinished.chmod(0o755)
-        digest = _sha256(copy)
+        digest = digest_of(copy)
         _place(unfinished, store / digest)
         return digest
     finally:

@@ -14,11 +14,16 @@ def command(*words: str, manifest: str = "", binary: str = "", engine: str = "")
     return ("isosmoke", "run", *given, *words)
 
 
+def engine(run: RunRecord) -> str:
+    """The engine that every scenario of `run` had, empty where there were several."""
+    return "" if _SEVERAL in run.engine else run.engine
+
+
 def of(run: RunRecord, name: str) -> tuple[str, ...]:
     """What repeats the scenario `name` of `run`, typed in the folder of that run."""
     return command(
         *(("--", *run.command) if run.command else (name,)),
         manifest=str(PurePath(run.working, run.manifest)) if run.manifest else "",
         binary=run.binary.path if run.binary else "",
-        engine="" if _SEVERAL in run.engine else run.engine,
+        engine=engine(run),
     )

@@ -84,7 +84,7 @@ class _Engines:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Premises:
+class Premises:
     """What has to hold before a scenario may run, looked at once for each engine and image."""
 
     engines: _Engines
@@ -125,7 +125,7 @@ class Session:
 
     request: Request
     started: datetime
-    premises: _Premises
+    premises: Premises
     schedule: Schedule
     recording: Recording
 
@@ -172,20 +172,31 @@ def execute(
     return session.end(session.run(request.scenarios, request.argv))
 
 
+def premises(request: Request, caller: Caller, interrupt: Interrupt) -> Premises:
+    """What a run of this would stand on, looked at. `IsosmokeError` means that it cannot be."""
+    found = _found(request, caller, interrupt)
+    found.admit(request.scenarios)
+    return found
+
+
+def _found(request: Request, caller: Caller, interrupt: Interrupt) -> Premises:
+    engines = _Engines(request.engine)
+    engines.prepare(request.scenarios)
+    around = _surroundings(request, caller)
+    return Premises(engines=engines, around=around, interrupt=interrupt)
+
+
 def begin(
     request: Request, caller: Caller, *, notify: Callable[[Event], None], interrupt: Interrupt
 ) -> Session:
     """All that comes before the first scenario. `IsosmokeError` means that nothing was started."""
     begun, started = monotonic(), datetime.now().astimezone()
-    engines = _Engines(request.engine)
-    engines.prepare(request.scenarios)
-    around = _surroundings(request, caller)
-    premises = _Premises(engines=engines, around=around, interrupt=interrupt)
-    premises.admit(request.scenarios)
+    made = premises(request, caller, interrupt)
+    around = made.around
     place = request.record_in or history.top(around.workspace.working)
     recording = history.start(place, request.retention)
     schedule = Schedule(
-        engines=engines,
+        engines=made.engines,
         around=around,
         requirements=Requirements(caller.environment, has_binary=around.binary is not None),
         policy=request.policy,
@@ -198,7 +209,7 @@ def begin(
     session = Session(
         request=request,
         started=started,
-        premises=premises,
+        premises=made,
         schedule=schedule,
         recording=recording,
     )
@@ -221,11 +232,7 @@ def _recorded(recording: Recording, notify: Callable[[Event], None]) -> Callable
 
 def trial(request: Request, caller: Caller, interrupt: Interrupt) -> Trial:
     """The image of the request's only scenario, to look at with the binary in it."""
-    engines = _Engines(request.engine)
-    engines.prepare(request.scenarios)
-    around = _surroundings(request, caller)
-    premises = _Premises(engines=engines, around=around, interrupt=interrupt)
-    return premises.trial(request.scenarios[0])
+    return _found(request, caller, interrupt).trial(request.scenarios[0])
 
 
 def exit_code(result: RunResult) -> ExitCode:

@@ -117,6 +117,13 @@ def _live(watch: _Watch, engine: Engine, talk: Callable[[Sandbox], Conversation]
                 stack.close()
 
 
+def judge(job: Job, keeper: Conversation) -> Observed:
+    """What happens to `job` by a keeper that comes up; what is left stands still then."""
+    observed = Observed()
+    _judge(_Watch(job, observed, never), keeper)
+    return observed
+
+
 def _judge(watch: _Watch, keeper: Conversation) -> None:
     job, observed = watch.job, watch.observed
     with observed.phase("start"):

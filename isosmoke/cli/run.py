@@ -1,53 +1,33 @@
 """`isosmoke run`: scenarios of a manifest, or any command as a scenario of its own."""
 
-import os
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import click
 from rich.console import Console
 
-from isosmoke import run
+from isosmoke import case, run
 from isosmoke.caller import Caller
 from isosmoke.cli import past
 from isosmoke.cli.options import manifest_options, selected, warn
 from isosmoke.cli.past import narrowed, past_options
 from isosmoke.cli.reporting import Chosen, Reporting, chosen, report_option
-from isosmoke.cli.running import binary_option, engine_option, repeating
+from isosmoke.cli.running import WithCommand, binary_option, engine_option, repeating
 from isosmoke.errors import UsageError
 from isosmoke.interrupt import interruptible
 from isosmoke.reports import agent
 from isosmoke.reports.console import Progress
 from isosmoke.results import Event
 from isosmoke.run import Request
-from isosmoke.scenario import Scenario
 from isosmoke.schedule import Policy, jobs_of_a_run
+from isosmoke.terminal import write
 
 _COMMAND_SECONDS = 3600
 
 
-class _WithCommand(click.Command):
-    """Everything after `--` is a command, not a name."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own, found, rest = _split(args)
-        if found and not rest:
-            raise UsageError("no command after --", hint="isosmoke run -- cargo test")
-        ctx.obj = tuple(rest)
-        return super().parse_args(ctx, own)
-
-
-def _split(args: list[str]) -> tuple[list[str], bool, list[str]]:
-    if "--" not in args:
-        return args, False, []
-    at = args.index("--")
-    return args[:at], True, args[at + 1 :]
-
-
-@click.command(cls=_WithCommand, options_metavar="[OPTIONS]")
+@click.command(cls=WithCommand, options_metavar="[OPTIONS]")
 @manifest_options
 @past_options
 @binary_option
@@ -100,7 +80,7 @@ def _request(argv: tuple[str, ...], options: dict[str, Any], wanted: Chosen) -> 
     policy = _policy(options)
     if argv:
         output = sys.stderr if wanted.stdout_taken else sys.stdout
-        return _command_request(argv, options, policy, _echo(output.fileno()))
+        return _command_request(argv, options, policy, partial(write, output.fileno()))
     if options["timeout"]:
         raise UsageError("--timeout is for a command", hint="set timeout_seconds in the manifest")
     manifest, scenarios = selected(
@@ -132,26 +112,13 @@ def _command_request(
         if options[name]:
             raise UsageError("a command after -- runs without a manifest: give one or the other")
     return Request(
-        scenarios=(_command_scenario(argv, options["timeout"] or _COMMAND_SECONDS),),
+        scenarios=(case.loose(argv, None, options["timeout"] or _COMMAND_SECONDS),),
         binary=options["binary"],
         engine=options["engine"],
         policy=policy,
         argv=argv,
         echo=echo,
     )
-
-
-def _command_scenario(argv: tuple[str, ...], timeout: int) -> Scenario:
-    name = "".join(one if one.isalnum() else "-" for one in Path(argv[0]).name).strip("-")
-    return Scenario(name=name or "command", script=argv[0], timeout_seconds=timeout)
-
-
-def _echo(descriptor: int) -> Any:
-    def write(content: bytes) -> None:
-        while content:
-            content = content[os.write(descriptor, content) :]
-
-    return write
 
 
 def _repeat(argv: tuple[str, ...], options: dict[str, Any], name: str) -> tuple[str, ...]:

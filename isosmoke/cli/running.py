@@ -6,7 +6,27 @@ import click
 
 from isosmoke import repetition
 from isosmoke.engines import ENGINES
+from isosmoke.errors import UsageError
 from isosmoke.run import AUTO
+
+
+class WithCommand(click.Command):
+    """Everything after `--` is a command, not a name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own, found, rest = _split(args)
+        if found and not rest:
+            raise UsageError("no command after --", hint=f"{ctx.command_path} -- cargo test")
+        ctx.obj = tuple(rest)
+        return super().parse_args(ctx, own)
+
+
+def _split(args: list[str]) -> tuple[list[str], bool, list[str]]:
+    if "--" not in args:
+        return args, False, []
+    at = args.index("--")
+    return args[:at], True, args[at + 1 :]
+
 
 binary_option = click.option(
     "--binary", metavar="PATH", help="The live binary; else $ISOSMOKE_WG, else wg."

@@ -1,0 +1,106 @@
+"""`isosmoke repro`: somebody sits in the sandbox that a scenario would get."""
+
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from isosmoke import case, repro
+from isosmoke.caller import Caller
+from isosmoke.case import Case
+from isosmoke.cli.options import selected
+from isosmoke.cli.running import WithCommand, binary_option, engine_option
+from isosmoke.errors import ExitCode, UsageError
+from isosmoke.interrupt import Interrupt, interruptible
+from isosmoke.keeper.conversation import StoppedError
+from isosmoke.repro import Manner
+from isosmoke.run import Request
+from isosmoke.terminal import seat, write
+
+_COMMAND_SECONDS = 3600
+
+
+@click.command(cls=WithCommand, options_metavar="[OPTIONS]")
+@click.argument("name", required=False)
+@click.option(
+    "--before/--after",
+    "before",
+    default=True,
+    help="Before the script, or after it beside what it left.  [default: --before]",
+)
+@click.option("--thaw", is_flag=True, help="What the script left goes on, and is not stopped.")
+@click.option("--image", help="Another environment than the scenario's.")
+@binary_option
+@engine_option
+@click.option(
+    "--script",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="A script that is no scenario yet.",
+)
+@click.option(
+    "--manifest",
+    "manifest_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The manifest; by default the one that wg would find, else ./manifest.toml.",
+)
+@click.pass_context
+def command(ctx: click.Context, /, **options: Any) -> None:
+    """Sit in the sandbox of a scenario: of the manifest (NAME) or of a past run (RUN/NAME).
+
+    Or with `--script FILE`, `-- COMMAND...` or nothing in a sandbox for what is no scenario yet.
+    At a terminal it is a shell with one of its own, else its lines come from stdin. The exit code
+    is the shell's.
+    """
+    chosen = _chosen(ctx.obj, options)
+    manner = Manner(
+        after=not options["before"],
+        thaw=options["thaw"],
+        seat=seat,
+        say=partial(click.echo, err=True),
+        echo=partial(write, sys.stderr.fileno()),
+    )
+    with interruptible() as interrupt:
+        ctx.exit(_exit_code(chosen, manner, interrupt))
+
+
+def _exit_code(chosen: Case, manner: Manner, interrupt: Interrupt) -> int:
+    try:
+        sat = repro.sit(chosen, manner, interrupt)
+    except StoppedError as stopped:
+        click.echo(f"isosmoke: ended by {stopped}", err=True)
+        terminated = interrupt.reason == "SIGTERM"
+        return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
+    return sat.exit_code
+
+
+def _chosen(argv: tuple[str, ...], options: dict[str, Any]) -> Case:
+    if sum(map(bool, (argv, options["script"], options["name"]))) > 1:
+        raise UsageError("a name, --script or a command after --: give one of them")
+    found = _found(argv, options)
+    return case.with_image(found, options["image"]) if options["image"] else found
+
+
+def _found(argv: tuple[str, ...], options: dict[str, Any]) -> Case:
+    caller = Caller.here()
+    name: str | None = options["name"]
+    request = Request(
+        scenarios=(case.loose(argv, options["script"], _COMMAND_SECONDS),),
+        binary=options["binary"],
+        engine=options["engine"],
+        argv=argv,
+    )
+    if name is None:
+        return Case(request=request, caller=caller)
+    if "/" in name:
+        return case.recorded(name, caller, request)
+    manifest, scenarios = selected((name,), (), options["manifest_path"])
+    if len(scenarios) > 1:
+        raise UsageError(f"{name} means {len(scenarios)} scenarios", hint="name one of them")
+    return Case(
+        request=replace(request, scenarios=scenarios, manifest=manifest.path), caller=caller
+    )

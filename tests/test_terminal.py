@@ -1,0 +1,66 @@
+"""Who sits at a shell here: a terminal is given back on every way out, and lines need none."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import onscreen
+
+_SEATED = """
+import sys
+from isosmoke.terminal import seat
+with seat() as user:
+    print("seated at", user.size, end="\\r\\n", flush=True)
+    {}
+"""
+
+
+def _seated(line: str) -> list[str]:
+    return [sys.executable, "-c", _SEATED.format(line)]
+
+
+def test_exception_gives_the_terminal_back(tmp_path: Path) -> None:
+    """Whatever goes wrong while somebody sits there, the terminal is an ordinary one afterwards."""
+    command = [sys.executable, "-c", f"input(); exec({_SEATED.format('input(); 1 / 0')!r})"]
+    with onscreen.program(command, working=tmp_path, environment=os.environ) as (screen, one):
+        before = screen.settings()
+        screen.type("\r")
+        screen.see("seated at Size(rows=24, columns=80)")
+        assert screen.settings() != before
+        screen.type("\n")
+        assert one.wait(60) == 1
+        assert screen.settings() == before
+
+
+def test_new_size_is_told(tmp_path: Path) -> None:
+    """SIGWINCH makes the descriptor for it readable, and the size is the terminal's."""
+    line = "import select; select.select([user.resizes], [], []); print(user.resized(), flush=True)"
+    with onscreen.program(_seated(line), working=tmp_path, environment=os.environ) as (screen, one):
+        screen.see("seated")
+        screen.resize(9, 33)
+        screen.see("Size(rows=9, columns=33)")
+        assert one.wait(60) == 0
+
+
+def test_terminal_that_hangs_up_has_typed_its_last(tmp_path: Path) -> None:
+    """A terminal that is gone reads as the end of what is typed, and is no error."""
+    line = "import os; os.close(0); print(user.typed(9) == b'', flush=True)"
+    done = subprocess.run(
+        _seated(line), stdin=subprocess.DEVNULL, capture_output=True, check=True, cwd=tmp_path
+    )
+
+    assert done.stdout.split() == [b"seated", b"at", b"None", b"True"]
+
+
+def test_earlier_handler_of_sizes_comes_back(tmp_path: Path) -> None:
+    """After the seat nobody is told of sizes who was not before."""
+    code = (
+        "import signal; from isosmoke.terminal import seat\n"
+        "with seat(): inside = signal.getsignal(signal.SIGWINCH)\n"
+        "print(callable(inside), signal.getsignal(signal.SIGWINCH) == signal.SIG_DFL, flush=True)"
+    )
+    command = [sys.executable, "-c", code]
+    with onscreen.program(command, working=tmp_path, environment=os.environ) as (screen, one):
+        screen.see("True True")
+        assert one.wait(60) == 0
