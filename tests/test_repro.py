@@ -120,7 +120,7 @@ def test_terminal_inside_is_a_real_one(project: Project, engine: str) -> None:
         screen.resize(31, 97)
         screen.type("stty size\r")
         screen.see("31 97")
-        screen.type("echo up-$((1)); sleep 600\r")
+        screen.type("sh -c 'echo up-$((1)); exec sleep 600'\r")
         screen.see("up-1")
         screen.type("\x03")
         screen.type("echo status-$?; exit 7\r")
