@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from isosmoke import rootfs, state, tree
 from isosmoke.errors import ImageError
+from isosmoke.recipes import BUILT
 from isosmoke.spec import HOST_IMAGE
 
 ROOTFS = "rootfs:"
@@ -83,6 +84,8 @@ def listing(folder: Path) -> tree.Listing:
 
 def how_to_get(image: str) -> str:
     """What would bring an image that is not here."""
+    if image.startswith(BUILT):
+        return f"isosmoke image build {image.removeprefix(BUILT).partition(':')[0]}"
     return f"docker pull {image}, or isosmoke image import ARCHIVE|FOLDER {image}"
 
 

@@ -1,15 +1,17 @@
 """`isosmoke image`: clean environments by name, for `image = "NAME"` in a manifest."""
 
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from isosmoke import images, imports, manifest, record, run, trial
+from isosmoke import images, imports, manifest, recipes, record, run, trial
 from isosmoke.caller import Caller
 from isosmoke.cli.running import binary_option, engine_option
 from isosmoke.discovery import located
-from isosmoke.errors import ExitCode, ManifestError
+from isosmoke.errors import EngineError, ExitCode, ManifestError
 from isosmoke.images import Image
 from isosmoke.interrupt import interruptible
 from isosmoke.printable import printable
@@ -18,16 +20,29 @@ from isosmoke.run import Request
 from isosmoke.scenario import Manifest, Scenario
 from isosmoke.trial import Trial
 
+if TYPE_CHECKING:
+    from isosmoke.engines.docker import Built
+
 _DIGEST_SHOWN = 12
 _LEFT_OUT_SHOWN = 5
 _MEGABYTE = 1_000_000
 
 
+class BuiltRow(Table):
+    """An image that Docker has, by one of its tags; `size` in bytes, `created` as of the epoch."""
+
+    tag: str
+    digest: str
+    size: int
+    created: float
+
+
 class Document(Table):
-    """What `isosmoke image list --json` prints."""
+    """What `isosmoke image list --json` prints: what was imported, and what was built."""
 
     schema_version: Literal[1] = 1
     images: tuple[Image, ...]
+    built: tuple[BuiltRow, ...] = ()
 
 
 @click.group()
@@ -57,16 +72,50 @@ def import_(source: Path, name: str, *, replace: bool) -> None:
         click.echo(printable(f"  changed {imports.shortly(changes)}"))
 
 
+@command.command()
+@click.argument("name")
+@click.option("--base", metavar="IMAGE", help="What it stands on; else what its Dockerfile names.")
+def build(name: str, base: str | None) -> None:
+    """Build isosmoke/NAME with Docker, from the Dockerfile that comes with isosmoke.
+
+    The base must be there already: nothing is pulled.
+    """
+    recipe = recipes.recipe(name, base)
+    from isosmoke.engines.docker import DockerEngine
+
+    for words in DockerEngine().build(recipe):
+        click.echo(words, nl=False)
+    click.echo(" ".join(recipe.tags))
+
+
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def list_(*, as_json: bool) -> None:
-    """List the images that are kept here."""
-    found = images.kept()
+    """List the images that were imported, and those that were built."""
+    imported, built = images.kept(), _built()
     if as_json:
-        click.echo(record.render(Document(images=tuple(found))), nl=False)
+        document = Document(images=imported, built=tuple(map(_row_of, built)))
+        click.echo(record.render(document), nl=False)
         return
-    for one in found:
-        click.echo(printable(f"{_line(one)}, {one.imported_at:%Y-%m-%d %H:%M}, from {one.source}"))
+    for one in imported:
+        click.echo(printable(f"{_line(one)}  {_date(one.imported_at)}  from {one.source}"))
+    for other in built:
+        created = datetime.fromtimestamp(other.created).astimezone()
+        click.echo(f"{_row(other.tag, other.digest, other.size)}  {_date(created)}  in docker")
+
+
+def _row_of(one: "Built") -> BuiltRow:
+    return BuiltRow(**asdict(one))
+
+
+def _built() -> "tuple[Built, ...]":
+    from isosmoke.engines.docker import DockerEngine
+
+    try:
+        return DockerEngine().images()
+    except EngineError as error:
+        click.echo(printable(f"docker was not asked: {error.message}"), err=True)
+        return ()
 
 
 @command.command()
@@ -147,7 +196,15 @@ def _check_commands(looked: Trial, image: str, loaded: Manifest | None) -> bool:
 
 
 def _line(image: Image) -> str:
-    return f"{image.name}  {image.digest[:_DIGEST_SHOWN]}  {image.size / _MEGABYTE:.1f} MB"
+    return _row(image.name, image.digest, image.size)
+
+
+def _row(name: str, digest: str, size: int) -> str:
+    return f"{name}  {digest[:_DIGEST_SHOWN]}  {size / _MEGABYTE:.1f} MB"
+
+
+def _date(when: datetime) -> str:
+    return f"{when:%Y-%m-%d %H:%M}"
 
 
 def _left_out(image: Image) -> str:

@@ -24,6 +24,9 @@ LABEL = "isosmoke.label"
 SANDBOX = "isosmoke.sandbox"
 """The labels of a container and its volumes: whose they are, for what, and the container's name."""
 
+IMAGE = "isosmoke.image"
+"""The label of an image that isosmoke built: its tag."""
+
 SCRATCH = PurePosixPath("/scratch")
 ETC = PurePosixPath("/etc")
 

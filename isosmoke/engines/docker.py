@@ -29,10 +29,14 @@ from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS
 from isosmoke.engines.container import Dialect
 from isosmoke.engines.endpoint import Endpoint, Place
 from isosmoke.errors import EngineError, EngineUnavailableError, ImageError
+from isosmoke.recipes import Recipe
 from isosmoke.spec import HOST_IMAGE, CopyOnWrite, Fresh, ReadOnly, SandboxSpec
 
 PING_SECONDS = 5.0
 """How long a daemon may take to say that it is there."""
+
+BUILD_SECONDS = 600.0
+"""How long a step of a build may print nothing."""
 
 _ENDING_SECONDS = 5
 _RETRY_SECONDS = 0.05
@@ -53,6 +57,16 @@ class DockerSandbox:
 
     def peaks(self) -> Mapping[str, int]:
         return {}  # the daemon tells none for every version of control groups
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An image by one of its tags; `size` in bytes, `created` in seconds since the epoch."""
+
+    tag: str
+    digest: str
+    size: int
+    created: float
 
 
 class DockerEngine:
@@ -106,7 +120,25 @@ class DockerEngine:
         """The sha256 of a local image's configuration, which names its layers by theirs."""
         with self._client() as client, _told(client, f"look at image '{image}'"):
             found = client.inspect_image(image)  # type: ignore[no-untyped-call]
-            return str(found["Id"]).removeprefix("sha256:")
+            return _hexadecimal(found["Id"])
+
+    def build(self, recipe: Recipe) -> Iterator[str]:
+        """Build an image, and tell what the daemon prints meanwhile; the base must be here."""
+        with self._client(BUILD_SECONDS) as client, _told(client, f"build {recipe.tags[0]}"):
+            _must_have(client, recipe.base)
+            yield from _built(client, recipe)
+            for tag in recipe.tags[1:]:
+                repository, _, name = tag.partition(":")
+                client.tag(recipe.tags[0], repository, name)
+
+    def images(self) -> tuple[Built, ...]:
+        """Those that `build` has made and that are still here."""
+        with self._client() as client, _told(client, "list images"):
+            found = client.images(filters={"label": container.IMAGE})
+        rows = ((tag, one) for one in found for tag in one["RepoTags"] or ())
+        return tuple(
+            Built(tag, _hexadecimal(one["Id"]), one["Size"], one["Created"]) for tag, one in rows
+        )
 
     @cached_property
     def _endpoint(self) -> Endpoint:
@@ -156,6 +188,10 @@ def _within(limit: int, most: int) -> tuple[int, int]:
     return soft, hard
 
 
+def _hexadecimal(digest: str) -> str:
+    return digest.removeprefix("sha256:")
+
+
 def _check(spec: SandboxSpec) -> None:
     """Docker mounts three files of its own in `/etc`, and cannot make them in a read-only one."""
     folders = [
@@ -189,6 +225,32 @@ class _Client(APIClient):
 
     def request(self, *args: Any, **options: Any) -> Response:
         return super().request(*args, **{"timeout": self.timeout, **options})
+
+
+def _must_have(client: _Client, base: str) -> None:
+    try:
+        client.inspect_image(base)  # type: ignore[no-untyped-call]
+    except ImageNotFound as error:
+        hint = f"{client.program} pull {base}, or --base with an image that is here"
+        raise ImageError(f"{client.program} has no image '{base}' to build on", hint) from error
+
+
+def _built(client: _Client, recipe: Recipe) -> Iterator[str]:
+    """On the host's network, as sandboxes are; what failed leaves no container."""
+    steps = client.build(
+        path=str(recipe.folder),
+        tag=recipe.tags[0],
+        buildargs={"BASE": recipe.base},
+        labels={container.IMAGE: recipe.tags[0]},
+        network_mode="host",
+        rm=True,
+        forcerm=True,
+        decode=True,
+    )
+    for step in steps:
+        if "error" in step:
+            raise ImageError(f"{client.program} could not build {recipe.tags[0]}: {step['error']}")
+        yield str(step.get("stream", ""))
 
 
 @contextmanager
