@@ -7,7 +7,6 @@ file is whole or missing, so a run that was killed can be read as well. IDs sort
 
 import fcntl
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,16 +24,15 @@ from isosmoke.expression import meant
 from isosmoke.record import Header, Planned, RunRecord, ScenarioRecord
 from isosmoke.results import RunResult, ScenarioResult
 from isosmoke.scenario import Retention, Scenario
+from isosmoke.shelf import HEADER, RUNS, folders, homes, runs_in, top
 from isosmoke.state import Lease
-from isosmoke.workspace import git_top
 
 SCHEMA_VERSION = 1
 
 LATEST = "latest"
 """The newest run, wherever one is named."""
 
-_RUNS, _HEADER, _RESULT, _LEASE, _LOCK = "runs", "run.json", "result.json", ".lease", ".lock"
-_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+_RESULT, _LEASE, _LOCK = "result.json", ".lease", ".lock"
 _SECOND = "%Y%m%d-%H%M%S"
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -94,7 +92,7 @@ class Recording:
     ) -> None:
         planned = tuple(map(record.planned, scenarios))
         fields = {**dict(record.of(run)), "planned": planned, "finished": finished}
-        self._write(Path(_HEADER), record.render(_Kept(**fields)))
+        self._write(Path(HEADER), record.render(_Kept(**fields)))
 
     def _write(self, name: Path, text: str) -> None:
         path = self.folder / name
@@ -105,15 +103,10 @@ class Recording:
             self.lost = self.lost or f"{path}: {error.strerror}"
 
 
-def top(working: Path) -> Path:
-    """The folder whose project's runs are meant by who stands in `working`."""
-    return git_top(working) or working
-
-
 def start(top: Path, retention: Retention | None = None) -> Recording:
     """A new run's folder, in the first home of a project that takes it; old ones make room."""
     new = partial(_new, retention=retention or Retention())
-    return Recording(ledger.in_first(_homes(top), new))
+    return Recording(ledger.in_first(homes(top), new))
 
 
 def runs(working: Path) -> tuple[RunRecord, ...]:
@@ -197,13 +190,6 @@ def log(run: RunRecord, scenario: ScenarioRecord, recorded: str) -> Path:
     return Path(run.record or "", scenario.name, Path(recorded).name)
 
 
-def folders(working: Path) -> tuple[Path, ...]:
-    """Where each run of a project is recorded, newest first."""
-    found = [one for home in _homes(top(working)) for one in _runs_in(home / _RUNS)]
-    begun = [one for one in found if (one / _HEADER).exists()]
-    return tuple(sorted(begun, key=lambda one: one.name, reverse=True))
-
-
 def load(folder: Path) -> RunRecord:
     """The run that is recorded in a folder; of a run without an end, what was finished.
 
@@ -218,12 +204,8 @@ def load(folder: Path) -> RunRecord:
     return RunRecord(**fields)
 
 
-def _homes(top: Path) -> tuple[Path, Path]:
-    return top / state.IN_PROJECT, state.project(top)
-
-
 def _new(home: Path, retention: Retention) -> Path:
-    runs = ledger.made(home, _RUNS)
+    runs = ledger.made(home, RUNS)
     with _alone_in(runs):
         now = datetime.now(UTC)
         _forget(runs, retention, now)
@@ -248,7 +230,7 @@ def _id(now: datetime) -> str:
 
 def _forget(runs: Path, retention: Retention, now: datetime) -> None:
     """Make room for a new run; the last one before it stays, and so does any that goes on."""
-    newest_first = sorted(_runs_in(runs), reverse=True)
+    newest_first = sorted(runs_in(runs), reverse=True)
     past = [_Past(one, (now - _time(one)).days, _size(one)) for one in newest_first]
     for old in _excess(past, retention):
         if not _goes_on(old):
@@ -281,14 +263,6 @@ def _length(file: Path) -> int:
     return 0
 
 
-def _runs_in(runs: Path) -> Iterator[Path]:
-    """The folders of runs; whatever else lies there is nobody's business."""
-    with suppress(OSError):
-        for one in runs.iterdir():
-            if _ID.fullmatch(one.name) and one.is_dir() and not one.is_symlink():
-                yield one
-
-
 def _goes_on(folder: Path) -> bool:
     with suppress(OSError):
         lease = Lease.parse((folder / _LEASE).read_text(errors="replace"))
@@ -297,7 +271,7 @@ def _goes_on(folder: Path) -> bool:
 
 
 def _header(folder: Path) -> _Kept:
-    file = folder / _HEADER
+    file = folder / HEADER
     if _read(file, _Versioned).schema_version != SCHEMA_VERSION:
         raise RecordError(f"{file} was written by a later isosmoke", "update isosmoke")
     return _read(file, _Kept)
@@ -387,6 +361,6 @@ def _unknown(name: str, working: Path) -> NothingSelectedError:
 
 def _nothing(working: Path) -> NothingSelectedError:
     return NothingSelectedError(
-        f"no run is recorded in {_homes(top(working))[0]}",
+        f"no run is recorded in {homes(top(working))[0]}",
         "change to the folder of the project, or record one with `isosmoke run`",
     )

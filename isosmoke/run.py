@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from time import monotonic
 
-from isosmoke import binary, history, images, workspace
+from isosmoke import binary, history, images, shelf, workspace
 from isosmoke.assembly import Surroundings
 from isosmoke.binary import Binary
 from isosmoke.caller import Caller
@@ -193,7 +193,7 @@ def begin(
     begun, started = monotonic(), datetime.now().astimezone()
     made = premises(request, caller, interrupt)
     around = made.around
-    place = request.record_in or history.top(around.workspace.working)
+    place = request.record_in or shelf.top(around.workspace.working)
     recording = history.start(place, request.retention)
     schedule = Schedule(
         engines=made.engines,

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from project import GOOD, Project
 
-from isosmoke import history, manifest, record
+from isosmoke import history, manifest, record, shelf
 from isosmoke.errors import NothingSelectedError, RecordError
 from isosmoke.leaks import Process, Verdict
 from isosmoke.outcome import Broke, Exited, Outcome, Signaled, Stopped, TimedOut, Unmet
@@ -219,8 +219,8 @@ def test_a_project_that_cannot_be_written_to_is_recorded_in_the_state_folder(
 
     assert folder.is_relative_to(state_folder)
     shutil.copy(recorded(other) / "run.json", folder)
-    assert history.folders(fixed) == (folder,)
-    assert folder not in history.folders(other)
+    assert shelf.folders(fixed) == (folder,)
+    assert folder not in shelf.folders(other)
 
 
 def test_runs_are_told_newest_first(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_whatever_else_lies_there_is_no_run(tmp_path: Path) -> None:
     (runs / "notes").mkdir()
     shutil.copy(folder / "run.json", runs / "notes")
 
-    assert history.folders(tmp_path) == (folder,)
+    assert shelf.folders(tmp_path) == (folder,)
 
 
 SPOILT = {
@@ -457,7 +457,7 @@ def test_a_run_keeps_what_its_manifest_says(tmp_path: Path) -> None:
     project = Project.within(tmp_path, "[record]\nkeep_runs = 2\n" + GOOD)
     for words in (("run",), ("run",), ("run",), ("gate", "task-a"), ("run",)):
         assert project.run(*words).returncode == 0
-        assert len(history.folders(project.top)) <= 2
+        assert len(shelf.folders(project.top)) <= 2
 
 
 SLOW = """

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from isosmoke import history, record
+from isosmoke import history, record, shelf
 from isosmoke.caller import Caller
 from isosmoke.errors import RecordError
 from isosmoke.printable import printable, shortened
@@ -39,7 +39,7 @@ def command(*, as_json: bool) -> None:
 
 def _readable(working: Path) -> Iterator[RunRecord]:
     """All but those that cannot be read, which are named on stderr."""
-    for folder in history.folders(working):
+    for folder in shelf.folders(working):
         try:
             yield history.load(folder)
         except RecordError as error:

@@ -1,0 +1,37 @@
+"""Where runs are found: in a project, or in the state folder of one that cannot be written to."""
+
+from pathlib import Path
+
+from isosmoke import shelf, state
+
+
+def begun(home: Path, name: str) -> Path:
+    """A run's folder with a header."""
+    folder = home / shelf.RUNS / name
+    folder.mkdir(parents=True)
+    (folder / shelf.HEADER).write_text("{}")
+    return folder
+
+
+def test_runs_of_all_homes_are_told_newest_first(tmp_path: Path) -> None:
+    """From anywhere in a work tree they are the runs of its top, wherever each is kept."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "inner").mkdir()
+    inside, outside = shelf.homes(tmp_path)
+    first = begun(inside, "20260101-120000-0000")
+    last = begun(outside, "20260101-120001-0000")
+
+    assert outside == state.project(tmp_path)
+    assert shelf.folders(tmp_path / "inner") == (last, first)
+
+
+def test_what_is_no_run_is_not_told(tmp_path: Path) -> None:
+    """Another name, a link, a file and a folder without a header are nobody's run."""
+    home, _ = shelf.homes(tmp_path)
+    run = begun(home, "20260101-120000-0000")
+    begun(home, "20260101")
+    (home / "runs/20260101-120000-0001").symlink_to(run)
+    (home / "runs/20260101-120000-0002").write_text("")
+    (home / "runs/20260101-120000-0003").mkdir()
+
+    assert shelf.folders(tmp_path) == (run,)
