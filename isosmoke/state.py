@@ -2,11 +2,11 @@
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from tempfile import mkdtemp, mkstemp
 
 from platformdirs import user_state_path
@@ -141,15 +141,41 @@ def sweep_scratch() -> tuple[str, ...]:
 
 
 def remove(folder: Path) -> None:
-    """Remove a tree or a file, also where an overlay left folders that nobody may enter."""
+    """Remove a tree or a file, also where an overlay left folders that nobody may enter.
+
+    A script may nest folders deeper than a path can be long: each is moved to the top before it is
+    emptied.
+    """
     if not folder.is_dir():
         folder.unlink(missing_ok=True)
         return
-    for here, folders, _ in os.walk(folder):
-        for name in folders:
-            path = Path(here, name)
-            if not path.is_symlink():
-                with suppress(OSError):
-                    path.chmod(0o700)
     with suppress(FileNotFoundError):
-        shutil.rmtree(folder)
+        with _opened(folder) as top:
+            _empty(top, top)
+            while names := os.listdir(top):  # noqa: PTH208 - a path would get too long
+                for name in names:
+                    with _opened(name, top) as inner:
+                        _empty(inner, top)
+                    os.rmdir(name, dir_fd=top)
+        folder.rmdir()
+
+
+def _empty(folder: int, top: int) -> None:
+    """Remove the files of an open folder, and move its folders to `top`, with new names."""
+    with os.scandir(folder) as entries:
+        for entry in tuple(entries):
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.name, dir_fd=folder)
+                continue
+            with suppress(OSError):
+                os.chmod(entry.name, 0o700, dir_fd=folder)
+            os.rename(entry.name, token_hex(8), src_dir_fd=folder, dst_dir_fd=top)
+
+
+@contextmanager
+def _opened(folder: str | Path, within: int | None = None) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=within)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -179,6 +179,22 @@ def test_scratch_goes_although_a_folder_in_it_is_closed(ordinary: Ordinary, tmp_
     assert ordinary(CLOSED, outside) == "False 0o500"
 
 
+def test_scratch_goes_however_deep_its_folders_are() -> None:
+    """A tree that is deeper than a path can be long, and than functions can be nested, goes too."""
+    name = "d" * 100
+    with state.scratch() as folder:
+        here = os.open(folder, os.O_RDONLY)
+        for _ in range(2000):
+            os.mkdir(name, dir_fd=here)
+            inner = os.open(name, os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = inner
+        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+        os.close(here)
+
+    assert not folder.exists()
+
+
 def test_remove_of_what_is_gone_is_harmless(tmp_path: Path) -> None:
     """Two sweeps at once may both try: the second finds nothing and says nothing."""
     state.remove(tmp_path / "gone")
