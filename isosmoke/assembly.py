@@ -1,11 +1,13 @@
 """Puts a job together: a manifest's entry and the caller's facts in, all a sandbox needs out."""
 
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from isosmoke import files, images, rootfs, state
 from isosmoke.binary import KNOWN_AS, Binary
@@ -32,6 +34,7 @@ from isosmoke.workspace import Workspace
 _PASSED = ("COLORTERM", "RUSTUP_TOOLCHAIN", "TZ")
 """What every sandbox takes over from the caller; the rest is named by `pass_env`."""
 
+_REFERENCE = re.compile(r"\$\{(\w+)\}")
 _GITCONFIG = PRIVATE / "gitconfig"
 _LOOKED_UP = ("resolv.conf", "hosts")
 """What finds names in `/etc`: on the host's network it must be the host's."""
@@ -66,13 +69,21 @@ class Surroundings:
         return host_mounts(path, self.caller.home, masked=self.caller.uid == 0)
 
 
-def job(scenario: Scenario, argv: tuple[str, ...], around: Surroundings) -> Job:
-    """The job that runs `argv` as a scenario would be run."""
+def job(
+    scenario: Scenario,
+    argv: tuple[str, ...],
+    around: Surroundings,
+    services: Mapping[str, str] = MappingProxyType({}),
+) -> Job:
+    """The job that runs `argv` as a scenario would be run; `services` says where its services are.
+
+    In the scenario's own variables `${NAME}` stands for what `services` has, and for nothing else.
+    """
     return Job(
         spec=_spec(scenario, around),
         argv=argv,
         folder=PurePosixPath(around.workspace.working),
-        environment=_environment(scenario, around),
+        environment=_environment(scenario, around, services),
         timeout=scenario.timeout_seconds,
         grace=scenario.grace_seconds,
         settle=scenario.settle_seconds,
@@ -216,7 +227,9 @@ def _at_home(path: Path, home: Path) -> Path:
     return home.joinpath(*path.parts[1:]) if path.parts[0] == "~" else path
 
 
-def _environment(scenario: Scenario, around: Surroundings) -> Mapping[str, str]:
+def _environment(
+    scenario: Scenario, around: Surroundings, services: Mapping[str, str]
+) -> Mapping[str, str]:
     given = around.caller.environment
     return {
         **{name: given[name] for name in _PASSED if name in given},
@@ -226,10 +239,15 @@ def _environment(scenario: Scenario, around: Surroundings) -> Mapping[str, str]:
         "GIT_CONFIG_SYSTEM": str(_GITCONFIG),
         "WG_SMOKE_SCENARIO": scenario.name,
         "WG_SMOKE_TIMEOUT_SECS": str(scenario.timeout_seconds),
-        **scenario.env,
+        **services,
+        **{name: _filled(value, services) for name, value in scenario.env.items()},
         **{name: given[name] for name in scenario.pass_env if name in given},
         **_finding_programs(scenario, around),
     }
+
+
+def _filled(text: str, services: Mapping[str, str]) -> str:
+    return _REFERENCE.sub(lambda found: services.get(found[1], found[0]), text)
 
 
 def _identity(caller: Caller) -> Mapping[str, str]:

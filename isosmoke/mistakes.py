@@ -17,8 +17,10 @@ from isosmoke.scenario import (
     Limits,
     Requires,
     Scenario,
+    Service,
     Settings,
     Table,
+    Wait,
     shown,
 )
 from isosmoke.toml_lines import Lines, Loc
@@ -107,6 +109,8 @@ _MODELS: Mapping[str, type[Table]] = {
     "limits": Limits,
     "leaks": Leaks,
     "allow": Allowance,
+    "services": Service,
+    "wait": Wait,
 }
 
 _KINDS = {

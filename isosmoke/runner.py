@@ -75,13 +75,14 @@ def observe(
     capture: Capture,
     interrupt: Interrupt,
     wanted: Wanted = never,
+    before: Observed | None = None,
 ) -> Observed:
     """Run `job` and say what happened; an interrupt is data too, and so is what could not be tried.
 
     That is a broken engine, and a machine without room, memory or processes (`OSError`). Whether
-    evidence is `wanted` changes nothing else.
+    evidence is `wanted` changes nothing else. What is seen is added to what was `before`.
     """
-    observed = Observed()
+    observed = before or Observed()
 
     def talk(sandbox: Sandbox) -> Conversation:
         return Conversation(sandbox.channel, sink=capture.take, interrupt=interrupt)

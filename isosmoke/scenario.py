@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +16,7 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -25,6 +26,7 @@ _SHOWN_LENGTH = 60
 _WEEK = 7 * 24 * 60 * 60
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
+_SERVICE = r"[A-Za-z][A-Za-z0-9_-]*"
 _SIZE = r"([0-9]{1,12})([KMGT]?)"
 _NAME_LENGTH = 200  # leaves room for a suffix within the 255 bytes of a file name
 
@@ -79,6 +81,15 @@ def _variable(text: str) -> str:
     return text
 
 
+def _service(text: str) -> str:
+    if not re.fullmatch(_SERVICE, text):
+        raise _wrong(
+            f"must be letters, digits, '_' and '-', not {shown(text)}",
+            "a service's name begins variables, such as DB_PORT: start it with a letter",
+        )
+    return text
+
+
 def _pattern(text: str) -> str:
     try:
         re.compile(text)
@@ -126,6 +137,7 @@ _Capability = Annotated[
 _Variable = Annotated[str, AfterValidator(_variable), _like(_VARIABLE)]
 _Seconds = Annotated[float, Field(ge=0, le=_WEEK, allow_inf_nan=False)]
 _Count = Annotated[int, Field(gt=0, lt=2**63)]
+_Port = Annotated[int, Field(ge=1, le=65535)]
 _Size = Annotated[
     _Count,
     BeforeValidator(_bytes, json_schema_input_type=_Count | Annotated[str, _like(_SIZE)]),
@@ -195,6 +207,73 @@ def _leaks(value: object) -> object:
             )
 
 
+class Wait(Table):
+    """What shows that a service is ready: one of the three."""
+
+    port: _Port | None = None
+    """Somebody accepts on it and stays."""
+
+    log: Annotated[_Text, AfterValidator(_pattern)] | None = None
+    """It is found in what the service printed."""
+
+    health: Literal[True] | None = None
+    """The health check of its image passes."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            raise _wrong(
+                "must name one of 'port', 'log' and 'health'",
+                'write wait = { port = 5432 }, { log = "ready" } or { health = true }',
+            )
+        return self
+
+
+class Service(Table):
+    """A container that runs beside a scenario's sandbox and ends with it."""
+
+    name: Annotated[str, AfterValidator(_service), _like(_SERVICE)]
+    image: _Text
+
+    command: _Texts = ()
+    """In place of the image's own; its entry point stays."""
+
+    env: Mapping[_Variable, Annotated[str, AfterValidator(_without_zero)]] = Field(
+        default_factory=dict
+    )
+    """`${NAME}` stands for what the scenario's `pass_env` names."""
+
+    ports: Annotated[tuple[_Port, ...], Field(strict=False)] = ()
+    """Those of the container that the scenario reaches."""
+
+    wait: Wait | None = None
+    """None: the first of its ports, or without any that it runs."""
+
+    timeout_seconds: Annotated[int, Field(gt=0, le=_WEEK)] = 60
+    """How long it may take to be ready."""
+
+    @model_validator(mode="after")
+    def _waits_for_a_port_of_its_own(self) -> Self:
+        port = self.wait and self.wait.port
+        if port and port not in self.ports:
+            raise _wrong(f"waits for port {port}, which is not one of its ports", "add it to ports")
+        return self
+
+    @property
+    def prefix(self) -> str:
+        """What the variables begin with that tell the scenario where it is."""
+        return self.name.upper().replace("-", "_")
+
+
+def _apart(services: tuple[Service, ...]) -> tuple[Service, ...]:
+    """Unlike in what their variables begin with."""
+    if len({one.prefix for one in services}) < len(services):
+        raise _wrong(
+            "has two services of one name", "rename one: upper case and '-' make no difference"
+        )
+    return services
+
+
 class Settings(Table):
     """The keys of a scenario that `[defaults]` may set for all of them."""
 
@@ -208,6 +287,7 @@ class Settings(Table):
         Leaks,
         BeforeValidator(_leaks, json_schema_input_type=Literal["fail", "report"] | Leaks),
     ] = Leaks()
+    services: Annotated[tuple[Service, ...], Field(strict=False), AfterValidator(_apart)] = ()
     network: Literal["host", "isolated"] = "host"
 
     locks: _Texts = ()
@@ -249,6 +329,11 @@ class Settings(Table):
         if network == "isolated" and requires.endpoints:
             raise _wrong(
                 "cannot be 'isolated' while requires.endpoints names any",
+                "an isolated scenario reaches nothing but itself: take out one of the two",
+            )
+        if network == "isolated" and others.data.get("services"):
+            raise _wrong(
+                "cannot be 'isolated' while there are services",
                 "an isolated scenario reaches nothing but itself: take out one of the two",
             )
         return network

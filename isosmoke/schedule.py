@@ -1,7 +1,7 @@
 """Many scenarios: several at once, locks, retries, confirmation alone, interrupts."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from threading import Lock
 from time import monotonic
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from isosmoke import assembly, runner
 from isosmoke.assembly import Surroundings
@@ -27,8 +27,12 @@ from isosmoke.results import (
     ScenarioResult,
     ScenarioStarted,
 )
+from isosmoke.runner import Observed
 from isosmoke.scenario import Scenario
 from isosmoke.workers import Workers
+
+if TYPE_CHECKING:
+    from isosmoke.services import Services
 
 Engines = Callable[[Scenario], Engine]
 """The engine that makes a scenario's sandbox."""
@@ -105,6 +109,7 @@ class Schedule:
     _telling: Lock = field(default_factory=Lock)
     _postponed: set[str] = field(default_factory=set)
     _ready: dict[str, float] = field(default_factory=dict)
+    _daemons: "dict[str, Services]" = field(default_factory=dict)
     _failed: bool = False
 
     def run(self, scenarios: Sequence[Scenario]) -> tuple[ScenarioResult, ...]:
@@ -178,6 +183,8 @@ class Schedule:
         if self._failed and self.policy.fail_fast:
             return Stopped("an earlier scenario failed")
         unmet = self.requirements.unmet(scenario)
+        if scenario.services and not unmet:
+            unmet = self._daemon(scenario).unmet(scenario.services)
         return Unmet(self.around.redactor(scenario).text(unmet)) if unmet else None
 
     def _observed(self, scenario: Scenario, number: int) -> Attempt:
@@ -185,13 +192,20 @@ class Schedule:
         argv = self.argv or ("bash", str(scenario.script_path))
         job = assembly.job(scenario, argv, self.around)
         redactor = self.around.redactor(scenario)
-        with Capture(log, scenario.limits.output, redactor=redactor, echo=self.echo) as capture:
-            observed = runner.observe(
+        observed = Observed()
+        with (
+            Capture(log, scenario.limits.output, redactor=redactor, echo=self.echo) as capture,
+            observed.judged(),
+            self._services(scenario, number, observed) as places,
+        ):
+            job = assembly.job(scenario, argv, self.around, places)
+            runner.observe(
                 job,
                 self.engines(scenario),
                 capture=capture,
                 interrupt=self.interrupt,
                 wanted=partial(self._wants_evidence, scenario),
+                before=observed,
             )
         return Attempt(
             ending=observed.ending,
@@ -213,6 +227,37 @@ class Schedule:
             return False
         leaked = bool(_verdict(scenario, survivors).leaked)
         return self.policy.evidence == "always" or judge(ending, leaked=leaked).blocks
+
+    @contextmanager
+    def _services(
+        self, scenario: Scenario, number: int, observed: Observed
+    ) -> Iterator[Mapping[str, str]]:
+        """The scenario's services, fresh for each attempt; yields where they are."""
+        if not scenario.services:
+            yield {}
+            return
+        from isosmoke.services import Attempted
+
+        attempted = Attempted(
+            scenario=scenario,
+            number=number,
+            record=self.record,
+            caller=self.around.caller,
+            redactor=self.around.redactor(scenario),
+            interrupt=self.interrupt,
+        )
+        with ExitStack() as stack:
+            with observed.phase("services"):
+                places = stack.enter_context(self._daemon(scenario).beside(attempted))
+            yield places
+
+    def _daemon(self, scenario: Scenario) -> "Services":
+        """What starts services: asked for once for each engine, as its answers are kept."""
+        from isosmoke.services import Services
+
+        engine = self.engines(scenario)
+        with self._telling:
+            return self._daemons.setdefault(engine.name, Services(engine))
 
     def _finish(self, result: ScenarioResult) -> None:
         self._failed = self._failed or result.outcome.blocks

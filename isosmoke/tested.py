@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from isosmoke import images, manifest, receipt
 from isosmoke.engines import image_digest
-from isosmoke.errors import IsosmokeError, ManifestError
+from isosmoke.errors import EngineError, IsosmokeError, ManifestError
 from isosmoke.receipt import Resource, Statement
 from isosmoke.scenario import Manifest, Scenario
 from isosmoke.sources import sources
@@ -30,6 +30,7 @@ def inputs(loaded: Manifest, scenarios: Iterable[Scenario]) -> tuple[Resource, .
         *(receipt.hashed("script", _short(one, folder), digest(one)) for one in scripts),
         *(receipt.hashed("file", _short(one, folder), digest(one)) for one in files),
         *(_image(one) for one in {one.image: one for one in chosen}.values()),
+        *(_service(image) for image in _of_services(chosen)),
     )
 
 
@@ -37,6 +38,18 @@ def _image(scenario: Scenario) -> Resource:
     image = scenario.image
     found = images.digest(image, scenario.folder) or image_digest(image)
     return receipt.hashed("image", image, found) if found else receipt.named("image", image)
+
+
+def _of_services(scenarios: Iterable[Scenario]) -> Iterable[str]:
+    return dict.fromkeys(one.image for scenario in scenarios for one in scenario.services)
+
+
+def _service(image: str) -> Resource:
+    """A service's image; one that cannot be looked at is known by name, and its scenario skips."""
+    try:
+        return receipt.hashed("service", image, image_digest(image))
+    except EngineError:
+        return receipt.named("service", image)
 
 
 def subject(binary: tuple[Path, str] | None, path: Path) -> Resource:

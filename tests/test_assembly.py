@@ -369,3 +369,19 @@ def test_file_that_is_too_large_for_a_credential_is_named(world: World) -> None:
         {"name": "one", "script": "one.sh", "pass_files": ["~/large"]}
     )
     assert world.surroundings().redactor(scenario).unguarded == ("~/large",)
+
+
+def test_environment_says_where_services_are(world: World) -> None:
+    """A service's variables are there, and fill the scenario's own and nothing else."""
+    world.environment = {"PATH": "/usr/bin", "TOKEN": "${DB_PORT}"}
+    entry = {
+        "name": "one",
+        "script": "one.sh",
+        "env": {"URL": "db:${DB_PORT}/${HOME}"},
+        "pass_env": ["TOKEN"],
+    }
+    around, services = world.surroundings(), {"DB_PORT": "7"}
+    job = assembly.job(Scenario.model_validate(entry), ("true",), around, services)
+
+    told = {name: job.environment[name] for name in ("DB_PORT", "URL", "TOKEN")}
+    assert told == {"DB_PORT": "7", "URL": "db:7/${HOME}", "TOKEN": "${DB_PORT}"}

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from isosmoke.discovery import find_manifest
 from isosmoke.errors import ExitCode, ManifestError
 from isosmoke.manifest import load, parse
-from isosmoke.scenario import Allowance, Gate, Leaks, Limits, Scenario
+from isosmoke.scenario import Allowance, Gate, Leaks, Limits, Scenario, Service, Wait
 
 PATH = Path("/project/manifest.toml")
 MEBI = 1024**2
@@ -48,6 +48,15 @@ tags = ["slow"]
 retries = 2
 settle_seconds = 0.5
 grace_seconds = 1
+
+[[scenario.services]]
+name = "db-1"
+image = "postgres:16"
+command = ["postgres", "-c", "fsync=off"]
+env = { POSTGRES_PASSWORD = "${TOKEN}" }
+ports = [5432]
+wait = { log = "ready to accept" }
+timeout_seconds = 20
 
 [scenario.env]
 LANG = "C"
@@ -135,6 +144,17 @@ def test_every_key_reaches_its_field() -> None:
     assert full.owners == ("fix-a", "fix-b")
     assert full.description == "Many\nlines."
     assert full.requires.endpoints == ("http://localhost:1",)
+    (service,) = full.services
+    assert service == Service(
+        name="db-1",
+        image="postgres:16",
+        command=("postgres", "-c", "fsync=off"),
+        env={"POSTGRES_PASSWORD": "${TOKEN}"},
+        ports=(5432,),
+        wait=Wait(log="ready to accept"),
+        timeout_seconds=20,
+    )
+    assert service.prefix == "DB_1"
     assert full.env == {"LANG": "C"}
     assert full.capabilities == ("CHOWN", "NET_RAW")
     assert full.limits == Limits(memory=512 * MEBI, processes=64, output=1000, open_files=256)
@@ -222,8 +242,8 @@ MISTAKES = {
         ["4: scenario 'one': key 'timeout_second': unknown key; did you mean 'timeout_seconds'?"],
     ),
     "a key that is not known yet": (
-        "services = []",
-        ["4: scenario 'one': key 'services': unknown key"],
+        "quarantine = []",
+        ["4: scenario 'one': key 'quarantine': unknown key"],
     ),
     "a key that only the model has": (
         'script_path = "x"',
@@ -308,6 +328,54 @@ MISTAKES = {
             (
                 "5: scenario 'one': key 'network': "
                 "cannot be 'isolated' while requires.endpoints names any"
+            )
+        ],
+    ),
+    "an isolated scenario with services": (
+        'services = [{ name = "db", image = "x" }]\nnetwork = "isolated"',
+        ["5: scenario 'one': key 'network': cannot be 'isolated' while there are services"],
+    ),
+    "a service's unknown key": (
+        '[[scenario.services]]\nname = "db"\nimage = "x"\nport = [1]',
+        [
+            (
+                "7: scenario 'one': key 'services[0].port': "
+                "unknown key; did you mean 'services[0].ports'?"
+            )
+        ],
+    ),
+    "a service whose name begins no variable": (
+        'services = [{ name = "1db", image = "x" }]',
+        [
+            (
+                "4: scenario 'one': key 'services[0].name': "
+                "must be letters, digits, '_' and '-', not '1db'"
+            )
+        ],
+    ),
+    "services that cannot be told apart": (
+        'services = [{ name = "a-b", image = "x" }, { name = "A_B", image = "x" }]',
+        ["4: scenario 'one': key 'services': has two services of one name"],
+    ),
+    "a service that waits for two things": (
+        'services = [{ name = "db", image = "x", wait = { log = "x", health = true } }]',
+        [
+            (
+                "4: scenario 'one': key 'services[0].wait': "
+                "must name one of 'port', 'log' and 'health'"
+            )
+        ],
+    ),
+    "a service that waits for a port that is not its own": (
+        'services = [{ name = "db", image = "x", ports = [1], wait = { port = 2 } }]',
+        [("4: scenario 'one': key 'services[0]': waits for port 2, which is not one of its ports")],
+    ),
+    "a port that is none": (
+        'services = [{ name = "db", image = "x", ports = [70000] }]',
+        [
+            (
+                "4: scenario 'one': key 'services[0].ports[0]': "
+                "must be less than or equal to 65535, not 70000"
             )
         ],
     ),

@@ -116,6 +116,46 @@ class DockerEngine:
         named = (f"{name} ({label})" for name, label in dead.items())
         return (*named, *map(str, folders), *state.sweep_scratch())
 
+    @contextmanager
+    def reserved(self, label: str) -> Iterator[tuple[str, dict[str, str]]]:
+        """A name and labels for a container that others make; it is gone after the block.
+
+        As a sandbox's they say whose it is, so that a sweep removes what a dead run left.
+        """
+        with self._client() as client, _container(client) as made:
+            yield made.name, _labels(made.name, label)
+
+    @contextmanager
+    def network(self, label: str) -> Iterator[str]:
+        """The name of a new network, which is gone after the block, or with a sweep."""
+        with self.reserved(label) as (name, labels), self._client() as client:
+            with _told(client, "make a network"):
+                client.create_network(name, labels=labels)
+            yield name
+
+    @contextmanager
+    def told(self, doing: str) -> Iterator[None]:
+        """What somebody else's client of the daemon raises in the block, as ours."""
+        with self._client() as client, _told(client, doing):
+            yield
+
+    @property
+    def for_testcontainers(self) -> dict[str, Any]:
+        """What a client of testcontainers is made with, to talk to the same daemon."""
+        return {
+            "environment": dict(endpoint.testcontainers(self._endpoint)),
+            "version": self._server["ApiVersion"],
+            "timeout": math.ceil(START_SECONDS),
+        }
+
+    def has_image(self, image: str) -> bool:
+        """Whether an image is here; none is fetched."""
+        with self._client() as client, _told(client, f"look for image '{image}'"):
+            with suppress(ImageNotFound):
+                client.inspect_image(image)  # type: ignore[no-untyped-call]
+                return True
+            return False
+
     def image_digest(self, image: str) -> str:
         """The sha256 of a local image's configuration, which names its layers by theirs."""
         with self._client() as client, _told(client, f"look at image '{image}'"):
@@ -309,7 +349,7 @@ class _Container:
         return ""
 
     def destroy(self) -> None:
-        """Remove it with its volumes, by force, until Docker knows it no more."""
+        """Remove it with its volumes and networks, by force, until Docker knows it no more."""
         deadline = monotonic() + DESTROY_SECONDS
         self._client.timeout = math.ceil(DESTROY_SECONDS)
         while (left := self._remove()) is not None:
@@ -325,9 +365,13 @@ class _Container:
         try:
             with suppress(NotFound):
                 self._client.remove_container(self.name, v=True, force=True)
-            for volume in _volumes(self._client, f"{container.SANDBOX}={self.name}"):
+            label = f"{container.SANDBOX}={self.name}"
+            for volume in _volumes(self._client, label):
                 with suppress(NotFound):
                     self._client.remove_volume(volume["Name"])
+            for network in self._client.networks(filters={"label": label}):
+                with suppress(NotFound):
+                    self._client.remove_network(network["Id"])
             self._client.inspect_container(self.name)
         except NotFound:
             return None
@@ -446,6 +490,7 @@ def _dead(client: _Client) -> dict[str, str]:
         found = [
             *client.containers(all=True, filters={"label": container.LEASE}),
             *_volumes(client, container.LEASE),
+            *client.networks(filters={"label": container.LEASE}),
         ]
     labels = [one["Labels"] for one in found]
     return {one[container.SANDBOX]: one.get(container.LABEL, "") for one in labels if _is_dead(one)}
