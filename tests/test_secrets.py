@@ -79,6 +79,9 @@ def told(
         "json": ("run", "--json", *engine),
         "show": ("show", "tells"),
         "gate": ("gate", "task", "--json", "--report", "console", *engine),
+        **{
+            kind: ("report", "--as", kind) for kind in ("junit", "jsonl", "trace", "html", "github")
+        },
     }
     found: dict[str, bytes] = {}
     for name, words in calls.items():
@@ -110,6 +113,8 @@ def test_what_was_replaced_is_named(told: dict[str, bytes]) -> None:
     assert any("--token=[redacted TOKEN]" in one["argv"] for one in tells["leaks"])
     assert tells["outcome"] == "FAIL"
     assert any(name.endswith(".json") and "receipts" in name for name in told)
+    for kind in ("junit", "jsonl", "html", "github"):
+        assert b"refused [redacted TOKEN]" in told[f"{kind} stdout"]
 
 
 def test_what_is_too_short_to_be_replaced_is_said(told: dict[str, bytes]) -> None:

@@ -147,7 +147,7 @@ def _attempt(number: int, attempt: AttemptRecord) -> Iterator[Text]:
 
 
 def _evidence(evidence: EvidenceRecord) -> Iterator[Text]:
-    if used := ", ".join(_used(evidence)):
+    if used := facts.used(evidence):
         yield _field("used", used)
     for change in evidence.changes:
         yield from _change(change)
@@ -160,20 +160,9 @@ def _evidence(evidence: EvidenceRecord) -> Iterator[Text]:
         yield _field("missing", one)
 
 
-def _used(evidence: EvidenceRecord) -> Iterator[str]:
-    if used := evidence.usage:
-        yield f"{used.user_seconds:.2f} s user, {used.system_seconds:.2f} s system"
-        yield f"{facts.size(used.largest)} the largest process"
-    for what, most in evidence.peaks.items():
-        yield f"{facts.size(most) if what == 'memory' else most} {what} at most"
-
-
 def _change(change: ChangeRecord) -> Iterator[Text]:
     """A path, and the last lines of what it holds."""
-    size = f", {facts.size(change.size)}" if change.size else ""
-    within = f", {change.within} changes in it" if change.within else ""
-    leads = f" to {change.text}" if change.kind == "link" and change.text else ""
-    yield _field(change.change, f"{change.path}  {change.kind}{leads}{size}{within}")
+    yield _field(change.change, facts.changed(change))
     if change.kind == "file" and change.text:
         yield from map(_quoted, change.text.splitlines()[-_FILE_LINES:])
 

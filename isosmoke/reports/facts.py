@@ -12,7 +12,14 @@ from isosmoke import repetition
 from isosmoke.leaks import described
 from isosmoke.outcome import Outcome
 from isosmoke.printable import cut, printable
-from isosmoke.record import AttemptRecord, OutputRecord, RunRecord, ScenarioRecord
+from isosmoke.record import (
+    AttemptRecord,
+    ChangeRecord,
+    EvidenceRecord,
+    OutputRecord,
+    RunRecord,
+    ScenarioRecord,
+)
 
 _LONGEST = 1000
 _LEAKS_SHOWN = 50
@@ -70,6 +77,30 @@ def last_lines(output: OutputRecord) -> tuple[str, ...]:
 def tried(attempt: AttemptRecord) -> str:
     """One attempt in a few words."""
     return f"{attempt.outcome} {'alone' if attempt.alone else 'beside others'}"
+
+
+def used(evidence: EvidenceRecord) -> str:
+    """What an attempt took; empty where nobody counted."""
+    told = []
+    if usage := evidence.usage:
+        told.append(f"{usage.user_seconds:.2f} s user, {usage.system_seconds:.2f} s system")
+        told.append(f"{size(usage.largest)} the largest process")
+    for what, most in evidence.peaks.items():
+        told.append(f"{size(most) if what == 'memory' else most} {what} at most")
+    return printable(", ".join(told))
+
+
+def changed(change: ChangeRecord) -> str:
+    """A path that was added, changed or removed, and what it is."""
+    bytes_ = f", {size(change.size)}" if change.size else ""
+    within = f", {change.within} changes in it" if change.within else ""
+    leads = f" to {change.text}" if change.kind == "link" and change.text else ""
+    return cut(f"{change.path}  {change.kind}{leads}{bytes_}{within}", _LONGEST)
+
+
+def lines(text: str) -> str:
+    """Text of several lines, each as the others here are."""
+    return "\n".join(cut(one, _LONGEST) for one in text.splitlines())
 
 
 def line_of(scenario: ScenarioRecord) -> int:

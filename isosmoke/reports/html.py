@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from isosmoke.outcome import Outcome
 from isosmoke.printable import cut, printable
-from isosmoke.record import AttemptRecord, RunRecord, ScenarioRecord
+from isosmoke.record import AttemptRecord, EvidenceRecord, RunRecord, ScenarioRecord
 from isosmoke.reports import facts
 
 _ORDER = (
@@ -98,8 +98,32 @@ def _scenario(run: RunRecord, scenario: ScenarioRecord) -> _Row:
         "facts": [(name, value) for name, value in facts.of(run, scenario) if name != "tries"],
         "output": "\n".join(lines),
         "output_title": f"the end of its output, {scenario.output.size} bytes in all",
+        "evidence": [*_evidence(scenario)],
         "attempts": [_attempt(one) for one in scenario.attempts if one.phases],
     }
+
+
+def _evidence(scenario: ScenarioRecord) -> Iterator[_Row]:
+    """What each attempt left to look at: words, and the text that belongs to them."""
+    for number, attempt in enumerate(scenario.attempts, start=1):
+        if attempt.evidence:
+            about = f"try {number}: " if len(scenario.attempts) > 1 else ""
+            for words, text in _items(attempt.evidence):
+                yield {"words": f"{about}{words}", "text": facts.lines(text)}
+
+
+def _items(evidence: EvidenceRecord) -> Iterator[tuple[str, str]]:
+    if used := facts.used(evidence):
+        yield f"used {used}", ""
+    for change in evidence.changes:
+        text = change.text if change.kind == "file" else None
+        yield f"{change.change} {facts.changed(change)}", text or ""
+    if evidence.changes_left_out:
+        yield f"{evidence.changes_left_out} more changes", ""
+    for pane in evidence.panes:
+        name = cut(f"{pane.name} of tmux at {pane.server}")
+        yield f"pane {name}", "\n".join(pane.lines)
+    yield from ((f"missing {cut(one)}", "") for one in evidence.missing)
 
 
 def _attempt(attempt: AttemptRecord) -> _Row:

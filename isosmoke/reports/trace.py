@@ -70,6 +70,7 @@ def _outcome(attempt: AttemptRecord) -> _Row:
             "outcome": attempt.outcome,
             "reason": facts.reason(attempt),
             "alone": attempt.alone,
+            "waited": attempt.waited,
             "exit_code": attempt.exit_code,
             "left": len(attempt.leaks),
         },

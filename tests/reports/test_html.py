@@ -93,6 +93,25 @@ def test_failure_has_all_that_is_known_of_it() -> None:
         assert words in text
 
 
+def test_evidence_is_folded_below_its_failure() -> None:
+    """What was used, each change with its text, each terminal, and what is missing."""
+    left = Attempt(ending=Exited(1), evidence=told.evidence("word"))
+    read = page(told.of(made.result(left, Attempt(ending=Exited(1)))))
+
+    folded = [one for tag, one in read.tags if tag == "details"]
+    assert folded == [{"class": "evidence"}]
+    for words in (
+        "try 1: used 1.50 s user, 0.25 s system, 4.2 MB the largest process, 12.3 MB memory",
+        "try 1: added word  file, 1 B",
+        "try 1: changed word  link to word",
+        "try 1: 3 more changes",
+        "try 1: pane word of tmux at word",
+        "try 1: missing word",
+    ):
+        assert words in read.text
+    assert [tag for tag, _ in read.tags].count("pre") == 2
+
+
 def test_each_try_is_a_row() -> None:
     """What failed beside others and passed alone says both."""
     tries = [

@@ -47,6 +47,7 @@ def test_attempt_is_told_with_its_steps() -> None:
         "outcome": "FAIL",
         "reason": "exit 3: broken, left 1 process: serve 'a b'",
         "alone": True,
+        "waited": 0.0,
         "exit_code": 3,
         "left": 1,
     }
