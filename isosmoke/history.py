@@ -234,7 +234,7 @@ def _forget(runs: Path, retention: Retention, now: datetime) -> None:
     past = [_Past(one, (now - _time(one)).days, _size(one)) for one in newest_first]
     for old in _excess(past, retention):
         if not _goes_on(old):
-            with suppress(OSError):
+            with suppress(OSError, RecursionError):
                 state.remove(old)
 
 
@@ -253,14 +253,15 @@ def _time(folder: Path) -> datetime:
 
 def _size(folder: Path) -> int:
     """In bytes, as far as it can be seen; what a link leads to does not count."""
-    files = (Path(here, name) for here, _, names in os.walk(folder) for name in names)
-    return sum(map(_length, files))
-
-
-def _length(file: Path) -> int:
-    with suppress(OSError):
-        return file.lstat().st_size
-    return 0
+    pending, total = [os.fspath(folder)], 0
+    while pending:
+        with suppress(OSError), os.scandir(pending.pop()) as entries:
+            for one in entries:
+                if one.is_dir(follow_symlinks=False):
+                    pending.append(one.path)
+                else:
+                    total += one.stat(follow_symlinks=False).st_size
+    return total
 
 
 def _goes_on(folder: Path) -> bool:

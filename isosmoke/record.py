@@ -195,7 +195,7 @@ class Header(Beginning):
 
     finished: bool
     seconds: float
-    stopped: str | None
+    stopped: Text | None
     notes: tuple[Text, ...] = ()
     counts: Mapping[str, int]
 

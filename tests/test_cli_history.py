@@ -236,7 +236,7 @@ def test_only_what_failed_last_is_run(project: Project) -> None:
 
     assert done.returncode == ExitCode.OK
     assert done.stdout == ""
-    assert done.stderr == "isosmoke: nothing failed when it last ran\n"
+    assert done.stderr == "isosmoke: nothing of that failed when it last ran\n"
     assert latest(project).id == before
 
 
@@ -245,7 +245,7 @@ def test_what_failed_last_is_listed_without_a_run(project: Project) -> None:
     project.run("run")
 
     assert project.run("list", "--last-failed").stdout.split()[0] == "bad"
-    assert "nothing failed" in project.run("list", "good", "--last-failed").stderr
+    assert "nothing of that failed" in project.run("list", "good", "--last-failed").stderr
     assert project.run("list", "--owner", "task-b", "--last-failed").stdout.startswith("bad")
 
 

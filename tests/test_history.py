@@ -434,12 +434,28 @@ def test_runs_are_forgotten_when_they_fill_too_much(tmp_path: Path) -> None:
     for one in made_of:
         (one / "log").write_bytes(bytes(1000))
         (one / "link").symlink_to(tmp_path / "elsewhere")
-    whole = sum(one.lstat().st_size for one in made_of[3].iterdir() if not one.is_dir())
+    whole = sum(one.lstat().st_size for one in made_of[3].iterdir())
 
     history.start(tmp_path, Retention(keep_size=3 * whole))
 
     assert [one.exists() for one in made_of] == [False, True, True, True]
     assert (tmp_path / "elsewhere/precious").exists()
+
+
+def test_a_tree_too_deep_to_be_removed_stops_no_run(tmp_path: Path) -> None:
+    """Whatever a scenario left in the record, the next run starts."""
+    old = recorded(tmp_path)
+    here = os.open(old, os.O_DIRECTORY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=here)
+        above, here = here, os.open("d", os.O_DIRECTORY, dir_fd=here)
+        os.close(above)
+    os.close(here)
+    try:
+        assert recorded(tmp_path).exists()
+        assert history.start(tmp_path, Retention(keep_runs=1)).folder.exists()
+    finally:
+        subprocess.run(["rm", "-rf", old], check=True)
 
 
 def test_the_manifest_says_which_runs_are_kept() -> None:

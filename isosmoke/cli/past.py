@@ -43,7 +43,9 @@ def narrowed(
     if options["last_failed"]:
         history.run(None, place.working)
         past = [one for one in history.runs(place.working) if not one.command]
-        return _some(outstanding.failed(scenarios, past), "nothing failed when it last ran"), ""
+        return _some(
+            outstanding.failed(scenarios, past), "nothing of that failed when it last ran"
+        ), ""
     chain = history.chain(options["rerun"], place.working)
     if chain[0].command:
         raise UsageError(f"run {chain[0].id} was of a command", hint="name a run of scenarios")
