@@ -6,7 +6,7 @@ The manifest's own bytes are never written anew: they are copied, and the entry 
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
@@ -18,7 +18,8 @@ from isosmoke import manifest
 from isosmoke.errors import IsosmokeError, ManifestError, UsageError
 from isosmoke.scenario import Scenario
 
-_KEYS = ("name", "script", "owners", "assertion", "timeout_seconds")
+_SURROUNDINGS = ("image", "network", "env", "pass_env", "pass_files")
+_KEYS = ("name", "script", "owners", "assertion", "timeout_seconds", *_SURROUNDINGS)
 
 _SKELETON = """\
 #!/usr/bin/env bash
@@ -56,6 +57,13 @@ def drafted(name: str, *, owners: tuple[str, ...], assertion: str, **keys: objec
     return scenario
 
 
+def surroundings(scenario: Scenario) -> dict[str, object]:
+    """The keys that make a scenario's sandbox what it is, where they are not as usual."""
+    usual = Scenario(name=scenario.name, script=scenario.script).model_dump(mode="json")
+    told = scenario.model_dump(mode="json", include=set(_SURROUNDINGS))
+    return {key: value for key, value in told.items() if value != usual[key]}
+
+
 def entry(scenario: Scenario) -> str:
     """The keys of `scenario` that were given, as TOML."""
     given = scenario.model_dump(include=scenario.model_fields_set & set(_KEYS))
@@ -64,7 +72,9 @@ def entry(scenario: Scenario) -> str:
 
 
 def _toml(value: object) -> str:
-    """JSON is TOML here, but for the one control character that only JSON leaves as it is."""
+    """JSON is TOML here, but for tables and the one control character that JSON leaves as it is."""
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{key} = {_toml(one)}' for key, one in value.items())} }}"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -108,8 +118,19 @@ def skeleton(scenario: Scenario) -> str:
     return _SKELETON.format(name=scenario.name, assertion=scenario.assertion)
 
 
-def add(path: Path, scenario: Scenario) -> Path:
+def check(path: Path, scenario: Scenario) -> None:
+    """Return when `add` could put `scenario` there now, else raise what it would."""
+    script = path.parent / scenario.script
+    with told():
+        grown(path.read_bytes(), scenario, path)
+    if script.exists():
+        raise UsageError(f"{script} is there already", "take another name")
+
+
+def add(path: Path, scenario: Scenario, text: str | None = None) -> Path:
     """Put `scenario` into the manifest `path` and make its script: both, or neither.
+
+    The script is `text`, else one that fails until it is written.
 
     Raises:
         IsosmokeError: if one cannot be written, or is there already.
@@ -117,7 +138,7 @@ def add(path: Path, scenario: Scenario) -> Path:
     script = path.parent / scenario.script
     with told(), _one_at_a_time(path.parent), ExitStack() as undo:
         content = grown(path.read_bytes(), scenario, path)
-        make(script, skeleton(scenario), undo)
+        make(script, skeleton(scenario) if text is None else text, undo)
         replace(path, content)
         undo.pop_all()
     return script

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import PurePosixPath
 
-from isosmoke import assembly, files, images, run, runner
+from isosmoke import assembly, files, images, run, runner, typed
 from isosmoke.assembly import Surroundings
 from isosmoke.capture import Capture
 from isosmoke.case import SCRIPT, Case
@@ -56,10 +56,13 @@ class Manner:
 
 @dataclass(frozen=True, slots=True)
 class Sat:
-    """What came of it: the shell's raw wait status, and what was typed, where bash kept it."""
+    """What came of it: the shell's raw wait status, and what was typed, command by command.
+
+    At a terminal that is what bash kept; another shell keeps nothing.
+    """
 
     status: int
-    typed: bytes
+    typed: tuple[str, ...]
 
     @property
     def exit_code(self) -> int:
@@ -144,8 +147,27 @@ def _sit(scene: _Scene) -> Sat:
 def _shown_in(scene: _Scene, job: Job, keeper: Conversation) -> Sat:
     with scene.manner.seat() as user:
         at_a_terminal = user.size is not None
-        status = shell.attend(keeper, scene.shell(job, at_a_terminal=at_a_terminal), user)
-    return Sat(status, _typed(keeper, job) if at_a_terminal else b"")
+        noted = _Noted(user)
+        status = shell.attend(keeper, scene.shell(job, at_a_terminal=at_a_terminal), noted)
+    words = scene.around.redactor(scene.case.scenario).text
+    if at_a_terminal:
+        return Sat(status, typed.commands(words(_history(keeper, job))))
+    return Sat(status, typed.lines(words(noted.all.decode(errors="replace"))))
+
+
+class _Noted:
+    """A user of whom all that is typed is noted."""
+
+    def __init__(self, user: User) -> None:
+        self._user = user
+        self.all = bytearray()
+        self.size, self.keyboard, self.resizes = user.size, user.keyboard, user.resizes
+        self.resized, self.show = user.resized, user.show
+
+    def typed(self, most: int) -> bytes:
+        content = self._user.typed(most)
+        self.all += content
+        return content
 
 
 def _ran(scene: _Scene, job: Job, keeper: Conversation, capture: Capture) -> Attempt:
@@ -161,11 +183,11 @@ def _ran(scene: _Scene, job: Job, keeper: Conversation, capture: Capture) -> Att
     )
 
 
-def _typed(keeper: Conversation, job: Job) -> bytes:
+def _history(keeper: Conversation, job: Job) -> str:
     """What bash wrote down of the session; nothing where there is no bash, or no history."""
     line = f'cat "$HOME/{_HISTORY}" 2>/dev/null'
     _, content = keeper.probe(("sh", "-c", line), job.folder, job.environment, _HISTORY_SECONDS)
-    return content
+    return content.decode(errors="replace")
 
 
 def banner(scene: _Scene, attempt: Attempt | None) -> Iterator[str]:

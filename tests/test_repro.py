@@ -252,3 +252,55 @@ def test_script_of_a_past_run_that_is_gone_is_told(project: Project) -> None:
     done = lines(project, "", f"{run}/good")
 
     assert (done.returncode, "there is no script" in done.stderr) == (2, True), done.stderr
+
+
+def test_lines_become_a_scenario(project: Project) -> None:
+    """What was piped in is a scenario of the manifest afterwards, that comes out as it did."""
+    ready.engine("bubblewrap")
+    words = ("good", "--save", "mine", "--owner", "task-z", "--assertion", "It is mine.")
+    done = lines(project, "wg add x\nexit 3\n", *words)
+
+    assert done.returncode == 3
+    assert project.path("scenarios/mine.sh").read_text().endswith("\n\nwg add x\nexit 3\n")
+    entry = project.manifest.read_text().removeprefix(GOOD + LEAKY)
+    assert 'owners = ["task-z"]' in entry
+    assert 'assertion = "It is mine."' in entry
+    again = json.loads(project.run("run", "--json", "mine").stdout)
+    assert again["scenarios"][0]["exit_code"] == 3
+
+
+def test_what_was_typed_at_a_terminal_becomes_a_scenario(project: Project) -> None:
+    """Commands are kept as bash read them: edited, in order, and several lines of one together."""
+    ready.engine("bubblewrap")
+    with sitting(project, "good", "--save", "mine") as (screen, one):
+        screen.type("wgx\x7f; echo on-$((1))\r")
+        screen.see("on-1")
+        screen.type("for a in 1 2; do\recho n-$a\rdone\r")
+        screen.see("n-2")
+        screen.type("exit\r")
+        assert one.wait(60) == 0
+
+    body = project.path("scenarios/mine.sh").read_text().partition("\n\n")[2]
+    assert body == "wg; echo on-$((1))\nfor a in 1 2; do\necho n-$a\ndone\n"
+
+
+def test_scenario_that_cannot_be_saved_is_told_before_anything_is_typed(project: Project) -> None:
+    """A name that is taken, or a wrong one, costs nobody what he typed."""
+    for words in (("--save", "leaky"), ("--save", "no/name"), ("--owner", "x")):
+        done = lines(project, "touch x\n", "good", *words)
+
+        assert done.returncode == 2
+        assert "in a fresh sandbox" not in done.stderr
+
+
+def test_environment_of_what_was_reproduced_is_saved_with_it(project: Project) -> None:
+    """The new scenario has the surroundings that it was typed in."""
+    ready.engine("bubblewrap")
+    project.manifest.write_text(
+        GOOD.rstrip() + '\nnetwork = "isolated"\nenv = { A = "1 2" }\npass_env = ["B"]\n'
+    )
+    lines(project, 'test "$A" = "1 2"\n', "good", "--save", "mine")
+    entry = project.manifest.read_text().rpartition("[[scenario]]")[2]
+
+    for line in ('network = "isolated"', 'env = { A = "1 2" }', 'pass_env = ["B"]'):
+        assert line in entry.splitlines()

@@ -3,21 +3,24 @@
 import sys
 from dataclasses import replace
 from functools import partial
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 
 import click
 
-from isosmoke import case, repro
+from isosmoke import authoring, case, repro, typed
 from isosmoke.caller import Caller
 from isosmoke.case import Case
 from isosmoke.cli.options import selected
 from isosmoke.cli.running import WithCommand, binary_option, engine_option
-from isosmoke.errors import ExitCode, UsageError
+from isosmoke.discovery import located
+from isosmoke.errors import ExitCode, IsosmokeError, UsageError
 from isosmoke.interrupt import Interrupt, interruptible
 from isosmoke.keeper.conversation import StoppedError
-from isosmoke.repro import Manner
+from isosmoke.repro import Manner, Sat
 from isosmoke.run import Request
+from isosmoke.scenario import Scenario
 from isosmoke.terminal import seat, write
 
 _COMMAND_SECONDS = 3600
@@ -48,6 +51,9 @@ _COMMAND_SECONDS = 3600
     metavar="FILE",
     help="The manifest; by default the one that wg would find, else ./manifest.toml.",
 )
+@click.option("--save", metavar="NAME", help="Make what was typed a scenario of that name.")
+@click.option("--owner", "owners", multiple=True, metavar="TASK", help="A task that it guards.")
+@click.option("--assertion", metavar="TEXT", help="What must hold, in one sentence.")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Sit in the sandbox of a scenario: of the manifest (NAME) or of a past run (RUN/NAME).
@@ -57,6 +63,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     is the shell's.
     """
     chosen = _chosen(ctx.obj, options)
+    saving = _saving(chosen, options)
     manner = Manner(
         after=not options["before"],
         thaw=options["thaw"],
@@ -65,17 +72,54 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         echo=partial(write, sys.stderr.fileno()),
     )
     with interruptible() as interrupt:
-        ctx.exit(_exit_code(chosen, manner, interrupt))
+        ctx.exit(_exit_code(chosen, manner, interrupt, saving))
 
 
-def _exit_code(chosen: Case, manner: Manner, interrupt: Interrupt) -> int:
+def _exit_code(
+    chosen: Case, manner: Manner, interrupt: Interrupt, saving: tuple[Path, Scenario] | None
+) -> int:
     try:
         sat = repro.sit(chosen, manner, interrupt)
     except StoppedError as stopped:
         click.echo(f"isosmoke: ended by {stopped}", err=True)
         terminated = interrupt.reason == "SIGTERM"
         return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
+    if saving:
+        _save(*saving, sat)
     return sat.exit_code
+
+
+def _saving(chosen: Case, options: dict[str, Any]) -> tuple[Path, Scenario] | None:
+    """The manifest and the entry to come: what is wrong with them is said before anybody types."""
+    if options["save"] is None:
+        if options["owners"] or options["assertion"]:
+            raise UsageError("--owner and --assertion are for --save NAME")
+        return None
+    scenario = authoring.drafted(
+        options["save"],
+        owners=options["owners"],
+        assertion=options["assertion"] or f"As typed in isosmoke repro {chosen.scenario.name}.",
+        **authoring.surroundings(chosen.scenario),
+    )
+    caller = Caller.here()
+    path = options["manifest_path"] or located(caller.working, caller.environment)
+    authoring.check(path, scenario)
+    return path, scenario
+
+
+def _save(path: Path, scenario: Scenario, sat: Sat) -> None:
+    """What was typed is shown where it cannot be kept: nobody types it twice."""
+    if not sat.typed:
+        click.echo("isosmoke: nothing was typed that bash kept, so nothing is saved", err=True)
+        return
+    text = typed.script(scenario, sat.typed)
+    try:
+        script = authoring.add(path, scenario, text)
+    except IsosmokeError:
+        click.echo(text, err=True)
+        raise
+    click.echo(f"{relpath(path)}: scenario {scenario.name!r} added", err=True)
+    click.echo(f"{relpath(script)}: made; see that it fails while the bug is there", err=True)
 
 
 def _chosen(argv: tuple[str, ...], options: dict[str, Any]) -> Case:
