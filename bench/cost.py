@@ -4,6 +4,7 @@ The contenders take turns, so that whatever else the machine does meets them all
 Run by `sh dev bench`; the number of rounds is the first argument.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -30,9 +31,16 @@ PATH = "/usr/bin:/bin"
 Contender = Callable[[], object]
 
 
-def command(*argv: str) -> Contender:
-    """Start a program and wait for it."""
-    return lambda: subprocess.run(argv, check=True, capture_output=True)
+def command(*argv: str, **more: str) -> Contender:
+    """Start a program, with more in its environment, and wait for it."""
+    environment = {**os.environ, **more}
+    return lambda: subprocess.run(argv, check=True, capture_output=True, env=environment)
+
+
+def tab(*words: str) -> Contender:
+    """What bash runs when TAB is pressed behind these words."""
+    asked = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    return command(sys.executable, "-m", "isosmoke", **asked, _ISOSMOKE_COMPLETE="bash_complete")
 
 
 def bare_bwrap() -> Contender:
@@ -111,6 +119,7 @@ def main() -> None:
     cold = {
         "python -c pass": command(sys.executable, "-c", "pass"),
         "isosmoke --help": command(*isosmoke, "--help"),
+        "TAB after isosmoke run": tab("isosmoke", "run", "t"),
         "isosmoke run -- true": command(*isosmoke, "run", "--", "true"),
     }
     cold_rounds = min(rounds, COLD_ROUNDS)

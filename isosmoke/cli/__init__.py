@@ -1,11 +1,16 @@
 """The command line: commands by name, each in its own file; errors become text here only."""
 
+from functools import partial
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from isosmoke import __version__
 from isosmoke.errors import IsosmokeError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "run": "Run scenarios, or any command as one.",
@@ -29,8 +34,14 @@ COMMANDS = {
     "image": "Keep clean environments, by name.",
     "check": "Refuse a manifest that lost or weakened something.",
     "agent-guide": "Print the rule for agents, for prompt templates.",
+    "completion": "Make bash, zsh or fish complete isosmoke's words.",
     "sweep": "Remove what dead runs left behind.",
 }
+
+
+def _loaded(name: str) -> click.Command:
+    command: click.Command = import_module(f"isosmoke.cli.{name.replace('-', '_')}").command
+    return command
 
 
 class _Commands(click.Group):
@@ -42,9 +53,18 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"isosmoke.cli.{cmd_name.replace('-', '_')}")
-        command: click.Command = module.command
-        return command
+        if ctx.resilient_parsing:
+            from isosmoke.cli import outline
+
+            return outline.kept(cmd_name, partial(_loaded, cmd_name))
+        return _loaded(cmd_name)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[Any]]":
+        from click.shell_completion import CompletionItem
+
+        named = [(name, text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        commands = [CompletionItem(name, help=text) for name, text in named]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -53,7 +73,7 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in COMMANDS:
+        if args[0] not in COMMANDS and not ctx.resilient_parsing:
             ctx.fail(f"no command '{args[0]}'; there are {', '.join(COMMANDS)}")
         return super().resolve_command(ctx, args)
 
