@@ -161,7 +161,7 @@ def test_what_is_no_list_of_panes_is_none() -> None:
 # On real engines.
 
 TMUX = """
-export TMUX_TMPDIR=/var/tmp
+export TMUX_TMPDIR=/var/tmp SHELL=/bin/bash
 tmux -f /dev/null new-session -d -s main -x 100 -y 30 "printf 'first pane\\n'; exec sleep 600"
 tmux split-window -t main "printf 'second pane \\342\\202\\254\\n'; exec sleep 600"
 until tmux capture-pane -p -t main:0.0 | grep -q first; do :; done
@@ -196,3 +196,13 @@ def test_real_tmux_with_two_panes(name: str, tmp_path: Path) -> None:
     assert {one.pid for one in evidence.panes} <= {one.pid for one in left}
     assert shlex.join(("sleep", "600")) in {one.command_line for one in left}
     assert found == servers(left)
+
+
+@pytest.mark.parametrize("name", ready.NAMES)
+def test_an_ordinary_user_sees_the_same(name: str) -> None:
+    """What holds for root holds for somebody without any privilege."""
+    user = ready.somebody()
+    user.must_have(name)
+    done = user.pytest(__file__, "-k", f"real and {name}")
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout

@@ -20,6 +20,7 @@ from isosmoke.outcome import Broke, Exited
 from isosmoke.testing.bench import Bench, run
 
 CONTRACT = Path(__file__).parent / "test_contract.py"
+COLLECTION = Path(__file__).parent.parent / "test_collection.py"
 TELLING = (
     "fresh",
     "copy_on_write",
@@ -142,6 +143,18 @@ def test_rootless_podman_keeps_the_contract() -> None:
         assert " passed" in done.stdout
         assert " skipped" not in done.stdout
         assert made.containers() == []
+
+
+def test_rootless_podman_keeps_its_changes_where_they_are_found() -> None:
+    """What changed in a sandbox can be read, whichever user namespace its overlays belong to."""
+    user = subordinate()
+    with service(user, "runc") as made:
+        host = {"CONTAINER_HOST": f"unix://{made.socket}"}
+        done = user.pytest(str(COLLECTION), "-k", "podman and (changes_ or commit)", more=host)
+
+        assert done.returncode == 0, done.stdout
+        assert " passed" in done.stdout
+        assert " skipped" not in done.stdout
 
 
 def test_crun_on_hybrid_cgroups_is_told_with_what_mends_it(
