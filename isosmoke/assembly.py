@@ -200,7 +200,7 @@ def _host(around: Surroundings) -> Iterator[Mount]:
 
 def _own(around: Surroundings) -> tuple[Mount, ...]:
     own = (
-        ReadOnly(KEEPER_FILE, KEEPER),
+        ReadOnly(files.placed(KEEPER_FILE), KEEPER),
         ReadOnly(files.stored(files.gitconfig(around.caller.user)), _GITCONFIG),
     )
     return own if around.binary is None else (*own, ReadOnly(around.binary.folder, BINARIES))

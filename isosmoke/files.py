@@ -17,6 +17,18 @@ def stored(text: str) -> Path:
     return path if path.exists() else state.write(path, text)
 
 
+def placed(program: Path) -> Path:
+    """A copy of a program, named by its hash: in the state folder, which every engine can see."""
+    content = program.read_bytes()
+    path = state.kept("files") / hashlib.sha256(content).hexdigest()
+    if not path.exists():
+        with state.scratch() as folder:
+            (folder / "program").write_bytes(content)
+            (folder / "program").chmod(0o755)
+            (folder / "program").rename(path)
+    return path
+
+
 def gitconfig(user: str) -> str:
     """System-wide git settings: an identity, and trust in folders that are throw-away copies."""
     return (

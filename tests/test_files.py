@@ -120,3 +120,15 @@ def test_root_as_caller_is_there_once(make: type) -> None:
 
     assert text.count("root:x:0:") == 1
     assert text.endswith("\n")
+
+
+def test_program_is_placed_once_by_its_hash(tmp_path: Path) -> None:
+    """A copy that can be run, whatever became of the file that it was made of."""
+    program = tmp_path / "program"
+    program.write_bytes(b"\x7fELF one")
+    first = files.placed(program)
+    assert files.placed(program) == first
+    assert os.access(first, os.X_OK)
+    program.write_bytes(b"\x7fELF two")
+    assert files.placed(program) != first
+    assert first.read_bytes() == b"\x7fELF one"

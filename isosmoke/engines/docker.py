@@ -23,7 +23,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from requests import RequestException, Response
 
 from isosmoke import images, state
-from isosmoke.engines import container, endpoint
+from isosmoke.engines import container, endpoint, nesting
 from isosmoke.engines.attach import AttachChannel
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS
 from isosmoke.engines.container import Dialect
@@ -85,6 +85,9 @@ class DockerEngine:
         endpoint.reach(self._endpoint, PING_SECONDS)
         with self._client(PING_SECONDS) as client, _told(client, "answer"):
             client.ping()
+            if self._is_outside:
+                with state.scratch() as folder:
+                    _must_see(client, folder, state.state_folder(), self._dialect)
 
     @contextmanager
     def sandbox(self, spec: SandboxSpec) -> Iterator[DockerSandbox]:
@@ -93,6 +96,11 @@ class DockerEngine:
         spec = container.adapted(spec, self._dialect)
         with ExitStack() as stack:
             client = stack.enter_context(self._client())
+            if self._is_outside:
+                nesting.check(spec)
+                for mount in spec.mounts:
+                    if isinstance(mount, CopyOnWrite):
+                        _must_see(client, mount.source, mount.source, self._dialect)
             layers = stack.enter_context(_layers(client, spec, self._dialect))
             made = stack.enter_context(_container(client))
             labels = _labels(made.name, spec.label)
@@ -183,6 +191,11 @@ class DockerEngine:
     @cached_property
     def _endpoint(self) -> Endpoint:
         return self._find(Place.here())
+
+    @cached_property
+    def _is_outside(self) -> bool:
+        """Whether isosmoke is in a container that the daemon is not in."""
+        return nesting.nested(self._endpoint.path)
 
     @property
     def _spoken(self) -> str:
@@ -387,6 +400,16 @@ def _container(client: _Client) -> Iterator[_Container]:
         yield made
     finally:
         made.destroy()
+
+
+def _must_see(client: _Client, folder: Path, named: Path, dialect: Dialect) -> None:
+    """Return when the daemon knows `folder`, which is below `named`, by the name it has here."""
+    with _container(client) as made:
+        body = container.shell(folder, dialect, _labels(made.name, "look"))
+        try:
+            made.create(HOST_IMAGE, body)
+        except EngineError as error:
+            raise nesting.unseen(named, str(client.endpoint), error.message) from error
 
 
 def _labels(name: str, label: str) -> dict[str, str]:
