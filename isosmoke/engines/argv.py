@@ -53,7 +53,7 @@ def _isolation(spec: SandboxSpec) -> Iterator[str]:
     yield from ("--cap-drop", "ALL")
     for one in spec.capabilities:
         yield from ("--cap-add", f"CAP_{one}")
-    yield from ("--die-with-parent", "--clearenv")
+    yield "--clearenv"
 
 
 def _devices() -> list[str]:

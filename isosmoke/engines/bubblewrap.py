@@ -1,8 +1,9 @@
 """Sandboxes by bubblewrap: no daemon, no root, no image but what is made of folders.
 
-Every bwrap is started by one thread that lives as long as the process, because
-`--die-with-parent` means the parent thread (prctl(2), PR_SET_PDEATHSIG). It is a second string:
-the guarantee is the keeper, which ends at the end of its stdin.
+However isosmoke dies, the keeper ends at the end of its stdin, and bwrap after it. A bwrap that
+dies before it has set its child free would leave that waiting for ever (seen with 0.8 and 0.11): so
+nothing ends one on purpose, no `--die-with-parent`, and what it tells goes to memory, where nobody
+hangs up.
 """
 
 import json
@@ -100,7 +101,7 @@ class BubblewrapEngine:
             layers = stack.enter_context(bwrap.layers(spec)) if program.layers_on_disk else {}
             group = stack.enter_context(cgroup.group(spec.limits))
             channel, pid = stack.enter_context(_spawned(program.path, spec, layers))
-            group.hold(pid)
+            _hold(group, pid, channel)
             changes = {target: layer.upper for target, layer in layers.items()}
             yield BubblewrapSandbox(channel, pid, changes, group)
 
@@ -111,13 +112,8 @@ class BubblewrapEngine:
 @contextmanager
 def _spawned(program: str, spec: SandboxSpec, layers: Layers) -> Iterator[tuple[PipeChannel, int]]:
     """The channel to a keeper, and its pid on the host."""
-    reader, writer = os.pipe()
-    command = [program, *argv.bubblewrap(spec, layers=layers, told=writer)]
-    with os.fdopen(reader, "rb") as told:
-        try:
-            process = bwrap.spawner.submit(_spawn, command, writer).result()
-        finally:
-            os.close(writer)
+    with os.fdopen(os.memfd_create("isosmoke-told"), "rb") as told:
+        process = _spawn([program, *argv.bubblewrap(spec, layers=layers, told=told.fileno())], told)
         channel = PipeChannel(process)
         try:
             yield channel, _keeper_pid(told, channel)
@@ -126,27 +122,36 @@ def _spawned(program: str, spec: SandboxSpec, layers: Layers) -> Iterator[tuple[
             _wait(process)
 
 
-def _spawn(command: list[str], told: int) -> subprocess.Popen[bytes]:
+def _spawn(command: list[str], told: IO[bytes]) -> subprocess.Popen[bytes]:
     """In a session of its own: Ctrl-C is for isosmoke, which then ends its sandboxes itself."""
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        pass_fds=(told,),
+        pass_fds=(told.fileno(),),
         start_new_session=True,
         env={"PATH": os.defpath},
     )
 
 
 def _keeper_pid(told: IO[bytes], channel: PipeChannel) -> int:
-    if not select.select([told], [], [], START_SECONDS)[0]:
+    """Known once anything comes: the keeper's first word, or the end of bwrap's."""
+    if not select.select([channel], [], [], START_SECONDS)[0]:
         raise EngineError(f"bwrap made no sandbox within {START_SECONDS:g} s")
-    words = told.read()
+    words = os.pread(told.fileno(), CHUNK, 0)
     if not words:
         channel.read()
         raise EngineError("bwrap made no sandbox and did not say why")
     return int(json.loads(words)["child-pid"])
+
+
+def _hold(group: cgroup.Group, pid: int, channel: PipeChannel) -> None:
+    try:
+        group.hold(pid)
+    except ProcessLookupError:
+        channel.read()  # it says why, where it was bwrap that gave up
+        raise
 
 
 def _wait(process: subprocess.Popen[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Which bwrap works here, and the threads and folders that its sandboxes need."""
+"""Which bwrap works here, and the folders that its sandboxes need."""
 
 import os
 import shutil
@@ -15,10 +15,6 @@ from isosmoke.engines import argv
 from isosmoke.engines.argv import Layer, Layers
 from isosmoke.errors import EngineUnavailableError
 from isosmoke.spec import HOST_IMAGE, CopyOnWrite, Fresh, Mount, SandboxSpec
-from isosmoke.workers import Workers
-
-spawner = Workers(max_workers=1, thread_name_prefix="bwrap")
-"""The one thread that starts every bwrap."""
 
 _TRIAL = "cd {folder} && rmdir old && mkdir old && touch old/file"
 """Replacing a folder is what an overlay cannot do where its layer lacks extended attributes."""
@@ -72,7 +68,7 @@ def _complaint(path: str, *, layers_on_disk: bool) -> str | None:
                 layers=found if layers_on_disk else {},
                 script=_TRIAL.format(folder=quote(str(lower))),
             )
-            return spawner.submit(_words_of_failure, [path, *options]).result()
+            return _words_of_failure([path, *options])
 
 
 def _trial_spec(lower: Path) -> SandboxSpec:

@@ -38,7 +38,7 @@ def test_command_line_is_exactly_the_published_one() -> None:
     """A specification becomes these arguments, in this order, and no other."""
     assert bubblewrap(SPEC, layers=LAYERS, told=7) == [
         *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
-        *("--unshare-user", "--cap-drop", "ALL", "--die-with-parent", "--clearenv"),
+        *("--unshare-user", "--cap-drop", "ALL", "--clearenv"),
         *("--as-pid-1", "--info-fd", "7"),
         *("--proc", "/proc"),
         *("--ro-bind-try", "/proc/sys", "/proc/sys"),
@@ -107,7 +107,7 @@ def test_trial_runs_a_line_of_shell_on_the_whole_host() -> None:
     words = trial(SPEC, layers=LAYERS, script="true")
 
     assert words[-4:] == ["--", "/bin/sh", "-ec", "true"]
-    assert words[9:14] == ["--ro-bind", "/", "/", "--proc", "/proc"]
+    assert words[8:13] == ["--ro-bind", "/", "/", "--proc", "/proc"]
     assert "--overlay" in words
     assert "--as-pid-1" not in words
 
@@ -157,7 +157,7 @@ def read(words: list[str]) -> tuple[list[str], list[str]]:
             case "--":
                 assert list(rest) == [str(KEEPER)]
             case _:
-                assert word.startswith(("--unshare-", "--die-", "--clearenv", "--as-pid-1"))
+                assert word.startswith(("--unshare-", "--clearenv", "--as-pid-1"))
     return shown, made
 
 
@@ -187,4 +187,5 @@ def test_root_is_sealed_after_every_mount(spec: SandboxSpec) -> None:
 
     assert words[-6:] == ["--remount-ro", "/", "--chdir", "/", "--", str(KEEPER)]
     assert pairs(words[:14], "--cap-drop") == ["ALL"]
-    assert {"--unshare-pid", "--clearenv", "--die-with-parent"} <= set(words[:12])
+    assert {"--unshare-pid", "--clearenv"} <= set(words[:12])
+    assert "--die-with-parent" not in words

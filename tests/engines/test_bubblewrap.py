@@ -1,0 +1,54 @@
+"""What bubblewrap is to do where isosmoke does not live long enough to tell it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import ready
+
+DYING = """
+import os, signal, sys, time
+from pathlib import Path
+from isosmoke.engines.bubblewrap import BubblewrapEngine
+from isosmoke.testing import Bench
+
+def killed_after(seconds):
+    victim = os.getpid()
+    if os.fork() == 0:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            pass
+        os.kill(victim, signal.SIGKILL)
+        os._exit(0)
+
+job = Bench(Path(sys.argv[1])).shell("sleep 600")
+engine = BubblewrapEngine()
+engine.preflight()
+for moment in range(100):
+    pid = os.fork()
+    if pid == 0:
+        killed_after(moment * 0.0001)
+        with engine.sandbox(job.spec):
+            signal.pause()
+    os.waitpid(pid, 0)
+"""
+"""Makes a hundred sandboxes and dies over each, a tenth of a millisecond later every time."""
+
+
+def test_no_sandbox_outlives_a_run_that_dies_while_it_is_made(tmp_path: Path) -> None:
+    """Wherever bwrap stands when its starter is killed, it comes to its end."""
+    ready.engine("bubblewrap")
+    subprocess.run([sys.executable, "-c", DYING, str(tmp_path)], check=True)
+
+    assert ready.eventually(lambda: not _naming(tmp_path)), _naming(tmp_path)
+
+
+def _naming(folder: Path) -> list[str]:
+    """The living whose command line names a folder."""
+    found = subprocess.run(
+        ["pgrep", "--full", "--list-name", f"overlay-src {folder}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.splitlines()
