@@ -11,6 +11,7 @@ anything that is not an `IsosmokeError` is a bug.
     ├── RecordError                  125
     └── EngineError                  125
         ├── EngineUnavailableError   125
+        ├── LeftBehindError          125
         └── ImageError               125
 """
 
@@ -92,6 +93,13 @@ class EngineError(IsosmokeError):
 
 class EngineUnavailableError(EngineError):
     """The engine cannot work on this machine as it is; `hint` says what would mend that."""
+
+
+class LeftBehindError(EngineError):
+    """A sandbox could not be proved to be gone; `hint` is the command that removes what is left.
+
+    It says nothing of the scenario: what that came to is its `__context__`, if it broke as well.
+    """
 
 
 class ImageError(EngineError):

@@ -145,17 +145,22 @@ def _opened(task: str, why: str, *details: str, whole: bool = True) -> Verdict:
 
 def _objection(result: RunResult, gate: Gate) -> str:
     """Why the gate stays shut; empty where nothing speaks against opening it."""
+    return next(_objections(result, gate), "")
+
+
+def _objections(result: RunResult, gate: Gate) -> Iterator[str]:
     blocking = sum(one.outcome.blocks for one in result.scenarios)
     skips = result.count(Outcome.SKIP)
     if result.stopped:
-        return f"interrupted by {result.stopped}; {_counts(result)}"
+        yield f"interrupted by {result.stopped}; {_counts(result)}"
     if blocking:
-        return f"blocked by {blocking} of {_counts(result)}"
+        yield f"blocked by {blocking} of {_counts(result)}"
     if not result.scenarios:
-        return "no scenario was run"
+        yield "no scenario was run"
+    if result.dirty:
+        yield f"left behind: {shortened(result.dirty[0])}; {_counts(result)}"
     if gate.max_skips is not None and skips > gate.max_skips:
-        return f"more skips than [gate] max_skips = {gate.max_skips}; {_counts(result)}"
-    return ""
+        yield f"more skips than [gate] max_skips = {gate.max_skips}; {_counts(result)}"
 
 
 def _counts(result: RunResult) -> str:
@@ -168,7 +173,7 @@ def _counts(result: RunResult) -> str:
 def _code(result: RunResult) -> ExitCode:
     """125 only where the engine alone is to blame: then nothing is known of the binary."""
     blocking = [one for one in result.scenarios if one.outcome.blocks]
-    engine = bool(blocking) and all(one.infrastructure for one in blocking)
+    engine = bool(blocking or result.dirty) and all(one.infrastructure for one in blocking)
     return ExitCode.INFRASTRUCTURE if engine and not result.stopped else ExitCode.BLOCKED
 
 

@@ -191,12 +191,16 @@ class Beginning(Table):
 
 
 class Header(Beginning):
-    """What a run says of itself as a whole: `finished` is false while it goes on."""
+    """What a run says of itself as a whole: `finished` is false while it goes on.
+
+    `dirty` is what it could not prove to have removed, each with the command that does.
+    """
 
     finished: bool
     seconds: float
     stopped: Text | None
     notes: tuple[Text, ...] = ()
+    dirty: tuple[Text, ...] = ()
     counts: Mapping[str, int]
 
 
@@ -231,6 +235,7 @@ def of(run: RunResult) -> RunRecord:
         seconds=round(run.seconds, 3),
         stopped=run.stopped or None,
         notes=run.notes,
+        dirty=run.dirty,
         counts=counts(run.scenarios),
         scenarios=tuple(map(scenario, run.scenarios)),
     )

@@ -48,7 +48,8 @@ class Attempt:
     same run was going on beside it. `postponed`: it failed beside others, and was to be confirmed
     alone. `unlogged` says why the log is not whole, empty if it is.
     `waited` is how long it could have begun before, in seconds: for a lock, or for others to end.
-    `evidence` is None where none was wanted.
+    `evidence` is None where none was wanted. `left_behind` is what could not be proved to be gone
+    of its sandbox, each with the command that removes it.
     """
 
     ending: Ending
@@ -65,6 +66,7 @@ class Attempt:
     waited: float = 0.0
     environment: Mapping[str, str] = field(default_factory=dict)
     evidence: Evidence | None = None
+    left_behind: tuple[str, ...] = ()
 
     def told_by(self, words: Callable[[str], str]) -> "Attempt":
         """The same attempt, each of its texts but the output as `words` has it."""
@@ -193,6 +195,12 @@ class RunResult:
     unrecorded: str = ""
     notes: tuple[str, ...] = ()
     rerun_of: str = ""
+
+    @property
+    def dirty(self) -> tuple[str, ...]:
+        """What it could not prove to have removed; empty for a run that left the host as it was."""
+        attempts = (attempt for one in self.scenarios for attempt in one.attempts)
+        return tuple(left for attempt in attempts for left in attempt.left_behind)
 
     def count(self, outcome: Outcome) -> int:
         """How many scenarios came out so."""

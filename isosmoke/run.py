@@ -243,6 +243,8 @@ def exit_code(result: RunResult) -> ExitCode:
     if blocking:
         broken = all(one.infrastructure for one in blocking)
         return ExitCode.INFRASTRUCTURE if broken else ExitCode.BLOCKED
+    if result.dirty:
+        return ExitCode.INFRASTRUCTURE
     if result.count(Outcome.SKIP) == len(result.scenarios):
         return ExitCode.ALL_SKIPPED
     return ExitCode.OK

@@ -13,7 +13,7 @@ from isosmoke import evidence, panes
 from isosmoke.capture import Capture
 from isosmoke.collection import collected
 from isosmoke.engines.base import START_SECONDS, Engine, Sandbox
-from isosmoke.errors import EngineError
+from isosmoke.errors import EngineError, LeftBehindError
 from isosmoke.evidence import Evidence
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.conversation import Conversation, StoppedError
@@ -35,6 +35,7 @@ class Observed:
     ending: Ending = field(default_factory=lambda: Broke("nothing was tried"))
     survivors: tuple[Process, ...] = ()
     evidence: Evidence | None = None
+    left_behind: tuple[str, ...] = ()
     phases: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -48,15 +49,25 @@ class Observed:
 
     @contextmanager
     def judged(self) -> Iterator[None]:
-        """What keeps the block from its end is the ending."""
+        """What keeps the block from its end is the ending; what was left behind is not."""
         try:
             yield
-        except EngineError as error:
-            self.ending = Broke(f"{error} (try: {error.hint})" if error.hint else str(error))
-        except OSError as error:
-            self.ending = Broke(str(error))
-        except StoppedError as stopped:
-            self.ending = Stopped(str(stopped))
+        except LeftBehindError as error:
+            self.left_behind += (_with_hint(error, "remove it"),)
+            if error.__context__ is not None:
+                self.ending = _broken(error.__context__)
+        except (EngineError, OSError, StoppedError) as error:
+            self.ending = _broken(error)
+
+
+def _broken(error: BaseException) -> Ending:
+    if isinstance(error, EngineError):
+        return Broke(_with_hint(error, "try"))
+    return Stopped(str(error)) if isinstance(error, StoppedError) else Broke(str(error))
+
+
+def _with_hint(error: EngineError, word: str) -> str:
+    return f"{error} ({word}: {error.hint})" if error.hint else str(error)
 
 
 Wanted = Callable[[Ending, tuple[Process, ...]], bool]

@@ -218,6 +218,7 @@ class Schedule:
             phases=observed.phases,
             environment=assembly.told_environment(scenario, job.environment),
             evidence=observed.evidence,
+            left_behind=observed.left_behind,
         )
 
     def _wants_evidence(

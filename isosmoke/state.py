@@ -113,12 +113,16 @@ def _started(pid: int) -> str:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder that ends with the block, or with a later `sweep_scratch`: its name is its lease."""
+    """A folder that ends with the block, or with a later `sweep_scratch`: its name is its lease.
+
+    What this user cannot remove is left to the engine of the daemon that wrote it.
+    """
     folder = Path(mkdtemp(prefix=f"{Lease.mine()}.", dir=kept("scratch")))
     try:
         yield folder
     finally:
-        remove(folder)
+        with suppress(PermissionError):
+            remove(folder)
 
 
 def dead_scratch() -> tuple[Path, ...]:

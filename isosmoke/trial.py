@@ -109,6 +109,8 @@ class Trial:
         redactor = self.around.redactor(self.scenario)
         with Capture(None, 0, redactor=redactor) as capture:
             observed = runner.observe(job, self.engine, capture=capture, interrupt=self.interrupt)
+        if observed.left_behind:
+            raise EngineError(observed.left_behind[0])
         if isinstance(observed.ending, Broke):
             return _Said("", _kernels(redactor.text(observed.ending.message), argv[0]))
         return _Said(capture.output.head.decode(errors="replace"))

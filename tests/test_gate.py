@@ -149,6 +149,15 @@ def test_verdict_shows_the_first_in_full_and_counts_the_others() -> None:
     assert not verdict.whole
 
 
+def test_what_is_left_behind_shuts_the_gate() -> None:
+    """A run that left something is shut, and that is isosmoke's own trouble."""
+    dirty = Attempt(ending=Exited(0), left_behind=("box (remove it: docker rm box)",))
+    verdict = gate.verdict(made.run(made.result(dirty)), Gate(), task="t")
+
+    assert (verdict.open, verdict.exit_code) == (False, 125)
+    assert "left behind: box (remove it: docker rm box)" in verdict.lines[0]
+
+
 def test_verdict_repeats_a_scenario_as_the_caller_would() -> None:
     """The command line comes from whoever knows the options that were given."""
     verdict = gate.verdict(

@@ -161,6 +161,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "seconds": 1.235,
         "stopped": None,
         "notes": [],
+        "dirty": [],
         "rerun_of": None,
         "counts": {"FLAKY": 1},
         "scenarios": [
@@ -243,3 +244,14 @@ def test_any_run_is_text_that_can_be_written(text: str, output: bytes) -> None:
     rendered = record.render(record.of(made.run(made.result(attempt), manifest=Path("/p\udcff"))))
 
     assert json.loads(rendered.encode())["scenarios"][0]["outcome"] == "ERROR"
+
+
+def test_what_is_left_behind_is_on_record() -> None:
+    """Whatever attempts left, a run names it in the order of its scenarios."""
+    one, two = (Attempt(ending=Exited(0), left_behind=(f"box {name}",)) for name in "ab")
+
+    assert document(made.run(made.result(one, two), made.result(one)))["dirty"] == [
+        "box a",
+        "box b",
+        "box a",
+    ]

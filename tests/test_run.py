@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import made
 import pytest
 
 from isosmoke import run
@@ -11,8 +12,8 @@ from isosmoke.caller import Caller
 from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineUnavailableError
 from isosmoke.interrupt import Interrupt
-from isosmoke.outcome import Outcome
-from isosmoke.results import Event, RunFinished, RunStarted
+from isosmoke.outcome import Broke, Ending, Exited, Outcome
+from isosmoke.results import Attempt, Event, RunFinished, RunStarted
 from isosmoke.run import Request, Session
 from isosmoke.scenario import Scenario
 from isosmoke.testing import Act, FakeEngine
@@ -135,3 +136,15 @@ def test_nothing_is_begun_without_an_engine(stage: Callable[..., Stage]) -> None
 
     assert not (on.folder / ".isosmoke").exists()
     assert on.events == []
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"), [(Exited(0), 125), (Exited(77), 125), (Exited(1), 1), (Broke("no"), 125)]
+)
+def test_what_is_left_behind_is_infrastructure_unless_something_blocks(
+    ending: Ending, code: int
+) -> None:
+    """A run that left something never ends as if all were well, and hides no failure."""
+    left = Attempt(ending=ending, left_behind=("box",))
+
+    assert run.exit_code(made.run(made.result(left))) == code

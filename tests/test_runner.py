@@ -1,21 +1,24 @@
 """The order of a job: what is collected, when, and that no verdict changes by it."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import overload
 
 import pytest
 
 from isosmoke.capture import Capture
+from isosmoke.errors import EngineError, LeftBehindError
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.protocol import Survivor
 from isosmoke.leaks import Process
-from isosmoke.outcome import Ending, Exited, Stopped
+from isosmoke.outcome import Broke, Ending, Exited, Stopped
 from isosmoke.panes import LINES
 from isosmoke.redaction import Redactor
 from isosmoke.runner import Observed, Wanted, observe
 from isosmoke.spec import Fresh, Job, SandboxSpec
 from isosmoke.testing import Act, FakeEngine, survivor
+from isosmoke.testing.fake import FakeSandbox
 from isosmoke.usage import Usage
 
 HOME = PurePosixPath("/home/me")
@@ -216,3 +219,43 @@ def test_interrupt_is_the_ending_of_what_was_not_judged() -> None:
     observed = _observed(FakeEngine({"one": act}), wanted=wanted, interrupt=interrupt)
 
     assert asked == [observed.ending] == [Stopped("SIGINT")]
+
+
+LEFT = "box could not be removed"
+
+
+@pytest.mark.parametrize(
+    ("act", "ending"),
+    [
+        (Act(leaves=LEFT), Exited(0)),
+        (Act(leaves=LEFT, status=3 << 8), Exited(3)),
+        (Act(leaves=LEFT, broken="no bash"), Broke("the sandbox could not go on: no bash")),
+        (Act(leaves=LEFT, dies_at=b"g"), Broke("the sandbox ended before the scenario did")),
+    ],
+)
+def test_what_is_left_behind_changes_no_ending(act: Act, ending: Ending) -> None:
+    """It is told beside the ending, with the command that removes it."""
+    observed = _observed(FakeEngine({"one": act}))
+
+    assert observed.ending == ending
+    assert observed.left_behind == (f"{LEFT} (remove it: remove {LEFT})",)
+
+
+class _HalfMade(FakeEngine):
+    """An engine whose sandboxes break while they are made, and leave something."""
+
+    @contextmanager
+    def sandbox(self, spec: SandboxSpec) -> Iterator[FakeSandbox]:
+        try:
+            with super().sandbox(spec):
+                raise EngineError("no room", hint="make room")
+        finally:
+            raise LeftBehindError(LEFT)
+
+
+def test_a_half_made_sandbox_that_stays_is_told_with_what_broke_it() -> None:
+    """The ending is what broke first, and what is left is told beside it."""
+    observed = _observed(_HalfMade())
+
+    assert observed.ending == Broke("no room (try: make room)")
+    assert observed.left_behind == (LEFT,)

@@ -20,7 +20,7 @@ from isosmoke import images, state
 from isosmoke.engines import argv, bwrap, cgroup
 from isosmoke.engines.argv import Layers
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS
-from isosmoke.errors import EngineError, ImageError
+from isosmoke.errors import EngineError, ImageError, LeftBehindError
 from isosmoke.spec import HOST_IMAGE, SandboxSpec
 
 CHUNK = 1 << 16
@@ -160,7 +160,8 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
         return
     process.kill()
     if not _ends_within(process, DESTROY_SECONDS / 2):
-        raise EngineError(f"the sandbox of bwrap {process.pid} could not be ended")
+        message = f"the sandbox of bwrap {process.pid} could not be ended"
+        raise LeftBehindError(message, hint=f"kill -KILL {process.pid}")
 
 
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:

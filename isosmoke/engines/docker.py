@@ -28,7 +28,7 @@ from isosmoke.engines.attach import AttachChannel
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS
 from isosmoke.engines.container import Dialect
 from isosmoke.engines.endpoint import Endpoint, Place
-from isosmoke.errors import EngineError, EngineUnavailableError, ImageError
+from isosmoke.errors import EngineError, EngineUnavailableError, ImageError, LeftBehindError
 from isosmoke.recipes import Recipe
 from isosmoke.spec import HOST_IMAGE, CopyOnWrite, Fresh, ReadOnly, SandboxSpec
 
@@ -101,8 +101,9 @@ class DockerEngine:
                 for mount in spec.mounts:
                     if isinstance(mount, CopyOnWrite):
                         _must_see(client, mount.source, mount.source, self._dialect)
-            layers = stack.enter_context(_layers(client, spec, self._dialect))
-            made = stack.enter_context(_container(client))
+            left = stack.enter_context(_nothing_left())
+            layers = stack.enter_context(_layers(client, spec, self._dialect, left))
+            made = stack.enter_context(_container(client, left))
             labels = _labels(made.name, spec.label)
             made.create(
                 spec.image, container.body(spec, self._dialect, layers=layers, labels=labels)
@@ -116,11 +117,12 @@ class DockerEngine:
     def sweep(self) -> tuple[str, ...]:
         with self._client() as client:
             dead = _dead(client)
-            for name in dead:
-                _Container(client, name).destroy()
-            folders = state.dead_scratch()
-            for folder in folders:
-                _clear(client, folder, self._dialect)
+            with _nothing_left() as left:
+                for name in dead:
+                    left.extend(_Container(client, name).destroy())
+                folders = state.dead_scratch()
+                for folder in folders:
+                    left.extend(_clear(client, folder, self._dialect))
         named = (f"{name} ({label})" for name, label in dead.items())
         return (*named, *map(str, folders), *state.sweep_scratch())
 
@@ -130,7 +132,7 @@ class DockerEngine:
 
         As a sandbox's they say whose it is, so that a sweep removes what a dead run left.
         """
-        with self._client() as client, _container(client) as made:
+        with self._client() as client, _nothing_left() as left, _container(client, left) as made:
             yield made.name, _labels(made.name, label)
 
     @contextmanager
@@ -327,8 +329,17 @@ class _Container:
 
     def __init__(self, client: _Client, name: str) -> None:
         self._client, self.name = client, name
+        self._may_exist = True
 
     def create(self, image: str, body: container.Body) -> None:
+        """Make it; without a daemon there is none."""
+        try:
+            self._made(image, body)
+        except EngineUnavailableError:
+            self._may_exist = False
+            raise
+
+    def _made(self, image: str, body: container.Body) -> None:
         with _told(self._client, f"create a sandbox from image '{image}'"):
             try:
                 self._create(body)
@@ -354,24 +365,34 @@ class _Container:
             self._client.start(self.name)
 
     def _ending(self) -> str:
-        """What ended it, where Docker knows more than that it did."""
-        with suppress(*_FOREIGN):
+        """What ended it, where Docker knows more than that it did, or is gone itself."""
+        try:
             self._client.wait(self.name, timeout=_ENDING_SECONDS)
             found = self._client.inspect_container(self.name)["State"]
-            return "the sandbox ran out of memory" if found["OOMKilled"] else str(found["Error"])
-        return ""
+        except _FOREIGN:
+            endpoint.reach(self._client.endpoint, PING_SECONDS)
+            return ""
+        return "the sandbox ran out of memory" if found["OOMKilled"] else str(found["Error"])
 
-    def destroy(self) -> None:
-        """Remove it with its volumes and networks, by force, until Docker knows it no more."""
+    def destroy(self) -> list[LeftBehindError]:
+        """Remove it with volumes and networks, by force, until it is gone; what is not is told."""
         deadline = monotonic() + DESTROY_SECONDS
         self._client.timeout = math.ceil(DESTROY_SECONDS)
-        while (left := self._remove()) is not None:
-            if monotonic() > deadline:
-                raise EngineError(
-                    f"{self._client.program} could not remove sandbox {self.name}: {left}",
-                    hint=f"{self._client.program} rm --force --volumes {self.name}",
-                )
-            sleep(_RETRY_SECONDS)
+        try:
+            while self._may_exist and (left := self._remove()) is not None:
+                if monotonic() > deadline:
+                    return [self._left_behind(left)]
+                sleep(_RETRY_SECONDS)
+        except EngineUnavailableError as gone:
+            return [self._left_behind(str(gone))]
+        return []
+
+    def _left_behind(self, why: str) -> LeftBehindError:
+        program = self._client.program
+        return LeftBehindError(
+            f"{program} could not remove sandbox {self.name}: {why}",
+            hint=f"{program} rm --force --volumes {self.name}",
+        )
 
     def _remove(self) -> str | None:
         """What is in the way; None once it is gone."""
@@ -389,22 +410,35 @@ class _Container:
         except NotFound:
             return None
         except _FOREIGN as error:
+            endpoint.reach(self._client.endpoint, PING_SECONDS)
             return _words(error)
         return "it is still there"
 
 
 @contextmanager
-def _container(client: _Client) -> Iterator[_Container]:
+def _nothing_left() -> Iterator[list[LeftBehindError]]:
+    """Takes what could not be proved to be gone, and raises it at the end, over whatever else."""
+    left: list[LeftBehindError] = []
+    try:
+        yield left
+    finally:
+        if left:
+            message = "; ".join(str(one) for one in left)
+            raise LeftBehindError(message, hint="; ".join(one.hint for one in left))
+
+
+@contextmanager
+def _container(client: _Client, left: list[LeftBehindError]) -> Iterator[_Container]:
     made = _Container(client, f"{container.PREFIX}{token_hex(8)}")
     try:
         yield made
     finally:
-        made.destroy()
+        left += made.destroy()
 
 
 def _must_see(client: _Client, folder: Path, named: Path, dialect: Dialect) -> None:
     """Return when the daemon knows `folder`, which is below `named`, by the name it has here."""
-    with _container(client) as made:
+    with _nothing_left() as left, _container(client, left) as made:
         body = container.shell(folder, dialect, _labels(made.name, "look"))
         try:
             made.create(HOST_IMAGE, body)
@@ -432,13 +466,15 @@ def _mend(client: _Client, image: str, error: ImageNotFound) -> None:
 
 
 @contextmanager
-def _layers(client: _Client, spec: SandboxSpec, dialect: Dialect) -> Iterator[container.Layers]:
+def _layers(
+    client: _Client, spec: SandboxSpec, dialect: Dialect, left: list[LeftBehindError]
+) -> Iterator[container.Layers]:
     """A layer for each mount that keeps changes on disk, removed at the end."""
     with state.scratch() as folder:
         try:
             yield dict(_made_layers(folder, spec))
         finally:
-            _clear(client, folder, dialect)
+            left += _clear(client, folder, dialect)
 
 
 def _made_layers(
@@ -486,25 +522,37 @@ def _points_below(target: PurePosixPath, spec: SandboxSpec) -> Mapping[PurePosix
     }
 
 
-def _clear(client: _Client, folder: Path, dialect: Dialect) -> None:
-    """Remove a scratch folder, by the daemon where the overlay left what is root's.
-
-    Nothing is run for that: what is unpacked into a container takes the place of folders.
-    """
+def _clear(client: _Client, folder: Path, dialect: Dialect) -> list[LeftBehindError]:
+    """Remove a scratch folder, by the daemon where the overlay left what is root's; else say so."""
     for empty in folder.glob("work-*/work"):
         with suppress(OSError):
             empty.rmdir()
     try:
         state.remove(folder)
     except PermissionError:
-        names = [path.name for path in folder.iterdir()]
-        with _container(client) as made:
-            made.create(
-                HOST_IMAGE, container.shell(folder, dialect, _labels(made.name, "clean-up"))
-            )
-            with _told(client, f"remove {folder}"):
-                client.put_archive(made.name, str(container.SCRATCH), container.empty_files(names))
-                state.remove(folder)
+        return _cleared_by_daemon(client, folder, dialect)
+    except OSError as error:
+        return [_folder_left(folder, str(error))]
+    return []
+
+
+def _cleared_by_daemon(client: _Client, folder: Path, dialect: Dialect) -> list[LeftBehindError]:
+    """Nothing is run for that: what is unpacked into a container takes the place of folders."""
+    left: list[LeftBehindError] = []
+    try:
+        with _container(client, left) as made, _told(client, f"remove {folder}"):
+            labels = _labels(made.name, "clean-up")
+            made.create(HOST_IMAGE, container.shell(folder, dialect, labels))
+            names = container.empty_files(path.name for path in folder.iterdir())
+            client.put_archive(made.name, str(container.SCRATCH), names)
+            state.remove(folder)
+    except EngineError as error:
+        left.append(_folder_left(folder, str(error)))
+    return left
+
+
+def _folder_left(folder: Path, why: str) -> LeftBehindError:
+    return LeftBehindError(f"{folder} could not be removed: {why}", hint=f"sudo rm -rf {folder}")
 
 
 def _dead(client: _Client) -> dict[str, str]:

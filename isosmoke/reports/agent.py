@@ -57,6 +57,8 @@ def _lines(run: RunResult, repeat: Repeat) -> Iterator[str]:
             yield f"{one.outcome} {one.name}: {shortened(one.telling.reason)}"
     for note in run.notes:
         yield f"note: {shortened(note)}"
+    for left in run.dirty:
+        yield f"DIRTY: {left}"
     yield _summary(run)
     if run.record is not None:
         yield f"logs: {run.record}"

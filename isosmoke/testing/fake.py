@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
-from isosmoke.errors import EngineError, EngineUnavailableError
+from isosmoke.errors import EngineError, EngineUnavailableError, LeftBehindError
 from isosmoke.keeper import protocol
 from isosmoke.keeper.protocol import Output, Survivor
 from isosmoke.spec import SandboxSpec
@@ -34,6 +34,7 @@ class Act:
     `/proc/net/*` in `sockets`. `refuses` breaks the sandbox before it is made, `dies_at` closes the
     channel when that command (`g`, `t`, `k`, `f`, `l`, …) arrives, `broken` is what the keeper
     complains of instead of starting the script. `on_go` is called when the script would start.
+    `leaves` is what cannot be removed at the end.
     `changes` are the folders in which it lets its changes be found, `peaks` the most it had.
     `usage` is what it took. `probes` have the raw wait status and the output of each command line
     that may be probed; a status of None never ends by itself, and any other probe is refused.
@@ -49,6 +50,7 @@ class Act:
     refuses: str = ""
     dies_at: bytes = b""
     broken: str = ""
+    leaves: str = ""
     on_go: Callable[[], object] | None = None
     changes: Mapping[PurePosixPath, Path] = field(default_factory=dict)
     peaks: Mapping[str, int] = field(default_factory=dict)
@@ -243,6 +245,8 @@ class FakeEngine:
         finally:
             channel.close()
             self._note_end(spec, channel)
+            if act.leaves:
+                raise LeftBehindError(act.leaves, hint=f"remove {act.leaves}")
 
     def sweep(self) -> tuple[str, ...]:
         return ()

@@ -127,3 +127,10 @@ def test_notes_are_told_before_the_counts() -> None:
     noted = made.run(result("one", Attempt(ending=Exited(0))), notes=("PIN is shown",))
 
     assert agent.render(noted, lambda name: (name,)).splitlines()[0] == "note: PIN is shown"
+
+
+def test_what_is_left_behind_is_told_before_the_counts() -> None:
+    """A run that is not clean says so, with the command that mends it."""
+    left = Attempt(ending=Exited(0), left_behind=("box (remove it: docker rm box)",))
+
+    assert "DIRTY: box (remove it: docker rm box)" in told(result("good", left))[:-2]
