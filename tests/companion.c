@@ -3,6 +3,8 @@
  *   companion lazy PORT    the same, but listens only once a second has passed
  *   companion fail         complains and exits with 3
  *   companion deaf         never listens
+ *   companion leave        exits, and leaves a "deaf" one behind
+ *   companion --version    exits with 0
  *   companion check        the health check: whether "serve" listens on port 7000
  */
 #include <arpa/inet.h>
@@ -48,12 +50,19 @@ int main(int argc, char **argv)
 	const char *act = argc > 1 ? argv[1] : "";
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("companion %s as user %d\n", act, (int)getuid());
+	if (!strcmp(act, "--version"))
+		return 0;
 	if (!strcmp(act, "check"))
 		return check();
 	if (!strcmp(act, "lazy"))
 		sleep(1);
 	if (!strcmp(act, "serve") || !strcmp(act, "lazy"))
 		return serve(argc > 2 ? argv[2] : "7000");
+	if (!strcmp(act, "leave")) {
+		if (fork() == 0)
+			execl(argv[0][0] == '/' ? argv[0] : "/run/isosmoke/bin/wg", "/run/isosmoke/bin/wg", "deaf", NULL);
+		return 0;
+	}
 	if (!strcmp(act, "deaf"))
 		for (;;)
 			pause();

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import companions
@@ -213,23 +214,41 @@ def test_services_die_with_isosmoke(
         "timeout_seconds = 60"
     )
     made = project(tmp_path, "sleep 60", keys)
-    running = subprocess.Popen(
-        made.command("run"),
-        cwd=made.top,
-        env=made.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    assert ready.eventually(lambda: len(pids(client, made)) == 2, 30)
-    living = pids(client, made)
-    os.kill(running.pid, signal.SIGKILL)
-    running.wait()
+    with begun(made) as running:
+        assert ready.eventually(lambda: len(pids(client, made)) == 2, 90), said(made)
+        living = pids(client, made)
+        os.kill(running.pid, signal.SIGKILL)
+        running.wait()
 
     assert ready.eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in living), 5)
     subprocess.run(
         made.command("sweep"), cwd=made.top, env=made.environment(), check=True, capture_output=True
     )
     assert ours(client, made) == []
+
+
+@contextmanager
+def begun(project: Project) -> Iterator["subprocess.Popen[bytes]"]:
+    """A run that has begun; it is ended with the block at the latest."""
+    with (
+        project.path("said").open("wb") as said,
+        subprocess.Popen(
+            project.command("run"),
+            cwd=project.top,
+            env=project.environment(),
+            stdout=said,
+            stderr=said,
+        ) as running,
+    ):
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def said(project: Project) -> str:
+    """What the run that has begun said so far."""
+    return project.path("said").read_text()
 
 
 def pids(client: "docker.APIClient", project: Project) -> list[int]:
@@ -248,15 +267,13 @@ def test_an_interrupt_ends_the_waiting(
         "timeout_seconds = 600 }]"
     )
     made = project(tmp_path, "true", keys)
-    running = subprocess.Popen(
-        made.command("run"), cwd=made.top, env=made.environment(), stdout=subprocess.PIPE, text=True
-    )
-    assert ready.eventually(lambda: len(pids(client, made)) == 2, 30)
-    running.send_signal(signal.SIGINT)
-    words, _ = running.communicate(timeout=60)
+    with begun(made) as running:
+        assert ready.eventually(lambda: len(pids(client, made)) == 2, 90), said(made)
+        running.send_signal(signal.SIGINT)
+        running.wait(timeout=60)
 
     assert running.returncode == 130
-    assert "NOT_RUN" in words
+    assert "NOT_RUN" in said(made)
     assert ours(client, made) == []
 
 

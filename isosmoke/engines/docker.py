@@ -136,6 +136,16 @@ class DockerEngine:
             yield made.name, _labels(made.name, label)
 
     @contextmanager
+    def attached(self, name: str) -> Iterator[AttachChannel]:
+        """The keeper's channel of a container that others made with one, before it is started."""
+        with self._client() as client:
+            channel = _Container(client, name).attach()
+            try:
+                yield channel
+            finally:
+                channel.close()
+
+    @contextmanager
     def network(self, label: str) -> Iterator[str]:
         """The name of a new network, which is gone after the block, or with a sweep."""
         with self.reserved(label) as (name, labels), self._client() as client:

@@ -61,8 +61,9 @@ static struct {
 	pid_t pid;          /* 0: not started */
 	int reaped;         /* its wait status was told */
 	int told_empty;
-	int output[2];      /* read ends of its stdout and stderr, -1 once closed */
-} script = { .output = { -1, -1 } };
+	int output[2];      /* read ends of its stdout and stderr, -1 before the first */
+	int input[2];       /* the other ends: they stay open for what a script left, and for the next */
+} script = { .output = { -1, -1 }, .input = { -1, -1 } };
 
 static struct {
 	pid_t pid;          /* of its warden; 0: there is none */
@@ -335,22 +336,37 @@ static void with_job(char *at, const char *end, const struct winsize *terminal,
 
 /* ---- go ---- */
 
+static void open_output(void)
+{
+	for (int which = 0; which < 2; which++) {
+		int ends[2];
+		if (pipe2(ends, O_CLOEXEC))
+			give_up("making pipes");
+		script.output[which] = ends[0];
+		script.input[which] = ends[1];
+	}
+}
+
+/* Another may follow once one is over: what the first left can go on printing. */
 static void go(const struct job *job)
 {
-	int out[2], err[2], failed[2];
-	if (pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC) || pipe2(failed, O_CLOEXEC))
+	int failed[2];
+	if (script.pid && !script.reaped) {
+		errno = EBUSY;
+		give_up("starting the script");
+	}
+	if (!script.pid)
+		open_output();
+	if (pipe2(failed, O_CLOEXEC))
 		give_up("making pipes");
 	pid_t pid = fork();
 	if (pid < 0)
 		give_up("starting the script");
 	if (pid == 0)
-		become(job, nothing(), out[1], err[1], failed[1]);
-	close(out[1]);
-	close(err[1]);
+		become(job, nothing(), script.input[0], script.input[1], failed[1]);
 	close(failed[1]);
 	script.pid = pid;
-	script.output[0] = out[0];
-	script.output[1] = err[0];
+	script.reaped = script.told_empty = 0;
 	ssize_t size = read(failed[0], buffer, sizeof buffer); /* nothing: it runs */
 	if (size > 0)
 		put_frame(BROKEN, buffer, (size_t)size);

@@ -35,6 +35,7 @@ from isosmoke.testing.bench import (
     going,
     holder,
     run,
+    start,
     started,
 )
 
@@ -388,6 +389,28 @@ def what_is_thawed_goes_on(engine: Engine, bench: Bench) -> None:
             keeper.thaw()
             line.say("back")
             _expect(that=line.hears("back\n"), words="a thawed process does not go on")
+
+
+def another_script_may_follow(engine: Engine, bench: Bench) -> None:
+    """Once one is over the next may start, and what the first has left goes on printing."""
+    heard: list[Output] = []
+    with Witness() as witness:
+        prints = f"{witness.connect} read -u 3 word; echo $word; echo told >&3; cat <&3"
+        first = bench.shell(f"({prints}) & exit 3")
+        with going(engine, first, heard.append) as keeper:
+            line = witness.met()
+            status = keeper.exited(_DEATH_SECONDS)
+            _expect(that=status == 3 << 8, words=f"the first script's status is {status}")
+            start(keeper, bench.shell(f"{witness.connect} read -u 3 word; echo $word; exit 4"))
+            other = witness.met()
+            line.say("left")
+            _expect(that=line.hears("told\n"), words="what the first has left was ended")
+            other.say("next")
+            status = keeper.exited(_DEATH_SECONDS)
+            _expect(that=status == 4 << 8, words=f"the next script's status is {status}")
+            _expect(that=keeper.survivors(), words="what the first has left is no survivor")
+    printed = b"".join(one.content for one in heard)
+    _expect(that=printed == b"left\nnext\n", words=f"after the first was printed {printed!r}")
 
 
 # What is asked beside the verdict.
@@ -798,6 +821,7 @@ CONTRACT: tuple[Check, ...] = (
     only_the_living_are_listed,
     a_survivor_that_holds_the_output_delays_nothing,
     what_is_thawed_goes_on,
+    another_script_may_follow,
     a_probe_stands_beside_the_script,
     a_probe_leaves_nothing,
     a_probe_has_its_deadline,
