@@ -1,6 +1,7 @@
 """Real scenarios come out as declared, on every engine, for every user, by every way in."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,36 @@ def test_corpus_comes_out_as_declared_on_the_command_line(
     for check in (_endings_are_told, _leaks_are_told, _output_is_kept):
         check(told)
     assert "\N{ESCAPE}" not in done.stderr
+
+
+@pytest.mark.parametrize("user", ready.USERS)
+def test_corpus_comes_out_as_declared_in_an_imported_system(user: str, place: Path) -> None:
+    """A whole Debian that is no more than a folder changes no outcome; it needs no daemon."""
+    source = os.environ.get("ISOSMOKE_ROOTFS")
+    if not source:
+        pytest.skip("set ISOSMOKE_ROOTFS to an archive of isosmoke/debian, by docker export")
+    who = ready.USERS[user]()
+    who.must_have("bubblewrap")
+    who.settle_in(place / "own")
+    file = place / "corpus/manifest.toml"
+    file.write_text(file.read_text().replace("[defaults]", '[defaults]\nimage = "whole"', 1))
+    who.take_over(place / "corpus")
+    who.run("image", "import", source, "whole", folder=place / "own", working=place)
+    words = ("run", "--manifest", "manifest.toml", "--jobs", "2", "--json")
+    done = who.run(*words, folder=place / "own", working=place / "corpus")
+    assert done.stdout, done.stderr
+    told = {one["name"]: one for one in json.loads(done.stdout)["scenarios"]}
+    assert {one: told[one]["outcome"] for one in told} == _declared_anywhere(), done.stderr
+
+
+def _declared_anywhere() -> dict[str, str]:
+    """What comes out where every program is that the corpus names."""
+    return {
+        one.name: tag.removeprefix(_DECLARED)
+        for one in manifest.load(CORPUS / "manifest.toml").scenarios
+        for tag in one.tags
+        if tag.startswith(_DECLARED)
+    }
 
 
 Told = dict[str, dict[str, Any]]
