@@ -37,6 +37,7 @@ requires = { endpoints = ["http://127.0.0.1:1/${TOKEN}"] }
 TELLS = r"""
 echo "$TOKEN"; echo "$TOKEN" >&2; echo "$PIN"
 cat ~/.netrc; cat ~/.netrc >&2; tail -1 ~/.netrc
+echo "$TOKEN" >written; mkdir -p "d/$TOKEN"; cp ~/.netrc copied
 printf %s "${TOKEN:0:6}"; sleep 0.1; printf '%s\n' "${TOKEN:6}"
 printf 'user:%s' "$TOKEN" | base64; base64 ~/.netrc; base64 -w 0 ~/.netrc; echo
 head -c 500 /dev/zero | tr '\0' "$(printf '\n')x" | cat - ~/.netrc | base64
