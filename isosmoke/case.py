@@ -86,12 +86,12 @@ def recorded(named: str, caller: Caller, request: Request) -> Case:
         engine=(repetition.engine(run) or AUTO) if request.engine == AUTO else request.engine,
         argv=run.command,
     )
-    tested, note = _tested(run.binary) if request.binary is None else (request.binary, "")
+    program, note = tested(run.binary) if request.binary is None else (request.binary, "")
     return Case(
-        request=replace(again, binary=tested),
+        request=replace(again, binary=program),
         caller=replace(caller, working=working),
-        notes=(*filter(None, [note]), *_missing(told, caller.environment)),
-        before=f"{told.outcome.value}: {told.reason}" if told.reason else told.outcome.value,
+        notes=(*filter(None, [note]), *missing(told, caller.environment)),
+        before=outcome(told),
     )
 
 
@@ -111,7 +111,12 @@ def parsed(entry: Mapping[str, Any], folder: Path) -> Scenario:
         ) from error
 
 
-def _tested(was: BinaryRecord | None) -> tuple[str | None, str]:
+def outcome(told: ScenarioRecord) -> str:
+    """How it came out, in a line."""
+    return f"{told.outcome.value}: {told.reason}" if told.reason else told.outcome.value
+
+
+def tested(was: BinaryRecord | None) -> tuple[str | None, str]:
     """The binary that was tested: where it still lies, else the copy that is kept of it."""
     if was is None:
         return None, ""
@@ -128,7 +133,7 @@ def _tested(was: BinaryRecord | None) -> tuple[str | None, str]:
     return str(copy), f"{path} has changed since: this is the kept copy {was.sha256[:12]}"
 
 
-def _missing(told: ScenarioRecord, environment: Mapping[str, str]) -> Iterator[str]:
+def missing(told: ScenarioRecord, environment: Mapping[str, str]) -> Iterator[str]:
     """Variables that were passed then, and are not there to be passed now."""
     had = told.attempts[-1].environment
     for name in told.entry.get("pass_env", ()):

@@ -9,6 +9,7 @@ anything that is not an `IsosmokeError` is a bug.
     ├── NothingSelectedError           4
     ├── BinaryError                  125
     ├── RecordError                  125
+    ├── BundleError                  125
     └── EngineError                  125
         ├── EngineUnavailableError   125
         ├── LeftBehindError          125
@@ -85,6 +86,10 @@ class BinaryError(IsosmokeError):
 
 class RecordError(IsosmokeError):
     """The record of a past run cannot be read."""
+
+
+class BundleError(IsosmokeError):
+    """A bundle cannot be made, or is none."""
 
 
 class EngineError(IsosmokeError):

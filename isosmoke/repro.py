@@ -1,13 +1,13 @@
 """Somebody sits in a scenario's own sandbox: before its script, or after it beside what it left."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import PurePosixPath
 
-from isosmoke import assembly, files, images, run, runner, typed
+from isosmoke import assembly, files, images, run, runner, state, typed
 from isosmoke.assembly import Surroundings
 from isosmoke.capture import Capture
 from isosmoke.case import SCRIPT, Case
@@ -81,10 +81,9 @@ class _Scene:
     manner: Manner
     interrupt: Interrupt
 
-    @property
-    def job(self) -> Job:
+    def job(self, services: Mapping[str, str]) -> Job:
         """What would run, or just a sandbox, with what a shell needs besides."""
-        job = assembly.job(self.case.scenario, self.case.argv, self.around)
+        job = assembly.job(self.case.scenario, self.case.argv, self.around, services)
         mounts = (*job.spec.mounts, *self._own_mounts())
         return replace(job, spec=replace(job.spec, mounts=mounts))
 
@@ -120,7 +119,7 @@ def sit(case: Case, manner: Manner, interrupt: Interrupt) -> Sat:
 
 
 def _sit(scene: _Scene) -> Sat:
-    job, manner = scene.job, scene.manner
+    manner = scene.manner
     redactor = scene.around.redactor(scene.case.scenario)
     ended: list[Attempt] = []
 
@@ -131,6 +130,7 @@ def _sit(scene: _Scene) -> Sat:
 
     with ExitStack() as stack:
         capture = stack.enter_context(Capture(None, 0, redactor=redactor, echo=manner.echo))
+        job = scene.job(stack.enter_context(_services(scene)))
         sandbox = stack.enter_context(scene.engine.sandbox(job.spec))
         keeper = Conversation(sandbox.channel, sink=hear, interrupt=scene.interrupt)
         if manner.after:
@@ -142,6 +142,28 @@ def _sit(scene: _Scene) -> Sat:
         if ended and manner.thaw:
             keeper.thaw()
         return _shown_in(scene, job, keeper)
+
+
+@contextmanager
+def _services(scene: _Scene) -> Iterator[Mapping[str, str]]:
+    """The scenario's services, as an attempt would have them; yields where they are."""
+    scenario = scene.case.scenario
+    if not scenario.services:
+        yield {}
+        return
+    from isosmoke.services import Attempted, Services
+
+    with state.scratch() as record:
+        attempted = Attempted(
+            scenario=scenario,
+            number=1,
+            record=record,
+            caller=scene.case.caller,
+            redactor=scene.around.redactor(scenario),
+            interrupt=scene.interrupt,
+        )
+        with Services(scene.engine).beside(attempted) as places:
+            yield places
 
 
 def _shown_in(scene: _Scene, job: Job, keeper: Conversation) -> Sat:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": "Run scenarios, or any command as one.",
     "repro": "Sit in a scenario's own sandbox, before its script or after.",
+    "bundle": "Write one file that reproduces a scenario elsewhere.",
     "gate": "Say whether a task may be done: run what guards it.",
     "receipt": "Say whether a gate's verdict still holds.",
     "audit": "Name the done tasks that no receipt speaks for.",

@@ -1,6 +1,8 @@
 """`isosmoke repro`: somebody sits in the sandbox that a scenario would get."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from os.path import relpath
@@ -9,7 +11,7 @@ from typing import Any
 
 import click
 
-from isosmoke import authoring, case, repro, typed
+from isosmoke import authoring, bundle, case, repro, typed
 from isosmoke.caller import Caller
 from isosmoke.case import Case
 from isosmoke.cli.options import selected
@@ -56,14 +58,12 @@ _COMMAND_SECONDS = 3600
 @click.option("--assertion", metavar="TEXT", help="What must hold, in one sentence.")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
-    """Sit in the sandbox of a scenario: of the manifest (NAME) or of a past run (RUN/NAME).
+    """Sit in the sandbox of a scenario: of the manifest (NAME), a past run (RUN/NAME), a bundle.
 
     Or with `--script FILE`, `-- COMMAND...` or nothing in a sandbox for what is no scenario yet.
     At a terminal it is a shell with one of its own, else its lines come from stdin. The exit code
     is the shell's.
     """
-    chosen = _chosen(ctx.obj, options)
-    saving = _saving(chosen, options)
     manner = Manner(
         after=not options["before"],
         thaw=options["thaw"],
@@ -71,8 +71,10 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         say=partial(click.echo, err=True),
         echo=partial(write, sys.stderr.fileno()),
     )
-    with interruptible() as interrupt:
-        ctx.exit(_exit_code(chosen, manner, interrupt, saving))
+    with interruptible() as interrupt, _chosen(ctx.obj, options) as chosen:
+        saving = _saving(chosen, options)
+        code = _exit_code(chosen, manner, interrupt, saving)
+    ctx.exit(code)
 
 
 def _exit_code(
@@ -122,27 +124,32 @@ def _save(path: Path, scenario: Scenario, sat: Sat) -> None:
     click.echo(f"{relpath(script)}: made; see that it fails while the bug is there", err=True)
 
 
-def _chosen(argv: tuple[str, ...], options: dict[str, Any]) -> Case:
+@contextmanager
+def _chosen(argv: tuple[str, ...], options: dict[str, Any]) -> Iterator[Case]:
     if sum(map(bool, (argv, options["script"], options["name"]))) > 1:
         raise UsageError("a name, --script or a command after --: give one of them")
-    found = _found(argv, options)
-    return case.with_image(found, options["image"]) if options["image"] else found
-
-
-def _found(argv: tuple[str, ...], options: dict[str, Any]) -> Case:
     caller = Caller.here()
-    name: str | None = options["name"]
     request = Request(
         scenarios=(case.loose(argv, options["script"], _COMMAND_SECONDS),),
         binary=options["binary"],
         engine=options["engine"],
         argv=argv,
     )
-    if name is None:
+    name: str = options["name"] or ""
+    with ExitStack() as stack:
+        if Path(name).is_file():
+            found = stack.enter_context(bundle.opened(Path(name), caller, request))
+        else:
+            found = _named(name, caller, request, options["manifest_path"])
+        yield case.with_image(found, options["image"]) if options["image"] else found
+
+
+def _named(name: str, caller: Caller, request: Request, manifest_path: Path | None) -> Case:
+    if not name:
         return Case(request=request, caller=caller)
     if "/" in name:
         return case.recorded(name, caller, request)
-    manifest, scenarios = selected((name,), (), options["manifest_path"])
+    manifest, scenarios = selected((name,), (), manifest_path)
     if len(scenarios) > 1:
         raise UsageError(f"{name} means {len(scenarios)} scenarios", hint="name one of them")
     return Case(

@@ -1,14 +1,16 @@
 """`isosmoke run`: scenarios of a manifest, or any command as a scenario of its own."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import click
 from rich.console import Console
 
-from isosmoke import case, run
+from isosmoke import bundle, case, run, shelf
 from isosmoke.caller import Caller
 from isosmoke.cli import past
 from isosmoke.cli.options import manifest_options, selected, warn
@@ -17,6 +19,7 @@ from isosmoke.cli.reporting import Chosen, Reporting, chosen, report_option
 from isosmoke.cli.running import WithCommand, binary_option, engine_option, repeating
 from isosmoke.errors import UsageError
 from isosmoke.interrupt import interruptible
+from isosmoke.printable import printable
 from isosmoke.reports import agent
 from isosmoke.reports.console import Progress
 from isosmoke.results import Event
@@ -47,6 +50,13 @@ _COMMAND_SECONDS = 3600
 @click.option("--fail-fast/--keep-going", help="Start nothing more once a scenario failed.")
 @click.option("--timeout", type=click.IntRange(min=1), help="Seconds for a command after --.")
 @report_option
+@click.option(
+    "--bundle",
+    "bundled",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The scenario of a file that isosmoke bundle wrote.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
@@ -56,11 +66,13 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     """
     caller = Caller.here()
     wanted = chosen((*options["reports"], *(["json=-"] if options["as_json"] else [])))
-    request = _request(ctx.obj, options, wanted)
     reporting = Reporting(wanted, caller.environment)
     screen = _screen(wanted, caller, partial(_repeat, ctx.obj, options), live=not ctx.obj)
-    with interruptible() as interrupt:
-        result = run.execute(request, caller, notify=reporting.beside(screen), interrupt=interrupt)
+    with (
+        interruptible() as interrupt,
+        _asked(ctx.obj, options, wanted, caller) as (request, user),
+    ):
+        result = run.execute(request, user, notify=reporting.beside(screen), interrupt=interrupt)
     warn(result)
     reporting.finish(result)
     ctx.exit(reporting.exit_code(run.exit_code(result)))
@@ -74,6 +86,30 @@ def _screen(
     console = Console(stderr=wanted.stdout_taken, highlight=False, soft_wrap=True)
     live = live and console.is_terminal and not console.is_dumb_terminal
     return Progress(console, live=live, repeat=repeat)
+
+
+@contextmanager
+def _asked(
+    argv: tuple[str, ...], options: dict[str, Any], wanted: Chosen, caller: Caller
+) -> Iterator[tuple[Request, Caller]]:
+    """What to run, and where its caller stands; a bundle is unpacked for as long as it is run."""
+    if options["bundled"] is None:
+        yield _request(argv, options, wanted), caller
+        return
+    for name in ("names", "owners", "manifest_path", "meaning"):
+        if argv or options[name]:
+            raise UsageError("--bundle has its own scenario: name no other")
+    request = Request(
+        scenarios=(),
+        binary=options["binary"],
+        engine=options["engine"],
+        policy=_policy(options),
+        record_in=shelf.top(caller.working),
+    )
+    with bundle.opened(options["bundled"], caller, request) as opened:
+        for note in opened.notes:
+            click.echo(printable(f"NOTE {note}"), err=True)
+        yield opened.request, opened.caller
 
 
 def _request(argv: tuple[str, ...], options: dict[str, Any], wanted: Chosen) -> Request:
@@ -122,4 +158,6 @@ def _command_request(
 
 
 def _repeat(argv: tuple[str, ...], options: dict[str, Any], name: str) -> tuple[str, ...]:
+    if options["bundled"]:
+        return ("isosmoke", "run", "--bundle", str(options["bundled"]))
     return repeating(options, "--", *argv) if argv else repeating(options, name)
