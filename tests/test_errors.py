@@ -25,8 +25,12 @@ ENDINGS = {
     "ManifestError": 2,
     "NothingSelectedError": 4,
     "BinaryError": 125,
+    "RecordError": 125,
+    "BundleError": 125,
     "EngineError": 125,
     "EngineUnavailableError": 125,
+    "LeftBehindError": 125,
+    "ImageError": 125,
 }
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind is not ExitCode]
