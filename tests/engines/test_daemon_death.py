@@ -102,14 +102,11 @@ def daemon() -> Iterator[Daemon]:
     """A dockerd that is not yet up, in a short path, as sockets need it."""
     if os.getuid() != 0 or not shutil.which("dockerd"):
         pytest.skip("it needs root and dockerd")
-    with TemporaryDirectory(prefix="isosmoke-dockerd-", ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(prefix="isosmoke-dockerd-") as folder:
         made = Daemon(Path(folder))
         with made.containerd():
             yield made
-        for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
-            point = line.split()[4]
-            if point.startswith(folder):
-                subprocess.run(["umount", point], check=True)
+        ready.unmount(made.folder)
 
 
 @pytest.fixture

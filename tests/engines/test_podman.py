@@ -4,6 +4,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -78,20 +79,15 @@ def service(user: ready.User, runtime: str) -> Iterator[Service]:
     """A service of `user`'s that runs while the block lasts, or a skip where there is none."""
     if not shutil.which("podman"):
         pytest.skip("podman is not installed")
-    with TemporaryDirectory(prefix="isosmoke-podman-", ignore_cleanup_errors=True) as name:
+    with TemporaryDirectory(prefix="isosmoke-podman-") as name:
         made = Service(Path(name), user)
         user.settle_in(made.folder)
         settings = f'[engine]\nruntime = "{runtime}"\nevents_logger = "file"\n'
         (made.folder / "containers.conf").write_text(settings)
         with _served(made):
             yield made
-        subprocess.run(
-            made.podman("unshare", "rm", "-rf", f"{name}/root", f"{name}/run"),
-            env=made.environment,
-            cwd="/",
-            capture_output=True,
-            check=False,
-        )
+        _end_namespace(made)
+        ready.unmount(made.folder)
 
 
 @contextmanager
@@ -104,6 +100,7 @@ def _served(made: Service) -> Iterator[None]:
             cwd=made.folder,
             stdout=output,
             stderr=output,
+            start_new_session=True,
         )
         try:
             ready.eventually(lambda: made.socket.exists() or process.poll() is not None, 20)
@@ -111,8 +108,16 @@ def _served(made: Service) -> Iterator[None]:
                 pytest.skip(f"podman: no service for {made.user.name}: {log.read_text()[-300:]}")
             yield
         finally:
-            process.terminate()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait(30)
+
+
+def _end_namespace(made: Service) -> None:
+    """Rootless Podman keeps a process that holds its user namespace for the next command."""
+    for file in made.folder.rglob("pause.pid"):
+        with suppress(ProcessLookupError):
+            os.kill(int(file.read_text()), signal.SIGKILL)
 
 
 def subordinate() -> ready.User:
