@@ -336,7 +336,22 @@ def test_doctor_says_which_engines_work(cli: Cli) -> None:
 
     assert done.returncode == ExitCode.OK
     assert "ok  bubblewrap" in done.stdout
+    assert "the host's own network" in done.stdout
     assert "ISOSMOKE_WG" in done.stdout
+
+
+def test_doctor_tells_a_program_each_fact(cli: Cli, tmp_path: Path) -> None:
+    """What was tried is a field of its own, and what could not be is null, with the reason."""
+    done = cli("doctor", "--json", DOCKER_HOST=f"unix://{tmp_path}/no.sock")
+
+    document = json.loads(done.stdout)
+    engines = {one["name"]: one for one in document["engines"]}
+    assert document["schema_version"] == 1
+    assert engines["bubblewrap"]["host_network"] is True
+    assert engines["docker"]["works"] is False
+    assert engines["docker"]["host_network"] is None
+    assert f"{tmp_path}/no.sock (DOCKER_HOST)" in engines["docker"]["words"]
+    assert "unset DOCKER_HOST" in engines["docker"]["hint"]
 
 
 def test_without_an_engine_it_exits_125_and_says_what_was_tried(cli: Cli, tmp_path: Path) -> None:

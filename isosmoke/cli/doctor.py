@@ -1,11 +1,13 @@
 """`isosmoke doctor`: what works here, what does not, and what would mend it."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Literal
 
 import click
 
-from isosmoke import binary, record
+from isosmoke import binary, checkup, record
 from isosmoke.caller import Caller
 from isosmoke.engines import ENGINES, cgroup
 from isosmoke.errors import ExitCode, IsosmokeError
@@ -23,10 +25,40 @@ class Finding(Table):
     hint: Text = ""
 
 
+class Lacking(Table):
+    """What scenarios do not get from an engine, and what would mend it."""
+
+    words: Text
+    hint: Text
+
+
+class EngineFinding(Table):
+    """One engine: what it is, and what held when it was tried; null is not known.
+
+    `where` is its socket or program, `reason` why that one, `cgroup` the version of control groups
+    by which it limits. `memory_limit`, `processes_limit` and `host_network` were tried.
+    """
+
+    name: str
+    works: bool
+    words: Text
+    hint: Text = ""
+    version: Text | None = None
+    where: Text | None = None
+    reason: Text | None = None
+    rootless: bool | None = None
+    cgroup: int | None = None
+    memory_limit: bool | None = None
+    processes_limit: bool | None = None
+    host_network: bool | None = None
+    lacks: tuple[Lacking, ...] = ()
+
+
 class Document(Table):
     """What `isosmoke doctor --json` prints."""
 
     schema_version: Literal[1] = 1
+    engines: tuple[EngineFinding, ...]
     findings: tuple[Finding, ...]
 
 
@@ -34,24 +66,34 @@ class Document(Table):
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_context
 def command(ctx: click.Context, *, as_json: bool) -> None:
-    """Look at every engine and at what scenarios need; exit 0 when some engine works."""
-    engines = [_engine(name) for name in ENGINES]
-    findings = [*engines, *_surroundings()]
+    """Try every engine, and look at what scenarios need; exit 0 when some engine works."""
+    with ThreadPoolExecutor(len(ENGINES)) as pool:
+        engines = tuple(pool.map(_engine, ENGINES))
+    document = Document(engines=engines, findings=tuple(_surroundings()))
     if as_json:
-        click.echo(record.render(Document(findings=tuple(findings))), nl=False)
+        click.echo(record.render(document), nl=False)
     else:
-        _print(findings)
-    works = any(one.good for one in engines)
+        _print(document)
+    works = any(one.works for one in engines)
     ctx.exit(ExitCode.OK if works else ExitCode.INFRASTRUCTURE)
 
 
-def _engine(name: str) -> Finding:
+def _engine(name: str) -> EngineFinding:
     try:
         engine = ENGINES[name]()
         engine.preflight()
+        facts = engine.facts()
+        tried = checkup.tried(engine, Caller.here())
     except IsosmokeError as error:
-        return Finding(subject=name, good=False, words=error.message, hint=error.hint)
-    return Finding(subject=name, good=True, words=engine.description)
+        return EngineFinding(name=name, works=False, words=error.message, hint=error.hint)
+    return EngineFinding(
+        name=name,
+        works=True,
+        words=engine.description,
+        **asdict(facts),
+        **asdict(tried),
+        lacks=tuple(Lacking(**asdict(one)) for one in checkup.lacks(facts, tried)),
+    )
 
 
 def _surroundings() -> Iterator[Finding]:
@@ -75,8 +117,34 @@ def _binary() -> Finding:
     return Finding(subject="binary", good=True, words=str(found))
 
 
-def _print(findings: list[Finding]) -> None:
-    for one in findings:
-        click.echo(f"{'ok ' if one.good else 'NO '} {one.subject:<15} {one.words}")
-        if one.hint:
-            click.echo(f"{'':20}try: {one.hint}")
+def _print(document: Document) -> None:
+    for one in document.engines:
+        _tell(one.name, one.words, one.hint, good=one.works)
+        if one.works:
+            click.echo(f"{'':20}{_details(one)}")
+        for lack in one.lacks:
+            click.echo(f"{'':20}lacks: {lack.words}")
+            click.echo(f"{'':20}try: {lack.hint}")
+    for finding in document.findings:
+        _tell(finding.subject, finding.words, finding.hint, good=finding.good)
+
+
+def _tell(subject: str, words: str, hint: str, *, good: bool) -> None:
+    click.echo(f"{'ok ' if good else 'NO '} {subject:<15} {words}")
+    if hint:
+        click.echo(f"{'':20}try: {hint}")
+
+
+def _details(one: EngineFinding) -> str:
+    limits = {"memory": one.memory_limit, "processes": one.processes_limit}
+    held = [name for name, holds in limits.items() if holds]
+    groups = f"control groups {one.cgroup}" if one.cgroup else "no control groups"
+    return ", ".join(
+        (
+            f"version {one.version}",
+            "rootless" if one.rootless else "as root",
+            groups,
+            f"limits of {' and '.join(held)} hold" if held else "no limits hold",
+            "the host's own network" if one.host_network else "another network",
+        )
+    )

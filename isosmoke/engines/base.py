@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -37,6 +38,20 @@ class Sandbox(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What makes the sandboxes: its version, where it is (a program or a socket), and why that one.
+
+    `cgroup` is the version of the control groups by which it limits, None where it has none.
+    """
+
+    version: str
+    where: str
+    reason: str
+    rootless: bool
+    cgroup: int | None
+
+
 class Engine(Protocol):
     """Makes fresh sandboxes."""
 
@@ -49,6 +64,9 @@ class Engine(Protocol):
 
     def preflight(self) -> None:
         """Return when sandboxes can be made, else raise `EngineUnavailableError` with a hint."""
+
+    def facts(self) -> Facts:
+        """What it is on this machine; `EngineUnavailableError` where it cannot be asked."""
 
     def sandbox(self, spec: SandboxSpec) -> AbstractContextManager[Sandbox]:
         """Entering makes it, leaving destroys it on every path and proves that it is gone."""

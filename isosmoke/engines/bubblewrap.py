@@ -19,7 +19,7 @@ from typing import IO
 from isosmoke import images, state
 from isosmoke.engines import argv, bwrap, cgroup
 from isosmoke.engines.argv import Layers
-from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS
+from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS, Facts
 from isosmoke.errors import EngineError, ImageError, LeftBehindError
 from isosmoke.spec import HOST_IMAGE, SandboxSpec
 
@@ -90,6 +90,16 @@ class BubblewrapEngine:
 
     def preflight(self) -> None:
         bwrap.program()
+
+    def facts(self) -> Facts:
+        program = bwrap.program().path
+        return Facts(
+            version=bwrap.version(program),
+            where=program,
+            reason="the first that passes a self-test",
+            rootless=os.getuid() != 0,
+            cgroup=cgroup.version() if cgroup.parents() else None,
+        )
 
     @contextmanager
     def sandbox(self, spec: SandboxSpec) -> Iterator[BubblewrapSandbox]:

@@ -46,6 +46,14 @@ def program() -> Program:
     )
 
 
+def version(path: str) -> str:
+    """What a bwrap says of itself, without its name."""
+    done = subprocess.run(
+        [path, "--version"], capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=False
+    )
+    return done.stdout.strip().removeprefix("bubblewrap ")
+
+
 def _candidates() -> Iterator[str]:
     system = shutil.which("bwrap")
     if system:

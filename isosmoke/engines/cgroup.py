@@ -28,10 +28,15 @@ _FILES = {"memory": ("memory.max", "memory.limit_in_bytes"), "pids": ("pids.max"
 _REMOVE_SECONDS = 5.0
 
 
+def version() -> int:
+    """Of the control groups that are mounted here."""
+    return 2 if (ROOT / "cgroup.controllers").exists() else 1
+
+
 @cache
 def parents() -> dict[str, Path]:
     """Each controller that can be used here, with the folder in which a group can be made."""
-    unified = (ROOT / "cgroup.controllers").exists()
+    unified = version() == 2  # noqa: PLR2004 - a version
     offered = (ROOT / "cgroup.subtree_control").read_text().split() if unified else list(_FILES)
     folders = {name: ROOT if unified else ROOT / name for name in _FILES if name in offered}
     return {name: folder for name, folder in folders.items() if _can_make_groups(folder)}

@@ -25,7 +25,7 @@ from requests import RequestException, Response
 from isosmoke import images, state
 from isosmoke.engines import container, endpoint, nesting
 from isosmoke.engines.attach import AttachChannel
-from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS
+from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS, Facts
 from isosmoke.engines.container import Dialect
 from isosmoke.engines.endpoint import Endpoint, Place
 from isosmoke.errors import EngineError, EngineUnavailableError, ImageError, LeftBehindError
@@ -88,6 +88,18 @@ class DockerEngine:
             if self._is_outside:
                 with state.scratch() as folder:
                     _must_see(client, folder, state.state_folder(), self._dialect)
+
+    def facts(self) -> Facts:
+        with self._client() as client, _told(client, "describe itself"):
+            said = client.info()
+        found = said.get("CgroupVersion", "")
+        return Facts(
+            version=self._server["Version"],
+            where=self._endpoint.url,
+            reason=self._endpoint.reason,
+            rootless=_is_rootless(said),
+            cgroup=int(found) if found.isdecimal() else None,
+        )
 
     @contextmanager
     def sandbox(self, spec: SandboxSpec) -> Iterator[DockerSandbox]:
@@ -220,7 +232,7 @@ class DockerEngine:
         if self._spoken == container.DOCKER:
             return Dialect(container.DOCKER)
         with self._client() as client, _told(client, "describe itself"):
-            rootless = client.info().get("Rootless")
+            rootless = _is_rootless(client.info())
         return Dialect(container.PODMAN, "keep-id" if rootless else "host", _limits())
 
     @cached_property
@@ -234,6 +246,11 @@ class DockerEngine:
     def _client(self, seconds: float = START_SECONDS) -> "closing[_Client]":
         version = self._server["ApiVersion"]
         return closing(_Client(self._endpoint, version, seconds, self._spoken.lower()))
+
+
+def _is_rootless(said: dict[str, Any]) -> bool:
+    """By Podman's word for it, or by Docker's."""
+    return bool(said.get("Rootless")) or "name=rootless" in said.get("SecurityOptions", ())
 
 
 def _limits() -> dict[str, tuple[int, int]]:

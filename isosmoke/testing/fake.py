@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
+from isosmoke.engines.base import Facts
 from isosmoke.errors import EngineError, EngineUnavailableError, LeftBehindError
 from isosmoke.keeper import protocol
 from isosmoke.keeper.protocol import Output, Survivor
@@ -233,6 +234,9 @@ class FakeEngine:
     def preflight(self) -> None:
         if self._unavailable:
             raise EngineUnavailableError(self._unavailable)
+
+    def facts(self) -> Facts:
+        return Facts(version="1", where="here", reason="a test", rootless=True, cgroup=None)
 
     @contextmanager
     def sandbox(self, spec: SandboxSpec) -> Iterator[FakeSandbox]:

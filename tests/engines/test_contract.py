@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 import ready
 
-from isosmoke.engines.base import Engine, Sandbox
+from isosmoke.engines.base import Engine, Facts, Sandbox
 from isosmoke.keeper.conversation import Channel
 from isosmoke.spec import CopyOnWrite, Fresh, ReadOnly, SandboxSpec
 from isosmoke.testing import CONTRACT, Bench, contract
@@ -51,6 +51,9 @@ class _SpoiltEngine:
 
     def preflight(self) -> None:
         self._good.preflight()
+
+    def facts(self) -> Facts:
+        return self._good.facts()
 
     def sandbox(self, spec: SandboxSpec) -> AbstractContextManager[Sandbox]:
         return self._good.sandbox(self._spoil(spec))
@@ -114,6 +117,9 @@ class _Mislaying:
 
     def preflight(self) -> None:
         self._good.preflight()
+
+    def facts(self) -> Facts:
+        return self._good.facts()
 
     @contextmanager
     def sandbox(self, spec: SandboxSpec) -> Iterator[Sandbox]:
