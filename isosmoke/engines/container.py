@@ -149,7 +149,7 @@ def _host_config(
             {"Name": name, "Soft": soft, "Hard": hard}
             for name, (soft, hard) in dialect.limits.items()
         ],
-        "Tmpfs": {str(one.target): _tmpfs(one, spec) for one in mounts if _in_memory(one)},
+        "Tmpfs": {str(one.target): _tmpfs(one, spec) for one in mounts if in_memory(one)},
         "Binds": [_overlay_bind(one, layers) for one in volumes if dialect.is_podmans],
         "Mounts": [
             *(_overlay(one, layers, labels) for one in volumes if not dialect.is_podmans),
@@ -181,7 +181,7 @@ def _between(
     missing: list[PurePosixPath] = []
     for folder in target.parents:
         if folder in mounts:
-            yield from missing if _in_memory(mounts[folder]) else ()
+            yield from missing if in_memory(mounts[folder]) else ()
             return
         missing.append(folder)
 
@@ -191,7 +191,8 @@ def _tmpfs(fresh: Fresh, spec: SandboxSpec) -> str:
     return f"exec,nosuid,nodev,mode={fresh.mode:04o},uid={spec.uid},gid={spec.gid}"
 
 
-def _in_memory(mount: Mount) -> TypeGuard[Fresh]:
+def in_memory(mount: Mount) -> TypeGuard[Fresh]:
+    """Whether it is a folder that need not be on disk."""
     return isinstance(mount, Fresh) and not mount.on_disk
 
 

@@ -104,6 +104,7 @@ class DockerEngine:
     @contextmanager
     def sandbox(self, spec: SandboxSpec) -> Iterator[DockerSandbox]:
         _check(spec)
+        shown = {one.target for one in spec.mounts if not container.in_memory(one)}
         spec = container.with_submounts(spec, Path("/proc/self/mountinfo").read_text())
         spec = container.adapted(spec, self._dialect)
         with ExitStack() as stack:
@@ -123,7 +124,7 @@ class DockerEngine:
             channel = made.attach()
             stack.callback(channel.close)
             made.start()
-            changes = {target: layer.upper for target, layer in layers.items()}
+            changes = {one: layer.upper for one, layer in layers.items() if one in shown}
             yield DockerSandbox(channel, made.name, changes)
 
     def sweep(self) -> tuple[str, ...]:
