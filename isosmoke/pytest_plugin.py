@@ -117,13 +117,10 @@ class ScenarioItem(pytest.Item):
             self.add_marker(name)
 
     def setup(self) -> None:
-        from isosmoke.errors import IsosmokeError
-
         mine = [one for one in _scenario_items(self.session.items) if one.manifest is self.manifest]
-        try:
-            _stage(self.config).begin(self.manifest, [one.scenario for one in mine])
-        except IsosmokeError as error:
-            pytest.fail(_said(error), pytrace=False)
+        trouble = _trouble(self.config, self.manifest, [one.scenario for one in mine])
+        if trouble:
+            pytest.fail(trouble, pytrace=False)
 
     def runtest(self) -> None:
         with self._locks():
@@ -171,6 +168,17 @@ def _stage(config: pytest.Config) -> Stage:
             engine=config.getoption("--isosmoke-engine"),
         )
     return config.stash[_STAGE]
+
+
+def _trouble(config: pytest.Config, manifest: Manifest, scenarios: list[Scenario]) -> str:
+    """Why nothing of a manifest can be run; empty where its run is under way."""
+    from isosmoke.errors import IsosmokeError
+
+    try:
+        _stage(config).begin(manifest, scenarios)
+    except IsosmokeError as error:
+        return _said(error)
+    return ""
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
