@@ -9,6 +9,7 @@ hangs up.
 import json
 import os
 import select
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -124,12 +125,13 @@ def _spawned(program: str, spec: SandboxSpec, layers: Layers) -> Iterator[tuple[
     """The channel to a keeper, and its pid on the host."""
     with os.fdopen(os.memfd_create("isosmoke-told"), "rb") as told:
         process = _spawn([program, *argv.bubblewrap(spec, layers=layers, told=told.fileno())], told)
-        channel = PipeChannel(process)
+        channel, last = PipeChannel(process), process.pid
         try:
-            yield channel, _keeper_pid(told, channel)
+            last = _keeper_pid(told, channel)
+            yield channel, last
         finally:
             channel.close()
-            _wait(process)
+            _wait(process, last)
 
 
 def _spawn(command: list[str], told: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -164,14 +166,19 @@ def _hold(group: cgroup.Group, pid: int, channel: PipeChannel) -> None:
         raise
 
 
-def _wait(process: subprocess.Popen[bytes]) -> None:
-    """A bwrap ends when its keeper has, and the keeper when its whole namespace is gone."""
+def _wait(process: subprocess.Popen[bytes], last: int) -> None:
+    """A bwrap ends when its keeper has, and the keeper when its whole namespace is gone.
+
+    So it is the keeper that is killed if need be, which is `last` once it is known: the end of a
+    bwrap that was killed itself would prove nothing.
+    """
     if _ends_within(process, DESTROY_SECONDS / 2):
         return
-    process.kill()
+    with suppress(ProcessLookupError):
+        os.kill(last, signal.SIGKILL)
     if not _ends_within(process, DESTROY_SECONDS / 2):
         message = f"the sandbox of bwrap {process.pid} could not be ended"
-        raise LeftBehindError(message, hint=f"kill -KILL {process.pid}")
+        raise LeftBehindError(message, hint=f"kill -KILL {last}")
 
 
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -1,10 +1,15 @@
-"""What bubblewrap is to do where isosmoke does not live long enough to tell it."""
+"""How a sandbox of bubblewrap ends where nobody can tell it to, or it does not listen."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import ready
+
+from isosmoke.engines.bubblewrap import BubblewrapEngine
+from isosmoke.testing import Bench
 
 DYING = """
 import os, signal, sys, time
@@ -41,6 +46,15 @@ def test_no_sandbox_outlives_a_run_that_dies_while_it_is_made(tmp_path: Path) ->
     subprocess.run([sys.executable, "-c", DYING, str(tmp_path)], check=True)
 
     assert ready.eventually(lambda: not _naming(tmp_path)), _naming(tmp_path)
+
+
+def test_keeper_that_does_not_answer_is_killed(tmp_path: Path) -> None:
+    """A sandbox whose keeper does not see the end of its stdin is gone all the same."""
+    ready.engine("bubblewrap")
+    with BubblewrapEngine().sandbox(Bench(tmp_path).shell(":").spec) as sandbox:
+        os.kill(sandbox.pid, signal.SIGSTOP)
+
+    assert not Path(f"/proc/{sandbox.pid}").exists()
 
 
 def _naming(folder: Path) -> list[str]:
