@@ -198,7 +198,8 @@ class Schedule:
             observed.judged(),
             self._services(scenario, number, observed) as places,
         ):
-            job = assembly.job(scenario, argv, self.around, places)
+            if places:
+                job = assembly.job(scenario, argv, self.around, places)
             runner.observe(
                 job,
                 self.engines(scenario),
