@@ -140,7 +140,7 @@ def _judge(watch: _Watch, keeper: Conversation) -> None:
     job, observed = watch.job, watch.observed
     with observed.phase("start"):
         keeper.ready(START_SECONDS)
-        _go(job, keeper)
+        go(job, keeper)
     with observed.phase("run"):
         observed.ending = _ending(job, keeper)
     with observed.phase("settle"):
@@ -187,7 +187,8 @@ def _used(ending: Ending, keeper: Conversation) -> Evidence:
         return Evidence(missing=(f"what it used: {error}",))
 
 
-def _go(job: Job, keeper: Conversation) -> None:
+def go(job: Job, keeper: Conversation) -> None:
+    """Tell a keeper that is up to start `job`."""
     keeper.go(
         job.argv,
         job.folder,

@@ -19,7 +19,7 @@ from isosmoke.keeper.protocol import Output, ShellOutput, Size
 from isosmoke.leaks import Process
 from isosmoke.outcome import Ending
 from isosmoke.redaction import Redactor
-from isosmoke.runner import observe
+from isosmoke.runner import go, observe
 from isosmoke.spec import (
     HOST_IMAGE,
     KEEPER,
@@ -156,20 +156,8 @@ def started(
     """The keeper of a new sandbox, told to start `job`."""
     keeper = Conversation(sandbox.channel, sink=sink, interrupt=Interrupt())
     keeper.ready(START_SECONDS)
-    start(keeper, job)
+    go(job, keeper)
     return keeper
-
-
-def start(keeper: Conversation, job: Job) -> None:
-    """Tell a keeper that is up to start `job`."""
-    limits = job.spec.limits
-    keeper.go(
-        job.argv,
-        job.folder,
-        job.environment,
-        processes=limits.processes,
-        open_files=limits.open_files,
-    )
 
 
 class Typist:

@@ -22,6 +22,7 @@ from isosmoke.keeper import protocol, shell
 from isosmoke.keeper.conversation import Conversation, RefusedError
 from isosmoke.keeper.protocol import Output, Size, frame
 from isosmoke.outcome import Broke, Ending, Exited, Signaled, TimedOut
+from isosmoke.runner import go
 from isosmoke.spec import Job, Limits
 from isosmoke.testing.bench import (
     HOME,
@@ -35,7 +36,6 @@ from isosmoke.testing.bench import (
     going,
     holder,
     run,
-    start,
     started,
 )
 
@@ -401,7 +401,7 @@ def another_script_may_follow(engine: Engine, bench: Bench) -> None:
             line = witness.met()
             status = keeper.exited(_DEATH_SECONDS)
             _expect(that=status == 3 << 8, words=f"the first script's status is {status}")
-            start(keeper, bench.shell(f"{witness.connect} read -u 3 word; echo $word; exit 4"))
+            go(bench.shell(f"{witness.connect} read -u 3 word; echo $word; exit 4"), keeper)
             other = witness.met()
             line.say("left")
             _expect(that=line.hears("told\n"), words="what the first has left was ended")

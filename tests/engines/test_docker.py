@@ -23,9 +23,10 @@ from isosmoke.errors import EngineError, EngineUnavailableError
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.conversation import Conversation
 from isosmoke.outcome import Broke, Ending, Exited, Signaled
+from isosmoke.runner import go
 from isosmoke.spec import CopyOnWrite, Fresh, Job, Limits, Mount, ReadOnly
 from isosmoke.state import Lease
-from isosmoke.testing.bench import HOME, Bench, Terms, going, run, start
+from isosmoke.testing.bench import HOME, Bench, Terms, going, run
 
 ORDINARY = 1000
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -234,7 +235,7 @@ def test_death_by_memory_is_told(docker: DockerEngine, bench: Bench, client: API
     with docker.sandbox(job.spec) as sandbox:
         keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
         keeper.ready(60)
-        start(keeper, job)
+        go(job, keeper)
         assert keeper.exited(60) == 9
         client.kill(sandbox.name)
 
@@ -344,12 +345,13 @@ from isosmoke.engines.docker import DockerEngine
 from isosmoke.engines.endpoint import Place
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.conversation import Conversation
-from isosmoke.testing.bench import Bench, start
+from isosmoke.runner import go
+from isosmoke.testing.bench import Bench
 job = Bench(Path(sys.argv[1])).shell("rm file; setsid sleep 600 & sleep 600")
 with DockerEngine().sandbox(job.spec) as sandbox:
     keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
     keeper.ready(60)
-    start(keeper, job)
+    go(job, keeper)
     print(sandbox.name, flush=True)
     keeper.exited(600)
 """
