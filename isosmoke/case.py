@@ -55,8 +55,13 @@ class Case:
 NOTHING = "-"
 """The script of a scenario that has none."""
 
+LOOSE_SECONDS = 3600
+"""How long what is in no manifest may run."""
 
-def loose(argv: tuple[str, ...], script: Path | None, timeout: int) -> Scenario:
+
+def loose(
+    argv: tuple[str, ...], script: Path | None = None, timeout: int = LOOSE_SECONDS
+) -> Scenario:
     """A scenario of no manifest: a command, a script, or nothing but a sandbox."""
     first = script.stem if script else Path(argv[0]).name if argv else "shell"
     name = "".join(one if one.isalnum() else "-" for one in first).strip("-")

@@ -10,6 +10,7 @@ import click
 from isosmoke import audit, discovery, ledger, manifest, receipt, record, tested
 from isosmoke.audit import Finding, Graph, Records
 from isosmoke.caller import Caller
+from isosmoke.cli.options import manifest_option
 from isosmoke.discovery import located
 from isosmoke.errors import ExitCode, IsosmokeError, UsageError
 from isosmoke.ledger import BypassRecord
@@ -27,13 +28,7 @@ class Document(Table):
 
 
 @click.command()
-@click.option(
-    "--manifest",
-    "manifest_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The manifest; by default the one that wg would find, else ./manifest.toml.",
-)
+@manifest_option
 @click.option("--strict", is_flag=True, help="Also count what changed since a receipt.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_context

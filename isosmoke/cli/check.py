@@ -8,6 +8,7 @@ import click
 from isosmoke import blame
 from isosmoke.blame import Blamed, Comparison
 from isosmoke.caller import Caller
+from isosmoke.cli.options import manifest_option
 from isosmoke.discovery import located
 from isosmoke.errors import ExitCode
 from isosmoke.printable import printable
@@ -17,13 +18,7 @@ _HINT = "put it back, or mend it without asking for less; a new name keeps the o
 
 @click.command()
 @click.option("--against", metavar="REV", help="By default where this branch left the main branch.")
-@click.option(
-    "--manifest",
-    "manifest_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The manifest; by default the one that wg would find, else ./manifest.toml.",
-)
+@manifest_option
 @click.pass_context
 def command(ctx: click.Context, against: str | None, manifest_path: Path | None) -> None:
     """Refuse a manifest that lost or weakened something since a revision of git.

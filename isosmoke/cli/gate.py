@@ -2,7 +2,6 @@
 
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import click
@@ -10,7 +9,7 @@ from rich.console import Console
 
 from isosmoke import guard, record
 from isosmoke.caller import Caller
-from isosmoke.cli.options import warn
+from isosmoke.cli.options import manifest_option, warn
 from isosmoke.cli.reporting import Reporting, chosen, report_option
 from isosmoke.cli.running import binary_option, engine_option, repeating
 from isosmoke.gate import Repeat
@@ -42,13 +41,7 @@ class Document(Table):
 @click.argument("task")
 @click.option("--full-smoke", "full", is_flag=True, help="Every scenario, whoever owns it.")
 @click.option("--skip-smoke", "skip", is_flag=True, help="No scenario at all: humans only.")
-@click.option(
-    "--manifest",
-    "manifest_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The manifest; by default the one that wg would find, else ./manifest.toml.",
-)
+@manifest_option
 @binary_option
 @engine_option
 @click.option(

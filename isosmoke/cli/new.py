@@ -8,6 +8,7 @@ import click
 
 from isosmoke import authoring
 from isosmoke.caller import Caller
+from isosmoke.cli.options import manifest_option
 from isosmoke.discovery import located
 
 
@@ -30,13 +31,7 @@ from isosmoke.discovery import located
     metavar="SECONDS",
     help="By default what the manifest says for all.",
 )
-@click.option(
-    "--manifest",
-    "manifest_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The manifest; by default the one that wg would find, else ./manifest.toml.",
-)
+@manifest_option
 def command(name: str, manifest_path: Path | None, **keys: Any) -> None:
     """Add a scenario to the manifest, and make its script.
 

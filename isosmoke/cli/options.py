@@ -17,6 +17,15 @@ from isosmoke.scenario import Manifest, Scenario
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+manifest_option = click.option(
+    "--manifest",
+    "manifest_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The manifest; by default the one that wg would find, else ./manifest.toml.",
+)
+
+
 def manifest_options(command: Command) -> Command:
     """`[NAME…]`, `--manifest`, `--owner` and `-E`: which scenarios, of which manifest."""
     for decorate in (
@@ -30,13 +39,7 @@ def manifest_options(command: Command) -> Command:
         click.option(
             "--owner", "owners", multiple=True, metavar="TASK", help="Only what TASK owns."
         ),
-        click.option(
-            "--manifest",
-            "manifest_path",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help="The manifest; by default the one that wg would find, else ./manifest.toml.",
-        ),
+        manifest_option,
         click.argument("names", nargs=-1, metavar="[NAME]..."),
     ):
         command = decorate(command)

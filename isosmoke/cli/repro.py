@@ -14,7 +14,7 @@ import click
 from isosmoke import authoring, bundle, case, repro, typed
 from isosmoke.caller import Caller
 from isosmoke.case import Case
-from isosmoke.cli.options import selected
+from isosmoke.cli.options import manifest_option, selected
 from isosmoke.cli.running import WithCommand, binary_option, engine_option
 from isosmoke.discovery import located
 from isosmoke.errors import ExitCode, IsosmokeError, UsageError
@@ -24,8 +24,6 @@ from isosmoke.repro import Manner, Sat
 from isosmoke.run import Request
 from isosmoke.scenario import Scenario
 from isosmoke.terminal import seat, write
-
-_COMMAND_SECONDS = 3600
 
 
 @click.command(cls=WithCommand, options_metavar="[OPTIONS]")
@@ -46,13 +44,7 @@ _COMMAND_SECONDS = 3600
     metavar="FILE",
     help="A script that is no scenario yet.",
 )
-@click.option(
-    "--manifest",
-    "manifest_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The manifest; by default the one that wg would find, else ./manifest.toml.",
-)
+@manifest_option
 @click.option("--save", metavar="NAME", help="Make what was typed a scenario of that name.")
 @click.option("--owner", "owners", multiple=True, metavar="TASK", help="A task that it guards.")
 @click.option("--assertion", metavar="TEXT", help="What must hold, in one sentence.")
@@ -130,7 +122,7 @@ def _chosen(argv: tuple[str, ...], options: dict[str, Any]) -> Iterator[Case]:
         raise UsageError("a name, --script or a command after --: give one of them")
     caller = Caller.here()
     request = Request(
-        scenarios=(case.loose(argv, options["script"], _COMMAND_SECONDS),),
+        scenarios=(case.loose(argv, options["script"]),),
         binary=options["binary"],
         engine=options["engine"],
         argv=argv,

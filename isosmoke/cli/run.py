@@ -27,8 +27,6 @@ from isosmoke.run import Request
 from isosmoke.schedule import Policy, jobs_of_a_run
 from isosmoke.terminal import write
 
-_COMMAND_SECONDS = 3600
-
 
 @click.command(cls=WithCommand, options_metavar="[OPTIONS]")
 @manifest_options
@@ -148,7 +146,7 @@ def _command_request(
         if options[name]:
             raise UsageError("a command after -- runs without a manifest: give one or the other")
     return Request(
-        scenarios=(case.loose(argv, None, options["timeout"] or _COMMAND_SECONDS),),
+        scenarios=(case.loose(argv, timeout=options["timeout"] or case.LOOSE_SECONDS),),
         binary=options["binary"],
         engine=options["engine"],
         policy=policy,
