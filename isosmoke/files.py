@@ -21,12 +21,7 @@ def placed(program: Path) -> Path:
     """A copy of a program, named by its hash: in the state folder, which every engine can see."""
     content = program.read_bytes()
     path = state.kept("files") / hashlib.sha256(content).hexdigest()
-    if not path.exists():
-        with state.scratch() as folder:
-            (folder / "program").write_bytes(content)
-            (folder / "program").chmod(0o755)
-            (folder / "program").rename(path)
-    return path
+    return path if path.exists() else state.write(path, content, mode=0o755)
 
 
 def gitconfig(user: str) -> str:

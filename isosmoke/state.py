@@ -44,15 +44,18 @@ def project(top: Path) -> Path:
     return state_folder() / "projects" / hashlib.sha256(os.fsencode(top)).hexdigest()[:16]
 
 
-def write(path: Path, text: str) -> Path:
-    """Write a file whole or not at all, whatever ends this process or the machine."""
+def write(path: Path, content: str | bytes, *, mode: int = 0o644) -> Path:
+    """Write a file whole or not at all, whatever ends this process or the machine.
+
+    `OSError` names the file, also where it is the disk that has no room.
+    """
     handle, unfinished = mkstemp(prefix=".", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(text.encode())
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(handle)
-        Path(unfinished).chmod(0o644)
+        Path(unfinished).chmod(mode)
         return Path(unfinished).rename(path)
     except OSError as error:
         error.filename = error.filename or str(path)

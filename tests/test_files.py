@@ -3,6 +3,7 @@
 import os
 import pwd
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,18 @@ def test_program_is_placed_once_by_its_hash(tmp_path: Path) -> None:
     program.write_bytes(b"\x7fELF two")
     assert files.placed(program) != first
     assert first.read_bytes() == b"\x7fELF one"
+
+
+def test_program_without_room_is_an_error_that_names_the_folder(
+    tmp_path: Path, state_folder: Path
+) -> None:
+    """Who reads "File too large" or "No space left" also reads where, and nothing half is kept."""
+    program = tmp_path / "program"
+    program.write_bytes(bytes(4096))
+    code = (
+        f"import pathlib; from isosmoke import files; files.placed(pathlib.Path({str(program)!r}))"
+    )
+    small = ["prlimit", "--fsize=1024", sys.executable, "-c", code]
+    done = subprocess.run(small, capture_output=True, text=True, check=False)
+    assert f"File too large: '{state_folder}" in done.stderr
+    assert list((state_folder / "files").iterdir()) == []
