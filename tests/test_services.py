@@ -43,10 +43,15 @@ def client() -> Iterator["docker.APIClient"]:
     made.close()
 
 
+def named(folder: Path) -> str:
+    """A scenario's name that no test of another run has, however the folders are called."""
+    return f"{folder.name}-{folder.stat().st_ino}"
+
+
 def project(folder: Path, script: str, keys: str) -> Project:
     """A project with one scenario: these keys, this script, and a program that asks services."""
     made = Project.within(
-        folder, f'[[scenario]]\nname = "{folder.name}"\nscript = "scenarios/one.sh"\n{keys}\n'
+        folder, f'[[scenario]]\nname = "{named(folder)}"\nscript = "scenarios/one.sh"\n{keys}\n'
     )
     made.path("scenarios/one.sh").write_text(script)
     made.path("asks.py").write_text(ASKS)
@@ -59,7 +64,7 @@ def ours(client: "docker.APIClient", project: Project) -> list[Mapping[str, str]
         *client.containers(all=True, filters={"label": container.LEASE}),
         *client.networks(filters={"label": container.LEASE}),
     ]
-    label = f"{project.top.parent.name}: service"
+    label = f"{named(project.top.parent)}: service"
     return [one for one in found if one["Labels"][container.LABEL].startswith(label)]
 
 
