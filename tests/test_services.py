@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import companions
 import docker
 import pytest
 import ready
+from docker.errors import NotFound
 from project import Project
 
 from isosmoke.engines import container
@@ -258,8 +259,10 @@ def said(project: Project) -> str:
 
 def pids(client: "docker.APIClient", project: Project) -> list[int]:
     """The first process of each running container of the project, as the host counts."""
-    names = [one["Id"] for one in ours(client, project) if "Image" in one]
-    states = [client.inspect_container(one)["State"] for one in names]
+    states = []
+    for one in ours(client, project):
+        with suppress(NotFound):  # Docker lists a container before it lets anybody look at it
+            states += [client.inspect_container(one["Id"])["State"]] if "Image" in one else []
     return [one["Pid"] for one in states if one["Running"]]
 
 
