@@ -4,13 +4,12 @@ Nothing here runs, reads or writes anything; `isosmoke.guard` does. Whatever hap
 a `Verdict`, and a verdict is never silent: shut says why, open says what was not shown to work.
 """
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from isosmoke.errors import ExitCode, IsosmokeError, ManifestError, UsageError
 from isosmoke.outcome import Outcome
-from isosmoke.printable import shortened
+from isosmoke.printable import command_line, shortened
 from isosmoke.results import RunResult, ScenarioResult
 from isosmoke.scenario import Gate, Manifest, Scenario
 
@@ -211,7 +210,7 @@ def _block(result: ScenarioResult, repeat: Repeat) -> Iterator[str]:
     if result.assertion:
         yield f"  asserts  {shortened(result.assertion)}"
     log = f"  (log {telling.log})" if telling.log is not None and telling.output.size else ""
-    yield f"  repeat   {shlex.join(repeat(result.name))}{log}"
+    yield f"  repeat   {command_line(repeat(result.name))}{log}"
 
 
 def _named(result: RunResult, outcome: Outcome) -> list[str]:

@@ -1,9 +1,13 @@
 """Text of others on one line that steers nothing."""
 
+import os
+import subprocess
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.printable import printable, shortened
+from isosmoke.printable import command_line, printable, shortened
 
 
 @given(st.text())
@@ -26,3 +30,26 @@ def test_what_is_cut_says_so() -> None:
     """An ellipsis stands for what is left out."""
     assert shortened("a  b\nc\x1b[0m") == "a b c\\x1b[0m"
     assert shortened("abcdef", 4) == "abc…"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("isosmoke", "run", "--", "bash", "-c", "cd /tmp\nexit 3\n"),
+        ("", " ", "it's", "a\\b", "\\n", "$HOME", "`id`", "!x", "*", "#", "~", "é花"),
+        ("tab\there", "it's\n\\n", "\x1b[31m$HOME", "\x857", "\udcff7", "\u2028", "\x7f\x01"),
+    ],
+)
+def test_a_command_line_can_be_pasted_into_a_shell(words: tuple[str, ...]) -> None:
+    """It is one printable line, and what a shell makes of it are the words to the byte."""
+    line = command_line(words)
+    assert line.isprintable()
+    shell = ["bash", "-c", f"printf '%s\\0' {line}"]
+    printed = subprocess.run(shell, capture_output=True, check=True).stdout
+    assert printed.split(b"\0")[:-1] == [os.fsencode(one) for one in words]
+
+
+@given(st.lists(st.text()))
+def test_any_command_line_is_printable(words: list[str]) -> None:
+    """Whatever is in the words, nothing of it steers the terminal."""
+    assert command_line(words).isprintable()

@@ -1,7 +1,6 @@
 """What wg is told of a scenario: an exit code of its contract, and lines that say it best."""
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -11,7 +10,7 @@ from isosmoke.bridge.shim import TROUBLE
 from isosmoke.errors import IsosmokeError
 from isosmoke.leaks import described
 from isosmoke.outcome import SKIP_CODE, Outcome
-from isosmoke.printable import printable, shortened
+from isosmoke.printable import command_line, printable, shortened
 from isosmoke.results import Attempt, ScenarioResult
 
 FAIL_LINES = 12
@@ -94,7 +93,7 @@ def _foot(result: ScenarioResult, manifest: Path) -> Iterator[str]:
 
 
 def _repeat(name: str, manifest: Path) -> str:
-    return shlex.join(("isosmoke", "run", "--manifest", str(manifest), name))
+    return command_line(("isosmoke", "run", "--manifest", str(manifest), name))
 
 
 def dumped(known: Mapping[str, Verdict]) -> str:

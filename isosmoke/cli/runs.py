@@ -1,6 +1,5 @@
 """`isosmoke runs`: the runs that are recorded of a project."""
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -12,7 +11,7 @@ from rich.text import Text
 from isosmoke import history, record, shelf
 from isosmoke.caller import Caller
 from isosmoke.errors import RecordError
-from isosmoke.printable import printable, shortened
+from isosmoke.printable import command_line, printable, shortened
 from isosmoke.record import Header, RunRecord, Table
 from isosmoke.reports import account
 
@@ -52,4 +51,4 @@ def _line(run: RunRecord) -> Text:
     told.append_text(account.summary(run))
     if run.rerun_of:
         told.append(printable(f", rest of {run.rerun_of}"))
-    return told.append(f"  {shortened(shlex.join(run.command))}") if run.command else told
+    return told.append(f"  {shortened(command_line(run.command))}") if run.command else told

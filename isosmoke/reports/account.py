@@ -1,6 +1,5 @@
 """A record told on a terminal: line by line, a failure in short, or a scenario whole."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
@@ -9,7 +8,7 @@ from rich.text import Text
 from isosmoke import repetition
 from isosmoke.leaks import described
 from isosmoke.outcome import Outcome
-from isosmoke.printable import printable
+from isosmoke.printable import command_line, printable
 from isosmoke.record import (
     AttemptRecord,
     Beginning,
@@ -64,7 +63,7 @@ def failure(run: RunRecord, one: ScenarioRecord, repeat: Sequence[str]) -> Itera
         yield _field("left", f"and {len(one.leaks) - _LEAKS_SHOWN} more")
     if there := facts.kept(run, one):
         yield _field("kept", there)
-    yield _field("repeat", shlex.join(repeat))
+    yield _field("repeat", command_line(repeat))
 
 
 def whole(run: RunRecord, one: ScenarioRecord) -> Iterator[RenderableType]:
@@ -77,7 +76,7 @@ def whole(run: RunRecord, one: ScenarioRecord) -> Iterator[RenderableType]:
         yield _field("owners", ", ".join(one.owners))
     for number, attempt in enumerate(one.attempts, start=1):
         yield from _attempt(number, attempt)
-    yield _field("repeat", shlex.join(repetition.of(run, one.name)))
+    yield _field("repeat", command_line(repetition.of(run, one.name)))
 
 
 def replay(run: RunRecord) -> Iterator[RenderableType]:

@@ -3,11 +3,10 @@
 One line for each thing that needs a look and none for what passed, without colour or animation.
 """
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 
 from isosmoke.outcome import Outcome
-from isosmoke.printable import shortened
+from isosmoke.printable import command_line, shortened
 from isosmoke.results import Event, RunFinished, RunResult, ScenarioResult
 
 ENVIRONMENTS = {
@@ -71,7 +70,7 @@ def _broken(result: ScenarioResult, repeat: Repeat) -> str:
         parts.append(f"asserts: {shortened(result.assertion)}")
     if telling.log is not None and telling.output.size:
         parts.append(f"log: {telling.log}")
-    return " | ".join([*parts, f"repeat: {shlex.join(repeat(result.name))}"])
+    return " | ".join([*parts, f"repeat: {command_line(repeat(result.name))}"])
 
 
 def _summary(run: RunResult) -> str:

@@ -4,14 +4,13 @@ Every text is one line without anything that steers; what a script wrote is cut 
 """
 
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import PurePath
 
 from isosmoke import repetition
 from isosmoke.leaks import described
 from isosmoke.outcome import Outcome
-from isosmoke.printable import cut, printable
+from isosmoke.printable import command_line, cut, printable
 from isosmoke.record import (
     AttemptRecord,
     ChangeRecord,
@@ -40,7 +39,7 @@ def of(run: RunRecord, scenario: ScenarioRecord) -> Iterator[tuple[str, str]]:
         yield "log", printable(scenario.output.log)
     if there := kept(run, scenario):
         yield "kept", there
-    yield "repeat", printable(shlex.join(repetition.of(run, scenario.name)))
+    yield "repeat", command_line(repetition.of(run, scenario.name))
 
 
 def kept(run: RunRecord, scenario: ScenarioRecord) -> str:
@@ -51,7 +50,7 @@ def kept(run: RunRecord, scenario: ScenarioRecord) -> str:
     changes = len(telling.evidence.changes) + telling.evidence.changes_left_out
     numbers = {"change": changes, "pane": len(telling.evidence.panes)}
     there = [f"{many} {what}{'s' * (many > 1)}" for what, many in numbers.items() if many]
-    command = shlex.join(("isosmoke", "show", f"{run.id}/{scenario.name}"))
+    command = command_line(("isosmoke", "show", f"{run.id}/{scenario.name}"))
     return cut(f"{', '.join(there)}: {command}", _LONGEST) if there else ""
 
 
