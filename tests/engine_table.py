@@ -12,11 +12,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 import ready
+from podman_service import service, subordinate
 from test_corpus import CORPUS, DECLARED
 
 from isosmoke.engines import ENGINES
@@ -87,16 +89,31 @@ def _declared(name: str, told: Mapping[str, str]) -> str:
 def columns() -> Iterator[tuple[str, Column | str]]:
     """Each engine for each user, with its column or why there is none."""
     for engine in ready.NAMES:
-        for name, find in ready.USERS.items():
-            try:
-                user = find()
-                user.must_have(engine)
-                came: Column | str = column(engine, user)
-            except pytest.skip.Exception as reason:
-                came = str(reason)
+        for name in ready.USERS:
+            came = _came(engine, name)
             title = "root" if name == "me" and os.getuid() == 0 else "an ordinary user"
             sys.stderr.write(f"{engine}, {title}: done\n")
             yield f"{engine}, {title}", came
+
+
+def _came(engine: str, name: str) -> Column | str:
+    try:
+        with _user(engine, name) as user:
+            user.must_have(engine)
+            return column(engine, user)
+    except pytest.skip.Exception as reason:
+        return str(reason)
+
+
+@contextmanager
+def _user(engine: str, name: str) -> Iterator[ready.User]:
+    """Who may use the engine; for Podman with a service of the user's own."""
+    if engine != "podman":
+        yield ready.USERS[name]()
+        return
+    user = ready.me() if name == "me" else subordinate()
+    with service(user, "runc") as made:
+        yield made.client
 
 
 def table(found: Mapping[str, Column | str]) -> str:

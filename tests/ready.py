@@ -70,13 +70,17 @@ def unmount(folder: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who runs isosmoke: the words before the command, and the Python to run it with."""
+    """Somebody who runs isosmoke: the words before the command, and the Python to run it with.
+
+    `variables` are this user's own, beside those that every user has.
+    """
 
     name: str
     prefix: tuple[str, ...]
     python: str
     uid: int
     gid: int
+    variables: tuple[tuple[str, str], ...] = ()
 
     def command(self, *words: str) -> list[str]:
         """An isosmoke command line."""
@@ -95,6 +99,7 @@ class User:
             "ISOSMOKE_STATE": str(folder / "state"),
             "PYTHONPATH": _python_path(),
             "LANG": "C.UTF-8",
+            **dict(self.variables),
         }
 
     def settle_in(self, folder: Path) -> None:
@@ -121,21 +126,15 @@ class User:
             check=False,
         )
 
-    def pytest(
-        self, *words: str, more: Mapping[str, str] | None = None
-    ) -> "subprocess.CompletedProcess[str]":
-        """Run tests as this user, in a folder of the user's own; `more` are variables."""
+    def pytest(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run tests as this user, in a folder of the user's own."""
         with TemporaryDirectory(prefix="isosmoke-tests-", ignore_cleanup_errors=True) as folder:
             self.settle_in(Path(folder))
             options = ("-p", "no:cacheprovider", f"--basetemp={folder}/pytest")
             return subprocess.run(
                 [*self.prefix, self.python, "-m", "pytest", *options, *words],
                 cwd=_ROOT,
-                env={
-                    **self.environment(Path(folder)),
-                    **(more or {}),
-                    "PYTHONDONTWRITEBYTECODE": "1",
-                },
+                env={**self.environment(Path(folder)), "PYTHONDONTWRITEBYTECODE": "1"},
                 capture_output=True,
                 text=True,
                 timeout=300,

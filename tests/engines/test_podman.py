@@ -1,20 +1,13 @@
 """Podman with services of the tests' own: what only Podman could get wrong."""
 
-import json
 import os
-import pwd
 import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 import ready
+from podman_service import service, subordinate
 
 from isosmoke.engines.podman import PodmanEngine
 from isosmoke.outcome import Broke, Exited
@@ -34,115 +27,15 @@ TELLING = (
     "nothing_survives",
     "swept",
 )
-"""Of the contract, what a user namespace could break."""
+"""Of the contract, what a user namespace could break; `engine_table.py` tries all of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A Podman service in a folder of its own, and the user whom it serves."""
-
-    folder: Path
-    user: ready.User
-
-    @property
-    def socket(self) -> Path:
-        return self.folder / "podman.sock"
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """What its user has; a variable that names the service would make podman its client."""
-        return {
-            **self.user.environment(self.folder),
-            "XDG_RUNTIME_DIR": str(self.folder),
-            "CONTAINERS_CONF": str(self.folder / "containers.conf"),
-        }
-
-    def podman(self, *words: str) -> list[str]:
-        """A command line over the service's own storage."""
-        folders = [f"--root={self.folder}/root", f"--runroot={self.folder}/run"]
-        return [*self.user.prefix, "podman", *folders, *words]
-
-    def containers(self) -> list[str]:
-        """The names of all that it has."""
-        done = subprocess.run(
-            self.podman("ps", "--all", "--format=json"),
-            env=self.environment,
-            cwd=self.folder,
-            capture_output=True,
-            check=True,
-        )
-        return [name for one in json.loads(done.stdout) for name in one["Names"]]
-
-
-@contextmanager
-def service(user: ready.User, runtime: str) -> Iterator[Service]:
-    """A service of `user`'s that runs while the block lasts, or a skip where there is none."""
-    if not shutil.which("podman"):
-        pytest.skip("podman is not installed")
-    with TemporaryDirectory(prefix="isosmoke-podman-") as name:
-        made = Service(Path(name), user)
-        user.settle_in(made.folder)
-        settings = f'[engine]\nruntime = "{runtime}"\nevents_logger = "file"\n'
-        (made.folder / "containers.conf").write_text(settings)
-        with _served(made):
-            yield made
-        _end_namespace(made)
-        ready.unmount(made.folder)
-
-
-@contextmanager
-def _served(made: Service) -> Iterator[None]:
-    log = made.folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            made.podman("system", "service", "--time=0", f"unix://{made.socket}"),
-            env=made.environment,
-            cwd=made.folder,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-        try:
-            ready.eventually(lambda: made.socket.exists() or process.poll() is not None, 20)
-            if not made.socket.exists():
-                pytest.skip(f"podman: no service for {made.user.name}: {log.read_text()[-300:]}")
-            yield
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(30)
-
-
-def _end_namespace(made: Service) -> None:
-    """Rootless Podman keeps a process that holds its user namespace for the next command."""
-    for file in made.folder.rglob("pause.pid"):
-        with suppress(ProcessLookupError):
-            os.kill(int(file.read_text()), signal.SIGKILL)
-
-
-def subordinate() -> ready.User:
-    """An ordinary user who has subordinate ids, as rootless Podman needs; or a skip."""
-    if os.getuid() != 0:
-        pytest.skip("the tests run as an ordinary user already")
-    file = Path("/etc/subuid")
-    for line in file.read_text().splitlines() if file.exists() else ():
-        with suppress(KeyError):
-            entry = pwd.getpwnam(line.split(":")[0])
-            groups = (f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups")
-            python = f"/usr/bin/python3.{sys.version_info.minor}"
-            return ready.User(
-                entry.pw_name, ("setpriv", *groups), python, entry.pw_uid, entry.pw_gid
-            )
-    pytest.skip("podman: no user here has a line in /etc/subuid")
-
-
-def test_rootless_podman_keeps_the_contract() -> None:
-    """An ordinary user's own service makes the same sandboxes, and is left with none."""
-    user = subordinate()
-    with service(user, "runc") as made:
-        words = ("-k", f"test_engine_keeps_the_contract and podman and ({' or '.join(TELLING)})")
-        host = {"CONTAINER_HOST": f"unix://{made.socket}"}
-        done = user.pytest(str(CONTRACT), *words, more=host)
+@pytest.mark.parametrize("find", [ready.me, subordinate])
+def test_podman_keeps_the_contract(find: Callable[[], ready.User]) -> None:
+    """Root's service, and an ordinary user's, make the same sandboxes and are left with none."""
+    with service(find(), "runc") as made:
+        checks = f"keeps_the_contract and podman and not ordinary and ({' or '.join(TELLING)})"
+        done = made.client.pytest(str(CONTRACT), "-k", checks)
 
         assert done.returncode == 0, done.stdout
         assert " passed" in done.stdout
@@ -152,10 +45,8 @@ def test_rootless_podman_keeps_the_contract() -> None:
 
 def test_rootless_podman_keeps_its_changes_where_they_are_found() -> None:
     """What changed in a sandbox can be read, whichever user namespace its overlays belong to."""
-    user = subordinate()
-    with service(user, "runc") as made:
-        host = {"CONTAINER_HOST": f"unix://{made.socket}"}
-        done = user.pytest(str(COLLECTION), "-k", "podman and (changes_ or commit)", more=host)
+    with service(subordinate(), "runc") as made:
+        done = made.client.pytest(str(COLLECTION), "-k", "podman and (changes_ or commit)")
 
         assert done.returncode == 0, done.stdout
         assert " passed" in done.stdout
@@ -169,7 +60,7 @@ def test_crun_on_hybrid_cgroups_is_told_with_what_mends_it(
     if os.getuid() != 0 or not shutil.which("crun"):
         pytest.skip("it needs root and crun")
     with service(ready.me(), "crun") as made:
-        monkeypatch.setenv("CONTAINER_HOST", f"unix://{made.socket}")
+        monkeypatch.setenv(*made.client.variables[0])
         ending = run(PodmanEngine(), Bench(tmp_path).shell(":")).ending
         left = made.containers()
 
