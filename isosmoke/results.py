@@ -9,7 +9,10 @@ from pathlib import Path
 from isosmoke.evidence import Evidence
 from isosmoke.leaks import Process, Verdict
 from isosmoke.outcome import Broke, Ending, Exited, Outcome, describe, judge, told_by
+from isosmoke.printable import cut
 from isosmoke.scenario import Scenario
+
+_LONGEST_CALLED = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +120,18 @@ def last_words(lines: tuple[str, ...]) -> str:
 def _left(leaks: tuple[Process, ...]) -> str:
     if not leaks:
         return ""
-    names = list(dict.fromkeys(one.command_line for one in leaks))
+    names = list(dict.fromkeys(map(_called, leaks)))
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - three fit a line
     count = "1 process" if len(leaks) == 1 else f"{len(leaks)} processes"
     return f"left {count}: {'; '.join(names[:3])}{more}"
+
+
+def _called(process: Process) -> str:
+    """A process in half a line: its program without the folder, and what fits of its arguments."""
+    program, *arguments = process.argv or ("",)
+    if program.startswith("/"):
+        process = replace(process, argv=(program.rpartition("/")[2], *arguments))
+    return cut(process.command_line, _LONGEST_CALLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,11 @@ REASONS: list[tuple[str, Attempt, str]] = [
         "left 5 processes: a; b; c and 2 more",
     ),
     (
+        "a long command",
+        Attempt(ending=Exited(0), verdict=Verdict((left("/opt/b/serve", "--name", "x" * 99),))),
+        f"left 1 process: serve --name {'x' * 46}…",
+    ),
+    (
         "what is tolerated",
         Attempt(ending=Exited(0), verdict=Verdict((), (Tolerated(SLEEP, "Known."),))),
         "",

@@ -89,9 +89,14 @@ def replay(run: RunRecord) -> Iterator[RenderableType]:
     yield from end(run)
 
 
+def has_block(outcome: Outcome) -> bool:
+    """Whether the end of a run tells more of what came out so: it was tried, and blocks."""
+    return outcome.blocks and outcome is not Outcome.NOT_RUN
+
+
 def failures(run: RunRecord) -> tuple[ScenarioRecord, ...]:
     """What was tried and blocks."""
-    return tuple(one for one in run.scenarios if one.blocks and one.outcome is not Outcome.NOT_RUN)
+    return tuple(one for one in run.scenarios if has_block(one.outcome))
 
 
 def end(run: RunRecord) -> Iterator[Text]:

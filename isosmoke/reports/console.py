@@ -64,9 +64,10 @@ class Progress:
     def _finish(self, result: ScenarioResult) -> None:
         self._running.pop(result.name, None)
         self._counts[result.outcome] = self._counts.get(result.outcome, 0) + 1
-        self._console.print(
-            account.line(result.name, result.outcome, result.seconds, result.telling.reason)
-        )
+        line = account.line(result.name, result.outcome, result.seconds, result.telling.reason)
+        if self._live and account.has_block(result.outcome):
+            line.truncate(self._console.width, overflow="ellipsis")
+        self._console.print(line)
 
     def _end(self, run: RunResult) -> None:
         self._display.stop()

@@ -295,22 +295,37 @@ def test_repeat_can_be_pasted_into_a_shell() -> None:
     assert tuple(shlex.split(line.removeprefix("  repeat  "))) == words
 
 
-def test_live_display_is_gone_at_the_end() -> None:
-    """On a terminal the live part is taken away, and what stays is what a pipe would have got."""
+def on_a_terminal(one: ScenarioResult) -> str:
+    """What a run of this scenario sends to a terminal of 80 columns."""
     file = StringIO()
     console = Console(
         file=file, width=80, force_terminal=True, color_system=None, highlight=False, soft_wrap=True
     )
     progress = Progress(console, live=True, repeat=lambda name: ("isosmoke", "run", name))
-    one = result(PASSED)
     for event in (
-        RunStarted(("one",), run()),
-        ScenarioStarted("one", 1),
+        RunStarted((one.name,), run()),
+        ScenarioStarted(one.name, 1),
         ScenarioFinished(one),
         RunFinished(run(one)),
     ):
         progress(event)
-    text = file.getvalue()
+    return file.getvalue()
+
+
+def test_live_display_is_gone_at_the_end() -> None:
+    """On a terminal the live part is taken away, and what stays is what a pipe would have got."""
+    text = on_a_terminal(result(PASSED))
 
     assert text.endswith("1 PASS  in 2.5 s\n")
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+
+
+def test_what_is_told_at_the_end_takes_one_row_before() -> None:
+    """On a terminal a long reason of a failure is cut, and whole below; that of a skip is whole."""
+    long = "x" * 100
+    failed = on_a_terminal(result(Attempt(ending=Exited(1), stderr=said(long))))
+    skipped = on_a_terminal(result(Attempt(ending=Exited(77), stderr=said(long))))
+
+    assert f"FAIL       0.00s  one  exit 1: {'x' * 48}…\n" in failed
+    assert f"because exit 1: {long}\n" in failed
+    assert f"SKIP       0.00s  one  exit 77: {long}\n" in skipped
