@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import pytest
 
+from isosmoke import binary
 from isosmoke.engines import ENGINES
 from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineUnavailableError
@@ -47,6 +48,14 @@ def engine(name: str) -> Engine:
     except EngineUnavailableError as error:
         cannot(name, f"{error.message} (try: {error.hint})")
     return made
+
+
+def wg() -> Path:
+    """The live wg, or a loud skip."""
+    found = binary.find(None, os.environ)
+    if found is None:
+        pytest.skip("no wg on PATH, and ISOSMOKE_WG names none")
+    return found
 
 
 def eventually(holds: Callable[[], object], seconds: float = 5.0) -> bool:

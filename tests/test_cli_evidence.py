@@ -1,7 +1,6 @@
 """What a run leaves to look at, through the command line: recorded, hinted at, shown."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +66,22 @@ def test_report_says_what_shows_it(project: Project) -> None:
     assert "  │ found" in shown.stdout.splitlines()
 
 
+def test_what_a_file_holds_is_shown_by_a_pattern(project: Project) -> None:
+    """The end of a path is enough; what fits nothing, or no scenario, is refused with the way."""
+    ready.engine("bubblewrap")
+    project.run("run", "bad")
+    shown = project.run("show", "bad", "--file", "note")
+    nothing = project.run("show", "bad", "--file", "*.log")
+    no_scenario = project.run("show", "--file", "note")
+
+    assert [line for line in shown.stdout.splitlines() if "│" in line] == ["  │ found"]
+    assert len(shown.stdout.splitlines()) == 2
+    assert nothing.returncode == 4
+    assert "/bad lists it" in nothing.stderr
+    assert no_scenario.returncode == 2
+    assert "isosmoke show NAME --file PATTERN" in no_scenario.stderr
+
+
 WG = """
 set -e
 mkdir ~/repository && cd ~/repository && git init -q .
@@ -82,9 +97,7 @@ exit 1
 @pytest.mark.parametrize("name", ready.NAMES)
 def test_state_of_a_wg_service_is_found(name: str, project: Project) -> None:
     """Who looks at a failure of wg finds its graph, its service's state, its socket and its log."""
-    live = shutil.which("wg")
-    if live is None:
-        pytest.skip("wg is not installed")
+    live = str(ready.wg())
     ready.engine(name)
     project.path("scenarios/bad.sh").write_text(WG)
     kept = _evidence(project, "--engine", name, "bad", ISOSMOKE_WG=live)["bad"]

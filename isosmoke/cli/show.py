@@ -1,29 +1,48 @@
 """`isosmoke show`: a run of the past again, or all that it recorded of one scenario."""
 
 import sys
+from collections.abc import Iterable
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from isosmoke import history, record
 from isosmoke.caller import Caller
+from isosmoke.errors import NothingSelectedError, UsageError
+from isosmoke.record import RunRecord, ScenarioRecord
 from isosmoke.reports import account
 
 
 @click.command()
 @click.argument("named", metavar="[RUN|NAME|RUN/NAME]", required=False)
+@click.option("--file", "pattern", metavar="PATTERN", help="What is kept of the files it wrote.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def command(named: str | None, *, as_json: bool) -> None:
+def command(named: str | None, pattern: str | None, *, as_json: bool) -> None:
     """Show a run as it ended (none named: the newest), or a scenario whole.
 
     RUN is the beginning or the end of an id that `isosmoke runs` lists, or `latest`. NAME alone is
-    the scenario in the newest run that had it.
+    the scenario in the newest run that had it. PATTERN is the end of a path, as in a shell.
     """
     run, scenario = history.found(named, Caller.here().working)
     if as_json:
         told = run.model_copy(update={"scenarios": (scenario,)}) if scenario else run
         sys.stdout.write(record.render(told))
         return
-    console = Console(highlight=False, soft_wrap=True)
-    for part in account.whole(run, scenario) if scenario else account.replay(run):
-        console.print(part)
+    for part in _told(run, scenario, pattern):
+        Console(highlight=False, soft_wrap=True).print(part)
+
+
+def _told(
+    run: RunRecord, scenario: ScenarioRecord | None, pattern: str | None
+) -> Iterable[RenderableType]:
+    if pattern is None:
+        return account.whole(run, scenario) if scenario else account.replay(run)
+    if scenario is None:
+        raise UsageError("--file is about one scenario", hint="isosmoke show NAME --file PATTERN")
+    found = tuple(account.files(scenario, pattern))
+    if not found:
+        raise NothingSelectedError(
+            f"nothing that is kept of what '{scenario.name}' wrote matches '{pattern}'",
+            hint=f"isosmoke show {run.id}/{scenario.name} lists it",
+        )
+    return found

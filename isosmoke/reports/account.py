@@ -1,6 +1,7 @@
 """A record told on a terminal: line by line, a failure in short, or a scenario whole."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -31,6 +32,7 @@ _BROKEN = "bold red"
 _OUTPUT_LINES = 12
 _LEAKS_SHOWN = 8
 _FILE_LINES = 12
+_CHANGES_WITH_TEXT = 8
 _WAITING = 0.01
 """Seconds; who waited for less did not wait."""
 
@@ -153,12 +155,17 @@ def _attempt(number: int, attempt: AttemptRecord) -> Iterator[Text]:
 
 
 def _evidence(evidence: EvidenceRecord) -> Iterator[Text]:
+    """Where much changed the texts are left out: `--file` shows those that are asked for."""
     if used := facts.used(evidence):
         yield _field("used", used)
+    are_few = len(evidence.changes) <= _CHANGES_WITH_TEXT
     for change in evidence.changes:
-        yield from _change(change)
+        yield _field(change.change, facts.changed(change))
+        yield from map(_quoted, _text(change)[-_FILE_LINES:] if are_few else ())
     if evidence.changes_left_out:
         yield _field("changed", f"{evidence.changes_left_out} more")
+    if not are_few:
+        yield _field("look", "with --file PATTERN, for what files hold that match it")
     for pane in evidence.panes:
         yield _field("pane", f"{pane.name} of tmux at {pane.server}")
         yield from map(_quoted, pane.lines)
@@ -166,11 +173,17 @@ def _evidence(evidence: EvidenceRecord) -> Iterator[Text]:
         yield _field("missing", one)
 
 
-def _change(change: ChangeRecord) -> Iterator[Text]:
-    """A path, and the last lines of what it holds."""
-    yield _field(change.change, facts.changed(change))
-    if change.kind == "file" and change.text:
-        yield from map(_quoted, change.text.splitlines()[-_FILE_LINES:])
+def files(one: ScenarioRecord, pattern: str) -> Iterator[Text]:
+    """The changes whose path ends as `pattern` says, try by try, with all that is kept of them."""
+    for attempt in one.attempts:
+        for change in attempt.evidence.changes if attempt.evidence else ():
+            if PurePosixPath(change.path).match(pattern):
+                yield _field(change.change, facts.changed(change))
+                yield from map(_quoted, _text(change))
+
+
+def _text(change: ChangeRecord) -> list[str]:
+    return change.text.splitlines() if change.kind == "file" and change.text else []
 
 
 def _output(told: Told, most: int) -> Iterator[Text]:

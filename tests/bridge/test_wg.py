@@ -14,8 +14,6 @@ from pathlib import Path
 import pytest
 import ready
 
-from isosmoke import binary
-
 WAYS = {
     "isosmoke done": '"$PYTHON" -m isosmoke done "$0"',
     "wg done, bridged": 'eval "$("$PYTHON" -m isosmoke bridge)" && "$WG" done "$0"',
@@ -95,10 +93,7 @@ echo report >report.txt
 def project(tmp_path: Path) -> Project:
     """A project whose task `task` wants nothing more than its gate to be done."""
     ready.engine("bubblewrap")
-    wg = binary.find(None, os.environ)
-    if wg is None:
-        pytest.skip("no wg on PATH, and ISOSMOKE_WG names none")
-    made = Project(tmp_path / "project", wg)
+    made = Project(tmp_path / "project", ready.wg())
     for folder in (made.top, tmp_path / "home", tmp_path / "bin"):
         folder.mkdir()
     (tmp_path / "bin" / "pi").write_text(REVIEWER)

@@ -1,6 +1,7 @@
 """Records told on a terminal: a scenario whole, and a run again as it was told when it ended."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from io import StringIO
 
 import made
@@ -94,6 +95,26 @@ def test_evidence_is_told_whole() -> None:
         "  │ up",
         "  missing /run: why",
     ]
+
+
+def test_of_many_changes_only_the_paths_are_told() -> None:
+    """A page of paths can be looked over; what a file holds is shown when it is asked for."""
+    log = Change(path="/p/a/daemon.log", change="added", kind="file", size=40, text="b\n" * 20)
+    others = (replace(log, path=f"/p/{number}", text="c\n") for number in range(8))
+    failed = Attempt(ending=Exited(1), evidence=Evidence(changes=(log, *others)))
+    run = told.of(made.result(failed, name="bad"))
+    (one,) = run.scenarios
+
+    shown = lines(account.whole(run, one))
+    assert "  added   /p/a/daemon.log  file, 40 B" in shown
+    assert shown[-2] == "  look    with --file PATTERN, for what files hold that match it"
+    assert [line for line in shown if "│" in line] == []
+    assert lines(account.files(one, "daemon.*")) == [
+        "  added   /p/a/daemon.log  file, 40 B",
+        *["  │ b"] * 20,
+    ]
+    assert lines(account.files(one, "/p/*/*")) == lines(account.files(one, "a/daemon.log"))
+    assert lines(account.files(one, "daemon")) == []
 
 
 def test_failure_says_where_its_evidence_is() -> None:
