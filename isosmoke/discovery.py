@@ -54,7 +54,8 @@ def find_manifest(cwd: Path, environ: Mapping[str, str], git_top: Path | None) -
         if _answer(place.exists):
             return place
     tried = "".join(f"\n  {place}" for place in places)
-    raise ManifestError(f"no manifest in any of{tried}", "make one there, or name it")
+    hint = "isosmoke init makes one; --manifest or WG_SMOKE_MANIFEST names another"
+    raise ManifestError(f"no manifest in any of{tried}", hint)
 
 
 def _named(path: Path) -> Path:
