@@ -173,7 +173,8 @@ class Beginning(Table):
     """What a run says of itself when it begins.
 
     `command` is what ran in place of scripts, `record` the folder that it is kept in, `working`
-    where the caller stood, `host` the machine, `rerun_of` the id of the run that it does again.
+    where the caller stood, `host` the machine, `rerun_of` the id of the run that it does again,
+    `daemon` the options that named the one to talk to.
     """
 
     schema_version: Literal[1] = 1
@@ -188,6 +189,7 @@ class Beginning(Table):
     command: tuple[Text, ...]
     record: Text | None
     rerun_of: Text | None = None
+    daemon: tuple[Text, ...] = ()
 
 
 class Header(Beginning):
@@ -224,6 +226,7 @@ def beginning(run: RunResult) -> Beginning:
         command=run.command,
         record=_path(run.record),
         rerun_of=run.rerun_of or None,
+        daemon=run.daemon,
     )
 
 

@@ -1,5 +1,6 @@
 """The command line that does again what a run did."""
 
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from isosmoke.record import RunRecord
@@ -7,11 +8,17 @@ from isosmoke.record import RunRecord
 _SEVERAL = "+"  # joins the names of engines where each scenario got the one that suits its image
 
 
-def command(*words: str, manifest: str = "", binary: str = "", engine: str = "") -> tuple[str, ...]:
+def command(
+    *words: str,
+    manifest: str = "",
+    binary: str = "",
+    engine: str = "",
+    daemon: Sequence[str] = (),
+) -> tuple[str, ...]:
     """`isosmoke run` with what is given, then `words`: names, or `--` and a command."""
     options = {"--manifest": manifest, "--binary": binary, "--engine": engine}
     given = [word for name, value in options.items() if value for word in (name, value)]
-    return ("isosmoke", "run", *given, *words)
+    return ("isosmoke", *daemon, "run", *given, *words)
 
 
 def engine(run: RunRecord) -> str:
@@ -26,4 +33,5 @@ def of(run: RunRecord, name: str) -> tuple[str, ...]:
         manifest=str(PurePath(run.working, run.manifest)) if run.manifest else "",
         binary=run.binary.path if run.binary else "",
         engine=engine(run),
+        daemon=run.daemon,
     )

@@ -189,7 +189,8 @@ class RunResult:
     `binary` is the path and sha256 of the live binary, None where there was none; `command` is what
     ran in place of the scripts; `stopped` says why the run was cut short; `host` is the machine;
     `unrecorded` says why the record on disk is not whole; `notes` are what the user should know
-    beside the outcomes; `rerun_of` is the id of the run whose rest it does.
+    beside the outcomes; `rerun_of` is the id of the run whose rest it does; `daemon` are the
+    options that named the one to talk to.
     """
 
     started: datetime
@@ -206,6 +207,7 @@ class RunResult:
     unrecorded: str = ""
     notes: tuple[str, ...] = ()
     rerun_of: str = ""
+    daemon: tuple[str, ...] = ()
 
     @property
     def dirty(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from isosmoke import binary, history, images, shelf, workspace
 from isosmoke.assembly import Surroundings
 from isosmoke.binary import Binary
 from isosmoke.caller import Caller
-from isosmoke.engines import ENGINES
+from isosmoke.engines import ENGINES, endpoint
 from isosmoke.engines.base import Engine
 from isosmoke.errors import BinaryError, ExitCode
 from isosmoke.history import Recording
@@ -160,6 +160,7 @@ class Session:
             stopped=self.schedule.interrupt.reason,
             host=platform.node(),
             rerun_of=self.request.rerun_of,
+            daemon=endpoint.options(self.schedule.around.caller.environment),
             notes=tuple(_notes(scenarios, self.schedule.around)),
         )
 

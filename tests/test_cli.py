@@ -363,6 +363,34 @@ def test_without_an_engine_it_exits_125_and_says_what_was_tried(cli: Cli, tmp_pa
     assert "PASS" not in done.stdout
 
 
+def test_a_daemon_named_by_an_option_is_the_one_of_every_command(cli: Cli, tmp_path: Path) -> None:
+    """It comes before what variables name, and is given again in the line that repeats."""
+    host = f"unix://{tmp_path}/no.sock"
+
+    looked = cli("--host", host, "doctor", DOCKER_HOST="ssh://box", CONTAINER_HOST="ssh://box")
+    ran = cli("--host", host, "run", "bad", DOCKER_HOST="ssh://box")
+
+    assert looked.stdout.count(f"no daemon at {host} (--host)") == len(("docker", "podman"))
+    assert f"isosmoke --host {host} run bad" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("--context", "nope"), ExitCode.INFRASTRUCTURE, "--context names the Docker context"),
+        (("--context", "a", "--host", "unix:///b"), ExitCode.USAGE, "--host and --context"),
+    ],
+)
+def test_a_daemon_that_cannot_be_named_so_is_refused(
+    cli: Cli, words: tuple[str, ...], code: int, told: str
+) -> None:
+    """An unknown context never becomes another daemon, nor do two options."""
+    done = cli(*words, "run", "--engine", "docker")
+
+    assert done.returncode == code
+    assert told in done.stderr
+
+
 @pytest.mark.parametrize("words", [["--help"], ["list"], ["--version"], ["run", "--help"]])
 def test_light_commands_import_nothing_heavy(
     project: Path, tmp_path: Path, words: list[str]

@@ -163,6 +163,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "notes": [],
         "dirty": [],
         "rerun_of": None,
+        "daemon": [],
         "counts": {"FLAKY": 1},
         "scenarios": [
             {

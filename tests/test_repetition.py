@@ -42,8 +42,12 @@ def test_manifest_is_named_from_the_root() -> None:
             {"manifest": None, "binary": None, "command": ("cargo", "test")},
             "isosmoke run --engine bubblewrap -- cargo test",
         ),
+        (
+            {"engine": "docker", "binary": None, "daemon": ("--context", "orb")},
+            "isosmoke --context orb run --manifest /p/manifest.toml --engine docker bad",
+        ),
     ],
-    ids=["no binary", "several engines", "a command"],
+    ids=["no binary", "several engines", "a command", "a daemon"],
 )
 def test_only_what_the_run_had_is_named(others: dict[str, Any], line: str) -> None:
     """No option without a value; a command stands after its dashes, in place of the name."""

@@ -1,5 +1,6 @@
 """The command line: commands by name, each in its own file; errors become text here only."""
 
+import os
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -95,10 +96,16 @@ def complain(error: IsosmokeError) -> None:
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="isosmoke %(version)s")
-def cli() -> None:
+@click.option("--host", metavar="URL", help="The daemon of docker and podman, by its socket.")
+@click.option("--context", metavar="NAME", help="The daemon of docker, by a Docker context.")
+def cli(host: str | None, context: str | None) -> None:
     """Run smoke scenarios in fresh sandboxes, with the live binary and exact leak verdicts.
 
     \b
     Exit codes: 0 nothing blocks · 1 a scenario blocks · 2 usage or manifest · 4 nothing selected
     77 everything was skipped · 125 engine or infrastructure · 130, 143 interrupted
     """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
+    if host or context:
+        from isosmoke.engines import endpoint
+
+        os.environ.update(endpoint.asked(host, context))

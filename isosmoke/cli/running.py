@@ -1,11 +1,12 @@
 """The options of the commands that run scenarios, and the command line that repeats one."""
 
+import os
 from typing import Any
 
 import click
 
 from isosmoke import repetition
-from isosmoke.engines import ENGINES
+from isosmoke.engines import ENGINES, endpoint
 from isosmoke.errors import UsageError
 from isosmoke.run import AUTO
 
@@ -41,10 +42,11 @@ engine_option = click.option(
 
 
 def repeating(options: dict[str, Any], *words: str) -> tuple[str, ...]:
-    """`isosmoke run` with the manifest, binary and engine of these options, then `words`."""
+    """`isosmoke run` with what these options name of a manifest, binary, engine and daemon."""
     return repetition.command(
         *words,
         manifest=str(options["manifest_path"] or ""),
         binary=options["binary"] or "",
         engine="" if options["engine"] == AUTO else options["engine"],
+        daemon=endpoint.options(os.environ),
     )

@@ -15,12 +15,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from isosmoke.errors import EngineUnavailableError
+from isosmoke.errors import EngineUnavailableError, UsageError
 
 DEFAULT = "unix:///var/run/docker.sock"
 
 _UNIX = "unix://"
-_CHOOSE = "docker context use default, or DOCKER_CONTEXT=default"
+_HOST, _CONTEXT = "ISOSMOKE_HOST", "ISOSMOKE_CONTEXT"
+_OPTIONS = {_HOST: "--host", _CONTEXT: "--context"}
+_USUAL = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +115,27 @@ _OTHERS = (
 
 
 def docker(place: Place) -> Endpoint:
-    """`DOCKER_HOST`, else the context, else the default socket, else another that is there."""
+    """By option, `DOCKER_HOST` or context, else the default socket, else another that is there."""
     return _named_docker(place) or _first(place, _DOCKER, _OTHERS)
 
 
 def podman(place: Place) -> Endpoint:
-    """`CONTAINER_HOST`, else the caller's own service: rootless for anybody but root."""
-    host = place.environment.get("CONTAINER_HOST")
-    if host:
-        return _chosen(place, host, "CONTAINER_HOST", "unset CONTAINER_HOST")
-    return _first(place, _ROOTLESS_PODMAN if place.uid else _PODMAN, ())
+    """`--host`, `CONTAINER_HOST`, else the caller's own: rootless for anybody but root."""
+    usual = _ROOTLESS_PODMAN if place.uid else _PODMAN
+    return _named_host(place, _HOST, "CONTAINER_HOST") or _first(place, usual, ())
+
+
+def asked(host: str | None, context: str | None) -> Mapping[str, str]:
+    """The variables by which these options hold for a whole process, and for its children."""
+    if host and context:
+        raise UsageError("--host and --context each name a daemon", hint="leave one of them out")
+    return {_HOST: host or "", _CONTEXT: context or ""}
+
+
+def options(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The words by which a command line asks for the same daemon again."""
+    given = ((option, environment.get(name)) for name, option in _OPTIONS.items())
+    return tuple(word for option, value in given if value for word in (option, value))
 
 
 def testcontainers(found: Endpoint) -> Mapping[str, str]:
@@ -198,29 +211,51 @@ def _chosen(place: Place, host: str, by: str, otherwise: str) -> Endpoint:
 
 
 def _named_docker(place: Place) -> Endpoint | None:
-    """What a variable or the docker command's configuration names; None for its default."""
-    environment = place.environment
-    host = environment.get("DOCKER_HOST")
-    if host:
-        return _chosen(place, host, "DOCKER_HOST", "unset DOCKER_HOST")
-    config = Path(environment.get("DOCKER_CONFIG") or place.home / ".docker")
-    named = environment.get("DOCKER_CONTEXT")
-    name = named or _json(config / "config.json").get("currentContext") or "default"
-    if name == "default":
+    """What an option, a variable or docker's configuration names; None for docker's default."""
+    asks_for_context = place.environment.get(_CONTEXT, "") not in ("", _USUAL)
+    host = None if asks_for_context else _named_host(place, _HOST, "DOCKER_HOST")
+    return host or _of_context(place)
+
+
+def _named_host(place: Place, *variables: str) -> Endpoint | None:
+    """What the first of them that is set names."""
+    for variable in variables:
+        if host := place.environment.get(variable):
+            return _chosen(place, host, *_spoken(variable))
+    return None
+
+
+def _spoken(variable: str) -> tuple[str, str]:
+    """What the caller knows it by, and how to be without it."""
+    option = _OPTIONS.get(variable)
+    return (option, f"leave {option} out") if option else (variable, f"unset {variable}")
+
+
+def _of_context(place: Place) -> Endpoint | None:
+    config = Path(place.environment.get("DOCKER_CONFIG") or place.home / ".docker")
+    name, by, otherwise = _context(place, config / "config.json")
+    if name == _USUAL:
         return None
-    by = "DOCKER_CONTEXT" if named else f"{config}/config.json"
-    return _chosen(place, _context_host(config, name, by), f"context '{name}' of {by}", _CHOOSE)
-
-
-def _context_host(config: Path, name: str, by: str) -> str:
-    folder = config / "contexts/meta" / sha256(name.encode()).hexdigest()
     try:
-        return str(_json(folder / "meta.json")["Endpoints"]["docker"]["Host"])
+        host = _context_host(config, name)
     except (KeyError, TypeError) as error:
-        raise EngineUnavailableError(
-            f"{by} names the Docker context '{name}', which does not exist",
-            hint=_CHOOSE,
-        ) from error
+        message = f"{by} names the Docker context '{name}', which does not exist"
+        raise EngineUnavailableError(message, hint=otherwise) from error
+    return _chosen(place, host, f"context '{name}' of {by}", otherwise)
+
+
+def _context(place: Place, file: Path) -> tuple[str, str, str]:
+    """Its name, what names it, and how to be without it."""
+    for variable in (_CONTEXT, "DOCKER_CONTEXT"):
+        if name := place.environment.get(variable):
+            return name, *_spoken(variable)
+    name = _json(file).get("currentContext") or _USUAL
+    return name, str(file), "docker context use default"
+
+
+def _context_host(config: Path, name: str) -> str:
+    folder = config / "contexts/meta" / sha256(name.encode()).hexdigest()
+    return str(_json(folder / "meta.json")["Endpoints"]["docker"]["Host"])
 
 
 def _json(file: Path) -> dict[str, Any]:

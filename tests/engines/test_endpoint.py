@@ -14,7 +14,7 @@ from conftest import Ordinary
 from isosmoke.engines import endpoint
 from isosmoke.engines.docker import DockerEngine
 from isosmoke.engines.endpoint import Endpoint, Place
-from isosmoke.errors import EngineUnavailableError
+from isosmoke.errors import EngineUnavailableError, UsageError
 
 UID = 1000
 DEFAULT = "/var/run/docker.sock"
@@ -41,6 +41,10 @@ def _context(home: Path, name: str, host: str) -> None:
     (folder / "meta.json").write_text(json.dumps(meta))
 
 
+HOST = endpoint.asked("unix:///o", None)
+CONTEXT = endpoint.asked(None, "colima")
+USUAL = endpoint.asked(None, "default")
+OF_OPTION = "context 'colima' of --context)"
 NAMED = [
     ({}, "", f"unix://{DEFAULT} (the default)"),
     ({}, "colima", "unix:///colima.sock (context 'colima' of {home}/.docker/config.json)"),
@@ -50,6 +54,11 @@ NAMED = [
     ({"DOCKER_HOST": "unix:///h", "DOCKER_CONTEXT": "nope"}, "", "unix:///h (DOCKER_HOST)"),
     ({"DOCKER_HOST": "", "DOCKER_CONTEXT": ""}, "", f"unix://{DEFAULT} (the default)"),
     ({"CONTAINER_HOST": "unix:///p"}, "", f"unix://{DEFAULT} (the default)"),
+    ({**HOST, "DOCKER_HOST": "unix:///h"}, "orb", "unix:///o (--host)"),
+    ({**CONTEXT, "DOCKER_HOST": "unix:///h"}, "orb", "unix:///colima.sock (" + OF_OPTION),
+    ({**CONTEXT, "DOCKER_CONTEXT": "orb"}, "", "unix:///colima.sock (" + OF_OPTION),
+    ({**USUAL, "DOCKER_CONTEXT": "orb"}, "orb", f"unix://{DEFAULT} (the default)"),
+    ({**USUAL, "DOCKER_HOST": "unix:///h"}, "orb", "unix:///h (DOCKER_HOST)"),
 ]
 
 
@@ -63,7 +72,7 @@ def test_endpoint_is_the_one_the_docker_command_uses(
     there: tuple[str, ...],
     tmp_path: Path,
 ) -> None:
-    """It comes from DOCKER_HOST, the context or the default, and says from which."""
+    """It comes from an option, DOCKER_HOST, the context or the default, and says from which."""
     found = endpoint.docker(place(tmp_path, environment, *there, current=current))
 
     assert str(found) == expected.format(home=tmp_path)
@@ -129,6 +138,8 @@ PODMANS = [
     (0, {}, ("/run/user/0/podman/podman.sock",), f"unix://{PODMAN_SOCKET} (the default)"),
     (UID, {"CONTAINER_HOST": "unix:///p"}, (OWN,), "unix:///p (CONTAINER_HOST)"),
     (UID, {"DOCKER_HOST": "unix:///d"}, (OWN,), f"unix://{OWN} (the default)"),
+    (UID, {**HOST, "CONTAINER_HOST": "unix:///p"}, (OWN,), "unix:///o (--host)"),
+    (UID, CONTEXT, (OWN,), f"unix://{OWN} (the default)"),
 ]
 
 
@@ -141,21 +152,32 @@ def test_podman_is_the_callers_own(
     expected: str,
     tmp_path: Path,
 ) -> None:
-    """CONTAINER_HOST, else the caller's own service, never another's."""
+    """The option, CONTAINER_HOST, else the caller's own service, never another's."""
     assert str(endpoint.podman(place(tmp_path, environment, *sockets, uid=uid))) == expected
 
 
 @pytest.mark.parametrize(
-    ("environment", "named"),
+    ("environment", "named", "remedy"),
     [
-        ({"DOCKER_HOST": "ssh://me@box"}, "ssh://me@box (DOCKER_HOST)"),
-        ({"DOCKER_HOST": "tcp://127.0.0.1:2375"}, "tcp://127.0.0.1:2375 (DOCKER_HOST)"),
-        ({"DOCKER_HOST": "npipe:////./pipe/x"}, "npipe:////./pipe/x (DOCKER_HOST)"),
-        ({"DOCKER_CONTEXT": "far"}, "ssh://me@box (context 'far' of DOCKER_CONTEXT)"),
+        ({"DOCKER_HOST": f"{far}"}, f"{far} (DOCKER_HOST)", "unset DOCKER_HOST")
+        for far in ("ssh://me@box", "tcp://127.0.0.1:2375", "npipe:////./pipe/x")
+    ]
+    + [
+        (
+            {"DOCKER_CONTEXT": "far"},
+            "ssh://me@box (context 'far' of DOCKER_CONTEXT)",
+            "unset DOCKER_CONTEXT",
+        ),
+        (
+            endpoint.asked(None, "far"),
+            "ssh://me@box (context 'far' of --context)",
+            "leave --context out",
+        ),
+        (endpoint.asked("tcp://box:1", None), "tcp://box:1 (--host)", "leave --host out"),
     ],
 )
 def test_endpoint_that_is_no_unix_socket_is_refused(
-    environment: Mapping[str, str], named: str, tmp_path: Path
+    environment: Mapping[str, str], named: str, remedy: str, tmp_path: Path
 ) -> None:
     """A daemon elsewhere is refused in one line that names it and what named it."""
     with pytest.raises(EngineUnavailableError) as caught:
@@ -163,7 +185,7 @@ def test_endpoint_that_is_no_unix_socket_is_refused(
 
     assert named in caught.value.message
     assert "\n" not in caught.value.message
-    assert next(iter(environment)) in caught.value.hint
+    assert caught.value.hint == remedy
 
 
 def test_remote_podman_is_refused(tmp_path: Path) -> None:
@@ -172,16 +194,45 @@ def test_remote_podman_is_refused(tmp_path: Path) -> None:
         endpoint.podman(place(tmp_path, {"CONTAINER_HOST": "ssh://box"}))
 
 
-@pytest.mark.parametrize("current", ["", "nope"])
-def test_unknown_context_is_refused(current: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("environment", "by", "remedy"),
+    [
+        (endpoint.asked(None, "nope"), "--context", "leave --context out"),
+        ({"DOCKER_CONTEXT": "nope"}, "DOCKER_CONTEXT", "unset DOCKER_CONTEXT"),
+        ({}, "{home}/.docker/config.json", "docker context use default"),
+    ],
+)
+def test_unknown_context_is_refused(
+    environment: Mapping[str, str], by: str, remedy: str, tmp_path: Path
+) -> None:
     """A context that does not exist is an error that says who named it, never another daemon."""
-    environment = {} if current else {"DOCKER_CONTEXT": "nope"}
-    with pytest.raises(EngineUnavailableError, match="names the Docker context 'nope'") as caught:
-        endpoint.docker(place(tmp_path, environment, DEFAULT, current=current))
+    with pytest.raises(EngineUnavailableError) as caught:
+        endpoint.docker(place(tmp_path, environment, DEFAULT, current="nope"))
 
-    named = f"{tmp_path}/.docker/config.json" if current else "DOCKER_CONTEXT"
-    assert caught.value.message.startswith(named)
-    assert "docker context use default" in caught.value.hint
+    named = by.format(home=tmp_path)
+    assert caught.value.message.startswith(f"{named} names the Docker context 'nope', which")
+    assert caught.value.hint == remedy
+
+
+def test_host_and_context_together_are_refused() -> None:
+    """Two options that each name a daemon are a mistake, as they are to docker."""
+    with pytest.raises(UsageError, match="--host and --context"):
+        endpoint.asked("unix:///h", "colima")
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        (HOST, ("--host", "unix:///o")),
+        (CONTEXT, ("--context", "colima")),
+        ({"DOCKER_HOST": "unix:///h"}, ()),
+    ],
+)
+def test_options_are_said_again_as_they_were_given(
+    environment: Mapping[str, str], words: tuple[str, ...]
+) -> None:
+    """What an option named is named by it again; what a variable named is not."""
+    assert endpoint.options(environment) == words
 
 
 def test_unreadable_configuration_is_refused(tmp_path: Path) -> None:
