@@ -1,6 +1,6 @@
 """`isosmoke doctor`: what works here, what does not, and what would mend it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Literal
@@ -10,6 +10,7 @@ import click
 from isosmoke import binary, checkup, record
 from isosmoke.caller import Caller
 from isosmoke.engines import ENGINES, cgroup
+from isosmoke.engines.base import Engine, Facts
 from isosmoke.errors import ExitCode, IsosmokeError
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.record import Table, Text
@@ -68,7 +69,7 @@ class Document(Table):
 def command(ctx: click.Context, *, as_json: bool) -> None:
     """Try every engine, and look at what scenarios need; exit 0 when some engine works."""
     with ThreadPoolExecutor(len(ENGINES)) as pool:
-        engines = tuple(pool.map(_engine, ENGINES))
+        engines = tuple(pool.map(looked_at, ENGINES, ENGINES.values()))
     document = Document(engines=engines, findings=tuple(_surroundings()))
     if as_json:
         click.echo(record.render(document), nl=False)
@@ -78,14 +79,23 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
     ctx.exit(ExitCode.OK if works else ExitCode.INFRASTRUCTURE)
 
 
-def _engine(name: str) -> EngineFinding:
+def looked_at(name: str, make: Callable[[], Engine]) -> EngineFinding:
+    """What is found of the engine that `make` makes."""
     try:
-        engine = ENGINES[name]()
+        engine = make()
         engine.preflight()
         facts = engine.facts()
-        tried = checkup.tried(engine, Caller.here())
     except IsosmokeError as error:
         return EngineFinding(name=name, works=False, words=error.message, hint=error.hint)
+    return _tried(name, engine, facts)
+
+
+def _tried(name: str, engine: Engine, facts: Facts) -> EngineFinding:
+    try:
+        tried = checkup.tried(engine, Caller.here())
+    except IsosmokeError as error:
+        words = f"{engine.description}: {error.message}"
+        return EngineFinding(name=name, works=False, words=words, hint=error.hint, **asdict(facts))
     return EngineFinding(
         name=name,
         works=True,
