@@ -6,6 +6,7 @@ socket and does not exist are other known sockets looked for, and the reason say
 
 import json
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -23,6 +24,9 @@ _UNIX = "unix://"
 _HOST, _CONTEXT = "ISOSMOKE_HOST", "ISOSMOKE_CONTEXT"
 _OPTIONS = {_HOST: "--host", _CONTEXT: "--context"}
 _USUAL = "default"
+_SYSTEM = ":/usr/local/sbin:/usr/sbin:/sbin"
+_BOOTED = Path("/run/systemd/system")
+"""Is there where systemd runs (sd_booted(3))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +52,38 @@ def _is_socket(path: Path) -> bool:
     return False
 
 
+def _is_installed(program: str) -> bool:
+    """Also where a daemon's program lies, which is not on everybody's PATH."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}{_SYSTEM}") is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What decides over the endpoint: a caller's variables, home and uid, and which sockets are."""
+    """What decides over the endpoint: a caller's variables, home and uid, and which sockets are.
+
+    What mends a missing one depends on which programs are there, and on whether systemd runs.
+    """
 
     environment: Mapping[str, str]
     home: Path
     uid: int
     exists: Callable[[Path], bool] = _is_socket
+    installed: Callable[[str], bool] = _is_installed
+    systemd: bool = True
 
     @classmethod
     def here(cls) -> "Place":
         """That of this process."""
-        return cls(os.environ, Path.home(), os.getuid())
+        return cls(os.environ, Path.home(), os.getuid(), systemd=_BOOTED.is_dir())
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """How a daemon is started where there is no systemd, and how its program is got."""
+
+    program: str
+    by_hand: str
+    install: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +93,15 @@ class _Daemon:
     name: str
     start: str
     sockets: tuple[str, ...]
+    otherwise: _Start | None = None
+
+    def remedy(self, place: Place) -> str:
+        """The command that starts it here, or that gets it."""
+        if self.otherwise is None:
+            return self.start
+        if not place.installed(self.otherwise.program):
+            return self.otherwise.install
+        return self.start if place.systemd else self.otherwise.by_hand
 
     def paths(self, place: Place) -> Iterator[Path]:
         """Where it listens here; what the environment must name and does not is left out."""
@@ -83,14 +115,27 @@ class _Daemon:
         yield from dict.fromkeys(Path(one.format(**folders)) for one in self.sockets)
 
 
-_DOCKER = _Daemon("Docker", "sudo systemctl start docker", (DEFAULT.removeprefix(_UNIX),))
+_DOCKER = _Daemon(
+    "Docker",
+    "sudo systemctl start docker",
+    (DEFAULT.removeprefix(_UNIX),),
+    _Start("dockerd", "sudo -b dockerd", "sudo apt-get install docker.io"),
+)
+_SERVE, _GET = "podman system service --time=0", "sudo apt-get install podman"
+_OWN = "unix://$HOME/podman.sock"
+"""Named, for where nobody has a runtime folder, Podman would listen below /tmp."""
+
 _PODMAN = _Daemon(
-    "Podman", "sudo systemctl enable --now podman.socket", ("/run/podman/podman.sock",)
+    "Podman",
+    "sudo systemctl enable --now podman.socket",
+    ("/run/podman/podman.sock",),
+    _Start("podman", f"sudo -b {_SERVE}", _GET),
 )
 _ROOTLESS_PODMAN = _Daemon(
     "rootless Podman",
     "systemctl --user enable --now podman.socket",
     ("{runtime}/podman/podman.sock", "{user}/podman/podman.sock"),
+    _Start("podman", f"{_SERVE} {_OWN} & export CONTAINER_HOST={_OWN}", _GET),
 )
 _OTHERS = (
     _Daemon(
@@ -189,12 +234,12 @@ def _first(place: Place, usual: _Daemon, others: tuple[_Daemon, ...]) -> Endpoin
     paths = list(usual.paths(place))
     there = next(filter(place.exists, paths), None)
     if there is not None:
-        return Endpoint(f"{_UNIX}{there}", "the default", usual.start)
+        return Endpoint(f"{_UNIX}{there}", "the default", usual.remedy(place))
     for daemon in others:
         for path in filter(place.exists, daemon.paths(place)):
             why = f"{daemon.name}'s, for there is no {paths[0]}"
-            return Endpoint(f"{_UNIX}{path}", why, daemon.start)
-    return Endpoint(f"{_UNIX}{paths[0]}", "the default", usual.start)
+            return Endpoint(f"{_UNIX}{path}", why, daemon.remedy(place))
+    return Endpoint(f"{_UNIX}{paths[0]}", "the default", usual.remedy(place))
 
 
 def _chosen(place: Place, host: str, by: str, otherwise: str) -> Endpoint:
@@ -205,7 +250,7 @@ def _chosen(place: Place, host: str, by: str, otherwise: str) -> Endpoint:
             hint=otherwise,
         )
     path = Path(host.removeprefix(_UNIX))
-    known = (one.start for one in (_DOCKER, *_OTHERS) if path in one.paths(place))
+    known = (one.remedy(place) for one in (_DOCKER, *_OTHERS) if path in one.paths(place))
     start = next(known, "start the daemon that listens there")
     return Endpoint(host, by, f"{start}, or {otherwise}")
 

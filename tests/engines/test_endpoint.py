@@ -3,10 +3,11 @@
 import json
 import os
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Ordinary
@@ -17,6 +18,8 @@ from isosmoke.engines.endpoint import Endpoint, Place
 from isosmoke.errors import EngineUnavailableError, UsageError
 
 UID = 1000
+SERVE = "podman system service --time=0"
+OWN_SERVICE = f"{SERVE} unix://$HOME/podman.sock & export CONTAINER_HOST=unix://$HOME/podman.sock"
 DEFAULT = "/var/run/docker.sock"
 NONE = f"for there is no {DEFAULT}"
 
@@ -31,7 +34,7 @@ def place(
     if current:
         (home / ".docker/config.json").write_text(json.dumps({"currentContext": current}))
     there = {Path(one.format(home=home)) for one in sockets}
-    return Place(environment, home, uid, there.__contains__)
+    return Place(environment, home, uid, there.__contains__, bool)
 
 
 def _context(home: Path, name: str, host: str) -> None:
@@ -154,6 +157,31 @@ def test_podman_is_the_callers_own(
 ) -> None:
     """The option, CONTAINER_HOST, else the caller's own service, never another's."""
     assert str(endpoint.podman(place(tmp_path, environment, *sockets, uid=uid))) == expected
+
+
+@pytest.mark.parametrize(
+    ("find", "uid", "others", "remedy"),
+    [
+        (endpoint.docker, UID, {}, "sudo systemctl start docker"),
+        (endpoint.docker, UID, {"systemd": False}, "sudo -b dockerd"),
+        (endpoint.docker, UID, {"installed": "podman".__eq__}, "sudo apt-get install docker.io"),
+        (endpoint.podman, UID, {}, "systemctl --user enable --now podman.socket"),
+        (endpoint.podman, UID, {"systemd": False}, OWN_SERVICE),
+        (endpoint.podman, UID, {"installed": "dockerd".__eq__}, "sudo apt-get install podman"),
+        (endpoint.podman, 0, {}, "sudo systemctl enable --now podman.socket"),
+        (endpoint.podman, 0, {"systemd": False}, f"sudo -b {SERVE}"),
+    ],
+)
+def test_a_daemon_that_is_not_there_has_its_remedy(
+    find: Callable[[Place], Endpoint],
+    uid: int,
+    others: Mapping[str, Any],
+    *,
+    remedy: str,
+    tmp_path: Path,
+) -> None:
+    """It is the command for this machine: with systemd or without, or what gets the program."""
+    assert find(replace(place(tmp_path, {}, uid=uid), **others)).remedy == remedy
 
 
 @pytest.mark.parametrize(
