@@ -1,7 +1,7 @@
 """One whole run: what was asked for in, a `RunResult` out."""
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from isosmoke.assembly import Surroundings
 from isosmoke.binary import Binary
 from isosmoke.caller import Caller
 from isosmoke.engines import ENGINES, endpoint
-from isosmoke.engines.base import Engine
+from isosmoke.engines.base import Engine, Facts
 from isosmoke.errors import BinaryError, ExitCode
 from isosmoke.history import Recording
 from isosmoke.interrupt import Interrupt
@@ -57,6 +57,7 @@ class _Engines:
     def __init__(self, named: str) -> None:
         self._named = named
         self._made: dict[str, Engine] = {}
+        self._facts: dict[str, Facts] = {}
 
     def name_for(self, scenario: Scenario) -> str:
         """The engine asked for; `auto` is docker for an image that is no folder of this machine."""
@@ -76,6 +77,16 @@ class _Engines:
                 engine.preflight()
                 engine.sweep()
                 self._made[name] = engine
+        for name in {self.name_for(one) for one in scenarios if _limited(one)}:
+            self._facts[name] = self._facts.get(name) or self._made[name].facts()
+
+    def without_effect(self, scenarios: Iterable[Scenario]) -> Iterator[str]:
+        """Each limit that one of these asks for and its engine cannot set, in words."""
+        for one in scenarios:
+            for limit in _limited(one):
+                name = self.name_for(one)
+                if limit not in self._facts[name].limits:
+                    yield f"limits.{limit} has no effect on {name} here: isosmoke doctor says why"
 
     @property
     def names(self) -> str:
@@ -161,8 +172,12 @@ class Session:
             host=platform.node(),
             rerun_of=self.request.rerun_of,
             daemon=endpoint.options(self.schedule.around.caller.environment),
-            notes=tuple(_notes(scenarios, self.schedule.around)),
+            notes=tuple(dict.fromkeys(self._notes(scenarios))),
         )
+
+    def _notes(self, scenarios: Sequence[ScenarioResult]) -> Iterator[str]:
+        yield from _unguarded(scenarios, self.schedule.around)
+        yield from self.premises.engines.without_effect(one.scenario for one in scenarios)
 
 
 def execute(
@@ -251,10 +266,16 @@ def exit_code(result: RunResult) -> ExitCode:
     return ExitCode.OK
 
 
-def _notes(scenarios: Sequence[ScenarioResult], around: Surroundings) -> Iterator[str]:
-    unguarded = [name for one in scenarios for name in around.redactor(one.scenario).unguarded]
-    for name in dict.fromkeys(unguarded):
-        yield f"{name} is shown as it is: {WHY_UNGUARDED}"
+def _limited(scenario: Scenario) -> tuple[str, ...]:
+    """What the engine has to limit for it; the rest needs no engine."""
+    asked = {"memory": scenario.limits.memory, "processes": scenario.limits.processes}
+    return tuple(name for name, most in asked.items() if most is not None)
+
+
+def _unguarded(scenarios: Sequence[ScenarioResult], around: Surroundings) -> Iterator[str]:
+    for one in scenarios:
+        for name in around.redactor(one.scenario).unguarded:
+            yield f"{name} is shown as it is: {WHY_UNGUARDED}"
 
 
 def _surroundings(request: Request, caller: Caller) -> Surroundings:

@@ -9,7 +9,7 @@ import pytest
 
 from isosmoke import run
 from isosmoke.caller import Caller
-from isosmoke.engines.base import Engine
+from isosmoke.engines.base import Engine, Facts
 from isosmoke.errors import EngineUnavailableError
 from isosmoke.interrupt import Interrupt
 from isosmoke.outcome import Broke, Ending, Exited, Outcome
@@ -125,6 +125,37 @@ def test_the_end_tells_all_results_in_one(stage: Callable[..., Stage]) -> None:
         result.record / "good/output-1.log",
         result.record / "bad/output-1.log",
     }
+
+
+def test_a_limit_that_cannot_be_set_is_told_once(stage: Callable[..., Stage]) -> None:
+    """A run says which of the limits that its scenarios ask for have no effect, and where."""
+    on = stage()
+    both = [scenario(name, limits={"memory": "64M", "processes": 9}) for name in ("one", "other")]
+    session = on.begin(*both, scenario("free"))
+
+    result = session.end(session.run([*both, scenario("free")]))
+
+    told = "limits.memory has no effect on bubblewrap here: isosmoke doctor says why"
+    assert result.notes == (told,)
+
+
+@pytest.mark.parametrize(
+    ("rootless", "version", "limits"),
+    [
+        (False, 1, {"memory", "processes"}),
+        (False, None, set()),
+        (True, 2, {"memory", "processes"}),
+        (True, 1, {"processes"}),
+        (True, None, {"processes"}),
+    ],
+)
+def test_what_an_engine_can_limit_goes_by_its_control_groups(
+    *, rootless: bool, version: int | None, limits: set[str]
+) -> None:
+    """Version 1 is root's alone, and an ordinary user's processes need no group."""
+    facts = Facts(version="1", where="x", reason="y", rootless=rootless, cgroup=version)
+
+    assert facts.limits == limits
 
 
 def test_nothing_is_begun_without_an_engine(stage: Callable[..., Stage]) -> None:

@@ -51,6 +51,16 @@ class Facts:
     rootless: bool
     cgroup: int | None
 
+    @property
+    def limits(self) -> frozenset[str]:
+        """What it can limit, going by this: control groups of version 1 are root's alone.
+
+        An ordinary user's processes are limited without any, by the keeper.
+        """
+        if self.cgroup is None or (self.rootless and self.cgroup == 1):
+            return frozenset({"processes"} if self.rootless else ())
+        return frozenset({"memory", "processes"})
+
 
 class Engine(Protocol):
     """Makes fresh sandboxes."""
