@@ -79,6 +79,7 @@ class Project:
             "HOME": str(self.top.parent / "home"),
             "ISOSMOKE_STATE": str(self.state),
             "ISOSMOKE_WG": str(self.binary),
+            **ready.DAEMONS,
         }
 
     def command(self, *words: str) -> list[str]:

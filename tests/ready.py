@@ -25,6 +25,11 @@ NAMES = sorted(ENGINES)
 PATH = "/usr/local/bin:/usr/bin:/bin"
 """The system's own programs: what developers add would only make sandboxes slower here."""
 
+DAEMONS = {
+    name: os.environ[name] for name in ("CONTAINER_HOST", "DOCKER_HOST") if name in os.environ
+}
+"""Those that whoever runs the tests has named: what the tests start talks to the same."""
+
 _ROOT = Path(__file__).parent.parent
 _DOCKER = Path("/var/run/docker.sock")
 _NOBODY = 65534
@@ -184,7 +189,7 @@ def _must_have(user: User, name: str) -> None:
 
 def me() -> User:
     """Who runs the tests."""
-    return User("me", (), sys.executable, os.getuid(), os.getgid())
+    return User("me", (), sys.executable, os.getuid(), os.getgid(), tuple(DAEMONS.items()))
 
 
 @cache
