@@ -2,10 +2,11 @@
 
 Spellings that are found: the bytes themselves; base64, standard and urlsafe, at any place in a
 longer encoded text, and with the line feeds of encoders that wrap at 60 columns or more; hex;
-percent-encoded; escaped for JSON, for Python, or for a shell. Not found: what was compressed,
-encrypted, cut up, shuffled over both streams, or encoded twice.
+percent-encoded; escaped for JSON, for Python, for a shell, or for HTML and XML. Not found: what was
+compressed, encrypted, cut up, shuffled over both streams, or encoded twice.
 """
 
+import html
 import json
 import re
 import shlex
@@ -14,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain, groupby, product
 from operator import itemgetter
 from urllib.parse import quote_from_bytes
 
@@ -37,6 +38,9 @@ _ASSIGNED = re.compile(
 )
 _PASSWORD = re.compile(rb"://[^/\s:@]*:(?P<value>[^/\s@]+)@")
 _PERCENT = re.compile(r"%[0-9A-F]{2}")
+_LEFT_BY_ENCODERS = ("", "/", "!'()*", ";,/?:@&=+$#!'()*")
+_QUOTES = ('"', "&quot;", "&#34;")
+_APOSTROPHES = ("'", "&#39;", "&#x27;", "&apos;")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,8 @@ def _spellings(value: bytes) -> Iterator[bytes]:
     yield from (value.hex().encode(), value.hex().upper().encode())
     yield from (one.encode() for one in _percent(value))
     text = value.decode(errors="backslashreplace")
-    yield from (one.encode(errors="backslashreplace") for one in _escaped(text))
+    escaped = (*_escaped(text), *_in_python(text, value), *_in_a_page(text))
+    yield from (one.encode(errors="backslashreplace") for one in escaped)
 
 
 def _base64(value: bytes) -> Iterator[bytes]:
@@ -123,8 +128,8 @@ def _base64(value: bytes) -> Iterator[bytes]:
 
 
 def _percent(value: bytes) -> Iterator[str]:
-    """As browsers, forms, Python and curl do it."""
-    for safe in ("", "/", "!'()*"):
+    """As browsers, forms, Python and curl do it, a value or a whole address."""
+    for safe in _LEFT_BY_ENCODERS:
         quoted = quote_from_bytes(value, safe=safe)
         for one in (quoted, _PERCENT.sub(lambda found: found[0].lower(), quoted)):
             yield from (one, one.replace("%20", "+"))
@@ -135,10 +140,23 @@ def _escaped(text: str) -> Iterator[str]:
     for ascii_only in (True, False):
         in_json = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
         yield from (in_json, in_json.replace("/", r"\/"))
-    yield repr(text)[1:-1]
     yield shlex.quote(text).removeprefix("'").removesuffix("'")
     yield text.replace("'", r"'\''")
     yield re.sub(r"([^\w@%+=:,./-])", r"\\\1", text)
+    yield re.sub(r"([$`\"\\])", r"\\\1", text)
+
+
+def _in_python(text: str, value: bytes) -> Iterator[str]:
+    """What else is in a text decides whether its apostrophes are escaped: here, both quotes are."""
+    shown = (repr(f"{text}\"'"), ascii(f"{text}\"'"), repr(value + b"\"'")[1:])
+    for escaped in (one[1:-4] for one in shown):
+        yield from (escaped, escaped.replace(r"\'", "'"))
+
+
+def _in_a_page(text: str) -> Iterator[str]:
+    """HTML and XML: some writers escape no quotes, or only one kind, or by number."""
+    for quote, apostrophe in product(_QUOTES, _APOSTROPHES):
+        yield html.escape(text, quote=False).replace('"', quote).replace("'", apostrophe)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """Which spellings of a secret are found, in whatever pieces they come, and what stays as it was."""
 
 import base64
+import html
 import json
 import re
 import shlex
 import textwrap
+from collections.abc import Callable
 from itertools import pairwise
 from urllib.parse import quote, quote_plus
 
@@ -21,6 +23,7 @@ KEY = (
     + "\nend\n"
 )
 SHOWN = "[redacted TOKEN]"
+PASSWORD = "p$a`s\\s &<w>'o\"rd é"  # noqa: S105 - all that anybody escapes
 
 
 def of(value: str = TOKEN, name: str = "TOKEN") -> Redactor:
@@ -80,6 +83,39 @@ def test_what_a_shell_quotes_is_found(quoted: str) -> None:
 def test_what_a_shell_escapes_is_found() -> None:
     """The backslashes of `printf %q` hide nothing."""
     assert of("a b&c'd\"e").text(r"+ curl a\ b\&c\'d\"e") == f"+ curl {SHOWN}"
+
+
+def test_what_a_shell_declares_is_found() -> None:
+    """`export -p` and `declare -p` write double quotes, and escape what means something there."""
+    declared = r"""declare -x P="p\$a\`s\\s &<w>'o\"rd é" """
+
+    assert of(PASSWORD).text(declared) == f'declare -x P="{SHOWN}" '
+
+
+@pytest.mark.parametrize("double", ['"', "&quot;", "&#34;"])
+@pytest.mark.parametrize("single", ["'", "&#39;", "&#x27;", "&apos;"])
+def test_what_a_page_escapes_is_found(single: str, double: str) -> None:
+    """HTML and XML have many names for quotes, and one for each other sign that they escape."""
+    escaped = html.escape(PASSWORD, quote=False).replace("'", single).replace('"', double)
+
+    assert of(PASSWORD).text(f"<p>{escaped}</p>") == f"<p>{SHOWN}</p>"
+
+
+def test_what_encodes_a_whole_address_is_found() -> None:
+    """`encodeURI` of JavaScript leaves what may stand in an address, but not quotes or spaces."""
+    encoded = "p$a%60s%5Cs%20&%3Cw%3E'o%22rd%20%C3%A9"
+
+    assert of(PASSWORD).text(f"GET {encoded}#") == f"GET {SHOWN}#"
+
+
+@pytest.mark.parametrize("shown", [repr, ascii])
+@pytest.mark.parametrize("more", ["", "'", '"', "'\""])
+def test_what_python_shows_is_found(shown: Callable[[object], str], more: str) -> None:
+    """Which quotes are escaped depends on the whole text; bytes and ASCII escape others too."""
+    for value in (PASSWORD, "it's", 'say "it"'):
+        for whole in (f"<{value}>{more}", f"<{value}>{more}".encode()):
+            told = of(value).text(shown(whole))
+            assert f"<{SHOWN}>" in told, whole
 
 
 @given(before=st.binary(max_size=7), after=st.binary(max_size=7), urlsafe=st.booleans())
