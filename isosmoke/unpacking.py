@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Self
 
 from isosmoke.errors import ImageError
 
@@ -30,6 +30,27 @@ _MARKS = frozenset((".dockerenv", "run/.containerenv"))
 _MOUNTED_ON = ("etc/hostname", "etc/hosts", "etc/resolv.conf")
 
 _CORRUPT = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
+
+
+_NO_HEADER = (
+    tarfile.EmptyHeaderError,  # type: ignore[attr-defined]  # typeshed leaves out both
+    tarfile.InvalidHeaderError,  # type: ignore[attr-defined]
+)
+"""What tarfile takes for the end of an archive, unless it is the first thing in it."""
+
+
+class _Member(tarfile.TarInfo):
+    """A member of an archive that must go on to its end, under a name that a file can have."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        try:
+            made = super().fromtarfile(archive)
+        except _NO_HEADER as error:
+            raise tarfile.ReadError(str(error)) from error
+        if "\0" in made.name + made.linkname:
+            raise tarfile.ReadError(f"{made.name!r} is no name")
+        return made
 
 
 class Unpacking:
@@ -55,7 +76,7 @@ class Unpacking:
         with ExitStack() as stack:
             stdin = source == STDIN
             file = sys.stdin.buffer if stdin else stack.enter_context(source.open("rb"))
-            archive = stack.enter_context(tarfile.open(fileobj=file, mode="r|*"))
+            archive = stack.enter_context(_opened(file))
             for member in archive:
                 self._take_member(archive, member)
 
@@ -156,6 +177,13 @@ class Unpacking:
             self._make_folder(path.parent, 0o755)
         place.unlink(missing_ok=True)
         return place
+
+
+def _opened(file: IO[bytes]) -> tarfile.TarFile:
+    try:
+        return tarfile.open(fileobj=file, mode="r|*", tarinfo=_Member)
+    except TypeError as error:  # what tarfile makes of a gzip header that was cut short
+        raise tarfile.ReadError("it ends in the middle of its header") from error
 
 
 def _within(name: str) -> PurePosixPath:

@@ -160,7 +160,9 @@ def test_files_that_engines_mount_on_are_there(root: Path, tmp_path: Path) -> No
     assert (root / "etc/hostname").is_file()
 
 
-@pytest.mark.parametrize("content", [b"no archive at all" * 99, b"", b"\x1f\x8b\x08cut short"])
+@pytest.mark.parametrize(
+    "content", [b"no archive at all" * 99, b"", b"\x1f\x8b\x08cut short", b"\x1f\x8b\x08"]
+)
 def test_what_is_no_archive_is_refused(content: bytes, root: Path, tmp_path: Path) -> None:
     """In words, with what would do."""
     source = tmp_path / "source"
@@ -176,6 +178,30 @@ def test_archive_that_was_cut_short_is_refused(root: Path, tmp_path: Path) -> No
     whole.write_bytes(whole.read_bytes()[:50_000])
     with pytest.raises(ImageError, match="no whole archive"):
         unpacked(root, whole)
+
+
+def test_archive_without_its_end_is_refused(tmp_path: Path) -> None:
+    """Also where it was cut between two members, or where one of them is damaged."""
+    whole = archive(tmp_path / "one.tar", [file("usr/one"), file("usr/two")]).read_bytes()
+    block = 512  # name, content, name, content, and two of zeros (tar(5))
+    damaged = whole[: 2 * block] + b"?" + whole[2 * block + 1 :]
+    for number, content in enumerate([damaged, *(whole[: end * block] for end in (2, 4))]):
+        (tmp_path / "cut.tar").write_bytes(content)
+        (root := tmp_path / str(number)).mkdir()
+        with pytest.raises(ImageError, match="no whole archive"):
+            unpacked(root, tmp_path / "cut.tar")
+
+
+@pytest.mark.parametrize("key", ["path", "linkpath"])
+def test_name_that_no_file_can_have_is_refused(key: str, root: Path, tmp_path: Path) -> None:
+    """An extended header may hold any bytes, zeros too."""
+    with tarfile.open(tmp_path / "one.tar", "w") as writer:
+        one = tarfile.TarInfo("usr")
+        one.type, one.linkname = tarfile.SYMTYPE, "lib"
+        one.pax_headers = {key: "usr\0bin"}
+        writer.addfile(one)
+    with pytest.raises(ImageError, match="is no name"):
+        unpacked(root, tmp_path / "one.tar")
 
 
 def test_folder_is_brought_like_its_archive(root: Path, tmp_path: Path) -> None:
