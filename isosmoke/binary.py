@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 from time import time  # noqa: TID251 - compared with file times, which are wall clock
+from typing import Literal
 
 from isosmoke import state
 from isosmoke.errors import BinaryError, UsageError
@@ -17,7 +18,9 @@ KNOWN_AS = "wg"
 """The name that scenarios call it by, besides its own."""
 
 _KEPT_SECONDS = 7 * 86400.0
-_HEAD_BYTES = 20
+_HEAD_BYTES = 64
+"""An ELF header's, of a program of 64 bits (elf(5))."""
+
 _ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
 _MACH_O = (b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 
@@ -58,16 +61,24 @@ def check_format(path: Path, machine: str) -> None:
         raise BinaryError(f"{path} is a macOS program", hint="build it for Linux")
     if not head.startswith(b"\x7fELF"):
         return
-    if len(head) < _HEAD_BYTES:
-        raise BinaryError(f"{path} is cut short", hint="wait for its build to end")
-    order = "little" if head[5] == 1 else "big"
-    number = int.from_bytes(head[18:20], order)  # type: ignore[arg-type]  # one of the two
+    order: Literal["little", "big"] = "little" if head[5:6] == b"\1" else "big"
+    number = int.from_bytes(head[18:20], order)
     built_for = _ELF_MACHINES.get(number, f"machine {number}")
-    if built_for != machine:
+    if len(head) == _HEAD_BYTES and built_for != machine:
         raise BinaryError(
             f"{path} is built for {built_for}, this machine is {machine}",
             hint="build it for this machine",
         )
+    if len(head) < _HEAD_BYTES or path.stat().st_size < _end(head, order):
+        raise BinaryError(f"{path} is cut short", hint="wait for its build to end")
+
+
+def _end(head: bytes, order: Literal["little", "big"]) -> int:
+    """Where the section headers end, which linkers write last; 0 in a program without any."""
+    place, each, count = (
+        int.from_bytes(head[begin:end], order) for begin, end in ((40, 48), (58, 60), (60, 62))
+    )
+    return place + each * count
 
 
 def _head(path: Path) -> bytes:

@@ -16,6 +16,7 @@ from isosmoke import binary
 from isosmoke.errors import BinaryError, ExitCode, UsageError
 
 WEEK = 7 * 86400.0
+MACHINE = os.uname().machine
 
 
 def program(path: Path, content: bytes = b"#!/bin/sh\n") -> Path:
@@ -91,11 +92,14 @@ UNFIT = {
     "arm64 on x86-64": (elf(183), "x86_64", "aarch64"),
     "x86-64 on arm64": (elf(62), "aarch64", "x86_64"),
     "another machine": (elf(243), "x86_64", "243"),
+    "32 bits": (b"\x7fELF\1\1\1" + bytes(9) + b"\2\0\3\0" + b"\xff" * 100, "x86_64", "machine 3"),
     "big endian": (elf(22, ">"), "x86_64", "22"),
     "a Mac's": (b"\xcf\xfa\xed\xfe\x07\x00\x00\x01" + bytes(24), "x86_64", "macOS"),
     "an old Mac's": (b"\xce\xfa\xed\xfe" + bytes(24), "x86_64", "macOS"),
     "a universal Mac's": (b"\xca\xfe\xba\xbe" + bytes(24), "aarch64", "macOS"),
     "cut short": (elf(62)[:19], "x86_64", "cut short"),
+    "cut in its header": (elf(62)[:63], "x86_64", "cut short"),
+    "cut behind its header": (Path(sys.executable).read_bytes()[:-1], MACHINE, "cut short"),
     "hardly begun": (b"\x7fELF", "x86_64", "cut short"),
 }
 
@@ -118,7 +122,7 @@ def test_unfit_program_is_refused(tmp_path: Path, content: bytes, machine: str, 
     assert caught.value.exit_code is ExitCode.INFRASTRUCTURE
 
 
-@given(st.binary(max_size=24), st.sampled_from([b"", b"\x7fELF", b"\x7fELF\x02\x01"]))
+@given(st.binary(max_size=80), st.sampled_from([b"", b"\x7fELF", b"\x7fELF\x02\x01"]))
 def test_any_header_is_accepted_or_refused(content: bytes, start: bytes) -> None:
     """No bytes whatsoever raise anything but a BinaryError."""
     path = Path(os.environ["ISOSMOKE_STATE"]) / "any"
@@ -131,7 +135,7 @@ def test_any_header_is_accepted_or_refused(content: bytes, start: bytes) -> None
 
 def test_interpreter_of_these_tests_fits_this_machine() -> None:
     """A real program of this machine is accepted under the name that this machine gives itself."""
-    binary.check_format(Path(sys.executable), os.uname().machine)
+    binary.check_format(Path(sys.executable), MACHINE)
 
 
 UNREADABLE = """

@@ -261,7 +261,7 @@ def test_a_binary_for_another_machine_is_refused_before_any_scenario(
 ) -> None:
     """One line says why, and nothing ran."""
     foreign = project / "foreign"
-    foreign.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xf3\x00" + bytes(40))
+    foreign.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xf3\x00" + bytes(44))
     foreign.chmod(0o755)
 
     done = cli("run", "--binary", str(foreign))
