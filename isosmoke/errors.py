@@ -1,7 +1,7 @@
 """What the user can fix before or beside a run, and every exit code of isosmoke.
 
-Only `isosmoke.cli` turns these into text. A failing scenario is an outcome, never an exception, and
-anything that is not an `IsosmokeError` is a bug.
+Only `isosmoke.cli` turns these into text. A failing scenario is an outcome, never an exception. An
+`OSError` is the machine's (a full disk) and ends a command with 125; anything else is a bug.
 
     IsosmokeError                    125
     ├── UsageError                     2

@@ -1,9 +1,11 @@
 """`--report` and `isosmoke report`: which reports are made, and where they go."""
 
+import errno
 import json
 import os
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import fromstring
@@ -244,6 +246,84 @@ def test_summary_is_appended_within_the_limit(project: Project) -> None:
     assert "::error file=project/scenarios/bad.sh,line=1,title=FAIL bad::" in done.stdout
     assert first.startswith("earlier\n## isosmoke: 1 FAIL\n")
     assert summary.stat().st_size == github.MOST_BYTES - 10
+
+
+def into(project: Project, stdout: int, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run isosmoke with this as its stdout."""
+    return subprocess.run(
+        project.command(*words),
+        cwd=project.top,
+        env=project.environment(),
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(params=["full disk", "nobody reads"])
+def refusing(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
+    """A stdout that takes nothing, and the kernel's words for that."""
+    if request.param == "full disk":
+        writing, why = os.open("/dev/full", os.O_WRONLY), errno.ENOSPC
+    else:
+        reading, writing = os.pipe()
+        os.close(reading)
+        why = errno.EPIPE
+    yield writing, os.strerror(why)
+    os.close(writing)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "outcome"),
+    [
+        (["good"], ExitCode.INFRASTRUCTURE, "PASS"),
+        (["bad"], ExitCode.BLOCKED, "FAIL"),
+        (["good", "--report", "agent"], ExitCode.INFRASTRUCTURE, "PASS"),
+        (["--", "sh", "-c", "echo said; echo more"], ExitCode.INFRASTRUCTURE, "PASS"),
+    ],
+)
+def test_run_that_cannot_be_shown_goes_on_to_its_end(
+    project: Project, refusing: tuple[int, str], *, words: list[str], code: int, outcome: str
+) -> None:
+    """Its record is whole, its failures keep their exit code, and it is said how to see it."""
+    stdout, why = refusing
+    done = into(project, stdout, "run", *asking("json=kept.json"), *words)
+    (kept,) = json.loads(project.path("kept.json").read_text())["scenarios"]
+    newest = max(one.name for one in project.path(".isosmoke/runs").glob("2*"))
+
+    assert done.returncode == code
+    assert done.stderr.splitlines() == [
+        f"isosmoke: this run could not be written: {why}",
+        f"  try: isosmoke show {newest}",
+    ]
+    assert kept["outcome"] == outcome
+    assert "not finished" not in project.run("runs").stdout
+
+
+@pytest.mark.parametrize("words", [["list"], ["runs"], ["schema", "record"], ["run", "good"]])
+def test_full_disk_below_stdout_is_no_verdict(project: Project, words: list[str]) -> None:
+    """Neither a traceback nor the 1 of a scenario that blocks, also where stderr is on it too."""
+    project.run("run", "good")
+    with Path("/dev/full").open("wb") as full:
+        said = into(project, full.fileno(), *words)
+        line = ["sh", "-c", 'exec "$@" 2>&1', "sh", *project.command(*words)]
+        mute = subprocess.run(
+            line, cwd=project.top, env=project.environment(), stdout=full, check=False
+        )
+
+    assert (said.returncode, mute.returncode) == (ExitCode.INFRASTRUCTURE,) * 2
+    assert "No space left on device" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_reader_that_goes_away_is_no_verdict(project: Project, refusing: tuple[int, str]) -> None:
+    """What prints and runs nothing ends quietly where nobody reads it."""
+    stdout, why = refusing
+    done = into(project, stdout, "list")
+
+    assert done.returncode == ExitCode.INFRASTRUCTURE
+    assert bool(done.stderr) == (why != os.strerror(errno.EPIPE))
 
 
 def test_gate_reports_and_its_verdict_stays_last(project: Project) -> None:

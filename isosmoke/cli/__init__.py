@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from isosmoke import __version__
-from isosmoke.errors import IsosmokeError
+from isosmoke.cli import streams
+from isosmoke.errors import ExitCode, IsosmokeError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -85,13 +86,23 @@ class _Commands(click.Group):
         except IsosmokeError as error:
             complain(error)
             ctx.exit(error.exit_code)
+        except BrokenPipeError:
+            streams.mute()
+            ctx.exit(ExitCode.INFRASTRUCTURE)
+        except OSError as error:
+            streams.mute()
+            complain(IsosmokeError(str(error)))
+            ctx.exit(ExitCode.INFRASTRUCTURE)
 
 
 def complain(error: IsosmokeError) -> None:
-    """What is wrong, and what to do next, on stderr."""
-    click.echo(f"isosmoke: {error.message}", err=True)
-    if error.hint:
-        click.echo(f"  try: {error.hint}", err=True)
+    """What is wrong, and what to do next, on stderr, if that takes it."""
+    try:
+        click.echo(f"isosmoke: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"  try: {error.hint}", err=True)
+    except OSError:
+        streams.mute()
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from isosmoke import manifest, run
 from isosmoke.caller import Caller
 from isosmoke.cli.options import warn
+from isosmoke.cli.printer import Printer
 from isosmoke.engines import ENGINES
 from isosmoke.errors import ExitCode
 from isosmoke.interrupt import interruptible
@@ -34,7 +34,7 @@ def command(ctx: click.Context, engine: str) -> None:
         engine=engine,
         record_in=kept("demo"),
     )
-    console = Console(highlight=False, soft_wrap=True)
+    console = Printer()
     progress = Progress(console, live=console.is_terminal, repeat=_repeat)
     with interruptible() as interrupt:
         result = run.execute(request, Caller.here(), notify=progress, interrupt=interrupt)

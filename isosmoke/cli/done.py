@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
-from rich.console import Console
 
 from isosmoke import binary, guard, manifest, state
 from isosmoke.bridge import calls, mirror, shim, verdict
 from isosmoke.bridge.calls import Announced
 from isosmoke.caller import Caller
 from isosmoke.cli.gate import conclude
+from isosmoke.cli.printer import Printer
 from isosmoke.cli.reporting import Reporting, chosen, report_option
 from isosmoke.discovery import located
 from isosmoke.errors import BinaryError, UsageError
@@ -67,7 +67,7 @@ def _wg(environment: Mapping[str, str]) -> Path:
 
 def _answer(announced: Announced, caller: Caller, reporting: Reporting) -> Answer:
     ask = Ask(task=announced.task, full=announced.everything)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Printer(stderr=True)
     live = console.is_terminal and not console.is_dumb_terminal
     progress = Progress(console, live=live, repeat=lambda name: ("isosmoke", "run", name))
     with interruptible() as interrupt:

@@ -5,11 +5,11 @@ from functools import partial
 from typing import Any, Literal
 
 import click
-from rich.console import Console
 
 from isosmoke import guard, record
 from isosmoke.caller import Caller
 from isosmoke.cli.options import manifest_option, warn
+from isosmoke.cli.printer import Printer
 from isosmoke.cli.reporting import Reporting, chosen, report_option
 from isosmoke.cli.running import binary_option, engine_option, repeating
 from isosmoke.gate import Repeat
@@ -110,7 +110,7 @@ def _silent(event: Event) -> None:
 
 
 def _progress(repeat: Repeat) -> Progress:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Printer(stderr=True)
     live = console.is_terminal and not console.is_dumb_terminal
     return Progress(console, live=live, repeat=repeat)
 

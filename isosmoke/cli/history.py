@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Literal
 
 import click
-from rich.console import Console
 from rich.text import Text as Line
 
 from isosmoke import history, record
 from isosmoke.caller import Caller
+from isosmoke.cli.printer import Printer
 from isosmoke.outcome import Outcome
 from isosmoke.record import BinaryRecord, RunRecord, ScenarioRecord, Table, Text
 from isosmoke.reports import account
@@ -51,7 +51,7 @@ def command(name: str, *, as_json: bool) -> None:
         outcomes = tuple(_past(*one) for one in past)
         click.echo(record.render(Document(name=name, outcomes=outcomes)), nl=False)
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Printer()
     for run, one in past:
         console.print(_line(run, one))
 

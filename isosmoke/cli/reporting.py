@@ -1,15 +1,16 @@
 """`--report KIND[=FILE]`: what a command shows of a run, and which files it makes of it."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, TypeVar
 
 import click
 
 from isosmoke import record, state
+from isosmoke.cli import streams
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.expression import meant
 from isosmoke.printable import printable
@@ -19,6 +20,7 @@ from isosmoke.reports.jsonl import Stream
 from isosmoke.results import Event, RunResult
 
 Screen = Literal["console", "agent"]
+Shown = TypeVar("Shown")
 
 SCREENS: tuple[Screen, ...] = ("console", "agent")
 GITHUB = "github"
@@ -171,6 +173,7 @@ class Reporting:
     chosen: Chosen
     environment: Mapping[str, str]
     failed: bool = False
+    _unshown: OSError | None = None
     _lines: dict[Report, _Lines] = field(default_factory=dict)
     _streams: list[Stream] = field(default_factory=list)
 
@@ -182,11 +185,24 @@ class Reporting:
 
     def beside(self, screen: Callable[[Event], None]) -> Callable[[Event], None]:
         """What takes a run's events, `screen` among others."""
+        show = self.borne(screen)
 
         def tell(event: Event) -> None:
-            screen(event)
+            show(event)
             for stream in self._streams:
                 stream(event)
+
+        return tell
+
+    def borne(self, show: Callable[[Shown], object]) -> Callable[[Shown], None]:
+        """What shows the same, and where stdout or stderr take no more, bears it until the end."""
+
+        def tell(shown: Shown) -> None:
+            try:
+                show(shown)
+            except OSError as error:
+                self._unshown = error
+                streams.mute()
 
         return tell
 
@@ -197,11 +213,14 @@ class Reporting:
                 click.echo("no report was made: nothing was run", err=True)
             return
         run = record.of(result)
+        if self._unshown is not None:
+            self._complain("this run", self._unshown, f"isosmoke show {run.id}")
         for one in self.chosen.reports:
             try:
                 self._make(one, run)
             except OSError as error:
-                self._complain(one, run, error)
+                repeat = f"isosmoke report {run.id} --as {one.kind}"
+                self._complain(f"the report {one.words}", error, repeat)
 
     def exit_code(self, code: ExitCode) -> ExitCode:
         """The run's own, but a run without the reports that were asked for is no success."""
@@ -215,12 +234,9 @@ class Reporting:
         else:
             put(report.file, text(report.kind, run))
 
-    def _complain(self, report: Report, run: RunRecord, error: OSError) -> None:
+    def _complain(self, what: str, error: OSError, repeat: str) -> None:
         self.failed = True
-        for line in _complaint(report, run, error):
-            click.echo(printable(line), err=True)
-
-
-def _complaint(report: Report, run: RunRecord, error: OSError) -> Iterator[str]:
-    yield f"isosmoke: the report {report.words} could not be written: {error.strerror or error}"
-    yield f"  try: isosmoke report {run.id} --as {report.kind}"
+        click.echo(
+            printable(f"isosmoke: {what} could not be written: {error.strerror or error}"), err=True
+        )
+        click.echo(printable(f"  try: {repeat}"), err=True)

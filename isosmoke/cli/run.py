@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
-from rich.console import Console
 
 from isosmoke import bundle, case, run, shelf
 from isosmoke.caller import Caller
 from isosmoke.cli import past
 from isosmoke.cli.options import manifest_options, selected, warn
 from isosmoke.cli.past import narrowed, past_options
+from isosmoke.cli.printer import Printer
 from isosmoke.cli.reporting import Chosen, Reporting, chosen, report_option
 from isosmoke.cli.running import WithCommand, binary_option, engine_option, repeating
 from isosmoke.errors import UsageError
@@ -68,7 +68,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     screen = _screen(wanted, caller, partial(_repeat, ctx.obj, options), live=not ctx.obj)
     with (
         interruptible() as interrupt,
-        _asked(ctx.obj, options, wanted, caller) as (request, user),
+        _asked(ctx.obj, options, reporting, caller) as (request, user),
     ):
         result = run.execute(request, user, notify=reporting.beside(screen), interrupt=interrupt)
     warn(result)
@@ -81,18 +81,18 @@ def _screen(
 ) -> Callable[[Event], None]:
     if (wanted.screen or agent.preferred(caller.environment)) == "agent":
         return agent.Terse(partial(click.echo, err=wanted.stdout_taken, nl=False), repeat)
-    console = Console(stderr=wanted.stdout_taken, highlight=False, soft_wrap=True)
+    console = Printer(stderr=wanted.stdout_taken)
     live = live and console.is_terminal and not console.is_dumb_terminal
     return Progress(console, live=live, repeat=repeat)
 
 
 @contextmanager
 def _asked(
-    argv: tuple[str, ...], options: dict[str, Any], wanted: Chosen, caller: Caller
+    argv: tuple[str, ...], options: dict[str, Any], reporting: Reporting, caller: Caller
 ) -> Iterator[tuple[Request, Caller]]:
     """What to run, and where its caller stands; a bundle is unpacked for as long as it is run."""
     if options["bundled"] is None:
-        yield _request(argv, options, wanted), caller
+        yield _request(argv, options, reporting), caller
         return
     for name in ("names", "owners", "manifest_path", "meaning"):
         if argv or options[name]:
@@ -110,11 +110,12 @@ def _asked(
         yield opened.request, opened.caller
 
 
-def _request(argv: tuple[str, ...], options: dict[str, Any], wanted: Chosen) -> Request:
+def _request(argv: tuple[str, ...], options: dict[str, Any], reporting: Reporting) -> Request:
     policy = _policy(options)
     if argv:
-        output = sys.stderr if wanted.stdout_taken else sys.stdout
-        return _command_request(argv, options, policy, partial(write, output.fileno()))
+        output = sys.stderr if reporting.chosen.stdout_taken else sys.stdout
+        echo = reporting.borne(partial(write, output.fileno()))
+        return _command_request(argv, options, policy, echo)
     if options["timeout"]:
         raise UsageError("--timeout is for a command", hint="set timeout_seconds in the manifest")
     manifest, scenarios = selected(

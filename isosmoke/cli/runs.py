@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 from isosmoke import history, record, shelf
 from isosmoke.caller import Caller
+from isosmoke.cli.printer import Printer
 from isosmoke.errors import RecordError
 from isosmoke.printable import command_line, printable, shortened
 from isosmoke.record import Header, RunRecord, Table
@@ -31,7 +31,7 @@ def command(*, as_json: bool) -> None:
     if as_json:
         click.echo(record.render(Document(runs=runs)), nl=False)
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Printer()
     for one in runs:
         console.print(_line(one))
 

@@ -4,10 +4,11 @@ import sys
 from collections.abc import Iterable
 
 import click
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from isosmoke import history, record
 from isosmoke.caller import Caller
+from isosmoke.cli.printer import Printer
 from isosmoke.errors import NothingSelectedError, UsageError
 from isosmoke.record import RunRecord, ScenarioRecord
 from isosmoke.reports import account
@@ -29,7 +30,7 @@ def command(named: str | None, pattern: str | None, *, as_json: bool) -> None:
         sys.stdout.write(record.render(told))
         return
     for part in _told(run, scenario, pattern):
-        Console(highlight=False, soft_wrap=True).print(part)
+        Printer().print(part)
 
 
 def _told(
