@@ -16,6 +16,12 @@ from isosmoke.spec import SandboxSpec
 MOST_LISTED = 300
 """How many changes are listed; the others are counted."""
 
+_SHARE = 32
+"""How many changes right in a folder may rank as they are; what comes after them is less telling.
+
+`wg init` alone writes hundreds of files.
+"""
+
 TEXT_OF_A_FILE = 4 * 1024
 TEXT_OF_WG = 32 * 1024
 TEXT_IN_ALL = 256 * 1024
@@ -26,7 +32,7 @@ _ON_THE_WAY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-_Rank = tuple[bool, bool, int, str]
+_Rank = tuple[bool, bool, bool, int, str]
 
 
 class _LateError(Exception):
@@ -65,6 +71,7 @@ class _Collection:
         self._deadline = deadline
         self._found: list[_Found] = []
         self._count = 0
+        self._beside: dict[int, tuple[str, int]] = {}
         self._least: _Rank | None = None
         self._complaints: list[str] = []
         self._room, self._unread = TEXT_IN_ALL, 0
@@ -78,9 +85,18 @@ class _Collection:
         try:
             for change in Walk(place, tick=self._tick, complain=self.complain):
                 self._count += 1
-                self._add(_Found(_rank(change), place, change))
+                rank = _rank(change, crowded=self._number(change.path) > _SHARE)
+                self._add(_Found(rank, place, change))
         except OSError as error:
             self.complain(place.target, error.strerror)
+
+    def _number(self, path: str) -> int:
+        """Which change it is of those right in its folder; a walk ends one of a depth at a time."""
+        folder, depth = path.rpartition("/")[0], path.count("/")
+        known, number = self._beside.get(depth, (folder, 0))
+        number = number + 1 if known == folder else 1
+        self._beside[depth] = folder, number
+        return number
 
     def read(self) -> None:
         """Add the texts, the most telling first, while there is room."""
@@ -136,10 +152,10 @@ class _Collection:
         return told
 
 
-def _rank(change: Change) -> _Rank:
-    """What belongs to wg first, then logs, then whatever lies on top."""
+def _rank(change: Change, *, crowded: bool) -> _Rank:
+    """What belongs to wg first, then logs, then whatever lies on top; last what is one of many."""
     path = change.path
-    return not change.is_of_wg, not path.endswith(".log"), path.count("/"), path
+    return crowded, not change.is_of_wg, not path.endswith(".log"), path.count("/"), path
 
 
 def _told(place: Place, change: Change, most: int) -> Change:

@@ -110,6 +110,26 @@ def test_many_changes_are_counted_and_the_telling_ones_kept(tmp_path: Path) -> N
     assert list(evidence.changes) == sorted(evidence.changes, key=lambda one: one.path)
 
 
+def test_no_folder_crowds_out_the_others(tmp_path: Path) -> None:
+    """What wg brings along by the hundred hides neither its service's state nor what is the user's.
+
+    `wg init` writes some seven hundred files below `.wg/agency`.
+    """
+    stock = tmp_path / "project/.wg/agency/primitives"
+    for kind in ("components", "outcomes", "tradeoffs"):
+        (stock / kind).mkdir(parents=True)
+        for number in range(200):
+            (stock / kind / f"{number}.yaml").touch()
+    telling = ["project/.wg/service/state.json", "project/deep/er/made", "project/other", "mine"]
+    for one in telling:
+        (tmp_path / one).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / one).touch()
+    evidence = _of(tmp_path)
+
+    assert _texts(evidence).keys() >= set(telling)
+    assert len(evidence.changes) == MOST_LISTED
+
+
 def test_texts_have_an_end_in_all(tmp_path: Path) -> None:
     """When there is too much text, wg's own and logs come first, and it is said what is missing."""
     for number in range(100):
