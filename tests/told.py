@@ -96,6 +96,12 @@ def of(*scenarios: ScenarioResult, **others: Any) -> RunRecord:
     return record.of(made.run(*scenarios, **others))
 
 
+def dirty() -> RunRecord:
+    """A run in which all passed, and something could not be proved to be gone."""
+    left = Attempt(ending=Exited(0), left_behind=("box (remove it: docker rm box)",))
+    return of(made.result(left))
+
+
 HOSTILE = (
     "\x1b[2J\0\x07\x08\r\x85\u2028\u202e\u2066\ufffe\uffff\ufdd0 ]]> <b onclick='x' \"> &amp; &#0;"
     " </pre></code></style><script>alert(1)</script> `` ``` ```` <!-- --> ::error::x %0A \U0001f600"
@@ -112,6 +118,7 @@ def hostile(text: str) -> ScenarioResult:
         stderr=words(text),
         log=Path("/logs") / text.replace("/", "").replace("\0", ""),
         evidence=evidence(text),
+        left_behind=(text,),
     )
     second = Attempt(ending=Broke(text), output=words(text))
     entry = text.encode(errors="replace").decode().replace("\0", "")  # TOML is UTF-8

@@ -68,6 +68,11 @@ def reason(told: AttemptRecord | ScenarioRecord) -> str:
     return cut(told.reason, _LONGEST)
 
 
+def left_behind(run: RunRecord) -> tuple[str, ...]:
+    """What the run could not prove to have removed, each with the command that does."""
+    return tuple(cut(one, _LONGEST) for one in run.dirty)
+
+
 def last_lines(output: OutputRecord) -> tuple[str, ...]:
     """The end of what was printed."""
     return tuple(cut(line, _LONGEST) for line in output.last_lines)

@@ -25,15 +25,19 @@ _NAMES_SHOWN = 50
 def annotations(run: RunRecord, top: str) -> str:
     """Workflow commands, one a line, for paths as they are in the folder `top`.
 
-    What blocks is an error, what is flaky or was skipped a warning. What there is no room for is
-    named in one notice.
+    What is left behind and what blocks are errors, what is flaky or was skipped a warning. What
+    there is no room for is named in one notice.
     """
     broken, warned = _broken(run), [one for one in run.scenarios if one.outcome in _WARNED]
+    left = "\n".join(facts.left_behind(run))
+    dirty = [_command("error", left, title="DIRTY")] if left else []
+    room = MOST_ANNOTATIONS - len(dirty)
     commands = [
-        *(_annotation("error", run, one, top) for one in broken[:MOST_ANNOTATIONS]),
+        *dirty,
+        *(_annotation("error", run, one, top) for one in broken[:room]),
         *(_annotation("warning", run, one, top) for one in warned[:MOST_ANNOTATIONS]),
     ]
-    rest = [*broken[MOST_ANNOTATIONS:], *warned[MOST_ANNOTATIONS:]]
+    rest = [*broken[room:], *warned[MOST_ANNOTATIONS:]]
     if rest:
         message = f"{len(rest)} more without an annotation: {_names(rest)}"
         commands.append(_command("notice", message, title="isosmoke"))
@@ -46,6 +50,7 @@ def summary(run: RunRecord, room: int = MOST_BYTES) -> str:
     All that a script or its author wrote stands in code, of which nothing gets out.
     """
     notes = "".join(f"\nNote: {_code(cut(one))}\n" for one in run.notes)
+    notes += "".join(f"\nDIRTY: {_code(one)}\n" for one in facts.left_behind(run))
     head = f"## isosmoke: {_headline(run)}\n\n{_code(facts.summary(run))}\n{notes}"
     sections = [_section(run, one) for one in _worth_telling(run)]
     passed = [one for one in run.scenarios if one.outcome is Outcome.PASS]

@@ -39,6 +39,7 @@ def render(run: RunRecord) -> str:
         counts=[(one, run.counts[one]) for one in Outcome if run.counts.get(one)],
         header=[*_header(run)],
         notes=[cut(note) for note in run.notes],
+        dirty=facts.left_behind(run),
         telling=[one for one in told if one["outcome"] != Outcome.PASS],
         passing=[one for one in told if one["outcome"] == Outcome.PASS],
         version=printable(run.isosmoke),
@@ -72,6 +73,8 @@ def _headline(run: RunRecord) -> str:
         return "Not finished"
     if blocking:
         return f"{blocking} of {len(run.scenarios)} block"
+    if run.dirty:
+        return "Nothing blocks, but DIRTY"
     return "Nothing blocks" if run.scenarios else "Nothing was run"
 
 

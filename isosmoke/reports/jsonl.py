@@ -60,11 +60,13 @@ class Result(Line):
 
 
 class End(Line):
-    """The last line: `seconds` is how long the whole run took, `stopped` why it was cut short."""
+    """The last line: how the run came out, as its header in the record says it."""
 
     event: Literal["run_finished"] = "run_finished"
     seconds: float
     stopped: str | None
+    notes: tuple[Text, ...]
+    dirty: tuple[Text, ...]
     counts: Mapping[str, int]
 
 
@@ -156,5 +158,11 @@ def _end_of(attempt: AttemptRecord) -> float:
 
 def _end(run: RunRecord) -> End:
     return End(
-        run=run.id, at=run.seconds, seconds=run.seconds, stopped=run.stopped, counts=run.counts
+        run=run.id,
+        at=run.seconds,
+        seconds=run.seconds,
+        stopped=run.stopped,
+        notes=run.notes,
+        dirty=run.dirty,
+        counts=run.counts,
     )

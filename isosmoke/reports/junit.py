@@ -85,6 +85,7 @@ def _properties(run: RunRecord) -> Iterator[tuple[str, str]]:
     if run.stopped:
         yield "stopped", run.stopped
     yield from (("note", note) for note in run.notes)
+    yield from (("dirty", left) for left in run.dirty)
 
 
 def _add_case(suite: Element, run: RunRecord, scenario: ScenarioRecord) -> None:

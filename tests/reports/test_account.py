@@ -186,8 +186,6 @@ def test_nothing_that_was_written_steers_the_terminal(text: str) -> None:
 
 def test_what_is_left_behind_is_told_loudly() -> None:
     """Each thing that could not be removed has a line of its own before the counts."""
-    left = Attempt(ending=Exited(0), left_behind=("box (remove it: docker rm box)",))
-
-    first, *_ = lines(account.end(told.of(made.result(left))))
+    first, *_ = lines(account.end(told.dirty()))
 
     assert first == "DIRTY: box (remove it: docker rm box)"

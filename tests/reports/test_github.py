@@ -102,6 +102,18 @@ def test_ten_of_a_kind_and_the_rest_by_name() -> None:
     assert commands[-1][2] == "3 more without an annotation: FAIL f10, FAIL f11, SKIP s10"
 
 
+def test_what_is_left_behind_is_an_error_within_the_ten() -> None:
+    """A runner that is not as it was is told first, with what mends it."""
+    run = told.dirty()
+    many = told.of(*(told.failed(f"f{number}") for number in range(10)))
+    (first, *others) = told_of(many.model_copy(update={"dirty": run.dirty}))
+
+    assert told_of(run) == [first]
+    assert first == ("error", {"title": "DIRTY"}, "box (remove it: docker rm box)")
+    assert [kind for kind, *_ in others] == ["error"] * 9 + ["notice"]
+    assert "DIRTY: ` box (remove it: docker rm box) `\n" in github.summary(run)
+
+
 def test_all_that_passed_needs_no_annotation() -> None:
     """A green run says nothing."""
     assert github.annotations(told.of(told.passed()), "/p") == ""
@@ -149,7 +161,7 @@ def test_text_of_others_stays_in_its_command(text: str) -> None:
     """A line that a script prints is no workflow command, and no property of one."""
     commands = told_of(told.hostile_run(text + told.HOSTILE), "/")
 
-    assert [kind for kind, *_ in commands] == ["error"]
+    assert [kind for kind, *_ in commands] == ["error", "error"]
     assert all(properties.keys() <= {"file", "line", "title"} for _, properties, _ in commands)
 
 
@@ -174,7 +186,7 @@ def test_text_of_others_stays_in_code(text: str) -> None:
     markdown = github.summary(told.hostile_run(text + told.HOSTILE))
 
     assert set(outside_code(markdown).replace("\n", " ").split()) <= {
-        *("##", "###", "isosmoke:", "1", "ERROR"),
+        *("##", "###", "isosmoke:", "1", "ERROR", "DIRTY:"),
     }
 
 

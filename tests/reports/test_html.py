@@ -139,6 +139,14 @@ def test_title_is_the_verdict(run: RunRecord, headline: str) -> None:
     assert f"<title>{headline} · isosmoke</title>" in html.render(run)
 
 
+def test_what_is_left_behind_is_on_top() -> None:
+    """A run that exits 125 because the host is not as it was is no page on which nothing blocks."""
+    read = page(told.dirty())
+
+    assert "<title>Nothing blocks, but DIRTY · isosmoke</title>" in html.render(told.dirty())
+    assert read.text.index("DIRTY: box (remove it: docker rm box)") < read.text.index("1 passed")
+
+
 def test_policy_allows_the_one_style_sheet_and_nothing_else() -> None:
     """No script, image, frame, form or address: the hash is that of the style as it stands."""
     read = page(told.of(told.failed()))

@@ -97,7 +97,7 @@ def test_lines_tell_what_happened_in_order() -> None:
 
 def test_first_and_last_line_hold_what_the_run_is() -> None:
     """The first says what will run on what, the last how it came out."""
-    found = later(told.of(told.passed(), stopped="SIGINT"))
+    found = later(told.of(told.passed(), stopped="SIGINT", notes=("it is late",)))
 
     assert found[0]["scenarios"] == ["good"]
     assert found[0]["binary"]["sha256"] == "0123456789abcdef" * 4
@@ -108,8 +108,11 @@ def test_first_and_last_line_hold_what_the_run_is() -> None:
         "event": "run_finished",
         "seconds": 2.54,
         "stopped": "SIGINT",
+        "notes": ["it is late"],
+        "dirty": [],
         "counts": {"PASS": 1},
     }
+    assert later(told.dirty())[-1]["dirty"] == ["box (remove it: docker rm box)"]
 
 
 def test_finished_line_holds_the_whole_record_of_its_scenario() -> None:

@@ -159,6 +159,13 @@ def test_classname_is_the_manifests_place(manifest: Path | None, classname: str)
     assert {one.get("classname") for one in root.iter("testcase")} == {classname}
 
 
+def test_what_is_left_behind_is_a_property() -> None:
+    """Each thing that could not be proved to be gone, with what removes it."""
+    found = read(told.dirty()).iterfind("testsuite/properties/property[@name='dirty']")
+
+    assert [one.get("value") for one in found] == ["box (remove it: docker rm box)"]
+
+
 def test_run_without_scenarios_is_valid() -> None:
     """A run that was stopped before its first scenario has no suite."""
     assert [*read(told.of(stopped="SIGINT"))] == []
