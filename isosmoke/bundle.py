@@ -16,8 +16,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
+from typing import Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
+from pydantic_core import ErrorDetails
 
 from isosmoke import __version__, binary, case, record, repetition, state, workspace
 from isosmoke.assembly import Surroundings
@@ -45,6 +47,16 @@ _NOBODY = {
 """Git's environment: who made a bundle is no part of it, nor are the settings of who opens it."""
 
 
+def _inside(path: str) -> str:
+    """A path that a bundle may name: a `ValueError` where it leads out of its workspace."""
+    if path.startswith("/") or ".." in PurePosixPath(path).parts:
+        raise ValueError(f"{path} leads out of it")
+    return path
+
+
+Inside = Annotated[str, AfterValidator(_inside)]
+
+
 class Index(Table):
     """What a bundle says of itself; its paths start from the workspace.
 
@@ -52,13 +64,13 @@ class Index(Table):
     are not in the bundle.
     """
 
-    schema_version: int = 1
+    schema_version: Literal[1] = 1
     isosmoke: str
     run: str
     engine: str
     command: tuple[str, ...]
-    working: str
-    manifest: str | None
+    working: Inside
+    manifest: Inside | None
     binary: BinaryRecord | None
     commit: str
     left_out: tuple[str, ...]
@@ -250,8 +262,16 @@ def _same(copy: Path, index: Index) -> Path:
 
 def _notes(index: Index, environment: Mapping[str, str]) -> Iterator[str]:
     yield from case.missing(index.scenario, environment)
+    yield from (f"its script gets your {one}" for one in _given(index, environment))
     for one in index.left_out:
         yield f"not in the bundle: {one}"
+
+
+def _given(index: Index, environment: Mapping[str, str]) -> Iterator[str]:
+    """What of those who open a bundle is passed to a script that may be somebody else's."""
+    entry = index.scenario.entry
+    yield from (name for name in entry.get("pass_env", ()) if name in environment)
+    yield from (file for file in entry.get("pass_files", ()) if Path(file).expanduser().exists())
 
 
 def _unpacked(path: Path, folder: Path) -> Index:
@@ -262,10 +282,22 @@ def _unpacked(path: Path, folder: Path) -> Index:
                 raise BundleError(f"{path}: it is too large when unpacked")
             archive.extractall(folder, filter="data")
         return Index.model_validate_json((folder / _INDEX).read_bytes())
-    except (tarfile.TarError, EOFError, OSError, ValidationError) as error:
-        raise BundleError(
-            f"{path} is no bundle: {error}", hint="make one with isosmoke bundle"
-        ) from error
+    except ValidationError as error:
+        raise _refused(path, error.errors()[0]) from error
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise _no_bundle(path, error) from error
+
+
+def _refused(path: Path, wrong: ErrorDetails) -> BundleError:
+    """What is wrong with what a bundle says of itself."""
+    if wrong["loc"] == ("schema_version",):
+        return BundleError(f"{path} was written by a later isosmoke", hint="update isosmoke")
+    place = ".".join(map(str, wrong["loc"]))
+    return _no_bundle(path, wrong.get("ctx", {}).get("error") or f"{place}: {wrong['msg']}")
+
+
+def _no_bundle(path: Path, why: object) -> BundleError:
+    return BundleError(f"{path} is no bundle: {why}", hint="make one with isosmoke bundle")
 
 
 def _settle(place: Path, index: Index) -> None:

@@ -5,7 +5,9 @@ import json
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ready
@@ -183,6 +185,50 @@ def test_bundle_with_another_binary_is_refused(project: Project, tmp_path: Path)
 
     assert (done.returncode, done.stdout) == (125, "")
     assert "not the program that was tested" in done.stderr
+
+
+def index_of(file: Path) -> dict[str, Any]:
+    """What a bundle says of itself."""
+    with tarfile.open(file) as archive:
+        told: dict[str, Any] = json.loads(_content(archive, archive.getmember("bundle.json")))
+    return told
+
+
+def saying(folder: Path, index: Mapping[str, Any]) -> Path:
+    """A bundle with nothing but what it says of itself."""
+    content = json.dumps(index).encode()
+    path = folder / "said.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.addfile(named("bundle.json", size=len(content)), io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ({"schema_version": 2}, "was written by a later isosmoke"),
+        ({"working": "/etc"}, "no bundle: /etc leads out of it"),
+        ({"working": "../../.."}, "no bundle: ../../.. leads out of it"),
+        ({"manifest": "/etc/manifest.toml"}, "no bundle: /etc/manifest.toml leads out of it"),
+    ],
+)
+def test_bundle_that_says_what_it_may_not_is_refused(
+    project: Project, tmp_path: Path, said: Mapping[str, Any], error: str
+) -> None:
+    """Where it ran is in the bundle, not in a folder of whoever opens it."""
+    done = project.run("repro", str(saying(tmp_path, {**index_of(bundled(project)), **said})))
+
+    assert (done.returncode, done.stdout) == (125, "")
+    assert error in done.stderr
+
+
+def test_whoever_opens_a_bundle_is_told_what_it_gets_of_theirs(project: Project) -> None:
+    """A script of somebody else is passed the variables and files that its entry names."""
+    file = bundled(project)
+    done = project.run("run", "--bundle", str(file), TOKEN=VALUE)
+
+    assert "NOTE its script gets your TOKEN\n" in done.stderr
+    assert f"NOTE its script gets your {project.top.parent / 'passed.txt'}\n" in done.stderr
 
 
 def test_script_outside_of_the_workspace_is_not_bundled(project: Project) -> None:
