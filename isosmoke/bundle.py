@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -227,6 +227,7 @@ def opened(path: Path, caller: Caller, request: Request) -> Iterator[Case]:
     with state.scratch() as folder:
         index = _unpacked(path, folder)
         place = folder / _WORKSPACE
+        _refuse_repositories(place, index)
         with suppress(BundleError, OSError, subprocess.SubprocessError):
             _settle(place, index)
         yield _case(index, folder, caller, request)
@@ -234,8 +235,12 @@ def opened(path: Path, caller: Caller, request: Request) -> Iterator[Case]:
 
 def _case(index: Index, folder: Path, caller: Caller, request: Request) -> Case:
     place = folder / _WORKSPACE
+    working = place / index.working
     manifest = place / index.manifest if index.manifest is not None else None
     scenario = case.parsed(index.scenario.entry, manifest.parent if manifest else place)
+    found = workspace.find(working, manifest and manifest.parent, home=caller.home)
+    scripts = () if index.command else (scenario.script_path,)
+    _refuse_outside(folder, (working, *scripts, *found.folders, *found.borrowed))
     binaries = tuple((folder / _BINARY).glob("*"))
     tested = request.binary or (str(_same(binaries[0], index)) if binaries else None)
     again = replace(
@@ -248,7 +253,7 @@ def _case(index: Index, folder: Path, caller: Caller, request: Request) -> Case:
     )
     return Case(
         request=again,
-        caller=replace(caller, working=place / index.working),
+        caller=replace(caller, working=working),
         notes=tuple(_notes(index, caller.environment)),
         before=case.outcome(index.scenario),
     )
@@ -298,6 +303,22 @@ def _refused(path: Path, wrong: ErrorDetails) -> BundleError:
 
 def _no_bundle(path: Path, why: object) -> BundleError:
     return BundleError(f"{path} is no bundle: {why}", hint="make one with isosmoke bundle")
+
+
+def _refuse_repositories(place: Path, index: Index) -> None:
+    """Git would do outside of any sandbox what the settings of one that came along say."""
+    if index.commit and any(place.rglob(".git")):
+        raise BundleError("the bundle has a repository of its own, as isosmoke makes none")
+
+
+def _refuse_outside(folder: Path, shown: Iterable[Path]) -> None:
+    """What is `shown` in the sandbox as the workspace must have come with the bundle.
+
+    The index may name any path, and a repository may keep its parts elsewhere.
+    """
+    for one in shown:
+        if not one.resolve().is_relative_to(folder.resolve()):
+            raise BundleError(f"the bundle leads out of itself, to {one}")
 
 
 def _settle(place: Path, index: Index) -> None:

@@ -171,20 +171,89 @@ def test_archive_that_is_no_bundle_is_refused(tmp_path: Path, member: tarfile.Ta
     assert not [one for one in tmp_path.rglob("*") if one.name == "escaped"]
 
 
-def test_bundle_with_another_binary_is_refused(project: Project, tmp_path: Path) -> None:
-    """The program must be the one that the record names."""
-    file = bundled(project)
-    forged = tmp_path / "forged.tar.gz"
-    with tarfile.open(file) as old, tarfile.open(forged, "w:gz") as new:
-        for one in old:
-            content = _content(old, one)
-            content = b"#!/bin/sh\necho evil\n" if one.name == "binary/wg" else content
-            one.size = len(content)
-            new.addfile(one, io.BytesIO(content))
-    done = project.run("repro", str(forged))
+def forged(
+    file: Path, index: Mapping[str, str] | None = None, members: Mapping[str, bytes] | None = None
+) -> Path:
+    """A bundle whose index or entry says something else, and with other or more members."""
+    into, left = file.with_name("forged.tar.gz"), dict(members or {})
+    with tarfile.open(file) as old, tarfile.open(into, "w:gz") as new:
+        contents = {one.name: _content(old, one) for one in old}
+        said = json.loads(contents.pop("bundle.json"))
+        for table in (said, said["scenario"]["entry"]):
+            table |= {name: one for name, one in (index or {}).items() if name in table}
+        left["bundle.json"] = json.dumps(said).encode()
+        for name, content in {**contents, **left}.items():
+            member = named(name, size=len(content))
+            member.mode = 0o755
+            new.addfile(member, io.BytesIO(content))
+    return into
 
-    assert (done.returncode, done.stdout) == (125, "")
-    assert "not the program that was tested" in done.stderr
+
+def refused(project: Project, bundle: Path) -> str:
+    """What is said of a bundle that is not opened."""
+    done = project.run("repro", str(bundle), TOKEN=VALUE)
+    assert (done.returncode, done.stdout) == (125, ""), done.stderr
+    return done.stderr
+
+
+def test_bundle_with_another_binary_is_refused(project: Project) -> None:
+    """The program must be the one that the record names."""
+    bundle = forged(bundled(project), members={"binary/wg": b"#!/bin/sh\necho evil\n"})
+    assert "not the program that was tested" in refused(project, bundle)
+
+
+@pytest.mark.parametrize("place", [".git", "sub/.git"])
+def test_bundle_starts_nothing_outside_of_its_sandbox(project: Project, place: str) -> None:
+    """Git does what a repository's own settings say, so one that comes along is not opened."""
+    mark = project.top.parent / "mark"
+    bundle = forged(
+        bundled(project),
+        members={
+            f"workspace/{place}/HEAD": b"ref: refs/heads/main\n",
+            f"workspace/{place}/config": f"[core]\n\tfsmonitor = touch {mark}\n".encode(),
+            f"workspace/{place}/objects/nothing": b"",
+            f"workspace/{place}/refs/nothing": b"",
+        },
+    )
+
+    assert "a repository of its own" in refused(project, bundle)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("index", "members"),
+    [
+        ({"working": "/OUTSIDE"}, {}),
+        ({"working": "../../../OUTSIDE"}, {}),
+        ({"manifest": "/OUTSIDE/manifest.toml"}, {}),
+        ({"script": "/OUTSIDE/script.sh"}, {}),
+        ({"commit": ""}, {"workspace/.git": "gitdir: /OUTSIDE"}),
+        (
+            {"commit": ""},
+            {
+                "workspace/.git/HEAD": "ref: refs/heads/main",
+                "workspace/.git/objects/info/alternates": "/OUTSIDE",
+            },
+        ),
+    ],
+    ids=["working", "relative", "manifest", "script", "git-folder", "borrowed-objects"],
+)
+def test_bundle_that_leads_out_of_itself_is_refused(
+    project: Project, index: dict[str, str], members: dict[str, str]
+) -> None:
+    """Its sandbox shows the workspace that came, and no folder of this machine."""
+    outside = project.top.parent / "outside"
+    (outside / "objects").mkdir(parents=True)
+
+    def meant(text: str) -> str:
+        return text.replace("/OUTSIDE", str(outside))
+
+    bundle = forged(
+        bundled(project),
+        {name: meant(value) for name, value in index.items()},
+        {name: meant(content).encode() for name, content in members.items()},
+    )
+    assert "leads out of itself" in refused(project, bundle)
 
 
 def index_of(file: Path) -> dict[str, Any]:
