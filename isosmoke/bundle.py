@@ -16,9 +16,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from isosmoke import __version__, binary, case, record, repetition, state, workspace
@@ -47,16 +47,6 @@ _NOBODY = {
 """Git's environment: who made a bundle is no part of it, nor are the settings of who opens it."""
 
 
-def _inside(path: str) -> str:
-    """A path that a bundle may name: a `ValueError` where it leads out of its workspace."""
-    if path.startswith("/") or ".." in PurePosixPath(path).parts:
-        raise ValueError(f"{path} leads out of it")
-    return path
-
-
-Inside = Annotated[str, AfterValidator(_inside)]
-
-
 class Index(Table):
     """What a bundle says of itself; its paths start from the workspace.
 
@@ -69,8 +59,8 @@ class Index(Table):
     run: str
     engine: str
     command: tuple[str, ...]
-    working: Inside
-    manifest: Inside | None
+    working: str
+    manifest: str | None
     binary: BinaryRecord | None
     commit: str
     left_out: tuple[str, ...]
@@ -298,7 +288,7 @@ def _refused(path: Path, wrong: ErrorDetails) -> BundleError:
     if wrong["loc"] == ("schema_version",):
         return BundleError(f"{path} was written by a later isosmoke", hint="update isosmoke")
     place = ".".join(map(str, wrong["loc"]))
-    return _no_bundle(path, wrong.get("ctx", {}).get("error") or f"{place}: {wrong['msg']}")
+    return _no_bundle(path, f"{place}: {wrong['msg']}")
 
 
 def _no_bundle(path: Path, why: object) -> BundleError:
