@@ -5,12 +5,11 @@
 
 However isosmoke ends, the lifeline's keeper reads the end of its stdin, and the kernel ends all of
 that namespace. So testcontainers' own reaper (Ryuk) has nothing to do and is never started. The
-service itself runs as its image says, with its own user, log and health check; only its pid is not
+service itself runs as its image says, with its own user and health check; only its pid is not
 1. The services of one attempt share a network that is theirs alone, and know each other there by
 name. No image is pulled.
 """
 
-import re
 import select
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from time import monotonic
 from typing import Any, Self
 
 from docker.models.containers import Container
+from docker.types import LogConfig
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import WaitStrategy
 from testcontainers.core.waiting_utils import WaitStrategyTarget
@@ -40,6 +40,7 @@ from isosmoke.redaction import Redactor
 from isosmoke.requirements import expanded
 from isosmoke.scenario import Scenario, Service, Wait
 from isosmoke.spec import HOST_IMAGE, KEEPER, ReadOnly, SandboxSpec
+from isosmoke.transcript import Transcript
 
 HOST = "127.0.0.1"
 """Where a service's ports are published: nobody else's machine reaches them."""
@@ -141,6 +142,7 @@ class Services:
             lifeline = stack.enter_context(self._engine.sandbox(_lifeline(label, attempted.caller)))
             keeper = Conversation(lifeline.channel, sink=_drop, interrupt=attempted.interrupt)
             keeper.ready(START_SECONDS)
+            transcript = stack.enter_context(_transcript(service, attempted))
             name, labels = stack.enter_context(self._engine.reserved(label))
             made = Companion(
                 service,
@@ -152,25 +154,18 @@ class Services:
             )
             stack.enter_context(closing(made))
             made.with_envs(**attempted.variables(service))
-            made.waiting_for(Readiness(service, attempted.interrupt))
-            stack.enter_context(self._logged(made, service, attempted))
+            made.waiting_for(Readiness(service, transcript, attempted.interrupt))
             with self._engine.told(f"start service '{service.name}'"):
+                made.make()
+                transcript.follow(self._engine.printing(name))
                 made.start()
             yield made
 
-    @contextmanager
-    def _logged(self, made: "Companion", service: Service, attempted: Attempted) -> Iterator[None]:
-        """Keep what a service has printed, at its end."""
-        try:
-            yield
-        finally:
-            limit = attempted.scenario.limits.output
-            with (
-                Capture(attempted.log(service), limit, redactor=attempted.redactor) as capture,
-                self._engine.told(f"read what service '{service.name}' printed"),
-            ):
-                for piece in made.printed():
-                    capture.take(Output("stdout", piece))
+
+def _transcript(service: Service, attempted: Attempted) -> Transcript:
+    log, limit = attempted.log(service), attempted.scenario.limits.output
+    awaited = service.wait.log if service.wait else None
+    return Transcript(Capture(log, limit, redactor=attempted.redactor), awaited)
 
 
 def _lifeline(label: str, caller: Caller) -> SandboxSpec:
@@ -206,8 +201,8 @@ class Companion(DockerContainer):
         self._command = list(service.command) or None
         self._published = {f"{port}/tcp": (HOST, _ANY_PORT) for port in service.ports}
 
-    def start(self) -> Self:
-        """As testcontainers does, but it starts no reaper and pulls nothing."""
+    def make(self) -> None:
+        """What testcontainers starts at once; no image is pulled, and the daemon keeps no log."""
         client = self.get_docker_client().client
         endpoint = client.api.create_endpoint_config(aliases=self._network_aliases)
         self._container = client.containers.create(
@@ -218,9 +213,13 @@ class Companion(DockerContainer):
             ports=self._published,
             network=self._network_name,
             networking_config={self._network_name: endpoint},
+            log_config=LogConfig(type="none"),
             **self._kwargs,
         )
-        self._container.start()
+
+    def start(self) -> Self:
+        """Start what was made, and wait for it; no reaper is started."""
+        self.get_wrapped_container().start()
         if self._wait_strategy is not None:
             self._wait_strategy.wait_until_ready(self)
         return self
@@ -236,19 +235,15 @@ class Companion(DockerContainer):
     def get_exposed_port(self, port: int) -> int:
         return int(self.get_docker_client().port(self.get_container_id(), port))
 
-    def printed(self) -> Iterator[bytes]:
-        """Both streams, in order of arrival; nothing of a container that was not made."""
-        if self._container is not None:
-            yield from self._container.logs(stream=True, follow=False)
-
 
 class Readiness(WaitStrategy):
     """What the manifest says of when a service is ready; an interrupt ends the waiting at once."""
 
-    def __init__(self, service: Service, interrupt: Interrupt) -> None:
+    def __init__(self, service: Service, transcript: Transcript, interrupt: Interrupt) -> None:
         super().__init__()
         self.with_startup_timeout(service.timeout_seconds)
         self._service = service
+        self._transcript = transcript
         self._interrupt = interrupt
 
     def wait_until_ready(self, container: WaitStrategyTarget) -> None:
@@ -257,32 +252,34 @@ class Readiness(WaitStrategy):
             wrapped = container.get_wrapped_container()
             wrapped.reload()
             if wrapped.status != "running":
+                self._transcript.settle()
+                if self._transcript.has_it:
+                    return
                 code = wrapped.attrs["State"]["ExitCode"]
-                raise self._error(wrapped, f"ended with code {code} before it was ready")
+                raise self._error(f"ended with code {code} before it was ready")
             if monotonic() > deadline:
-                raise self._error(wrapped, f"was not ready within {self._startup_timeout:g} s")
+                raise self._error(f"was not ready within {self._startup_timeout:g} s")
             self._pause()
 
     def _holds(self, container: WaitStrategyTarget) -> bool:
         wait = self._service.wait or Wait.model_construct(
             port=next(iter(self._service.ports), None)
         )
-        wrapped = container.get_wrapped_container()
         if wait.log is not None:
-            return bool(re.search(wait.log, _text(wrapped.logs()), re.MULTILINE))
+            return self._transcript.has_it
         if wait.health:
-            return self._healthy(wrapped)
+            return self._healthy(container.get_wrapped_container())
         return wait.port is None or _accepts(container, wait.port)
 
     def _healthy(self, wrapped: Container) -> bool:
         wrapped.reload()
         health = wrapped.attrs["State"].get("Health")
         if not health:
-            raise self._error(wrapped, "waits for a health check, and its image has none")
+            raise self._error("waits for a health check, and its image has none")
         return bool(health["Status"] == "healthy")
 
-    def _error(self, wrapped: Container, words: str) -> EngineError:
-        last = " | ".join(_text(wrapped.logs(tail=_LINES_TOLD)).splitlines())
+    def _error(self, words: str) -> EngineError:
+        last = self._transcript.last(_LINES_TOLD)
         return EngineError(
             f"service '{self._service.name}' {words}"
             + (f"; it printed last: {last}" if last else "; it printed nothing")
@@ -291,10 +288,6 @@ class Readiness(WaitStrategy):
     def _pause(self) -> None:
         if select.select([self._interrupt], [], [], _POLL_SECONDS)[0]:
             raise StoppedError(self._interrupt.reason)
-
-
-def _text(content: bytes) -> str:
-    return content.decode(errors="replace")
 
 
 def _accepts(container: WaitStrategyTarget, port: int) -> bool:

@@ -3,6 +3,7 @@
  *   companion lazy PORT    the same, but listens only once a second has passed
  *   companion fail         complains and exits with 3
  *   companion deaf         never listens
+ *   companion flood        prints without end
  *   companion leave        exits, and leaves a "deaf" one behind
  *   companion --version    exits with 0
  *   companion check        the health check: whether "serve" listens on port 7000
@@ -66,6 +67,9 @@ int main(int argc, char **argv)
 	if (!strcmp(act, "deaf"))
 		for (;;)
 			pause();
+	if (!strcmp(act, "flood"))
+		for (setvbuf(stdout, NULL, _IOFBF, 1 << 16);;)
+			puts("over and over");
 	fputs("no license\n", stderr);
 	return 3;
 }

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import companions
 import docker
@@ -154,6 +155,36 @@ def test_a_service_that_does_not_start_is_an_error_in_its_own_words(
     assert ("no license" in printed.split(" | ")) == (command == "fail")
 
 
+def test_a_service_that_prints_without_end_delays_nothing(
+    tmp_path: Path, image: str, client: "docker.APIClient"
+) -> None:
+    """Its deadline holds, its log has its limit, and the daemon piles up nothing."""
+    keys = (
+        f'services = [{{ name = "db", image = "{image}", command = ["flood"], '
+        'wait = { log = "^never" }, timeout_seconds = 1 }]\nlimits = { output = "100K" }'
+    )
+    made = project(tmp_path, "echo ran", keys)
+    with begun(made) as running:
+        assert ready.eventually(lambda: len(pids(client, made)) == 2, 90), said(made)
+        kept = {one["HostConfig"]["LogConfig"]["Type"] for one in details(client, made)}
+        running.wait()
+
+    assert kept == {"none"}
+    assert "service 'db' was not ready within 1 s; it printed last: over and over" in said(made)
+    (log,) = made.path(".isosmoke").rglob("service-db-1.log")
+    assert 100 * 1024 <= log.stat().st_size < 200 * 1024
+    assert "bytes left out]" in log.read_text()
+
+
+def test_a_service_may_end_once_it_has_said_what_is_awaited(tmp_path: Path, image: str) -> None:
+    """One that prepares something and ends is ready then, however fast it was."""
+    keys = (
+        f'services = [{{ name = "db", image = "{image}", command = ["fail"], '
+        'wait = { log = "^no license$" } }]'
+    )
+    assert told(project(tmp_path, "true", keys))["outcome"] == "PASS"
+
+
 def test_an_image_that_is_not_here_is_a_skip_and_is_not_pulled(tmp_path: Path) -> None:
     """Nothing is fetched for a service: the scenario is skipped with what would bring it."""
     ready.engine("docker")
@@ -257,12 +288,18 @@ def said(project: Project) -> str:
     return project.path("said").read_text()
 
 
-def pids(client: "docker.APIClient", project: Project) -> list[int]:
-    """The first process of each running container of the project, as the host counts."""
-    states = []
+def details(client: "docker.APIClient", project: Project) -> list[dict[str, Any]]:
+    """What the daemon knows of each container of the project."""
+    found = []
     for one in ours(client, project):
         with suppress(NotFound):  # Docker lists a container before it lets anybody look at it
-            states += [client.inspect_container(one["Id"])["State"]] if "Image" in one else []
+            found += [client.inspect_container(one["Id"])] if "Image" in one else []
+    return found
+
+
+def pids(client: "docker.APIClient", project: Project) -> list[int]:
+    """The first process of each running container of the project, as the host counts."""
+    states = [one["State"] for one in details(client, project)]
     return [one["Pid"] for one in states if one["Running"]]
 
 

@@ -1,11 +1,11 @@
-"""The keeper's stdin and stdout over Docker's attach stream.
+"""The keeper's stdin and stdout over Docker's attach stream; and what another container prints.
 
 The stream is multiplexed: eight bytes of header, of which the first is the stream (1 stdout,
 2 stderr) and the last four the size (big endian), then the payload.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from struct import Struct
 
@@ -18,9 +18,13 @@ _HEADER = Struct(">BxxxI")
 
 
 class Demultiplexer:
-    """Bytes in, whatever the chunks; stdout out; what came on stderr is kept in `complaint`."""
+    """Bytes in, whatever the chunks; stdout out; what came on stderr is kept in `complaint`.
 
-    def __init__(self) -> None:
+    Unless it is to be kept `apart`, stderr comes out among it.
+    """
+
+    def __init__(self, *, apart: bool = True) -> None:
+        self._apart = apart
         self._pending = bytearray()
         self._stream = 0
         self._left = 0
@@ -34,7 +38,7 @@ class Demultiplexer:
             piece = self._pending[: self._left]
             del self._pending[: self._left]
             self._left -= len(piece)
-            into = self.complaint if self._stream == STDERR else stdout
+            into = self.complaint if self._apart and self._stream == STDERR else stdout
             into += piece
         return bytes(stdout)
 
@@ -90,3 +94,22 @@ class AttachChannel:
         complaint = complaint or self._explain()
         if complaint:
             raise EngineError(complaint)
+
+
+class Printed:
+    """Both streams of a container, in order of arrival, until it ends or this is closed."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def __iter__(self) -> Iterator[bytes]:
+        demultiplexer = Demultiplexer(apart=False)
+        with suppress(OSError):
+            while received := self._connection.recv(CHUNK):
+                yield demultiplexer.feed(received)
+
+    def close(self) -> None:
+        """Listen no more; whoever waits for the next piece gets the end."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._connection.close()

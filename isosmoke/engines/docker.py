@@ -24,7 +24,7 @@ from requests import RequestException, Response
 
 from isosmoke import images, state
 from isosmoke.engines import container, endpoint, nesting
-from isosmoke.engines.attach import AttachChannel
+from isosmoke.engines.attach import AttachChannel, Printed
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS, Facts
 from isosmoke.engines.container import Dialect
 from isosmoke.engines.endpoint import Endpoint, Place
@@ -157,6 +157,12 @@ class DockerEngine:
                 yield channel
             finally:
                 channel.close()
+
+    @contextmanager
+    def printing(self, name: str) -> Iterator[Printed]:
+        """What a container that others made will print, from its start on."""
+        with self._client() as client, closing(_Container(client, name).overhear()) as printed:
+            yield printed
 
     @contextmanager
     def network(self, label: str) -> Iterator[str]:
@@ -380,13 +386,20 @@ class _Container:
 
     def attach(self) -> AttachChannel:
         """Before it starts: the daemon closes the stdin of a container that nobody holds."""
-        streams = dict.fromkeys(("stdin", "stdout", "stderr", "stream"), 1)
-        with _told(self._client, "attach to the sandbox"):
-            answer = self._client.attach_socket(self.name, streams)
+        return AttachChannel(self._attached("stdin", "stdout", "stderr"), self._ending)
+
+    def overhear(self) -> Printed:
+        """Before it starts, or its first words are missing."""
+        return Printed(self._attached("stdout", "stderr"))
+
+    def _attached(self, *streams: str) -> socket.socket:
+        wanted = dict.fromkeys((*streams, "stream"), 1)
+        with _told(self._client, f"attach to {self.name}"):
+            answer = self._client.attach_socket(self.name, wanted)
             connection = socket.socket(fileno=os.dup(answer.fileno()))
             connection.settimeout(None)
             answer._response.close()  # noqa: SLF001 - nothing else ends its hold on the socket
-        return AttachChannel(connection, self._ending)
+        return connection
 
     def start(self) -> None:
         with _told(self._client, "start the sandbox"):
