@@ -38,7 +38,7 @@ _SECOND = "%Y%m%d-%H%M%S"
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class _Kept(Header):
+class Kept(Header):
     """A header as it lies on disk."""
 
     planned: tuple[Planned, ...]
@@ -92,7 +92,7 @@ class Recording:
     ) -> None:
         planned = tuple(map(record.planned, scenarios))
         fields = {**dict(record.of(run)), "planned": planned, "finished": finished}
-        self._write(Path(HEADER), record.render(_Kept(**fields)))
+        self._write(Path(HEADER), record.render(Kept(**fields)))
 
     def _write(self, name: Path, text: str) -> None:
         path = self.folder / name
@@ -271,14 +271,14 @@ def _goes_on(folder: Path) -> bool:
     return False
 
 
-def _header(folder: Path) -> _Kept:
+def _header(folder: Path) -> Kept:
     file = folder / HEADER
     if _read(file, _Versioned).schema_version != SCHEMA_VERSION:
         raise RecordError(f"{file} was written by a later isosmoke", "update isosmoke")
-    return _read(file, _Kept)
+    return _read(file, Kept)
 
 
-def _result(folder: Path, header: _Kept, plan: Planned) -> ScenarioRecord:
+def _result(folder: Path, header: Kept, plan: Planned) -> ScenarioRecord:
     file = folder / plan.name / _RESULT
     if file.exists():
         return _read(file, ScenarioRecord)

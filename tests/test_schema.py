@@ -2,6 +2,7 @@
 
 import json
 import re
+import tarfile
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -182,13 +183,25 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     def printed(*words: str) -> Any:
         return json.loads(project.run(*words).stdout)
 
+    def kept(name: str) -> list[Any]:
+        found = project.top.glob(f".isosmoke/runs/*/{name}")
+        return [json.loads(one.read_text()) for one in found]
+
     gates = [printed("gate", one, "--json") for one in ("task-a", "task-b", "task-z")]
     project.run("gate", "task-b", "--skip-smoke")
     (receipt, other) = project.receipts()
     lines = project.run("run", "-j", "3", "--report", "jsonl=-").stdout.splitlines()
+    project.run("bundle", "bad", "-o", "bad.tar.gz")
+    with tarfile.open(project.path("bad.tar.gz")) as archive:
+        bundle = archive.extractfile("bundle.json")
+        assert bundle is not None
+        bundled = json.loads(bundle.read())
     bypasses = project.path(".isosmoke/bypasses.jsonl").read_text().splitlines()
     return {
         "record": [printed("run", "--json"), printed("show", "good", "--json")],
+        "header": kept("run.json"),
+        "result": kept("*/result.json"),
+        "bundle": [bundled],
         "event": [json.loads(line) for line in lines],
         "gate": gates,
         "receipt": [json.loads(one.read_text()) for one in (receipt, other)],
@@ -229,7 +242,7 @@ def test_document_of_another_kind_or_version_is_refused(
 
     for key in schema.of(name).get("required", ["event", "schema_version", "run"]):
         assert mistakes(name, {one: document[one] for one in document if one != key})
-        assert mistakes(name, {**document, key: {"no": "such"}})
+        assert mistakes(name, {**document, key: [None]})
     if "schema_version" in document:
         assert mistakes(name, {**document, "schema_version": 2})
     assert mistakes(name, [document])

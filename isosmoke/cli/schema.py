@@ -33,6 +33,9 @@ MANIFEST = "manifest"
 DOCUMENTS: Mapping[str, Written] = {
     MANIFEST: Written("manifest.toml, its dates as strings", "isosmoke.scenario", "Document"),
     "record": Written("run --json, show --json, --report json", "isosmoke.record", "RunRecord"),
+    "header": Written("run.json in the folder of a run", "isosmoke.history", "Kept"),
+    "result": Written("NAME/result.json beside it", "isosmoke.record", "ScenarioRecord"),
+    "bundle": Written("bundle.json in a bundle", "isosmoke.bundle", "Index"),
     "event": Written("a line of --report jsonl", "isosmoke.reports.jsonl", "AnyLine"),
     "gate": Written("gate --json", "isosmoke.cli.gate", "Document"),
     "receipt": Written("what a gate leaves in .isosmoke/receipts", "isosmoke.receipt", "Statement"),
