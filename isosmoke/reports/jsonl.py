@@ -3,6 +3,7 @@
 Both ways give the same lines; later they are in the order of `at`, seconds since the run began.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
@@ -109,7 +110,8 @@ class Stream:
 
 
 def _text(line: AnyLine) -> str:
-    return f"{line.model_dump_json()}\n"
+    """In ASCII: some readers of lines end one at U+2028 or U+0085 too."""
+    return f"{json.dumps(line.model_dump(mode='json'), separators=(',', ':'))}\n"
 
 
 def _lines(run: str, scenario: ScenarioRecord) -> Iterator[AnyLine]:

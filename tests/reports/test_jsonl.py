@@ -145,9 +145,10 @@ def test_what_never_began_did_not_start() -> None:
 
 @given(told.ANY_TEXT)
 def test_any_run_is_lines_of_json(text: str) -> None:
-    """Whatever a script prints, a line ends where its document does."""
+    """Whatever a script prints, a line ends where its document does, also for `splitlines`."""
     rendered = jsonl.render(told.hostile_run(text + told.HOSTILE))
 
+    assert rendered.splitlines() == rendered.removesuffix("\n").split("\n")
     assert [one["event"] for one in lines(rendered.encode().decode())] == [
         *("run_started", "scenario_started", "scenario_started", "scenario_finished"),
         "run_finished",
