@@ -151,6 +151,7 @@ class Services:
                 name=name,
                 labels=labels,
                 pid_mode=f"container:{lifeline.name}",
+                ulimits=self._engine.ulimits,
             )
             stack.enter_context(closing(made))
             made.with_envs(**attempted.variables(service))

@@ -20,6 +20,7 @@ from typing import Any
 
 from docker import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.types import Ulimit
 from requests import RequestException, Response
 
 from isosmoke import images, state
@@ -186,6 +187,14 @@ class DockerEngine:
             "version": self._server["ApiVersion"],
             "timeout": math.ceil(START_SECONDS),
         }
+
+    @property
+    def ulimits(self) -> list[Ulimit]:
+        """The limits that have to be named for a container that others make."""
+        return [
+            Ulimit(name=name, soft=soft, hard=hard)
+            for name, (soft, hard) in self._dialect.limits.items()
+        ]
 
     def has_image(self, image: str) -> bool:
         """Whether an image is here; none is fetched."""

@@ -69,3 +69,12 @@ def test_crun_on_hybrid_cgroups_is_told_with_what_mends_it(
     assert isinstance(ending, Broke)
     assert 'runtime = "runc"' in ending.message
     assert left == []
+
+
+def test_services_on_podman_have_the_callers_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own defaults may be beyond what its service may set, and then nothing starts."""
+    with service(ready.me(), "runc") as made:
+        monkeypatch.setenv(*made.client.variables[0])
+        limits = PodmanEngine().ulimits
+
+    assert {one["Name"] for one in limits} == {"nofile", "nproc"}
