@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 
+import companions
 import pytest
 import ready
 
@@ -178,14 +179,18 @@ def _listeners() -> set[str]:
 
 
 def _of_lease(name: str, pid: int) -> list[str]:
-    """Containers and volumes that carry the lease of a process; other engines have none."""
+    """What of a daemon carries the lease of a process; other engines have nothing."""
     if name not in ENDPOINTS:
         return []
     host = ENDPOINTS[name](endpoint.Place.here()).url
     by_label = ("--filter", "label=isosmoke.lease", "--format")
-    containers = _docker(host, "ps", "--all", *by_label, '{{.Label "isosmoke.lease"}} {{.Names}}')
-    volumes = _docker(host, "volume", "ls", *by_label, '{{.Label "isosmoke.lease"}} {{.Name}}')
-    return [one for one in containers + volumes if f".{pid}." in one]
+    line = '{{.Label "isosmoke.lease"}} {{.Name}}'
+    containers = _docker(
+        host, "ps", "--all", *by_label, '{{.Label "isosmoke.lease"}} {{.Names}} {{.State}}'
+    )
+    volumes = _docker(host, "volume", "ls", *by_label, line)
+    networks = _docker(host, "network", "ls", *by_label, line)
+    return [one for one in (*containers, *volumes, *networks) if f".{pid}." in one]
 
 
 ENDPOINTS = {"docker": endpoint.docker, "podman": endpoint.podman}
@@ -339,10 +344,10 @@ finally:
 MOMENTS = 10
 
 
-def _write_quick(project: Path) -> None:
+def _write_quick(project: Path, keys: str = "") -> None:
     (project / "leaks.sh").write_text("echo x >footprint; setsid sleep 600 &")
     (project / "passes.sh").write_text(":")
-    scenarios = (f"[[scenario]]\nname = '{one}'\nscript = '{one}.sh'\n" for one in QUICK)
+    scenarios = (f"[[scenario]]\nname = '{one}'\nscript = '{one}.sh'\n{keys}" for one in QUICK)
     settings = "[defaults]\nsettle_seconds = 0.1\nlimits = { processes = 60, memory = '256M' }\n"
     (project / "quick.toml").write_text(settings + "".join(scenarios))
 
@@ -369,6 +374,28 @@ def test_run_may_be_killed_at_any_moment(name: str, place: Place, witness: Witne
         neighbour.say("enough")
         assert live.wait(60) == 0, live.communicate()
     _nothing_is_left(name, place, live.pid)
+
+
+def test_services_die_with_a_run_that_is_killed_at_any_moment(place: Place, tmp_path: Path) -> None:
+    """Their containers are no process of the run's, and end with it all the same."""
+    for name in ("bubblewrap", "docker"):
+        place.user.must_have(name)
+    with companions.image(tmp_path) as image:
+        _write_quick(place.project, f"services = [{{ name = 'db', image = '{image}' }}]\n")
+        place.user.take_over(place.project)
+        acts = _acts("bubblewrap", place)
+        lot = random.Random(place.user.name)  # noqa: S311 - the same in every run
+        moments = sorted(lot.sample(range(1, acts), MOMENTS // 2))
+        killed = [pid for at in moments for pid in _killed(at, "bubblewrap", place, besides=0)]
+        assert ready.eventually(lambda: not [pid for pid in killed if _runs(pid)])
+        _acts("bubblewrap", place)
+    assert len(killed) >= len(moments) - 1
+    assert not [one for pid in killed for one in _of_lease("docker", pid)]
+
+
+def _runs(pid: int) -> list[str]:
+    """The containers of a process that are alive."""
+    return [one for one in _of_lease("docker", pid) if one.endswith(" running")]
 
 
 def _dying(at: int, name: str, place: Place) -> "subprocess.Popen[str]":
