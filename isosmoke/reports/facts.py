@@ -99,7 +99,8 @@ def changed(change: ChangeRecord) -> str:
     bytes_ = f", {size(change.size)}" if change.size else ""
     within = f", {change.within} changes in it" if change.within else ""
     leads = f" to {change.text}" if change.kind == "link" and change.text else ""
-    return cut(f"{change.path}  {change.kind}{leads}{bytes_}{within}", _LONGEST)
+    end = ", its end is kept" if change.before else ""
+    return cut(f"{change.path}  {change.kind}{leads}{bytes_}{within}{end}", _LONGEST)
 
 
 def lines(text: str) -> str:

@@ -102,7 +102,7 @@ def test_evidence_is_folded_below_its_failure() -> None:
     assert folded == [{"class": "evidence"}]
     for words in (
         "try 1: used 1.50 s user, 0.25 s system, 4.2 MB the largest process, 12.3 MB memory",
-        "try 1: added word  file, 1 B",
+        "try 1: added word  file, 1 B, its end is kept",
         "try 1: changed word  link to word",
         "try 1: 3 more changes",
         "try 1: pane word of tmux at word",
