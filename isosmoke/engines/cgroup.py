@@ -12,6 +12,7 @@ from pathlib import Path
 from secrets import token_hex
 from time import monotonic, sleep
 
+from isosmoke.errors import LeftBehindError
 from isosmoke.spec import Limits
 from isosmoke.state import Lease
 
@@ -80,9 +81,12 @@ class Group:
         return (file for file in files if file.exists())
 
     def remove(self) -> None:
-        """Remove the folders, once nothing lives in them."""
-        for folder in self._folders.values():
-            _remove(folder)
+        """Remove the folders, once nothing lives in them; `LeftBehindError` names what stays."""
+        left = [str(one) for one in dict.fromkeys(self._folders.values()) if not _removed(one)]
+        if left:
+            raise LeftBehindError(
+                f"{' and '.join(left)} could not be removed", hint=f"rmdir {' '.join(left)}"
+            )
 
 
 @contextmanager
@@ -99,9 +103,7 @@ def group(limits: Limits) -> Iterator[Group]:
 def sweep() -> tuple[str, ...]:
     """Remove the groups of dead runs and name them."""
     dead = [folder for parent in set(parents().values()) for folder in _dead(parent)]
-    for folder in dead:
-        _remove(folder)
-    return tuple(str(folder) for folder in dead)
+    return tuple(str(folder) for folder in dead if _removed(folder))
 
 
 def _dead(parent: Path) -> Iterator[Path]:
@@ -111,11 +113,14 @@ def _dead(parent: Path) -> Iterator[Path]:
             yield folder
 
 
-def _remove(folder: Path) -> None:
-    """A group counts its last process for a moment after that is gone."""
+def _removed(folder: Path) -> bool:
+    """Whether it is gone in time: a group counts its last process for a moment after its end."""
     deadline = monotonic() + _REMOVE_SECONDS
-    while folder.exists() and monotonic() < deadline:
+    while folder.exists():
         with suppress(OSError):
             folder.rmdir()
-            return
+            return True
+        if monotonic() > deadline:
+            return False
         sleep(0.01)
+    return True

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from isosmoke.engines import cgroup
+from isosmoke.errors import LeftBehindError
 from isosmoke.spec import Limits
 from isosmoke.state import Lease
 
@@ -86,6 +87,41 @@ def test_held_process_is_in_every_group() -> None:
         assert own()
 
     assert own() == []
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits long for the end of what lives in a group."""
+    monkeypatch.setattr("isosmoke.engines.cgroup._REMOVE_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("soon")
+def test_sweep_names_only_what_is_gone(left: Path) -> None:
+    """A group in which something lives is not told as removed; a later sweep finds it."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        (left / "cgroup.procs").write_text(str(process.pid))
+        swept = cgroup.sweep()
+        process.communicate()
+
+    assert str(left) not in swept
+    assert str(left) in cgroup.sweep()
+
+
+@pytest.mark.usefixtures("parent", "soon")
+def test_group_that_cannot_be_removed_is_told() -> None:
+    """What is left of a sandbox is never left in silence: it is named, with what removes it."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        with (
+            pytest.raises(LeftBehindError, match="could not be removed") as caught,
+            cgroup.group(Limits(processes=50)) as group,
+        ):
+            group.hold(process.pid)
+        (folder,) = own()
+        process.communicate()
+
+    assert str(folder) in caught.value.message
+    assert caught.value.hint == f"rmdir {folder}"
+    folder.rmdir()
 
 
 @pytest.mark.usefixtures("parent")
