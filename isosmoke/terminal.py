@@ -1,12 +1,13 @@
 """Who sits at a shell here: somebody at a terminal, or lines that come from elsewhere."""
 
 import os
+import select
 import signal
 import sys
 import termios
 import tty
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from isosmoke.keeper.protocol import ShellOutput, Size
@@ -48,9 +49,13 @@ class Seat:
 
 
 def write(descriptor: int, content: bytes) -> None:
-    """All of it, however little is taken at a time."""
+    """All of it, however little is taken at a time, also where somebody made it non-blocking."""
+    room = select.poll()
+    room.register(descriptor, select.POLLOUT)
     while content:
-        content = content[os.write(descriptor, content) :]
+        room.poll()
+        with suppress(BlockingIOError):
+            content = content[os.write(descriptor, content) :]
 
 
 @contextmanager

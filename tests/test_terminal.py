@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import onscreen
+
+from isosmoke.terminal import write
 
 _SEATED = """
 import sys
@@ -64,3 +67,24 @@ def test_earlier_handler_of_sizes_comes_back(tmp_path: Path) -> None:
     with onscreen.program(command, working=tmp_path, environment=os.environ) as (screen, one):
         screen.see("True True")
         assert one.wait(60) == 0
+
+
+def test_all_is_written_where_writing_does_not_block() -> None:
+    """Whoever shares the terminal may have made it non-blocking: what is shown is whole, no error.
+
+    What a command prints would else end its sandbox, and be its verdict.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    content = bytes(range(256)) * 4096
+    seen: list[bytes] = []
+    with os.fdopen(reading, "rb") as file:
+        reader = threading.Thread(target=lambda: seen.append(file.read()))
+        reader.start()
+        try:
+            write(writing, content)
+        finally:
+            os.close(writing)
+            reader.join()
+
+    assert seen == [content]
