@@ -334,3 +334,19 @@ def test_workspace_without_git_is_bundled_whole(tmp_path: Path) -> None:
     done = project.run("run", "--json", "--bundle", "b.tgz")
 
     assert json.loads(done.stdout)["scenarios"][0]["exit_code"] == 6
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["good"], ["--last-failed"], ["--rerun", "latest"], ["--timeout", "9"], ["--", "true"]],
+)
+def test_bundle_takes_nothing_that_chooses_among_scenarios(
+    tmp_path: Path, words: list[str]
+) -> None:
+    """It has one scenario, as it was: what would be passed over in silence is refused."""
+    project = Project.within(tmp_path)
+    project.path("b.tgz").touch()
+    done = project.run("run", "--bundle", "b.tgz", *words)
+
+    assert done.returncode == 2
+    assert "--bundle has its own scenario" in done.stderr

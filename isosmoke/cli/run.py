@@ -27,6 +27,9 @@ from isosmoke.run import Request
 from isosmoke.schedule import Policy, jobs_of_a_run
 from isosmoke.terminal import write
 
+_CHOOSING = ("names", "owners", "manifest_path", "meaning", *past.OPTIONS)
+"""The options that choose among the scenarios of a manifest."""
+
 
 @click.command(cls=WithCommand, options_metavar="[OPTIONS]")
 @manifest_options
@@ -94,9 +97,8 @@ def _asked(
     if options["bundled"] is None:
         yield _request(argv, options, reporting), caller
         return
-    for name in ("names", "owners", "manifest_path", "meaning"):
-        if argv or options[name]:
-            raise UsageError("--bundle has its own scenario: name no other")
+    if argv or any(options[name] for name in (*_CHOOSING, "timeout")):
+        raise UsageError("--bundle has its own scenario, as it was: choose no other")
     request = Request(
         scenarios=(),
         binary=options["binary"],
@@ -143,9 +145,8 @@ def _policy(options: dict[str, Any]) -> Policy:
 def _command_request(
     argv: tuple[str, ...], options: dict[str, Any], policy: Policy, echo: Any
 ) -> Request:
-    for name in ("names", "owners", "manifest_path", "meaning", *past.OPTIONS):
-        if options[name]:
-            raise UsageError("a command after -- runs without a manifest: give one or the other")
+    if any(options[name] for name in _CHOOSING):
+        raise UsageError("a command after -- runs without a manifest: give one or the other")
     return Request(
         scenarios=(case.loose(argv, timeout=options["timeout"] or case.LOOSE_SECONDS),),
         binary=options["binary"],
