@@ -1,6 +1,7 @@
 """A flag that another thread or a signal raises and that a poll can wait for."""
 
 import os
+import select
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,12 @@ class Interrupt:
 
     def fileno(self) -> int:
         return self._fd
+
+    def within(self, seconds: float) -> bool:
+        """Wait so long at most; whether it is raised."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
     @property
     def raised(self) -> bool:

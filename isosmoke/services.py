@@ -10,7 +10,6 @@ service itself runs as its image says, with its own user and health check; only 
 name. No image is pulled.
 """
 
-import select
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -287,7 +286,7 @@ class Readiness(WaitStrategy):
         )
 
     def _pause(self) -> None:
-        if select.select([self._interrupt], [], [], _POLL_SECONDS)[0]:
+        if self._interrupt.within(_POLL_SECONDS):
             raise StoppedError(self._interrupt.reason)
 
 

@@ -20,6 +20,7 @@ def test_interrupt_is_not_raised_at_first() -> None:
     assert not interrupt.raised
     assert interrupt.reason == ""
     assert not is_readable(interrupt)
+    assert not interrupt.within(0)
 
 
 def test_raised_interrupt_wakes_for_good() -> None:
@@ -30,6 +31,7 @@ def test_raised_interrupt_wakes_for_good() -> None:
     assert interrupt.raised
     assert interrupt.reason == "SIGINT"
     assert [is_readable(interrupt) for _ in range(3)] == [True] * 3
+    assert interrupt.within(60)
 
 
 def test_first_reason_stays() -> None:

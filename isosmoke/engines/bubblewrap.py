@@ -149,7 +149,7 @@ def _spawn(command: list[str], told: IO[bytes]) -> subprocess.Popen[bytes]:
 
 def _keeper_pid(told: IO[bytes], channel: PipeChannel) -> int:
     """Known once anything comes: the keeper's first word, or the end of bwrap's."""
-    if not select.select([channel], [], [], START_SECONDS)[0]:
+    if not _readable(channel.fileno(), START_SECONDS):
         raise EngineError(f"bwrap made no sandbox within {START_SECONDS:g} s")
     words = os.pread(told.fileno(), CHUNK, 0)
     if not words:
@@ -185,9 +185,16 @@ def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
     """Known at once; `Popen.wait` with a timeout would ask every few milliseconds."""
     descriptor = os.pidfd_open(process.pid)
     try:
-        ended = bool(select.select([descriptor], [], [], seconds)[0])
+        ended = _readable(descriptor, seconds)
     finally:
         os.close(descriptor)
     if ended:
         process.wait()
     return ended
+
+
+def _readable(descriptor: int, seconds: float) -> bool:
+    """By poll(2), for select(2) knows the first 1024 descriptors of a process only."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))

@@ -1,15 +1,24 @@
-"""How a sandbox of bubblewrap ends where nobody can tell it to, or it does not listen."""
+"""Sandboxes of bubblewrap where nobody can tell them to end, or they do not listen, or are many."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 import ready
 
 from isosmoke.engines.bubblewrap import BubblewrapEngine
+from isosmoke.outcome import Exited
 from isosmoke.testing import Bench
+from isosmoke.testing.bench import run
+
+FD_SETSIZE = 1024
+"""How many descriptors select(2) can tell apart."""
 
 DYING = """
 import os, signal, sys, time
@@ -55,6 +64,28 @@ def test_keeper_that_does_not_answer_is_killed(tmp_path: Path) -> None:
         os.kill(sandbox.pid, signal.SIGSTOP)
 
     assert not Path(f"/proc/{sandbox.pid}").exists()
+
+
+@pytest.fixture
+def crowded() -> Iterator[None]:
+    """A process that has more open than select(2) can name."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2 * FD_SETSIZE:
+        pytest.skip(f"this process may open {hard} files only")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2 * FD_SETSIZE, hard))
+    with ExitStack() as stack:
+        for _ in range(FD_SETSIZE):
+            stack.enter_context(Path(os.devnull).open())
+        yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("crowded")
+def test_sandbox_is_made_beside_many_open_files(tmp_path: Path) -> None:
+    """How many descriptors a process has open changes nothing: a run may be wide, or a guest."""
+    ready.engine("bubblewrap")
+
+    assert run(BubblewrapEngine(), Bench(tmp_path).shell("exit 3")).ending == Exited(3)
 
 
 def _naming(folder: Path) -> list[str]:
