@@ -70,9 +70,14 @@ class AttachChannel:
         self._raise_complaint()
         return b""
 
-    def write(self, content: bytes) -> None:
+    def outlet(self) -> int:
+        return self._connection.fileno()
+
+    def write(self, content: bytes) -> int:
         try:
-            self._connection.sendall(content)
+            return self._connection.send(content, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
         except OSError as error:
             self._raise_complaint()
             raise EngineError("the sandbox ended before it could be spoken to") from error

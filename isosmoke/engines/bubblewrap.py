@@ -33,6 +33,7 @@ class PipeChannel:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - for mypy
         self._in, self._out, self._complaints = process.stdin, process.stdout, process.stderr
+        os.set_blocking(self._in.fileno(), False)
 
     def fileno(self) -> int:
         return self._out.fileno()
@@ -43,10 +44,14 @@ class PipeChannel:
             self._raise_complaint()
         return content
 
-    def write(self, content: bytes) -> None:
+    def outlet(self) -> int:
+        return self._in.fileno()
+
+    def write(self, content: bytes) -> int:
         try:
-            self._in.write(content)
-            self._in.flush()
+            return os.write(self._in.fileno(), content)
+        except BlockingIOError:
+            return 0
         except OSError as error:
             self._raise_complaint()
             raise EngineError("the sandbox ended before it could be spoken to") from error

@@ -34,8 +34,11 @@ class Channel(Protocol):
     def read(self) -> bytes:
         """What is there now, at least one byte; nothing at the end."""
 
-    def write(self, content: bytes) -> None:
-        """Send all of it; `EngineError` when nobody listens."""
+    def outlet(self) -> int:
+        """What to poll for writing."""
+
+    def write(self, content: bytes) -> int:
+        """Send what can be sent now and say how much; `EngineError` when nobody listens."""
 
 
 class KeeperGoneError(EngineError):
@@ -93,7 +96,7 @@ class Conversation:
         open_files: int | None,
     ) -> None:
         """Start the script."""
-        self._channel.write(
+        self.send(
             protocol.go(argv, folder, environment, processes=processes, open_files=open_files)
         )
 
@@ -104,11 +107,11 @@ class Conversation:
 
     def term(self) -> None:
         """Send SIGTERM to the script's process group."""
-        self._channel.write(protocol.TERM)
+        self.send(protocol.TERM)
 
     def kill(self) -> None:
         """Send SIGKILL to the script's process group."""
-        self._channel.write(protocol.KILL)
+        self.send(protocol.KILL)
 
     def empty(self, seconds: float) -> bool:
         """Whether every process is gone within `seconds`; known the moment the last one ends."""
@@ -122,19 +125,19 @@ class Conversation:
     def survivors(self) -> tuple[Process, ...]:
         """Freeze what is left and list it, each process with the state it had before."""
         states = _states(self._list())
-        self._channel.write(protocol.FREEZE)
+        self.send(protocol.FREEZE)
         if not self._answer(protocol.Frozen).still:
             raise EngineError("what the scenario left behind could not be stopped")
         return _described(self._list(), states)
 
     def thaw(self) -> None:
         """Let everything that was frozen go on."""
-        self._channel.write(protocol.THAW)
+        self.send(protocol.THAW)
         self._answer(protocol.Thawed)
 
     def usage(self) -> Usage:
         """What the script took, and all else that is over by now."""
-        self._channel.write(protocol.USAGE)
+        self.send(protocol.USAGE)
         return self._answer(protocol.Used).usage
 
     def probe(
@@ -150,11 +153,11 @@ class Conversation:
         `PROBE_BYTES` are kept. Nothing of it is left when this returns, and no verdict changes by
         it. `RefusedError` when it could not be started, at a process limit for one.
         """
-        self._channel.write(protocol.probe(argv, folder, environment))
+        self.send(protocol.probe(argv, folder, environment))
         printed = bytearray()
         status = self._probed(printed, seconds)
         if status is None:
-            self._channel.write(protocol.END_PROBE)
+            self.send(protocol.END_PROBE)
             if self._probed(printed, ANSWER_SECONDS) is None:
                 raise EngineError("the probe outlived SIGKILL")
         return status, bytes(printed)
@@ -175,8 +178,23 @@ class Conversation:
         return None
 
     def send(self, command: bytes) -> None:
-        """Say something whose answers are attended to, not waited for."""
-        self._channel.write(command)
+        """Say something; what the keeper has to say meanwhile is heard, so neither waits for ever.
+
+        `EngineError` when it takes too long to listen.
+        """
+        deadline = monotonic() + ANSWER_SECONDS
+        while command := command[self._channel.write(command) :]:
+            self._make_room(max(0.0, deadline - monotonic()))
+
+    def _make_room(self, seconds: float) -> None:
+        source, outlet = self._channel.fileno(), self._channel.outlet()
+        wanted = {outlet: select.POLLOUT}
+        wanted[source] = wanted.get(source, 0) | select.POLLIN
+        came = self._polled(seconds, wanted)
+        if not came:
+            raise EngineError(f"the keeper did not listen within {ANSWER_SECONDS:g} s")
+        if came.get(source, 0) & ~select.POLLOUT:
+            self._events.extend(self._received())
 
     def attend(
         self, wanted: tuple[type[Wanted], ...], others: Collection[int]
@@ -191,7 +209,7 @@ class Conversation:
         return self._next(wanted), ready & set(others)
 
     def _list(self) -> "_Listing":
-        self._channel.write(protocol.LIST)
+        self.send(protocol.LIST)
         survivors: list[protocol.Survivor] = []
         tables: dict[str, bytes] = {}
         while True:
@@ -253,13 +271,18 @@ class Conversation:
 
     def _ready(self, seconds: float | None, others: Collection[int] = ()) -> set[int]:
         """Which descriptors can be read in time, the channel's and `others`; None is for ever."""
+        readable = dict.fromkeys((self._channel.fileno(), *others), select.POLLIN)
+        return set(self._polled(seconds, readable))
+
+    def _polled(self, seconds: float | None, wanted: Mapping[int, int]) -> Mapping[int, int]:
+        """What came in time of the `wanted` events, by descriptor."""
         poll = select.poll()
-        for one in (self._channel.fileno(), self._interrupt.fileno(), *others):
-            poll.register(one, select.POLLIN)
-        ready = {fd for fd, _ in poll.poll(None if seconds is None else seconds * 1000)}
-        if self._interrupt.fileno() in ready:
+        for fd, events in {**wanted, self._interrupt.fileno(): select.POLLIN}.items():
+            poll.register(fd, events)
+        came = dict(poll.poll(None if seconds is None else seconds * 1000))
+        if self._interrupt.fileno() in came:
             raise StoppedError(self._interrupt.reason)
-        return ready
+        return came
 
     def _received(self) -> list[Event]:
         content = self._channel.read()

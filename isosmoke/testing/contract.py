@@ -464,6 +464,17 @@ def a_probe_has_its_deadline(engine: Engine, bench: Bench) -> None:
         _expect(that=keeper.exited(0.1) is None, words="the end of a probe ended the script")
 
 
+def a_large_command_is_taken_in_a_flood(engine: Engine, bench: Bench) -> None:
+    """What no pipe can hold reaches a keeper that has much to say itself, and holds nothing up."""
+    large = {f"LARGE_{number}": "x" * 100_000 for number in range(12)}
+    with going(engine, bench.shell("yes & exit 0")) as keeper:
+        keeper.exited(_DEATH_SECONDS)
+        environment = {**bench.environment, **large}
+        argv = ("bash", "-c", "echo ${#LARGE_11}")
+        told = keeper.probe(argv, PurePosixPath(bench.workspace), environment, 20.0)
+        _expect(that=told == (0, b"100000\n"), words=f"a probe with much in it told {told}")
+
+
 def a_probe_leaves_an_empty_sandbox_empty(engine: Engine, bench: Bench) -> None:
     """After everything is gone a probe can still be made, and nobody is left by it."""
     with going(engine, bench.shell("exit 0")) as keeper:
@@ -825,6 +836,7 @@ CONTRACT: tuple[Check, ...] = (
     a_probe_stands_beside_the_script,
     a_probe_leaves_nothing,
     a_probe_has_its_deadline,
+    a_large_command_is_taken_in_a_flood,
     a_probe_leaves_an_empty_sandbox_empty,
     a_probe_that_cannot_be_started_changes_nothing,
     what_a_script_took_is_counted,

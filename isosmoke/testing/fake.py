@@ -96,13 +96,17 @@ class FakeChannel:
             os.eventfd_read(self._ready)
         return content
 
-    def write(self, content: bytes) -> None:
+    def outlet(self) -> int:
+        return self._ready
+
+    def write(self, content: bytes) -> int:
         if self._ended:
             raise EngineError("the sandbox ended before it could be spoken to")
         self._written += content
         for kind, payload in self._commands():
             self.commands.append(kind)
             self._obey(kind, payload)
+        return len(content)
 
     def close(self) -> None:
         """Give the descriptor back."""

@@ -100,6 +100,17 @@ def test_write_to_a_sandbox_that_ended_is_an_error(ends: Ends) -> None:
         channel.write(b"g\0\0\0\0")
 
 
+def test_write_takes_what_can_be_sent_now(ends: Ends) -> None:
+    """A daemon that does not read holds nobody up: what is left is the caller's to send later."""
+    channel, content = AttachChannel(ends[0], lambda: ""), b"x" * 4_000_000
+    taken = 0
+    while more := channel.write(content):
+        taken += more
+
+    assert 0 < taken < len(content)
+    assert channel.outlet() == ends[0].fileno()
+
+
 def test_close_reaches_the_other_end_past_a_second_holder(ends: Ends) -> None:
     """Closing ends the keeper's stdin even where a library still holds the socket, and twice."""
     with ends[0].dup():

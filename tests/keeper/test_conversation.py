@@ -76,10 +76,14 @@ class Keeper:
     def read(self) -> bytes:
         return self._runner.recv(1 << 16)
 
-    def write(self, content: bytes) -> None:
+    def outlet(self) -> int:
+        return self._runner.fileno()
+
+    def write(self, content: bytes) -> int:
         self.commands.append(content)
         if self._replies:
             self.says(self._replies.pop(0))
+        return len(content)
 
     def close(self) -> None:
         """Give both ends back."""
@@ -451,6 +455,66 @@ def test_probe_that_never_stops_printing_is_ended(make_keeper: Make) -> None:
     assert over.is_set()
     assert status is None
     assert 0 < len(kept) <= PROBE_BYTES
+
+
+class Slow(Keeper):
+    """A keeper behind a real channel: it takes what fits into that."""
+
+    def write(self, content: bytes) -> int:
+        try:
+            return self._runner.send(content, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+
+    def takes(self, size: int) -> bytes:
+        """So much of what was sent to it, once that is there."""
+        return self._own.recv(size, socket.MSG_WAITALL)
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    """A keeper that does not listen by itself."""
+    keeper = Slow()
+    yield keeper
+    keeper.close()
+
+
+def test_keeper_is_heard_while_a_long_command_is_sent(slow: Slow) -> None:
+    """It may have to say more than the channel holds before it listens: neither waits for ever."""
+    command, said = b"x" * 4_000_000, b"y" * 4_000_000
+    heard: list[Output] = []
+    taken: list[bytes] = []
+
+    def speak_first() -> None:
+        slow.says(frame(b"o", said) + exited(0))
+        taken.append(slow.takes(len(command)))
+
+    thread = threading.Thread(target=speak_first)
+    thread.start()
+    conversation = talk(slow, heard.append)
+    conversation.send(command)
+    thread.join()
+
+    assert taken == [command]
+    assert conversation.exited(SOON) == 0
+    assert b"".join(one.content for one in heard) == said
+
+
+def test_keeper_that_never_listens_is_an_engine_error(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sending has a deadline of its own, whoever stopped the other end."""
+    monkeypatch.setattr("isosmoke.keeper.conversation.ANSWER_SECONDS", 0.01)
+    with pytest.raises(EngineError, match=r"did not listen within 0\.01 s"):
+        talk(slow).send(b"x" * 4_000_000)
+
+
+def test_interrupt_ends_the_sending(slow: Slow) -> None:
+    """A keeper that does not listen keeps nobody from stopping the run."""
+    interrupt = Interrupt()
+    interrupt.raise_for("SIGINT")
+    with pytest.raises(StoppedError, match="SIGINT"):
+        talk(slow, interrupt=interrupt).send(b"x" * 4_000_000)
 
 
 def test_probe_that_cannot_be_started_is_refused(make_keeper: Make) -> None:

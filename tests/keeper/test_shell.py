@@ -35,7 +35,10 @@ class Keeper:
     def read(self) -> bytes:
         return self._runner.recv(1 << 16)
 
-    def write(self, content: bytes) -> None:
+    def outlet(self) -> int:
+        return self._runner.fileno()
+
+    def write(self, content: bytes) -> int:
         kind, payload = content[:1], content[5:]
         self.commands.append((kind, payload))
         if kind == b"i" and payload in (b"bye\n", b""):
@@ -44,6 +47,7 @@ class Keeper:
             self.says(frame(b"y", struct.pack(">I", len(payload))))
         elif kind == b"i" and self.typed == 1 << 14:
             self.says(left(3))
+        return len(content)
 
     @property
     def typed(self) -> int:
