@@ -5,6 +5,7 @@ import select
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import finalize
 
 _STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
@@ -14,6 +15,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        finalize(self, os.close, self._fd)
         self.reason = ""
 
     def raise_for(self, reason: str) -> None:

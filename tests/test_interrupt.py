@@ -1,9 +1,12 @@
 """A flag that a poll can wait for, and that signals raise."""
 
+import gc
 import os
 import select
 import signal
 import threading
+
+import pytest
 
 from isosmoke.interrupt import Interrupt, interruptible
 
@@ -57,6 +60,15 @@ def test_interrupt_wakes_another_thread() -> None:
 def test_interrupt_is_not_inherited() -> None:
     """Its descriptor is closed in every program that is started, so nothing else can raise it."""
     assert not os.get_inheritable(Interrupt().fileno())
+
+
+def test_interrupt_that_nobody_holds_leaves_no_descriptor() -> None:
+    """A test session makes one for each container, and may make many."""
+    descriptor = Interrupt().fileno()
+    gc.collect()
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
 
 
 def test_a_signal_raises_the_interrupt_for_the_time_of_a_block() -> None:
