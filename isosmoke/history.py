@@ -234,7 +234,7 @@ def _forget(runs: Path, retention: Retention, now: datetime) -> None:
     past = [_Past(one, (now - _time(one)).days, _size(one)) for one in newest_first]
     for old in _excess(past, retention):
         if not _goes_on(old):
-            with suppress(OSError, RecursionError):
+            with suppress(OSError):
                 state.remove(old)
 
 
