@@ -84,6 +84,25 @@ def test_a_command_that_takes_too_long_is_told(image: str, wg: str) -> None:
         assert box.run(["wg", "fail"]).exit_code == 3
 
 
+def test_its_logs_are_what_the_last_command_printed(image: str, wg: str) -> None:
+    """Not the keeper's own words, of which the daemon keeps none."""
+    with WgContainer(image, wg=wg) as box:
+        assert box.get_logs() == (b"", b"")
+        box.run(["wg", "--version"])
+        box.run(["wg", "fail"])
+        logs = box.get_logs()
+        driver = box.get_wrapped_container().attrs["HostConfig"]["LogConfig"]["Type"]
+
+    assert logs == (f"companion fail as user {os.getuid()}\n".encode(), b"no license\n")
+    assert driver == "none"
+
+
+def test_its_ports_are_the_hosts(image: str, wg: str) -> None:
+    """What a command listens on is reached as on this machine: the network is the same."""
+    with WgContainer(image, wg=wg, settle_seconds=0) as box:
+        assert (box.get_container_host_ip(), box.get_exposed_port(7000)) == ("127.0.0.1", 7000)
+
+
 def test_an_image_that_is_not_here_is_not_pulled(wg: str) -> None:
     """What is missing is said, with what would bring it."""
     ready.engine("docker")

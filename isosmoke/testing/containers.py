@@ -14,6 +14,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
+from docker.types import LogConfig
 from testcontainers.core.container import DockerContainer
 
 from isosmoke import binary
@@ -112,6 +113,7 @@ class WgContainer(DockerContainer):
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges", "label=disable"],
             "stdin_open": True,
+            "log_config": LogConfig(type="none"),
             "volumes": {host: dict(mount) for host, mount in self.volumes.items()},
             "tmpfs": self.tmpfs,
             **self._kwargs,
@@ -151,6 +153,18 @@ class WgContainer(DockerContainer):
     def _keep(self, output: Output) -> None:
         """What the command prints, and what an earlier one has left."""
         self._printed[output.stream] += output.content
+
+    def get_container_host_ip(self) -> str:
+        """The network is the host's."""
+        return "127.0.0.1"
+
+    def get_exposed_port(self, port: int) -> int:
+        """The same: on the host's network none is mapped."""
+        return port
+
+    def get_logs(self) -> tuple[bytes, bytes]:
+        """What the last command printed, to stdout and to stderr."""
+        return bytes(self._printed["stdout"]), bytes(self._printed["stderr"])
 
     def left(self) -> tuple[Process, ...]:
         """What runs in it now besides the keeper, once it had the time to settle."""
