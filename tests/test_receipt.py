@@ -231,15 +231,16 @@ CHANGES = {
 def test_whatever_changed_is_found_and_named(
     project: Project, change: Callable[[Project], object], words: str
 ) -> None:
-    """Before the change the receipt holds; after it, it does not, and says why."""
+    """Before the change the receipt holds; after it, it does not, and below that says why."""
     assert verified(project)[0] == 0
 
     change(project)
 
     code, said = verified(project)
     assert code == 1
-    assert words in said
-    assert said.endswith("does not hold\n")
+    verdict, *why = said.splitlines()
+    assert verdict.endswith(": does not hold")
+    assert words in "\n".join(why)
 
 
 def test_a_file_that_appears_is_found(project: Project) -> None:
@@ -285,8 +286,9 @@ def test_a_commit_or_a_change_elsewhere_is_told_and_breaks_nothing(project: Proj
     code, said = verified(project)
 
     assert code == 0
-    assert "note: repository was" in said
-    assert said.endswith("holds\n")
+    verdict, note = said.splitlines()
+    assert verdict.endswith(": holds")
+    assert note.startswith("  note: repository was")
 
 
 def test_another_binary_may_be_compared(project: Project) -> None:

@@ -98,8 +98,8 @@ def _note(then: Statement, manifest_path: Path | None) -> str:
 
 
 def _tell(file: Path, broken: tuple[str, ...], note: str) -> None:
+    click.echo(printable(f"{file}: {'does not hold' if broken else 'holds'}"))
     for line in broken:
         click.echo(f"  {printable(line)}")
     if note:
         click.echo(f"  note: {printable(note)}")
-    click.echo(printable(f"{file}: {'does not hold' if broken else 'holds'}"))
