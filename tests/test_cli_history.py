@@ -8,6 +8,7 @@ from pty import openpty
 
 import pytest
 import ready
+from onscreen import program
 from project import BAD, GOOD, SKIPS, Project
 
 from isosmoke import history
@@ -307,3 +308,22 @@ def test_runs_tell_a_command_and_a_rest(project: Project) -> None:
 
     assert command.endswith("  sh -c 'exit 3'")
     assert rest.endswith(f", rest of {first.split()[0]}")
+
+
+@pytest.mark.parametrize("words", [("history", "bad"), ("runs",)], ids=" ".join)
+def test_a_run_takes_one_row_of_a_terminal(project: Project, words: tuple[str, ...]) -> None:
+    """What comes one below the other can be looked down; a pipe gets all of it."""
+    project.path("scenarios/bad.sh").write_text(f"echo {'x' * 200} >&2\nexit 3\n")
+    project.run("run", "--", "bash", "-c", f"echo {'x' * 200} >&2; exit 3")
+    project.run("run", "bad")
+
+    caller = {**project.environment(), "TERM": "dumb"}
+    command = project.command(*words)
+    with program(command, working=project.top, environment=caller) as (screen, process):
+        process.wait()
+        screen.clear()
+
+    rows = screen.seen.decode().splitlines()
+    assert max(map(len, rows)) <= 80
+    assert len(rows) == len(project.run(*words).stdout.splitlines())
+    assert "…" in rows[-1]

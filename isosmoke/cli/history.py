@@ -53,7 +53,7 @@ def command(name: str, *, as_json: bool) -> None:
         return
     console = Printer()
     for run, one in past:
-        console.print(_line(run, one))
+        console.print(account.one_row(_line(run, one), console))
 
 
 def _past(run: RunRecord, one: ScenarioRecord) -> Past:
@@ -68,4 +68,4 @@ def _past(run: RunRecord, one: ScenarioRecord) -> Past:
 
 def _line(run: RunRecord, one: ScenarioRecord) -> Line:
     binary = run.binary.sha256[:12] if run.binary else "-"
-    return account.line(f"{run.id}  {binary:<12}", one.outcome, one.seconds, one.reason)
+    return account.line(f"{run.id}  {binary:<12}", one.outcome, one.seconds, one.reason).whole

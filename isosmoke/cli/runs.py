@@ -33,7 +33,7 @@ def command(*, as_json: bool) -> None:
         return
     console = Printer()
     for one in runs:
-        console.print(_line(one))
+        console.print(account.one_row(_line(one), console))
 
 
 def _readable(working: Path) -> Iterator[RunRecord]:

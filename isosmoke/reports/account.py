@@ -1,9 +1,11 @@
 """A record told on a terminal: line by line, a failure in short, or a scenario whole."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
+from textwrap import wrap
 
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
 from isosmoke import repetition
@@ -37,6 +39,44 @@ _WAITING = 0.01
 """Seconds; who waited for less did not wait."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hanging:
+    """Words after a head. A terminal that is too narrow has them go on below it, from `indent`.
+
+    Anywhere else they are one line, which can be searched. No word is ever broken.
+    """
+
+    head: Text
+    words: str
+    indent: int
+
+    @property
+    def whole(self) -> Text:
+        """All in one line."""
+        return self.head + Text(self.words)
+
+    def __rich_console__(self, console: Console, _: ConsoleOptions) -> Iterator[Text]:
+        yield self.head + Text(self._folded(console.width)) if console.is_terminal else self.whole
+
+    def _folded(self, width: int) -> str:
+        rows = wrap(
+            self.words,
+            width,
+            initial_indent=" " * self.head.cell_len,
+            subsequent_indent=" " * self.indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        return "\n".join(rows)[self.head.cell_len :]
+
+
+def one_row(text: Text, console: Console) -> Text:
+    """Cut where a terminal ends; anywhere else as it is."""
+    if console.is_terminal:
+        text.truncate(console.width, overflow="ellipsis")
+    return text
+
+
 def head(run: Beginning, total: int) -> Text:
     """What a run is made with: engine, path and hash of the binary, how many scenarios."""
     tested = f" · {run.binary.path} {run.binary.sha256[:12]}" if run.binary else ""
@@ -44,10 +84,12 @@ def head(run: Beginning, total: int) -> Text:
     return Text(printable(f"isosmoke · {run.engine}{tested} · {count}"), style="dim")
 
 
-def line(name: str, outcome: Outcome, seconds: float, reason: str) -> Text:
+def line(name: str, outcome: Outcome, seconds: float, reason: str) -> Hanging:
     """What came of something, in one line."""
-    told = Text.assemble((f"{outcome:<8}", _style(outcome)), f"{seconds:7.2f}s  ", (name, "bold"))
-    return told.append(f"  {printable(reason)}", style="default") if reason else told
+    told = Text.assemble((f"{outcome:<8}", _style(outcome)), f"{seconds:7.2f}s  ")
+    indent = told.cell_len
+    told.append(name, "bold")
+    return Hanging(told.append("  ") if reason else told, printable(reason), indent)
 
 
 def failure(run: RunRecord, one: ScenarioRecord, repeat: Sequence[str]) -> Iterator[RenderableType]:
@@ -64,8 +106,8 @@ def failure(run: RunRecord, one: ScenarioRecord, repeat: Sequence[str]) -> Itera
     if len(one.leaks) > _LEAKS_SHOWN:
         yield _field("left", f"and {len(one.leaks) - _LEAKS_SHOWN} more")
     if there := facts.kept(run, one):
-        yield _field("kept", there)
-    yield _field("repeat", command_line(repeat))
+        yield _exact("kept", there)
+    yield _exact("repeat", command_line(repeat))
 
 
 def whole(run: RunRecord, one: ScenarioRecord) -> Iterator[RenderableType]:
@@ -78,7 +120,7 @@ def whole(run: RunRecord, one: ScenarioRecord) -> Iterator[RenderableType]:
         yield _field("owners", ", ".join(one.owners))
     for number, attempt in enumerate(one.attempts, start=1):
         yield from _attempt(number, attempt)
-    yield _field("repeat", command_line(repetition.of(run, one.name)))
+    yield _exact("repeat", command_line(repetition.of(run, one.name)))
 
 
 def replay(run: RunRecord) -> Iterator[RenderableType]:
@@ -135,11 +177,17 @@ def _title(one: ScenarioRecord) -> Text:
     return Text.assemble((f"{one.outcome}", _style(one.outcome)), " ", (one.name, "bold"))
 
 
-def _field(name: str, value: str) -> Text:
-    return Text.assemble((f"  {name:<8}", "dim"), printable(value))
+def _field(name: str, value: str) -> Hanging:
+    head = Text.assemble((f"  {name:<8}", "dim"))
+    return Hanging(head, printable(value), head.cell_len)
 
 
-def _attempt(number: int, attempt: AttemptRecord) -> Iterator[Text]:
+def _exact(name: str, value: str) -> Text:
+    """A field to be copied: a terminal that joins what it folded itself gives it back whole."""
+    return _field(name, value).whole
+
+
+def _attempt(number: int, attempt: AttemptRecord) -> Iterator[RenderableType]:
     why = f", {attempt.reason}" if attempt.reason else ""
     yield _field(f"try {number}", f"{facts.tried(attempt)}{why}")
     if attempt.phases:
@@ -154,13 +202,13 @@ def _attempt(number: int, attempt: AttemptRecord) -> Iterator[Text]:
         yield from _evidence(attempt.evidence)
 
 
-def _evidence(evidence: EvidenceRecord) -> Iterator[Text]:
+def _evidence(evidence: EvidenceRecord) -> Iterator[RenderableType]:
     """Where much changed the texts are left out: `--file` shows those that are asked for."""
     if used := facts.used(evidence):
         yield _field("used", used)
     are_few = len(evidence.changes) <= _CHANGES_WITH_TEXT
     for change in evidence.changes:
-        yield _field(change.change, facts.changed(change))
+        yield _exact(change.change, facts.changed(change))
         yield from map(_quoted, _text(change)[-_FILE_LINES:] if are_few else ())
     if evidence.changes_left_out:
         yield _field("changed", f"{evidence.changes_left_out} more")
@@ -178,7 +226,7 @@ def files(one: ScenarioRecord, pattern: str) -> Iterator[Text]:
     for attempt in one.attempts:
         for change in attempt.evidence.changes if attempt.evidence else ():
             if PurePosixPath(change.path).match(pattern):
-                yield _field(change.change, facts.changed(change))
+                yield _exact(change.change, facts.changed(change))
                 yield from map(_quoted, _text(change))
 
 
@@ -188,7 +236,7 @@ def _text(change: ChangeRecord) -> list[str]:
 
 def _output(told: Told, most: int) -> Iterator[Text]:
     if told.output.log and told.output.size:
-        yield _field("log", told.output.log)
+        yield _exact("log", told.output.log)
     yield from map(_quoted, told.output.last_lines[-most:])
 
 
@@ -196,6 +244,6 @@ def _quoted(text: str) -> Text:
     return Text.assemble(("  │ ", "dim"), printable(text))
 
 
-def _left(leaks: Sequence[ProcessRecord]) -> Iterator[Text]:
+def _left(leaks: Sequence[ProcessRecord]) -> Iterator[RenderableType]:
     for one in leaks:
         yield _field("left", described(one.process))

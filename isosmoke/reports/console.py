@@ -65,9 +65,8 @@ class Progress:
         self._running.pop(result.name, None)
         self._counts[result.outcome] = self._counts.get(result.outcome, 0) + 1
         line = account.line(result.name, result.outcome, result.seconds, result.telling.reason)
-        if self._live and account.has_block(result.outcome):
-            line.truncate(self._console.width, overflow="ellipsis")
-        self._console.print(line)
+        is_told_below = account.has_block(result.outcome)
+        self._console.print(account.one_row(line.whole, self._console) if is_told_below else line)
 
     def _end(self, run: RunResult) -> None:
         self._display.stop()

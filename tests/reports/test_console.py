@@ -327,5 +327,23 @@ def test_what_is_told_at_the_end_takes_one_row_before() -> None:
     skipped = on_a_terminal(result(Attempt(ending=Exited(77), stderr=said(long))))
 
     assert f"FAIL       0.00s  one  exit 1: {'x' * 48}…\n" in failed
-    assert f"because exit 1: {long}\n" in failed
-    assert f"SKIP       0.00s  one  exit 77: {long}\n" in skipped
+    assert f"because exit 1:\n{' ' * 10}{long}\n" in failed
+    assert f"SKIP       0.00s  one  exit 77:\n{' ' * 18}{long}\n" in skipped
+
+
+def test_words_go_on_below_where_they_began() -> None:
+    """On a terminal no word is broken, and no other line begins at the edge."""
+    words = " ".join(["word"] * 30)
+    failed = on_a_terminal(result(Attempt(ending=Exited(1)), assertion=words))
+    skipped = on_a_terminal(result(Attempt(ending=Exited(77), stderr=said(words))))
+
+    assert f"\n  asserts {' '.join(['word'] * 14)}\n{' ' * 10}word word" in failed
+    assert f"  one  exit 77: {' '.join(['word'] * 9)}\n{' ' * 18}word word" in skipped
+
+
+def test_what_is_to_be_copied_is_one_line_on_a_terminal_too() -> None:
+    """A terminal gives back whole what it folded itself."""
+    log = Path("/", "a folder/" * 20)
+    failed = Attempt(ending=Exited(1), output=said("broken\n"), log=log)
+
+    assert f"\n  log     {log}\n" in on_a_terminal(result(failed))
