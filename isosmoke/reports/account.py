@@ -120,6 +120,8 @@ def whole(run: RunRecord, one: ScenarioRecord) -> Iterator[RenderableType]:
         yield _field("owners", ", ".join(one.owners))
     for number, attempt in enumerate(one.attempts, start=1):
         yield from _attempt(number, attempt)
+        if attempt.evidence:
+            yield from _evidence(attempt.evidence, _alike(one.attempts[: number - 1], attempt))
     yield _exact("repeat", command_line(repetition.of(run, one.name)))
 
 
@@ -198,27 +200,53 @@ def _attempt(number: int, attempt: AttemptRecord) -> Iterator[RenderableType]:
     for one in attempt.tolerated:
         yield _field("allowed", f"{described(one.process)}  ({one.reason})")
     yield from _output(attempt, len(attempt.output.last_lines))
-    if attempt.evidence:
-        yield from _evidence(attempt.evidence)
 
 
-def _evidence(evidence: EvidenceRecord) -> Iterator[RenderableType]:
-    """Where much changed the texts are left out: `--file` shows those that are asked for."""
+def _alike(before: Sequence[AttemptRecord], attempt: AttemptRecord) -> int:
+    """The number of the first try that changed the same paths; 0 if there is none."""
+    same = (number for number, one in enumerate(before, 1) if _paths(one) == _paths(attempt))
+    return next(same, 0)
+
+
+def _paths(attempt: AttemptRecord) -> list[tuple[str, str]]:
+    changes = attempt.evidence.changes if attempt.evidence else ()
+    return [(one.change, one.path) for one in changes]
+
+
+def _evidence(evidence: EvidenceRecord, alike: int) -> Iterator[RenderableType]:
     if used := facts.used(evidence):
         yield _field("used", used)
-    are_few = len(evidence.changes) <= _CHANGES_WITH_TEXT
-    for change in evidence.changes:
-        yield _exact(change.change, facts.changed(change))
-        yield from map(_quoted, _text(change)[-_FILE_LINES:] if are_few else ())
+    if len(evidence.changes) <= _CHANGES_WITH_TEXT:
+        yield from _few(evidence.changes)
+    elif alike:
+        yield _field("changed", f"the same {len(evidence.changes)} paths as in try {alike}")
+    else:
+        yield from _many(evidence.changes)
     if evidence.changes_left_out:
         yield _field("changed", f"{evidence.changes_left_out} more")
-    if not are_few:
-        yield _field("look", "with --file PATTERN, for what files hold that match it")
     for pane in evidence.panes:
         yield _field("pane", f"{pane.name} of tmux at {pane.server}")
         yield from map(_quoted, pane.lines)
     for one in evidence.missing:
         yield _field("missing", one)
+
+
+def _few(changes: Sequence[ChangeRecord]) -> Iterator[RenderableType]:
+    """Each by itself, with the end of its text."""
+    for change in changes:
+        yield _exact(change.change, facts.changed(change))
+        yield from map(_quoted, _text(change)[-_FILE_LINES:])
+
+
+def _many(changes: Sequence[ChangeRecord]) -> Iterator[RenderableType]:
+    """Folder by folder, without texts: `--file` shows those that are asked for."""
+    folders: dict[tuple[str, PurePosixPath], list[str]] = {}
+    for one in changes:
+        folder = PurePosixPath(one.path).parent
+        folders.setdefault((one.change, folder), []).append(facts.named(one))
+    for (change, folder), names in folders.items():
+        yield _field(change, f"{folder}:  {', '.join(names)}")
+    yield _field("look", "with --file PATTERN, for what files hold that match it")
 
 
 def files(one: ScenarioRecord, pattern: str) -> Iterator[Text]:

@@ -103,6 +103,14 @@ def changed(change: ChangeRecord) -> str:
     return cut(f"{change.path}  {change.kind}{leads}{bytes_}{within}{end}", _LONGEST)
 
 
+def named(change: ChangeRecord) -> str:
+    """The same in few words, for who knows the folder that it is in."""
+    kind = {"folder": "/", "file": "", "link": " link"}.get(change.kind, f" {change.kind}")
+    size_ = f" {size(change.size)}" if change.size and not change.within else ""
+    within = f" {change.within} changes" if change.within else ""
+    return cut(f"{PurePath(change.path).name}{kind}{size_}{within}", _LONGEST)
+
+
 def lines(text: str) -> str:
     """Text of several lines, each as the others here are."""
     return "\n".join(cut(one, _LONGEST) for one in text.splitlines())

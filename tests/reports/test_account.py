@@ -97,24 +97,48 @@ def test_evidence_is_told_whole() -> None:
     ]
 
 
-def test_of_many_changes_only_the_paths_are_told() -> None:
-    """A page of paths can be looked over; what a file holds is shown when it is asked for."""
+def many() -> Evidence:
+    """More than would be looked through."""
     log = Change(path="/p/a/daemon.log", change="added", kind="file", size=40, text="b\n" * 20)
     others = (replace(log, path=f"/p/{number}", text="c\n") for number in range(8))
-    failed = Attempt(ending=Exited(1), evidence=Evidence(changes=(log, *others)))
-    run = told.of(made.result(failed, name="bad"))
+    return Evidence(
+        changes=(
+            log,
+            Change(path="/p/a/it.sock", change="added", kind="socket"),
+            Change(path="/p/.git", change="changed", kind="folder", size=2048, within=12),
+            *others,
+        )
+    )
+
+
+def test_many_changes_are_told_by_their_folders() -> None:
+    """That can be looked over; what a file holds is shown when it is asked for."""
+    run = told.of(made.result(Attempt(ending=Exited(1), evidence=many()), name="bad"))
     (one,) = run.scenarios
 
-    shown = lines(account.whole(run, one))
-    assert "  added   /p/a/daemon.log  file, 40 B" in shown
-    assert shown[-2] == "  look    with --file PATTERN, for what files hold that match it"
-    assert [line for line in shown if "│" in line] == []
+    assert lines(account.whole(run, one))[3:-1] == [
+        "  added   /p/a:  daemon.log 40 B, it.sock socket",
+        "  changed /p:  .git/ 12 changes",
+        f"  added   /p:  {', '.join(f'{number} 40 B' for number in range(8))}",
+        "  look    with --file PATTERN, for what files hold that match it",
+    ]
     assert lines(account.files(one, "daemon.*")) == [
         "  added   /p/a/daemon.log  file, 40 B",
         *["  │ b"] * 20,
     ]
-    assert lines(account.files(one, "/p/*/*")) == lines(account.files(one, "a/daemon.log"))
+    assert lines(account.files(one, "/p/*/*.log")) == lines(account.files(one, "a/daemon.log"))
     assert lines(account.files(one, "daemon")) == []
+
+
+def test_what_each_try_changed_alike_is_told_once() -> None:
+    """A second try seldom writes anything else; one that does is told like the first."""
+    first = Attempt(ending=Exited(1), evidence=many())
+    other = Attempt(ending=Exited(1), evidence=replace(many(), changes=many().changes[1:]))
+    run = told.of(made.result(first, other, first, name="bad"))
+
+    shown = lines(account.whole(run, run.scenarios[0]))
+    assert "  changed the same 11 paths as in try 1" in shown
+    assert len([line for line in shown if line.startswith("  look")]) == 2
 
 
 def test_failure_says_where_its_evidence_is() -> None:
