@@ -134,6 +134,7 @@ def _sit(scene: _Scene) -> Sat:
         sandbox = stack.enter_context(scene.engine.sandbox(job.spec))
         keeper = Conversation(sandbox.channel, sink=hear, interrupt=scene.interrupt)
         if manner.after:
+            manner.say(f"isosmoke: {scene.case.scenario.name} runs first, then comes your shell")
             ended.append(_ran(scene, job, keeper, capture))
         else:
             keeper.ready(START_SECONDS)

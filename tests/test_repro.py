@@ -93,7 +93,7 @@ def test_after_its_script_everything_is_still_there(project: Project, engine: st
     assert done.stdout == "T\nS\n"
     assert "LEAK: left 1 process: sleep 600" in done.stderr
     assert "kill -CONT" in done.stderr
-    assert "ran\n" in done.stderr
+    assert done.stderr.startswith("isosmoke: leaky runs first, then comes your shell\nran\n")
 
 
 def test_what_was_left_goes_on_where_that_is_wanted(project: Project) -> None:
@@ -265,6 +265,7 @@ def test_lines_become_a_scenario(project: Project) -> None:
     entry = project.manifest.read_text().removeprefix(GOOD + LEAKY)
     assert 'owners = ["task-z"]' in entry
     assert 'assertion = "It is mine."' in entry
+    assert done.stderr.endswith(" fails while the bug is there: isosmoke run mine\n")
     again = json.loads(project.run("run", "--json", "mine").stdout)
     assert again["scenarios"][0]["exit_code"] == 3
 

@@ -15,15 +15,19 @@ from isosmoke import authoring, bundle, case, repro, typed
 from isosmoke.caller import Caller
 from isosmoke.case import Case
 from isosmoke.cli.options import manifest_option, selected
-from isosmoke.cli.running import WithCommand, binary_option, engine_option
+from isosmoke.cli.running import WithCommand, binary_option, engine_option, repeating
 from isosmoke.discovery import located
 from isosmoke.errors import ExitCode, IsosmokeError, UsageError
 from isosmoke.interrupt import Interrupt, interruptible
 from isosmoke.keeper.conversation import StoppedError
+from isosmoke.printable import command_line
 from isosmoke.repro import Manner, Sat
 from isosmoke.run import Request
 from isosmoke.scenario import Scenario
 from isosmoke.terminal import seat, write
+
+_Saving = tuple[Path, Scenario, str]
+"""The manifest, the entry to come, and the command that runs it."""
 
 
 @click.command(cls=WithCommand, options_metavar="[OPTIONS]")
@@ -69,9 +73,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     ctx.exit(code)
 
 
-def _exit_code(
-    chosen: Case, manner: Manner, interrupt: Interrupt, saving: tuple[Path, Scenario] | None
-) -> int:
+def _exit_code(chosen: Case, manner: Manner, interrupt: Interrupt, saving: _Saving | None) -> int:
     try:
         sat = repro.sit(chosen, manner, interrupt)
     except StoppedError as stopped:
@@ -83,7 +85,7 @@ def _exit_code(
     return sat.exit_code
 
 
-def _saving(chosen: Case, options: dict[str, Any]) -> tuple[Path, Scenario] | None:
+def _saving(chosen: Case, options: dict[str, Any]) -> _Saving | None:
     """The manifest and the entry to come: what is wrong with them is said before anybody types."""
     if options["save"] is None:
         if options["owners"] or options["assertion"]:
@@ -98,10 +100,10 @@ def _saving(chosen: Case, options: dict[str, Any]) -> tuple[Path, Scenario] | No
     caller = Caller.here()
     path = options["manifest_path"] or located(caller.working, caller.environment)
     authoring.check(path, scenario)
-    return path, scenario
+    return path, scenario, command_line(repeating(options, scenario.name))
 
 
-def _save(path: Path, scenario: Scenario, sat: Sat) -> None:
+def _save(path: Path, scenario: Scenario, run: str, sat: Sat) -> None:
     """What was typed is shown where it cannot be kept: nobody types it twice."""
     if not sat.typed:
         click.echo("isosmoke: nothing was typed that bash kept, so nothing is saved", err=True)
@@ -113,7 +115,9 @@ def _save(path: Path, scenario: Scenario, sat: Sat) -> None:
         click.echo(text, err=True)
         raise
     click.echo(f"{relpath(path)}: scenario {scenario.name!r} added", err=True)
-    click.echo(f"{relpath(script)}: made; see that it fails while the bug is there", err=True)
+    click.echo(
+        f"{relpath(script)}: made; see that it fails while the bug is there: {run}", err=True
+    )
 
 
 @contextmanager
