@@ -123,6 +123,10 @@ def whole(run: RunRecord, one: ScenarioRecord) -> Iterator[RenderableType]:
         if attempt.evidence:
             yield from _evidence(attempt.evidence, _alike(one.attempts[: number - 1], attempt))
     yield _exact("repeat", command_line(repetition.of(run, one.name)))
+    if has_block(one.outcome):
+        yield _exact(
+            "sit in", command_line(("isosmoke", "repro", f"{run.id}/{one.name}", "--after"))
+        )
 
 
 def replay(run: RunRecord) -> Iterator[RenderableType]:

@@ -31,6 +31,11 @@ Repeat = Callable[[str], tuple[str, ...]]
 
 _TELLING = (Outcome.SKIP, Outcome.FLAKY)
 
+_MORE = (
+    "more: isosmoke show {run}/NAME; "
+    "a shell beside what it left: echo COMMANDS | isosmoke repro {run}/NAME --after"
+)
+
 
 def recognised(environ: Mapping[str, str]) -> bool:
     """Whether a coding agent is the reader; a variable that is empty, 0 or false does not count."""
@@ -59,8 +64,16 @@ def _lines(run: RunResult, repeat: Repeat) -> Iterator[str]:
     for left in run.dirty:
         yield f"DIRTY: {left}"
     yield _summary(run)
-    if run.record is not None:
-        yield f"logs: {run.record}"
+    yield from _more(run)
+
+
+def _more(run: RunResult) -> Iterator[str]:
+    """Where the evidence lies, and what shows it where something broke."""
+    if run.record is None:
+        return
+    yield f"logs: {run.record}"
+    if any(one.outcome.blocks for one in run.scenarios):
+        yield _MORE.format(run=run.record.name)
 
 
 def _broken(result: ScenarioResult, repeat: Repeat) -> str:

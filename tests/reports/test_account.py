@@ -50,6 +50,7 @@ def test_a_scenario_is_told_whole() -> None:
         "  │ fine",
         "  │ broken",
         "  repeat  isosmoke run --manifest /p/manifest.toml --binary /p/wg --engine bubblewrap bad",
+        "  sit in  isosmoke repro 1/bad --after",
     ]
 
 
@@ -79,7 +80,7 @@ def test_evidence_is_told_whole() -> None:
     failed = Attempt(ending=Exited(1), phases={"run": 1.0}, waited=0.3, evidence=EVIDENCE)
     run = told.of(made.result(failed, name="bad"))
 
-    assert lines(account.whole(run, run.scenarios[0]))[3:-1] == [
+    assert lines(account.whole(run, run.scenarios[0]))[3:-2] == [
         "  took    1.00 s after 0.30 s of waiting: run 1.00 s",
         f"  used    1.50 s user, 0.25 s system, {ALL_OF_IT}",
         "  changed /p/.git  folder, 2 kB, 12 changes in it",
@@ -116,7 +117,7 @@ def test_many_changes_are_told_by_their_folders() -> None:
     run = told.of(made.result(Attempt(ending=Exited(1), evidence=many()), name="bad"))
     (one,) = run.scenarios
 
-    assert lines(account.whole(run, one))[3:-1] == [
+    assert lines(account.whole(run, one))[3:-2] == [
         "  added   /p/a:  daemon.log 40 B, it.sock socket",
         "  changed /p:  .git/ 12 changes",
         f"  added   /p:  {', '.join(f'{number} 40 B' for number in range(8))}",

@@ -45,7 +45,7 @@ BAD = result(
 
 
 def test_the_whole_report_is_one_line_for_each_thing_to_look_at() -> None:
-    """Broken ones first, then skips, then the counts and the folder of the logs."""
+    """Broken ones first, then skips, the counts, the folder of the logs, and how to see more."""
     assert told(GOOD, SKIPPED, BAD) == [
         (
             "FAIL bad: exit 3: broken | asserts: It never breaks."
@@ -54,6 +54,10 @@ def test_the_whole_report_is_one_line_for_each_thing_to_look_at() -> None:
         "SKIP skipped: exit 77: no network",
         "1 PASS, 1 SKIP, 1 FAIL in 2.5 s on bubblewrap of /p/wg (sha256 0123456789ab)",
         "logs: /p/.isosmoke/runs/1",
+        (
+            "more: isosmoke show 1/NAME; "
+            "a shell beside what it left: echo COMMANDS | isosmoke repro 1/NAME --after"
+        ),
     ]
 
 
@@ -78,7 +82,7 @@ def test_output_does_not_steer() -> None:
     """What a script printed stays on its line, and its control characters are shown."""
     hostile = result("x", Attempt(ending=Exited(1), stderr=words("\x1b[2Jgone\rFAIL y\n")))
 
-    assert len(told(hostile)) == 3
+    assert len(told(hostile)) == 4
     assert all(line.isprintable() for line in told(hostile))
 
 
