@@ -24,6 +24,9 @@ _ORDER = (
 )
 """What needs a look comes first."""
 
+_OPEN = 8
+"""So many texts are looked through; of more only those that somebody opens."""
+
 _Row = Mapping[str, Any]
 
 
@@ -101,7 +104,8 @@ def _scenario(run: RunRecord, scenario: ScenarioRecord) -> _Row:
         "facts": [(name, value) for name, value in facts.of(run, scenario) if name != "tries"],
         "output": "\n".join(lines),
         "output_title": f"the end of its output, {scenario.output.size} bytes in all",
-        "evidence": [*_evidence(scenario)],
+        "evidence": (evidence := [*_evidence(scenario)]),
+        "few": sum(bool(one["text"]) for one in evidence) <= _OPEN,
         "attempts": [_attempt(one) for one in scenario.attempts if one.phases],
     }
 

@@ -10,6 +10,7 @@ import pytest
 import told
 from hypothesis import given
 
+from isosmoke.evidence import Change, Evidence
 from isosmoke.outcome import Exited
 from isosmoke.record import RunRecord
 from isosmoke.reports import html
@@ -99,7 +100,7 @@ def test_evidence_is_folded_below_its_failure() -> None:
     read = page(told.of(made.result(left, Attempt(ending=Exited(1)))))
 
     folded = [one for tag, one in read.tags if tag == "details"]
-    assert folded == [{"class": "evidence"}]
+    assert folded == [{"class": "evidence"}, *[{"class": "text", "open": None}] * 2]
     for words in (
         "try 1: used 1.50 s user, 0.25 s system, 4.2 MB the largest process, 12.3 MB memory",
         "try 1: added word  file, 1 B, its end is kept",
@@ -110,6 +111,16 @@ def test_evidence_is_folded_below_its_failure() -> None:
     ):
         assert words in read.text
     assert [tag for tag, _ in read.tags].count("pre") == 2
+
+
+def test_many_texts_are_folded_one_by_one() -> None:
+    """Of a hundred files the names can be looked over, and any be opened."""
+    change = Change(path="/p/a", change="added", kind="file", size=1, text="a")
+    left = Attempt(ending=Exited(1), evidence=Evidence(changes=(change,) * 9))
+    read = page(told.of(made.result(left)))
+
+    texts = [one for tag, one in read.tags if tag == "details" and one["class"] == "text"]
+    assert texts == [{"class": "text"}] * 9
 
 
 def test_each_try_is_a_row() -> None:
