@@ -39,6 +39,10 @@ _AT_A_TERMINAL = f"command -v bash >/dev/null || exec sh; exec bash --rcfile {_R
 _WITHOUT = "command -v bash >/dev/null || exec sh; exec bash"
 
 
+INDENT = 11
+"""Where the facts begin that are said about a sandbox, after their names."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
     """How somebody wants to sit there.
@@ -221,8 +225,8 @@ def banner(scene: _Scene, attempt: Attempt | None) -> Iterator[str]:
     rows = [*_facts(scene), *(("NOTE", note) for note in case.notes)]
     if attempt:
         rows += _ending(attempt, thawed=scene.manner.thaw)
-    yield from (f"  {name:8} {printable(fact)}" for name, fact in rows if fact)
-    yield "  exit     ends everything in here"
+    rows.append(("exit", "ends everything in here"))
+    yield from (f"{f'  {name}':{INDENT}}{printable(fact)}" for name, fact in rows if fact)
 
 
 def _facts(scene: _Scene) -> Iterator[tuple[str, str]]:

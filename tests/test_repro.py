@@ -83,6 +83,20 @@ def test_banner_says_where_one_is(project: Project, engine: str) -> None:
     assert "It works." in told
 
 
+def test_words_of_the_banner_go_on_below_where_they_began(project: Project) -> None:
+    """Also on a narrow terminal nothing but names stands at its edge."""
+    ready.engine("bubblewrap")
+    words = " ".join(["word"] * 30)
+    text = project.manifest.read_text().replace("It works.", words)
+    project.manifest.write_text(text)
+    with sitting(project, "good") as (screen, _):
+        rows = screen.seen.decode().splitlines()
+
+    first = next(at for at, row in enumerate(rows) if row.startswith("  asserts"))
+    assert rows[first] == f"  asserts  {' '.join(['word'] * 14)}"
+    assert rows[first + 1] == f"{' ' * 11}{' '.join(['word'] * 14)}"
+
+
 @engines
 def test_after_its_script_everything_is_still_there(project: Project, engine: str) -> None:
     """The outcome is told, and what was left stands still until it is told to go on."""

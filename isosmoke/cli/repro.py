@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 from isosmoke import authoring, bundle, case, repro, typed
 from isosmoke.caller import Caller
 from isosmoke.case import Case
 from isosmoke.cli.options import manifest_option, selected
+from isosmoke.cli.printer import Printer
 from isosmoke.cli.running import WithCommand, binary_option, engine_option, repeating
 from isosmoke.discovery import located
 from isosmoke.errors import ExitCode, IsosmokeError, UsageError
 from isosmoke.interrupt import Interrupt, interruptible
 from isosmoke.keeper.conversation import StoppedError
 from isosmoke.printable import command_line
+from isosmoke.reports.account import Hanging
 from isosmoke.repro import Manner, Sat
 from isosmoke.run import Request
 from isosmoke.scenario import Scenario
@@ -64,13 +67,19 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         after=not options["before"],
         thaw=options["thaw"],
         seat=seat,
-        say=partial(click.echo, err=True),
+        say=_say,
         echo=partial(write, sys.stderr.fileno()),
     )
     with interruptible() as interrupt, _chosen(ctx.obj, options) as chosen:
         saving = _saving(chosen, options)
         code = _exit_code(chosen, manner, interrupt, saving)
     ctx.exit(code)
+
+
+def _say(line: str) -> None:
+    """A fact too long for the terminal goes on below where it began."""
+    head, fact = line[: repro.INDENT], line[repro.INDENT :]
+    Printer(stderr=True).print(Hanging(Text(head), fact, repro.INDENT))
 
 
 def _exit_code(chosen: Case, manner: Manner, interrupt: Interrupt, saving: _Saving | None) -> int:
