@@ -606,10 +606,14 @@ def _folder_left(folder: Path, why: str) -> LeftBehindError:
 
 
 def _dead(client: _Client) -> dict[str, str]:
-    """The sandboxes of dead runs, each with its label."""
+    """The sandboxes of dead runs, each with its label.
+
+    Docker may go on listing a container after its removal, until it is restarted: without a name.
+    """
     with _told(client, "list what is left"):
+        containers = client.containers(all=True, filters={"label": container.LEASE})
         found = [
-            *client.containers(all=True, filters={"label": container.LEASE}),
+            *(one for one in containers if one["Names"]),
             *_volumes(client, container.LEASE),
             *client.networks(filters={"label": container.LEASE}),
         ]

@@ -16,7 +16,7 @@ from docker import APIClient
 from docker.errors import NotFound
 
 from isosmoke.engines import endpoint
-from isosmoke.engines.container import EMPTY_IMAGE, LEASE, SANDBOX
+from isosmoke.engines.container import EMPTY_IMAGE, LABEL, LEASE, PREFIX, SANDBOX
 from isosmoke.engines.docker import DockerEngine
 from isosmoke.engines.endpoint import Place
 from isosmoke.errors import EngineError, EngineUnavailableError
@@ -382,6 +382,19 @@ def test_killed_run_takes_its_sandboxes_with_it(
     for filters in ({"label": f"{LEASE}={lease}"}, {"label": f"{SANDBOX}={name}"}):
         assert client.containers(all=True, filters=filters) == []
         assert not client.volumes(filters=filters)["Volumes"]
+
+
+def test_sweep_does_not_tell_what_docker_only_lists(
+    docker: DockerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that is gone and still listed, as "Removal In Progress", is not removed again."""
+    name = f"{PREFIX}{'0' * 16}"
+    listed = {"Names": [], "Labels": {LEASE: "gone-1.1.1", SANDBOX: name, LABEL: "listed"}}
+    with monkeypatch.context() as patched:
+        patched.setattr(APIClient, "containers", lambda *_, **__: [listed])
+        swept = docker.sweep()
+
+    assert f"{name} (listed)" not in swept
 
 
 def test_sweep_leaves_what_is_not_ours(docker: DockerEngine, client: APIClient) -> None:
