@@ -12,6 +12,7 @@ from isosmoke import binary, history, repetition
 from isosmoke.caller import Caller
 from isosmoke.errors import BinaryError, RecordError, UsageError
 from isosmoke.record import BinaryRecord, RunRecord, ScenarioRecord
+from isosmoke.results import Attempt
 from isosmoke.run import AUTO, Request
 from isosmoke.scenario import Scenario
 
@@ -116,7 +117,7 @@ def parsed(entry: Mapping[str, Any], folder: Path) -> Scenario:
         ) from error
 
 
-def outcome(told: ScenarioRecord) -> str:
+def outcome(told: ScenarioRecord | Attempt) -> str:
     """How it came out, in a line."""
     return f"{told.outcome.value}: {told.reason}" if told.reason else told.outcome.value
 

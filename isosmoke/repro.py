@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from isosmoke import assembly, files, images, run, runner, state, typed
 from isosmoke.assembly import Surroundings
 from isosmoke.capture import Capture
-from isosmoke.case import SCRIPT, Case
+from isosmoke.case import SCRIPT, Case, outcome
 from isosmoke.engines.base import START_SECONDS, Engine
 from isosmoke.errors import UsageError
 from isosmoke.interrupt import Interrupt
@@ -223,6 +223,8 @@ def banner(scene: _Scene, attempt: Attempt | None) -> Iterator[str]:
     when = (" after its script" if attempt else " before its script") if case.argv else ""
     yield f"isosmoke: {case.scenario.name}{when}, in a fresh sandbox"
     rows = [*_facts(scene), *(("NOTE", note) for note in case.notes)]
+    if attempt is None or outcome(attempt) != case.before:
+        rows.append(("was", case.before))
     if attempt:
         rows += _ending(attempt, thawed=scene.manner.thaw)
     rows.append(("exit", "ends everything in here"))
@@ -237,7 +239,6 @@ def _facts(scene: _Scene) -> Iterator[tuple[str, str]]:
     yield "run it", case.typed
     yield "asserts", case.scenario.assertion
     yield "folder", f"{around.workspace.working} (a copy: what you change ends with this shell)"
-    yield "was", case.before
     yield "unmet", _unmet(case, around)
 
 
@@ -253,10 +254,9 @@ def _unmet(case: Case, around: Surroundings) -> str:
 
 
 def _ending(attempt: Attempt, *, thawed: bool) -> list[tuple[str, str]]:
-    reason = f": {attempt.reason}" if attempt.reason else ""
     verdict = attempt.verdict
     left = (*verdict.leaked, *(one.process for one in verdict.tolerated))
-    rows = [("outcome", f"{attempt.outcome.value}{reason}"), *map(_left, left)]
+    rows = [("outcome", outcome(attempt)), *map(_left, left)]
     if left and not thawed:
         pids = " ".join(str(one.pid) for one in left)
         rows.append(("frozen", f"what is left stands still; to let it go on: kill -CONT {pids}"))

@@ -212,6 +212,18 @@ def recorded(project: Project, *names: str) -> str:
     return str(json.loads(done.stdout)["id"])
 
 
+def test_an_outcome_is_told_again_only_where_it_differs(project: Project) -> None:
+    """After the script what was is of interest where it is not so any more."""
+    ready.engine("bubblewrap")
+    run = recorded(project, "good")
+
+    assert "was  " not in lines(project, "", f"{run}/good", "--after").stderr
+    project.path("scenarios/good.sh").write_text("exit 3\n")
+    told = lines(project, "", f"{run}/good", "--after").stderr
+    assert "was      PASS" in told
+    assert "outcome  FAIL: exit 3" in told
+
+
 def test_past_run_is_reproduced_with_the_binary_of_then(project: Project) -> None:
     """The source may have changed since: the copy of what was tested is taken, and that is said."""
     ready.engine("bubblewrap")
