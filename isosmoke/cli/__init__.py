@@ -113,8 +113,9 @@ def cli(host: str | None, context: str | None) -> None:
     """Run smoke scenarios in fresh sandboxes, with the live binary and exact leak verdicts.
 
     \b
-    Exit codes: 0 nothing blocks · 1 a scenario blocks · 2 usage or manifest · 4 nothing selected
-    77 everything was skipped · 125 engine or infrastructure · 130, 143 interrupted
+    Exit codes: 0 nothing blocks · 1 a scenario blocks · 2 usage or manifest
+    4 nothing selected · 77 everything was skipped · 125 engine or
+    infrastructure · 130, 143 interrupted
     """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
     if host or context:
         from isosmoke.engines import endpoint

@@ -56,7 +56,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     The last lines on stderr, twelve at the most, are the verdict. A receipt says what was tested.
 
     \b
-    Exit codes: 0 the gate is open · 1 shut · 2 usage or manifest · 125 engine or infrastructure
+    Exit codes: 0 the gate is open · 1 shut · 2 usage or manifest
+    125 engine or infrastructure
     """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
     caller = Caller.here()
     task = options["task"]
