@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from isosmoke.errors import ExitCode, IsosmokeError, ManifestError, UsageError
+from isosmoke.expression import meant
 from isosmoke.outcome import Outcome
 from isosmoke.printable import command_line, shortened
 from isosmoke.results import RunResult, ScenarioResult
@@ -88,7 +89,9 @@ def bypassed(task: str, asked: Bypass) -> Verdict:
 
 def unowned(manifest: Manifest, task: str) -> Verdict:
     """What `[gate] unowned` says of a task that no scenario guards."""
-    why = f"it owns none of the {len(manifest.scenarios)} scenarios in {manifest.path}"
+    owners = [owner for one in manifest.scenarios for owner in one.owners]
+    known = f"the {len(manifest.scenarios)} scenarios in {manifest.path}"
+    why = f"it owns none of {known}{meant(task, owners)}"
     if manifest.gate.unowned == "refuse":
         hint = f'add {shortened(task)!r} to the owners of a scenario ([gate] unowned = "refuse")'
         return _shut(task, why, hint)

@@ -309,6 +309,7 @@ ON_THE_COMMAND_LINE = {
         ("task-c",), 1, ("SHUT", "max_skips"), {"manifest.toml": SKIPS + "[gate]\nmax_skips = 0\n"}
     ),
     "owns nothing": Told(("task-z",), 0, ("OPEN", "owns none of the 3", "WARNING")),
+    "owns nothing by a slip": Told(("tsk-b",), 0, ("OPEN", "did you mean 'task-b'?", "WARNING")),
     "owns nothing and must": Told(
         ("task-z",), 1, ("SHUT", "owners"), {"manifest.toml": GOOD + '[gate]\nunowned = "refuse"\n'}
     ),
