@@ -29,7 +29,7 @@ def select(
     known = tuple(scenarios)
     unmeant = expression.unmatched(meaning, known) if meaning else ()
     if unmatched := [*_unnamed(known, names), *_unowned(known, owners), *unmeant]:
-        hint = "`isosmoke list` shows every scenario and its owners"
+        hint = "`isosmoke list` shows every scenario and its owners; a command comes after --"
         raise NothingSelectedError("\n".join(unmatched), hint)
     chosen = tuple(one for one in known if _is_named(one, names) and _is_owned(one, owners))
     if not chosen:

@@ -63,13 +63,13 @@ def test_selection_is_what_was_asked_for(
 
 
 def test_everything_unmatched_is_named_with_what_was_meant() -> None:
-    """Each name, glob and owner that matches nothing is told, though others match."""
+    """Each name, glob and owner that matches nothing is told; it may have been a command's."""
     names, owners = ["daemon_start", "deamon_stop", "x*", "zzz"], ["fix-stop", "fix-tiu"]
     with pytest.raises(NothingSelectedError) as caught:
         select(SCENARIOS, names, owners)
 
     assert caught.value.exit_code is ExitCode.NOTHING_SELECTED
-    assert caught.value.hint
+    assert caught.value.hint.endswith("; a command comes after --")
     assert caught.value.message.splitlines() == [
         "no scenario is named 'deamon_stop'; did you mean 'daemon_stop'?",
         "no scenario is named 'x*'",
