@@ -10,6 +10,16 @@ from weakref import finalize
 _STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
+def readable(descriptor: int, seconds: float) -> bool:
+    """Wait so long at most for something to read; whether there is.
+
+    By poll(2), for select(2) knows the first 1024 descriptors of a process only.
+    """
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
 class Interrupt:
     """Raised at most once; whoever polls `fileno` wakes up."""
 
@@ -28,9 +38,7 @@ class Interrupt:
 
     def within(self, seconds: float) -> bool:
         """Wait so long at most; whether it is raised."""
-        poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
+        return readable(self._fd, seconds)
 
     @property
     def raised(self) -> bool:

@@ -8,7 +8,6 @@ hangs up.
 
 import json
 import os
-import select
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from isosmoke.engines import argv, bwrap, cgroup
 from isosmoke.engines.argv import Layers
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS, Facts
 from isosmoke.errors import EngineError, ImageError, LeftBehindError
+from isosmoke.interrupt import readable
 from isosmoke.spec import HOST_IMAGE, SandboxSpec
 
 CHUNK = 1 << 16
@@ -154,7 +154,7 @@ def _spawn(command: list[str], told: IO[bytes]) -> subprocess.Popen[bytes]:
 
 def _keeper_pid(told: IO[bytes], channel: PipeChannel) -> int:
     """Known once anything comes: the keeper's first word, or the end of bwrap's."""
-    if not _readable(channel.fileno(), START_SECONDS):
+    if not readable(channel.fileno(), START_SECONDS):
         raise EngineError(f"bwrap made no sandbox within {START_SECONDS:g} s")
     words = os.pread(told.fileno(), CHUNK, 0)
     if not words:
@@ -190,16 +190,9 @@ def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
     """Known at once; `Popen.wait` with a timeout would ask every few milliseconds."""
     descriptor = os.pidfd_open(process.pid)
     try:
-        ended = _readable(descriptor, seconds)
+        ended = readable(descriptor, seconds)
     finally:
         os.close(descriptor)
     if ended:
         process.wait()
     return ended
-
-
-def _readable(descriptor: int, seconds: float) -> bool:
-    """By poll(2), for select(2) knows the first 1024 descriptors of a process only."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))

@@ -145,10 +145,7 @@ def _host_config(
         "LogConfig": {"Type": "none"},
         "ShmSize": _SHARED_MEMORY,
         **_limits(spec),
-        "Ulimits": [
-            {"Name": name, "Soft": soft, "Hard": hard}
-            for name, (soft, hard) in dialect.limits.items()
-        ],
+        "Ulimits": ulimits(dialect),
         "Tmpfs": {str(one.target): _tmpfs(one, spec) for one in mounts if in_memory(one)},
         "Binds": [_overlay_bind(one, layers) for one in volumes if dialect.is_podmans],
         "Mounts": [
@@ -156,6 +153,13 @@ def _host_config(
             *(one for mount in mounts for one in _mounted(mount, layers)),
         ],
     }
+
+
+def ulimits(dialect: Dialect) -> list[Body]:
+    """The limits that must be named for any container, be it a sandbox or not."""
+    return [
+        {"Name": name, "Soft": soft, "Hard": hard} for name, (soft, hard) in dialect.limits.items()
+    ]
 
 
 def _limits(spec: SandboxSpec) -> Body:

@@ -20,7 +20,6 @@ from typing import Any
 
 from docker import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.types import Ulimit
 from requests import RequestException, Response
 
 from isosmoke import images, state
@@ -189,12 +188,9 @@ class DockerEngine:
         }
 
     @property
-    def ulimits(self) -> list[Ulimit]:
+    def ulimits(self) -> list[container.Body]:
         """The limits that have to be named for a container that others make."""
-        return [
-            Ulimit(name=name, soft=soft, hard=hard)
-            for name, (soft, hard) in self._dialect.limits.items()
-        ]
+        return container.ulimits(self._dialect)
 
     def has_image(self, image: str) -> bool:
         """Whether an image is here; none is fetched."""
