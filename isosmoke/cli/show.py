@@ -29,8 +29,9 @@ def command(named: str | None, pattern: str | None, *, as_json: bool) -> None:
         told = run.model_copy(update={"scenarios": (scenario,)}) if scenario else run
         sys.stdout.write(record.render(told))
         return
+    printer = Printer()
     for part in _told(run, scenario, pattern):
-        Printer().print(part)
+        printer.print(part)
 
 
 def _told(

@@ -97,6 +97,7 @@ def _header(run: RunRecord) -> Iterator[tuple[str, str]]:
 
 def _scenario(run: RunRecord, scenario: ScenarioRecord) -> _Row:
     lines = facts.last_lines(scenario.output)
+    evidence = [*_evidence(scenario)]
     return {
         "name": scenario.name,
         "outcome": scenario.outcome,
@@ -104,7 +105,7 @@ def _scenario(run: RunRecord, scenario: ScenarioRecord) -> _Row:
         "facts": [(name, value) for name, value in facts.of(run, scenario) if name != "tries"],
         "output": "\n".join(lines),
         "output_title": f"the end of its output, {scenario.output.size} bytes in all",
-        "evidence": (evidence := [*_evidence(scenario)]),
+        "evidence": evidence,
         "few": sum(bool(one["text"]) for one in evidence) <= _OPEN,
         "attempts": [_attempt(one) for one in scenario.attempts if one.phases],
     }
