@@ -89,7 +89,8 @@ git commit -q --allow-empty -m first
 wg init --no-agency >/dev/null
 wg config --local --model claude:unused >/dev/null
 wg service start --max-agents 1
-until [ -S .wg/service/daemon.sock ] && [ -s .wg/service/daemon.log ]; do sleep 0.1; done
+cd .wg/service
+until [ -S daemon.sock ] && [ -s daemon.log ] && [ -s state.json ]; do sleep 0.1; done
 exit 1
 """
 
