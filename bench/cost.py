@@ -12,17 +12,17 @@ from pathlib import Path, PurePosixPath
 from statistics import median
 from time import perf_counter
 
-from isosmoke import runner
-from isosmoke.caller import Caller
-from isosmoke.capture import Capture
-from isosmoke.engines import bwrap
-from isosmoke.engines.bubblewrap import BubblewrapEngine
-from isosmoke.host_image import host_mounts
+from isosmoke.engines.bubblewrap import bwrap
+from isosmoke.engines.bubblewrap.engine import BubblewrapEngine
+from isosmoke.host.caller import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
-from isosmoke.outcome import Exited
 from isosmoke.redaction import Redactor
-from isosmoke.spec import KEEPER, CopyOnWrite, Job, ReadOnly, SandboxSpec
+from isosmoke.results.outcome import Exited
+from isosmoke.runner import sandbox_run
+from isosmoke.runner.output import Capture
+from isosmoke.sandbox.host_mounts import host_mounts
+from isosmoke.sandbox.spec import KEEPER, CopyOnWrite, Job, ReadOnly, SandboxSpec
 
 ROUNDS = 40
 COLD_ROUNDS = 10
@@ -56,7 +56,7 @@ def warm_scenario(caller: Caller) -> Contender:
 
     def once() -> None:
         with Capture(None, 0, redactor=Redactor()) as capture:
-            observed = runner.observe(job, engine, capture=capture, interrupt=Interrupt())
+            observed = sandbox_run.observe(job, engine, capture=capture, interrupt=Interrupt())
         if observed.ending != Exited(0):
             raise SystemExit(f"bench: the scenario did not pass: {observed.ending}")
 

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 
-from isosmoke import binary
-from isosmoke.schedule import jobs_of_a_gate
+from isosmoke.execution.scheduler import jobs_of_a_gate
+from isosmoke.host import binary
 
 ALONE, BRIDGED = "wg done", 'eval "$("$PYTHON" -m isosmoke bridge)"; wg done'
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from isosmoke.results import Attempt, RunResult, ScenarioResult
-from isosmoke.scenario import Scenario
+from isosmoke.manifest.models import Scenario
+from isosmoke.results.attempts import Attempt, RunResult, ScenarioResult
 
 STARTED = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
 

@@ -15,10 +15,10 @@ from typing import NoReturn
 
 import pytest
 
-from isosmoke import binary
 from isosmoke.engines import ENGINES
 from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineUnavailableError
+from isosmoke.host import binary
 
 NAMES = sorted(ENGINES)
 
@@ -208,7 +208,12 @@ def somebody() -> User:
 
 def _can_run(prefix: tuple[str, ...], python: str) -> bool:
     """The libraries are compiled for one version of Python, and may lie where nobody may look."""
-    command = [*prefix, python, "-c", "import isosmoke.cli.run, isosmoke.engines.docker"]
+    command = [
+        *prefix,
+        python,
+        "-c",
+        "import isosmoke.cli.scenarios.run, isosmoke.engines.docker.engine",
+    ]
     environment = {"PATH": PATH, "PYTHONPATH": _python_path(), "HOME": "/"}
     try:
         done = subprocess.run(command, env=environment, cwd="/", capture_output=True, check=False)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke import guide, manifest
-from isosmoke.adoption import carry_out, plan
+from isosmoke.authoring import agent_rules
+from isosmoke.authoring.setup import carry_out, plan
 from isosmoke.errors import IsosmokeError, ManifestError, UsageError
+from isosmoke.manifest import loader
 
 ENTRY = '# Mine.\n[[scenario]]\nname = "one"\nscript = "one.sh"\n'
 
@@ -43,10 +44,10 @@ def test_an_empty_repository_gets_all_there_is(tmp_path: Path) -> None:
         "tests/smoke/manifest.toml: made, with scenario 'binary_starts'",
         "AGENTS.md: the agents' rule added",
     ]
-    loaded = manifest.load(tmp_path / "tests/smoke/manifest.toml")
+    loaded = loader.load(tmp_path / "tests/smoke/manifest.toml")
     assert "Grow-only" in loaded.path.read_text()
     assert os.access(loaded.scenarios[0].script_path, os.X_OK)
-    assert guide.text() in (tmp_path / "AGENTS.md").read_text()
+    assert agent_rules.text() in (tmp_path / "AGENTS.md").read_text()
 
 
 def test_twice_is_once(tmp_path: Path) -> None:
@@ -133,16 +134,18 @@ def test_a_file_under_two_names_gets_the_rule_once(tmp_path: Path) -> None:
 
     assert len(told(tmp_path)) == 3
     assert (tmp_path / "CLAUDE.md").is_symlink()
-    assert (tmp_path / "AGENTS.md").read_text().count(guide.BEGIN) == 1
+    assert (tmp_path / "AGENTS.md").read_text().count(agent_rules.BEGIN) == 1
 
 
 def test_an_old_rule_is_updated_in_place(tmp_path: Path) -> None:
     """What stands between the markers is ours; what stands around them is not."""
-    (tmp_path / "AGENTS.md").write_text(f"before\n{guide.BEGIN}\nold\n{guide.END}\nafter\n")
+    (tmp_path / "AGENTS.md").write_text(
+        f"before\n{agent_rules.BEGIN}\nold\n{agent_rules.END}\nafter\n"
+    )
 
     assert told(tmp_path)[-1] == "AGENTS.md: the agents' rule updated"
     text = (tmp_path / "AGENTS.md").read_text()
-    assert text == f"before\n{guide.BEGIN}\n{guide.text()}{guide.END}\nafter\n"
+    assert text == f"before\n{agent_rules.BEGIN}\n{agent_rules.text()}{agent_rules.END}\nafter\n"
 
 
 def test_a_wrong_manifest_stops_it_before_anything_is_written(tmp_path: Path) -> None:
@@ -156,7 +159,7 @@ def test_a_wrong_manifest_stops_it_before_anything_is_written(tmp_path: Path) ->
     assert everything(tmp_path) == before
 
 
-@pytest.mark.parametrize("content", [guide.BEGIN.encode(), b"\xff"])
+@pytest.mark.parametrize("content", [agent_rules.BEGIN.encode(), b"\xff"])
 def test_an_odd_file_for_agents_stops_it_too(tmp_path: Path, content: bytes) -> None:
     """Where it is not clear what to replace, nothing is written, and the file is named."""
     (tmp_path / "CLAUDE.md").write_bytes(content)

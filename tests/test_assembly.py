@@ -7,14 +7,23 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from isosmoke import assembly
-from isosmoke.assembly import Surroundings
-from isosmoke.binary import Binary
-from isosmoke.caller import Caller
+from isosmoke.host.binary import Binary
+from isosmoke.host.caller import Caller
+from isosmoke.host.workspace import Workspace
 from isosmoke.keeper import KEEPER_FILE
-from isosmoke.scenario import Scenario
-from isosmoke.spec import BINARIES, KEEPER, CopyOnWrite, Fresh, Job, Limits, Mount, ReadOnly
-from isosmoke.workspace import Workspace
+from isosmoke.manifest.models import Scenario
+from isosmoke.runner import job_builder
+from isosmoke.runner.job_builder import Surroundings
+from isosmoke.sandbox.spec import (
+    BINARIES,
+    KEEPER,
+    CopyOnWrite,
+    Fresh,
+    Job,
+    Limits,
+    Mount,
+    ReadOnly,
+)
 
 UNKNOWN_UID = 4_000_123
 SECRET = "hunter2"  # noqa: S105 - what must not get through
@@ -42,7 +51,7 @@ class World:
     def job(self, argv: tuple[str, ...] = ("bash", "one.sh"), **keys: object) -> Job:
         """The job of a scenario with these keys."""
         scenario = Scenario.model_validate({"name": "one", "script": "one.sh", **keys})
-        return assembly.job(scenario, argv, self.surroundings())
+        return job_builder.job(scenario, argv, self.surroundings())
 
     def surroundings(self) -> Surroundings:
         """What is the same for every scenario."""
@@ -335,7 +344,7 @@ def test_workspace_in_tmp_is_not_hidden(world: World) -> None:
     around = world.surroundings()
     in_tmp = replace(around.workspace, folders=(Path("/tmp"),))  # noqa: S108 - a workspace
     scenario = Scenario.model_validate({"name": "one", "script": "one.sh"})
-    job = assembly.job(scenario, ("true",), Surroundings(around.caller, in_tmp, around.binary))
+    job = job_builder.job(scenario, ("true",), Surroundings(around.caller, in_tmp, around.binary))
 
     assert targets(job)["/tmp"] == CopyOnWrite(Path("/tmp"))  # noqa: S108 - a workspace
 
@@ -360,7 +369,7 @@ def test_environment_is_told_without_what_was_passed(world: World) -> None:
     """Of a passed variable an environment tells only the name, however short its value is."""
     world.environment = {"TOKEN": "1"}
     scenario = Scenario.model_validate({"name": "one", "script": "one.sh", "pass_env": ["TOKEN"]})
-    told = assembly.told_environment(scenario, {"TOKEN": "1", "LANG": "C"})
+    told = job_builder.told_environment(scenario, {"TOKEN": "1", "LANG": "C"})
 
     assert told == {"TOKEN": "[redacted TOKEN]", "LANG": "C"}
 
@@ -384,7 +393,7 @@ def test_environment_says_where_services_are(world: World) -> None:
         "pass_env": ["TOKEN"],
     }
     around, services = world.surroundings(), {"DB_PORT": "7"}
-    job = assembly.job(Scenario.model_validate(entry), ("true",), around, services)
+    job = job_builder.job(Scenario.model_validate(entry), ("true",), around, services)
 
     told = {name: job.environment[name] for name in ("DB_PORT", "URL", "TOKEN")}
     assert told == {"DB_PORT": "7", "URL": "db:7/${HOME}", "TOKEN": "${DB_PORT}"}

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from project import BAD, GOOD, SKIPS, Project
 from repositories import Git
 
-from isosmoke import audit, receipt
-from isosmoke.audit import Finding, Graph, Records
-from isosmoke.ledger import BypassRecord
-from isosmoke.manifest import parse
-from isosmoke.outcome import Outcome
-from isosmoke.receipt import Circumstances, Statement
+from isosmoke.gate import audit, receipt
+from isosmoke.gate.audit import Finding, Graph, Records
+from isosmoke.gate.receipt import Circumstances, Statement
+from isosmoke.history.gate_records import BypassRecord
+from isosmoke.manifest.loader import parse
+from isosmoke.results.outcome import Outcome
 
 SCENARIOS = parse(GOOD + BAD + SKIPS, Path("m.toml")).scenarios
 

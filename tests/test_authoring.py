@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from conftest import Ordinary
 
-from isosmoke import authoring, manifest
-from isosmoke.authoring import add, drafted
-from isosmoke.discovery import WG_MANIFEST
+from isosmoke.authoring import editing
+from isosmoke.authoring.editing import add, drafted
 from isosmoke.errors import IsosmokeError, ManifestError, UsageError
-from isosmoke.scenario import Scenario
+from isosmoke.manifest import loader
+from isosmoke.manifest.discovery import WG_MANIFEST
+from isosmoke.manifest.models import Scenario
 
 HEADER = "# A header.\n\n"
 ENTRY = '[[scenario]]   # odd layout\nname="one"\nscript = "one.sh"\naliases = ["zero"]\n'
@@ -68,7 +69,7 @@ def test_what_was_added_is_a_valid_manifest(folder: Path) -> None:
     """The new scenario is the last one, with what was asked for."""
     add(folder / "manifest.toml", draft(owners=("a", "b"), timeout_seconds=7, script="s/x.sh"))
 
-    one, new = manifest.load(folder / "manifest.toml").scenarios
+    one, new = loader.load(folder / "manifest.toml").scenarios
     assert one.name == "one"
     assert (new.name, new.owners, new.assertion) == ("new", ("a", "b"), "It holds.")
     assert (new.timeout_seconds, new.script) == (7, "s/x.sh")
@@ -82,7 +83,7 @@ def test_any_words_come_back_as_they_were(folder: Path, text: str) -> None:
     """Whatever an assertion or an owner holds, the manifest and the script hold the same."""
     script = add(folder / "manifest.toml", draft(assertion=text, owners=(text,)))
 
-    new = manifest.load(folder / "manifest.toml").scenarios[-1]
+    new = loader.load(folder / "manifest.toml").scenarios[-1]
     assert (new.assertion, new.owners) == (text, (text,))
     assert f"# Protects: {text}\n" in script.read_text()
 
@@ -114,7 +115,7 @@ def test_any_layout_is_kept(old: str, new: str) -> None:
     """Comments, line endings, a byte order mark and tables at the end stay what they are."""
     path = Path("manifest.toml")
 
-    assert authoring.grown(old.encode(), draft(), path) == new.encode()
+    assert editing.grown(old.encode(), draft(), path) == new.encode()
 
 
 @pytest.mark.parametrize(
@@ -212,7 +213,7 @@ def test_a_script_is_taken_back_if_the_manifest_cannot_be_written(
 _ADD = """
 import sys
 from pathlib import Path
-from isosmoke.authoring import add, drafted
+from isosmoke.authoring.editing import add, drafted
 from isosmoke.errors import IsosmokeError
 try:
     add(Path(sys.argv[1]), drafted("new", owners=("a",), assertion="b", script=sys.argv[2]))
@@ -227,7 +228,7 @@ def test_a_write_that_fails_leaves_the_old_content(folder: Path) -> None:
     before = everything(folder)
 
     with pytest.raises(OSError, match="taken"):
-        authoring.replace(folder / "taken", b"new")
+        editing.replace(folder / "taken", b"new")
 
     assert everything(folder) == before
 
@@ -252,7 +253,7 @@ def test_agents_that_add_at_once_lose_nothing(folder: Path) -> None:
     with ThreadPoolExecutor(max_workers=len(names)) as pool:
         list(pool.map(lambda name: add(folder / "manifest.toml", draft(name)), names))
 
-    scenarios = manifest.load(folder / "manifest.toml").scenarios
+    scenarios = loader.load(folder / "manifest.toml").scenarios
     assert {one.name for one in scenarios} == {"one", *names}
 
 
@@ -264,17 +265,17 @@ def test_wg_s_own_manifest_grows_by_an_entry_only(tmp_path: Path) -> None:
     path = tmp_path / "manifest.toml"
     before = (Path(source) / WG_MANIFEST).read_bytes()
     path.write_bytes(before)
-    known = manifest.parse(before.decode(), path).scenarios
+    known = loader.parse(before.decode(), path).scenarios
 
     add(path, draft())
 
     assert path.read_bytes() == before + f"\n{ADDED}".encode()
-    assert manifest.parse(path.read_text(), path).scenarios[:-1] == known
+    assert loader.parse(path.read_text(), path).scenarios[:-1] == known
 
 
 def test_toml_values_are_json_values_too() -> None:
     """An entry has no more than strings, numbers and lists of strings, which both write alike."""
-    lines = authoring.entry(draft(timeout_seconds=5)).splitlines()[1:]
+    lines = editing.entry(draft(timeout_seconds=5)).splitlines()[1:]
 
     assert [json.loads(line.partition(" = ")[2]) for line in lines] == [
         "new",

@@ -12,8 +12,8 @@ from conftest import Ordinary
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke import binary
 from isosmoke.errors import BinaryError, ExitCode, UsageError
+from isosmoke.host import binary
 
 WEEK = 7 * 86400.0
 MACHINE = os.uname().machine
@@ -141,7 +141,7 @@ def test_interpreter_of_these_tests_fits_this_machine() -> None:
 UNREADABLE = """
 import sys
 from pathlib import Path
-from isosmoke import binary
+from isosmoke.host import binary
 from isosmoke.errors import IsosmokeError
 Path(sys.argv[1]).chmod(0o111)
 for attempt in (

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from repositories import Git
 
-from isosmoke.blame import Comparison, compare
+from isosmoke.authoring.history_check import Comparison, compare
 from isosmoke.errors import ManifestError, UsageError
 
 ENTRY = '[[scenario]]\nname = "one"\nscript = "one.sh"\nowners = ["a", "b"]\ntimeout_seconds = 60\n'

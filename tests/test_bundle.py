@@ -14,10 +14,10 @@ import ready
 from project import GOOD, Project
 from repositories import Git
 
-from isosmoke.bundle import opened
-from isosmoke.caller import Caller
 from isosmoke.errors import BundleError
-from isosmoke.run import Request
+from isosmoke.execution.session import Request
+from isosmoke.host.caller import Caller
+from isosmoke.repro.bundle import opened
 
 VALUE = "my-secret-value-of-a-variable"
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.capture import HEAD, TAIL, Capture
 from isosmoke.keeper.protocol import Output
 from isosmoke.redaction import Redactor, Secret
-from isosmoke.results import Captured
+from isosmoke.results.attempts import Captured
+from isosmoke.runner.output import HEAD, TAIL, Capture
 
 MARKER = re.compile(rb"\n\[isosmoke: (\d+) bytes left out\]\n")
 LIMIT = 1 << 20

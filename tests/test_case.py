@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke import case
-from isosmoke.caller import Caller
-from isosmoke.case import Case
 from isosmoke.errors import RecordError, UsageError
-from isosmoke.run import Request
-from isosmoke.scenario import Scenario
+from isosmoke.execution.session import Request
+from isosmoke.host.caller import Caller
+from isosmoke.manifest.models import Scenario
+from isosmoke.repro import target
+from isosmoke.repro.target import Case
 
 
 def made(argv: tuple[str, ...] = (), script: Path | None = None) -> Case:
     """A case of no manifest."""
-    request = Request(scenarios=(case.loose(argv, script, 60),), argv=argv)
+    request = Request(scenarios=(target.loose(argv, script, 60),), argv=argv)
     return Case(request=request, caller=Caller.here())
 
 
@@ -60,7 +60,7 @@ def test_entry_comes_back_from_a_record() -> None:
         "limits": {"memory": 1048576},
     }
     was = Scenario.model_validate(entry, context=Path("/x"), strict=False)
-    again = case.parsed(json.loads(json.dumps(was.model_dump(mode="json"))), Path("/x"))
+    again = target.parsed(json.loads(json.dumps(was.model_dump(mode="json"))), Path("/x"))
 
     assert again == was
     assert again.leaks.allow[0].until == date(2030, 1, 2)
@@ -70,15 +70,15 @@ def test_entry_comes_back_from_a_record() -> None:
 def test_entry_of_another_isosmoke_is_told() -> None:
     """A key that this version does not know is named."""
     with pytest.raises(RecordError, match="shoe_size"):
-        case.parsed({"name": "one", "script": "one.sh", "shoe_size": 43}, Path("/x"))
+        target.parsed({"name": "one", "script": "one.sh", "shoe_size": 43}, Path("/x"))
 
 
 def test_image_is_the_only_thing_that_changes() -> None:
     """Another image is another environment for the same scenario."""
     one = made(("true",))
-    other = case.with_image(one, "debian")
+    other = target.with_image(one, "debian")
 
     assert other.scenario.image == "debian"
     assert replace(other, request=one.request) == one
     with pytest.raises(UsageError, match="--image"):
-        case.with_image(one, "")
+        target.with_image(one, "")

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 from conftest import Ordinary
 
-from isosmoke.changes import DEEPEST, Place, Walk, places, unseen
-from isosmoke.spec import CopyOnWrite, Fresh, ReadOnly, SandboxSpec
+from isosmoke.runner.overlay_diff import DEEPEST, Place, Walk, places, unseen
+from isosmoke.sandbox.spec import CopyOnWrite, Fresh, ReadOnly, SandboxSpec
 
 TARGET = PurePosixPath("/project")
 
@@ -264,7 +264,7 @@ def test_what_lies_too_deep_is_told(layers: _Layers) -> None:
 _WALK = """
 import sys
 from pathlib import Path, PurePosixPath
-from isosmoke.changes import Place, Walk
+from isosmoke.runner.overlay_diff import Place, Walk
 complain = lambda about, why: print(f"missing {about}: {why}")
 for one in Walk(Place(PurePosixPath("/p"), Path(sys.argv[1])), tick=print, complain=complain):
     print(one.change, one.path)

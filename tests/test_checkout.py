@@ -5,8 +5,8 @@ from pathlib import Path
 
 from repositories import Git
 
-from isosmoke import checkout
-from isosmoke.checkout import Checkout
+from isosmoke.host import checkout
+from isosmoke.host.checkout import Checkout
 
 
 def test_a_checkout_is_its_commit_and_whether_files_differ(tmp_path: Path) -> None:

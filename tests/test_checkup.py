@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import ready
 
-from isosmoke import checkup
-from isosmoke.caller import Caller
-from isosmoke.checkup import Lack, Tried
-from isosmoke.engines import cgroup
 from isosmoke.engines.base import Engine, Facts, Sandbox
+from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.errors import EngineError
-from isosmoke.spec import Limits, SandboxSpec
+from isosmoke.execution import engine_checks
+from isosmoke.execution.engine_checks import Lack, Tried
+from isosmoke.host.caller import Caller
+from isosmoke.sandbox.spec import Limits, SandboxSpec
 from isosmoke.testing import Act, FakeEngine
 
 ALL = Tried(memory_limit=True, processes_limit=True, host_network=True)
@@ -44,7 +44,7 @@ def test_what_holds_is_found(name: str) -> None:
     """On an engine with control groups that can be used, all that is tried holds."""
     if set(cgroup.parents()) != {"memory", "pids"}:
         pytest.skip("no control group can be made here")
-    assert checkup.tried(ready.engine(name), Caller.here()) == ALL
+    assert engine_checks.tried(ready.engine(name), Caller.here()) == ALL
 
 
 def test_limits_without_effect_are_found() -> None:
@@ -53,7 +53,7 @@ def test_limits_without_effect_are_found() -> None:
     if Caller.here().uid != 0:
         pytest.skip("the keeper limits an ordinary user's processes by itself")
 
-    seen = checkup.tried(engine, Caller.here())
+    seen = engine_checks.tried(engine, Caller.here())
 
     assert (seen.memory_limit, seen.processes_limit) == (False, False)
 
@@ -62,7 +62,7 @@ def test_another_network_is_found() -> None:
     """An engine whose host network is not this machine's is found out."""
     engine = Misled(ready.engine("bubblewrap"), lambda spec: replace(spec, network="isolated"))
 
-    assert not checkup.tried(engine, Caller.here()).host_network
+    assert not engine_checks.tried(engine, Caller.here()).host_network
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_another_network_is_found() -> None:
 def test_engine_that_makes_no_sandbox_has_no_findings(act: Act, words: str) -> None:
     """What breaks, or stays behind, is an error in its own words and never a finding."""
     with pytest.raises(EngineError, match=words):
-        checkup.tried(FakeEngine({"doctor": act}), Caller.here())
+        engine_checks.tried(FakeEngine({"doctor": act}), Caller.here())
 
 
 FACTS = Facts(version="1", where="/x", reason="r", rootless=False, cgroup=2)
@@ -94,7 +94,7 @@ FACTS = Facts(version="1", where="/x", reason="r", rootless=False, cgroup=2)
 )
 def test_what_is_missing_has_a_remedy(facts: Facts, seen: Tried, hints: list[str]) -> None:
     """Each thing that does not hold is named, with what mends it on that engine."""
-    found: list[Lack] = list(checkup.lacks(facts, seen))
+    found: list[Lack] = list(engine_checks.lacks(facts, seen))
 
     assert len(found) == len(hints)
     assert all(hint in one.hint for hint, one in zip(hints, found, strict=True))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke.engines.bubblewrap import BubblewrapEngine
+from isosmoke.engines.bubblewrap.engine import BubblewrapEngine
 from isosmoke.errors import EngineUnavailableError, ExitCode
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from repositories import Git
 
-from isosmoke import guide
+from isosmoke.authoring import agent_rules
 from isosmoke.errors import ExitCode
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -214,5 +214,5 @@ def test_the_agents_guide_is_the_rule_that_init_places(cli: Cli, git: Git) -> No
 
     done = cli("agent-guide")
 
-    assert done.stdout == guide.text()
+    assert done.stdout == agent_rules.text()
     assert done.stdout in (git.top / "AGENTS.md").read_text()

@@ -11,9 +11,9 @@ import ready
 from onscreen import program
 from project import BAD, GOOD, SKIPS, Project
 
-from isosmoke import history
 from isosmoke.errors import ExitCode
-from isosmoke.record import Header, RunRecord
+from isosmoke.history import run_records
+from isosmoke.results.record import Header, RunRecord
 
 SLOW = """
 [[scenario]]
@@ -36,7 +36,7 @@ def project(tmp_path: Path) -> Project:
 
 def latest(project: Project) -> RunRecord:
     """The newest run."""
-    return history.run(None, project.top)
+    return run_records.run(None, project.top)
 
 
 def test_runs_are_listed_newest_first(project: Project) -> None:

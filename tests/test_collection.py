@@ -10,9 +10,15 @@ import pytest
 import ready
 from conftest import Ordinary
 
-from isosmoke.collection import MOST_LISTED, TEXT_IN_ALL, TEXT_OF_A_FILE, TEXT_OF_WG, collected
-from isosmoke.evidence import Change, Evidence
-from isosmoke.spec import Fresh, SandboxSpec
+from isosmoke.results.evidence import Change, Evidence
+from isosmoke.runner.evidence_collection import (
+    MOST_LISTED,
+    TEXT_IN_ALL,
+    TEXT_OF_A_FILE,
+    TEXT_OF_WG,
+    collected,
+)
+from isosmoke.sandbox.spec import Fresh, SandboxSpec
 from isosmoke.testing import Bench
 from isosmoke.testing.bench import HOME, Terms, started
 
@@ -169,8 +175,8 @@ def test_what_is_not_on_disk_is_said(tmp_path: Path) -> None:
 _MANY_CLOSED = """
 import sys
 from pathlib import Path, PurePosixPath
-from isosmoke.collection import collected
-from isosmoke.spec import Fresh, SandboxSpec
+from isosmoke.runner.evidence_collection import collected
+from isosmoke.sandbox.spec import Fresh, SandboxSpec
 home = PurePosixPath("/home/contract")
 spec = SandboxSpec(label="one", image="host", mounts=(Fresh(home, 0o700, on_disk=True),),
                    uid=0, gid=0, network="host")

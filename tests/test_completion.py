@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke import shelf
-from isosmoke.cli import COMMANDS
+from isosmoke.cli import commands
+from isosmoke.history import layout
 
 MANIFEST = """
 [[scenario]]
@@ -30,7 +30,15 @@ script = 7
 """
 
 RUNS = ("20260101-120000-0000", "20260102-120000-0000")
-HEAVY = {"pydantic", "rich", "docker", "httpx", "testcontainers", "jinja2", "isosmoke.cli.run"}
+HEAVY = {
+    "pydantic",
+    "rich",
+    "docker",
+    "httpx",
+    "testcontainers",
+    "jinja2",
+    "isosmoke.cli.scenarios.run",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -39,9 +47,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "manifest.toml").write_text(MANIFEST)
     (tmp_path / "other.toml").write_text('[[scenario]]\nname = "elsewhere"\n')
     for run in RUNS:
-        folder = shelf.homes(tmp_path)[0] / shelf.RUNS / run
+        folder = layout.homes(tmp_path)[0] / layout.RUNS / run
         folder.mkdir(parents=True)
-        (folder / shelf.HEADER).write_text("{}")
+        (folder / layout.HEADER).write_text("{}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WG_SMOKE_MANIFEST", raising=False)
     return tmp_path
@@ -72,7 +80,7 @@ def offered(line: str) -> list[str]:
 
 
 OFFERED = {
-    "isosmoke r": [one for one in COMMANDS if one.startswith("r")],
+    "isosmoke r": [one for one in commands() if one.startswith("r")],
     "isosmoke run ": ["chat_start", "chat_stop", "daemon"],
     "isosmoke run chat_start c": ["chat_stop"],
     "isosmoke list -E 'all()' d": ["daemon"],

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import ready
 
-from isosmoke import manifest, run
-from isosmoke.caller import Caller
+from isosmoke.execution import session
+from isosmoke.execution.scheduler import Policy
+from isosmoke.execution.session import Request
+from isosmoke.host.caller import Caller
 from isosmoke.interrupt import Interrupt
-from isosmoke.run import Request
-from isosmoke.scenario import Scenario
-from isosmoke.schedule import Policy
+from isosmoke.manifest import loader
+from isosmoke.manifest.models import Scenario
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -30,7 +31,7 @@ def _declared(scenario: Scenario) -> str:
     return next(one.removeprefix(_DECLARED) for one in scenario.tags if one.startswith(_DECLARED))
 
 
-DECLARED = {one.name: _declared(one) for one in manifest.load(CORPUS / "manifest.toml").scenarios}
+DECLARED = {one.name: _declared(one) for one in loader.load(CORPUS / "manifest.toml").scenarios}
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def place() -> Iterator[Path]:
 
 def test_every_scenario_declares_its_outcome_once() -> None:
     """Each scenario has one declaration, each script a scenario, and every outcome occurs."""
-    scenarios = manifest.load(CORPUS / "manifest.toml").scenarios
+    scenarios = loader.load(CORPUS / "manifest.toml").scenarios
     counts = [sum(tag.startswith(_DECLARED) for tag in one.tags) for one in scenarios]
     assert set(counts) == {1}
     assert {one.script for one in scenarios} == {one.name for one in CORPUS.glob("*.sh")}
@@ -54,7 +55,7 @@ def test_every_scenario_declares_its_outcome_once() -> None:
 
 @pytest.mark.parametrize("name", ready.NAMES)
 def test_corpus_comes_out_as_declared_in_python(name: str, place: Path) -> None:
-    """`isosmoke.run.execute` gives every scenario its declared outcome."""
+    """`isosmoke.execution.session.execute` gives every scenario its declared outcome."""
     ready.engine(name)
     caller = Caller(
         uid=ready.me().uid,
@@ -64,11 +65,11 @@ def test_corpus_comes_out_as_declared_in_python(name: str, place: Path) -> None:
         working=place / "corpus",
         environment={"PATH": ready.PATH},
     )
-    loaded = manifest.load(place / "corpus" / "manifest.toml")
+    loaded = loader.load(place / "corpus" / "manifest.toml")
     request = Request(
         scenarios=loaded.scenarios, manifest=loaded.path, engine=name, policy=Policy(jobs=2)
     )
-    result = run.execute(request, caller, notify=lambda _: None, interrupt=Interrupt())
+    result = session.execute(request, caller, notify=lambda _: None, interrupt=Interrupt())
     assert {one.name: str(one.outcome) for one in result.scenarios} == DECLARED
 
 
@@ -117,7 +118,7 @@ def _declared_anywhere() -> dict[str, str]:
     """What comes out where every program is that the corpus names."""
     return {
         one.name: tag.removeprefix(_DECLARED)
-        for one in manifest.load(CORPUS / "manifest.toml").scenarios
+        for one in loader.load(CORPUS / "manifest.toml").scenarios
         for tag in one.tags
         if tag.startswith(_DECLARED)
     }

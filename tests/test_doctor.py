@@ -1,6 +1,6 @@
 """What doctor says of an engine, whatever it meets."""
 
-from isosmoke.cli import doctor
+from isosmoke.cli.project import doctor
 from isosmoke.testing import Act, FakeEngine
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import programs
 import pytest
 
-from isosmoke import elf, fit
+from isosmoke.rootfs_images import elf, loader_diagnosis
 
 
 def test_program_names_its_loader_and_libraries(tmp_path: Path) -> None:
     """An ordinary one is linked for one of the loaders that this machine can have."""
     needs = elf.read(programs.ordinary(tmp_path))
     assert needs
-    assert needs.loader in fit.LOADERS[platform.machine()]
+    assert needs.loader in loader_diagnosis.LOADERS[platform.machine()]
     assert any(one.startswith("libc.") for one in needs.libraries)
 
 

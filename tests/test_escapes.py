@@ -18,10 +18,10 @@ from tempfile import mkdtemp
 import pytest
 import ready
 
-from isosmoke import manifest
+from isosmoke.manifest import loader
 
 ESCAPES = Path(__file__).parent / "escapes"
-TRIES = {one.name: one.tags for one in manifest.load(ESCAPES / "manifest.toml").scenarios}
+TRIES = {one.name: one.tags for one in loader.load(ESCAPES / "manifest.toml").scenarios}
 
 _CREDENTIALS = (".ssh/id_ed25519", ".aws/credentials", ".netrc", ".config/gh/hosts.yml")
 _SHARED_KEY = 0x150504

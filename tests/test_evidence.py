@@ -2,9 +2,9 @@
 
 import pytest
 
-from isosmoke import evidence
-from isosmoke.evidence import Change, Evidence, Pane
-from isosmoke.usage import Usage
+from isosmoke.results import evidence
+from isosmoke.results.evidence import Change, Evidence, Pane
+from isosmoke.sandbox.usage import Usage
 
 TEXTS: dict[bytes, str | None] = {
     b"": "",

@@ -14,7 +14,7 @@ from tempfile import mkdtemp
 import pytest
 import ready
 
-from isosmoke import history
+from isosmoke.history import run_records
 
 PATH = "/usr/bin:/bin"
 """Without a live binary, whose copy would fill any small disk first."""
@@ -138,7 +138,7 @@ def test_script_that_fills_the_disk_is_judged(name: str, place: Place, disks: Ex
     assert told["fills"]["outcome"] == "FAIL", done.stderr
     assert "No space left" in told["fills"]["reason"]
     assert told["passes"]["outcome"] in ("PASS", "FLAKY"), done.stderr
-    kept = history.run(None, place.project)
+    kept = run_records.run(None, place.project)
     assert [one.name for one in kept.scenarios] == ["fills", "passes"]
 
 

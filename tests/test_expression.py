@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isosmoke.errors import ExitCode, UsageError
-from isosmoke.expression import (
+from isosmoke.manifest.filters import (
     All,
     And,
     Expression,

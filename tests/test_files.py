@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke import files
-from isosmoke.caller import Caller
+from isosmoke.host.caller import Caller
+from isosmoke.sandbox import user_files
 
 
 def caller(user: str = "alice", uid: int = 1234, gid: int = 2345) -> Caller:
@@ -30,7 +30,11 @@ HOST = "root:x:0:0:root:/root:/bin/bash\nalicia:x:1234:9::/old:/bin/sh\nbob:x:23
 
 def test_stored_file_is_kept_once_and_readable(state_folder: Path) -> None:
     """The same text is one file however often it is stored, readable for any user of a sandbox."""
-    first, again, other = files.stored("text\n"), files.stored("text\n"), files.stored("")
+    first, again, other = (
+        user_files.stored("text\n"),
+        user_files.stored("text\n"),
+        user_files.stored(""),
+    )
 
     assert first == again
     assert first.read_text() == "text\n"
@@ -41,7 +45,7 @@ def test_stored_file_is_kept_once_and_readable(state_folder: Path) -> None:
 
 def test_stored_text_is_utf8_in_any_locale() -> None:
     """A name of any script is stored as UTF-8, the encoding that its hash is made of."""
-    assert files.stored("Zoë 花子\r\n").read_bytes() == "Zoë 花子\r\n".encode()
+    assert user_files.stored("Zoë 花子\r\n").read_bytes() == "Zoë 花子\r\n".encode()
 
 
 @pytest.mark.parametrize("user", ["alice", "CORP\\alice", 'a "b" c', "a#b;c", "[user]", "花子"])
@@ -50,7 +54,7 @@ def test_gitconfig_gives_the_user_an_identity(user: str) -> None:
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": "/nowhere",
-        "GIT_CONFIG_SYSTEM": str(files.stored(files.gitconfig(user))),
+        "GIT_CONFIG_SYSTEM": str(user_files.stored(user_files.gitconfig(user))),
     }
 
     def told(name: str) -> str:
@@ -67,25 +71,25 @@ def test_gitconfig_gives_the_user_an_identity(user: str) -> None:
 @pytest.mark.parametrize(("number", "known"), [(0, True), (1234, True), (12340, False), (9, False)])
 def test_number_is_known_only_as_an_id(tmp_path: Path, number: int, known: bool) -> None:  # noqa: FBT001 - a table
     """A number counts as known where it is an entry's own, not a group's or part of another."""
-    assert files.knows(database(tmp_path, HOST), number) is known
+    assert user_files.knows(database(tmp_path, HOST), number) is known
 
 
 def test_missing_database_knows_nobody(tmp_path: Path) -> None:
     """A database that is not there, or is no text, has no entry."""
     (tmp_path / "odd").write_bytes(b"\xff:\xfe:7:\n")
 
-    assert not files.knows(tmp_path / "gone", 0)
-    assert files.knows(tmp_path / "odd", 7)
+    assert not user_files.knows(tmp_path / "gone", 0)
+    assert user_files.knows(tmp_path / "odd", 7)
 
 
 def test_own_user_is_known_to_this_machine() -> None:
     """The host's real database has root in it."""
-    assert files.knows(Path("/etc/passwd"), pwd.getpwnam("root").pw_uid)
+    assert user_files.knows(Path("/etc/passwd"), pwd.getpwnam("root").pw_uid)
 
 
 def test_passwd_has_the_caller_once(tmp_path: Path) -> None:
     """The image's users stay, but whoever has the caller's number gives way to the caller."""
-    assert files.passwd(caller(), database(tmp_path, HOST)).splitlines() == [
+    assert user_files.passwd(caller(), database(tmp_path, HOST)).splitlines() == [
         "root:x:0:0:root:/root:/bin/bash",
         "bob:x:2345:12340::/:",
         "alice:x:1234:2345::/home/alice:/bin/bash",
@@ -96,14 +100,14 @@ def test_group_has_the_callers_group_once(tmp_path: Path) -> None:
     """The image's groups stay, but the one with the caller's number gives way."""
     groups = "root:x:0:\nstaff:x:2345:bob\nwheel:x:10:alice\n"
 
-    assert files.group(caller(), database(tmp_path, groups)).splitlines() == [
+    assert user_files.group(caller(), database(tmp_path, groups)).splitlines() == [
         "root:x:0:",
         "wheel:x:10:alice",
         "alice:x:2345:",
     ]
 
 
-@pytest.mark.parametrize("make", [files.passwd, files.group])
+@pytest.mark.parametrize("make", [user_files.passwd, user_files.group])
 def test_image_without_databases_gets_minimal_ones(make: type) -> None:
     """Where the image has none, root, nobody and the caller are there, one entry a line."""
     lines = make(caller(), None).splitlines()
@@ -114,7 +118,7 @@ def test_image_without_databases_gets_minimal_ones(make: type) -> None:
     assert lines[-1].startswith("alice:x:")
 
 
-@pytest.mark.parametrize("make", [files.passwd, files.group])
+@pytest.mark.parametrize("make", [user_files.passwd, user_files.group])
 def test_root_as_caller_is_there_once(make: type) -> None:
     """A caller who is root does not make a second entry of that number."""
     text = make(caller("root", 0, 0), None)
@@ -127,11 +131,11 @@ def test_program_is_placed_once_by_its_hash(tmp_path: Path) -> None:
     """A copy that can be run, whatever became of the file that it was made of."""
     program = tmp_path / "program"
     program.write_bytes(b"\x7fELF one")
-    first = files.placed(program)
-    assert files.placed(program) == first
+    first = user_files.placed(program)
+    assert user_files.placed(program) == first
     assert os.access(first, os.X_OK)
     program.write_bytes(b"\x7fELF two")
-    assert files.placed(program) != first
+    assert user_files.placed(program) != first
     assert first.read_bytes() == b"\x7fELF one"
 
 
@@ -142,7 +146,8 @@ def test_program_without_room_is_an_error_that_names_the_folder(
     program = tmp_path / "program"
     program.write_bytes(bytes(4096))
     code = (
-        f"import pathlib; from isosmoke import files; files.placed(pathlib.Path({str(program)!r}))"
+        "import pathlib; from isosmoke.sandbox import user_files; "
+        f"user_files.placed(pathlib.Path({str(program)!r}))"
     )
     small = ["prlimit", "--fsize=1024", sys.executable, "-c", code]
     done = subprocess.run(small, capture_output=True, text=True, check=False)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from isosmoke import fit
-from isosmoke.elf import Needs
+from isosmoke.rootfs_images import loader_diagnosis
+from isosmoke.rootfs_images.elf import Needs
 
 GLIBC = "/lib64/ld-linux-x86-64.so.2"
 MUSL = "/lib/ld-musl-x86_64.so.1"
@@ -41,7 +41,7 @@ Error loading shared library libssl.so.3: No such file or directory (needed by .
 )
 def test_library_introduces_itself(said: str, library: str) -> None:
     """By name and version, and nothing else is taken for one."""
-    assert fit.libc(said) == library
+    assert loader_diagnosis.libc(said) == library
 
 
 @pytest.mark.parametrize(
@@ -55,30 +55,30 @@ def test_library_introduces_itself(said: str, library: str) -> None:
 )
 def test_loader_is_told_from_the_program(said: str) -> None:
     """Its complaint is found among what the program printed before."""
-    assert fit.loader_complaint(f"hello\n{said}\n") == said
+    assert loader_diagnosis.loader_complaint(f"hello\n{said}\n") == said
 
 
 @pytest.mark.parametrize("said", ["", "wg 0.1.0", "error: config file not found", "GLIBC_TUNABLES"])
 def test_program_that_speaks_has_started(said: str) -> None:
     """Its own errors are its own affair."""
-    assert fit.loader_complaint(said) == ""
+    assert loader_diagnosis.loader_complaint(said) == ""
 
 
 def test_everything_that_does_not_fit_is_named() -> None:
     """The C library's version, each missing library, and versions of other libraries."""
-    words = fit.misfit(Needs(GLIBC, (), (2, 34)), "glibc 2.31", LISTED)
+    words = loader_diagnosis.misfit(Needs(GLIBC, (), (2, 34)), "glibc 2.31", LISTED)
     assert words == (
         "it needs glibc 2.34, the image has 2.31; the image lacks libgone.so; "
         "/lib/x86_64-linux-gnu/libstdc++.so.6 of the image has no GLIBCXX_3.4.30"
     )
-    words = fit.misfit(Needs(MUSL, (), ()), "musl 1.2.3", LISTED_BY_MUSL)
+    words = loader_diagnosis.misfit(Needs(MUSL, (), ()), "musl 1.2.3", LISTED_BY_MUSL)
     assert words == "the image lacks libgone.so, libssl.so.3"
 
 
 @pytest.mark.parametrize("has", ["glibc 2.34", "glibc 2.41", "glibc 2.100", ""])
 def test_new_enough_is_no_misfit(has: str) -> None:
     """Versions count as numbers, and what is not known is not claimed."""
-    assert fit.misfit(Needs(GLIBC, (), (2, 34)), has, "") == ""
+    assert loader_diagnosis.misfit(Needs(GLIBC, (), (2, 34)), has, "") == ""
 
 
 @pytest.mark.parametrize(
@@ -99,4 +99,4 @@ def test_new_enough_is_no_misfit(has: str) -> None:
 )
 def test_other_c_library_is_named(loader: str, has: str, words: str) -> None:
     """Both the one that is wanted and the one that is there."""
-    assert words in fit.foreign(Needs(loader, (), ()), has)
+    assert words in loader_diagnosis.foreign(Needs(loader, (), ()), has)

@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 from project import BAD, GOOD, SKIPS, Project
 from repositories import Git
 
-from isosmoke import gate, guard
-from isosmoke.caller import Caller
 from isosmoke.errors import (
     EngineUnavailableError,
     IsosmokeError,
@@ -24,13 +22,15 @@ from isosmoke.errors import (
     NothingSelectedError,
     UsageError,
 )
-from isosmoke.guard import Ask
+from isosmoke.gate import decision, gate_run
+from isosmoke.gate.gate_run import Ask
+from isosmoke.host.caller import Caller
 from isosmoke.interrupt import Interrupt
-from isosmoke.leaks import Process, Verdict
-from isosmoke.manifest import parse
-from isosmoke.outcome import Broke, Exited, Outcome, Stopped, TimedOut
-from isosmoke.results import Attempt, Event, RunFinished, RunResult
-from isosmoke.scenario import Gate, Manifest
+from isosmoke.manifest.loader import parse
+from isosmoke.manifest.models import Gate, Manifest
+from isosmoke.results.attempts import Attempt, Event, RunFinished, RunResult
+from isosmoke.results.leaks import Process, Verdict
+from isosmoke.results.outcome import Broke, Exited, Outcome, Stopped, TimedOut
 
 LEFT = Process(pid=7, ppid=1, argv=("wg", "daemon"), cwd="/", exe="/wg", age_seconds=1.0, state="S")
 
@@ -98,7 +98,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_verdict_of_each_case(case: Case) -> None:
     """Outcomes and policy alone decide, and the words say why."""
-    verdict = gate.verdict(run(*case.outcomes, stopped=case.stopped), case.gate, task="fix-a")
+    verdict = decision.verdict(run(*case.outcomes, stopped=case.stopped), case.gate, task="fix-a")
 
     assert (verdict.exit_code, verdict.open) == (case.code, case.code == 0)
     assert verdict.lines[0].startswith(f"gate: {'OPEN' if verdict.open else 'SHUT'} for 'fix-a'")
@@ -117,9 +117,9 @@ def test_verdict_is_short_and_never_silent(
     """Whatever came out, 12 lines hold it with its receipt, and nothing that blocks gets by."""
     result = run(*outcomes, stopped=stopped)
 
-    verdict = gate.verdict(result, Gate(max_skips=most), task="t")
+    verdict = decision.verdict(result, Gate(max_skips=most), task="t")
 
-    assert 1 <= len(verdict.lines) <= gate.MOST_LINES - 1
+    assert 1 <= len(verdict.lines) <= decision.MOST_LINES - 1
     assert not (verdict.open and (stopped or any(one.outcome.blocks for one in result.scenarios)))
     assert verdict.exit_code in ({0} if verdict.open else {1, 125})
 
@@ -129,7 +129,7 @@ def test_verdict_names_all_that_did_not_pass(outcomes: list[str]) -> None:
     """What is not shown in full is named, and the count is right."""
     result = run(*outcomes)
 
-    text = "\n".join(gate.verdict(result, Gate(), task="t").lines)
+    text = "\n".join(decision.verdict(result, Gate(), task="t").lines)
 
     named = [one for one in result.scenarios if one.outcome is not Outcome.PASS]
     for one in named:
@@ -138,7 +138,7 @@ def test_verdict_names_all_that_did_not_pass(outcomes: list[str]) -> None:
 
 def test_verdict_shows_the_first_in_full_and_counts_the_others() -> None:
     """Of a hundred broken scenarios three are explained, twenty are named, all are counted."""
-    verdict = gate.verdict(run(*["FAIL"] * 100), Gate(), task="t")
+    verdict = decision.verdict(run(*["FAIL"] * 100), Gate(), task="t")
 
     assert verdict.lines[0].endswith("blocked by 100 of 100 scenarios: 100 FAIL")
     assert [line for line in verdict.lines if line.startswith("FAIL")] == [
@@ -152,7 +152,7 @@ def test_verdict_shows_the_first_in_full_and_counts_the_others() -> None:
 def test_what_is_left_behind_shuts_the_gate() -> None:
     """A run that left something is shut, and that is isosmoke's own trouble."""
     dirty = Attempt(ending=Exited(0), left_behind=("box (remove it: docker rm box)",))
-    verdict = gate.verdict(made.run(made.result(dirty)), Gate(), task="t")
+    verdict = decision.verdict(made.run(made.result(dirty)), Gate(), task="t")
 
     assert (verdict.open, verdict.exit_code) == (False, 125)
     assert "left behind: box (remove it: docker rm box)" in verdict.lines[0]
@@ -160,7 +160,7 @@ def test_what_is_left_behind_shuts_the_gate() -> None:
 
 def test_verdict_repeats_a_scenario_as_the_caller_would() -> None:
     """The command line comes from whoever knows the options that were given."""
-    verdict = gate.verdict(
+    verdict = decision.verdict(
         run("FAIL"), Gate(), task="t", repeat=lambda name: ("isosmoke", "run", "-m", "a b", name)
     )
 
@@ -180,34 +180,34 @@ def test_verdict_repeats_a_scenario_as_the_caller_would() -> None:
 )
 def test_chosen_are_what_the_task_owns(task: str, full: bool, names: list[str]) -> None:  # noqa: FBT001
     """An owner is exact but for blanks around it, as with wg; `full` asks nobody."""
-    assert [one.name for one in gate.chosen(SHIPPED, task, full=full)] == names
+    assert [one.name for one in decision.chosen(SHIPPED, task, full=full)] == names
 
 
 def test_owners_are_trimmed_as_wg_trims_them() -> None:
     """Blanks around an owner in the manifest do not open a gate."""
     padded = parse(GOOD.replace('"task-a"', '" task-a "'), Path("m.toml"))
 
-    assert [one.name for one in gate.chosen(padded, "task-a")] == ["good"]
+    assert [one.name for one in decision.chosen(padded, "task-a")] == ["good"]
 
 
 @pytest.mark.parametrize("full", [True, False])
 def test_an_empty_manifest_chooses_nothing_and_says_so(full: bool) -> None:  # noqa: FBT001
     """Nobody meant a gate without scenarios."""
     with pytest.raises(ManifestError, match="no scenarios"):
-        gate.chosen(Manifest(path=Path("m.toml"), scenarios=()), "task-a", full=full)
+        decision.chosen(Manifest(path=Path("m.toml"), scenarios=()), "task-a", full=full)
 
 
 def test_a_blank_task_is_refused() -> None:
     """A variable that is not set must not open the gate as a task that owns nothing."""
     with pytest.raises(UsageError, match="blank"):
-        gate.chosen(SHIPPED, " ")
+        decision.chosen(SHIPPED, " ")
 
 
 def test_unowned_is_open_and_loud_unless_the_manifest_refuses_it() -> None:
     """The policy decides about a task that owns nothing."""
     strict = SHIPPED.model_copy(update={"gate": Gate(unowned="refuse")})
 
-    opened, shut = gate.unowned(SHIPPED, "t"), gate.unowned(strict, "t")
+    opened, shut = decision.unowned(SHIPPED, "t"), decision.unowned(strict, "t")
 
     assert (opened.open, opened.exit_code) == (True, 0)
     assert "WARNING" in opened.lines[-1]
@@ -228,9 +228,9 @@ def test_unowned_is_open_and_loud_unless_the_manifest_refuses_it() -> None:
 )
 def test_bypass_follows_wgs_own_rule(environ: dict[str, str], granted: bool) -> None:  # noqa: FBT001
     """An agent is whoever has the variable, empty or not; only `1` overrides."""
-    asked = gate.bypass(environ)
+    asked = decision.bypass(environ)
 
-    verdict = gate.bypassed("t", asked)
+    verdict = decision.bypassed("t", asked)
 
     assert (asked.granted, verdict.open, verdict.exit_code) == (granted, granted, int(not granted))
     assert ("WARNING" in "\n".join(verdict.lines)) is granted
@@ -248,7 +248,7 @@ def test_bypass_follows_wgs_own_rule(environ: dict[str, str], granted: bool) -> 
 )
 def test_refused_keeps_to_the_gates_exit_codes(error: IsosmokeError, code: int) -> None:
     """What could not be tried shuts the gate with 1, 2 or 125, in the error's own words."""
-    verdict = gate.refused("t", error)
+    verdict = decision.refused("t", error)
 
     assert (verdict.open, verdict.exit_code) == (False, code)
     assert error.message in verdict.lines
@@ -258,9 +258,9 @@ def test_refused_keeps_to_the_gates_exit_codes(error: IsosmokeError, code: int) 
 @given(st.text(), st.text())
 def test_refused_is_short_whatever_was_wrong(message: str, hint: str) -> None:
     """A manifest of a hundred mistakes does not push the verdict out of sight."""
-    verdict = gate.refused("t", ManifestError(message * 30, hint))
+    verdict = decision.refused("t", ManifestError(message * 30, hint))
 
-    assert len(verdict.lines) <= gate.MOST_LINES - 1
+    assert len(verdict.lines) <= decision.MOST_LINES - 1
     assert all(line.replace("\t", " ").isprintable() for line in verdict.lines)
 
 
@@ -350,7 +350,7 @@ def test_gate_on_the_command_line(told: Told, project: Project) -> None:
 
     done = project.run("gate", *told.words, **told.environment)
 
-    last = done.stderr.splitlines()[-gate.MOST_LINES :]
+    last = done.stderr.splitlines()[-decision.MOST_LINES :]
     assert done.returncode == told.code, done.stderr
     assert any(line.startswith("gate: ") for line in last)
     for words in told.said:
@@ -366,7 +366,7 @@ def test_many_broken_scenarios_fit_the_last_twelve_lines(project: Project) -> No
 
     done = project.run("gate", "task-b", "-j", "4")
 
-    last = done.stderr.splitlines()[-gate.MOST_LINES :]
+    last = done.stderr.splitlines()[-decision.MOST_LINES :]
     (headline,) = [at for at, line in enumerate(last) if line.startswith("gate: SHUT")]
     assert "8 of 8" in last[headline]
     assert "bad7" in "\n".join(last[headline:])
@@ -436,7 +436,7 @@ def test_what_changes_during_the_run_shuts_the_gate(project: Project) -> None:
         if isinstance(event, RunFinished):
             library.write_text("fine() { false; }\n")
 
-    answer = guard.answer(Ask(task="task-a"), caller, notify=change, interrupt=Interrupt())
+    answer = gate_run.answer(Ask(task="task-a"), caller, notify=change, interrupt=Interrupt())
 
     assert answer.run is not None
     assert answer.run.count(Outcome.PASS) == 1

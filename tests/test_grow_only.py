@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke.grow_only import Edition, is_empty, losses
-from isosmoke.manifest import parse
+from isosmoke.authoring.regressions import Edition, is_empty, losses
+from isosmoke.manifest.loader import parse
 
 BASE = """
 [gate]

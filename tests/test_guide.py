@@ -2,11 +2,11 @@
 
 import pytest
 
-from isosmoke import guide
+from isosmoke.authoring import agent_rules
+from isosmoke.authoring.agent_rules import BEGIN, END, placed
 from isosmoke.errors import UsageError
-from isosmoke.guide import BEGIN, END, placed
 
-BLOCK = f"{BEGIN}\n{guide.text()}{END}"
+BLOCK = f"{BEGIN}\n{agent_rules.text()}{END}"
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ BLOCK = f"{BEGIN}\n{guide.text()}{END}"
 )
 def test_the_rule_says_what_agents_must_do(words: str) -> None:
     """Running, finishing, adding and never bypassing are all in it."""
-    assert words in guide.text()
+    assert words in agent_rules.text()
 
 
 @pytest.mark.parametrize(

@@ -19,14 +19,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from project import GOOD, Project
 
-from isosmoke import history, manifest, record, shelf
 from isosmoke.errors import NothingSelectedError, RecordError
-from isosmoke.leaks import Process, Verdict
-from isosmoke.outcome import Broke, Exited, Outcome, Signaled, Stopped, TimedOut, Unmet
-from isosmoke.record import RunRecord
-from isosmoke.results import Attempt, Captured, ScenarioResult
-from isosmoke.scenario import Retention
-from isosmoke.state import Lease
+from isosmoke.history import layout, run_records
+from isosmoke.host.state import Lease
+from isosmoke.manifest import loader
+from isosmoke.manifest.models import Retention
+from isosmoke.results import record
+from isosmoke.results.attempts import Attempt, Captured, ScenarioResult
+from isosmoke.results.leaks import Process, Verdict
+from isosmoke.results.outcome import Broke, Exited, Outcome, Signaled, Stopped, TimedOut, Unmet
+from isosmoke.results.record import RunRecord
 
 PASSED, FAILED = Attempt(ending=Exited(0)), Attempt(ending=Exited(1))
 ENDED = "0-0.1.0"
@@ -35,7 +37,7 @@ ENDED = "0-0.1.0"
 
 def recorded(top: Path, *scenarios: ScenarioResult, rerun_of: str = "") -> Path:
     """The folder of a new run of these scenarios."""
-    recording = history.start(top)
+    recording = run_records.start(top)
     told = made.run(*scenarios, record=recording.folder, rerun_of=rerun_of)
     recording.begin(told, [one.scenario for one in scenarios])
     for one in scenarios:
@@ -47,7 +49,7 @@ def recorded(top: Path, *scenarios: ScenarioResult, rerun_of: str = "") -> Path:
 def halved(top: Path) -> Path:
     """The folder of a run that goes on: `one` passed, `two` was not begun."""
     one, two = (made.result(PASSED, name=name) for name in ("one", "two"))
-    recording = history.start(top)
+    recording = run_records.start(top)
     recording.begin(made.run(record=recording.folder), [one.scenario, two.scenario])
     recording.keep(one)
     return recording.folder
@@ -102,7 +104,7 @@ def test_what_is_kept_is_what_is_read(
     """Whatever a run was, its record comes back from disk as it was."""
     told = [made.result(*ones, name=f"s{number}") for number, ones in enumerate(attempts)]
     with TemporaryDirectory() as top:
-        recording = history.start(Path(top))
+        recording = run_records.start(Path(top))
         run = made.run(*told, record=recording.folder, **others)
         recording.begin(run, [one.scenario for one in told])
         for one in told:
@@ -110,7 +112,7 @@ def test_what_is_kept_is_what_is_read(
         recording.end(run)
 
         assert recording.lost == ""
-        assert history.load(recording.folder) == record.of(run)
+        assert run_records.load(recording.folder) == record.of(run)
 
 
 def outcomes(run: RunRecord) -> dict[str, str]:
@@ -120,7 +122,7 @@ def outcomes(run: RunRecord) -> dict[str, str]:
 
 def test_a_run_that_goes_on_can_be_read(tmp_path: Path) -> None:
     """What is finished is told, and the rest is not run yet."""
-    run = history.load(halved(tmp_path))
+    run = run_records.load(halved(tmp_path))
 
     assert not run.finished
     assert outcomes(run) == {"one": "PASS", "two": "NOT_RUN the run goes on"}
@@ -129,7 +131,7 @@ def test_a_run_that_goes_on_can_be_read(tmp_path: Path) -> None:
 
 def test_a_run_whose_process_is_gone_ended_before_the_rest(tmp_path: Path) -> None:
     """What has no result was never run; its entry is known all the same."""
-    run = history.load(killed(halved(tmp_path)))
+    run = run_records.load(killed(halved(tmp_path)))
 
     assert not run.finished
     assert outcomes(run) == {"one": "PASS", "two": "NOT_RUN the run ended before it"}
@@ -152,7 +154,7 @@ def test_the_record_is_where_it_lies_now(tmp_path: Path) -> None:
     folder = recorded(tmp_path / "old", made.result(PASSED))
     (tmp_path / "old").rename(tmp_path / "new")
 
-    run = history.run(None, tmp_path / "new")
+    run = run_records.run(None, tmp_path / "new")
 
     assert run.record == str(folder).replace("/old/", "/new/")
 
@@ -171,7 +173,7 @@ def _full(most: int) -> Iterator[None]:
 def test_what_cannot_be_written_is_told_once_and_costs_nothing_else(tmp_path: Path) -> None:
     """A result that does not fit leaves no half of itself; the first reason stays."""
     one, two = (made.result(PASSED, name=name) for name in ("one", "two"))
-    recording = history.start(tmp_path)
+    recording = run_records.start(tmp_path)
     recording.begin(made.run(), [one.scenario, two.scenario])
     with _full(100):
         recording.keep(one)
@@ -180,14 +182,14 @@ def test_what_cannot_be_written_is_told_once_and_costs_nothing_else(tmp_path: Pa
 
     assert recording.lost == f"{recording.folder}/one/result.json: File too large"
     assert list((recording.folder / "one").iterdir()) == []
-    run = history.load(recording.folder)
+    run = run_records.load(recording.folder)
     assert outcomes(run)["one"] == "NOT_RUN its result could not be kept"
     assert run.counts == {"PASS": 2}
 
 
 def test_a_log_that_is_not_whole_is_told_by_the_record(tmp_path: Path) -> None:
     """Evidence that is missing is a loss as well."""
-    recording = history.start(tmp_path)
+    recording = run_records.start(tmp_path)
     recording.keep(made.result(Attempt(ending=Exited(0), unlogged="/log: No space left")))
 
     assert recording.lost == "/log: No space left"
@@ -195,7 +197,7 @@ def test_a_log_that_is_not_whole_is_told_by_the_record(tmp_path: Path) -> None:
 
 def test_a_record_whose_folder_is_gone_costs_no_verdict(tmp_path: Path) -> None:
     """Whoever removes it under a live run gets a warning, not an error."""
-    recording = history.start(tmp_path)
+    recording = run_records.start(tmp_path)
     shutil.rmtree(recording.folder)
     recording.keep(made.result(PASSED))
     recording.end(made.run(made.result(PASSED)))
@@ -211,16 +213,17 @@ def test_a_project_that_cannot_be_written_to_is_recorded_in_the_state_folder(
     fixed.mkdir(mode=0o555)
     other.mkdir()
     code = (
-        "import sys; from pathlib import Path; from isosmoke import history\n"
-        "print(history.start(Path(sys.argv[1])).folder)"
+        "import sys; from pathlib import Path\n"
+        "from isosmoke.history import run_records\n"
+        "print(run_records.start(Path(sys.argv[1])).folder)"
     )
 
     folder = Path(ordinary(code, fixed))
 
     assert folder.is_relative_to(state_folder)
     shutil.copy(recorded(other) / "run.json", folder)
-    assert shelf.folders(fixed) == (folder,)
-    assert folder not in shelf.folders(other)
+    assert layout.folders(fixed) == (folder,)
+    assert folder not in layout.folders(other)
 
 
 def test_runs_are_told_newest_first(tmp_path: Path) -> None:
@@ -229,7 +232,9 @@ def test_runs_are_told_newest_first(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     names = [recorded(tmp_path).name for _ in range(3)]
 
-    assert [Path(one.record or "").name for one in history.runs(tmp_path / "deep")] == names[::-1]
+    assert [Path(one.record or "").name for one in run_records.runs(tmp_path / "deep")] == names[
+        ::-1
+    ]
 
 
 def test_whatever_else_lies_there_is_no_run(tmp_path: Path) -> None:
@@ -242,7 +247,7 @@ def test_whatever_else_lies_there_is_no_run(tmp_path: Path) -> None:
     (runs / "notes").mkdir()
     shutil.copy(folder / "run.json", runs / "notes")
 
-    assert shelf.folders(tmp_path) == (folder,)
+    assert layout.folders(tmp_path) == (folder,)
 
 
 SPOILT = {
@@ -261,9 +266,9 @@ def test_a_broken_header_is_a_clear_error(tmp_path: Path, text: str) -> None:
     (recorded(tmp_path) / "run.json").write_text(text)
 
     with pytest.raises(RecordError, match=SPOILT[text]) as caught:
-        history.run(None, tmp_path)
+        run_records.run(None, tmp_path)
     assert caught.value.hint
-    assert len(history.runs(tmp_path)) == 1
+    assert len(run_records.runs(tmp_path)) == 1
 
 
 def test_a_broken_result_is_a_clear_error(tmp_path: Path) -> None:
@@ -272,35 +277,35 @@ def test_a_broken_result_is_a_clear_error(tmp_path: Path) -> None:
     (folder / "one/result.json").write_bytes(b'{"outcome": "\xff"}')
 
     with pytest.raises(RecordError, match=r"one/result\.json is not whole"):
-        history.load(folder)
+        run_records.load(folder)
 
 
 def test_a_folder_without_a_record_is_a_clear_error(tmp_path: Path) -> None:
     """It is named."""
     with pytest.raises(RecordError, match=r"run\.json: No such file"):
-        history.load(tmp_path)
+        run_records.load(tmp_path)
 
 
 def test_a_run_is_found_by_either_end_of_its_name(tmp_path: Path) -> None:
     """The beginning or the end is enough where no other run has it; none at all is the newest."""
     one, two = recorded(tmp_path), recorded(tmp_path)
 
-    assert history.run(one.name, tmp_path).record == str(one)
-    assert history.run(one.name[-7:], tmp_path).record == str(one)
-    assert history.run(None, tmp_path).record == str(two)
+    assert run_records.run(one.name, tmp_path).record == str(one)
+    assert run_records.run(one.name[-7:], tmp_path).record == str(one)
+    assert run_records.run(None, tmp_path).record == str(two)
     with pytest.raises(NothingSelectedError, match="2 runs are named '20'"):
-        history.run("20", tmp_path)
+        run_records.run("20", tmp_path)
 
 
 def test_a_run_that_is_not_there_is_told_with_the_nearest(tmp_path: Path) -> None:
     """A slip in the name is recognised; a project without runs says what makes one."""
     with pytest.raises(NothingSelectedError, match="no run is recorded in") as caught:
-        history.run(None, tmp_path)
+        run_records.run(None, tmp_path)
     assert "isosmoke run" in caught.value.hint
 
     folder = recorded(tmp_path)
     with pytest.raises(NothingSelectedError, match=f"did you mean '{folder.name}'"):
-        history.run(f"{folder.name[:-1]}x", tmp_path)
+        run_records.run(f"{folder.name[:-1]}x", tmp_path)
 
 
 def test_a_scenario_is_found_in_the_newest_run_that_had_it(tmp_path: Path) -> None:
@@ -309,7 +314,7 @@ def test_a_scenario_is_found_in_the_newest_run_that_had_it(tmp_path: Path) -> No
     newer = recorded(tmp_path, made.result(PASSED, name="bad"))
     recorded(tmp_path, made.result(PASSED, name="good"))
 
-    found = [history.scenario(one, tmp_path) for one in ("bad", f"{older.name}/bad")]
+    found = [run_records.scenario(one, tmp_path) for one in ("bad", f"{older.name}/bad")]
 
     assert [(run.record, one.outcome) for run, one in found] == [
         (str(newer), Outcome.PASS),
@@ -324,7 +329,7 @@ def test_what_came_of_a_scenario_is_told_run_by_run(tmp_path: Path) -> None:
     (recorded(tmp_path, made.result(FAILED, name="bad")) / "bad/result.json").write_text("{")
     recorded(tmp_path, made.result(PASSED, name="bad"))
 
-    past = history.outcomes("bad", tmp_path)
+    past = run_records.outcomes("bad", tmp_path)
 
     assert [one.outcome for _, one in past] == [Outcome.PASS, Outcome.FAIL]
 
@@ -336,7 +341,7 @@ def test_a_run_knows_the_runs_whose_rest_it_did(tmp_path: Path) -> None:
     three = recorded(tmp_path, rerun_of=two.name)
 
     def chain() -> list[str | None]:
-        return [one.record for one in history.chain("latest", tmp_path)]
+        return [one.record for one in run_records.chain("latest", tmp_path)]
 
     assert chain() == [str(three), str(two), str(one)]
     shutil.rmtree(one)
@@ -352,7 +357,7 @@ def test_a_name_is_a_scenario_or_else_a_run(tmp_path: Path) -> None:
     newest = recorded(tmp_path, made.result(PASSED, name="good"))
 
     def found(named: str | None) -> tuple[str | None, str]:
-        run, scenario = history.found(named, tmp_path)
+        run, scenario = run_records.found(named, tmp_path)
         return run.record, scenario.name if scenario else ""
 
     assert found("bad") == (str(older), "bad")
@@ -360,16 +365,16 @@ def test_a_name_is_a_scenario_or_else_a_run(tmp_path: Path) -> None:
     assert found(older.name) == (str(older), "")
     assert found("latest") == found(None) == (str(newest), "")
     with pytest.raises(NothingSelectedError, match="did you mean 'good'"):
-        history.found("goo", tmp_path)
+        run_records.found("goo", tmp_path)
 
 
 def test_a_log_is_found_where_its_run_lies_now(tmp_path: Path) -> None:
     """Also when the project was moved."""
     logged = made.result(Attempt(ending=Exited(0), log=Path("/old/runs/1/one/output-1.log")))
     folder = recorded(tmp_path, logged)
-    run, scenario = history.scenario("one", tmp_path)
+    run, scenario = run_records.scenario("one", tmp_path)
 
-    log = history.log(run, scenario, scenario.output.log or "")
+    log = run_records.log(run, scenario, scenario.output.log or "")
 
     assert log == folder / "one/output-1.log"
 
@@ -377,17 +382,17 @@ def test_a_log_is_found_where_its_run_lies_now(tmp_path: Path) -> None:
 def test_a_scenario_that_no_run_had_is_told_with_the_nearest(tmp_path: Path) -> None:
     """In a given run, or in all of them."""
     with pytest.raises(NothingSelectedError, match="no run is recorded"):
-        history.scenario("bad", tmp_path)
+        run_records.scenario("bad", tmp_path)
     name = recorded(tmp_path, made.result(PASSED, name="daemon_starts")).name
     for asked in ("daemon_start", f"{name}/daemon_start"):
         with pytest.raises(NothingSelectedError, match="did you mean 'daemon_starts'"):
-            history.scenario(asked, tmp_path)
+            run_records.scenario(asked, tmp_path)
 
 
 def test_many_runs_at_once_each_have_a_folder(tmp_path: Path) -> None:
     """Runs of one project never meet."""
     with ThreadPoolExecutor(8) as pool:
-        started = list(pool.map(lambda _: history.start(tmp_path).folder, range(16)))
+        started = list(pool.map(lambda _: run_records.start(tmp_path).folder, range(16)))
 
     assert len(set(started)) == 16
     assert all(str(Lease.mine()) == (one / ".lease").read_text() for one in started)
@@ -400,8 +405,8 @@ def aged(folder: Path, name: str) -> Path:
 
 def test_old_runs_are_forgotten_but_never_a_live_one(tmp_path: Path) -> None:
     """Twenty stay, what is no run stays, and so does the oldest as long as it goes on."""
-    live = history.start(tmp_path).folder
-    dead = killed(history.start(tmp_path).folder)
+    live = run_records.start(tmp_path).folder
+    dead = killed(run_records.start(tmp_path).folder)
     (live.parent / "0-notes").mkdir()
     finished = [recorded(tmp_path) for _ in range(21)]
 
@@ -418,11 +423,11 @@ def test_a_run_is_forgotten_after_its_days(tmp_path: Path) -> None:
     second = aged(recorded(tmp_path), "20250102-000000-0000")
     assert first.exists()
 
-    history.start(tmp_path, kept)
+    run_records.start(tmp_path, kept)
     assert (first.exists(), second.exists()) == (False, True)
 
-    today = history.start(tmp_path, kept).folder
-    history.start(tmp_path, kept)
+    today = run_records.start(tmp_path, kept).folder
+    run_records.start(tmp_path, kept)
     assert (second.exists(), today.exists()) == (False, True)
 
 
@@ -436,7 +441,7 @@ def test_runs_are_forgotten_when_they_fill_too_much(tmp_path: Path) -> None:
         (one / "link").symlink_to(tmp_path / "elsewhere")
     whole = sum(one.lstat().st_size for one in made_of[3].iterdir())
 
-    history.start(tmp_path, Retention(keep_size=3 * whole))
+    run_records.start(tmp_path, Retention(keep_size=3 * whole))
 
     assert [one.exists() for one in made_of] == [False, True, True, True]
     assert (tmp_path / "elsewhere/precious").exists()
@@ -453,7 +458,7 @@ def test_a_tree_too_deep_to_be_removed_stops_no_run(tmp_path: Path) -> None:
     os.close(here)
     try:
         assert recorded(tmp_path).exists()
-        assert history.start(tmp_path, Retention(keep_runs=1)).folder.exists()
+        assert run_records.start(tmp_path, Retention(keep_runs=1)).folder.exists()
     finally:
         subprocess.run(["rm", "-rf", old], check=True)
 
@@ -462,7 +467,7 @@ def test_the_manifest_says_which_runs_are_kept() -> None:
     """Sizes are written as anywhere in a manifest; what is not said is the default."""
     text = GOOD + '[record]\nkeep_runs = 5\nkeep_size = "1M"\n'
 
-    told = manifest.parse(text, Path("/p/manifest.toml"))
+    told = loader.parse(text, Path("/p/manifest.toml"))
 
     assert told.record == Retention(keep_runs=5, keep_days=30, keep_size=1 << 20)
 
@@ -473,7 +478,7 @@ def test_a_run_keeps_what_its_manifest_says(tmp_path: Path) -> None:
     project = Project.within(tmp_path, "[record]\nkeep_runs = 2\n" + GOOD)
     for words in (("run",), ("run",), ("run",), ("gate", "task-a"), ("run",)):
         assert project.run(*words).returncode == 0
-        assert len(shelf.folders(project.top)) <= 2
+        assert len(layout.folders(project.top)) <= 2
 
 
 SLOW = """
@@ -489,7 +494,7 @@ def test_a_run_that_is_killed_can_be_read(tmp_path: Path) -> None:
     project = Project.within(tmp_path, GOOD + SLOW)
     project.killed_during("slow", "run", "-j", "1")
 
-    assert outcomes(history.run(None, project.top)) == {
+    assert outcomes(run_records.run(None, project.top)) == {
         "good": "PASS",
         "slow": "NOT_RUN the run ended before it",
     }
@@ -530,10 +535,10 @@ def test_a_full_disk_costs_the_record_and_no_verdict(tmp_path: Path) -> None:
 def test_the_end_of_a_run_decides_what_is_kept_of_it(tmp_path: Path) -> None:
     """What was tried on the way and is no result of the run is left out; later results replace."""
     tried, passed = made.result(FAILED, name="tried"), made.result(PASSED)
-    recording = history.start(tmp_path)
+    recording = run_records.start(tmp_path)
     recording.begin(made.run(), [tried.scenario])
     recording.keep(tried)
     recording.keep(made.result(FAILED))
     recording.end(made.run(passed))
 
-    assert outcomes(history.load(recording.folder)) == {"one": "PASS"}
+    assert outcomes(run_records.load(recording.folder)) == {"one": "PASS"}

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 from conftest import Ordinary
 
-from isosmoke.host_image import host_mounts
-from isosmoke.spec import Fresh, Mount, ReadOnly
+from isosmoke.sandbox.host_mounts import host_mounts
+from isosmoke.sandbox.spec import Fresh, Mount, ReadOnly
 
 NATIVE = "\x7fELF"
 
@@ -344,7 +344,7 @@ def test_folder_outside_home_comes_with_its_prefix(home: Path, tmp_path: Path) -
 CLOSED = """
 import sys
 from pathlib import Path
-from isosmoke.host_image import host_mounts
+from isosmoke.sandbox.host_mounts import host_mounts
 closed, home = map(Path, sys.argv[1:])
 closed.chmod(0)
 found = host_mounts(f"{closed}/bin:{home}/bin:/usr/bin", home, masked=False)

@@ -23,8 +23,9 @@ import companions
 import pytest
 import ready
 
-from isosmoke import manifest
-from isosmoke.engines import cgroup, endpoint
+from isosmoke.engines.bubblewrap import cgroup
+from isosmoke.engines.docker import endpoint
+from isosmoke.manifest import loader
 from isosmoke.testing.bench import Witness
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -222,7 +223,7 @@ def _nothing_is_left(name: str, place: Place, pid: int) -> None:
 
 BAD = [
     one.name
-    for one in manifest.load(CORPUS / "manifest.toml").scenarios
+    for one in loader.load(CORPUS / "manifest.toml").scenarios
     if {"comes-out-LEAK", "comes-out-TIMEOUT", "comes-out-FAIL"} & set(one.tags)
     or one.name in ("kills_all_it_sees", "knocks_at_a_live_service", "writes_into_its_workspace")
 ]
@@ -325,7 +326,8 @@ def test_killed_run_takes_all_with_it(
 
 DYING = """
 import os, signal, sys
-import httpx, isosmoke.cli.run, isosmoke.engines.bubblewrap, isosmoke.engines.docker
+import httpx, isosmoke.cli.scenarios.run
+import isosmoke.engines.bubblewrap.engine, isosmoke.engines.docker.engine
 at, acts = int(sys.argv.pop(1)), 0
 ACTING = ("os.", "shutil.", "socket.", "subprocess.", "tempfile.", "fcntl.", "open")
 def count(event, _):

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke import images, tested
 from isosmoke.errors import EngineError
-from isosmoke.scenario import Manifest, Scenario
+from isosmoke.gate import bound_inputs
+from isosmoke.manifest.models import Manifest, Scenario
+from isosmoke.rootfs_images import store
 
 
 def system(folder: Path) -> Path:
@@ -19,22 +20,22 @@ def system(folder: Path) -> Path:
 def test_folder_is_relative_to_the_manifest(tmp_path: Path) -> None:
     """`rootfs:` and a path from the manifest's folder, or an absolute one."""
     found = system(tmp_path / "systems/one")
-    assert images.root("rootfs:../systems/one", tmp_path / "project") == found
-    assert images.root(f"rootfs:{found}", tmp_path / "elsewhere") == found
+    assert store.root("rootfs:../systems/one", tmp_path / "project") == found
+    assert store.root(f"rootfs:{found}", tmp_path / "elsewhere") == found
 
 
 @pytest.mark.parametrize("image", ["host", "debian:12", "isosmoke/debian"])
 def test_other_images_are_no_folders(image: str, tmp_path: Path) -> None:
     """The host's own system and what an engine has are not looked for on disk."""
-    assert images.root(image, tmp_path) is None
-    assert images.digest(image, tmp_path) == ""
+    assert store.root(image, tmp_path) is None
+    assert store.digest(image, tmp_path) == ""
 
 
 def test_folder_that_holds_no_system_is_named(tmp_path: Path) -> None:
     """Whether it is missing or merely something else."""
     for folder in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(EngineError, match=f"no root filesystem in {folder}"):
-            images.root(f"rootfs:{folder}", tmp_path)
+            store.root(f"rootfs:{folder}", tmp_path)
 
 
 def test_verdict_is_bound_to_what_the_folder_holds(tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_verdict_is_bound_to_what_the_folder_holds(tmp_path: Path) -> None:
             {"name": "one", "script": "one.sh", "image": "rootfs:system"}, context=tmp_path
         )
         loaded = Manifest(path=tmp_path / "manifest.toml", scenarios=(scenario,))
-        inputs = tested.inputs(loaded, loaded.scenarios)
+        inputs = bound_inputs.inputs(loaded, loaded.scenarios)
         return next(one.sha256 for one in inputs if one.name == "image rootfs:system")
 
     before = bound()

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke import images, imports, state
 from isosmoke.errors import ImageError, UsageError
+from isosmoke.host import state
+from isosmoke.rootfs_images import importer, store
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def system(tmp_path: Path) -> Path:
 
 def tool(image: str) -> str:
     """What the image holds in its only program."""
-    found = images.root(image, Path("/nowhere"))
+    found = store.root(image, Path("/nowhere"))
     assert found
     return (found / "usr/bin/tool").read_text()
 
@@ -33,12 +34,12 @@ def trees() -> set[str]:
 def test_imported_image_is_found_by_its_name(system: Path) -> None:
     """Whatever is in the name, and however the folder that it came from changes later."""
     for name in ("debian", "example.org/team/debian:12", "Ünïcode", ".."):
-        image, changes = imports.add(system, name, replace=False)
+        image, changes = importer.add(system, name, replace=False)
         assert changes == ()
-        assert images.digest(name, Path("/nowhere")) == image.digest
+        assert store.digest(name, Path("/nowhere")) == image.digest
     (system / "usr/bin/tool").write_text("two")
     assert tool("debian") == "one"
-    assert [one.name for one in images.kept()] == sorted(
+    assert [one.name for one in store.kept()] == sorted(
         ("debian", "example.org/team/debian:12", "Ünïcode", "..")
     )
     assert len(trees()) == 1
@@ -48,26 +49,26 @@ def test_imported_image_is_found_by_its_name(system: Path) -> None:
 def test_name_that_means_something_else_is_refused(name: str, system: Path) -> None:
     """The host's own system keeps its name, and a folder is named by its path."""
     with pytest.raises(UsageError):
-        imports.add(system, name, replace=False)
+        importer.add(system, name, replace=False)
 
 
 def test_same_content_again_changes_nothing(system: Path) -> None:
     """It needs no leave to be replaced by itself."""
-    before, _ = imports.add(system, "one", replace=False)
-    again, changes = imports.add(system, "one", replace=False)
+    before, _ = importer.add(system, "one", replace=False)
+    again, changes = importer.add(system, "one", replace=False)
     assert (again.digest, changes) == (before.digest, ())
 
 
 def test_other_content_needs_leave_and_is_told(system: Path) -> None:
     """What differs is said either way, and nothing of the old stays once it is replaced."""
-    imports.add(system, "one", replace=False)
+    importer.add(system, "one", replace=False)
     (system / "usr/bin/tool").write_text("two")
     (system / "usr/more").touch()
     with pytest.raises(ImageError, match=r"\+1 -0 ~1: ~ usr/bin/tool, \+ usr/more") as caught:
-        imports.add(system, "one", replace=False)
+        importer.add(system, "one", replace=False)
     assert "--replace" in caught.value.hint
     assert tool("one") == "one"
-    image, changes = imports.add(system, "one", replace=True)
+    image, changes = importer.add(system, "one", replace=True)
     assert changes == ("~ usr/bin/tool", "+ usr/more")
     assert tool("one") == "two"
     assert trees() == {image.digest}
@@ -75,44 +76,44 @@ def test_other_content_needs_leave_and_is_told(system: Path) -> None:
 
 def test_removed_image_is_gone_unless_another_name_has_it(system: Path) -> None:
     """What two names stand for goes with the second."""
-    image, _ = imports.add(system, "one", replace=False)
-    imports.add(system, "two", replace=False)
-    imports.remove("one")
-    assert images.named("one") is None
+    image, _ = importer.add(system, "one", replace=False)
+    importer.add(system, "two", replace=False)
+    importer.remove("one")
+    assert store.named("one") is None
     assert tool("two") == "one"
-    imports.remove("two")
+    importer.remove("two")
     assert not trees()
     with pytest.raises(ImageError, match="no image 'two'"):
-        imports.remove("two")
+        importer.remove("two")
     assert image.digest
 
 
 def test_image_in_use_is_neither_removed_nor_replaced(system: Path) -> None:
     """A run keeps what it uses until it ends."""
-    imports.add(system, "one", replace=False)
+    importer.add(system, "one", replace=False)
     (system / "usr/bin/tool").write_text("two")
-    with images.held(["host", "one", "not-here"]):
+    with store.held(["host", "one", "not-here"]):
         for act in (
-            lambda: imports.remove("one"),
-            lambda: imports.add(system, "one", replace=True),
+            lambda: importer.remove("one"),
+            lambda: importer.add(system, "one", replace=True),
         ):
             with pytest.raises(ImageError, match="is used by a run"):
                 act()
         assert tool("one") == "one"
-    imports.remove("one")
+    importer.remove("one")
 
 
 def test_image_whose_content_was_lost_can_be_had_again(system: Path) -> None:
     """It is named as what is wrong, and both importing and removing mend it."""
-    image, _ = imports.add(system, "one", replace=False)
+    image, _ = importer.add(system, "one", replace=False)
     state.remove(image.folder)
-    with pytest.raises(ImageError, match="no root filesystem"), images.held(["one"]):
+    with pytest.raises(ImageError, match="no root filesystem"), store.held(["one"]):
         pass
-    imports.add(system, "one", replace=False)
+    importer.add(system, "one", replace=False)
     assert tool("one") == "one"
     state.remove(image.folder)
-    imports.remove("one")
-    assert images.kept() == ()
+    importer.remove("one")
+    assert store.kept() == ()
 
 
 def test_failed_import_leaves_nothing(tmp_path: Path) -> None:
@@ -128,15 +129,15 @@ def test_failed_import_leaves_nothing(tmp_path: Path) -> None:
         (tmp_path / "missing", "No such file"),
     ):
         with pytest.raises(ImageError, match=words):
-            imports.add(source, "one", replace=False)
-    assert images.kept() == ()
+            importer.add(source, "one", replace=False)
+    assert store.kept() == ()
     assert not any(state.kept("scratch").iterdir())
 
 
 def test_imports_at_the_same_time_are_both_whole(system: Path) -> None:
     """Whichever is first, each name stands for a system."""
     workers = [
-        threading.Thread(target=imports.add, args=(system, f"n{number}"), kwargs={"replace": True})
+        threading.Thread(target=importer.add, args=(system, f"n{number}"), kwargs={"replace": True})
         for number in range(4)
     ]
     for one in workers:
@@ -149,8 +150,8 @@ def test_imports_at_the_same_time_are_both_whole(system: Path) -> None:
 
 def test_damaged_record_is_named(system: Path) -> None:
     """With the command that mends it."""
-    imports.add(system, "one", replace=False)
-    images.record("one").write_text("{")
+    importer.add(system, "one", replace=False)
+    store.record("one").write_text("{")
     with pytest.raises(ImageError, match="is damaged") as caught:
-        images.named("one")
-    assert str(images.record("one")) in caught.value.hint
+        store.named("one")
+    assert str(store.record("one")) in caught.value.hint

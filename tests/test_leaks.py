@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.leaks import Process, Tolerated, tell_apart
-from isosmoke.scenario import Allowance
+from isosmoke.manifest.models import Allowance
+from isosmoke.results.leaks import Process, Tolerated, tell_apart
 
 TODAY = date(2027, 1, 31)
 YESTERDAY, TOMORROW = date(2027, 1, 30), date(2027, 2, 1)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import ready
 
-from isosmoke.locks import held
+from isosmoke.pytest_plugin.locks import held
 
 HOLD = """
 import sys
-from isosmoke.locks import held
+from isosmoke.pytest_plugin.locks import held
 with held(sys.argv[2:], within=sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from isosmoke.discovery import find_manifest
 from isosmoke.errors import ExitCode, ManifestError
-from isosmoke.manifest import load, parse
-from isosmoke.scenario import Allowance, Gate, Leaks, Limits, Scenario, Service, Wait
+from isosmoke.manifest.discovery import find_manifest
+from isosmoke.manifest.loader import load, parse
+from isosmoke.manifest.models import Allowance, Gate, Leaks, Limits, Scenario, Service, Wait
 
 PATH = Path("/project/manifest.toml")
 MEBI = 1024**2

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from isosmoke.outcome import (
+from isosmoke.results.outcome import (
     Broke,
     Ending,
     Exited,

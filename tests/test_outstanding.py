@@ -6,11 +6,11 @@ import told
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke import outstanding
-from isosmoke.outcome import Exited, Outcome, Stopped
-from isosmoke.record import RunRecord
-from isosmoke.results import Attempt, ScenarioResult
-from isosmoke.scenario import Scenario
+from isosmoke.history import rerun
+from isosmoke.manifest.models import Scenario
+from isosmoke.results.attempts import Attempt, ScenarioResult
+from isosmoke.results.outcome import Exited, Outcome, Stopped
+from isosmoke.results.record import RunRecord
 
 PASSED, FAILED, NOT_RUN = (Attempt(ending=one) for one in (Exited(0), Exited(1), Stopped("SIGINT")))
 NAMES = ("a", "b", "c")
@@ -44,8 +44,8 @@ def test_what_is_left_is_what_never_passed_last(case: str) -> None:
     """The newest run that tried a scenario decides; one that was stopped before it decides not."""
     past, failed, left = CASES[case]
 
-    assert names(outstanding.failed(SCENARIOS, past)) == failed
-    assert names(outstanding.left(SCENARIOS, past)) == left
+    assert names(rerun.failed(SCENARIOS, past)) == failed
+    assert names(rerun.left(SCENARIOS, past)) == left
 
 
 @pytest.mark.parametrize("one", told.every_outcome(), ids=lambda one: str(one.outcome))
@@ -54,16 +54,16 @@ def test_what_blocks_failed(one: ScenarioResult) -> None:
     past = [told.of(one)]
 
     tried = one.outcome is not Outcome.NOT_RUN
-    assert bool(outstanding.failed([one.scenario], past)) == (one.outcome.blocks and tried)
-    assert bool(outstanding.left([one.scenario], past)) == one.outcome.blocks
+    assert bool(rerun.failed([one.scenario], past)) == (one.outcome.blocks and tried)
+    assert bool(rerun.left([one.scenario], past)) == one.outcome.blocks
 
 
 def test_a_scenario_is_known_by_its_old_names() -> None:
     """What was renamed is not new."""
     renamed = Scenario(name="new", script="s.sh", aliases=("a",))
 
-    assert outstanding.left([renamed], [run(a=PASSED)]) == ()
-    assert outstanding.failed([renamed], [run(a=FAILED)]) == (renamed,)
+    assert rerun.left([renamed], [run(a=PASSED)]) == ()
+    assert rerun.failed([renamed], [run(a=FAILED)]) == (renamed,)
 
 
 RUNS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([PASSED, FAILED, NOT_RUN]))
@@ -73,6 +73,6 @@ RUNS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([PASSED, FAILED, 
 def test_a_run_of_what_is_left_that_passes_leaves_nothing(runs: list[dict[str, Attempt]]) -> None:
     """However it came to it, running what is left converges."""
     past = [run(**one) for one in runs]
-    again = run(**{one.name: PASSED for one in outstanding.left(SCENARIOS, past)})
+    again = run(**{one.name: PASSED for one in rerun.left(SCENARIOS, past)})
 
-    assert outstanding.left(SCENARIOS, [again, *past]) == ()
+    assert rerun.left(SCENARIOS, [again, *past]) == ()

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import ready
 
-from isosmoke import panes
-from isosmoke.evidence import Evidence, Pane
 from isosmoke.interrupt import Interrupt
-from isosmoke.keeper.conversation import Conversation
-from isosmoke.leaks import Process
-from isosmoke.panes import LINES, MOST, Server, servers, shown
-from isosmoke.spec import SandboxSpec
+from isosmoke.keeper.client import Conversation
+from isosmoke.results.evidence import Evidence, Pane
+from isosmoke.results.leaks import Process
+from isosmoke.runner import tmux
+from isosmoke.runner.tmux import LINES, MOST, Server, servers, shown
+from isosmoke.sandbox.spec import SandboxSpec
 from isosmoke.testing import Act, Bench, FakeEngine
 from isosmoke.testing.bench import Terms, going
 
@@ -57,7 +57,7 @@ def test_servers_are_tmux_that_listens_at_a_path() -> None:
 
 def _listing(*names: str) -> Probes:
     lines = "".join(f"%{number} {100 + number} {name}\n" for number, name in enumerate(names))
-    return {_words("list-panes", "-a", "-F", panes._FORMAT): (0, lines.encode())}  # noqa: SLF001
+    return {_words("list-panes", "-a", "-F", tmux._FORMAT): (0, lines.encode())}  # noqa: SLF001
 
 
 def _captured(number: int, content: bytes | None) -> Probes:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.printable import command_line, printable, shortened
+from isosmoke.text import command_line, printable, shortened
 
 
 @given(st.text())

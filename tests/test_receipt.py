@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from project import GOOD, Project
 from repositories import Git
 
-from isosmoke import receipt, tested
-from isosmoke.checkout import Checkout
 from isosmoke.errors import UsageError
-from isosmoke.manifest import load, parse
-from isosmoke.outcome import Outcome
-from isosmoke.receipt import Circumstances, Statement
+from isosmoke.gate import bound_inputs, receipt
+from isosmoke.gate.receipt import Circumstances, Statement
+from isosmoke.host.checkout import Checkout
+from isosmoke.manifest.loader import load, parse
+from isosmoke.results.outcome import Outcome
 
 HASH = "ab" * 32
 
@@ -141,7 +141,7 @@ def test_an_entry_is_bound_by_its_meaning(tmp_path: Path) -> None:
     def entry(text: str) -> str:
         (tmp_path / "s.sh").write_text("")
         (one,) = (loaded := parse(text, tmp_path / "m.toml")).scenarios
-        return tested.inputs(loaded, [one])[0].sha256
+        return bound_inputs.inputs(loaded, [one])[0].sha256
 
     plain = '[[scenario]]\nname = "a"\nscript = "s.sh"\n'
     assert entry('[[scenario]]\nscript = "s.sh" # here\nname = "a"\n') == entry(plain)
@@ -356,10 +356,10 @@ def test_the_hash_of_the_binary_is_that_of_what_ran(project: Project) -> None:
     (file,) = project.receipts()
     then = receipt.parse(file.read_bytes(), str(file))
 
-    inputs = tested.inputs(loaded := load(project.manifest), loaded.scenarios[:1])
+    inputs = bound_inputs.inputs(loaded := load(project.manifest), loaded.scenarios[:1])
 
-    assert then.subject[0] == tested.subject(
-        (project.binary, tested.digest(project.binary)), project.manifest
+    assert then.subject[0] == bound_inputs.subject(
+        (project.binary, bound_inputs.digest(project.binary)), project.manifest
     )
     assert then.predicate.configuration[:-1] == inputs
     commit = Git(project.top)("rev-parse", "HEAD")

@@ -7,35 +7,35 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke import recipes
 from isosmoke.errors import UsageError
+from isosmoke.rootfs_images import dockerfiles
 
 ROOT = Path(__file__).parent.parent
 
 
 def test_every_recipe_stands_on_a_base_that_can_be_chosen() -> None:
     """And no other image: so nothing is fetched that nobody named."""
-    assert recipes.names() == tuple(sorted(one.name for one in (ROOT / "images").iterdir()))
-    for name in recipes.names():
-        text = (recipes.folder(name) / "Dockerfile").read_text()
+    assert dockerfiles.names() == tuple(sorted(one.name for one in (ROOT / "images").iterdir()))
+    for name in dockerfiles.names():
+        text = (dockerfiles.folder(name) / "Dockerfile").read_text()
         assert [line for line in text.splitlines() if line.startswith("FROM")] == ["FROM ${BASE}"]
-        assert f"ARG BASE={recipes.recipe(name).base}" in text
+        assert f"ARG BASE={dockerfiles.recipe(name).base}" in text
 
 
 def test_tag_changes_with_what_is_built() -> None:
     """One tag is the hash of the Dockerfile and its base, the other always the same."""
-    plain, other = recipes.recipe("debian"), recipes.recipe("debian", "mine:1")
+    plain, other = dockerfiles.recipe("debian"), dockerfiles.recipe("debian", "mine:1")
     assert (plain.folder, other.base) == (other.folder, "mine:1")
     assert plain.tags[0] != other.tags[0]
     assert plain.tags[1] == other.tags[1] == "isosmoke/debian:latest"
-    assert recipes.recipe("debian").tags == plain.tags
+    assert dockerfiles.recipe("debian").tags == plain.tags
 
 
 @pytest.mark.parametrize("name", ["nowhere", "../images/debian", ""])
 def test_unknown_name_is_refused_with_those_that_there_are(name: str) -> None:
     """Whatever it is, no path of it is looked for."""
     with pytest.raises(UsageError) as caught:
-        recipes.folder(name)
+        dockerfiles.folder(name)
     assert "there are debian" in caught.value.hint
 
 

@@ -9,12 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke import __version__, record
-from isosmoke.evidence import Change, Evidence, Pane
-from isosmoke.leaks import Process, Tolerated, Verdict
-from isosmoke.outcome import Broke, Ending, Exited, Outcome, Signaled, Stopped, TimedOut, Unmet
-from isosmoke.results import Attempt, Captured, RunResult
-from isosmoke.usage import Usage
+from isosmoke import __version__
+from isosmoke.results import record
+from isosmoke.results.attempts import Attempt, Captured, RunResult
+from isosmoke.results.evidence import Change, Evidence, Pane
+from isosmoke.results.leaks import Process, Tolerated, Verdict
+from isosmoke.results.outcome import (
+    Broke,
+    Ending,
+    Exited,
+    Outcome,
+    Signaled,
+    Stopped,
+    TimedOut,
+    Unmet,
+)
+from isosmoke.sandbox.usage import Usage
 
 SERVER = Process(
     pid=7,

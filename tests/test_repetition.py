@@ -6,16 +6,16 @@ from typing import Any
 import made
 import pytest
 
-from isosmoke import record, repetition
-from isosmoke.outcome import Exited
-from isosmoke.results import Attempt
+from isosmoke.results import record, repeat_command
+from isosmoke.results.attempts import Attempt
+from isosmoke.results.outcome import Exited
 
 BAD = made.result(Attempt(ending=Exited(1)), name="bad")
 
 
 def repeat(**others: Any) -> str:
     """What repeats the scenario `bad` of a run with these facts."""
-    return " ".join(repetition.of(record.of(made.run(BAD, **others)), "bad"))
+    return " ".join(repeat_command.of(record.of(made.run(BAD, **others)), "bad"))
 
 
 def test_repeats_with_the_manifest_binary_and_engine_of_the_run() -> None:

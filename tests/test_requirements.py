@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.requirements import Requirements, expanded, unreachable
-from isosmoke.scenario import Scenario
+from isosmoke.execution.requirements import Requirements, expanded, unreachable
+from isosmoke.manifest.models import Scenario
 
 
 @dataclass(slots=True)

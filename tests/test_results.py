@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.leaks import Process, Tolerated, Verdict
-from isosmoke.outcome import (
+from isosmoke.results.attempts import Attempt, Captured, ScenarioResult, last_words
+from isosmoke.results.leaks import Process, Tolerated, Verdict
+from isosmoke.results.outcome import (
     Broke,
     Ending,
     Exited,
@@ -19,7 +20,6 @@ from isosmoke.outcome import (
     TimedOut,
     Unmet,
 )
-from isosmoke.results import Attempt, Captured, ScenarioResult, last_words
 
 
 def said(text: str) -> Captured:

@@ -7,7 +7,7 @@ import pytest
 from repositories import Git
 
 from isosmoke.errors import IsosmokeError, UsageError
-from isosmoke.revision import Repository
+from isosmoke.host.revision import Repository
 
 
 @pytest.fixture

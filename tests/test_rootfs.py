@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from isosmoke import rootfs
-from isosmoke.spec import ReadOnly
+from isosmoke.sandbox import rootfs_mounts
+from isosmoke.sandbox.spec import ReadOnly
 
 
 @pytest.fixture
@@ -46,26 +46,26 @@ def root(tmp_path: Path) -> Path:
 )
 def test_links_are_followed_as_inside(root: Path, path: str, leads_to: str) -> None:
     """An absolute link starts at the root filesystem's own root, and `..` stops there."""
-    assert rootfs.inside(root, PurePosixPath(path)) == root / leads_to
+    assert rootfs_mounts.inside(root, PurePosixPath(path)) == root / leads_to
 
 
 @pytest.mark.parametrize("path", ["/etc/away", "/etc/round", "/gone", "/no/such"])
 def test_links_lead_nowhere_outside(root: Path, path: str) -> None:
     """What is only on the host, what leads in a circle and what is not there is not found."""
-    assert rootfs.inside(root, PurePosixPath(path)) is None
+    assert rootfs_mounts.inside(root, PurePosixPath(path)) is None
 
 
 def test_command_is_found_as_a_shell_inside_would(root: Path) -> None:
     """By PATH or by its own path, through links, and only where it can be executed."""
-    assert rootfs.which(root, "tool") == root / "usr/bin/tool"
-    assert rootfs.which(root, "/bin/other") == root / "usr/bin/tool"
-    assert rootfs.which(root, "tool", "/usr/lib") is None
-    assert rootfs.which(root, "kept", "/usr/src") is None
+    assert rootfs_mounts.which(root, "tool") == root / "usr/bin/tool"
+    assert rootfs_mounts.which(root, "/bin/other") == root / "usr/bin/tool"
+    assert rootfs_mounts.which(root, "tool", "/usr/lib") is None
+    assert rootfs_mounts.which(root, "kept", "/usr/src") is None
 
 
 def shown(root: Path, *others: str) -> dict[str, str]:
     """What is seen at each target, by its path in the root filesystem."""
-    mounts = rootfs.mounts(root, [PurePosixPath(one) for one in others])
+    mounts = rootfs_mounts.mounts(root, [PurePosixPath(one) for one in others])
     assert all(isinstance(one, ReadOnly) for one in mounts)
     return {
         str(one.target): os.path.relpath(one.source, root)

@@ -7,15 +7,15 @@ from pathlib import Path
 import made
 import pytest
 
-from isosmoke import run
-from isosmoke.caller import Caller
 from isosmoke.engines.base import Engine, Facts
 from isosmoke.errors import EngineUnavailableError
+from isosmoke.execution import session
+from isosmoke.execution.session import Request, Session
+from isosmoke.host.caller import Caller
 from isosmoke.interrupt import Interrupt
-from isosmoke.outcome import Broke, Ending, Exited, Outcome
-from isosmoke.results import Attempt, Event, RunFinished, RunStarted
-from isosmoke.run import Request, Session
-from isosmoke.scenario import Scenario
+from isosmoke.manifest.models import Scenario
+from isosmoke.results.attempts import Attempt, Event, RunFinished, RunStarted
+from isosmoke.results.outcome import Broke, Ending, Exited, Outcome
 from isosmoke.testing import Act, FakeEngine
 
 
@@ -44,7 +44,7 @@ class Stage:
 
     def begin(self, *scenarios: Scenario) -> Session:
         """A session that begins with these scenarios."""
-        return run.begin(
+        return session.begin(
             Request(scenarios=scenarios, binary=str(self.folder / "wg")),
             self._caller(),
             notify=self.events.append,
@@ -71,7 +71,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Stag
         def maker() -> Engine:
             return engine
 
-        monkeypatch.setattr(run, "ENGINES", {"bubblewrap": maker, "docker": maker})
+        monkeypatch.setattr(session, "ENGINES", {"bubblewrap": maker, "docker": maker})
         return Stage(tmp_path, engine)
 
     return make
@@ -178,4 +178,4 @@ def test_what_is_left_behind_is_infrastructure_unless_something_blocks(
     """A run that left something never ends as if all were well, and hides no failure."""
     left = Attempt(ending=ending, left_behind=("box",))
 
-    assert run.exit_code(made.run(made.result(left))) == code
+    assert session.exit_code(made.run(made.result(left))) == code

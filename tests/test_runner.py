@@ -7,19 +7,19 @@ from typing import overload
 
 import pytest
 
-from isosmoke.capture import Capture
 from isosmoke.errors import EngineError, LeftBehindError
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.protocol import Survivor
-from isosmoke.leaks import Process
-from isosmoke.outcome import Broke, Ending, Exited, Stopped
-from isosmoke.panes import LINES
 from isosmoke.redaction import Redactor
-from isosmoke.runner import Observed, Wanted, observe
-from isosmoke.spec import Fresh, Job, SandboxSpec
+from isosmoke.results.leaks import Process
+from isosmoke.results.outcome import Broke, Ending, Exited, Stopped
+from isosmoke.runner.output import Capture
+from isosmoke.runner.sandbox_run import Observed, Wanted, observe
+from isosmoke.runner.tmux import LINES
+from isosmoke.sandbox.spec import Fresh, Job, SandboxSpec
+from isosmoke.sandbox.usage import Usage
 from isosmoke.testing import Act, FakeEngine, survivor
 from isosmoke.testing.fake import FakeSandbox
-from isosmoke.usage import Usage
 
 HOME = PurePosixPath("/home/me")
 USED = Usage(1.5, 0.25, 4096)

@@ -10,23 +10,23 @@ from typing import Literal
 
 import pytest
 
-from isosmoke.assembly import Surroundings
-from isosmoke.caller import Caller
+from isosmoke.execution.requirements import Requirements
+from isosmoke.execution.scheduler import Policy, Schedule
+from isosmoke.host.caller import Caller
+from isosmoke.host.workspace import Workspace
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.protocol import Output
-from isosmoke.outcome import Exited, Outcome, TimedOut
-from isosmoke.requirements import Requirements
-from isosmoke.results import (
+from isosmoke.manifest.models import Scenario
+from isosmoke.results.attempts import (
     Event,
     ScenarioFinished,
     ScenarioPostponed,
     ScenarioResult,
     ScenarioStarted,
 )
-from isosmoke.scenario import Scenario
-from isosmoke.schedule import Policy, Schedule
+from isosmoke.results.outcome import Exited, Outcome, TimedOut
+from isosmoke.runner.job_builder import Surroundings
 from isosmoke.testing import Act, FakeEngine, survivor
-from isosmoke.workspace import Workspace
 
 PASS, FAIL, SKIP = Act(), Act(status=1 << 8), Act(status=77 << 8)
 LEAK = Act(survivors=[survivor(7, ["sleep", "9"])])

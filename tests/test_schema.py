@@ -13,10 +13,10 @@ import tomli
 from jsonschema import Draft202012Validator
 from project import Project
 
-from isosmoke import manifest
-from isosmoke.cli import schema
+from isosmoke.cli.project import schema
 from isosmoke.errors import ManifestError
-from isosmoke.scenario import Gate, Limits, Retention, Scenario
+from isosmoke.manifest import loader
+from isosmoke.manifest.models import Gate, Limits, Retention, Scenario
 
 ONE = '[[scenario]]\nname = "one"\nscript = "one.sh"\n'
 """The smallest manifest; keys that follow are of its scenario."""
@@ -43,7 +43,7 @@ def in_json(value: Any) -> Any:
             return value
 
 
-@pytest.mark.parametrize("name", schema.DOCUMENTS)
+@pytest.mark.parametrize("name", schema.documents())
 def test_each_schema_is_one(name: str) -> None:
     """A validator of draft 2020-12 takes it, and its title says which documents it is for."""
     found = schema.of(name)
@@ -166,7 +166,7 @@ WRONG = [
 def test_what_the_reader_refuses_the_schema_refuses(text: str) -> None:
     """A misspelt key, a wrong kind, a value out of its bounds: an editor shows it at once."""
     with pytest.raises(ManifestError):
-        manifest.parse(text, Path("/p/manifest.toml"))
+        loader.parse(text, Path("/p/manifest.toml"))
 
     assert mistakes("manifest", in_json(tomli.loads(text))) != []
 
@@ -218,7 +218,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
 
 def test_every_document_fits_its_schema(written: dict[str, list[Any]]) -> None:
     """What is printed is what the schema promises, for each kind there is."""
-    assert {"manifest", *written} == set(schema.DOCUMENTS)
+    assert {"manifest", *written} == set(schema.documents())
     for name, documents in written.items():
         assert documents
         for one in documents:
@@ -233,7 +233,7 @@ def test_every_event_is_among_the_documents(written: dict[str, list[Any]]) -> No
     }
 
 
-@pytest.mark.parametrize("name", [one for one in schema.DOCUMENTS if one != "manifest"])
+@pytest.mark.parametrize("name", [one for one in schema.documents() if one != "manifest"])
 def test_document_of_another_kind_or_version_is_refused(
     written: dict[str, list[Any]], name: str
 ) -> None:
@@ -259,6 +259,6 @@ def test_without_a_name_the_kinds_are_listed(tmp_path: Path) -> None:
     project = Project.within(tmp_path)
     listed = project.run("schema").stdout.splitlines()
 
-    assert [line.split()[0] for line in listed] == list(schema.DOCUMENTS)
+    assert [line.split()[0] for line in listed] == list(schema.documents())
     assert json.loads(project.run("schema", "gate").stdout) == schema.of("gate")
     assert project.run("schema", "no-such").returncode == 2

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isosmoke.errors import ExitCode, NothingSelectedError
-from isosmoke.expression import parse as parse_expression
-from isosmoke.manifest import parse
-from isosmoke.selection import select
+from isosmoke.manifest.filters import parse as parse_expression
+from isosmoke.manifest.loader import parse
+from isosmoke.manifest.selection import select
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ import ready
 from docker.errors import NotFound
 from project import Project
 
-from isosmoke.engines import container
-from isosmoke.engines.docker import DockerEngine
+from isosmoke.engines.docker import create_body
+from isosmoke.engines.docker.engine import DockerEngine
 
 ASKS = """
 import os, socket, sys
@@ -63,11 +63,11 @@ def project(folder: Path, script: str, keys: str) -> Project:
 def ours(client: "docker.APIClient", project: Project) -> list[Mapping[str, str]]:
     """The containers of a project's services that are there, running or not, and their networks."""
     found = [
-        *client.containers(all=True, filters={"label": container.LEASE}),
-        *client.networks(filters={"label": container.LEASE}),
+        *client.containers(all=True, filters={"label": create_body.LEASE}),
+        *client.networks(filters={"label": create_body.LEASE}),
     ]
     label = f"{named(project.top.parent)}: service"
-    return [one for one in found if one["Labels"][container.LABEL].startswith(label)]
+    return [one for one in found if one["Labels"][create_body.LABEL].startswith(label)]
 
 
 def told(project: Project, *words: str, **more: str) -> dict[str, str]:
@@ -337,7 +337,8 @@ def test_no_reaper_is_started(tmp_path: Path, image: str, client: "docker.APICli
 def test_docker_is_not_imported_for_scenarios_without_services() -> None:
     """Neither isosmoke nor what tests import of it brings docker or testcontainers along."""
     code = (
-        "import sys, isosmoke, isosmoke.testing, isosmoke.run, isosmoke.schedule; "
+        "import sys, isosmoke, isosmoke.testing; "
+        "from isosmoke.execution import scheduler, session; "
         "print(sorted({one.split('.')[0] for one in sys.modules} & {'docker', 'testcontainers'}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from isosmoke import shelf, state
+from isosmoke.history import layout
+from isosmoke.host import state
 
 
 def begun(home: Path, name: str) -> Path:
     """A run's folder with a header."""
-    folder = home / shelf.RUNS / name
+    folder = home / layout.RUNS / name
     folder.mkdir(parents=True)
-    (folder / shelf.HEADER).write_text("{}")
+    (folder / layout.HEADER).write_text("{}")
     return folder
 
 
@@ -17,21 +18,21 @@ def test_runs_of_all_homes_are_told_newest_first(tmp_path: Path) -> None:
     """From anywhere in a work tree they are the runs of its top, wherever each is kept."""
     (tmp_path / ".git").mkdir()
     (tmp_path / "inner").mkdir()
-    inside, outside = shelf.homes(tmp_path)
+    inside, outside = layout.homes(tmp_path)
     first = begun(inside, "20260101-120000-0000")
     last = begun(outside, "20260101-120001-0000")
 
     assert outside == state.project(tmp_path)
-    assert shelf.folders(tmp_path / "inner") == (last, first)
+    assert layout.folders(tmp_path / "inner") == (last, first)
 
 
 def test_what_is_no_run_is_not_told(tmp_path: Path) -> None:
     """Another name, a link, a file and a folder without a header are nobody's run."""
-    home, _ = shelf.homes(tmp_path)
+    home, _ = layout.homes(tmp_path)
     run = begun(home, "20260101-120000-0000")
     begun(home, "20260101")
     (home / "runs/20260101-120000-0001").symlink_to(run)
     (home / "runs/20260101-120000-0002").write_text("")
     (home / "runs/20260101-120000-0003").mkdir()
 
-    assert shelf.folders(tmp_path) == (run,)
+    assert layout.folders(tmp_path) == (run,)

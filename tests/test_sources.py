@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke.sources import sources
+from isosmoke.gate.script_inputs import sources
 
 
 def found(folder: Path, script: str, *files: str, apart: str = "none") -> list[str]:

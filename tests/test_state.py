@@ -10,15 +10,15 @@ from conftest import Ordinary
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke import state
 from isosmoke.errors import IsosmokeError
-from isosmoke.state import Lease
+from isosmoke.host import state
+from isosmoke.host.state import Lease
 
 
 @pytest.fixture
 def dead() -> Lease:
     """The lease of a process that ran here and has ended."""
-    code = "from isosmoke.state import Lease; print(Lease.mine())"
+    code = "from isosmoke.host.state import Lease; print(Lease.mine())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lease = Lease.parse(done.stdout.strip())
     assert lease is not None
@@ -159,7 +159,7 @@ def test_scratch_folders_do_not_collide() -> None:
 CLOSED = """
 import sys
 from pathlib import Path
-from isosmoke import state
+from isosmoke.host import state
 with state.scratch() as folder:
     deep = folder / "work/work/deeper"
     deep.mkdir(parents=True)
@@ -215,7 +215,7 @@ def test_sweep_removes_dead_and_spares_live(dead: Lease) -> None:
 def test_sweep_spares_another_live_process() -> None:
     """The folder of another process that runs is spared, and is swept once that was killed."""
     code = (
-        "import sys\nfrom isosmoke import state\n"
+        "import sys\nfrom isosmoke.host import state\n"
         "with state.scratch() as folder:\n print(folder, flush=True)\n sys.stdin.read()\n"
     )
     with subprocess.Popen(

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import onscreen
 
-from isosmoke.terminal import write
+from isosmoke.repro.terminal import write
 
 _SEATED = """
 import sys
-from isosmoke.terminal import seat
+from isosmoke.repro.terminal import seat
 with seat() as user:
     print("seated at", user.size, end="\\r\\n", flush=True)
     {}
@@ -59,7 +59,7 @@ def test_terminal_that_hangs_up_has_typed_its_last(tmp_path: Path) -> None:
 def test_earlier_handler_of_sizes_comes_back(tmp_path: Path) -> None:
     """After the seat nobody is told of sizes who was not before."""
     code = (
-        "import signal; from isosmoke.terminal import seat\n"
+        "import signal; from isosmoke.repro.terminal import seat\n"
         "with seat(): inside = signal.getsignal(signal.SIGWINCH)\n"
         "print(callable(inside), signal.getsignal(signal.SIGWINCH) == signal.SIG_DFL, flush=True)"
     )

@@ -6,26 +6,26 @@ from threading import Barrier
 
 import pytest
 
-from isosmoke.assembly import Surroundings
-from isosmoke.caller import Caller
-from isosmoke.capture import Capture
 from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineUnavailableError
+from isosmoke.execution.requirements import Requirements
+from isosmoke.execution.scheduler import Policy, Schedule
+from isosmoke.host.caller import Caller
+from isosmoke.host.workspace import Workspace
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import protocol
-from isosmoke.keeper.conversation import Conversation, RefusedError
+from isosmoke.keeper.client import Conversation, RefusedError
 from isosmoke.keeper.protocol import Output
-from isosmoke.manifest import parse
-from isosmoke.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut
+from isosmoke.manifest.loader import parse
 from isosmoke.redaction import Redactor
-from isosmoke.requirements import Requirements
-from isosmoke.results import ScenarioResult
-from isosmoke.runner import Observed, observe
-from isosmoke.schedule import Policy, Schedule
-from isosmoke.spec import Job, SandboxSpec
+from isosmoke.results.attempts import ScenarioResult
+from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut
+from isosmoke.runner.job_builder import Surroundings
+from isosmoke.runner.output import Capture
+from isosmoke.runner.sandbox_run import Observed, observe
+from isosmoke.sandbox.spec import Job, SandboxSpec
+from isosmoke.sandbox.usage import Usage
 from isosmoke.testing import Act, FakeEngine, survivor
-from isosmoke.usage import Usage
-from isosmoke.workspace import Workspace
 
 SLEEPER = survivor(7, ["sleep", "600"], age=3.5)
 

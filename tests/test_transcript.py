@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke.capture import Capture
-from isosmoke.engines.attach import Printed
+from isosmoke.engines.docker.attach import Printed
+from isosmoke.execution.service_log import Search, Transcript
 from isosmoke.redaction import Redactor
-from isosmoke.transcript import Search, Transcript
+from isosmoke.runner.output import Capture
 
 
 def found(pattern: str | None, *pieces: bytes) -> bool:

@@ -12,13 +12,13 @@ import pytest
 import ready
 import systems
 
-from isosmoke import run
-from isosmoke.caller import Caller
 from isosmoke.errors import BinaryError, EngineError
+from isosmoke.execution import session
+from isosmoke.execution.binary_check import Trial
+from isosmoke.execution.session import Request
+from isosmoke.host.caller import Caller
 from isosmoke.interrupt import Interrupt
-from isosmoke.run import Request
-from isosmoke.scenario import Scenario
-from isosmoke.trial import Trial
+from isosmoke.manifest.models import Scenario
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def trial(place: Path, program: Path | None = None, image: str = "") -> Trial:
     """The system, with this program as the live binary."""
     ready.engine("bubblewrap")
     request, caller = _request(place, program, image or f"rootfs:{place}/system")
-    return run.trial(request, caller, Interrupt())
+    return session.trial(request, caller, Interrupt())
 
 
 def _script(folder: Path) -> Path:
@@ -81,7 +81,7 @@ def test_run_is_refused_in_the_same_words(place: Path) -> None:
     ready.engine("bubblewrap")
     request, caller = _request(place, programs.lacking(place), f"rootfs:{place}/system")
     with pytest.raises(BinaryError, match=r"cannot run in image .* the image lacks libgone\.so"):
-        run.execute(request, caller, notify=lambda _: None, interrupt=Interrupt())
+        session.execute(request, caller, notify=lambda _: None, interrupt=Interrupt())
 
 
 @pytest.mark.parametrize("options", [(), ("-static",)])
@@ -113,6 +113,6 @@ def test_image_that_is_not_here_is_no_refusal(place: Path) -> None:
     """It says nothing of the binary."""
     ready.engine("bubblewrap")
     request, caller = _request(place, None, "nowhere:1")
-    looked = run.trial(replace(request, engine="bubblewrap"), caller, Interrupt())
+    looked = session.trial(replace(request, engine="bubblewrap"), caller, Interrupt())
     with pytest.raises(EngineError, match="image import"):
         looked.libc()

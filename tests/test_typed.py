@@ -2,8 +2,8 @@
 
 import pytest
 
-from isosmoke import typed
-from isosmoke.scenario import Scenario
+from isosmoke.manifest.models import Scenario
+from isosmoke.repro import recording
 
 ONE = Scenario(name="one", script="one.sh", assertion="It holds.")
 
@@ -24,18 +24,18 @@ ONE = Scenario(name="one", script="one.sh", assertion="It holds.")
 )
 def test_history_is_its_commands(history: str, commands: tuple[str, ...]) -> None:
     """Each command is whole, however many lines it has, without the exit that only leaves."""
-    assert typed.commands(history) == commands
+    assert recording.commands(history) == commands
 
 
 def test_lines_are_kept_as_they_came() -> None:
     """What a pipe brought is one script already; nothing is nothing."""
-    assert typed.lines("a\nif b\nthen c; fi\n") == ("a\nif b\nthen c; fi",)
-    assert typed.lines(" \n") == ()
+    assert recording.lines("a\nif b\nthen c; fi\n") == ("a\nif b\nthen c; fi",)
+    assert recording.lines(" \n") == ()
 
 
 def test_script_says_what_it_protects_and_does_what_was_typed() -> None:
     """The script starts like every scenario's, and ends with the commands in order."""
-    head, _, body = typed.script(ONE, ("a\nb", "c")).partition("\n\n")
+    head, _, body = recording.script(ONE, ("a\nb", "c")).partition("\n\n")
 
     assert head.startswith("#!/usr/bin/env bash\n# Protects: It holds.\n")
     assert body == "a\nb\nc\n"

@@ -12,7 +12,7 @@ import ready
 from conftest import Ordinary
 
 from isosmoke.errors import ImageError
-from isosmoke.unpacking import Unpacking
+from isosmoke.rootfs_images.unpack import Unpacking
 
 Member = tuple[str, bytes, bytes]
 """A name, the type of tarfile, and what it holds or leads to."""
@@ -228,7 +228,7 @@ def test_folder_is_brought_like_its_archive(root: Path, tmp_path: Path) -> None:
 UNREADABLE = """
 import sys
 from pathlib import Path
-from isosmoke.unpacking import Unpacking
+from isosmoke.rootfs_images.unpack import Unpacking
 filled = Unpacking(Path(sys.argv[2]))
 filled.take(Path(sys.argv[1]))
 print(*sorted(filled.left_out))

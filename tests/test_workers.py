@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from isosmoke.errors import EngineError
-from isosmoke.workers import Workers
+from isosmoke.threads import Workers
 
 
 def test_work_is_done() -> None:
@@ -19,7 +19,7 @@ def test_work_is_done() -> None:
 CROWDED = """
 import resource, threading
 from isosmoke.errors import EngineError
-from isosmoke.workers import Workers
+from isosmoke.threads import Workers
 resource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))
 threading.stack_size(1 << 31)
 try:

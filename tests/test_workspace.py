@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke import workspace
 from isosmoke.errors import ExitCode, UsageError
-from isosmoke.workspace import Workspace
+from isosmoke.host import workspace
+from isosmoke.host.workspace import Workspace
 
 
 def git(folder: Path, *words: str) -> str:

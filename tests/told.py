@@ -6,13 +6,13 @@ from typing import Any
 import made
 from hypothesis import strategies as st
 
-from isosmoke import record
-from isosmoke.evidence import Change, Evidence, Pane
-from isosmoke.leaks import Process, Tolerated, Verdict
-from isosmoke.outcome import Broke, Exited, Stopped, TimedOut, Unmet
-from isosmoke.record import RunRecord
-from isosmoke.results import Attempt, Captured, ScenarioResult
-from isosmoke.usage import Usage
+from isosmoke.results import record
+from isosmoke.results.attempts import Attempt, Captured, ScenarioResult
+from isosmoke.results.evidence import Change, Evidence, Pane
+from isosmoke.results.leaks import Process, Tolerated, Verdict
+from isosmoke.results.outcome import Broke, Exited, Stopped, TimedOut, Unmet
+from isosmoke.results.record import RunRecord
+from isosmoke.sandbox.usage import Usage
 
 LOG = Path("/p/.isosmoke/runs/1/bad/output-1.log")
 

@@ -1,8 +1,11 @@
 """The command line: commands by name, each in its own file; errors become text here only."""
 
 import os
-from functools import partial
+from collections.abc import Mapping
+from functools import cache, partial
 from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,36 +17,36 @@ from isosmoke.errors import ExitCode, IsosmokeError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-COMMANDS = {
-    "run": "Run scenarios, or any command as one.",
-    "repro": "Sit in a scenario's own sandbox, before its script or after.",
-    "bundle": "Write one file that reproduces a scenario elsewhere.",
-    "gate": "Say whether a task may be done: run what guards it.",
-    "receipt": "Say whether a gate's verdict still holds.",
-    "audit": "Name the done tasks that no receipt speaks for.",
-    "report": "Make any report of a past run.",
-    "list": "List the scenarios of a manifest.",
-    "runs": "List the runs of the past.",
-    "show": "Show a run again, or all that is known of a scenario.",
-    "logs": "Print what a scenario printed.",
-    "history": "Say what came of a scenario, run after run.",
-    "schema": "Print the JSON schema of a manifest, or of what isosmoke writes.",
-    "doctor": "Say what works here, and what would mend the rest.",
-    "demo": "Show every kind of outcome, with nothing to install.",
-    "done": "Mark a task done with wg, once its scenarios let it.",
-    "bridge": "Gate every bare `wg done` by isolated runs.",
-    "init": "Set a repository up: a manifest, a first scenario, the agents' rule.",
-    "new": "Add a scenario, with a script that fails until it is written.",
-    "image": "Keep clean environments, by name.",
-    "check": "Refuse a manifest that lost or weakened something.",
-    "agent-guide": "Print the rule for agents, for prompt templates.",
-    "completion": "Make bash, zsh or fish complete isosmoke's words.",
-    "sweep": "Remove what dead runs left behind.",
+_HERE = Path(__file__).parent
+
+GROUPS = {
+    "scenarios": "Run scenarios",
+    "gating": "Gate tasks",
+    "past_runs": "Look at past runs",
+    "project": "Set up a project or a machine",
 }
+"""The packages of commands, each with its heading in `--help`."""
+
+
+@cache
+def commands() -> Mapping[str, str]:
+    """Map the name of every command to its module: each module of a group is a command."""
+    return {
+        name.replace("_", "-"): f"{group}.{name}"
+        for group in GROUPS
+        for _, name, _ in iter_modules([str(_HERE / group)])
+    }
+
+
+def summary(name: str) -> str:
+    """Return the first line of a command's module, which is not imported for it."""
+    module = commands()[name].replace(".", "/")
+    with (_HERE / f"{module}.py").open(encoding="utf-8") as source:
+        return source.readline().strip().strip('"')
 
 
 def _loaded(name: str) -> click.Command:
-    command: click.Command = import_module(f"isosmoke.cli.{name.replace('-', '_')}").command
+    command: click.Command = import_module(f"isosmoke.cli.{commands()[name]}").command
     return command
 
 
@@ -51,33 +54,35 @@ class _Commands(click.Group):
     """Imports a command when it is used, so that `--help` and completion stay light."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(commands())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in commands():
             return None
         if ctx.resilient_parsing:
-            from isosmoke.cli import outline
+            from isosmoke.cli import completion_cache
 
-            return outline.kept(cmd_name, partial(_loaded, cmd_name))
+            return completion_cache.kept(cmd_name, partial(_loaded, cmd_name))
         return _loaded(cmd_name)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[Any]]":
         from click.shell_completion import CompletionItem
 
-        named = [(name, text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
-        commands = [CompletionItem(name, help=text) for name, text in named]
-        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+        names = [name for name in commands() if name.startswith(incomplete)]
+        items = [CompletionItem(name, help=summary(name)) for name in names]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for group, heading in GROUPS.items():
+            names = [name for name, module in commands().items() if module.startswith(f"{group}.")]
+            with formatter.section(heading):
+                formatter.write_dl([(name, summary(name)) for name in names])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in COMMANDS and not ctx.resilient_parsing:
-            ctx.fail(f"no command '{args[0]}'; there are {', '.join(COMMANDS)}")
+        if args[0] not in commands() and not ctx.resilient_parsing:
+            ctx.fail(f"no command '{args[0]}'; there are {', '.join(commands())}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -118,6 +123,6 @@ def cli(host: str | None, context: str | None) -> None:
     infrastructure · 130, 143 interrupted
     """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
     if host or context:
-        from isosmoke.engines import endpoint
+        from isosmoke.engines.docker import endpoint
 
         os.environ.update(endpoint.asked(host, context))

@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 
 import click
 
-from isosmoke import expression, manifest, selection
-from isosmoke.caller import Caller
-from isosmoke.discovery import located
-from isosmoke.expression import Expression
-from isosmoke.printable import printable
-from isosmoke.results import RunResult
-from isosmoke.scenario import Manifest, Scenario
+from isosmoke.host.caller import Caller
+from isosmoke.manifest import filters, loader, selection
+from isosmoke.manifest.discovery import located
+from isosmoke.manifest.filters import Expression
+from isosmoke.manifest.models import Manifest, Scenario
+from isosmoke.results.attempts import RunResult
+from isosmoke.text import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -47,7 +47,7 @@ def manifest_options(command: Command) -> Command:
 
 
 def _parsed(ctx: click.Context, _: click.Parameter, text: str | None) -> Expression | None:
-    return None if text is None or ctx.resilient_parsing else expression.parse(text)
+    return None if text is None or ctx.resilient_parsing else filters.parse(text)
 
 
 def selected(
@@ -58,7 +58,7 @@ def selected(
 ) -> tuple[Manifest, tuple[Scenario, ...]]:
     """The manifest and the scenarios of it that were asked for."""
     caller = Caller.here()
-    loaded = manifest.load(path or located(caller.working, caller.environment))
+    loaded = loader.load(path or located(caller.working, caller.environment))
     return loaded, selection.select(loaded.scenarios, names, owners, meaning)
 
 

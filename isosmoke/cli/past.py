@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
-from isosmoke import history, outstanding, workspace
-from isosmoke.caller import Caller
 from isosmoke.cli.options import Command
 from isosmoke.errors import UsageError
-from isosmoke.scenario import Manifest, Scenario
+from isosmoke.history import rerun, run_records
+from isosmoke.host import workspace
+from isosmoke.host.caller import Caller
+from isosmoke.manifest.models import Manifest, Scenario
 
 OPTIONS = ("last_failed", "rerun")
 
@@ -41,15 +42,13 @@ def narrowed(
     caller = Caller.here()
     place = workspace.find(caller.working, manifest.path.resolve().parent, home=caller.home)
     if options["last_failed"]:
-        history.run(None, place.working)
-        past = [one for one in history.runs(place.working) if not one.command]
-        return _some(
-            outstanding.failed(scenarios, past), "nothing of that failed when it last ran"
-        ), ""
-    chain = history.chain(options["rerun"], place.working)
+        run_records.run(None, place.working)
+        past = [one for one in run_records.runs(place.working) if not one.command]
+        return _some(rerun.failed(scenarios, past), "nothing of that failed when it last ran"), ""
+    chain = run_records.chain(options["rerun"], place.working)
     if chain[0].command:
         raise UsageError(f"run {chain[0].id} was of a command", hint="name a run of scenarios")
-    left = outstanding.left(scenarios, chain)
+    left = rerun.left(scenarios, chain)
     return _some(left, f"run {chain[0].id} leaves nothing: all was run and passed"), chain[0].id
 
 

@@ -9,15 +9,16 @@ from typing import IO, Literal, TypeVar
 
 import click
 
-from isosmoke import record, state
 from isosmoke.cli import streams
 from isosmoke.errors import ExitCode, UsageError
-from isosmoke.expression import meant
-from isosmoke.printable import printable
-from isosmoke.record import RunRecord
+from isosmoke.host import state
+from isosmoke.manifest.filters import meant
 from isosmoke.reports import github
 from isosmoke.reports.jsonl import Stream
-from isosmoke.results import Event, RunResult
+from isosmoke.results import record
+from isosmoke.results.attempts import Event, RunResult
+from isosmoke.results.record import RunRecord
+from isosmoke.text import printable
 
 Screen = Literal["console", "agent"]
 Shown = TypeVar("Shown")
@@ -26,7 +27,7 @@ SCREENS: tuple[Screen, ...] = ("console", "agent")
 GITHUB = "github"
 RENDERERS = {
     "junit": "isosmoke.reports.junit",
-    "json": "isosmoke.record",
+    "json": "isosmoke.results.record",
     "jsonl": "isosmoke.reports.jsonl",
     "trace": "isosmoke.reports.trace",
     "html": "isosmoke.reports.html",

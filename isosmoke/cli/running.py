@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
-from isosmoke import repetition
-from isosmoke.engines import ENGINES, endpoint
+from isosmoke.engines import ENGINES
+from isosmoke.engines.docker import endpoint
 from isosmoke.errors import UsageError
-from isosmoke.run import AUTO
+from isosmoke.execution.session import AUTO
+from isosmoke.results import repeat_command
 
 
 class WithCommand(click.Command):
@@ -43,7 +44,7 @@ engine_option = click.option(
 
 def repeating(options: dict[str, Any], *words: str) -> tuple[str, ...]:
     """`isosmoke run` with what these options name of a manifest, binary, engine and daemon."""
-    return repetition.command(
+    return repeat_command.command(
         *words,
         manifest=str(options["manifest_path"] or ""),
         binary=options["binary"] or "",

@@ -3,17 +3,17 @@
 from collections.abc import Callable, Mapping
 
 from isosmoke.engines.base import Engine
-from isosmoke.spec import HOST_IMAGE
+from isosmoke.sandbox.spec import HOST_IMAGE
 
 
 def _bubblewrap() -> Engine:
-    from isosmoke.engines.bubblewrap import BubblewrapEngine
+    from isosmoke.engines.bubblewrap.engine import BubblewrapEngine
 
     return BubblewrapEngine()
 
 
 def _docker() -> Engine:
-    from isosmoke.engines.docker import DockerEngine
+    from isosmoke.engines.docker.engine import DockerEngine
 
     return DockerEngine()
 
@@ -28,7 +28,7 @@ def image_digest(image: str) -> str:
     """The sha256 of a named image, in hex; empty for the host's own, which has none."""
     if image == HOST_IMAGE:
         return ""
-    from isosmoke.engines.docker import DockerEngine
+    from isosmoke.engines.docker.engine import DockerEngine
 
     return DockerEngine().image_digest(image)
 

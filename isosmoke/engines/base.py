@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from isosmoke.keeper.conversation import Channel
-from isosmoke.spec import SandboxSpec
+from isosmoke.keeper.client import Channel
+from isosmoke.sandbox.spec import SandboxSpec
 
 START_SECONDS = 60.0
 """How long an engine may take to have a keeper up."""

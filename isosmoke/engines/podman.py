@@ -1,7 +1,7 @@
 """Sandboxes by Podman, through the socket on which it speaks as Docker does; rootless or root's."""
 
-from isosmoke.engines import endpoint
-from isosmoke.engines.docker import DockerEngine
+from isosmoke.engines.docker import endpoint
+from isosmoke.engines.docker.engine import DockerEngine
 
 
 class PodmanEngine(DockerEngine):

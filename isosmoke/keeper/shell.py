@@ -4,9 +4,9 @@ from collections.abc import Collection
 from typing import Protocol
 
 from isosmoke.keeper import protocol
-from isosmoke.keeper.conversation import Conversation, RefusedError, StoppedError
+from isosmoke.keeper.client import Conversation, RefusedError, StoppedError
 from isosmoke.keeper.protocol import Left, Refused, ShellOutput, Size, Took
-from isosmoke.spec import Job
+from isosmoke.sandbox.spec import Job
 
 _WINDOW = 1 << 14
 """How much may be typed ahead, in bytes: less than what a pipe holds, so that no side ever waits

@@ -5,9 +5,9 @@ One line for each thing that needs a look and none for what passed, without colo
 
 from collections.abc import Callable, Iterator, Mapping
 
-from isosmoke.outcome import Outcome
-from isosmoke.printable import command_line, shortened
-from isosmoke.results import Event, RunFinished, RunResult, ScenarioResult
+from isosmoke.results.attempts import Event, RunFinished, RunResult, ScenarioResult
+from isosmoke.results.outcome import Outcome
+from isosmoke.text import command_line, shortened
 
 ENVIRONMENTS = {
     "WG_AGENT_ID": "wg, whatever program its agent is",

@@ -7,10 +7,10 @@ kind from a step and drops a summary of more than 1 MiB whole, so both are kept 
 import re
 from collections.abc import Sequence
 
-from isosmoke.outcome import Outcome
-from isosmoke.printable import cut
-from isosmoke.record import RunRecord, ScenarioRecord
-from isosmoke.reports import facts
+from isosmoke.reports import wording
+from isosmoke.results.outcome import Outcome
+from isosmoke.results.record import RunRecord, ScenarioRecord
+from isosmoke.text import cut
 
 MOST_ANNOTATIONS = 10
 """Of each kind."""
@@ -29,7 +29,7 @@ def annotations(run: RunRecord, top: str) -> str:
     there is no room for is named in one notice.
     """
     broken, warned = _broken(run), [one for one in run.scenarios if one.outcome in _WARNED]
-    left = "\n".join(facts.left_behind(run))
+    left = "\n".join(wording.left_behind(run))
     dirty = [_command("error", left, title="DIRTY")] if left else []
     room = MOST_ANNOTATIONS - len(dirty)
     commands = [
@@ -50,8 +50,8 @@ def summary(run: RunRecord, room: int = MOST_BYTES) -> str:
     All that a script or its author wrote stands in code, of which nothing gets out.
     """
     notes = "".join(f"\nNote: {_code(cut(one))}\n" for one in run.notes)
-    notes += "".join(f"\nDIRTY: {_code(one)}\n" for one in facts.left_behind(run))
-    head = f"## isosmoke: {_headline(run)}\n\n{_code(facts.summary(run))}\n{notes}"
+    notes += "".join(f"\nDIRTY: {_code(one)}\n" for one in wording.left_behind(run))
+    head = f"## isosmoke: {_headline(run)}\n\n{_code(wording.summary(run))}\n{notes}"
     sections = [_section(run, one) for one in _worth_telling(run)]
     passed = [one for one in run.scenarios if one.outcome is Outcome.PASS]
     foot = f"\nPassed: {_listed(passed)}\n" if passed else ""
@@ -72,9 +72,9 @@ def _worth_telling(run: RunRecord) -> Sequence[ScenarioRecord]:
 
 
 def _annotation(kind: str, run: RunRecord, scenario: ScenarioRecord, top: str) -> str:
-    file = facts.seen_from(top, scenario.script)
-    place = {} if file.startswith("/") else {"file": file, "line": str(facts.line_of(scenario))}
-    message = "\n".join(f"{name}: {value}" for name, value in facts.of(run, scenario))
+    file = wording.seen_from(top, scenario.script)
+    place = {} if file.startswith("/") else {"file": file, "line": str(wording.line_of(scenario))}
+    message = "\n".join(f"{name}: {value}" for name, value in wording.of(run, scenario))
     return _command(kind, message, **place, title=f"{scenario.outcome} {scenario.name}")
 
 
@@ -103,8 +103,8 @@ def _headline(run: RunRecord) -> str:
 
 
 def _section(run: RunRecord, scenario: ScenarioRecord) -> str:
-    told = [f"{name:<8} {value}" for name, value in facts.of(run, scenario)]
-    output = [f"| {line}" for line in facts.last_lines(scenario.output)]
+    told = [f"{name:<8} {value}" for name, value in wording.of(run, scenario)]
+    output = [f"| {line}" for line in wording.last_lines(scenario.output)]
     return f"\n### {_code(f'{scenario.outcome} {scenario.name}')}\n\n{_block([*told, *output])}"
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from isosmoke.outcome import Outcome
-from isosmoke.printable import cut, printable
-from isosmoke.record import AttemptRecord, EvidenceRecord, RunRecord, ScenarioRecord
-from isosmoke.reports import facts
+from isosmoke.reports import wording
+from isosmoke.results.outcome import Outcome
+from isosmoke.results.record import AttemptRecord, EvidenceRecord, RunRecord, ScenarioRecord
+from isosmoke.text import cut, printable
 
 _ORDER = (
     *(Outcome.FAIL, Outcome.LEAK, Outcome.TIMEOUT, Outcome.ERROR),
@@ -42,7 +42,7 @@ def render(run: RunRecord) -> str:
         counts=[(one, run.counts[one]) for one in Outcome if run.counts.get(one)],
         header=[*_header(run)],
         notes=[cut(note) for note in run.notes],
-        dirty=facts.left_behind(run),
+        dirty=wording.left_behind(run),
         telling=[one for one in told if one["outcome"] != Outcome.PASS],
         passing=[one for one in told if one["outcome"] == Outcome.PASS],
         version=printable(run.isosmoke),
@@ -96,13 +96,13 @@ def _header(run: RunRecord) -> Iterator[tuple[str, str]]:
 
 
 def _scenario(run: RunRecord, scenario: ScenarioRecord) -> _Row:
-    lines = facts.last_lines(scenario.output)
+    lines = wording.last_lines(scenario.output)
     evidence = [*_evidence(scenario)]
     return {
         "name": scenario.name,
         "outcome": scenario.outcome,
         "took": f"{scenario.seconds:.2f} s",
-        "facts": [(name, value) for name, value in facts.of(run, scenario) if name != "tries"],
+        "facts": [(name, value) for name, value in wording.of(run, scenario) if name != "tries"],
         "output": "\n".join(lines),
         "output_title": f"the end of its output, {scenario.output.size} bytes in all",
         "evidence": evidence,
@@ -117,15 +117,15 @@ def _evidence(scenario: ScenarioRecord) -> Iterator[_Row]:
         if attempt.evidence:
             about = f"try {number}: " if len(scenario.attempts) > 1 else ""
             for words, text in _items(attempt.evidence):
-                yield {"words": f"{about}{words}", "text": facts.lines(text)}
+                yield {"words": f"{about}{words}", "text": wording.lines(text)}
 
 
 def _items(evidence: EvidenceRecord) -> Iterator[tuple[str, str]]:
-    if used := facts.used(evidence):
+    if used := wording.used(evidence):
         yield f"used {used}", ""
     for change in evidence.changes:
         text = change.text if change.kind == "file" else None
-        yield f"{change.change} {facts.changed(change)}", text or ""
+        yield f"{change.change} {wording.changed(change)}", text or ""
     if evidence.changes_left_out:
         yield f"{evidence.changes_left_out} more changes", ""
     for pane in evidence.panes:
@@ -138,7 +138,7 @@ def _attempt(attempt: AttemptRecord) -> _Row:
     steps = (f"{name} {seconds:.2f}" for name, seconds in attempt.phases.items())
     return {
         "outcome": attempt.outcome,
-        "words": facts.tried(attempt),
+        "words": wording.tried(attempt),
         "begun": f"{attempt.begun:.2f} s",
         "took": f"{attempt.seconds:.2f} s",
         "steps": printable(", ".join(steps)),

@@ -7,16 +7,23 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
-from isosmoke import record
-from isosmoke.outcome import Outcome
-from isosmoke.record import AttemptRecord, Beginning, RunRecord, ScenarioRecord, Table, Text
-from isosmoke.results import (
+from isosmoke.results import record
+from isosmoke.results.attempts import (
     Event,
     RunFinished,
     RunStarted,
     ScenarioFinished,
     ScenarioPostponed,
     ScenarioStarted,
+)
+from isosmoke.results.outcome import Outcome
+from isosmoke.results.record import (
+    AttemptRecord,
+    Beginning,
+    RunRecord,
+    ScenarioRecord,
+    Table,
+    Text,
 )
 
 

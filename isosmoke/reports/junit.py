@@ -10,10 +10,10 @@ from datetime import UTC, timedelta
 from pathlib import PurePath
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from isosmoke.outcome import Outcome
-from isosmoke.printable import printable
-from isosmoke.record import AttemptRecord, RunRecord, ScenarioRecord
-from isosmoke.reports import facts
+from isosmoke.reports import wording
+from isosmoke.results.outcome import Outcome
+from isosmoke.results.record import AttemptRecord, RunRecord, ScenarioRecord
+from isosmoke.text import printable
 
 _SKIPPED = (Outcome.SKIP, Outcome.NOT_RUN)
 _PASSED = (Outcome.PASS, Outcome.FLAKY)
@@ -48,7 +48,7 @@ def _kind(outcome: Outcome) -> str:
 
 
 def _add_suite(root: Element, run: RunRecord, script: str, scenarios: list[ScenarioRecord]) -> None:
-    file = _legal(facts.seen_from(run.working, script))
+    file = _legal(wording.seen_from(run.working, script))
     told = {
         "name": file,
         "file": file,
@@ -99,28 +99,28 @@ def _add_case(suite: Element, run: RunRecord, scenario: ScenarioRecord) -> None:
     kind = _kind(scenario.outcome)
     if kind:
         element = SubElement(
-            case, kind, type=scenario.outcome, message=_legal(facts.reason(scenario))
+            case, kind, type=scenario.outcome, message=_legal(wording.reason(scenario))
         )
         element.text = (
-            _legal(facts.reason(scenario)) if kind == "skipped" else _story(run, scenario)
+            _legal(wording.reason(scenario)) if kind == "skipped" else _story(run, scenario)
         )
     _add_tries(case, scenario)
     if scenario.output.last_lines:
-        SubElement(case, "system-out").text = _lines(facts.last_lines(scenario.output))
+        SubElement(case, "system-out").text = _lines(wording.last_lines(scenario.output))
 
 
 def _classname(run: RunRecord) -> str:
     """The manifest's place, with dots, by which Jenkins makes packages of it."""
     if not run.manifest:
         return "isosmoke.command"
-    manifest = PurePath(facts.seen_from(run.working, run.manifest)).with_suffix("")
+    manifest = PurePath(wording.seen_from(run.working, run.manifest)).with_suffix("")
     return ".".join(part for part in manifest.parts if part not in ("/", ".", ".."))
 
 
 def _story(run: RunRecord, scenario: ScenarioRecord) -> str:
     """All that is to be known of a failure: GitLab shows nothing else of it."""
-    told = [f"{name}: {value}" for name, value in facts.of(run, scenario)]
-    return _lines([*told, *(f"| {line}" for line in facts.last_lines(scenario.output))])
+    told = [f"{name}: {value}" for name, value in wording.of(run, scenario)]
+    return _lines([*told, *(f"| {line}" for line in wording.last_lines(scenario.output))])
 
 
 def _add_tries(case: Element, scenario: ScenarioRecord) -> None:
@@ -134,12 +134,12 @@ def _add_tries(case: Element, scenario: ScenarioRecord) -> None:
 
 
 def _add_try(case: Element, tag: str, attempt: AttemptRecord) -> None:
-    element = SubElement(case, tag, type=attempt.outcome, message=_legal(facts.reason(attempt)))
+    element = SubElement(case, tag, type=attempt.outcome, message=_legal(wording.reason(attempt)))
     SubElement(element, "stackTrace").text = _legal(
-        f"{facts.tried(attempt)}: {facts.reason(attempt)}"
+        f"{wording.tried(attempt)}: {wording.reason(attempt)}"
     )
     if attempt.output.last_lines:
-        SubElement(element, "system-out").text = _lines(facts.last_lines(attempt.output))
+        SubElement(element, "system-out").text = _lines(wording.last_lines(attempt.output))
 
 
 def _lines(lines: Iterable[str]) -> str:

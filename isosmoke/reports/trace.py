@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from itertools import accumulate, pairwise
 from typing import Any
 
-from isosmoke.outcome import Outcome
-from isosmoke.record import AttemptRecord, RunRecord
-from isosmoke.reports import facts
+from isosmoke.reports import wording
+from isosmoke.results.outcome import Outcome
+from isosmoke.results.record import AttemptRecord, RunRecord
 
 _PROCESS = 1
 _COLOURS = {
@@ -35,7 +35,7 @@ def render(run: RunRecord) -> str:
 
 
 def _rows(run: RunRecord) -> Iterator[_Row]:
-    yield _name("process_name", 0, facts.summary(run))
+    yield _name("process_name", 0, wording.summary(run))
     for lane, attempts in enumerate(_lanes(run)):
         yield _name("thread_name", lane, f"lane {lane + 1}")
         for name, attempt in attempts:
@@ -68,7 +68,7 @@ def _outcome(attempt: AttemptRecord) -> _Row:
         "cname": _COLOURS.get(attempt.outcome, _BROKEN),
         "args": {
             "outcome": attempt.outcome,
-            "reason": facts.reason(attempt),
+            "reason": wording.reason(attempt),
             "alone": attempt.alone,
             "waited": attempt.waited,
             "exit_code": attempt.exit_code,

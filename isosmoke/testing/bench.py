@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal, Self
 
-from isosmoke.capture import Capture
 from isosmoke.engines.base import START_SECONDS, Engine, Sandbox
-from isosmoke.host_image import host_mounts
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
-from isosmoke.keeper.conversation import Conversation
+from isosmoke.keeper.client import Conversation
 from isosmoke.keeper.protocol import Output, ShellOutput, Size
-from isosmoke.leaks import Process
-from isosmoke.outcome import Ending
 from isosmoke.redaction import Redactor
-from isosmoke.runner import go, observe
-from isosmoke.spec import (
+from isosmoke.results.leaks import Process
+from isosmoke.results.outcome import Ending
+from isosmoke.runner.output import Capture
+from isosmoke.runner.sandbox_run import go, observe
+from isosmoke.sandbox.host_mounts import host_mounts
+from isosmoke.sandbox.spec import (
     HOST_IMAGE,
     KEEPER,
     CopyOnWrite,

@@ -17,17 +17,17 @@ from typing import Any, Self
 from docker.types import LogConfig
 from testcontainers.core.container import DockerContainer
 
-from isosmoke import binary
 from isosmoke.engines.base import START_SECONDS
-from isosmoke.engines.docker import DockerEngine
+from isosmoke.engines.docker.engine import DockerEngine
 from isosmoke.errors import EngineError, UsageError
-from isosmoke.images import how_to_get
+from isosmoke.host import binary
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
-from isosmoke.keeper.conversation import ANSWER_SECONDS, Conversation
+from isosmoke.keeper.client import ANSWER_SECONDS, Conversation
 from isosmoke.keeper.protocol import Output
-from isosmoke.leaks import Process
-from isosmoke.spec import BINARIES, KEEPER
+from isosmoke.results.leaks import Process
+from isosmoke.rootfs_images.store import how_to_get
+from isosmoke.sandbox.spec import BINARIES, KEEPER
 
 HOME = "/home/isosmoke"
 """The only folder, besides the temporary ones, that commands may write to; it is empty at first."""

@@ -14,16 +14,16 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from signal import SIGKILL
 
-from isosmoke.engines import cgroup
 from isosmoke.engines.base import START_SECONDS, Engine
+from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.errors import EngineError
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import protocol, shell
-from isosmoke.keeper.conversation import Conversation, RefusedError
+from isosmoke.keeper.client import Conversation, RefusedError
 from isosmoke.keeper.protocol import Output, Size, frame
-from isosmoke.outcome import Broke, Ending, Exited, Signaled, TimedOut
-from isosmoke.runner import go
-from isosmoke.spec import Job, Limits
+from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, TimedOut
+from isosmoke.runner.sandbox_run import go
+from isosmoke.sandbox.spec import Job, Limits
 from isosmoke.testing.bench import (
     HOME,
     PLAIN,

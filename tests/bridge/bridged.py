@@ -14,8 +14,9 @@ import pytest
 import ready
 import stand_in
 
-from isosmoke import manifest, state
-from isosmoke.bridge import mirror
+from isosmoke.host import state
+from isosmoke.manifest import loader
+from isosmoke.wg_bridge import mirror
 
 PATH = "/usr/bin:/bin"
 """Without wg: what is bridged needs no live binary, and no run need look at one."""
@@ -55,7 +56,7 @@ class Project:
 
     def bridge(self) -> None:
         """Write the mirror."""
-        mirror.write(manifest.load(self.manifest), self.mirror, state.kept("scratch"))
+        mirror.write(loader.load(self.manifest), self.mirror, state.kept("scratch"))
 
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
         """What the stand-in gets."""
@@ -113,7 +114,7 @@ def living() -> list[int]:
 
 def leaders() -> list[int]:
     """Those of them that lead."""
-    return [pid for pid in living() if "isosmoke.bridge" in command_line(pid).split("\0")]
+    return [pid for pid in living() if "isosmoke.wg_bridge" in command_line(pid).split("\0")]
 
 
 def command_line(pid: int) -> str:

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from isosmoke.bridge import calls, shim
-from isosmoke.bridge.calls import Announced
-from isosmoke.scenario import Scenario
-from isosmoke.state import Lease
+from isosmoke.host.state import Lease
+from isosmoke.manifest.models import Scenario
+from isosmoke.wg_bridge import shim, wg_process
+from isosmoke.wg_bridge.wg_process import Announced
 
 WORDS: list[tuple[str, Announced | None]] = [
     ("wg done fix-it", Announced("fix-it")),
@@ -28,7 +28,7 @@ WORDS: list[tuple[str, Announced | None]] = [
 @pytest.mark.parametrize(("line", "announced"), WORDS)
 def test_words_of_wg_announce_a_task(line: str, announced: Announced | None) -> None:
     """The task is the first word after `done`, and `--full-smoke` means everything."""
-    assert calls.announced(line.split()) == announced
+    assert wg_process.announced(line.split()) == announced
 
 
 def test_announced_are_those_that_wg_will_ask_for() -> None:
@@ -46,8 +46,8 @@ def test_words_of_a_process_are_its_own() -> None:
     with subprocess.Popen(["true"]) as gone:
         pass
 
-    assert calls.argv(os.getpid()) == tuple(sys.orig_argv)
-    assert calls.argv(gone.pid) == ()
+    assert wg_process.argv(os.getpid()) == tuple(sys.orig_argv)
+    assert wg_process.argv(gone.pid) == ()
 
 
 def test_shim_and_state_name_a_process_alike() -> None:
@@ -60,7 +60,7 @@ def test_end_of_a_process_can_be_waited_for() -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
         lease = Lease.parse(shim.lease(process.pid))
         assert lease is not None
-        with calls.watched(lease) as ended:
+        with wg_process.watched(lease) as ended:
             assert select.select([ended], [], [], 0)[0] == []
             process.kill()
             assert select.select([ended], [], [], 60)[0] == [ended]
@@ -70,6 +70,6 @@ def test_another_process_of_that_pid_is_not_watched() -> None:
     """A pid whose process started at another time is somebody else's."""
     with (
         pytest.raises(ProcessLookupError),
-        calls.watched(replace(Lease.mine(), started="1")),
+        wg_process.watched(replace(Lease.mine(), started="1")),
     ):
         pass

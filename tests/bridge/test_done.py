@@ -9,7 +9,7 @@ import pytest
 import stand_in
 from bridged import NOTHING, Project
 
-from isosmoke import shelf
+from isosmoke.history import layout
 
 ASKS = f'#!/bin/sh\nexec {sys.executable} {stand_in.__file__} "$@"\n'
 NEVER_ASKS = "#!/bin/sh\necho $$ done $2 >done.txt\necho options: $3 $4\nexit 5\n"
@@ -41,7 +41,7 @@ def isosmoke_done(project: Project, wg: str, *words: str) -> "subprocess.Complet
 
 def runs(project: Project) -> int:
     """How many runs the project has a record of."""
-    return len(list(shelf.runs_in(project.top / ".isosmoke" / "runs")))
+    return len(list(layout.runs_in(project.top / ".isosmoke" / "runs")))
 
 
 def test_wg_is_answered_from_the_same_run(project: Project) -> None:

@@ -1,8 +1,8 @@
 """Which verdicts a leader hands out, and when it runs what."""
 
-from isosmoke.bridge.leader import Tell, Verdicts
-from isosmoke.bridge.verdict import Verdict
 from isosmoke.errors import IsosmokeError
+from isosmoke.wg_bridge.replies import Verdict
+from isosmoke.wg_bridge.server import Tell, Verdicts
 
 
 class Runs:

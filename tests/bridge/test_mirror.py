@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke import manifest
-from isosmoke.bridge import mirror
 from isosmoke.errors import ManifestError, UsageError
-from isosmoke.scenario import Manifest, Scenario
+from isosmoke.manifest import loader
+from isosmoke.manifest.models import Manifest, Scenario
+from isosmoke.wg_bridge import mirror
 
 
 def of(*scenarios: Scenario) -> Manifest:
@@ -53,17 +53,17 @@ def test_deadline_bounds_a_whole_run() -> None:
 def test_mirror_stands_for_its_source(source: Path, tmp_path: Path) -> None:
     """Whoever loads a mirror gets the manifest that it mirrors, never the shims."""
     written = tmp_path / "elsewhere" / "bridge.toml"
-    mirror.write(manifest.load(source), written, tmp_path)
+    mirror.write(loader.load(source), written, tmp_path)
 
-    assert manifest.load(written) == manifest.load(source)
+    assert loader.load(written) == loader.load(source)
     assert mirror.read(written).path == source
 
 
 def test_mirror_of_a_mirror_shows_the_source(source: Path, tmp_path: Path) -> None:
     """Mirroring what `WG_SMOKE_MANIFEST` names already gives another mirror of the same source."""
     first, second = tmp_path / "first.toml", tmp_path / "second.toml"
-    mirror.write(manifest.load(source), first, tmp_path)
-    mirror.write(manifest.load(first), second, tmp_path)
+    mirror.write(loader.load(source), first, tmp_path)
+    mirror.write(loader.load(first), second, tmp_path)
 
     assert mirror.read(second).path == source
 
@@ -71,7 +71,7 @@ def test_mirror_of_a_mirror_shows_the_source(source: Path, tmp_path: Path) -> No
 def test_changed_source_is_noticed(source: Path, tmp_path: Path) -> None:
     """A mirror that lacks what wg would read of the manifest now is an error with a remedy."""
     written = tmp_path / "bridge.toml"
-    mirror.write(manifest.load(source), written, tmp_path)
+    mirror.write(loader.load(source), written, tmp_path)
     source.write_text(source.read_text().replace('"a"', '"a", "b"'))
 
     with pytest.raises(ManifestError, match="no longer mirrors") as raised:
@@ -81,7 +81,7 @@ def test_changed_source_is_noticed(source: Path, tmp_path: Path) -> None:
 
 def test_nothing_of_others_is_replaced(source: Path, tmp_path: Path) -> None:
     """A manifest, or a script, that isosmoke has not written stays as it is."""
-    loaded, script = manifest.load(source), tmp_path / "bridge.sh"
+    loaded, script = loader.load(source), tmp_path / "bridge.sh"
     script.write_text("echo mine\n")
     before = source.read_text()
 

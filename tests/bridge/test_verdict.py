@@ -5,13 +5,13 @@ from pathlib import Path
 import made
 import pytest
 
-from isosmoke.bridge import verdict
-from isosmoke.bridge.verdict import FAIL_LINES, Verdict
 from isosmoke.errors import IsosmokeError
-from isosmoke.leaks import Process
-from isosmoke.leaks import Verdict as Survivors
-from isosmoke.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut, Unmet
-from isosmoke.results import Attempt, Captured
+from isosmoke.results.attempts import Attempt, Captured
+from isosmoke.results.leaks import Process
+from isosmoke.results.leaks import Verdict as Survivors
+from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut, Unmet
+from isosmoke.wg_bridge import replies
+from isosmoke.wg_bridge.replies import FAIL_LINES, Verdict
 
 MANIFEST = Path("/a place/manifest.toml")
 
@@ -30,7 +30,7 @@ CODES: list[tuple[Ending, int]] = [
 
 def of(*attempts: Attempt, assertion: str = "It holds.") -> Verdict:
     """The verdict of a scenario with these attempts."""
-    return verdict.of(made.result(*attempts, assertion=assertion), MANIFEST)
+    return replies.of(made.result(*attempts, assertion=assertion), MANIFEST)
 
 
 def left(number: int) -> Survivors:
@@ -102,7 +102,7 @@ def test_output_steers_no_terminal() -> None:
 
 def test_trouble_names_scenario_and_remedy() -> None:
     """An error is told with its hint, each of its lines by itself, and is never a skip."""
-    told = verdict.trouble("one", IsosmokeError("no engine\nnone at all", hint="install one"))
+    told = replies.trouble("one", IsosmokeError("no engine\nnone at all", hint="install one"))
 
     assert told.code == 125
     assert told.words.splitlines() == ["ERROR one: no engine", "none at all", "try: install one"]
@@ -112,4 +112,4 @@ def test_verdicts_survive_being_written() -> None:
     """What a leader is given to start with is what was known."""
     known = {"one": Verdict(0), "two": Verdict(1, 'FAIL "two"\nä\n')}
 
-    assert verdict.loaded(verdict.dumped(known)) == known
+    assert replies.loaded(replies.dumped(known)) == known

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.engines.argv import Layer, Layers, bubblewrap, trial
-from isosmoke.spec import KEEPER, CopyOnWrite, Fresh, Mount, ReadOnly, SandboxSpec
+from isosmoke.engines.bubblewrap.bwrap_args import Layer, Layers, bubblewrap, trial
+from isosmoke.sandbox.spec import KEEPER, CopyOnWrite, Fresh, Mount, ReadOnly, SandboxSpec
 
 SPEC = SandboxSpec(
     label="one",

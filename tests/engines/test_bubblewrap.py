@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import ready
 
-from isosmoke.engines.bubblewrap import BubblewrapEngine
-from isosmoke.outcome import Exited
+from isosmoke.engines.bubblewrap.engine import BubblewrapEngine
+from isosmoke.results.outcome import Exited
 from isosmoke.testing import Bench
 from isosmoke.testing.bench import run
 
@@ -23,7 +23,7 @@ FD_SETSIZE = 1024
 DYING = """
 import os, signal, sys, time
 from pathlib import Path
-from isosmoke.engines.bubblewrap import BubblewrapEngine
+from isosmoke.engines.bubblewrap.engine import BubblewrapEngine
 from isosmoke.testing import Bench
 
 def killed_after(seconds):

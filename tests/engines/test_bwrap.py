@@ -5,9 +5,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from isosmoke.engines import bwrap
+from isosmoke.engines.bubblewrap import bwrap
 from isosmoke.errors import EngineUnavailableError
-from isosmoke.spec import CopyOnWrite, Fresh, SandboxSpec
+from isosmoke.sandbox.spec import CopyOnWrite, Fresh, SandboxSpec
 
 APPARMOR = "kernel/apparmor_restrict_unprivileged_userns"
 DEBIAN = "kernel/unprivileged_userns_clone"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke.engines import cgroup
+from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.errors import LeftBehindError
-from isosmoke.spec import Limits
-from isosmoke.state import Lease
+from isosmoke.host.state import Lease
+from isosmoke.sandbox.spec import Limits
 
 MANY = 1 << 30
 
@@ -92,7 +92,7 @@ def test_held_process_is_in_every_group() -> None:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits long for the end of what lives in a group."""
-    monkeypatch.setattr("isosmoke.engines.cgroup._REMOVE_SECONDS", 0.01)
+    monkeypatch.setattr("isosmoke.engines.bubblewrap.cgroup._REMOVE_SECONDS", 0.01)
 
 
 @pytest.mark.usefixtures("soon")

@@ -9,8 +9,8 @@ import pytest
 import ready
 
 from isosmoke.engines.base import Engine, Facts, Sandbox
-from isosmoke.keeper.conversation import Channel
-from isosmoke.spec import CopyOnWrite, Fresh, ReadOnly, SandboxSpec
+from isosmoke.keeper.client import Channel
+from isosmoke.sandbox.spec import CopyOnWrite, Fresh, ReadOnly, SandboxSpec
 from isosmoke.testing import CONTRACT, Bench, contract
 from isosmoke.testing.contract import Check
 

@@ -15,17 +15,17 @@ import pytest
 from docker import APIClient
 from docker.errors import NotFound
 
-from isosmoke.engines import endpoint
-from isosmoke.engines.container import EMPTY_IMAGE, LABEL, LEASE, PREFIX, SANDBOX
-from isosmoke.engines.docker import DockerEngine
-from isosmoke.engines.endpoint import Place
+from isosmoke.engines.docker import endpoint
+from isosmoke.engines.docker.create_body import EMPTY_IMAGE, LABEL, LEASE, PREFIX, SANDBOX
+from isosmoke.engines.docker.endpoint import Place
+from isosmoke.engines.docker.engine import DockerEngine
 from isosmoke.errors import EngineError, EngineUnavailableError
+from isosmoke.host.state import Lease
 from isosmoke.interrupt import Interrupt
-from isosmoke.keeper.conversation import Conversation
-from isosmoke.outcome import Broke, Ending, Exited, Signaled
-from isosmoke.runner import go
-from isosmoke.spec import CopyOnWrite, Fresh, Job, Limits, Mount, ReadOnly
-from isosmoke.state import Lease
+from isosmoke.keeper.client import Conversation
+from isosmoke.results.outcome import Broke, Ending, Exited, Signaled
+from isosmoke.runner.sandbox_run import go
+from isosmoke.sandbox.spec import CopyOnWrite, Fresh, Job, Limits, Mount, ReadOnly
 from isosmoke.testing.bench import HOME, Bench, Terms, going, run
 
 ORDINARY = 1000
@@ -247,7 +247,7 @@ def test_removal_that_cannot_be_proved_is_an_error(
     docker: DockerEngine, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A container that is still known at the deadline is named, with the command against it."""
-    monkeypatch.setattr("isosmoke.engines.docker.DESTROY_SECONDS", 1.0)
+    monkeypatch.setattr("isosmoke.engines.docker.engine.DESTROY_SECONDS", 1.0)
     monkeypatch.setattr(APIClient, "inspect_container", lambda *_: {})
 
     with pytest.raises(EngineError, match="could not remove sandbox") as caught:
@@ -327,7 +327,7 @@ def test_image_of_the_hosts_sandboxes_is_made_once(
 ) -> None:
     """Where it is missing all threads can go on, and one image is made."""
     name = f"isosmoke-test/empty:{os.getpid()}"
-    monkeypatch.setattr("isosmoke.engines.container.EMPTY_IMAGE", name)
+    monkeypatch.setattr("isosmoke.engines.docker.create_body.EMPTY_IMAGE", name)
     before = client.images(filters={"dangling": True})
 
     with ThreadPoolExecutor(4) as pool:
@@ -341,11 +341,11 @@ def test_image_of_the_hosts_sandboxes_is_made_once(
 HOLD = """
 import sys
 from pathlib import Path
-from isosmoke.engines.docker import DockerEngine
-from isosmoke.engines.endpoint import Place
+from isosmoke.engines.docker.engine import DockerEngine
+from isosmoke.engines.docker.endpoint import Place
 from isosmoke.interrupt import Interrupt
-from isosmoke.keeper.conversation import Conversation
-from isosmoke.runner import go
+from isosmoke.keeper.client import Conversation
+from isosmoke.runner.sandbox_run import go
 from isosmoke.testing.bench import Bench
 job = Bench(Path(sys.argv[1])).shell("rm file; setsid sleep 600 & sleep 600")
 with DockerEngine().sandbox(job.spec) as sandbox:
@@ -413,8 +413,8 @@ AS_ORDINARY_USER = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from isosmoke.engines.docker import DockerEngine
-from isosmoke.engines.endpoint import Place
+from isosmoke.engines.docker.engine import DockerEngine
+from isosmoke.engines.docker.endpoint import Place
 from isosmoke.testing.bench import Bench, run
 job = Bench(Path(sys.argv[1])).shell(
     "set -e; echo x >new; rm file; echo y >of-root/mine/file; echo out >/dev/stdout; id -u"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.engines.attach import AttachChannel, Demultiplexer
+from isosmoke.engines.docker.attach import AttachChannel, Demultiplexer
 from isosmoke.errors import EngineError
 
 FRAMES = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=300)), max_size=12)

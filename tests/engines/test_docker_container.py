@@ -7,10 +7,18 @@ from typing import Any
 
 import pytest
 
-from isosmoke.engines import container
-from isosmoke.engines.container import DOCKER, PODMAN, Dialect, Layer
+from isosmoke.engines.docker import create_body
+from isosmoke.engines.docker.create_body import DOCKER, PODMAN, Dialect, Layer
 from isosmoke.errors import EngineError
-from isosmoke.spec import KEEPER, CopyOnWrite, Fresh, Limits, Mount, ReadOnly, SandboxSpec
+from isosmoke.sandbox.spec import (
+    KEEPER,
+    CopyOnWrite,
+    Fresh,
+    Limits,
+    Mount,
+    ReadOnly,
+    SandboxSpec,
+)
 
 LABELS = {"isosmoke.lease": "boot.1.2", "isosmoke.label": "install"}
 
@@ -25,7 +33,7 @@ def spec(*mounts: Mount, image: str = "host", uid: int = 0) -> SandboxSpec:
 def asked(wanted: SandboxSpec, **layers: Layer) -> dict[str, Any]:
     """What is asked of the daemon, the targets of layers being in the root."""
     found = {PurePosixPath("/", name): layer for name, layer in layers.items()}
-    return container.body(wanted, Dialect(DOCKER), layers=found, labels=LABELS)
+    return create_body.body(wanted, Dialect(DOCKER), layers=found, labels=LABELS)
 
 
 def layer(folder: str) -> Layer:
@@ -178,9 +186,9 @@ ROOTLESS = Dialect(PODMAN, "keep-id", {"nofile": (99, 100), "nproc": (7, 8)})
 def test_podman_is_asked_in_its_own_way() -> None:
     """Fresh folders are on disk, copies are its own overlays, and limits and users are named."""
     fresh = PurePosixPath("/run")
-    wanted = container.adapted(spec(CopyOnWrite(Path("/w")), Fresh(fresh, 0o755)), ROOTLESS)
+    wanted = create_body.adapted(spec(CopyOnWrite(Path("/w")), Fresh(fresh, 0o755)), ROOTLESS)
     layers = {PurePosixPath("/w"): layer("/s/w"), fresh: layer("/s/run")}
-    host = container.body(wanted, ROOTLESS, layers=layers, labels=LABELS)["HostConfig"]
+    host = create_body.body(wanted, ROOTLESS, layers=layers, labels=LABELS)["HostConfig"]
 
     assert host["Binds"] == ["/s/w/lower:/w:O,upperdir=/s/w/upper,workdir=/s/w/work"]
     assert [(one["Source"], one["Target"]) for one in host["Mounts"]] == [("/s/run/upper", "/run")]
@@ -197,11 +205,11 @@ def test_podman_replaces_no_user_of_the_hosts() -> None:
     etc = ReadOnly(Path("/etc"), PurePosixPath("/etc"))
     own = ReadOnly(Path("/own"), PurePosixPath("/etc/group"))
 
-    after = container.adapted(spec(etc, own), ROOTLESS)
+    after = create_body.adapted(spec(etc, own), ROOTLESS)
 
     passwd = ReadOnly(Path("/etc/passwd"), PurePosixPath("/etc/passwd"))
     assert after.mounts == (etc, own, passwd)
-    assert container.adapted(spec(etc, own), Dialect(DOCKER)).mounts == (etc, own)
+    assert create_body.adapted(spec(etc, own), Dialect(DOCKER)).mounts == (etc, own)
 
 
 @pytest.mark.parametrize(("folder", "state"), [("/a:b", "/s"), ("/w", "/a,b")])
@@ -209,7 +217,7 @@ def test_what_podman_cannot_name_is_refused(folder: str, state: str) -> None:
     """A colon in a copied folder, or a comma in the state folder, is an error that names it."""
     layers = {PurePosixPath(folder): layer(state)}
     with pytest.raises(EngineError, match=r"a.b") as caught:
-        container.body(spec(CopyOnWrite(Path(folder))), ROOTLESS, layers=layers, labels=LABELS)
+        create_body.body(spec(CopyOnWrite(Path(folder))), ROOTLESS, layers=layers, labels=LABELS)
 
     assert caught.value.hint
 
@@ -225,8 +233,8 @@ def test_what_podman_cannot_name_is_refused(folder: str, state: str) -> None:
 )
 def test_known_complaint_has_a_remedy(words: str, mending: str) -> None:
     """What a runtime is known to complain of comes with what mends it, and nothing else does."""
-    assert mending in container.remedy(words)
-    assert bool(container.remedy(words)) == bool(mending)
+    assert mending in create_body.remedy(words)
+    assert bool(create_body.remedy(words)) == bool(mending)
 
 
 def test_writable_mounts_below_a_read_only_one_are_read_only_too() -> None:
@@ -243,7 +251,7 @@ def test_writable_mounts_below_a_read_only_one_are_read_only_too() -> None:
         Fresh(PurePosixPath("/o/taken"), 0o755),
     )
 
-    after = container.with_submounts(before, mountinfo)
+    after = create_body.with_submounts(before, mountinfo)
 
     added = set(after.mounts) - set(before.mounts)
     assert added == {ReadOnly(Path("/opt/in side"), PurePosixPath("/o/in side"))}
@@ -251,7 +259,9 @@ def test_writable_mounts_below_a_read_only_one_are_read_only_too() -> None:
 
 def test_archive_has_an_empty_file_for_each_name() -> None:
     """The archive that replaces folders holds regular empty files and nothing else."""
-    with tarfile.open(fileobj=io.BytesIO(container.empty_files(["upper-0", "work-0"]))) as archive:
+    with tarfile.open(
+        fileobj=io.BytesIO(create_body.empty_files(["upper-0", "work-0"]))
+    ) as archive:
         found = [(one.name, one.isreg(), one.size) for one in archive]
 
     assert found == [("upper-0", True, 0), ("work-0", True, 0)]

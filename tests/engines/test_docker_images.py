@@ -11,11 +11,11 @@ import pytest
 import ready
 from docker import APIClient
 
-from isosmoke.engines import endpoint
-from isosmoke.engines.docker import DockerEngine
-from isosmoke.engines.endpoint import Place
+from isosmoke.engines.docker import endpoint
+from isosmoke.engines.docker.endpoint import Place
+from isosmoke.engines.docker.engine import DockerEngine
 from isosmoke.errors import ImageError
-from isosmoke.recipes import Recipe
+from isosmoke.rootfs_images.dockerfiles import Recipe
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from conftest import Ordinary
 
-from isosmoke.engines import endpoint
-from isosmoke.engines.docker import DockerEngine
-from isosmoke.engines.endpoint import Endpoint, Place
+from isosmoke.engines.docker import endpoint
+from isosmoke.engines.docker.endpoint import Endpoint, Place
+from isosmoke.engines.docker.engine import DockerEngine
 from isosmoke.errors import EngineUnavailableError, UsageError
 
 UID = 1000
@@ -335,7 +335,7 @@ def test_socket_that_may_not_be_used_names_its_group(
 
 _REACH = """
 import sys
-from isosmoke.engines import endpoint
+from isosmoke.engines.docker import endpoint
 from isosmoke.errors import EngineUnavailableError
 try:
     endpoint.reach(endpoint.Endpoint(f"unix://{sys.argv[1]}", "the default", "start it"), 1.0)
@@ -360,7 +360,7 @@ def test_preflight_says_which_daemon_is_missing(
 _EXISTS = """
 import sys
 from pathlib import Path
-from isosmoke.engines.endpoint import Place
+from isosmoke.engines.docker.endpoint import Place
 print(Place.here().exists(Path(sys.argv[1])))
 """
 

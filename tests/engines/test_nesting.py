@@ -10,15 +10,16 @@ from pathlib import Path, PurePosixPath
 import pytest
 import ready
 
-from isosmoke.engines import bwrap, nesting
+from isosmoke.engines.bubblewrap import bwrap
+from isosmoke.engines.docker import nesting
 from isosmoke.errors import EngineError
-from isosmoke.spec import CopyOnWrite, ReadOnly
+from isosmoke.sandbox.spec import CopyOnWrite, ReadOnly
 from isosmoke.testing.bench import Bench
 
 CODE = """
 import sys
 from pathlib import Path
-from isosmoke.engines import nesting
+from isosmoke.engines.docker import nesting
 print(nesting.nested(sys.argv[1], Path(sys.argv[2])))
 """
 

@@ -10,7 +10,7 @@ import ready
 from podman_service import service, subordinate
 
 from isosmoke.engines.podman import PodmanEngine
-from isosmoke.outcome import Broke, Exited
+from isosmoke.results.outcome import Broke, Exited
 from isosmoke.testing.bench import Bench, run
 
 CONTRACT = Path(__file__).parent / "test_contract.py"

@@ -12,7 +12,7 @@ import pytest
 from isosmoke.errors import EngineError
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import protocol
-from isosmoke.keeper.conversation import (
+from isosmoke.keeper.client import (
     PROBE_BYTES,
     Conversation,
     KeeperGoneError,
@@ -20,7 +20,7 @@ from isosmoke.keeper.conversation import (
     StoppedError,
 )
 from isosmoke.keeper.protocol import Output, frame
-from isosmoke.usage import Usage
+from isosmoke.sandbox.usage import Usage
 
 NEVER = Interrupt()
 SOON = 60.0
@@ -504,7 +504,7 @@ def test_keeper_that_never_listens_is_an_engine_error(
     slow: Slow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sending has a deadline of its own, whoever stopped the other end."""
-    monkeypatch.setattr("isosmoke.keeper.conversation.ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr("isosmoke.keeper.client.ANSWER_SECONDS", 0.01)
     with pytest.raises(EngineError, match=r"did not listen within 0\.01 s"):
         talk(slow).send(b"x" * 4_000_000)
 

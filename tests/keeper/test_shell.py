@@ -9,9 +9,9 @@ import pytest
 
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import protocol, shell
-from isosmoke.keeper.conversation import Conversation, RefusedError, StoppedError
+from isosmoke.keeper.client import Conversation, RefusedError, StoppedError
 from isosmoke.keeper.protocol import Size, frame
-from isosmoke.spec import Job, Limits, SandboxSpec
+from isosmoke.sandbox.spec import Job, Limits, SandboxSpec
 from isosmoke.testing.bench import Typist
 
 SCREEN = Size(24, 80)

@@ -9,13 +9,13 @@ import told
 from hypothesis import given, settings
 from rich.console import Console, RenderableType
 
-from isosmoke.evidence import Change, Evidence, Pane
-from isosmoke.outcome import Exited
-from isosmoke.printable import printable
-from isosmoke.reports import account
-from isosmoke.reports.console import Progress
-from isosmoke.results import Attempt, RunFinished, RunStarted, ScenarioFinished
-from isosmoke.usage import Usage
+from isosmoke.reports import summary
+from isosmoke.reports.progress import Progress
+from isosmoke.results.attempts import Attempt, RunFinished, RunStarted, ScenarioFinished
+from isosmoke.results.evidence import Change, Evidence, Pane
+from isosmoke.results.outcome import Exited
+from isosmoke.sandbox.usage import Usage
+from isosmoke.text import printable
 
 
 def lines(parts: Iterable[RenderableType]) -> list[str]:
@@ -33,7 +33,7 @@ def test_a_scenario_is_told_whole() -> None:
     failed = told.failed().attempts[0]
     run = told.of(made.result(crowded, failed, name="bad", assertion="It holds.", owners=("t",)))
 
-    shown = lines(account.whole(run, run.scenarios[0]))
+    shown = lines(summary.whole(run, run.scenarios[0]))
 
     assert shown[0] == "FAIL bad"
     assert shown[1].startswith("  run     1 on bubblewrap, 2026-11-2")
@@ -80,7 +80,7 @@ def test_evidence_is_told_whole() -> None:
     failed = Attempt(ending=Exited(1), phases={"run": 1.0}, waited=0.3, evidence=EVIDENCE)
     run = told.of(made.result(failed, name="bad"))
 
-    assert lines(account.whole(run, run.scenarios[0]))[3:-2] == [
+    assert lines(summary.whole(run, run.scenarios[0]))[3:-2] == [
         "  took    1.00 s after 0.30 s of waiting: run 1.00 s",
         f"  used    1.50 s user, 0.25 s system, {ALL_OF_IT}",
         "  changed /p/.git  folder, 2 kB, 12 changes in it",
@@ -117,18 +117,18 @@ def test_many_changes_are_told_by_their_folders() -> None:
     run = told.of(made.result(Attempt(ending=Exited(1), evidence=many()), name="bad"))
     (one,) = run.scenarios
 
-    assert lines(account.whole(run, one))[3:-2] == [
+    assert lines(summary.whole(run, one))[3:-2] == [
         "  added   /p/a:  daemon.log 40 B, it.sock socket",
         "  changed /p:  .git/ 12 changes",
         f"  added   /p:  {', '.join(f'{number} 40 B' for number in range(8))}",
         "  look    with --file PATTERN, for what files hold that match it",
     ]
-    assert lines(account.files(one, "daemon.*")) == [
+    assert lines(summary.files(one, "daemon.*")) == [
         "  added   /p/a/daemon.log  file, 40 B",
         *["  │ b"] * 20,
     ]
-    assert lines(account.files(one, "/p/*/*.log")) == lines(account.files(one, "a/daemon.log"))
-    assert lines(account.files(one, "daemon")) == []
+    assert lines(summary.files(one, "/p/*/*.log")) == lines(summary.files(one, "a/daemon.log"))
+    assert lines(summary.files(one, "daemon")) == []
 
 
 def test_what_each_try_changed_alike_is_told_once() -> None:
@@ -137,7 +137,7 @@ def test_what_each_try_changed_alike_is_told_once() -> None:
     other = Attempt(ending=Exited(1), evidence=replace(many(), changes=many().changes[1:]))
     run = told.of(made.result(first, other, first, name="bad"))
 
-    shown = lines(account.whole(run, run.scenarios[0]))
+    shown = lines(summary.whole(run, run.scenarios[0]))
     assert "  changed the same 11 paths as in try 1" in shown
     assert len([line for line in shown if line.startswith("  look")]) == 2
 
@@ -146,7 +146,7 @@ def test_failure_says_where_its_evidence_is() -> None:
     """One short line: how much there is, and the command that shows it."""
     run = told.of(made.result(Attempt(ending=Exited(1), evidence=EVIDENCE), name="bad"))
 
-    assert lines(account.failure(run, run.scenarios[0], ("again",)))[-2:] == [
+    assert lines(summary.failure(run, run.scenarios[0], ("again",)))[-2:] == [
         "  kept    8 changes, 1 pane: isosmoke show 1/bad",
         "  repeat  again",
     ]
@@ -159,7 +159,7 @@ def test_failure_without_evidence_says_nothing_of_it() -> None:
 
     assert not [
         one
-        for one in lines(account.failure(run, run.scenarios[0], ("again",)))
+        for one in lines(summary.failure(run, run.scenarios[0], ("again",)))
         if one.startswith("  kept")
     ]
 
@@ -168,7 +168,7 @@ def test_what_passed_says_so_and_no_reason() -> None:
     """There is nothing to explain."""
     run = told.of(told.passed())
 
-    assert lines(account.whole(run, run.scenarios[0]))[2] == "  try 1   PASS alone"
+    assert lines(summary.whole(run, run.scenarios[0]))[2] == "  try 1   PASS alone"
 
 
 def test_a_run_is_told_again_as_when_it_ended() -> None:
@@ -186,7 +186,7 @@ def test_a_run_is_told_again_as_when_it_ended() -> None:
     def plain(line: str) -> str:
         return line if not line.startswith("  repeat") else line.rsplit(maxsplit=1)[-1]
 
-    again = lines(account.replay(told.of(*scenarios, notes=("Beware.",))))
+    again = lines(summary.replay(told.of(*scenarios, notes=("Beware.",))))
     assert [plain(one) for one in again] == [plain(one) for one in file.getvalue().splitlines()]
 
 
@@ -194,9 +194,9 @@ def test_a_run_that_was_cut_short_says_so() -> None:
     """The counts are followed by what ended it, or by that nothing did."""
     stopped = told.of(stopped="SIGINT")
 
-    assert account.summary(stopped).plain == "in 2.5 s, stopped by SIGINT"
+    assert summary.summary(stopped).plain == "in 2.5 s, stopped by SIGINT"
     killed = stopped.model_copy(update={"finished": False, "stopped": None})
-    assert account.summary(killed).plain == "in 2.5 s, not finished"
+    assert summary.summary(killed).plain == "in 2.5 s, not finished"
 
 
 @settings(deadline=None)
@@ -205,12 +205,12 @@ def test_nothing_that_was_written_steers_the_terminal(text: str) -> None:
     """Whatever a script printed or a path is of, every line is printable."""
     run = told.hostile_run(text)
 
-    for line in lines([*account.replay(run), *account.whole(run, run.scenarios[0])]):
+    for line in lines([*summary.replay(run), *summary.whole(run, run.scenarios[0])]):
         assert printable(line) == line
 
 
 def test_what_is_left_behind_is_told_loudly() -> None:
     """Each thing that could not be removed has a line of its own before the counts."""
-    first, *_ = lines(account.end(told.dirty()))
+    first, *_ = lines(summary.end(told.dirty()))
 
     assert first == "DIRTY: box (remove it: docker rm box)"

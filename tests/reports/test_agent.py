@@ -7,9 +7,16 @@ import pytest
 import ready
 from project import Project
 
-from isosmoke.outcome import Exited, Stopped, TimedOut
 from isosmoke.reports import agent
-from isosmoke.results import Attempt, Captured, RunFinished, RunResult, RunStarted, ScenarioResult
+from isosmoke.results.attempts import (
+    Attempt,
+    Captured,
+    RunFinished,
+    RunResult,
+    RunStarted,
+    ScenarioResult,
+)
+from isosmoke.results.outcome import Exited, Stopped, TimedOut
 
 LOG = Path("/p/.isosmoke/runs/1/bad/output-1.log")
 

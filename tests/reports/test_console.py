@@ -10,11 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from isosmoke.leaks import Process, Verdict
-from isosmoke.outcome import Broke, Exited, Outcome, Stopped, TimedOut, Unmet
-from isosmoke.printable import printable
-from isosmoke.reports.console import Progress
-from isosmoke.results import (
+from isosmoke.reports.progress import Progress
+from isosmoke.results.attempts import (
     Attempt,
     Captured,
     Event,
@@ -26,6 +23,9 @@ from isosmoke.results import (
     ScenarioResult,
     ScenarioStarted,
 )
+from isosmoke.results.leaks import Process, Verdict
+from isosmoke.results.outcome import Broke, Exited, Outcome, Stopped, TimedOut, Unmet
+from isosmoke.text import printable
 
 BINARY = (Path("/p/target/debug/wg"), "0123456789abcdef" * 4)
 TOOK = {"create": 0.25, "run": 1.0}

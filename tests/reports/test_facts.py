@@ -7,11 +7,11 @@ import pytest
 import told
 from hypothesis import given
 
-from isosmoke.leaks import Verdict
-from isosmoke.outcome import Exited
-from isosmoke.record import ScenarioRecord
-from isosmoke.reports import facts
-from isosmoke.results import Attempt
+from isosmoke.reports import wording
+from isosmoke.results.attempts import Attempt
+from isosmoke.results.leaks import Verdict
+from isosmoke.results.outcome import Exited
+from isosmoke.results.record import ScenarioRecord
 
 
 def printing(text: str) -> ScenarioRecord:
@@ -36,14 +36,14 @@ def printing(text: str) -> ScenarioRecord:
 )
 def test_line_is_the_one_that_bash_named_last(text: str, line: int) -> None:
     """Complaints of other files, and what only looks like one, do not count."""
-    assert facts.line_of(printing(text)) == line
+    assert wording.line_of(printing(text)) == line
 
 
 def test_many_leaks_are_counted() -> None:
     """A hundred processes left are fifty lines and a number."""
     many = Verdict(tuple(told.left("sleep", str(one)) for one in range(100)))
     run = told.of(made.result(Attempt(ending=Exited(0), verdict=many)))
-    left = [value for name, value in facts.of(run, run.scenarios[0]) if name == "left"]
+    left = [value for name, value in wording.of(run, run.scenarios[0]) if name == "left"]
 
     assert len(left) == 51
     assert left[-1] == "and 50 more"
@@ -53,7 +53,9 @@ def test_summary_says_what_is_not_so_yet() -> None:
     """A run that goes on, or was stopped before anything, does not look like a finished one."""
     run = told.of(stopped="SIGINT", binary=None).model_copy(update={"finished": False})
 
-    assert facts.summary(run) == ("nothing in 2.5 s on bubblewrap, stopped by SIGINT, not finished")
+    assert wording.summary(run) == (
+        "nothing in 2.5 s on bubblewrap, stopped by SIGINT, not finished"
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_summary_says_what_is_not_so_yet() -> None:
 )
 def test_paths_are_short_where_they_can_be(path: str, seen: str) -> None:
     """Inside the folder they are relative to it, elsewhere they stay as they are."""
-    assert facts.seen_from(str(Path("/p")), path) == seen
+    assert wording.seen_from(str(Path("/p")), path) == seen
 
 
 @given(told.ANY_TEXT)
@@ -69,9 +71,9 @@ def test_every_fact_is_one_printable_line_of_bounded_length(text: str) -> None:
     """Whatever was printed, facts can be shown in any place that takes a line."""
     run = told.hostile_run(text + "x" * 5000)
     scenario = run.scenarios[0]
-    values = [value for name, value in facts.of(run, scenario) if name not in ("log", "repeat")]
-    told_so = [*values, *facts.last_lines(scenario.output), facts.reason(scenario)]
+    values = [value for name, value in wording.of(run, scenario) if name not in ("log", "repeat")]
+    told_so = [*values, *wording.last_lines(scenario.output), wording.reason(scenario)]
 
     assert all(len(one) <= 1000 for one in told_so)
-    for one in (*told_so, facts.summary(run), *dict(facts.of(run, scenario)).values()):
+    for one in (*told_so, wording.summary(run), *dict(wording.of(run, scenario)).values()):
         assert one.replace("\t", "").isprintable()

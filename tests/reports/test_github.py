@@ -9,10 +9,10 @@ import told
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.outcome import Exited, Stopped
-from isosmoke.record import RunRecord
 from isosmoke.reports import github
-from isosmoke.results import Attempt, ScenarioResult
+from isosmoke.results.attempts import Attempt, ScenarioResult
+from isosmoke.results.outcome import Exited, Stopped
+from isosmoke.results.record import RunRecord
 
 COMMAND = re.compile(r"::(?P<kind>\w+) (?P<properties>[^:]*)::(?P<message>.*)")
 """A workflow command as the runner reads it: it ends its properties at the first two colons."""

@@ -10,11 +10,11 @@ import pytest
 import told
 from hypothesis import given
 
-from isosmoke.evidence import Change, Evidence
-from isosmoke.outcome import Exited
-from isosmoke.record import RunRecord
 from isosmoke.reports import html
-from isosmoke.results import Attempt
+from isosmoke.results.attempts import Attempt
+from isosmoke.results.evidence import Change, Evidence
+from isosmoke.results.outcome import Exited
+from isosmoke.results.record import RunRecord
 
 VOID = {"meta"}
 

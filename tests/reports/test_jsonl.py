@@ -7,11 +7,9 @@ import made
 import told
 from hypothesis import given
 
-from isosmoke import record
-from isosmoke.outcome import Exited, Stopped, Unmet
-from isosmoke.record import RunRecord
 from isosmoke.reports import jsonl
-from isosmoke.results import (
+from isosmoke.results import record
+from isosmoke.results.attempts import (
     Attempt,
     Event,
     RunFinished,
@@ -22,6 +20,8 @@ from isosmoke.results import (
     ScenarioResult,
     ScenarioStarted,
 )
+from isosmoke.results.outcome import Exited, Stopped, Unmet
+from isosmoke.results.record import RunRecord
 
 
 def lines(text: str) -> list[Any]:

@@ -10,10 +10,10 @@ import told
 from hypothesis import given
 from xmlschema import XMLSchema
 
-from isosmoke.outcome import Broke, Exited
-from isosmoke.record import RunRecord
 from isosmoke.reports import junit
-from isosmoke.results import Attempt, ScenarioResult
+from isosmoke.results.attempts import Attempt, ScenarioResult
+from isosmoke.results.outcome import Broke, Exited
+from isosmoke.results.record import RunRecord
 
 SCHEMA = XMLSchema(str(Path(__file__).with_name("junit.xsd")))
 

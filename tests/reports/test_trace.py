@@ -11,10 +11,10 @@ import told
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.outcome import Exited
-from isosmoke.record import RunRecord
 from isosmoke.reports import trace
-from isosmoke.results import Attempt
+from isosmoke.results.attempts import Attempt
+from isosmoke.results.outcome import Exited
+from isosmoke.results.record import RunRecord
 
 Row = Mapping[str, Any]
 

@@ -1,0 +1,1 @@
+"""Write a manifest and check that it only grows."""

@@ -1,0 +1,195 @@
+"""A new scenario: its entry at the end of a manifest, and a script that fails until it is written.
+
+The manifest's own bytes are never written anew: they are copied, and the entry is put after them.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+from tempfile import mkstemp
+
+from pydantic import ValidationError
+
+from isosmoke.errors import IsosmokeError, ManifestError, UsageError
+from isosmoke.manifest import loader
+from isosmoke.manifest.models import Scenario
+
+_SURROUNDINGS = ("image", "network", "env", "pass_env", "pass_files")
+_KEYS = ("name", "script", "owners", "assertion", "timeout_seconds", *_SURROUNDINGS)
+
+_SKELETON = """\
+#!/usr/bin/env bash
+# Protects: {assertion}
+# Exit 0: it holds. Exit 77: it cannot be tried here, with the reason on stderr. Else: it is broken.
+set -euo pipefail
+
+echo "{name} is not written yet: make it fail without the fix, and pass with it" >&2
+exit 1
+"""
+
+
+def drafted(name: str, *, owners: tuple[str, ...], assertion: str, **keys: object) -> Scenario:
+    """The scenario that was asked for, held to the rules of every manifest and to two more.
+
+    Its script lies below the manifest, by default `scenarios/NAME.sh`, and it asserts something.
+
+    Raises:
+        UsageError: if it breaks one of them.
+    """
+    keys = {"script": f"scenarios/{name}.sh", **keys, "name": name, "owners": owners}
+    try:
+        scenario = Scenario.model_validate({**keys, "assertion": " ".join(assertion.split())})
+    except ValidationError as error:
+        first = error.errors()[0]
+        hint = first.get("ctx", {}).get("hint", "")
+        raise UsageError(f"{first['loc'][0]}: {first['msg']}", hint) from error
+    if not scenario.assertion:
+        raise UsageError("assertion: must not be blank", "say in one sentence what must hold")
+    if {"/", ".."}.intersection(Path(scenario.script).parts):
+        raise UsageError(
+            f"script: {scenario.script!r} does not lie below the manifest",
+            "name it from the manifest's folder, such as scenarios/NAME.sh",
+        )
+    return scenario
+
+
+def surroundings(scenario: Scenario) -> dict[str, object]:
+    """The keys that make a scenario's sandbox what it is, where they are not as usual."""
+    usual = Scenario(name=scenario.name, script=scenario.script).model_dump(mode="json")
+    told = scenario.model_dump(mode="json", include=set(_SURROUNDINGS))
+    return {key: value for key, value in told.items() if value != usual[key]}
+
+
+def entry(scenario: Scenario) -> str:
+    """The keys of `scenario` that were given, as TOML."""
+    given = scenario.model_dump(include=scenario.model_fields_set & set(_KEYS))
+    lines = (f"{key} = {_toml(given[key])}\n" for key in _KEYS if key in given)
+    return f"[[scenario]]\n{''.join(lines)}"
+
+
+def _toml(value: object) -> str:
+    """JSON is TOML here, but for tables and the one control character that JSON leaves as it is."""
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{key} = {_toml(one)}' for key, one in value.items())} }}"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def grown(old: bytes, scenario: Scenario, path: Path) -> bytes:
+    """`old`, byte for byte, and after it the entry of `scenario`.
+
+    Raises:
+        ManifestError: if the manifest `path` was wrong, or would be now.
+        UsageError: if the name is taken, by a scenario of today or of before.
+    """
+    before = scenarios(old, path)
+    if any(scenario.name in (one.name, *one.aliases) for one in before):
+        raise UsageError(
+            f"{path}: scenario {scenario.name!r} is there already", "take another name"
+        )
+    new = old + _addition(old, entry(scenario))
+    *kept, added = loader.parse(new.decode("utf-8-sig"), path).scenarios
+    if tuple(kept) != before or added.name != scenario.name:
+        raise ManifestError(f"{path}: does not end so that an entry can follow", "end it otherwise")
+    return new
+
+
+def scenarios(old: bytes, path: Path) -> tuple[Scenario, ...]:
+    """None in a manifest that is new and has but comments, which is no mistake here."""
+    try:
+        text = old.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: is not UTF-8 text", "save it as UTF-8") from error
+    is_bare = not re.search(r"^\s*\[?\[?\s*scenario\b", text, re.MULTILINE)
+    return () if is_bare else loader.parse(text, path).scenarios
+
+
+def _addition(old: bytes, text: str) -> bytes:
+    """`text` after an empty line, with the line endings of `old`."""
+    gap = "\n" * (2 - old.endswith(b"\n")) if old.strip(b"\xef\xbb\xbf") else ""
+    return (gap + text).replace("\n", "\r\n" if b"\r\n" in old else "\n").encode()
+
+
+def skeleton(scenario: Scenario) -> str:
+    """A script that says what is to be written, and fails: one that passed would be theater."""
+    return _SKELETON.format(name=scenario.name, assertion=scenario.assertion)
+
+
+def check(path: Path, scenario: Scenario) -> None:
+    """Return when `add` could put `scenario` there now, else raise what it would."""
+    script = path.parent / scenario.script
+    with told():
+        grown(path.read_bytes(), scenario, path)
+    if script.exists():
+        raise UsageError(f"{script} is there already", "take another name")
+
+
+def add(path: Path, scenario: Scenario, text: str | None = None) -> Path:
+    """Put `scenario` into the manifest `path` and make its script: both, or neither.
+
+    The script is `text`, else one that fails until it is written.
+
+    Raises:
+        IsosmokeError: if one cannot be written, or is there already.
+    """
+    script = path.parent / scenario.script
+    with told(), _one_at_a_time(path.parent), ExitStack() as undo:
+        content = grown(path.read_bytes(), scenario, path)
+        make(script, skeleton(scenario) if text is None else text, undo)
+        replace(path, content)
+        undo.pop_all()
+    return script
+
+
+def make(path: Path, text: str, undo: ExitStack) -> None:
+    """A new executable file with its folders; `undo` learns how to take all of it back."""
+    for folder in reversed([one for one in path.parents if not one.exists()]):
+        folder.mkdir()
+        undo.callback(folder.rmdir)
+    with path.open("x", encoding="utf-8") as file:
+        undo.callback(path.unlink)
+        file.write(text)
+    path.chmod(0o755)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write `path` so that a reader finds the old content or the new one, never a part.
+
+    Its mode stays, and so does a symbolic link: what it leads to is written.
+    """
+    path = path.resolve()
+    handle, unfinished = mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with ExitStack() as undo:
+        undo.callback(os.unlink, unfinished)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(unfinished).chmod(path.stat().st_mode if path.exists() else 0o644)
+        Path(unfinished).rename(path)
+        undo.pop_all()
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Agents work side by side: of two manifests written at once, one would lose an entry."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        flock(handle, LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What the file system refuses, as an error that a user can read."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise UsageError(f"{error.filename} is there already", "take another name") from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        hint = "see that it can be read and written"
+        raise IsosmokeError(f"{error.filename}: {reason}", hint) from error

@@ -1,0 +1,1 @@
+"""Commands that gate tasks and manifests."""

@@ -1,0 +1,64 @@
+"""List the runs of the past."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import click
+from rich.text import Text
+
+from isosmoke.cli.documents import Written
+from isosmoke.cli.printer import Printer
+from isosmoke.errors import RecordError
+from isosmoke.history import layout, run_records
+from isosmoke.history.run_records import Kept
+from isosmoke.host.caller import Caller
+from isosmoke.reports import summary
+from isosmoke.results import record
+from isosmoke.results.record import Header, RunRecord, Table
+from isosmoke.text import command_line, printable, shortened
+
+
+class Document(Table):
+    """What `isosmoke runs --json` prints: the runs without their scenarios, newest first."""
+
+    schema_version: Literal[1] = 1
+    runs: tuple[Header, ...]
+
+
+DOCUMENTS = {
+    "runs": Written("runs --json", Document),
+    "header": Written("run.json in the folder of a run", Kept),
+}
+"""The kinds of JSON documents that this command is about."""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def command(*, as_json: bool) -> None:
+    """List the runs of this project, newest first: when, on what, what came of them."""
+    runs = tuple(_readable(Caller.here().working))
+    if as_json:
+        click.echo(record.render(Document(runs=runs)), nl=False)
+        return
+    console = Printer()
+    for one in runs:
+        console.print(summary.one_row(_line(one), console))
+
+
+def _readable(working: Path) -> Iterator[RunRecord]:
+    """All but those that cannot be read, which are named on stderr."""
+    for folder in layout.folders(working):
+        try:
+            yield run_records.load(folder)
+        except RecordError as error:
+            click.echo(printable(f"isosmoke: {error.message}"), err=True)
+
+
+def _line(run: RunRecord) -> Text:
+    when = f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
+    told = Text.assemble((printable(run.id), "bold"), f"  {when}  {printable(run.engine):<10}  ")
+    told.append_text(summary.summary(run))
+    if run.rerun_of:
+        told.append(printable(f", rest of {run.rerun_of}"))
+    return told.append(f"  {shortened(command_line(run.command))}") if run.command else told

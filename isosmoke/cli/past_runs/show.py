@@ -1,0 +1,57 @@
+"""Show a run again, or all that is known of a scenario."""
+
+import sys
+from collections.abc import Iterable
+
+import click
+from rich.console import RenderableType
+
+from isosmoke.cli.documents import Written
+from isosmoke.cli.printer import Printer
+from isosmoke.errors import NothingSelectedError, UsageError
+from isosmoke.history import run_records
+from isosmoke.host.caller import Caller
+from isosmoke.reports import summary
+from isosmoke.results import record
+from isosmoke.results.record import RunRecord, ScenarioRecord
+
+DOCUMENTS = {
+    "result": Written("NAME/result.json beside it", ScenarioRecord),
+}
+"""The kinds of JSON documents that this command is about."""
+
+
+@click.command()
+@click.argument("named", metavar="[RUN|NAME|RUN/NAME]", required=False)
+@click.option("--file", "pattern", metavar="PATTERN", help="What is kept of the files it wrote.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def command(named: str | None, pattern: str | None, *, as_json: bool) -> None:
+    """Show a run as it ended (none named: the newest), or a scenario whole.
+
+    RUN is the beginning or the end of an id that `isosmoke runs` lists, or `latest`. NAME alone is
+    the scenario in the newest run that had it. PATTERN is the end of a path, as in a shell.
+    """
+    run, scenario = run_records.found(named, Caller.here().working)
+    if as_json:
+        told = run.model_copy(update={"scenarios": (scenario,)}) if scenario else run
+        sys.stdout.write(record.render(told))
+        return
+    printer = Printer()
+    for part in _told(run, scenario, pattern):
+        printer.print(part)
+
+
+def _told(
+    run: RunRecord, scenario: ScenarioRecord | None, pattern: str | None
+) -> Iterable[RenderableType]:
+    if pattern is None:
+        return summary.whole(run, scenario) if scenario else summary.replay(run)
+    if scenario is None:
+        raise UsageError("--file is about one scenario", hint="isosmoke show NAME --file PATTERN")
+    found = tuple(summary.files(scenario, pattern))
+    if not found:
+        raise NothingSelectedError(
+            f"nothing that is kept of what '{scenario.name}' wrote matches '{pattern}'",
+            hint=f"isosmoke show {run.id}/{scenario.name} lists it",
+        )
+    return found

@@ -1,0 +1,46 @@
+"""Add a scenario, with a script that fails until it is written."""
+
+from os.path import relpath
+from pathlib import Path
+from typing import Any
+
+import click
+
+from isosmoke.authoring import editing
+from isosmoke.cli.options import manifest_option
+from isosmoke.host.caller import Caller
+from isosmoke.manifest.discovery import located
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--owner",
+    "owners",
+    multiple=True,
+    required=True,
+    metavar="TASK",
+    help="A task that it guards; may be given again.",
+)
+@click.option("--assertion", required=True, metavar="TEXT", help="What must hold, in one sentence.")
+@click.option("--script", metavar="PATH", help="By default scenarios/NAME.sh beside the manifest.")
+@click.option(
+    "--timeout",
+    "timeout_seconds",
+    type=click.IntRange(min=1),
+    metavar="SECONDS",
+    help="By default what the manifest says for all.",
+)
+@manifest_option
+def command(name: str, manifest_path: Path | None, **keys: Any) -> None:
+    """Add a scenario to the manifest, and make its script.
+
+    The script fails until you write it. Nothing else in the manifest changes by a byte.
+    """
+    given = {key: value for key, value in keys.items() if value is not None}
+    scenario = editing.drafted(name, **given)
+    caller = Caller.here()
+    path = manifest_path or located(caller.working, caller.environment)
+    script = editing.add(path, scenario)
+    click.echo(f"{relpath(path)}: scenario {name!r} added")
+    click.echo(f"{relpath(script)}: made; it fails until you write it")

@@ -1,0 +1,66 @@
+"""Show every kind of outcome, with nothing to install."""
+
+from pathlib import Path
+
+import click
+
+import isosmoke
+from isosmoke.cli.options import warn
+from isosmoke.cli.printer import Printer
+from isosmoke.engines import ENGINES
+from isosmoke.errors import ExitCode
+from isosmoke.execution import session
+from isosmoke.execution.session import Request
+from isosmoke.host.caller import Caller
+from isosmoke.host.state import kept
+from isosmoke.interrupt import interruptible
+from isosmoke.manifest import loader
+from isosmoke.manifest.models import Manifest
+from isosmoke.reports.progress import Progress
+from isosmoke.results.attempts import RunResult
+
+MANIFEST = Path(isosmoke.__file__).parent / "demo" / "manifest.toml"
+
+_DECLARED = "comes-out-"
+
+
+@click.command()
+@click.option("--engine", type=click.Choice([session.AUTO, *ENGINES]), default=session.AUTO)
+@click.pass_context
+def command(ctx: click.Context, engine: str) -> None:
+    """Run five small scenarios that pass, fail, skip, time out and leak; exit 0 when they do."""
+    loaded = loader.load(MANIFEST)
+    request = Request(
+        scenarios=loaded.scenarios,
+        manifest=loaded.path,
+        engine=engine,
+        record_in=kept("demo"),
+    )
+    console = Printer()
+    progress = Progress(console, live=console.is_terminal, repeat=_repeat)
+    with interruptible() as interrupt:
+        result = session.execute(request, Caller.here(), notify=progress, interrupt=interrupt)
+    warn(result)
+    wrong = _unexpected(loaded, result)
+    console.print()
+    for line in wrong or ["demo: every scenario came out as declared"]:
+        console.print(line)
+    ctx.exit(session.exit_code(result) if result.stopped else ExitCode(bool(wrong)))
+
+
+def _repeat(name: str) -> tuple[str, ...]:
+    return ("isosmoke", "run", "--manifest", str(MANIFEST), name)
+
+
+def _unexpected(loaded: Manifest, result: RunResult) -> list[str]:
+    """The scenarios whose outcome is not the declared one, in words."""
+    declared = {one.name: _declared(one.tags) for one in loaded.scenarios}
+    return [
+        f"demo: {one.name} came out {one.outcome}, declared {declared[one.name]}"
+        for one in result.scenarios
+        if one.outcome != declared[one.name]
+    ]
+
+
+def _declared(tags: tuple[str, ...]) -> str:
+    return next(tag.removeprefix(_DECLARED) for tag in tags if tag.startswith(_DECLARED))

@@ -1,0 +1,54 @@
+"""List the scenarios of a manifest."""
+
+from typing import Any, Literal
+
+import click
+
+from isosmoke.cli.documents import Written
+from isosmoke.cli.options import manifest_options, selected
+from isosmoke.cli.past import narrowed, past_options
+from isosmoke.manifest.models import Scenario
+from isosmoke.results import record
+from isosmoke.results.record import Table
+
+
+class Document(Table):
+    """What `isosmoke list --json` prints: scenarios with their defaults."""
+
+    schema_version: Literal[1] = 1
+    scenarios: tuple[Scenario, ...]
+
+
+DOCUMENTS = {
+    "list": Written("list --json", Document),
+}
+"""The kinds of JSON documents that this command is about."""
+
+
+@click.command()
+@manifest_options
+@past_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def command(**options: Any) -> None:
+    """List scenarios by name or glob (none: all)."""
+    manifest, scenarios = selected(
+        options["names"], options["owners"], options["manifest_path"], options["meaning"]
+    )
+    scenarios, _ = narrowed(manifest, scenarios, options)
+    if options["as_json"]:
+        click.echo(record.render(Document(scenarios=scenarios)), nl=False)
+        return
+    width = max(len(one.name) for one in scenarios)
+    for one in scenarios:
+        click.echo(f"{one.name:<{width}}  {one.timeout_seconds:>4}s  {_what(one)}")
+    click.echo(f"{len(scenarios)} of {len(manifest.scenarios)} in {manifest.path}", err=True)
+
+
+def _what(scenario: Scenario) -> str:
+    """Its assertion, or the first sentence of its description, in one short line."""
+    text = scenario.assertion or scenario.description.split(". ")[0]
+    line = " ".join(text.split())
+    return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 1]}…"
+
+
+_WIDEST = 100

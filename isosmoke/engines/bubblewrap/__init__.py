@@ -1,0 +1,5 @@
+"""Sandboxes by bubblewrap."""
+
+from isosmoke.engines.bubblewrap.engine import BubblewrapEngine
+
+__all__ = ["BubblewrapEngine"]

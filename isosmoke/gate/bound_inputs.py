@@ -1,0 +1,114 @@
+"""The things that a verdict is bound to, as they are on disk now."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from isosmoke.engines import image_digest
+from isosmoke.errors import EngineError, IsosmokeError, ManifestError
+from isosmoke.gate import receipt
+from isosmoke.gate.receipt import Resource, Statement
+from isosmoke.gate.script_inputs import sources
+from isosmoke.manifest import loader
+from isosmoke.manifest.models import Manifest, Scenario
+from isosmoke.rootfs_images import store
+
+
+def inputs(loaded: Manifest, scenarios: Iterable[Scenario]) -> tuple[Resource, ...]:
+    """The entries, scripts, files that these read, images, and the gate's own policy.
+
+    The manifest as a whole is none of them: adding a scenario must not void every receipt.
+    """
+    chosen = tuple(scenarios)
+    folder = loaded.path.absolute().parent
+    scripts = dict.fromkeys(one.script_path.absolute() for one in chosen)
+    files = sources(scripts, folder, apart=(*scripts, loaded.path))
+    return (
+        *(receipt.hashed("scenario", one.name, _of_table(one)) for one in chosen),
+        receipt.hashed("policy", "[gate]", _of_table(loaded.gate)),
+        *(receipt.hashed("script", _short(one, folder), digest(one)) for one in scripts),
+        *(receipt.hashed("file", _short(one, folder), digest(one)) for one in files),
+        *(_image(one) for one in {one.image: one for one in chosen}.values()),
+        *(_service(image) for image in _of_services(chosen)),
+    )
+
+
+def _image(scenario: Scenario) -> Resource:
+    image = scenario.image
+    found = store.digest(image, scenario.folder) or image_digest(image)
+    return receipt.hashed("image", image, found) if found else receipt.named("image", image)
+
+
+def _of_services(scenarios: Iterable[Scenario]) -> Iterable[str]:
+    return dict.fromkeys(one.image for scenario in scenarios for one in scenario.services)
+
+
+def _service(image: str) -> Resource:
+    """A service's image; one that cannot be looked at is known by name, and its scenario skips."""
+    try:
+        return receipt.hashed("service", image, image_digest(image))
+    except EngineError:
+        return receipt.named("service", image)
+
+
+def subject(binary: tuple[Path, str] | None, path: Path) -> Resource:
+    """What was tested: the binary that ran, or without one the manifest in `path`."""
+    if binary is None:
+        return receipt.hashed("manifest", path.name, digest(path))
+    return receipt.hashed("binary", binary[0].name, binary[1])
+
+
+def changes(then: Statement, path: Path | None, binary: Path | None) -> tuple[str, ...]:
+    """What is not as the receipt says, by name.
+
+    The manifest in `path` and `binary` stand in for those that it was made with.
+    """
+    path = path or Path(then.circumstances.manifest)
+    return (*_changed_subject(then, path, binary), *changed_inputs(then, path))
+
+
+def changed_inputs(then: Statement, path: Path) -> tuple[str, ...]:
+    """The same, whatever became of the binary."""
+    try:
+        loaded = loader.load(path)
+        kept = [one for one in loaded.scenarios if one.name in then.circumstances.outcomes]
+        now = inputs(loaded, kept)
+    except ManifestError as error:
+        return tuple(error.message.splitlines())
+    before = [one for one in then.predicate.configuration if one.digest]
+    return receipt.differences(before, [one for one in now if one.digest])
+
+
+def digest(path: Path) -> str:
+    """The sha256 of what is in a file."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise IsosmokeError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _changed_subject(then: Statement, path: Path, binary: Path | None) -> Iterator[str]:
+    tested = then.circumstances.binary
+    place = binary or (Path(tested) if tested else path)
+    if binary and not tested:
+        yield f"binary {binary}: the receipt was made without one"
+    elif not place.is_file():
+        yield f"{then.subject[0].name} is gone: no file at {place}"
+    elif digest(place) != then.subject[0].sha256:
+        yield f"{then.subject[0].name} changed: {place} has another hash"
+
+
+def _short(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
+def _of_table(table: BaseModel) -> str:
+    """A table as canonical JSON, so that comments, order and layout of its TOML do not count."""
+    # Defaults are left out, so that a key that isosmoke learns later voids no receipt.
+    plain = table.model_dump(mode="json", exclude_defaults=True)
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

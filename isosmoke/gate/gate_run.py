@@ -1,0 +1,143 @@
+"""One pass through the gate: its manifest, its run, its verdict, and the record that it leaves."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from isosmoke.errors import IsosmokeError
+from isosmoke.execution import session
+from isosmoke.execution.scheduler import Policy, jobs_of_a_gate
+from isosmoke.execution.session import AUTO, Request
+from isosmoke.gate import bound_inputs, decision, receipt
+from isosmoke.gate.decision import Repeat, Verdict
+from isosmoke.gate.receipt import Circumstances, Resource
+from isosmoke.history import gate_records
+from isosmoke.history.gate_records import BypassRecord
+from isosmoke.host import checkout
+from isosmoke.host.caller import Caller
+from isosmoke.host.workspace import git_top
+from isosmoke.interrupt import Interrupt
+from isosmoke.manifest import loader
+from isosmoke.manifest.discovery import located
+from isosmoke.manifest.models import Manifest, Scenario
+from isosmoke.results.attempts import Event, RunResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Which task wants to be done, and how its scenarios are to be run; `jobs` None: by cores."""
+
+    task: str
+    full: bool = False
+    manifest: Path | None = None
+    binary: str | None = None
+    engine: str = AUTO
+    jobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The verdict, the run that it judges, and where its receipt lies: None where nothing ran."""
+
+    verdict: Verdict
+    run: RunResult | None = None
+    receipt: Path | None = None
+
+
+def answer(
+    ask: Ask,
+    caller: Caller,
+    *,
+    notify: Callable[[Event], None],
+    interrupt: Interrupt,
+    repeat: Repeat | None = None,
+) -> Answer:
+    """Run what guards the task and judge it. Whatever the user could mend is a shut gate."""
+    try:
+        loaded = loader.load(ask.manifest or located(caller.working, caller.environment))
+        execute = partial(session.execute, caller=caller, notify=notify, interrupt=interrupt)
+        return _Pass(ask, caller, loaded).answer(execute, repeat)
+    except IsosmokeError as error:
+        return Answer(verdict=decision.refused(ask.task, error))
+
+
+def project(caller: Caller, path: Path) -> Path:
+    """The folder whose project keeps the records: the caller's, if it has one, else `path`'s."""
+    return caller.working if git_top(caller.working) else path.absolute().parent
+
+
+def bypass(task: str, caller: Caller) -> Answer:
+    """Let the task by without a run, on record, or refuse. What cannot be recorded is refused."""
+    asked = decision.bypass(caller.environment)
+    try:
+        if asked.granted:
+            record = BypassRecord(
+                task=task,
+                agent=asked.agent,
+                user=caller.user,
+                folder=str(caller.working),
+                at=_now(),
+                repository=checkout.at(caller.working, caller.environment),
+            )
+            gate_records.keep_bypass(gate_records.homes(caller.working, caller.environment), record)
+    except IsosmokeError as error:
+        return Answer(verdict=decision.refused(task, error))
+    return Answer(verdict=decision.bypassed(task, asked))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """One task at the gate of one manifest."""
+
+    ask: Ask
+    caller: Caller
+    manifest: Manifest
+
+    def answer(self, execute: Callable[[Request], RunResult], repeat: Repeat | None) -> Answer:
+        task = self.ask.task
+        scenarios = decision.chosen(self.manifest, task, full=self.ask.full)
+        if not scenarios:
+            return Answer(verdict=decision.unowned(self.manifest, task))
+        inputs = bound_inputs.inputs(self.manifest, scenarios)
+        result = execute(self._request(scenarios))
+        verdict = decision.verdict(result, self.manifest.gate, task=task, repeat=repeat)
+        moved = receipt.differences(inputs, bound_inputs.inputs(self.manifest, scenarios))
+        if verdict.open and moved:
+            verdict = decision.changed(task, moved)
+        return Answer(
+            verdict=verdict, run=result, receipt=self._kept(result, inputs, opened=verdict.open)
+        )
+
+    def _request(self, scenarios: tuple[Scenario, ...]) -> Request:
+        return Request(
+            scenarios=scenarios,
+            manifest=self.manifest.path,
+            retention=self.manifest.record,
+            binary=self.ask.binary,
+            engine=self.ask.engine,
+            policy=Policy(jobs=self.ask.jobs or jobs_of_a_gate()),
+        )
+
+    def _kept(self, result: RunResult, inputs: tuple[Resource, ...], *, opened: bool) -> Path:
+        place = project(self.caller, self.manifest.path)
+        environment = self.caller.environment
+        circumstances = Circumstances(
+            task=self.ask.task.strip(),
+            open=opened,
+            tested_at=_now(),
+            manifest=str(self.manifest.path.absolute()),
+            binary=str(result.binary[0]) if result.binary else None,
+            repository=checkout.at(place, environment),
+            outcomes={one.name: one.outcome for one in result.scenarios},
+            engine=result.engine,
+        )
+        subject = bound_inputs.subject(result.binary, self.manifest.path)
+        text = receipt.render(receipt.statement(circumstances, subject, inputs))
+        name = result.record.name if result.record else "run"
+        return gate_records.keep_receipt(gate_records.homes(place, environment), name, text)

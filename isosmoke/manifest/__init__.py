@@ -1,0 +1,1 @@
+"""Read a manifest: models, parsing, errors with a place, discovery and selection."""

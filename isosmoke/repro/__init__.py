@@ -1,0 +1,1 @@
+"""Open a scenario's sandbox, live or from a bundle."""

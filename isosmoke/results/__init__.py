@@ -1,0 +1,1 @@
+"""What came of scenarios, as data: outcomes, leaks, attempts, evidence, records."""

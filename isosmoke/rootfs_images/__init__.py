@@ -1,0 +1,1 @@
+"""Clean environments kept as directories: import, store, hash, diagnose."""

@@ -1,0 +1,1 @@
+"""Run one job in one fresh sandbox and collect what it left."""

@@ -1,0 +1,131 @@
+"""Keeps what a script prints: head and tail in memory, the log on disk up to a limit."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Literal, Self
+
+from isosmoke.keeper.protocol import Output
+from isosmoke.redaction import Redactor
+from isosmoke.results.attempts import Captured
+
+HEAD = 32 * 1024
+TAIL = 64 * 1024
+
+
+class _Ends:
+    """The beginning and the end of a stream of bytes."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._size = 0
+
+    def add(self, content: bytes) -> None:
+        self._size += len(content)
+        room = HEAD - len(self._head)
+        self._head += content[:room]
+        self._tail += content[room:]
+        if len(self._tail) > 2 * TAIL:
+            del self._tail[:-TAIL]
+
+    def captured(self) -> Captured:
+        return Captured(head=bytes(self._head), tail=bytes(self._tail[-TAIL:]), size=self._size)
+
+
+class Capture:
+    """One attempt's output, for the time of a `with` block.
+
+    The log holds the first `limit` bytes; where there was more, the kept end follows a line that
+    says how much is missing. `echo` sees every piece as it comes. The script notices nothing.
+    A log that cannot be written ends there, or is None, and `unlogged` says why.
+    Nobody gets to see what the `redactor` replaces in either stream.
+    """
+
+    def __init__(
+        self,
+        log: Path | None,
+        limit: int,
+        *,
+        redactor: Redactor,
+        echo: Callable[[bytes], object] | None = None,
+    ) -> None:
+        self.log = log
+        self._streams = {"stdout": redactor.stream(), "stderr": redactor.stream()}
+        self._echo = echo
+        self._room = limit
+        self._both, self._stderr = _Ends(), _Ends()
+        self._file: IO[bytes] | None = None
+        self.unlogged = ""
+
+    def __enter__(self) -> Self:
+        if self.log is not None:
+            with self._bearing():
+                self.log.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self.log.open("wb")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._keep("stdout", self._streams["stdout"].flush())
+        self._keep("stderr", self._streams["stderr"].flush())
+        with self._bearing():
+            if self._file is not None:
+                self._write_end(self._file)
+                self._file.close()
+
+    def take(self, output: Output) -> None:
+        """Keep one piece."""
+        self._keep(output.stream, self._streams[output.stream].feed(output.content))
+
+    def _keep(self, stream: Literal["stdout", "stderr"], content: bytes) -> None:
+        if not content:
+            return
+        self._both.add(content)
+        if stream == "stderr":
+            self._stderr.add(content)
+        if self._echo is not None:
+            self._echo(content)
+        with self._bearing():
+            if self._file is not None:
+                self._file.write(content[: self._room])
+        self._room = max(0, self._room - len(content))
+
+    @contextmanager
+    def _bearing(self) -> Iterator[None]:
+        """A full disk costs the log, not the verdict."""
+        try:
+            yield
+        except OSError as error:
+            self.unlogged = f"{self.log}: {error.strerror}"
+            self._abandon()
+
+    def _abandon(self) -> None:
+        if self._file is None:
+            self.log = None
+        else:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
+
+    def _write_end(self, file: IO[bytes]) -> None:
+        missing = self.output.size - file.tell()
+        end = self.output.end[-min(missing, TAIL) :] if missing else b""
+        if missing > len(end):
+            file.write(b"\n[isosmoke: %d bytes left out]\n" % (missing - len(end)))
+        file.write(end)
+
+    @property
+    def output(self) -> Captured:
+        """Both streams, in order of arrival."""
+        return self._both.captured()
+
+    @property
+    def stderr(self) -> Captured:
+        """What went to stderr."""
+        return self._stderr.captured()

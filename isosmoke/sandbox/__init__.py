@@ -1,0 +1,1 @@
+"""What a sandbox contains, as data: mounts, user files, limits, processes."""
