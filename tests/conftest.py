@@ -4,19 +4,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from support.fixtures import Ordinary
+
 settings.register_profile("untimed", deadline=None)  # a busy machine breaks nothing
 settings.load_profile("untimed")
 
 _WITHOUT_CAPABILITIES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
-
-Ordinary = Callable[..., str]
-"""Runs Python code with arguments and gives back what it printed."""
 
 
 @pytest.fixture(autouse=True)

@@ -10,12 +10,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-import ready
 
 from isosmoke.engines.bubblewrap.engine import BubblewrapEngine
 from isosmoke.results.outcome import Exited
 from isosmoke.testing import Bench
 from isosmoke.testing.bench import run
+from support import available
 
 FD_SETSIZE = 1024
 """How many descriptors select(2) can tell apart."""
@@ -51,15 +51,15 @@ for moment in range(100):
 
 def test_no_sandbox_outlives_a_run_that_dies_while_it_is_made(tmp_path: Path) -> None:
     """Wherever bwrap stands when its starter is killed, it comes to its end."""
-    ready.engine("bubblewrap")
+    available.engine("bubblewrap")
     subprocess.run([sys.executable, "-c", DYING, str(tmp_path)], check=True)
 
-    assert ready.eventually(lambda: not _naming(tmp_path)), _naming(tmp_path)
+    assert available.eventually(lambda: not _naming(tmp_path)), _naming(tmp_path)
 
 
 def test_keeper_that_does_not_answer_is_killed(tmp_path: Path) -> None:
     """A sandbox whose keeper does not see the end of its stdin is gone all the same."""
-    ready.engine("bubblewrap")
+    available.engine("bubblewrap")
     with BubblewrapEngine().sandbox(Bench(tmp_path).shell(":").spec) as sandbox:
         os.kill(sandbox.pid, signal.SIGSTOP)
 
@@ -83,7 +83,7 @@ def crowded() -> Iterator[None]:
 @pytest.mark.usefixtures("crowded")
 def test_sandbox_is_made_beside_many_open_files(tmp_path: Path) -> None:
     """How many descriptors a process has open changes nothing: a run may be wide, or a guest."""
-    ready.engine("bubblewrap")
+    available.engine("bubblewrap")
 
     assert run(BubblewrapEngine(), Bench(tmp_path).shell("exit 3")).ending == Exited(3)
 

@@ -6,26 +6,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import pytest
-import ready
 
 from isosmoke.engines.base import Engine, Facts, Sandbox
 from isosmoke.keeper.client import Channel
 from isosmoke.sandbox.spec import CopyOnWrite, Fresh, ReadOnly, SandboxSpec
 from isosmoke.testing import CONTRACT, Bench, contract
 from isosmoke.testing.contract import Check
+from support import available
 
 
 @pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", ready.NAMES)
+@pytest.mark.parametrize("name", available.NAMES)
 def test_engine_keeps_the_contract(name: str, check: Check, tmp_path: Path) -> None:
     """An engine holds to each check."""
-    check(ready.engine(name), Bench(tmp_path))
+    check(available.engine(name), Bench(tmp_path))
 
 
-@pytest.mark.parametrize("name", ready.NAMES)
+@pytest.mark.parametrize("name", available.NAMES)
 def test_engine_keeps_the_contract_for_an_ordinary_user(name: str) -> None:
     """What holds for root holds for somebody without any privilege."""
-    user = ready.somebody()
+    user = available.somebody()
     user.must_have(name)
     done = user.pytest(__file__, "-k", f"test_engine_keeps_the_contract and {name}")
     assert done.returncode == 0, done.stdout
@@ -102,7 +102,7 @@ SPOILT: dict[Check, Callable[[SandboxSpec], SandboxSpec]] = {
 @pytest.mark.parametrize("check", SPOILT, ids=lambda check: check.__name__)
 def test_contract_finds_what_is_wrong(check: Check, tmp_path: Path) -> None:
     """A check fails, in words, on an engine that breaks what it is about."""
-    spoilt = _SpoiltEngine(ready.engine("bubblewrap"), SPOILT[check])
+    spoilt = _SpoiltEngine(available.engine("bubblewrap"), SPOILT[check])
     with pytest.raises(AssertionError, match=r"\w+ \w+"):
         check(spoilt, Bench(tmp_path))
 
@@ -144,12 +144,12 @@ def test_contract_finds_that_changes_are_elsewhere(tmp_path: Path) -> None:
     """An engine that names the wrong folder for what a script wrote is found out."""
     empty = tmp_path / "empty"
     empty.mkdir()
-    mislaying = _Mislaying(ready.engine("bubblewrap"), empty)
+    mislaying = _Mislaying(available.engine("bubblewrap"), empty)
     with pytest.raises(AssertionError, match="what was written in"):
         contract.what_a_script_writes_is_found(mislaying, Bench(tmp_path))
 
 
-@pytest.mark.parametrize("name", ready.NAMES)
+@pytest.mark.parametrize("name", available.NAMES)
 def test_changes_are_on_disk_where_they_can_be(name: str, tmp_path: Path) -> None:
     """Each engine names a folder for every copy and every fresh folder that asks for the disk."""
     spec = Bench(tmp_path).shell("true").spec
@@ -158,8 +158,8 @@ def test_changes_are_on_disk_where_they_can_be(name: str, tmp_path: Path) -> Non
         for one in spec.mounts
         if isinstance(one, CopyOnWrite) or (isinstance(one, Fresh) and one.on_disk)
     }
-    engine = ready.engine(name)
+    engine = available.engine(name)
     if "in memory" in engine.description:
-        ready.cannot(name, "no overlay on disk here")
+        available.cannot(name, "no overlay on disk here")
     with engine.sandbox(spec) as sandbox:
         assert set(sandbox.changes) == wanted

@@ -12,8 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-import ready
-from project import Project
+
+from support import available
+from support.project import Project
 
 NAMES = ("first", "second", "third")
 MANIFEST = "".join(
@@ -42,7 +43,7 @@ class Daemon:
         """Up while the block lasts, unless the block ends it; or a skip with its last words."""
         with self._started("dockerd", *self._settings()) as process:
             log = (self.folder / "dockerd.log").read_text()[-500:]
-            if not ready.eventually(lambda: process.poll() is not None or self._answers(), 60):
+            if not available.eventually(lambda: process.poll() is not None or self._answers(), 60):
                 pytest.fail(f"dockerd did not come up: {log}")
             if process.poll() is not None:
                 pytest.skip(f"a second dockerd cannot run here: {log}")
@@ -57,7 +58,7 @@ class Daemon:
         )
         config = f"--config={self.folder}/containerd.toml"
         with self._started("containerd", config, *words, f"--state={self.folder}/state"):
-            assert ready.eventually(lambda: Path(self._containerd).exists(), 60)
+            assert available.eventually(lambda: Path(self._containerd).exists(), 60)
             yield
 
     @contextmanager
@@ -106,7 +107,7 @@ def daemon() -> Iterator[Daemon]:
         made = Daemon(Path(folder))
         with made.containerd():
             yield made
-        ready.unmount(made.folder)
+        available.unmount(made.folder)
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def test_run_ends_promptly_when_its_daemon_is_killed(daemon: Daemon, project: Pr
             text=True,
         ) as running,
     ):
-        assert ready.eventually(lambda: len(daemon.docker("ps", "--quiet")) == 2, 60)
+        assert available.eventually(lambda: len(daemon.docker("ps", "--quiet")) == 2, 60)
         dockerd.send_signal(signal.SIGKILL)
         told, shown = running.communicate(timeout=60)
 

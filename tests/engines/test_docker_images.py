@@ -8,7 +8,6 @@ from pathlib import Path
 from secrets import token_hex
 
 import pytest
-import ready
 from docker import APIClient
 
 from isosmoke.engines.docker import endpoint
@@ -16,12 +15,13 @@ from isosmoke.engines.docker.endpoint import Place
 from isosmoke.engines.docker.engine import DockerEngine
 from isosmoke.errors import ImageError
 from isosmoke.rootfs_images.dockerfiles import Recipe
+from support import available
 
 
 @pytest.fixture
 def docker() -> DockerEngine:
     """An engine that works, or a loud skip."""
-    ready.engine("docker")
+    available.engine("docker")
     return DockerEngine()
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Ordinary
 
 from isosmoke.engines.docker import endpoint
 from isosmoke.engines.docker.endpoint import Endpoint, Place
 from isosmoke.engines.docker.engine import DockerEngine
 from isosmoke.errors import EngineUnavailableError, UsageError
+from support.fixtures import Ordinary
 
 UID = 1000
 SERVE = "podman system service --time=0"

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
-import ready
 
 from isosmoke.engines.bubblewrap import bwrap
 from isosmoke.engines.docker import nesting
 from isosmoke.errors import EngineError
 from isosmoke.sandbox.spec import CopyOnWrite, ReadOnly
 from isosmoke.testing.bench import Bench
+from support import available
 
 CODE = """
 import sys
@@ -35,7 +35,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 def nested(server: str, root: Path) -> bool:
     """What a process of another PID namespace than this one finds."""
-    ready.engine("bubblewrap")
+    available.engine("bubblewrap")
     walls = ("--dev-bind", "/", "/", "--unshare-pid")
     command = [bwrap.program().path, *walls, sys.executable, "-c", CODE, server, str(root)]
     return subprocess.run(command, capture_output=True, check=True).stdout == b"True\n"

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import ready
-from podman_service import service, subordinate
 
 from isosmoke.engines.podman import PodmanEngine
 from isosmoke.results.outcome import Broke, Exited
 from isosmoke.testing.bench import Bench, run
+from support import available
+from support.paths import TESTS
+from support.podman_service import service, subordinate
 
-CONTRACT = Path(__file__).parent / "test_contract.py"
-COLLECTION = Path(__file__).parent.parent / "test_collection.py"
+CONTRACT = TESTS / "engines" / "test_contract.py"
+COLLECTION = TESTS / "integration" / "test_evidence_collection.py"
 TELLING = (
     "fresh",
     "copy_on_write",
@@ -30,8 +31,8 @@ TELLING = (
 """Of the contract, what a user namespace could break; `engine_table.py` tries all of it."""
 
 
-@pytest.mark.parametrize("find", [ready.me, subordinate])
-def test_podman_keeps_the_contract(find: Callable[[], ready.User]) -> None:
+@pytest.mark.parametrize("find", [available.me, subordinate])
+def test_podman_keeps_the_contract(find: Callable[[], available.User]) -> None:
     """Root's service, and an ordinary user's, make the same sandboxes and are left with none."""
     with service(find(), "runc") as made:
         checks = f"keeps_the_contract and podman and not ordinary and ({' or '.join(TELLING)})"
@@ -59,7 +60,7 @@ def test_crun_on_hybrid_cgroups_is_told_with_what_mends_it(
     """Where crun refuses the machine, the scenario breaks with the setting that helps."""
     if os.getuid() != 0 or not shutil.which("crun"):
         pytest.skip("it needs root and crun")
-    with service(ready.me(), "crun") as made:
+    with service(available.me(), "crun") as made:
         monkeypatch.setenv(*made.client.variables[0])
         ending = run(PodmanEngine(), Bench(tmp_path).shell(":")).ending
         left = made.containers()
@@ -73,7 +74,7 @@ def test_crun_on_hybrid_cgroups_is_told_with_what_mends_it(
 
 def test_services_on_podman_have_the_callers_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own defaults may be beyond what its service may set, and then nothing starts."""
-    with service(ready.me(), "runc") as made:
+    with service(available.me(), "runc") as made:
         monkeypatch.setenv(*made.client.variables[0])
         limits = PodmanEngine().ulimits
 

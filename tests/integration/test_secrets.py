@@ -1,0 +1,128 @@
+"""A secret that a scenario is given is nowhere in what isosmoke keeps and tells of it."""
+
+import base64
+import json
+from urllib.parse import quote
+
+import pytest
+
+from support import available
+from support.project import Project
+
+# ruff: noqa: S105 - the passwords here are made up
+TOKEN = 'tok-7f/Q+é"zz 9'
+LINES = ("KEYkeyKEYkey0000+/AA", "KEYkeyKEYkey1111+/BB", "KEYkeyKEYkey2222+/CC")
+PIN = "314"
+
+MANIFEST = """
+[defaults]
+pass_env = ["TOKEN", "PIN"]
+pass_files = ["~/.netrc"]
+settle_seconds = 0
+
+[[scenario]]
+name = "tells"
+script = "scenarios/tells.sh"
+owners = ["task"]
+
+[[scenario]]
+name = "skips"
+script = "scenarios/skips.sh"
+
+[[scenario]]
+name = "unmet"
+script = "scenarios/skips.sh"
+requires = { endpoints = ["http://127.0.0.1:1/${TOKEN}"] }
+"""
+
+TELLS = r"""
+echo "$TOKEN"; echo "$TOKEN" >&2; echo "$PIN"
+cat ~/.netrc; cat ~/.netrc >&2; tail -1 ~/.netrc
+echo "$TOKEN" >written; mkdir -p "d/$TOKEN"; cp ~/.netrc copied
+printf %s "${TOKEN:0:6}"; sleep 0.1; printf '%s\n' "${TOKEN:6}"
+printf 'user:%s' "$TOKEN" | base64; base64 ~/.netrc; base64 -w 0 ~/.netrc; echo
+head -c 500 /dev/zero | tr '\0' "$(printf '\n')x" | cat - ~/.netrc | base64
+python3 -c 'import os, json, urllib.parse as u
+print(json.dumps(dict(os.environ)), u.quote(os.environ["TOKEN"]), repr(os.environ["TOKEN"]))'
+env; (set -x; : "$TOKEN") 2>&1
+mkdir "/tmp/$(printf %s "$TOKEN" | tr / _)-$TOKEN" 2>/dev/null || mkdir -p "/tmp/$TOKEN"
+cd "/tmp/$TOKEN" 2>/dev/null
+printf 'it is %s\n' "$TOKEN" >~/note; cp ~/.netrc /var/tmp/copy; ln -s "$TOKEN" ~/link
+sh -c '>/tmp/up; while :; do sleep 60; done' "--token=$TOKEN" "$(cat ~/.netrc)" &
+until [ -e /tmp/up ]; do sleep 0.01; done
+echo "reason: refused $TOKEN" >&2
+exit 1
+"""
+
+
+def spellings() -> list[bytes]:
+    """What must not be found: each secret, plain and encoded."""
+    raw = [TOKEN.encode(), *(one.encode() for one in LINES)]
+    quoted = [quote(TOKEN), quote(TOKEN, safe=""), json.dumps(TOKEN)[1:-1], repr(TOKEN)[1:-1]]
+    inside = [base64.b64encode(b"user:" + TOKEN.encode())[8:-4], base64.b64encode(raw[0])]
+    return [*raw, *(one.encode() for one in quoted), *inside]
+
+
+@pytest.fixture(scope="module", params=available.NAMES)
+def told(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
+    """Every file that isosmoke has written, and all that its commands have printed, by name."""
+    available.engine(request.param)
+    folder = tmp_path_factory.mktemp("told")
+    project = Project.within(folder, MANIFEST)
+    for name, text in {"tells.sh": TELLS, "skips.sh": 'echo "no $TOKEN" >&2; exit 77'}.items():
+        project.path(f"scenarios/{name}").write_text(text)
+    (folder / "home/.netrc").write_text("\n".join(LINES) + "\n")
+    engine, secret = ("--engine", request.param), {"TOKEN": TOKEN, "PIN": PIN}
+    calls = {
+        "console": ("run", "--report", "console", *engine),
+        "agent": ("run", "--report", "agent", *engine),
+        "json": ("run", "--json", *engine),
+        "show": ("show", "tells"),
+        "gate": ("gate", "task", "--json", "--report", "console", *engine),
+        **{
+            kind: ("report", "--as", kind) for kind in ("junit", "jsonl", "trace", "html", "github")
+        },
+    }
+    found: dict[str, bytes] = {}
+    for name, words in calls.items():
+        done = project.run(*words, **secret)
+        found |= {f"{name} stdout": done.stdout.encode(), f"{name} stderr": done.stderr.encode()}
+    kept = [*(project.top / ".isosmoke").rglob("*"), *project.state.rglob("*")]
+    return found | {str(one): one.read_bytes() for one in kept if one.is_file()}
+
+
+def test_no_secret_is_kept_or_told(told: dict[str, bytes]) -> None:
+    """Logs, receipts, state, reports, stdout and stderr hold no spelling of a secret."""
+    leaks = [(name, one) for name, content in told.items() for one in spellings() if one in content]
+
+    assert leaks == []
+
+
+def test_what_was_replaced_is_named(told: dict[str, bytes]) -> None:
+    """Where a secret was there is its name, so that a reader knows what is missing."""
+    logs = b"".join(
+        content for name, content in told.items() if name.endswith("tells/output-1.log")
+    )
+    record = json.loads(told["json stdout"])
+    tells = record["scenarios"][0]
+
+    assert b"[redacted TOKEN]" in logs
+    assert b"[redacted ~/.netrc]" in logs
+    assert tells["attempts"][0]["environment"]["TOKEN"] == "[redacted TOKEN]"
+    assert "refused [redacted TOKEN]" in tells["reason"]
+    assert any("--token=[redacted TOKEN]" in one["argv"] for one in tells["leaks"])
+    assert tells["outcome"] == "FAIL"
+    assert any(name.endswith(".json") and "receipts" in name for name in told)
+    for kind in ("junit", "jsonl", "html", "github"):
+        assert b"refused [redacted TOKEN]" in told[f"{kind} stdout"]
+
+
+def test_what_is_too_short_to_be_replaced_is_said(told: dict[str, bytes]) -> None:
+    """A value of three bytes stays, and each report says once that it does."""
+    note = b"note: PIN is shown as it is"
+
+    assert told["console stdout"].count(note) == 1
+    assert told["agent stdout"].count(note) == 1
+    assert [one[:3] for one in json.loads(told["json stdout"])["notes"]] == ["PIN"]

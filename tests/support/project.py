@@ -1,0 +1,119 @@
+"""A project on disk with a manifest and scripts, and isosmoke as its user would run it."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from support import available
+
+GOOD = """
+[[scenario]]
+name = "good"
+script = "scenarios/good.sh"
+owners = ["task-a"]
+assertion = "It works."
+"""
+
+BAD = """
+[[scenario]]
+name = "bad"
+script = "scenarios/bad.sh"
+owners = ["task-b"]
+assertion = "It never breaks."
+"""
+
+SKIPS = """
+[[scenario]]
+name = "skips"
+script = "scenarios/skips.sh"
+owners = ["task-c"]
+"""
+
+SCRIPTS = {
+    "good.sh": '. "$(dirname "$0")/lib.sh"\nfine\n',
+    "lib.sh": "fine() { echo fine; }\n",
+    "bad.sh": "echo broken >&2\nexit 3\n",
+    "skips.sh": "echo 'reason: no network' >&2\nexit 77\n",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """`top` holds a manifest, its scripts and a program `wg`; `state` is isosmoke's own."""
+
+    top: Path
+    state: Path
+
+    @classmethod
+    def within(cls, folder: Path, manifest: str = GOOD + BAD + SKIPS) -> "Project":
+        """A new one in an empty folder, whose caller's HOME is elsewhere."""
+        project = cls(folder / "project", folder / "state")
+        (project.top / "scenarios").mkdir(parents=True)
+        (folder / "home").mkdir()
+        project.manifest.write_text(manifest)
+        for name, text in SCRIPTS.items():
+            (project.top / "scenarios" / name).write_text(text)
+        project.binary.write_text("#!/bin/sh\necho wg\n")
+        project.binary.chmod(0o755)
+        return project
+
+    @property
+    def manifest(self) -> Path:
+        return self.top / "manifest.toml"
+
+    @property
+    def binary(self) -> Path:
+        return self.top / "wg"
+
+    def path(self, name: str) -> Path:
+        """A file of the project."""
+        return self.top / name
+
+    def environment(self) -> Mapping[str, str]:
+        """A caller who has a HOME and the system's tools, and nothing else."""
+        return {
+            "PATH": available.PATH,
+            "HOME": str(self.top.parent / "home"),
+            "ISOSMOKE_STATE": str(self.state),
+            "ISOSMOKE_WG": str(self.binary),
+            **available.DAEMONS,
+        }
+
+    def command(self, *words: str) -> list[str]:
+        """An isosmoke command line."""
+        return [sys.executable, "-m", "isosmoke", *words]
+
+    def run(self, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        """Run isosmoke at the top of the project, to its end."""
+        return subprocess.run(
+            self.command(*words),
+            cwd=self.top,
+            env={**self.environment(), **more},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def killed_during(self, name: str, *words: str) -> None:
+        """Run isosmoke, and kill it with SIGKILL once the scenario `name` has begun."""
+        self.path(f"scenarios/{name}.sh").write_text("echo begun\nsleep 600\n")
+        run = subprocess.Popen(
+            self.command(*words),
+            cwd=self.top,
+            env=self.environment(),
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            logs = partial(self.top.glob, f".isosmoke/runs/*/{name}/output-1.log")
+            assert available.eventually(lambda: list(logs()), 60)
+        finally:
+            run.kill()
+            run.wait()
+
+    def receipts(self) -> list[Path]:
+        """Every receipt in the project, the oldest first."""
+        kept = (self.top / ".isosmoke/receipts").glob("*.json")
+        return sorted(kept, key=lambda one: one.stat().st_mtime_ns)
