@@ -25,6 +25,9 @@ from isosmoke.sandbox.spec import Job
 COLLECT_SECONDS = 5.0
 """How long it may take to look at what a sandbox changed; a deadline of its own."""
 
+EMPTY_SECONDS = 5.0
+"""How long a keeper may take to tell that the last process has ended, once nobody is listed."""
+
 KILL_SECONDS = 30.0
 """How long a killed script may take to be reaped, what it printed included."""
 
@@ -148,6 +151,17 @@ def _judge(watch: _Watch, keeper: Conversation) -> None:
         empty = keeper.empty(job.settle)
     if not empty:
         _list(watch, keeper)
+        _check_list(observed, keeper)
+
+
+def _check_list(observed: Observed, keeper: Conversation) -> None:
+    """Raise `EngineError` where nobody is listed of a sandbox that does not become empty.
+
+    The last process may have ended since, and then the keeper says so. Else it has not seen what
+    is there, and that is no proof that nothing was left.
+    """
+    if not observed.survivors and not keeper.empty(EMPTY_SECONDS):
+        raise EngineError("the sandbox is not empty, but no process was listed")
 
 
 def _list(watch: _Watch, keeper: Conversation) -> None:

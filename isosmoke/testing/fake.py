@@ -32,10 +32,11 @@ class Act:
 
     `status` is the raw wait status of the script (`code << 8`, or a signal's number); None is a
     script that runs until it is ended. `survivors` are what the keeper lists, with the texts of
-    `/proc/net/*` in `sockets`. `refuses` breaks the sandbox before it is made, `dies_at` closes the
-    channel when that command (`g`, `t`, `k`, `f`, `l`, …) arrives, `broken` is what the keeper
-    complains of instead of starting the script. `on_go` is called when the script would start.
-    `leaves` is what cannot be removed at the end.
+    `/proc/net/*` in `sockets`. They end when the command `end_at` arrives; a keeper that `is_blind`
+    lists none of them, ended or not. `refuses` breaks the sandbox before it is made, `dies_at`
+    closes the channel when that command (`g`, `t`, `k`, `f`, `l`, …) arrives, `broken` is what the
+    keeper complains of instead of starting the script. `on_go` is called when the script would
+    start. `leaves` is what cannot be removed at the end.
     `changes` are the folders in which it lets its changes be found, `peaks` the most it had.
     `usage` is what it took. `probes` have the raw wait status and the output of each command line
     that may be probed; a status of None never ends by itself, and any other probe is refused.
@@ -45,6 +46,8 @@ class Act:
     output: Sequence[Output] = ()
     survivors: Sequence[Survivor] = ()
     sockets: Mapping[str, bytes] = field(default_factory=dict)
+    end_at: bytes = b""
+    is_blind: bool = False
     version: str = protocol.VERSION
     ignores_term: bool = False
     can_be_frozen: bool = True
@@ -83,6 +86,7 @@ class FakeChannel:
         self._written = bytearray()
         self._told = bytearray()
         self._ended = False
+        self._is_empty = not act.survivors
         self.commands: list[bytes] = []
         self._tell(b"R", act.version.encode())
 
@@ -127,6 +131,9 @@ class FakeChannel:
             self._ended = True
             os.eventfd_write(self._ready, 1)
             return
+        if kind == self._act.end_at and not self._is_empty:
+            self._is_empty = True
+            self._tell(b"0", b"")
         match kind:
             case b"g":
                 self._go()
@@ -183,11 +190,11 @@ class FakeChannel:
 
     def _exit(self, status: int) -> None:
         self._tell(b"X", struct.pack(">I", status))
-        if not self._act.survivors:
+        if self._is_empty:
             self._tell(b"0", b"")
 
     def _list(self) -> None:
-        for one in self._act.survivors:
+        for one in () if self._is_empty or self._act.is_blind else self._act.survivors:
             inodes = " ".join(sorted(one.sockets)).encode()
             parts = (one.stat, one.cmdline, one.cwd, one.exe, inodes)
             self._tell(b"P", b"".join(struct.pack(">I", len(part)) + part for part in parts))

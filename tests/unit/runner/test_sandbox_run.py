@@ -13,6 +13,7 @@ from isosmoke.keeper.protocol import Survivor
 from isosmoke.redaction import Redactor
 from isosmoke.results.leaks import Process
 from isosmoke.results.outcome import Broke, Ending, Exited, Stopped
+from isosmoke.runner import sandbox_run
 from isosmoke.runner.output import Capture
 from isosmoke.runner.sandbox_run import Observed, Wanted, observe
 from isosmoke.runner.tmux import LINES
@@ -124,6 +125,29 @@ def test_whether_it_is_wanted_is_asked_of_ending_and_survivors() -> None:
     _observed(FakeEngine({"one": Act(status=3 << 8, survivors=[SLEEPER])}), wanted=wanted)
 
     assert asked == [(Exited(3), [8])]
+
+
+@pytest.mark.parametrize("status", [0, 1 << 8, 77 << 8, 9, None])
+def test_nobody_listed_in_a_sandbox_that_is_not_empty_is_a_broken_sandbox(
+    monkeypatch: pytest.MonkeyPatch, status: int | None
+) -> None:
+    """A keeper that sees nobody, and does not say that all have ended, proves nothing."""
+    monkeypatch.setattr(sandbox_run, "EMPTY_SECONDS", 0.01)
+    act = Act(status=status, survivors=[SLEEPER], is_blind=True)
+    observed = _observed(FakeEngine({"one": act}))
+
+    assert observed.ending == Broke("the sandbox is not empty, but no process was listed")
+    assert observed.survivors == ()
+
+
+@pytest.mark.parametrize("command", [b"l", b"f"])
+def test_sandbox_that_becomes_empty_while_it_is_listed_is_empty(command: bytes) -> None:
+    """Where the last process ends by itself between the list and the freeze, nothing is left."""
+    act = Act(survivors=[SLEEPER], end_at=command)
+    observed = _observed(FakeEngine({"one": act}), wanted=lambda *_: False)
+
+    assert observed.ending == Exited(0)
+    assert observed.survivors == ()
 
 
 class _Ending(Sequence[Survivor]):
