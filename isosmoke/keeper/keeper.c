@@ -15,6 +15,10 @@
  *     can still be judged. What needs one is refused there, never fatal.
  *  4. A probe leaves nothing: its whole tree is gone before it is told to be over,
  *     so no process has to be left out of a list, and none can hide as a probe's.
+ *  5. Who cannot look does not say that nobody is there. A script may lower the
+ *     keeper's resource limits: an error other than "it is gone" ends the sandbox.
+ *  6. Nothing inside can hold the keeper up: it reads from no pipe that could make
+ *     it wait, and does a bounded amount of work before it looks at its input again.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -45,6 +49,9 @@
 #define LARGEST_COMMAND (8u << 20)
 #define FREEZE_ROUNDS 1000 /* of a millisecond each */
 #define LAST_CHUNKS 32
+#define REAPED_AT_ONCE 1000
+#define LOOKS 1000
+#define STAT_SIZE 2048 /* of a line of /proc: 52 numbers and a name */
 
 enum command {
 	GO = 'g', TERM = 't', KILL = 'k', FREEZE = 'f', THAW = 'c', LIST = 'l', USAGE = 'u',
@@ -61,9 +68,18 @@ static struct {
 	pid_t pid;          /* 0: not started */
 	int reaped;         /* its wait status was told */
 	int told_empty;
+	int failed;         /* read end of what kept it from starting, -1 once that is known */
 	int output[2];      /* read ends of its stdout and stderr, -1 before the first */
 	int input[2];       /* the other ends: they stay open for what a script left, and for the next */
-} script = { .output = { -1, -1 }, .input = { -1, -1 } };
+} script = { .failed = -1, .output = { -1, -1 }, .input = { -1, -1 } };
+
+/* What a warden tells: why the probe could not be started (errno), else its wait status. Or it
+ * could not look for what the probe left, and why (errno). */
+struct verdict {
+	int error, status, is_broken;
+};
+
+static int wardens_verdict = -1; /* write end, in a warden */
 
 static struct {
 	pid_t pid;          /* of its warden; 0: there is none */
@@ -145,9 +161,14 @@ static void refuse(const char *what)
 	put_text(REFUSED, "%s: %s", what, strerror(errno));
 }
 
-static void give_up(const char *what)
+/* A warden must not write among the frames of the keeper: the keeper gives up for it. */
+__attribute__((noreturn)) static void give_up(const char *what)
 {
-	put_text(BROKEN, "%s: %s", what, strerror(errno));
+	struct verdict verdict = { .error = errno, .is_broken = 1 };
+	if (wardens_verdict < 0)
+		put_text(BROKEN, "%s: %s", what, strerror(errno));
+	else if (write(wardens_verdict, &verdict, sizeof verdict) < 0)
+		_exit(2); /* nobody listens: the keeper is gone, or gave up */
 	_exit(1);
 }
 
@@ -165,17 +186,20 @@ static void get(void *bytes, size_t size)
 	}
 }
 
+/* The size of what was read, or -1: errno says why. */
 static ssize_t slurp(const char *path, char *into, size_t size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	size_t total = 0;
-	ssize_t got;
+	ssize_t got = 0;
 	if (fd < 0)
 		return -1;
 	while (total < size && (got = read(fd, into + total, size - total)) > 0)
 		total += (size_t)got;
+	int error = errno;
 	close(fd);
-	return (ssize_t)total;
+	errno = error;
+	return got < 0 ? -1 : (ssize_t)total;
 }
 
 /* ---- becoming a keeper nobody inside can touch ---- */
@@ -227,6 +251,7 @@ static void harden(uint32_t named)
 static int watch_children(void)
 {
 	sigset_t children;
+	signal(SIGCHLD, SIG_DFL); /* who ignores it by inheritance has no child to wait for */
 	sigemptyset(&children);
 	sigaddset(&children, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &children, NULL);
@@ -257,12 +282,15 @@ static void limit(int resource, const char *most)
 }
 
 /* RLIMIT_NPROC counts a user's processes in the user namespace. In the host's own that would be
- * all of that user's processes; there a control group sets the limit, or nothing does. */
+ * all of that user's processes; there a control group sets the limit, or nothing does.
+ * 1, 0, or -1 where that cannot be known: errno says why. */
 static int counts_its_own_processes(void)
 {
 	char map[256];
 	ssize_t size = slurp("/proc/self/uid_map", map, sizeof map - 1);
-	map[size > 0 ? size : 0] = 0;
+	if (size < 0)
+		return errno == ENOENT ? 0 : -1; /* a kernel without user namespaces */
+	map[size] = 0;
 	return size > 0 && !strstr(map, "4294967295");
 }
 
@@ -285,8 +313,12 @@ static void become(const struct job *job, int in, int out, int err, int failed)
 	step = job->folder;
 	if (chdir(job->folder) != 0)
 		goto fail;
+	step = "/proc/self/uid_map";
+	int counts = counts_its_own_processes(); /* before few files may be open */
+	if (counts < 0)
+		goto fail;
 	limit(RLIMIT_NOFILE, job->open_files);
-	if (counts_its_own_processes())
+	if (counts)
 		limit(RLIMIT_NPROC, job->processes);
 	environ = job->environment;
 	step = job->argv[0];
@@ -336,11 +368,18 @@ static void with_job(char *at, const char *end, const struct winsize *terminal,
 
 /* ---- go ---- */
 
+/* The read end is ours and never blocks: whoever holds the other end can open the pipe for reading
+ * too (/proc/self/fd), and take what poll() saw. The two ends have flags of their own. */
+static int open_pipe(int ends[2])
+{
+	return pipe2(ends, O_CLOEXEC) || fcntl(ends[0], F_SETFL, O_NONBLOCK) ? -1 : 0;
+}
+
 static void open_output(void)
 {
 	for (int which = 0; which < 2; which++) {
 		int ends[2];
-		if (pipe2(ends, O_CLOEXEC))
+		if (open_pipe(ends))
 			give_up("making pipes");
 		script.output[which] = ends[0];
 		script.input[which] = ends[1];
@@ -357,7 +396,7 @@ static void go(const struct job *job)
 	}
 	if (!script.pid)
 		open_output();
-	if (pipe2(failed, O_CLOEXEC))
+	if (open_pipe(failed))
 		give_up("making pipes");
 	pid_t pid = fork();
 	if (pid < 0)
@@ -366,14 +405,9 @@ static void go(const struct job *job)
 		become(job, nothing(), script.input[0], script.input[1], failed[1]);
 	close(failed[1]);
 	script.pid = pid;
+	script.failed = failed[0];
 	script.reaped = script.told_empty = 0;
-	ssize_t size = read(failed[0], buffer, sizeof buffer); /* nothing: it runs */
-	if (size > 0)
-		put_frame(BROKEN, buffer, (size_t)size);
-	close(failed[0]);
 }
-
-/* ---- what is printed ---- */
 
 static void close_end(int *end)
 {
@@ -382,12 +416,32 @@ static void close_end(int *end)
 	*end = -1;
 }
 
-/* One read. What it returns is told; nothing or an error closes that end. */
+/* The end of the file says that it runs: the other end was closed as the child became the script. */
+static void hear_start(void)
+{
+	ssize_t size = script.failed < 0 ? 0 : read(script.failed, buffer, sizeof buffer);
+	if (size < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (size < 0)
+		give_up("starting the script");
+	if (size > 0)
+		put_frame(BROKEN, buffer, (size_t)size);
+	close_end(&script.failed);
+}
+
+/* ---- what is printed ---- */
+
+/* One read. What it returns is told; the end of the file, or of a terminal (EIO), closes that end.
+ * 0: there is nothing, by now. */
 static ssize_t drain(int *end, enum event type, size_t most)
 {
+	if (*end < 0)
+		return -1;
 	ssize_t size = read(*end, buffer, most < CHUNK ? most : CHUNK);
 	if (size < 0 && (errno == EINTR || errno == EAGAIN))
 		return 0;
+	if (size < 0 && errno != EIO)
+		give_up("reading what is printed");
 	if (size > 0) {
 		put_frame(type, buffer, (size_t)size);
 		return size;
@@ -396,15 +450,15 @@ static ssize_t drain(int *end, enum event type, size_t most)
 	return -1;
 }
 
-/* Only what is there now: a child it leaves behind may go on printing for ever. */
+/* Only what is there now: a child it leaves behind may go on printing for ever, or take it first. */
 static void drain_pending(int *end, enum event type)
 {
 	int pending = 0;
-	if (*end < 0 || ioctl(*end, FIONREAD, &pending) != 0)
-		return;
+	if (*end >= 0 && ioctl(*end, FIONREAD, &pending) != 0)
+		give_up("reading what is printed");
 	while (pending > 0) {
 		ssize_t size = drain(end, type, (size_t)pending);
-		if (size < 0)
+		if (size <= 0)
 			return;
 		pending -= (int)size;
 	}
@@ -412,64 +466,179 @@ static void drain_pending(int *end, enum event type)
 
 /* ---- who is alive ---- */
 
-static int is_process(const struct dirent *entry)
+/* Rule 5: nothing but these two says that a process, or a task of one, is over. */
+static int is_gone(int error)
 {
-	return entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && strcmp(entry->d_name, "1") != 0;
+	return error == ENOENT || error == ESRCH;
 }
 
-/* State and parent follow the last ')': a command name may hold any byte. 0: it is gone. */
-static char state_of(const char *pid, pid_t *parent)
+static void give_up_unless_gone(const char *path)
 {
-	char path[64], stat[1024];
-	snprintf(path, sizeof path, "/proc/%s/stat", pid);
-	ssize_t size = slurp(path, stat, sizeof stat - 1);
-	if (size <= 0)
+	if (!is_gone(errno))
+		give_up(path);
+}
+
+/* NULL: whose directory it is, is gone. */
+static DIR *open_directory(const char *path)
+{
+	DIR *directory = opendir(path);
+	if (!directory)
+		give_up_unless_gone(path);
+	return directory;
+}
+
+static DIR *open_processes(void)
+{
+	DIR *processes = opendir("/proc");
+	if (!processes)
+		give_up("/proc");
+	return processes;
+}
+
+/* The next entry that is a number, -1 at the end. */
+static int next_number(DIR *directory, const char *path)
+{
+	struct dirent *entry;
+	do {
+		errno = 0;
+		entry = readdir(directory);
+		if (!entry && errno)
+			give_up_unless_gone(path);
+	} while (entry && (entry->d_name[0] < '0' || entry->d_name[0] > '9'));
+	return entry ? (int)strtol(entry->d_name, NULL, 10) : -1;
+}
+
+static pid_t next_process(DIR *processes)
+{
+	pid_t pid;
+	while ((pid = next_number(processes, "/proc")) == 1)
+		;
+	return pid;
+}
+
+/* What a line of /proc tells of a process, or of one of its tasks: see proc(5), `stat`. */
+struct status {
+	char line[STAT_SIZE];
+	size_t size;
+	char *state; /* a letter in the line */
+	pid_t parent;
+	int threads; /* of the process, the dead that nobody has waited for included */
+};
+
+/* The state follows the last ')': a command name may hold any byte. 0: it is gone. */
+static int read_status(const char *path, struct status *status)
+{
+	ssize_t size = slurp(path, status->line, sizeof status->line - 1);
+	if (size < 0) {
+		give_up_unless_gone(path);
 		return 0;
-	stat[size] = 0;
-	char *close = strrchr(stat, ')');
-	if (!close || strlen(close) < sizeof ") S 1" - 1)
-		return 0;
-	*parent = (pid_t)strtol(close + 4, NULL, 10);
-	return close[2];
+	}
+	status->line[size] = 0;
+	status->size = (size_t)size;
+	status->state = strrchr(status->line, ')');
+	if (status->state) /* it, its parent, 15 fields further the number of threads, and the line's end */
+		status->state += 2;
+	if (!status->state || status->line[size - 1] != '\n'
+	    || sscanf(status->state, "%*c %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %d",
+	              &status->parent, &status->threads) != 2) {
+		errno = EBADMSG;
+		give_up(path);
+	}
+	return 1;
+}
+
+static int status_of(pid_t pid, struct status *status)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	return read_status(path, status);
+}
+
+static int is_dead(char state)
+{
+	return state == 'Z' || state == 'X' || state == 'x';
 }
 
 /* D counts as still: with SIGSTOP pending it cannot reach its own code again, and
  * a parent in vfork() stays in D for as long as its stopped child does. */
+static int is_still(char state)
+{
+	return is_dead(state) || state == 'T' || state == 't' || state == 'D';
+}
+
+/* How many of the tasks of a process are in a state that `is_so`; -1 in `task` or the first that
+ * is not. A process that is gone has none. */
+static int count_tasks(pid_t pid, int (*is_so)(char), pid_t *task, char *state)
+{
+	char path[64];
+	int count = 0;
+	*task = -1;
+	snprintf(path, sizeof path, "/proc/%d/task", pid);
+	DIR *tasks = open_directory(path);
+	if (!tasks)
+		return 0;
+	while ((*task = next_number(tasks, path)) >= 0) {
+		struct status status;
+		snprintf(path, sizeof path, "/proc/%d/task/%d/stat", pid, *task);
+		if (!read_status(path, &status))
+			continue;
+		*state = *status.state;
+		if (!is_so(*state))
+			break;
+		count++;
+	}
+	closedir(tasks);
+	return count;
+}
+
+/* Fewer tasks than the process had before: one of them is new, and was not seen. */
+static int is_still_process(pid_t pid)
+{
+	struct status status;
+	pid_t moving;
+	char state;
+	if (!status_of(pid, &status))
+		return 1;
+	return count_tasks(pid, is_still, &moving, &state) >= status.threads && moving < 0;
+}
+
 static int all_still(void)
 {
-	DIR *processes = opendir("/proc");
-	struct dirent *entry;
+	DIR *processes = open_processes();
 	int still = 1;
-	if (!processes)
-		give_up("/proc");
-	while (still && (entry = readdir(processes)))
-		if (is_process(entry)) {
-			pid_t parent;
-			char state = state_of(entry->d_name, &parent);
-			still = !state || strchr("TtZXxD", state) != NULL;
-		}
+	pid_t pid;
+	while (still && (pid = next_process(processes)) >= 0)
+		still = is_still_process(pid);
 	closedir(processes);
 	return still;
 }
 
-/* ---- probe: a command beside the script or after it ---- */
+/* A task of a process that is alive, and its state; -1: the process is over. It is when each of its
+ * tasks is, and not when its main thread is: that one stays as a zombie until the last has ended. */
+static pid_t living_task(pid_t pid, char *state)
+{
+	struct status status;
+	for (int look = 0; look < LOOKS; look++) {
+		pid_t living;
+		if (!status_of(pid, &status))
+			return -1;
+		if (count_tasks(pid, is_dead, &living, state) >= status.threads || living >= 0)
+			return living;
+	}
+	errno = EAGAIN;
+	give_up("looking at the tasks of a process");
+}
 
-/* What a warden tells: why the probe could not be started (errno), else its wait status. */
-struct verdict {
-	int error, status;
-};
+/* ---- probe: a command beside the script or after it ---- */
 
 static void kill_children(void)
 {
-	DIR *processes = opendir("/proc");
-	struct dirent *entry;
-	if (!processes)
-		_exit(1);
-	while ((entry = readdir(processes))) {
-		pid_t parent = 0;
-		if (is_process(entry) && state_of(entry->d_name, &parent) && parent == getpid())
-			kill((pid_t)atol(entry->d_name), SIGKILL);
-	}
+	DIR *processes = open_processes();
+	struct status status;
+	pid_t pid;
+	while ((pid = next_process(processes)) >= 0)
+		if (status_of(pid, &status) && status.parent == getpid() && kill(pid, SIGKILL) != 0)
+			give_up_unless_gone("ending what a probe left");
 	closedir(processes);
 }
 
@@ -495,6 +664,7 @@ static void be_warden(const struct job *job, int out, int told)
 {
 	sigset_t all;
 	int status = 0, ignored;
+	wardens_verdict = told;
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, NULL);
 	setsid();
@@ -508,6 +678,8 @@ static void be_warden(const struct job *job, int out, int told)
 	int over = pid < 0 || reaped_in_time(pid, &status);
 	for (kill_children(); (ended = wait(over ? &ignored : &status)) > 0; kill_children())
 		over |= ended == pid;
+	if (errno != ECHILD)
+		give_up("waiting for what a probe left");
 	verdict.status = status;
 	_exit(write(told, &verdict, sizeof verdict) != sizeof verdict);
 }
@@ -518,7 +690,7 @@ static int try_probe(const struct job *job)
 	int out[2] = { -1, -1 }, told[2] = { -1, -1 }, error;
 	errno = EBUSY;
 	pid_t pid = -1;
-	if (!probe.pid && !pipe2(out, O_CLOEXEC) && !pipe2(told, O_CLOEXEC | O_NONBLOCK))
+	if (!probe.pid && !open_pipe(out) && !open_pipe(told))
 		pid = fork();
 	if (pid == 0)
 		be_warden(job, out[1], told[1]);
@@ -558,11 +730,16 @@ static void probe_ended(int status)
 	struct verdict verdict;
 	probe.pid = 0;
 	drain_pending(&probe.output, PROBE_OUTPUT);
-	if (read(probe.verdict, &verdict, sizeof verdict) != sizeof verdict)
+	ssize_t size = read(probe.verdict, &verdict, sizeof verdict);
+	if (size < 0 && errno != EAGAIN && errno != EINTR)
+		give_up("reading how a probe ended");
+	if (size != sizeof verdict)
 		verdict = (struct verdict){ .status = status };
 	close_end(&probe.output);
 	close_end(&probe.verdict);
 	errno = verdict.error;
+	if (verdict.is_broken)
+		give_up("looking for what a probe left");
 	if (verdict.error)
 		refuse("starting the probe");
 	else
@@ -600,14 +777,13 @@ static int open_ends(int own[3], const struct winsize *terminal)
 	if (pipe2(in, O_CLOEXEC))
 		return -1;
 	own[0] = in[0], shell.input = in[1];
-	if (pipe2(out, O_CLOEXEC))
+	if (open_pipe(out))
 		return -1;
 	own[1] = out[1], shell.output[0] = out[0];
-	if (pipe2(err, O_CLOEXEC))
+	if (open_pipe(err))
 		return -1;
 	own[2] = err[1], shell.output[1] = err[0];
-	return fcntl(shell.input, F_SETFL, O_NONBLOCK) || fcntl(shell.output[0], F_SETFL, O_NONBLOCK)
-	       || fcntl(shell.output[1], F_SETFL, O_NONBLOCK);
+	return fcntl(shell.input, F_SETFL, O_NONBLOCK);
 }
 
 static void close_shell(void)
@@ -714,6 +890,7 @@ static void shell_ended(int status)
 static void script_ended(int status)
 {
 	script.reaped = 1;
+	hear_start();
 	drain_pending(&script.output[0], STDOUT);
 	drain_pending(&script.output[1], STDERR);
 	put_status(EXITED, status);
@@ -754,21 +931,25 @@ static void reaped(pid_t pid, int status, const struct rusage *took)
 		script_ended(status);
 }
 
-/* Every process in the namespace descends from PID 1, so no child means no process. */
-static void reap(int signals)
+/* Every process in the namespace descends from PID 1, so no child means no process.
+ * Whether there may be more to reap: rule 6 bounds what is done at once. */
+static int reap(int signals)
 {
 	struct signalfd_siginfo ignored;
 	struct rusage took;
-	int status;
-	pid_t pid;
-	while (read(signals, &ignored, sizeof ignored) > 0)
-		;
-	while ((pid = wait4(-1, &status, WNOHANG, &took)) > 0)
+	int status, left = REAPED_AT_ONCE;
+	pid_t pid = 1;
+	if (read(signals, &ignored, sizeof ignored) < 0 && errno != EAGAIN && errno != EINTR)
+		give_up("watching children");
+	while (left-- && (pid = wait4(-1, &status, WNOHANG | __WALL, &took)) > 0)
 		reaped(pid, status, &took);
+	if (pid < 0 && errno != ECHILD && errno != EINTR)
+		give_up("waiting for children");
 	if (pid < 0 && errno == ECHILD && script.reaped && !script.told_empty) {
 		script.told_empty = 1;
 		put_frame(EMPTY, NULL, 0);
 	}
+	return pid > 0 || (pid < 0 && errno == EINTR);
 }
 
 /* ---- survivors ---- */
@@ -780,7 +961,8 @@ static void freeze(void)
 	for (int round = 0; round < FREEZE_ROUNDS && !still; round++) {
 		if (round)
 			nanosleep(&millisecond, NULL);
-		kill(-1, SIGSTOP);
+		if (kill(-1, SIGSTOP) != 0)
+			give_up_unless_gone("stopping what is left");
 		still = all_still();
 	}
 	put_text(FROZEN, "%d", still);
@@ -788,7 +970,8 @@ static void freeze(void)
 
 static void thaw(void)
 {
-	kill(-1, SIGCONT);
+	if (kill(-1, SIGCONT) != 0)
+		give_up_unless_gone("letting what is left go on");
 	put_frame(THAWED, NULL, 0);
 }
 
@@ -811,87 +994,139 @@ static void add_field(const char *bytes, ssize_t size)
 	record.size += 4 + length;
 }
 
-static void add_file(const char *pid, const char *name)
+/* What a process may keep from us without hiding itself: it is not dumpable, another user's, in a
+ * folder with too long a name, or over by now. Such a field is blank; the process is listed. */
+static void give_up_unless_kept_back(const char *path)
 {
-	char path[64];
-	snprintf(path, sizeof path, "/proc/%s/%s", pid, name);
-	add_field(buffer, slurp(path, buffer, sizeof buffer));
+	if (errno != EACCES && errno != EPERM && errno != ENAMETOOLONG)
+		give_up_unless_gone(path);
 }
 
-static void add_link(const char *pid, const char *name)
+static void add_file(const char *of, const char *name)
 {
-	char path[64];
-	snprintf(path, sizeof path, "/proc/%s/%s", pid, name);
-	add_field(buffer, readlink(path, buffer, sizeof buffer));
+	char path[96];
+	snprintf(path, sizeof path, "%s/%s", of, name);
+	ssize_t size = slurp(path, buffer, sizeof buffer);
+	if (size < 0)
+		give_up_unless_kept_back(path);
+	add_field(buffer, size);
 }
 
-/* The inodes of its sockets, each followed by a space. */
-static size_t sockets_of(const char *pid, char *into, size_t size)
+static void add_link(const char *of, const char *name)
 {
-	char path[320], link[64];
-	size_t used = 0;
-	struct dirent *entry;
-	snprintf(path, sizeof path, "/proc/%s/fd", pid);
-	DIR *descriptors = opendir(path);
-	if (!descriptors)
-		return 0;
-	while ((entry = readdir(descriptors))) {
-		snprintf(path, sizeof path, "/proc/%s/fd/%s", pid, entry->d_name);
-		ssize_t length = readlink(path, link, sizeof link - 1);
-		if (length < 9 || strncmp(link, "socket:[", 8) != 0 || used + 24 > size)
-			continue;
-		link[length - 1] = 0;
-		used += (size_t)snprintf(into + used, size - used, "%s ", link + 8);
+	char path[96];
+	snprintf(path, sizeof path, "%s/%s", of, name);
+	ssize_t size = readlink(path, buffer, sizeof buffer);
+	if (size < 0)
+		give_up_unless_kept_back(path);
+	add_field(buffer, size);
+}
+
+/* Inodes, each between spaces and once: the tasks of a process may share what they have open. */
+static struct {
+	char inodes[CHUNK];
+	size_t size;
+} sockets;
+
+static void note_socket(char *inode, size_t length)
+{
+	char word[32];
+	int size = snprintf(word, sizeof word, " %.*s ", (int)length, inode);
+	if (memmem(sockets.inodes, sockets.size, word, (size_t)size)
+	    || sockets.size + (size_t)size > sizeof sockets.inodes)
+		return;
+	memcpy(sockets.inodes + sockets.size, word, (size_t)size);
+	sockets.size += (size_t)size;
+}
+
+static void note_sockets_of(pid_t pid, pid_t task)
+{
+	char path[96], folder[64], link[64];
+	int number;
+	snprintf(folder, sizeof folder, "/proc/%d/task/%d/fd", pid, task);
+	DIR *descriptors = opendir(folder);
+	if (!descriptors) {
+		give_up_unless_kept_back(folder);
+		return;
+	}
+	while ((number = next_number(descriptors, folder)) >= 0) {
+		snprintf(path, sizeof path, "%s/%d", folder, number);
+		ssize_t length = readlink(path, link, sizeof link);
+		if (length < 0)
+			give_up_unless_kept_back(path);
+		if (length > 9 && strncmp(link, "socket:[", 8) == 0)
+			note_socket(link + 8, (size_t)length - 9);
 	}
 	closedir(descriptors);
-	return used;
 }
 
-static int tell_process(const char *pid)
+/* Every task is asked: each may have descriptors of its own. */
+static void note_sockets(pid_t pid)
 {
-	pid_t parent;
-	char state = state_of(pid, &parent);
-	if (!state || strchr("ZXx", state))
-		return 0;
-	record.size = 0;
-	add_file(pid, "stat");
-	add_file(pid, "cmdline");
-	add_link(pid, "cwd");
-	add_link(pid, "exe");
-	size_t sockets = sockets_of(pid, buffer, sizeof buffer);
-	add_field(buffer, (ssize_t)sockets);
-	put_frame(PROCESS, record.bytes, record.size);
-	return sockets > 0;
+	char path[64];
+	pid_t task;
+	sockets.size = 0;
+	snprintf(path, sizeof path, "/proc/%d/task", pid);
+	DIR *tasks = open_directory(path);
+	if (!tasks)
+		return;
+	while ((task = next_number(tasks, path)) >= 0)
+		note_sockets_of(pid, task);
+	closedir(tasks);
 }
 
+/* Of the main thread, which may be dead, are pid, parent and start; all else is of a living task,
+ * the state too. */
+static int tell_process(pid_t pid)
+{
+	char task[64], state = 0;
+	struct status status;
+	pid_t living = living_task(pid, &state);
+	if (living < 0 || !status_of(pid, &status))
+		return 0;
+	*status.state = state;
+	snprintf(task, sizeof task, "/proc/%d/task/%d", pid, living);
+	record.size = 0;
+	add_field(status.line, (ssize_t)status.size);
+	add_file(task, "cmdline");
+	add_link(task, "cwd");
+	add_link(task, "exe");
+	note_sockets(pid);
+	add_field(sockets.inodes, (ssize_t)sockets.size);
+	put_frame(PROCESS, record.bytes, record.size);
+	return sockets.size > 0;
+}
+
+/* A kernel need not have every table, and each of those it has can be read. */
 static void tell_sockets(const char *table)
 {
 	char path[32];
 	size_t name = strlen(table) + 1;
 	snprintf(path, sizeof path, "/proc/net/%s", table);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	if (fd < 0 && errno == ENOENT)
 		return;
+	if (fd < 0)
+		give_up(path);
 	memcpy(buffer, table, name);
 	ssize_t size;
 	while ((size = read(fd, buffer + name, sizeof buffer - name)) > 0)
 		put_frame(SOCKETS, buffer, name + (size_t)size);
+	if (size < 0)
+		give_up(path);
 	close(fd);
 }
 
 static void list(void)
 {
 	static const char *const tables[] = { "tcp", "tcp6", "udp", "udp6", "unix" };
-	DIR *processes = opendir("/proc");
-	struct dirent *entry;
-	int sockets = 0;
-	if (!processes)
-		give_up("/proc");
-	while ((entry = readdir(processes)))
-		if (is_process(entry))
-			sockets |= tell_process(entry->d_name);
+	DIR *processes = open_processes();
+	int has_sockets = 0;
+	pid_t pid;
+	while ((pid = next_process(processes)) >= 0)
+		has_sockets |= tell_process(pid);
 	closedir(processes);
-	for (size_t table = 0; sockets && table < sizeof tables / sizeof *tables; table++)
+	for (size_t table = 0; has_sockets && table < sizeof tables / sizeof *tables; table++)
 		tell_sockets(tables[table]);
 	ssize_t uptime = slurp("/proc/uptime", buffer, 64);
 	if (uptime <= 0)
@@ -901,10 +1136,13 @@ static void list(void)
 
 /* ---- the loop ---- */
 
+/* Until it leads a process group it is all that there is of it. */
 static void signal_script(int number)
 {
-	if (script.pid && !script.reaped)
-		kill(-script.pid, number);
+	if (!script.pid || script.reaped)
+		return;
+	if (kill(-script.pid, number) != 0 && errno == ESRCH)
+		kill(script.pid, number);
 }
 
 static void obey(void)
@@ -942,7 +1180,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	harden(argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 0);
-	int signals = watch_children();
+	int signals = watch_children(), more_to_reap = 0;
 	put_frame(READY, VERSION, strlen(VERSION));
 	for (;;) {
 		struct pollfd watched[] = {
@@ -954,8 +1192,9 @@ int main(int argc, char **argv)
 			{ .fd = shell.output[1], .events = POLLIN },
 			{ .fd = shell.waiting ? shell.input : -1, .events = POLLOUT },
 			{ .fd = STDIN_FILENO, .events = POLLIN },
+			{ .fd = script.failed, .events = POLLIN },
 		};
-		if (poll(watched, sizeof watched / sizeof *watched, -1) < 0 && errno != EINTR)
+		if (poll(watched, sizeof watched / sizeof *watched, more_to_reap ? 0 : -1) < 0 && errno != EINTR)
 			give_up("waiting");
 		if (watched[1].revents)
 			drain(&script.output[0], STDOUT, CHUNK);
@@ -969,8 +1208,10 @@ int main(int argc, char **argv)
 			drain(&shell.output[1], SHELL_STDERR, CHUNK);
 		if (watched[6].revents)
 			pass_on();
-		if (watched[0].revents)
-			reap(signals);
+		if (watched[8].revents)
+			hear_start();
+		if (watched[0].revents || more_to_reap)
+			more_to_reap = reap(signals);
 		if (watched[7].revents)
 			obey();
 	}

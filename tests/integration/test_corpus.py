@@ -127,6 +127,12 @@ def _leaks_are_told(told: Told) -> None:
     assert daemon["ppid"] == 1
     assert [one.split()[0] for one in daemon["listens"]] == ["tcp", "unix"]
     assert [one["argv"] for one in told["leaves_one_and_fails"]["leaks"]] == [["sleep", "600"]]
+    (headless,) = told["leaves_one_without_a_main_thread"]["leaks"]
+    assert headless["argv"] == ["python3", "-"]
+    assert headless["state"] not in "TZXx"
+    assert headless["cwd"] == daemon["cwd"]
+    assert headless["exe"] == daemon["exe"]
+    assert [one.split()[0] for one in headless["listens"]] == ["tcp"]
     assert [one["state"] for one in told["leaves_a_stopped_one"]["leaks"]] == ["T"]
     assert [one["argv"] for one in told["leaves_an_allowed_one"]["tolerated"]] == [["sleep", "601"]]
     for name in ("sits_at_the_process_limit", "forks_without_end"):
