@@ -361,6 +361,32 @@ def a_survivor_is_seen_with_all_it_has(engine: Engine, bench: Bench) -> None:
     _expect(that=one.listens == wanted, words=f"it listens on {one.listens}, not {wanted}")
 
 
+_HEADLESS = """
+import ctypes, os, platform, threading, time
+EXIT = {"x86_64": 60, "aarch64": 93}[platform.machine()]
+told, ready = os.pipe()
+if os.fork():
+    os.read(told, 1)
+    os._exit(0)
+def stay():
+    while "\\nState:\\tZ" not in open(f"/proc/{os.getpid()}/status").read():
+        time.sleep(0.01)
+    os.write(ready, b"x")
+    time.sleep(600)
+threading.Thread(target=stay).start()
+ctypes.CDLL(None).syscall(EXIT, 0)
+"""
+
+
+def a_process_without_its_main_thread_is_listed(engine: Engine, bench: Bench) -> None:
+    """The kernel calls it a zombie, but its other threads are alive and may do anything."""
+    seen = run(engine, bench.python(_HEADLESS))
+    _expect_ending(seen, Exited(0), "a thread could not outlive the main one")
+    told = [(one.argv[1:], one.cwd) for one in seen.survivors]
+    wanted = [(("-c", _HEADLESS), str(bench.workspace))]
+    _expect(that=told == wanted, words=f"of a process without a main thread is told {told}")
+
+
 def only_the_living_are_listed(engine: Engine, bench: Bench) -> None:
     """The keeper is not a survivor, and neither is a zombie whose parent lives."""
     job = bench.shell("setsid bash -c 'sleep 0.1 & exec sleep 600' & exit 0")
@@ -376,6 +402,32 @@ def a_survivor_that_holds_the_output_delays_nothing(engine: Engine, bench: Bench
         _expect_ending(seen, Exited(3), child)
         _expect(that=seen.phases["run"] < _PROMPT_SECONDS, words=f"{child} held the script back")
         _expect(that=len(seen.survivors) == 1, words=f"{child} was not listed")
+
+
+_THIEF = """
+import os, threading
+source = os.open("/proc/self/fd/1", os.O_RDONLY)
+def steal():
+    while True:
+        os.read(source, 1 << 16)
+for _ in range(7):
+    threading.Thread(target=steal, daemon=True).start()
+for _ in range(10_000):
+    os.write(1, b"x")
+os._exit(3)
+"""
+
+
+def a_reader_of_the_output_delays_nothing(engine: Engine, bench: Bench) -> None:
+    """Who takes from a pipe what the keeper was about to read does not make it wait."""
+    with going(engine, bench.python(_THIEF)) as keeper:
+        status = keeper.exited(_DEATH_SECONDS)
+        _expect(that=status == 3 << 8, words=f"a script that reads its own output: {status}")
+        folder = PurePosixPath(bench.workspace)
+        argv = ("python3", "-c", _THIEF)
+        status, _ = keeper.probe(argv, folder, bench.environment, _DEATH_SECONDS)
+        _expect(that=status == 3 << 8, words=f"a probe that reads its own output: {status}")
+        _expect(that=keeper.empty(_DEATH_SECONDS), words="a reader of the output is left")
 
 
 def what_is_thawed_goes_on(engine: Engine, bench: Bench) -> None:
@@ -829,8 +881,10 @@ CONTRACT: tuple[Check, ...] = (
     a_deadline_kills_what_does_not_listen,
     what_ends_in_time_is_no_survivor,
     a_survivor_is_seen_with_all_it_has,
+    a_process_without_its_main_thread_is_listed,
     only_the_living_are_listed,
     a_survivor_that_holds_the_output_delays_nothing,
+    a_reader_of_the_output_delays_nothing,
     what_is_thawed_goes_on,
     another_script_may_follow,
     a_probe_stands_beside_the_script,

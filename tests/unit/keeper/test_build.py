@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from isosmoke.keeper import KEEPER_FILE
-from isosmoke.keeper.build import compile_keeper
+from isosmoke.keeper.build import FLAGS, SOURCE, compile_keeper
 
 PT_LOAD, PT_INTERP = 1, 3
 MACHINES = {"x86_64": 62, "aarch64": 183}
@@ -63,6 +63,15 @@ def test_keeper_refuses_to_be_anything_but_pid_1(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert "PID 1" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
+def test_analyzer_finds_nothing_in_the_keeper(tmp_path: Path) -> None:
+    """No path through the keeper leaks a descriptor or uses what may be missing, gcc says."""
+    command = ["gcc", *FLAGS, "-fanalyzer", "-o", str(tmp_path / "keeper"), str(SOURCE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_keeper_of_this_checkout_is_there() -> None:
