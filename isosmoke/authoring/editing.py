@@ -15,6 +15,7 @@ from tempfile import mkstemp
 from pydantic import ValidationError
 
 from isosmoke.errors import IsosmokeError, ManifestError, UsageError
+from isosmoke.host import links
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Scenario
 
@@ -121,6 +122,7 @@ def skeleton(scenario: Scenario) -> str:
 def check(path: Path, scenario: Scenario) -> None:
     """Return when `add` could put `scenario` there now, else raise what it would."""
     script = path.parent / scenario.script
+    _refuse_outside(path, script)
     with told():
         grown(path.read_bytes(), scenario, path)
     if script.exists():
@@ -133,15 +135,31 @@ def add(path: Path, scenario: Scenario, text: str | None = None) -> Path:
     The script is `text`, else one that fails until it is written.
 
     Raises:
-        IsosmokeError: if one cannot be written, or is there already.
+        IsosmokeError: if one cannot be written, is there already, or leads out of the project.
     """
     script = path.parent / scenario.script
+    _refuse_outside(path, script)
     with told(), _one_at_a_time(path.parent), ExitStack() as undo:
         content = grown(path.read_bytes(), scenario, path)
         make(script, skeleton(scenario) if text is None else text, undo)
         replace(path, content)
         undo.pop_all()
     return script
+
+
+def _refuse_outside(*paths: Path) -> None:
+    for path in paths:
+        links.real(path, project(path))
+
+
+def project(path: Path) -> Path:
+    """The project that a manifest belongs to: its repository, or the manifest's directory.
+
+    A repository that is reached through a link of another one is not meant, but that other one.
+    """
+    tops = [one for one in path.absolute().parents if (one / ".git").exists()]
+    real = (one for one in tops if one == one.resolve())
+    return next(real, tops[-1] if tops else path.absolute().parent)
 
 
 def make(path: Path, text: str, undo: ExitStack) -> None:

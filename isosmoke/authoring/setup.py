@@ -1,11 +1,13 @@
 """A repository made ready for isosmoke, step by step; a step that was taken is not taken again."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from isosmoke.authoring import agent_rules, editing
 from isosmoke.errors import UsageError
+from isosmoke.host import links
 from isosmoke.manifest import loader
 from isosmoke.manifest.discovery import WG_MANIFEST
 from isosmoke.manifest.models import Scenario
@@ -51,10 +53,30 @@ def plan(top: Path) -> tuple[Step, ...]:
     """What is still to be done in the repository `top`; nothing is written yet.
 
     Raises:
-        IsosmokeError: if a file is such that nobody can say how to extend it.
+        IsosmokeError: if a file is such that nobody can say how to extend it, or leads through a
+            link to what is not the project's.
     """
     with editing.told():
-        return (*_manifest_steps(_manifest(top)), *map(_agent_step, _agent_files(top)))
+        return tuple(_steps(top))
+
+
+def _steps(top: Path) -> Iterator[Step]:
+    path = _manifest(top)
+    links.real(path, top)
+    links.real(path.parent / _FIRST.script, top)
+    yield from _manifest_steps(path)
+    yield from map(_agent_step, _agent_files(top))
+
+
+def _agent_target(file: Path, top: Path) -> Path:
+    """Where a file for agents is written: it may be a link to another, and to nothing else."""
+    target = links.real(file, top)
+    if target.name not in _AGENT_FILES:
+        raise UsageError(
+            f"{file} is a symbolic link to {target}, which is no file for agents",
+            hint=f"put a file in its place, or let it lead to one of {', '.join(_AGENT_FILES)}",
+        )
+    return target
 
 
 def carry_out(steps: Iterable[Step]) -> None:
@@ -94,7 +116,8 @@ def _manifest_steps(path: Path) -> Iterator[Step]:
 
 def _agent_files(top: Path) -> list[Path]:
     """Each file once, though one may be a link to the other."""
-    there = {(top / name).resolve(): top / name for name in _AGENT_FILES if (top / name).exists()}
+    paths = [top / name for name in _AGENT_FILES if os.path.lexists(top / name)]
+    there = {_agent_target(path, top): path for path in paths}
     return list(there.values()) or [top / _AGENT_FILES[-1]]
 
 

@@ -104,15 +104,23 @@ class _Pass:
         scenarios = decision.chosen(self.manifest, task, full=self.ask.full)
         if not scenarios:
             return Answer(verdict=decision.unowned(self.manifest, task))
+        homes = self._homes()  # what is wrong with them is said before anything runs
         inputs = bound_inputs.inputs(self.manifest, scenarios)
         result = execute(self._request(scenarios))
         verdict = decision.verdict(result, self.manifest.gate, task=task, repeat=repeat)
         moved = receipt.differences(inputs, bound_inputs.inputs(self.manifest, scenarios))
         if verdict.open and moved:
             verdict = decision.changed(task, moved)
-        return Answer(
-            verdict=verdict, run=result, receipt=self._kept(result, inputs, opened=verdict.open)
+        kept = gate_records.keep_receipt(
+            homes,
+            result.record.name if result.record else "run",
+            self._receipt(result, inputs, opened=verdict.open),
         )
+        return Answer(verdict=verdict, run=result, receipt=kept)
+
+    def _homes(self) -> tuple[Path, ...]:
+        place = project(self.caller, self.manifest.path)
+        return gate_records.homes(place, self.caller.environment)
 
     def _request(self, scenarios: tuple[Scenario, ...]) -> Request:
         return Request(
@@ -124,7 +132,7 @@ class _Pass:
             policy=Policy(jobs=self.ask.jobs or jobs_of_a_gate()),
         )
 
-    def _kept(self, result: RunResult, inputs: tuple[Resource, ...], *, opened: bool) -> Path:
+    def _receipt(self, result: RunResult, inputs: tuple[Resource, ...], *, opened: bool) -> str:
         place = project(self.caller, self.manifest.path)
         environment = self.caller.environment
         circumstances = Circumstances(
@@ -138,6 +146,4 @@ class _Pass:
             engine=result.engine,
         )
         subject = bound_inputs.subject(result.binary, self.manifest.path)
-        text = receipt.render(receipt.statement(circumstances, subject, inputs))
-        name = result.record.name if result.record else "run"
-        return gate_records.keep_receipt(gate_records.homes(place, environment), name, text)
+        return receipt.render(receipt.statement(circumstances, subject, inputs))

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from isosmoke.errors import IsosmokeError
-from isosmoke.host import checkout, state
+from isosmoke.host import checkout, links, state
 from isosmoke.host.checkout import Checkout
 
 _RECEIPTS = "receipts"
@@ -38,9 +38,11 @@ def homes(folder: Path, environment: Mapping[str, str]) -> tuple[Path, ...]:
     """Where records of the project around `folder` may lie, the best place first.
 
     The last one, in the user's state folder, serves a project that cannot be written to.
+    `UsageError` if a project has a link where its records would be.
     """
     tops = checkout.tops(folder, environment)
-    return (*(top / state.IN_PROJECT for top in tops), state.project(tops[0]))
+    within = (state.in_project(top, _RECEIPTS, _BYPASSES) for top in tops)
+    return (*within, state.project(tops[0]))
 
 
 def keep_receipt(homes: Sequence[Path], name: str, text: str) -> Path:
@@ -57,8 +59,12 @@ def keep_bypass(homes: Sequence[Path], record: BypassRecord) -> Path:
 
 
 def receipts(homes: Sequence[Path]) -> tuple[Path, ...]:
-    """Every receipt that was kept."""
-    return tuple(one for home in homes for one in sorted((home / _RECEIPTS).glob("*.json")))
+    """Every receipt that was kept; `UsageError` for a link, which anybody may have prepared."""
+    for home in homes:
+        links.refuse(home, home / _RECEIPTS)
+    found = tuple(one for home in homes for one in sorted((home / _RECEIPTS).glob("*.json")))
+    links.refuse(*found)
+    return found
 
 
 def bypasses(homes: Sequence[Path]) -> tuple[BypassRecord | str, ...]:
@@ -67,6 +73,7 @@ def bypasses(homes: Sequence[Path]) -> tuple[BypassRecord | str, ...]:
 
 
 def _read(file: Path) -> Iterator[BypassRecord | str]:
+    links.refuse(file.parent, file)
     with suppress(FileNotFoundError):
         lines = file.read_bytes().splitlines()
         for number, line in enumerate(lines, start=1):
@@ -88,18 +95,17 @@ def in_first(homes: Sequence[Path], keep: Callable[[Path], Path]) -> Path:
 
 
 def made(home: Path, inside: str = "") -> Path:
-    """A folder in a home that git ignores by itself."""
-    (home / inside).mkdir(parents=True, exist_ok=True)
-    (home / ".gitignore").write_text("*\n")
-    return home / inside
+    """A folder in a home that git ignores by itself; `UsageError` if either is a link."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with links.directory(home.parent, home.name) as opened:
+        links.write_new(".gitignore", "*\n", opened)
+    with links.directory(home.parent, home.name, *filter(None, [inside])):
+        return home / inside
 
 
 def _appended(path: Path, line: str) -> Path:
     """One write(2), so that lines of several processes never mix (open(2), O_APPEND)."""
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        if os.write(handle, line.encode()) != len(line.encode()):
+    with links.opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as file:
+        if os.write(file, line.encode()) != len(line.encode()):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    finally:
-        os.close(handle)
     return path

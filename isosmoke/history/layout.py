@@ -23,8 +23,11 @@ def top(working: Path) -> Path:
 
 
 def homes(top: Path) -> tuple[Path, Path]:
-    """Where a project keeps its runs: within, or where nothing can be written, in the state."""
-    return top / state.IN_PROJECT, state.project(top)
+    """Where a project keeps its runs: within, or where nothing can be written, in the state.
+
+    `UsageError` if the project has a link in its place.
+    """
+    return state.in_project(top, RUNS), state.project(top)
 
 
 def folders(working: Path) -> tuple[Path, ...]:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 from isosmoke.errors import NothingSelectedError, RecordError
 from isosmoke.history import gate_records
 from isosmoke.history.layout import HEADER, RUNS, folders, homes, runs_in, top
-from isosmoke.host import state
+from isosmoke.host import links, state
 from isosmoke.host.state import Lease
 from isosmoke.manifest.filters import meant
 from isosmoke.manifest.models import Retention, Scenario
@@ -220,7 +220,7 @@ def _new(home: Path, retention: Retention) -> Path:
 @contextmanager
 def _alone_in(runs: Path) -> Iterator[None]:
     """No other run comes or is forgotten meanwhile."""
-    with (runs / _LOCK).open("w") as lock:
+    with links.lock(runs / _LOCK) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

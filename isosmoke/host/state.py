@@ -12,6 +12,7 @@ from tempfile import mkdtemp, mkstemp
 from platformdirs import user_state_path
 
 from isosmoke.errors import IsosmokeError
+from isosmoke.host import links
 
 IN_PROJECT = ".isosmoke"
 """The folder of a project for what isosmoke keeps there: records of runs, receipts."""
@@ -36,7 +37,19 @@ def _made(folder: Path) -> Path:
 
 def kept(name: str) -> Path:
     """The folder `name` in the state folder, made if missing."""
-    return _made(state_folder() / name)
+    folder = state_folder() / name
+    links.refuse(folder)
+    return _made(folder)
+
+
+def in_project(top: Path, *places: str) -> Path:
+    """The folder of the project `top` for what isosmoke keeps there; it may be missing.
+
+    `UsageError` if it, or one of the `places` in it, is a link: what that leads to is not ours.
+    """
+    folder = top / IN_PROJECT
+    links.refuse(folder, *(folder / one for one in places))
+    return folder
 
 
 def project(top: Path) -> Path:
@@ -129,8 +142,9 @@ def scratch() -> Iterator[Path]:
 
 
 def dead_scratch() -> tuple[Path, ...]:
-    """The scratch folders whose process is gone."""
-    leases = {folder: Lease.parse(folder.name) for folder in kept("scratch").iterdir()}
+    """The scratch folders whose process is gone; a link is none of ours."""
+    folders = (one for one in kept("scratch").iterdir() if not one.is_symlink())
+    leases = {folder: Lease.parse(folder.name) for folder in folders}
     return tuple(folder for folder, lease in leases.items() if lease is None or not lease.alive)
 
 
@@ -153,7 +167,7 @@ def remove(folder: Path) -> None:
     A script may nest folders deeper than a path can be long: each is moved to the top before it is
     emptied.
     """
-    if not folder.is_dir():
+    if folder.is_symlink() or not folder.is_dir():
         folder.unlink(missing_ok=True)
         return
     with suppress(FileNotFoundError):

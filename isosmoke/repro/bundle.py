@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from tempfile import mkstemp
 from types import MappingProxyType
 from typing import Literal
 
@@ -127,16 +128,24 @@ def make(run: RunRecord, told: ScenarioRecord, caller: Caller, into: Path) -> In
         left_out=left_out,
         scenario=told,
     )
-    unfinished = into.with_name(f".{into.name}.unfinished")
     try:
-        with tarfile.open(unfinished, "w:gz") as archive:
-            _fill(archive, index, place, kept)
-        unfinished.rename(into)
+        _write(into, index, place, kept)
     except OSError as error:
         raise BundleError(f"cannot write {into}: {error.strerror or error}") from error
+    return index
+
+
+def _write(into: Path, index: Index, place: _Place, kept: list[Path]) -> None:
+    """Write beside `into` under a name that nobody can have prepared, and rename it at the end."""
+    handle, name = mkstemp(prefix=f".{into.name}.", dir=into.parent)
+    unfinished = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
+            _fill(archive, index, place, kept)
+        unfinished.chmod(0o644)
+        unfinished.rename(into)
     finally:
         unfinished.unlink(missing_ok=True)
-    return index
 
 
 def _place(run: RunRecord, told: ScenarioRecord, caller: Caller) -> _Place:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from isosmoke.errors import ImageError, UsageError
-from isosmoke.host import state
+from isosmoke.host import links, state
 from isosmoke.rootfs_images import store, tree_hash
 from isosmoke.rootfs_images.store import ROOTFS, Image
 from isosmoke.rootfs_images.unpack import Unpacking
@@ -120,7 +120,7 @@ def _forget(image: Image | None) -> None:
 @contextmanager
 def _locked() -> Iterator[None]:
     """One import or removal at a time."""
-    with (state.kept("locks") / "images").open("w") as lock:
+    with links.lock(state.kept("locks") / "images") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -185,10 +185,8 @@ def _added(scenario: Scenario, around: Surroundings) -> tuple[Mount, ...]:
 
 def _private(workspace: Workspace) -> Iterator[Path]:
     """What isosmoke keeps in the workspace: the logs of other scenarios, receipts, its state."""
-    kept = (
-        one / state.IN_PROJECT for one in dict.fromkeys((*workspace.folders, workspace.working))
-    )
-    for folder in (*kept, state.state_folder()):
+    kept = (state.in_project(one) for one in dict.fromkeys((*workspace.folders, workspace.working)))
+    for folder in (*kept, state.state_folder().resolve()):
         if folder.is_dir() and any(folder.is_relative_to(one) for one in workspace.folders):
             yield folder
 

@@ -8,6 +8,7 @@ from math import ceil
 from pathlib import Path
 
 from isosmoke.errors import ManifestError, UsageError
+from isosmoke.host import links, state
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.wg_bridge import shim
@@ -63,17 +64,18 @@ def write(source: Manifest, mirror: Path, scratch: Path) -> None:
     """Write a mirror and its shim into one folder; `mirror` is absolute.
 
     Raises:
-        UsageError: if either would replace what isosmoke has not written.
+        UsageError: if either is a link, or would replace what isosmoke has not written.
     """
     beside = mirror.with_suffix(".sh")
     for file in (mirror, beside):
         _refuse_foreign(file)
     mirror.parent.mkdir(parents=True, exist_ok=True)
-    beside.write_text(script(mirror, scratch))
-    mirror.write_text(text(source, beside.name))
+    state.write(beside, script(mirror, scratch))
+    state.write(mirror, text(source, beside.name))
 
 
 def _refuse_foreign(file: Path) -> None:
+    links.refuse(file, *(one for one in file.parents if one.name == state.IN_PROJECT))
     if file.exists() and not file.read_text(errors="replace").startswith(_OURS):
         raise UsageError(f"{file} is there and not a mirror", hint="name another --output")
 

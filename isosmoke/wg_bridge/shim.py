@@ -3,7 +3,7 @@
 wg starts it once for each scenario, one after another. So it is a file that runs by itself, under
 `python -I -S`, with few imports: nothing of isosmoke, and `subprocess` only to start a leader.
 """
-# ruff: noqa: PTH102, PTH104, PTH112, PTH115, PTH123
+# ruff: noqa: PTH102, PTH104, PTH112, PTH114, PTH115, PTH123
 # Importing pathlib would take as long as everything else here.
 
 import os
@@ -33,8 +33,8 @@ Begin = Callable[[socket.socket], object]
 def folder_for(scratch: str, pid: int) -> str:
     """The private folder of one wg; its name is a lease, so a sweep knows when it is over."""
     folder = f"{scratch}/{lease(pid)}.bridge"
-    if not os.path.isdir(folder):
-        os.mkdir(folder, 0o700)
+    if os.path.islink(folder) or not os.path.isdir(folder):
+        os.mkdir(folder, 0o700)  # a link is not ours: it is there already, and so an error
     return folder
 
 

@@ -28,7 +28,7 @@ from isosmoke.engines.docker.attach import AttachChannel, Printed
 from isosmoke.engines.docker.create_body import Dialect
 from isosmoke.engines.docker.endpoint import Endpoint, Place
 from isosmoke.errors import EngineError, EngineUnavailableError, ImageError, LeftBehindError
-from isosmoke.host import state
+from isosmoke.host import links, state
 from isosmoke.rootfs_images import store
 from isosmoke.rootfs_images.dockerfiles import Recipe
 from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Fresh, ReadOnly, SandboxSpec
@@ -506,7 +506,7 @@ def _mend(client: _Client, image: str, error: ImageNotFound) -> None:
     if image != HOST_IMAGE:
         hint = store.how_to_get(image)
         raise ImageError(f"{client.program} has no image '{image}'", hint) from error
-    with (state.kept("locks") / "docker-image").open("w") as lock:
+    with links.lock(state.kept("locks") / "docker-image") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not client.images(create_body.EMPTY_IMAGE):
             client.import_image_from_data(_EMPTY_TAR, create_body.EMPTY_IMAGE)
