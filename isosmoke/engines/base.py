@@ -1,19 +1,42 @@
 """The seam every engine fills: two protocols, and what a keeper's channel must do."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from isosmoke.errors import EngineError
+from isosmoke.host import mount_table
 from isosmoke.keeper.client import Channel
-from isosmoke.sandbox.spec import SandboxSpec
+from isosmoke.sandbox.spec import CopyOnWrite, SandboxSpec
 
 START_SECONDS = 60.0
 """How long an engine may take to have a keeper up."""
 
 DESTROY_SECONDS = 20.0
 """How long an engine may take to prove that a sandbox is gone; a deadline of its own."""
+
+
+def mounted_in(spec: SandboxSpec, text: str) -> tuple[Path, ...]:
+    """Return what is mounted in the folders that `spec` copies, by the text of a mountinfo."""
+    mounts = mount_table.visible(text)
+    copies = (one for one in spec.mounts if isinstance(one, CopyOnWrite))
+    points = (one.point for copy in copies for one in mount_table.below(copy.source, mounts))
+    return tuple(dict.fromkeys(points))
+
+
+def refused_copies(points: Iterable[Path]) -> EngineError:
+    """The error for a kernel that refuses a copy of the workspace for the mounts in it.
+
+    It lets no ordinary user see a folder without what is mounted in it, as an overlay would.
+    """
+    names = ", ".join(map(str, points))
+    return EngineError(
+        f"the kernel refuses a copy of the workspace with what is mounted in it: {names}",
+        hint="an ordinary user needs --engine docker for that; else unmount it, or mount it "
+        "outside the workspace",
+    )
 
 
 class Sandbox(Protocol):

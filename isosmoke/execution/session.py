@@ -286,7 +286,7 @@ def _surroundings(request: Request, caller: Caller) -> Surroundings:
     found = binary.find(request.binary, caller.environment)
     return Surroundings(
         caller=caller,
-        workspace=workspace.find(caller.working, folder, home=caller.home),
+        workspace=workspace.with_mounts(workspace.find(caller.working, folder, home=caller.home)),
         binary=None if found is None else _taken(found),
     )
 

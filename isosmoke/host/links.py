@@ -27,7 +27,8 @@ def refuse(*paths: Path) -> None:
 def _refusal(path: Path) -> UsageError:
     return UsageError(
         f"{path} is a symbolic link, and isosmoke neither writes nor reads through one",
-        hint=f"rm {path}; to keep records on another disk, mount a directory there",
+        hint=f"rm {path}; for records on another disk, mount a directory there (as root, or with "
+        "--engine docker)",
     )
 
 

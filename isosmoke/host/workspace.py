@@ -1,18 +1,26 @@
 """Which folders a scenario works in: a repository with its git folders, or one folder."""
 
-from dataclasses import dataclass
+import shlex
+import stat
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from isosmoke.errors import UsageError
+from isosmoke.host import mount_table, state
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Copy-on-write folders, read-only extras (borrowed git objects), and the working folder."""
+    """Copy-on-write folders, read-only extras (borrowed git objects), and the working folder.
+
+    `mounted` are the mount points inside those folders, outer ones first. A copy of a folder does
+    not have what is mounted in it.
+    """
 
     folders: tuple[Path, ...]
     borrowed: tuple[Path, ...]
     working: Path
+    mounted: tuple[Path, ...] = ()
 
 
 def git_top(folder: Path) -> Path | None:
@@ -66,6 +74,42 @@ def find(working: Path, manifest_folder: Path | None, *, home: Path) -> Workspac
     for top in tops:
         _refuse_home(top, home)
     return _assembled(tops, working if working.is_relative_to(base) else base)
+
+
+def with_mounts(found: Workspace) -> Workspace:
+    """Return the workspace with the mount points that are inside its folders now.
+
+    What is mounted in place of isosmoke's own records, or in them, is none of its content.
+
+    Raises:
+        UsageError: if one of them cannot be read, or is neither a directory nor a regular file.
+    """
+    mounts = mount_table.visible(mount_table.text())
+    points = [
+        one.point
+        for folder in found.folders
+        for one in mount_table.below(folder, mounts)
+        if not one.point.is_relative_to(folder / state.IN_PROJECT)
+    ]
+    for point in points:
+        if trouble := _trouble(point):
+            raise UsageError(
+                f"{point}, which is mounted inside the workspace, {trouble}, and a sandbox would "
+                "be without it",
+                hint=f"sudo umount {shlex.quote(str(point))}, or mount it outside the workspace",
+            )
+    return replace(found, mounted=tuple(points))
+
+
+def _trouble(point: Path) -> str:
+    """What keeps a mount from being shown in a sandbox; empty if nothing does."""
+    try:
+        mode = point.stat().st_mode
+        if stat.S_ISDIR(mode):
+            next(point.iterdir(), None)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return "" if stat.S_ISDIR(mode) or stat.S_ISREG(mode) else "is neither a directory nor a file"
 
 
 def _repository(folder: Path, home: Path) -> Path | None:

@@ -169,18 +169,39 @@ def _lookup() -> Iterator[Mount]:
 
 def _added(scenario: Scenario, around: Surroundings) -> tuple[Mount, ...]:
     """What every sandbox has besides its system."""
-    home = PurePosixPath(around.caller.home)
-    return (
+    workspace = around.workspace
+    fresh = (
         Fresh(PurePosixPath("/run"), 0o755),
         *(Fresh(PurePosixPath(target), 0o1777, on_disk=True) for target in _TEMPORARY),
-        Fresh(home, 0o700, on_disk=True),
+        Fresh(PurePosixPath(around.caller.home), 0o700, on_disk=True),
+    )
+    private = [Fresh(PurePosixPath(folder), 0o755) for folder in _private(workspace)]
+    return (
+        *fresh,
         *_own(around),
         *_user_files(scenario, around.caller),
-        *(CopyOnWrite(folder) for folder in around.workspace.folders),
-        *(Fresh(PurePosixPath(folder), 0o755) for folder in _private(around.workspace)),
-        *(ReadOnly(folder, PurePosixPath(folder)) for folder in around.workspace.borrowed),
+        *(CopyOnWrite(folder) for folder in workspace.folders),
+        *_mounted(workspace, [one.target for one in (*fresh, *private)]),
+        *private,
+        *(ReadOnly(folder, PurePosixPath(folder)) for folder in workspace.borrowed),
         *_passed_files(scenario, around.caller),
     )
+
+
+def _mounted(workspace: Workspace, emptied: Collection[PurePosixPath]) -> Iterator[Mount]:
+    """What is mounted in the workspace, but for what is `emptied` there, or in that.
+
+    A file cannot be the lower layer of an overlay: it is shown read-only.
+    """
+    hiding = [one for one in emptied if any(_is_inside(one, each) for each in workspace.folders)]
+    for point in workspace.mounted:
+        if not any(point.is_relative_to(one) for one in hiding):
+            is_folder = point.is_dir()
+            yield CopyOnWrite(point) if is_folder else ReadOnly(point, PurePosixPath(point))
+
+
+def _is_inside(target: PurePosixPath, folder: Path) -> bool:
+    return PurePosixPath(folder) in target.parents
 
 
 def _private(workspace: Workspace) -> Iterator[Path]:

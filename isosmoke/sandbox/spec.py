@@ -98,6 +98,12 @@ class SandboxSpec:
         kept = sum(1 << CAPABILITIES[one] for one in set(self.capabilities))
         return (str(KEEPER), *([str(kept)] if kept else []))
 
+    def inner(self) -> tuple[CopyOnWrite, ...]:
+        """The copies that lie in another one: what is mounted in a folder of the workspace."""
+        copies = [one for one in self.mounts if isinstance(one, CopyOnWrite)]
+        targets = {one.target for one in copies}
+        return tuple(one for one in copies if not targets.isdisjoint(one.target.parents))
+
     def ordered(self) -> tuple[Mount, ...]:
         """The mounts, each after the folders it lies in."""
         return tuple(sorted(self.mounts, key=lambda mount: len(mount.target.parts)))

@@ -257,6 +257,36 @@ def test_writable_mounts_below_a_read_only_one_are_read_only_too() -> None:
     assert added == {ReadOnly(Path("/opt/in side"), PurePosixPath("/o/in side"))}
 
 
+def test_a_mount_below_a_read_only_one_is_not_shown_over_what_lies_there() -> None:
+    """Of a mount under a copy or an empty folder, or under another mount, nothing is seen."""
+    mountinfo = (
+        "27 1 254:0 / / rw - ext4 /dev/vda rw\n"
+        "28 27 0:25 / /opt/project/data rw - tmpfs x rw\n"
+        "29 27 0:26 / /opt/empty/data rw - tmpfs x rw\n"
+        "30 27 0:27 / /opt/over/hidden rw - tmpfs x rw\n"
+        "31 27 0:28 / /opt/over ro - tmpfs x rw\n"
+    )
+    before = spec(
+        ReadOnly(Path("/opt"), PurePosixPath("/opt")),
+        CopyOnWrite(Path("/opt/project")),
+        Fresh(PurePosixPath("/opt/empty"), 0o755),
+    )
+
+    assert create_body.with_submounts(before, mountinfo).mounts == before.mounts
+
+
+def test_what_fails_for_a_mount_in_the_workspace_names_it() -> None:
+    """A refused overlay is told in plain words; of anything else the words are kept."""
+    points = [Path("/p/a"), Path("/p/b")]
+
+    refused = create_body.unshown(EngineError("runc: mount: invalid argument"), points)
+    other = create_body.unshown(EngineError("no space left", "free some"), points)
+
+    assert refused.message.endswith("what is mounted in it: /p/a, /p/b")
+    assert other.message == "no space left (mounted in the workspace: /p/a, /p/b)"
+    assert other.hint == "free some"
+
+
 def test_archive_has_an_empty_file_for_each_name() -> None:
     """The archive that replaces folders holds regular empty files and nothing else."""
     with tarfile.open(

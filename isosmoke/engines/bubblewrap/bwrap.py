@@ -5,15 +5,16 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from shlex import quote
 
+from isosmoke.engines.base import mounted_in, refused_copies
 from isosmoke.engines.bubblewrap import bwrap_args
 from isosmoke.engines.bubblewrap.bwrap_args import Layer, Layers
-from isosmoke.errors import EngineUnavailableError
-from isosmoke.host import state
+from isosmoke.errors import EngineError, EngineUnavailableError
+from isosmoke.host import mount_table, state
 from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Fresh, Mount, SandboxSpec
 
 _TRIAL = "cd {folder} && rmdir old && mkdir old && touch old/file"
@@ -98,6 +99,45 @@ def _words_of_failure(command: list[str]) -> str | None:
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return None if done.returncode == 0 else done.stderr.strip() or f"exit {done.returncode}"
+
+
+def must_show_mounts(program: Program, spec: SandboxSpec) -> None:
+    """Return if the copies in `spec` can be made, or raise `EngineError` with what cannot be.
+
+    A file system may be none that an overlay can show. And the kernel lets no ordinary user show a
+    folder without what is mounted in it: an overlay has a folder without that.
+    """
+    if points := mounted_in(spec, mount_table.text()):
+        copies = tuple(one for one in spec.mounts if isinstance(one, CopyOnWrite))
+        _try_copies(program, replace(_trial_spec(Path("/")), mounts=copies), points)
+
+
+@cache
+def _try_copies(program: Program, spec: SandboxSpec, points: tuple[Path, ...]) -> None:
+    if _words_of_copies(program, spec) is None:
+        return
+    # Of one that has another in it nobody could say why it is refused.
+    alone = (
+        (one, _words_of_copies(program, replace(spec, mounts=(one,))))
+        for one in spec.inner()
+        if not mounted_in(replace(spec, mounts=(one,)), mount_table.text())
+    )
+    refused = {one.source: words.rpartition(": ")[2] for one, words in alone if words}
+    if refused:
+        reasons = ", ".join(f"{point} ({reason})" for point, reason in refused.items())
+        words = " ".join(quote(str(point)) for point in refused)
+        raise EngineError(
+            f"no copy can be shown of what is mounted in the workspace at {reasons}",
+            hint=f"sudo umount {words}, or mount it outside the workspace",
+        )
+    raise refused_copies(points)
+
+
+def _words_of_copies(program: Program, spec: SandboxSpec) -> str | None:
+    """What keeps bwrap from making these mounts; None when nothing does."""
+    with layers(spec) as found:
+        kept = found if program.layers_on_disk else {}
+        return _words_of_failure([program.path, *bwrap_args.trial(spec, layers=kept, script=":")])
 
 
 _REMEDIES = (

@@ -114,6 +114,7 @@ class BubblewrapEngine:
             hint = store.how_to_get(spec.image)
             raise ImageError(f"bubblewrap has no image '{spec.image}'", hint)
         program = bwrap.program()
+        bwrap.must_show_mounts(program, spec)
         with ExitStack() as stack:
             layers = stack.enter_context(bwrap.layers(spec)) if program.layers_on_disk else {}
             group = stack.enter_context(cgroup.group(spec.limits))

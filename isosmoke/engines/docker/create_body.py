@@ -5,14 +5,15 @@ only once. Documentation: https://docs.docker.com/reference/api/engine/, `Contai
 """
 
 import io
-import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
+from isosmoke.engines.base import refused_copies
 from isosmoke.errors import EngineError
+from isosmoke.host import mount_table
 from isosmoke.sandbox.spec import (
     HOST_IMAGE,
     KEEPER,
@@ -263,26 +264,24 @@ def _overlay_bind(mount: CopyOnWrite, layers: Layers) -> str:
     return f"{_in_option(layer.lower)}:{mount.target}:{options}"
 
 
-def with_submounts(spec: SandboxSpec, mountinfo: str) -> SandboxSpec:
+def with_submounts(spec: SandboxSpec, text: str) -> SandboxSpec:
     """Docker makes a mount read-only, not the mounts below it: those get their own."""
-    taken = {mount.target for mount in spec.mounts}
+    mounts = mount_table.visible(text)
     below = [
-        ReadOnly(point, mount.target / point.relative_to(mount.source))
+        ReadOnly(one.point, mount.target / one.point.relative_to(mount.source))
         for mount in spec.mounts
-        for point in _writable(mountinfo)
-        if isinstance(mount, ReadOnly) and mount.source in point.parents
+        if isinstance(mount, ReadOnly)
+        for one in mount_table.below(mount.source, mounts)
+        if not one.read_only and _shown_by(mount, one.point, spec)
     ]
-    return replace(spec, mounts=(*spec.mounts, *(one for one in below if one.target not in taken)))
+    return replace(spec, mounts=(*spec.mounts, *below))
 
 
-def _writable(mountinfo: str) -> list[Path]:
-    """The mount points of `/proc/self/mountinfo`, as proc(5) has it, that are not read-only."""
-    rows = (line.split(" ") for line in mountinfo.splitlines())
-    return [Path(_unescaped(row[4])) for row in rows if "ro" not in row[5].split(",")]
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
+def _shown_by(mount: ReadOnly, point: Path, spec: SandboxSpec) -> bool:
+    """Whether no other mount of the sandbox lies over the place of `point` in `mount`."""
+    target = mount.target / point.relative_to(mount.source)
+    others = (one for one in spec.mounts if mount.target in one.target.parents)
+    return not any(target.is_relative_to(one.target) for one in others)
 
 
 _REMEDIES = (
@@ -299,6 +298,18 @@ _REMEDIES = (
 def remedy(words: str) -> str:
     """What mends what a daemon complains of in `words`; empty where that is not known."""
     return next((mending for known, mending in _REMEDIES if known in words), "")
+
+
+def unshown(error: EngineError, points: Iterable[Path]) -> EngineError:
+    """The error for a sandbox of a workspace that has mounts in it, and that could not be made.
+
+    A runtime calls an overlay that the kernel refuses an invalid argument.
+    """
+    if "invalid argument" in error.message:
+        return refused_copies(points)
+    names = ", ".join(map(str, points))
+    hint = error.hint or "unmount that, or mount it outside the workspace"
+    return EngineError(f"{error.message} (mounted in the workspace: {names})", hint)
 
 
 def empty_files(names: Iterable[str]) -> bytes:

@@ -9,29 +9,31 @@ import math
 import os
 import resource
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, TypeGuard
 
 from docker import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.utils import decode_json_header
 from requests import RequestException, Response
 
-from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS, Facts
+from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS, Facts, mounted_in
 from isosmoke.engines.docker import create_body, endpoint, nesting
 from isosmoke.engines.docker.attach import AttachChannel, Printed
 from isosmoke.engines.docker.create_body import Dialect
 from isosmoke.engines.docker.endpoint import Endpoint, Place
 from isosmoke.errors import EngineError, EngineUnavailableError, ImageError, LeftBehindError
-from isosmoke.host import links, state
+from isosmoke.host import links, mount_table, state
 from isosmoke.rootfs_images import store
 from isosmoke.rootfs_images.dockerfiles import Recipe
-from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Fresh, ReadOnly, SandboxSpec
+from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Fresh, Mount, ReadOnly, SandboxSpec
 
 PING_SECONDS = 5.0
 """How long a daemon may take to say that it is there."""
@@ -77,6 +79,7 @@ class DockerEngine:
 
     def __init__(self, find: Callable[[Place], Endpoint] = endpoint.docker) -> None:
         self._find = find
+        self._seen: set[Path] = set()
 
     @property
     def description(self) -> str:
@@ -106,7 +109,7 @@ class DockerEngine:
     def sandbox(self, spec: SandboxSpec) -> Iterator[DockerSandbox]:
         _check(spec)
         shown = {one.target for one in spec.mounts if not create_body.in_memory(one)}
-        spec = create_body.with_submounts(spec, Path("/proc/self/mountinfo").read_text())
+        spec = create_body.with_submounts(spec, mount_table.text())
         spec = create_body.adapted(spec, self._dialect)
         with ExitStack() as stack:
             client = stack.enter_context(self._client())
@@ -115,18 +118,31 @@ class DockerEngine:
                 for mount in spec.mounts:
                     if isinstance(mount, CopyOnWrite):
                         _must_see(client, mount.source, mount.source, self._dialect)
+            points = mounted_in(spec, mount_table.text())
+            for point in sorted({one.source for one in spec.mounts if _shows(one, points)}):
+                self._must_see_mounted(client, point)
             left = stack.enter_context(_nothing_left())
             layers = stack.enter_context(_layers(client, spec, self._dialect, left))
             made = stack.enter_context(_container(client, left))
             labels = _labels(made.name, spec.label)
-            made.create(
-                spec.image, create_body.body(spec, self._dialect, layers=layers, labels=labels)
-            )
-            channel = made.attach()
-            stack.callback(channel.close)
-            made.start()
+            body = create_body.body(spec, self._dialect, layers=layers, labels=labels)
+            with _naming(points):
+                made.create(spec.image, body)
+                channel = made.attach()
+                stack.callback(channel.close)
+                made.start()
             changes = {one: layer.upper for one, layer in layers.items() if one in shown}
             yield DockerSandbox(channel, made.name, changes)
+
+    def _must_see_mounted(self, client: "_Client", point: Path) -> None:
+        """Return when the daemon sees at `point` what is mounted there, looked at once for a run.
+
+        In a mount namespace of its own it may see the folder below, which is empty.
+        """
+        is_askable = point.is_dir() or not self._dialect.is_podmans  # Podman stats no file
+        if is_askable and point not in self._seen:
+            _must_see_same(client, point, self._dialect)
+            self._seen.add(point)
 
     def sweep(self) -> tuple[str, ...]:
         with self._client() as client:
@@ -321,6 +337,18 @@ class _Client(APIClient):
     def request(self, *args: Any, **options: Any) -> Response:
         return super().request(*args, **{"timeout": self.timeout, **options})
 
+    def changed_at(self, name: str, path: PurePosixPath) -> int:
+        """When a path in a container last changed, in microseconds since the epoch.
+
+        It asks for the headers of an archive alone: the archive itself would lock the container.
+        """
+        url = f"{self.base_url}/v{self.api_version}/containers/{name}/archive"
+        answer = self.head(url, params={"path": str(path)})
+        answer.raise_for_status()
+        found = decode_json_header(answer.headers["X-Docker-Container-Path-Stat"])
+        since = datetime.fromisoformat(found["mtime"]) - datetime.fromtimestamp(0, UTC)
+        return since // timedelta(microseconds=1)
+
 
 def _must_have(client: _Client, base: str) -> None:
     try:
@@ -491,6 +519,39 @@ def _must_see(client: _Client, folder: Path, named: Path, dialect: Dialect) -> N
             made.create(HOST_IMAGE, body)
         except EngineError as error:
             raise nesting.unseen(named, str(client.endpoint), error.message) from error
+
+
+def _shows(mount: Mount, points: Collection[Path]) -> TypeGuard[CopyOnWrite | ReadOnly]:
+    return not isinstance(mount, Fresh) and mount.source in points
+
+
+def _must_see_same(client: _Client, point: Path, dialect: Dialect) -> None:
+    """Return when the daemon has at `point` the folder that is there for this process.
+
+    Two folders of one name are told apart by when they last changed.
+    """
+    with _nothing_left() as left, _container(client, left) as made:
+        made.create(HOST_IMAGE, create_body.shell(point, dialect, _labels(made.name, "look")))
+        before = point.stat().st_mtime_ns
+        with _told(client, f"look at {point}"):
+            found = client.changed_at(made.name, create_body.SCRATCH)
+        times = {before // 1000, point.stat().st_mtime_ns // 1000}
+    if found not in times:
+        raise EngineError(
+            f"the daemon at {client.endpoint} does not see what is mounted at {point}",
+            hint="restart it, choose --engine bubblewrap, or mount that outside the workspace",
+        )
+
+
+@contextmanager
+def _naming(points: Collection[Path]) -> Iterator[None]:
+    """Name the mounts in the workspace where the block fails, as it may for their sake."""
+    try:
+        yield
+    except EngineError as error:
+        if not points or type(error) is not EngineError:
+            raise
+        raise create_body.unshown(error, points) from error
 
 
 def _labels(name: str, label: str) -> dict[str, str]:

@@ -256,6 +256,47 @@ def test_what_isosmoke_keeps_in_the_workspace_is_hidden(
         assert seen == Fresh(PurePosixPath(project / name), 0o755)
 
 
+def test_what_is_mounted_in_the_workspace_is_shown_at_its_place(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory is a copy, a file read-only, and what is emptied stays empty."""
+    project = world.root / "project"
+    monkeypatch.setenv("ISOSMOKE_STATE", str(project / "state"))
+    for name in ("data", "state/deep", "sub/.isosmoke/deep"):
+        (project / name).mkdir(parents=True)
+    (project / "file").touch()
+    names = ("data", "file", "state", "state/deep", "sub/.isosmoke/deep")
+    around = world.surroundings()
+    around = replace(
+        around,
+        workspace=replace(around.workspace, mounted=tuple(project / one for one in names)),
+    )
+
+    job = job_builder.job(Scenario(name="one", script="one.sh"), ("sh",), around)
+    seen = targets(job)
+
+    assert seen[str(project / "data")] == CopyOnWrite(project / "data")
+    assert seen[str(project / "file")] == ReadOnly(
+        project / "file", PurePosixPath(project / "file")
+    )
+    assert seen[str(project / "state")] == Fresh(PurePosixPath(project / "state"), 0o755)
+    assert str(project / "state/deep") not in seen
+    assert str(project / "sub/.isosmoke/deep") not in seen
+    assert job.spec.inner() == (CopyOnWrite(project / "data"),)
+
+
+def test_a_state_folder_behind_a_link_is_hidden(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `ISOSMOKE_STATE` leads to is emptied, where that lies in the workspace."""
+    project = world.root / "project"
+    (project / "real").mkdir()
+    (world.root / "link").symlink_to(project / "real")
+    monkeypatch.setenv("ISOSMOKE_STATE", str(world.root / "link"))
+
+    assert isinstance(targets(world.job())[str(project / "real")], Fresh)
+
+
 def test_keeper_is_where_engines_start_it(world: World) -> None:
     """The keeper is mounted at the one place where every engine looks for it."""
     mount = targets(world.job(image="debian"))[str(KEEPER)]
