@@ -6,11 +6,17 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
 
+from isosmoke.engines.bubblewrap import bwrap
+from isosmoke.engines.bubblewrap.engine import BubblewrapEngine
+from isosmoke.results.outcome import Exited
+from isosmoke.sandbox.spec import CopyOnWrite
+from isosmoke.testing.bench import Bench, run
 from support import available
 from support.podman_service import service, subordinate
 
@@ -318,3 +324,92 @@ def test_a_mount_that_the_daemon_does_not_see_is_named(place: Path) -> None:
     (scenario,) = json.loads(done.stdout)["scenarios"]
     assert f"does not see what is mounted at {project}/modules" in scenario["reason"]
     assert scenario["output"]["size"] == 0
+
+
+def test_copies_in_memory_show_what_is_mounted(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no layer can be on disk, what is mounted is a copy all the same."""
+    available.engine("bubblewrap")
+    found = bwrap.Program(bwrap.program().path, layers_on_disk=False)
+    monkeypatch.setattr(bwrap, "program", lambda: found)
+    bench = Bench(place / "bench")
+    (bench.workspace / "data").mkdir()
+    with mounted("-t", "tmpfs", "none", str(bench.workspace / "data")):
+        (bench.workspace / "data/inner").write_text("inner\n")
+        job = bench.shell("grep inner data/inner && rm data/inner && touch data/new")
+        spec = replace(job.spec, mounts=(*job.spec.mounts, CopyOnWrite(bench.workspace / "data")))
+        seen = run(BubblewrapEngine(), replace(job, spec=spec))
+        left = [one.name for one in (bench.workspace / "data").iterdir()]
+
+    assert seen.ending == Exited(0), seen.output
+    assert left == ["inner"]
+
+
+@pytest.mark.parametrize("name", ["bubblewrap", "docker"])
+def test_a_mount_below_a_read_only_folder_cannot_be_written(name: str, place: Path) -> None:
+    """What is mounted in a folder of the host that a sandbox only reads is shown, and only read."""
+    made = available.engine(name)
+    bench = Bench(place / "bench")
+    (bench.fixed / "data").mkdir()
+    with mounted("-t", "tmpfs", "none", str(bench.fixed / "data")):
+        (bench.fixed / "data/inner").write_text("inner\n")
+        line = f"grep inner {bench.fixed}/data/inner && ! touch {bench.fixed}/data/new"
+        seen = run(made, bench.shell(line))
+
+    assert seen.ending == Exited(0), seen.output
+
+
+def test_an_overlay_that_is_too_deep_is_named(place: Path) -> None:
+    """Linux stacks two overlays and no third, which a copy would be."""
+    who = available.me()
+    who.must_have("bubblewrap")
+    project = place / "project"
+    who.settle_in(place / "own")
+    with ExitStack() as stack:
+        (place / "disk").mkdir()
+        stack.enter_context(mounted("-t", "tmpfs", "none", str(place / "disk")))
+        lower = place / "disk/lower"
+        lower.mkdir()
+        for target in (place / "disk/once", project / "twice"):
+            parts = [place / "disk" / f"{part}-{target.name}" for part in ("upper", "work")]
+            for one in (*parts, target):
+                one.mkdir()
+            options = f"lowerdir={lower},upperdir={parts[0]},workdir={parts[1]}"
+            stack.enter_context(mounted("-t", "overlay", "-o", options, "none", str(target)))
+            lower = target
+        words = ("run", "--engine", "bubblewrap", "--json", "--", "echo", "it ran")
+        done = who.run(*words, folder=place / "own", working=project)
+
+    assert done.returncode == 125, done.stdout + done.stderr
+    (scenario,) = json.loads(done.stdout)["scenarios"]
+    assert f"{project}/twice" in scenario["reason"]
+    assert scenario["output"]["size"] == 0
+
+
+def test_bundle_and_repro_have_what_is_mounted(place: Path) -> None:
+    """A bundle takes the files of a mount along, and a seat in the sandbox shows them."""
+    who = available.me()
+    who.must_have("bubblewrap")
+    project = place / "project"
+    (project / "data").mkdir()
+    (project / "manifest.toml").write_text('[[scenario]]\nname = "one"\nscript = "one.sh"\n')
+    (project / "one.sh").write_text("grep inner data/inner\n")
+    with mounted("-t", "tmpfs", "none", str(project / "data")):
+        (project / "data/inner").write_text("inner\n")
+        done = ran(who, project, "run", "one", "--engine", "bubblewrap")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert ran(who, project, "bundle", "one").returncode == 0
+        sat = subprocess.run(
+            who.command("repro", "one", "--engine", "bubblewrap"),
+            cwd=project,
+            env=who.environment(place / "own"),
+            input="cat data/inner\n",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    again = ran(who, project, "run", "--bundle", "one.isosmoke.tar.gz", "--engine", "bubblewrap")
+
+    assert sat.stdout == "inner\n", sat.stderr
+    assert again.returncode == 0, again.stdout + again.stderr
