@@ -105,4 +105,7 @@ class Engine(Protocol):
         """Entering makes it, leaving destroys it on every path and proves that it is gone."""
 
     def sweep(self) -> tuple[str, ...]:
-        """Remove what dead runs left and say what that was; live runs are never touched."""
+        """Remove what dead runs left and say what that was; live runs are never touched.
+
+        `LeftBehindError` names what could not be removed, once all else is.
+        """

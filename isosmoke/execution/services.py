@@ -28,7 +28,7 @@ from testcontainers.core.waiting_utils import WaitStrategyTarget
 
 from isosmoke.engines.base import START_SECONDS, Engine
 from isosmoke.engines.docker.engine import DockerEngine
-from isosmoke.errors import EngineError
+from isosmoke.errors import EngineError, LeftBehindError
 from isosmoke.execution.requirements import expanded
 from isosmoke.execution.service_log import Transcript
 from isosmoke.host.caller import Caller
@@ -105,7 +105,8 @@ class Services:
     def _unusable(self) -> str:
         try:
             self._engine.preflight()
-            self._engine.sweep()
+            with suppress(LeftBehindError):  # of a dead run: it keeps nothing from starting here
+                self._engine.sweep()
         except EngineError as error:
             return f"{error.message} (try: {error.hint})" if error.hint else error.message
         return ""

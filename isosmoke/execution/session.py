@@ -10,7 +10,7 @@ from time import monotonic
 from isosmoke.engines import ENGINES
 from isosmoke.engines.base import Engine, Facts
 from isosmoke.engines.docker import endpoint
-from isosmoke.errors import BinaryError, ExitCode
+from isosmoke.errors import BinaryError, ExitCode, LeftBehindError
 from isosmoke.execution.binary_check import Trial
 from isosmoke.execution.requirements import Requirements
 from isosmoke.execution.scheduler import Policy, Schedule
@@ -61,6 +61,7 @@ class _Engines:
         self._named = named
         self._made: dict[str, Engine] = {}
         self._facts: dict[str, Facts] = {}
+        self._unswept: list[str] = []
 
     def name_for(self, scenario: Scenario) -> str:
         """The engine asked for; `auto` is docker for an image that is no folder of this machine."""
@@ -78,10 +79,22 @@ class _Engines:
             if name not in self._made:
                 engine = ENGINES[name]()
                 engine.preflight()
-                engine.sweep()
+                self._sweep(engine)
                 self._made[name] = engine
         for name in {self.name_for(one) for one in scenarios if _limited(one)}:
             self._facts[name] = self._facts.get(name) or self._made[name].facts()
+
+    def _sweep(self, engine: Engine) -> None:
+        """Remove what dead runs left. What stays is theirs: it is noted, and no verdict of ours."""
+        try:
+            engine.sweep()
+        except LeftBehindError as error:
+            self._unswept.append(f"a dead run left what isosmoke cannot remove: {error.message}")
+
+    @property
+    def unswept(self) -> Sequence[str]:
+        """What dead runs left that could not be removed, in words."""
+        return self._unswept
 
     def without_effect(self, scenarios: Iterable[Scenario]) -> Iterator[str]:
         """Each limit that one of these asks for and its engine cannot set, in words."""
@@ -179,6 +192,7 @@ class Session:
         )
 
     def _notes(self, scenarios: Sequence[ScenarioResult]) -> Iterator[str]:
+        yield from self.premises.engines.unswept
         yield from _unguarded(scenarios, self.schedule.around)
         yield from self.premises.engines.without_effect(one.scenario for one in scenarios)
 

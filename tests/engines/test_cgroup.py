@@ -100,11 +100,67 @@ def test_sweep_names_only_what_is_gone(left: Path) -> None:
     """A group in which something lives is not told as removed; a later sweep finds it."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
         (left / "cgroup.procs").write_text(str(process.pid))
-        swept = cgroup.sweep()
+        with pytest.raises(LeftBehindError, match=str(left)) as caught:
+            cgroup.sweep()
+        assert process.poll() is None
         process.communicate()
 
-    assert str(left) not in swept
+    assert str(left) in caught.value.hint
     assert str(left) in cgroup.sweep()
+
+
+@pytest.mark.usefixtures("soon")
+def test_sweep_removes_nested_groups_and_names_those_that_stay(left: Path) -> None:
+    """The innermost go first; what holds a living process stays, with all that it is nested in."""
+    busy, idle = left / "a/busy", left / "b/c/idle"
+    for folder in (busy, idle):
+        folder.mkdir(parents=True)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        (busy / "cgroup.procs").write_text(str(process.pid))
+        with pytest.raises(LeftBehindError) as caught:
+            cgroup.sweep()
+        process.communicate()
+
+    assert caught.value.hint == f"rmdir {busy} {busy.parent} {left}"
+    assert not (left / "b").exists()
+    assert str(left) in cgroup.sweep()
+    assert not left.exists()
+
+
+@pytest.mark.usefixtures("soon")
+def test_what_one_group_keeps_hinders_no_other(left: Path, parent: Path) -> None:
+    """All other groups of dead runs are removed before the sweep tells of those that stay."""
+    other = parent / f"{left.name}0"
+    other.mkdir()
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        (left / "cgroup.procs").write_text(str(process.pid))
+        with pytest.raises(LeftBehindError) as caught:
+            cgroup.sweep()
+        process.communicate()
+
+    assert str(other) not in caught.value.hint.split()
+    assert not other.exists()
+
+
+def test_sweep_command_fails_where_something_stays(left: Path) -> None:
+    """`isosmoke sweep` names the group and ends with 125; once it is empty, it is removed."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        (left / "cgroup.procs").write_text(str(process.pid))
+        first = swept()
+        process.communicate()
+    second = swept()
+
+    assert first.returncode == 125
+    assert f"{left} could not be removed" in first.stderr
+    assert f"removed {left}" not in first.stdout
+    assert second.returncode == 0
+    assert not left.exists()
+
+
+def swept() -> "subprocess.CompletedProcess[str]":
+    """What `isosmoke sweep` prints, and how it ends."""
+    command = [sys.executable, "-m", "isosmoke", "sweep"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.usefixtures("parent", "soon")

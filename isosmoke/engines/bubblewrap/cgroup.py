@@ -5,7 +5,7 @@ inside the sandbox's own user namespace, limits the processes.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -82,11 +82,7 @@ class Group:
 
     def remove(self) -> None:
         """Remove the folders, once nothing lives in them; `LeftBehindError` names what stays."""
-        left = [str(one) for one in dict.fromkeys(self._folders.values()) if not _removed(one)]
-        if left:
-            raise LeftBehindError(
-                f"{' and '.join(left)} could not be removed", hint=f"rmdir {' '.join(left)}"
-            )
+        _raise_left(_kept(dict.fromkeys(self._folders.values())))
 
 
 @contextmanager
@@ -101,9 +97,13 @@ def group(limits: Limits) -> Iterator[Group]:
 
 
 def sweep() -> tuple[str, ...]:
-    """Remove the groups of dead runs and name them."""
+    """Remove the groups of dead runs, with the groups in them, and return their names.
+
+    `LeftBehindError` names those that could not be removed. No process is ended for it.
+    """
     dead = [folder for parent in set(parents().values()) for folder in _dead(parent)]
-    return tuple(str(folder) for folder in dead if _removed(folder))
+    _raise_left(_kept(dead))
+    return tuple(map(str, dead))
 
 
 def _dead(parent: Path) -> Iterator[Path]:
@@ -113,14 +113,42 @@ def _dead(parent: Path) -> Iterator[Path]:
             yield folder
 
 
-def _removed(folder: Path) -> bool:
-    """Whether it is gone in time: a group counts its last process for a moment after its end."""
+def _raise_left(left: Sequence[Path]) -> None:
+    """Raise `LeftBehindError` for the groups that are left, if there are any."""
+    if left:
+        names = [str(one) for one in left]
+        raise LeftBehindError(
+            f"{' and '.join(names)} could not be removed", hint=f"rmdir {' '.join(names)}"
+        )
+
+
+def _kept(folders: Iterable[Path]) -> list[Path]:
+    """Remove these groups and all in them, and return what could not be removed in time.
+
+    That is a group in which something lives, and what it is nested in, the innermost first.
+    """
     deadline = monotonic() + _REMOVE_SECONDS
-    while folder.exists():
-        with suppress(OSError):
-            folder.rmdir()
-            return True
+    return [one for folder in folders for one in _removed(folder, deadline)]
+
+
+def _removed(folder: Path, deadline: float) -> list[Path]:
+    """Remove one group and all in it; a group counts its last process for a moment after its end.
+
+    Return what is still there at `deadline`, a value of `monotonic()`.
+    """
+    while left := [one for one in _inside_out(folder) if not _is_gone(one)]:
         if monotonic() > deadline:
-            return False
+            return left
         sleep(0.01)
-    return True
+    return []
+
+
+def _inside_out(folder: Path) -> list[Path]:
+    """Return a group and all in it, each after those that are nested in it."""
+    return [Path(one) for one, _, _ in os.walk(folder, topdown=False)]
+
+
+def _is_gone(folder: Path) -> bool:
+    with suppress(OSError):
+        folder.rmdir()
+    return not folder.exists()

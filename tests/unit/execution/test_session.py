@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from isosmoke.engines.base import Engine, Facts
-from isosmoke.errors import EngineUnavailableError
+from isosmoke.errors import EngineUnavailableError, LeftBehindError
 from isosmoke.execution import session
 from isosmoke.execution.session import Request, Session
 from isosmoke.host.caller import Caller
@@ -24,6 +24,7 @@ class Watched(FakeEngine):
 
     looked_at = 0
     swept = 0
+    leaves = ""
 
     def preflight(self) -> None:
         self.looked_at += 1
@@ -31,6 +32,8 @@ class Watched(FakeEngine):
 
     def sweep(self) -> tuple[str, ...]:
         self.swept += 1
+        if self.leaves:
+            raise LeftBehindError(self.leaves, hint="remove it")
         return ()
 
 
@@ -179,3 +182,17 @@ def test_what_is_left_behind_is_infrastructure_unless_something_blocks(
     left = Attempt(ending=ending, left_behind=("box",))
 
     assert session.exit_code(factories.run(factories.result(left))) == code
+
+
+def test_what_a_dead_run_left_for_ever_is_noted(stage: Callable[..., Stage]) -> None:
+    """It is no fault of this run, whose verdicts stand; but it is told."""
+    on = stage()
+    on.engine.leaves = "/sys/fs/cgroup/pids/left could not be removed"
+    session = on.begin(scenario("one"))
+
+    result = session.end(session.run([scenario("one")]))
+
+    assert [one.outcome for one in result.scenarios] == [Outcome.PASS]
+    (note,) = result.notes
+    assert "dead run" in note
+    assert on.engine.leaves in note
