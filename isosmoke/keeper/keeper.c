@@ -24,11 +24,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/keyctl.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -300,6 +304,97 @@ struct job {
 	const struct winsize *terminal; /* that its stdin is, or NULL */
 };
 
+/* ---- what no job may call (seccomp(2)) ----
+ *
+ * Two things are refused that permissions alone allow. In a cgroup namespace that belongs to a user
+ * namespace of its own, a process may mount control groups, and write to those that its user owns.
+ * And a process may change limits and priorities of any other with its own user, of the keeper too.
+ *
+ * The refusal is EPERM, as of a process without the privilege. clone3(2) has its flags in memory,
+ * where no filter can see them: ENOSYS makes the C libraries fall back to clone(2). System calls by
+ * another ABI have other numbers, so all of them are refused. */
+
+#if defined __x86_64__
+#define NATIVE_ABI AUDIT_ARCH_X86_64
+#elif defined __aarch64__
+#define NATIVE_ABI AUDIT_ARCH_AARCH64
+#else
+#error "the system calls of this machine are not known to the filter"
+#endif
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the filter reads the lower half of an argument first"
+#endif
+#ifndef SYS_clone3
+#define SYS_clone3 435
+#endif
+#ifndef SECCOMP_FILTER_FLAG_SPEC_ALLOW
+#define SECCOMP_FILTER_FLAG_SPEC_ALLOW (1UL << 2)
+#endif
+
+#define X32_BIT 0x40000000    /* of a system call's number, on x86-64 */
+#define EVERY_NAMESPACE 0x7e020080 /* each CLONE_NEW... of clone(2) and unshare(2) */
+#define NEW_TIME 0x80         /* CLONE_NEWTIME: to clone(2) it is a part of a signal's number */
+#define OF_A_USER 2           /* PRIO_USER */
+#define IO_OF_A_USER 3        /* IOPRIO_WHO_USER, which no header of a C library has */
+#define KEEPER 1              /* by its process ID, and by its process group's */
+
+#define LOAD(offset) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset)
+#define NUMBER offsetof(struct seccomp_data, nr)
+#define LOWER(argument) (offsetof(struct seccomp_data, args) + 8 * (argument))
+#define UPPER(argument) (LOWER(argument) + 4)
+#define JUMP(test, value, if_so, if_not) BPF_JUMP(BPF_JMP | (test) | BPF_K, value, if_so, if_not)
+#define REFUSE(error) BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (error))
+#define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+
+/* Refuse a system call by the lower half of one argument. The kernel reads no more of it: it is an
+ * int, or flags whose upper half names nothing. */
+#define REFUSE_WHERE(number, argument, test, value) \
+	JUMP(BPF_JEQ, number, 0, 4), LOAD(LOWER(argument)), JUMP(test, value, 0, 1), \
+	REFUSE(EPERM), LOAD(NUMBER)
+
+static uint32_t refused_namespaces = EVERY_NAMESPACE;
+
+/* 0, or the filter is not there and errno says why. Bound are this process and all that it starts.
+ * SPEC_ALLOW leaves mitigations as they are without a filter; where it is unknown it is not needed. */
+static int refuse_system_calls(void)
+{
+	struct sock_filter rules[] = {
+		LOAD(offsetof(struct seccomp_data, arch)),
+		JUMP(BPF_JEQ, NATIVE_ABI, 1, 0),
+		REFUSE(EPERM),
+		LOAD(NUMBER),
+		JUMP(BPF_JGE, X32_BIT, 0, 1),
+		REFUSE(EPERM),
+		JUMP(BPF_JEQ, SYS_clone3, 0, 1),
+		REFUSE(ENOSYS),
+		REFUSE_WHERE(SYS_clone, 0, BPF_JSET, refused_namespaces & ~(uint32_t)NEW_TIME),
+		REFUSE_WHERE(SYS_unshare, 0, BPF_JSET, refused_namespaces),
+		REFUSE_WHERE(SYS_setpriority, 0, BPF_JEQ, OF_A_USER),
+		REFUSE_WHERE(SYS_setpriority, 1, BPF_JEQ, KEEPER),
+		REFUSE_WHERE(SYS_ioprio_set, 0, BPF_JEQ, IO_OF_A_USER),
+		REFUSE_WHERE(SYS_ioprio_set, 1, BPF_JEQ, KEEPER),
+		REFUSE_WHERE(SYS_sched_setaffinity, 0, BPF_JEQ, KEEPER),
+		REFUSE_WHERE(SYS_sched_setscheduler, 0, BPF_JEQ, KEEPER),
+		REFUSE_WHERE(SYS_sched_setparam, 0, BPF_JEQ, KEEPER),
+		REFUSE_WHERE(SYS_sched_setattr, 0, BPF_JEQ, KEEPER),
+		JUMP(BPF_JEQ, SYS_prlimit64, 0, 7), /* of the keeper, and not only to read its limits */
+		LOAD(LOWER(0)),
+		JUMP(BPF_JEQ, KEEPER, 0, 5),
+		LOAD(LOWER(2)),
+		JUMP(BPF_JEQ, 0, 0, 2),
+		LOAD(UPPER(2)),
+		JUMP(BPF_JEQ, 0, 1, 0),
+		REFUSE(EPERM),
+		ALLOW,
+	};
+	struct sock_fprog filter = { .len = sizeof rules / sizeof *rules, .filter = rules };
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &filter) == 0)
+		return 0;
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0);
+}
+
+/* ---- a job's own process ---- */
+
 /* The rest of a child's life: the job, or what kept it from that, said to `failed`. */
 static void become(const struct job *job, int in, int out, int err, int failed)
 {
@@ -320,6 +415,9 @@ static void become(const struct job *job, int in, int out, int err, int failed)
 	limit(RLIMIT_NOFILE, job->open_files);
 	if (counts)
 		limit(RLIMIT_NPROC, job->processes);
+	step = "the filter of its system calls, for which the kernel needs CONFIG_SECCOMP_FILTER";
+	if (refuse_system_calls() != 0)
+		goto fail;
 	environ = job->environment;
 	step = job->argv[0];
 	execvp(job->argv[0], job->argv);
@@ -1172,7 +1270,8 @@ static void obey(void)
 	free(payload);
 }
 
-/* The argument, if any: the capabilities that the script may have, as a mask. */
+/* The arguments, both masks: the capabilities that a script may have, by default none, and the
+ * namespaces that it may not make, as flags of clone(2), by default all. */
 int main(int argc, char **argv)
 {
 	if (getpid() != 1) {
@@ -1180,6 +1279,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	harden(argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 0);
+	if (argc > 2)
+		refused_namespaces = (uint32_t)strtoul(argv[2], NULL, 10);
 	int signals = watch_children(), more_to_reap = 0;
 	put_frame(READY, VERSION, strlen(VERSION));
 	for (;;) {

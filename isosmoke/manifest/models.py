@@ -312,6 +312,9 @@ class Settings(Table):
     capabilities: Annotated[tuple[_Capability, ...], Field(strict=False)] = ()
     """What a script may do beyond its user's rights; without any, nothing."""
 
+    new_namespaces: bool = False
+    """Whether root may make namespaces, as any other user may; never those of control groups."""
+
     @field_validator("capabilities")
     @classmethod
     def _harmless(cls, named: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:

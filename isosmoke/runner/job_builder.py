@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
+from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.host import state
 from isosmoke.host.binary import KNOWN_AS, Binary
 from isosmoke.host.caller import Caller
@@ -69,6 +70,11 @@ class Surroundings:
         """The mounts of the host's image, looked for once."""
         path = self.caller.environment.get("PATH", os.defpath)
         return host_mounts(path, self.caller.home, masked=self.caller.uid == 0)
+
+    @cached_property
+    def writes_to_cgroup(self) -> bool:
+        """Whether the caller may write to its own control groups; looked at once."""
+        return cgroup.is_writable_by(self.caller.uid)
 
 
 def job(
@@ -133,6 +139,8 @@ def _spec(scenario: Scenario, around: Surroundings) -> SandboxSpec:
             memory=limits.memory, processes=limits.processes, open_files=limits.open_files
         ),
         capabilities=scenario.capabilities,
+        new_namespaces=scenario.new_namespaces,
+        writes_to_cgroup=around.writes_to_cgroup,
     )
 
 

@@ -71,6 +71,19 @@ None of them opens the keeper or the host, as SYS_PTRACE and SYS_ADMIN would.
 """
 
 
+NAMESPACES = {
+    "NEWTIME": 0x80,
+    "NEWNS": 0x20000,
+    "NEWCGROUP": 0x2000000,
+    "NEWUTS": 0x4000000,
+    "NEWIPC": 0x8000000,
+    "NEWUSER": 0x10000000,
+    "NEWPID": 0x20000000,
+    "NEWNET": 0x40000000,
+}
+"""The flags of clone(2) and unshare(2) that make namespaces, without their prefix `CLONE_`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a sandbox may use; `memory` in bytes, None is no limit."""
@@ -82,7 +95,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSpec:
-    """All that an engine needs to make one sandbox; it reads nothing else."""
+    """All that an engine needs to make one sandbox; it reads nothing else.
+
+    `new_namespaces` is whether root may make namespaces in it, as any other user may, and
+    `writes_to_cgroup` whether the user may write to a control group that a new cgroup namespace
+    would show. Not known is yes.
+    """
 
     label: str
     image: str
@@ -92,11 +110,25 @@ class SandboxSpec:
     network: Literal["host", "isolated"]
     limits: Limits = field(default_factory=Limits)
     capabilities: tuple[str, ...] = ()
+    new_namespaces: bool = False
+    writes_to_cgroup: bool = True
 
     def keeper(self) -> tuple[str, ...]:
-        """The keeper's command line: it drops all capabilities but those in its argument."""
+        """Return the keeper's command line: the capabilities to keep, the namespaces to refuse."""
         kept = sum(1 << CAPABILITIES[one] for one in set(self.capabilities))
-        return (str(KEEPER), *([str(kept)] if kept else []))
+        refused = sum(NAMESPACES[one] for one in self.refused_namespaces())
+        return (str(KEEPER), str(kept), str(refused))
+
+    def refused_namespaces(self) -> frozenset[str]:
+        """Return the names of the `NAMESPACES` that nothing in the sandbox may make.
+
+        In a user and cgroup namespace of its own a process may mount control groups, and write to
+        those that its user owns: root owns all of them. A capability can make up for ownership.
+        """
+        if self.uid == 0 and not self.new_namespaces:
+            return frozenset(NAMESPACES)
+        may_write = self.uid == 0 or self.writes_to_cgroup or self.capabilities
+        return frozenset({"NEWCGROUP"} if may_write else ())
 
     def inner(self) -> tuple[CopyOnWrite, ...]:
         """The copies that lie in another one: what is mounted in a folder of the workspace."""

@@ -27,7 +27,7 @@ from isosmoke.keeper.client import ANSWER_SECONDS, Conversation
 from isosmoke.keeper.protocol import Output
 from isosmoke.results.leaks import Process
 from isosmoke.rootfs_images.store import how_to_get
-from isosmoke.sandbox.spec import BINARIES, KEEPER
+from isosmoke.sandbox.spec import BINARIES, KEEPER, SandboxSpec
 
 HOME = "/home/isosmoke"
 """The only folder, besides the temporary ones, that commands may write to; it is empty at first."""
@@ -105,7 +105,7 @@ class WgContainer(DockerContainer):
 
     def _body(self) -> dict[str, Any]:
         return {
-            "entrypoint": [str(KEEPER)],
+            "entrypoint": list(self._spec().keeper()),
             "environment": self.env,
             "user": f"{os.getuid()}:{os.getgid()}",
             "network_mode": "host",
@@ -118,6 +118,17 @@ class WgContainer(DockerContainer):
             "tmpfs": self.tmpfs,
             **self._kwargs,
         }
+
+    def _spec(self) -> SandboxSpec:
+        """As much of a sandbox as its keeper needs to know."""
+        return SandboxSpec(
+            label="a test's container",
+            image=self.image,
+            mounts=(),
+            uid=os.getuid(),
+            gid=os.getgid(),
+            network="host",
+        )
 
     def run(self, argv: Sequence[str], *, seconds: float = 60.0) -> Done:
         """Run a command in it, not by `docker exec` but by the keeper, which sees what it leaves.

@@ -1,5 +1,6 @@
 """Which bwrap works, what is said where none does, and where overlays keep their changes."""
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -86,6 +87,30 @@ def test_broken_bwrap_is_passed_over_or_told(
         told = (error.message, error.hint)
         assert f"{broken}: it is broken" in told[0]
         assert told[1]
+
+
+@pytest.mark.usefixtures("fresh_search")
+def test_bwrap_that_can_make_no_cgroup_namespace_is_used_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where cgroup namespaces are refused, as in a sandbox of isosmoke's, all else works."""
+    try:
+        path = bwrap.program().path
+    except EngineUnavailableError as error:
+        pytest.skip(f"{error} - {error.hint}")
+    bwrap.program.cache_clear()
+    refusing = tmp_path / "bwrap"
+    refusing.write_text(
+        f"""#!/bin/sh
+        case " $* " in *" --unshare-cgroup-try "*) echo refused >&2; exit 1 ;; esac
+        exec {path} "$@"
+        """
+    )
+    refusing.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    assert bwrap.program().path == str(refusing)
+    assert not bwrap.program().own_cgroups
 
 
 def test_each_copy_on_write_folder_has_a_layer_of_its_own(tmp_path: Path) -> None:

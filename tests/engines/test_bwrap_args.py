@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isosmoke.engines.bubblewrap.bwrap_args import Layer, Layers, bubblewrap, trial
-from isosmoke.sandbox.spec import KEEPER, CopyOnWrite, Fresh, Mount, ReadOnly, SandboxSpec
+from isosmoke.sandbox.spec import (
+    KEEPER,
+    NAMESPACES,
+    CopyOnWrite,
+    Fresh,
+    Mount,
+    ReadOnly,
+    SandboxSpec,
+)
 
 SPEC = SandboxSpec(
     label="one",
@@ -41,9 +49,6 @@ def test_command_line_is_exactly_the_published_one() -> None:
         *("--unshare-user", "--cap-drop", "ALL", "--clearenv"),
         *("--as-pid-1", "--info-fd", "7"),
         *("--proc", "/proc"),
-        *("--ro-bind-try", "/proc/sys", "/proc/sys"),
-        *("--ro-bind-try", "/proc/sysrq-trigger", "/proc/sysrq-trigger"),
-        *("--ro-bind-try", "/proc/fs", "/proc/fs"),
         *("--dev", "/dev"),
         *("--ro-bind", "/usr", "/usr"),
         *("--perms", "1777", "--tmpfs", "/tmp"),  # noqa: S108 - in the sandbox
@@ -53,8 +58,16 @@ def test_command_line_is_exactly_the_published_one() -> None:
         *("--overlay", "/state/upper", "/state/work", "/home/u/repo"),
         *("--ro-bind", "/srv/keeper", "/run/isosmoke/keeper"),
         *("--remount-ro", "/", "--chdir", "/"),
-        *("--", "/run/isosmoke/keeper"),
+        *("--", "/run/isosmoke/keeper", "0", str(NAMESPACES["NEWCGROUP"])),
     ]
+
+
+def test_kernel_settings_are_read_only_for_root() -> None:
+    """Their files are root's, so for root alone they need a mount of their own."""
+    words = bubblewrap(replace(SPEC, uid=0, gid=0), layers=LAYERS, told=7)
+
+    assert pairs(words, "--ro-bind-try") == ["/proc/sys", "/proc/sysrq-trigger", "/proc/fs"]
+    assert "--ro-bind-try" not in bubblewrap(SPEC, layers=LAYERS, told=7)
 
 
 def test_change_without_a_layer_is_kept_in_memory() -> None:
@@ -99,12 +112,21 @@ def test_named_capabilities_alone_are_kept() -> None:
 
     assert pairs(words, "--cap-drop") == ["ALL"]
     assert pairs(words, "--cap-add") == ["CAP_CHOWN", "CAP_NET_RAW"]
-    assert words[-2:] == [str(KEEPER), str(1 << 0 | 1 << 13)]
+    assert words[-3:-1] == [str(KEEPER), str(1 << 0 | 1 << 13)]
+
+
+def test_cgroup_namespace_is_left_out_where_it_cannot_be_made() -> None:
+    """Nothing else of the command line changes by it."""
+    words = bubblewrap(SPEC, layers=LAYERS, told=7)
+    without = bubblewrap(SPEC, layers=LAYERS, told=7, own_cgroups=False)
+
+    assert without == [one for one in words if one != "--unshare-cgroup-try"]
+    assert "--unshare-cgroup-try" in words
 
 
 def test_trial_runs_a_line_of_shell_on_the_whole_host() -> None:
     """The self-test uses the same namespaces and mounts, over the host itself, read-only."""
-    words = trial(SPEC, layers=LAYERS, script="true")
+    words = trial(SPEC, layers=LAYERS, own_cgroups=True, script="true")
 
     assert words[-4:] == ["--", "/bin/sh", "-ec", "true"]
     assert words[8:13] == ["--ro-bind", "/", "/", "--proc", "/proc"]
@@ -155,7 +177,8 @@ def read(words: list[str]) -> tuple[list[str], list[str]]:
             case "--perms" | "--info-fd" | "--cap-drop" | "--remount-ro" | "--chdir":
                 next(rest)
             case "--":
-                assert list(rest) == [str(KEEPER)]
+                assert next(rest) == str(KEEPER)
+                assert len(list(rest)) == 2
             case _:
                 assert word.startswith(("--unshare-", "--clearenv", "--as-pid-1"))
     return shown, made
@@ -185,7 +208,7 @@ def test_root_is_sealed_after_every_mount(spec: SandboxSpec) -> None:
     """Nothing is mounted once the root is read-only, and privileges are always dropped."""
     words = bubblewrap(spec, layers={}, told=7)
 
-    assert words[-6:] == ["--remount-ro", "/", "--chdir", "/", "--", str(KEEPER)]
+    assert words[-8:-2] == ["--remount-ro", "/", "--chdir", "/", "--", str(KEEPER)]
     assert pairs(words[:14], "--cap-drop") == ["ALL"]
     assert {"--unshare-pid", "--clearenv"} <= set(words[:12])
     assert "--die-with-parent" not in words

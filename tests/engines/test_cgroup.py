@@ -1,5 +1,6 @@
 """Limits by control group: made, held and removed, where this machine lets us."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -216,6 +217,69 @@ def test_sweep_removes_dead_and_spares_live(left: Path) -> None:
         assert not left.exists()
         assert own() == live
         assert not set(map(str, live)) & set(swept)
+
+
+MOUNTS = """\
+31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct
+33 31 0:30 /slice /sys/fs/cgroup/pids ro,nosuid - cgroup cgroup rw,pids
+34 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
+35 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:4 master:1 - cgroup2 cgroup2 rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("group", "folder"),
+    [
+        ("3:cpu,cpuacct:/a", "/sys/fs/cgroup/cpu,cpuacct/a"),
+        ("8:pids:/slice/one", "/sys/fs/cgroup/pids/one"),
+        ("8:pids:/elsewhere", None),
+        ("9:name=systemd:/", "/sys/fs/cgroup/systemd"),
+        ("4:memory:/", None),
+        ("0::/user.slice/a:b", "/sys/fs/cgroup/unified/user.slice/a:b"),
+        ("0::/../outside", None),
+    ],
+)
+def test_own_group_is_found_in_what_is_mounted(group: str, folder: str | None) -> None:
+    """Each hierarchy's group is where its mount shows it; outside of all mounts it is not known."""
+    expected = None if folder is None else Path(folder)
+
+    assert list(cgroup.own_groups(f"{group}\n", MOUNTS)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("owned", "uid", "writable"),
+    [
+        ((0o755, "group"), 1, True),
+        ((0o755, "group"), 2, False),
+        ((0o555, "group"), 1, True),
+        ((0o757, "group/nested"), 2, True),
+        ((0o646, "group/nested/cgroup.procs"), 2, True),
+        ((0o222, "group/cgroup.event_control"), 2, False),
+    ],
+)
+def test_who_may_write_in_a_group(
+    tmp_path: Path, owned: tuple[int, str], uid: int, *, writable: bool
+) -> None:
+    """Owners may, and whoever a mode lets, in a nested group or to a file of it too."""
+    if os.getuid() != 0:
+        pytest.skip("only root can give files away")
+    group = tmp_path / "group"
+    (group / "nested").mkdir(parents=True)
+    for file in (group / "nested/cgroup.procs", group / "cgroup.event_control"):
+        file.touch(mode=0o644)
+    mode, name = owned
+    (tmp_path / name).chmod(mode)
+    for one in (group, *group.rglob("*")):
+        os.chown(one, 1, 1)
+
+    assert cgroup.may_write_in(group, uid) == writable
+
+
+def test_a_group_that_is_not_to_be_seen_may_be_written() -> None:
+    """What is not known is taken for the worse."""
+    assert cgroup.may_write_in(None, 1)
+    assert cgroup.may_write_in(Path("/sys/fs/cgroup/no/such/group"), 1)
 
 
 @pytest.mark.usefixtures("parent")

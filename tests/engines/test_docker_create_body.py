@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,6 +13,7 @@ from isosmoke.engines.docker.create_body import DOCKER, PODMAN, Dialect, Layer
 from isosmoke.errors import EngineError
 from isosmoke.sandbox.spec import (
     KEEPER,
+    NAMESPACES,
     CopyOnWrite,
     Fresh,
     Limits,
@@ -59,7 +61,7 @@ def test_specification_becomes_a_container() -> None:
 
     assert asked(wanted, w=layer("/s")) == {
         "Image": "isosmoke/empty:1",
-        "Entrypoint": ["/run/isosmoke/keeper"],
+        "Entrypoint": ["/run/isosmoke/keeper", "0", str(NAMESPACES["NEWCGROUP"])],
         "User": "1000:100",
         "WorkingDir": "/",
         "Labels": LABELS,
@@ -295,3 +297,12 @@ def test_archive_has_an_empty_file_for_each_name() -> None:
         found = [(one.name, one.isreg(), one.size) for one in archive]
 
     assert found == [("upper-0", True, 0), ("work-0", True, 0)]
+
+
+def test_control_groups_of_a_rootless_podman_are_the_users_own() -> None:
+    """So a cgroup namespace is refused there, whoever owns the groups of isosmoke itself."""
+    safe = replace(spec(), uid=1, writes_to_cgroup=False)
+
+    assert create_body.adapted(safe, ROOTLESS).refused_namespaces() == {"NEWCGROUP"}
+    assert not create_body.adapted(safe, Dialect(PODMAN)).refused_namespaces()
+    assert not create_body.adapted(safe, Dialect(DOCKER)).refused_namespaces()

@@ -1,2 +1,4 @@
 # A credential of the caller's environment that the manifest does not name.
+[ -n "${VICTIM_NAME:-}" ] || exit 99
 [ -z "${UNNAMED_TOKEN:-}" ] || { echo "escaped: $UNNAMED_TOKEN" >&2; exit 1; }
+echo "refused: it is not there, although others are"

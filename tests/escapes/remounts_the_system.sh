@@ -1,6 +1,9 @@
 # With the capabilities of a user namespace of its own.
+export TMP=${TMPDIR:-/tmp}
+cat >$TMP/try.sh <<'END'
+$1 2>/dev/null || exit 3
+touch /usr/isosmoke-footprint 2>/dev/null || exit 3
+END
 for try in "mount -o remount,rw,bind /usr" "umount /usr" "mount -o remount,rw /"; do
-	unshare -Urm bash -c "$try && touch /usr/isosmoke-footprint" 2>/dev/null || continue
-	echo "escaped: $try" >&2
-	exit 1
+	python3 namespaces.py "$NAMESPACES" NEWUSER,NEWNS $TMP/try.sh "$try" || exit
 done

@@ -126,6 +126,7 @@ def _leaks_are_told(told: Told) -> None:
     (daemon,) = told["leaves_a_daemon"]["leaks"]
     assert daemon["ppid"] == 1
     assert [one.split()[0] for one in daemon["listens"]] == ["tcp", "unix"]
+    assert [one["argv"] for one in told["reaches_for_the_keeper"]["leaks"]] == [["sleep", "600"]]
     assert [one["argv"] for one in told["leaves_one_and_fails"]["leaks"]] == [["sleep", "600"]]
     (headless,) = told["leaves_one_without_a_main_thread"]["leaks"]
     assert headless["argv"] == ["python3", "-"]

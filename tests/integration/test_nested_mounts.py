@@ -331,7 +331,7 @@ def test_copies_in_memory_show_what_is_mounted(
 ) -> None:
     """Where no layer can be on disk, what is mounted is a copy all the same."""
     available.engine("bubblewrap")
-    found = bwrap.Program(bwrap.program().path, layers_on_disk=False)
+    found = replace(bwrap.program(), layers_on_disk=False)
     monkeypatch.setattr(bwrap, "program", lambda: found)
     bench = Bench(place / "bench")
     (bench.workspace / "data").mkdir()

@@ -108,6 +108,7 @@ retries = 2
 settle_seconds = 0.5
 grace_seconds = 1
 capabilities = ["NET_RAW"]
+new_namespaces = true
 limits = { memory = "512M", processes = 64, output = 1000, open_files = 256 }
 
 [scenario.leaks]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from shlex import quote
 
@@ -25,10 +26,15 @@ _TRIAL_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A bwrap that works here, and whether its overlays can keep what changes on disk."""
+    """A bwrap that works here, and what it can do.
+
+    `layers_on_disk` is whether its overlays can keep what changes on disk, and `own_cgroups`
+    whether it can make cgroup namespaces: in a sandbox of isosmoke's they may be refused.
+    """
 
     path: str
     layers_on_disk: bool
+    own_cgroups: bool
 
 
 @cache
@@ -36,10 +42,11 @@ def program() -> Program:
     """The first that passes a self-test, the system's before the wheel's."""
     complaints = []
     for path in _candidates():
-        for layers_on_disk in (True, False):
-            complaint = _complaint(path, layers_on_disk=layers_on_disk)
+        for own_cgroups, layers_on_disk in product((True, False), repeat=2):
+            tried = Program(path, layers_on_disk, own_cgroups)
+            complaint = _complaint(tried)
             if complaint is None:
-                return Program(path, layers_on_disk)
+                return tried
             complaints.append(f"{path}: {complaint}")
     raise EngineUnavailableError(
         "; ".join(["bubblewrap cannot make a sandbox here", *dict.fromkeys(complaints)]),
@@ -65,7 +72,7 @@ def _candidates() -> Iterator[str]:
         yield str(bwrap_path())
 
 
-def _complaint(path: str, *, layers_on_disk: bool) -> str | None:
+def _complaint(tried: Program) -> str | None:
     """What keeps this bwrap from an overlay in fresh namespaces; None when nothing does."""
     with state.scratch() as folder:
         lower = folder / "lower"
@@ -74,10 +81,11 @@ def _complaint(path: str, *, layers_on_disk: bool) -> str | None:
         with layers(spec) as found:
             options = bwrap_args.trial(
                 spec,
-                layers=found if layers_on_disk else {},
+                layers=found if tried.layers_on_disk else {},
                 script=_TRIAL.format(folder=quote(str(lower))),
+                own_cgroups=tried.own_cgroups,
             )
-            return _words_of_failure([path, *options])
+            return _words_of_failure([tried.path, *options])
 
 
 def _trial_spec(lower: Path) -> SandboxSpec:
@@ -137,7 +145,8 @@ def _words_of_copies(program: Program, spec: SandboxSpec) -> str | None:
     """What keeps bwrap from making these mounts; None when nothing does."""
     with layers(spec) as found:
         kept = found if program.layers_on_disk else {}
-        return _words_of_failure([program.path, *bwrap_args.trial(spec, layers=kept, script=":")])
+        options = bwrap_args.trial(spec, layers=kept, own_cgroups=program.own_cgroups, script=":")
+        return _words_of_failure([program.path, *options])
 
 
 _REMEDIES = (

@@ -44,8 +44,10 @@ def _overlay(target: PurePosixPath, layers: Layers) -> list[str]:
     return ["--overlay", str(layer.upper), str(layer.work), str(target)]
 
 
-def _isolation(spec: SandboxSpec) -> Iterator[str]:
-    yield from ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
+def _isolation(spec: SandboxSpec, *, own_cgroups: bool) -> Iterator[str]:
+    yield from ("--unshare-pid", "--unshare-ipc", "--unshare-uts")
+    if own_cgroups:
+        yield "--unshare-cgroup-try"
     if spec.network == "isolated":
         yield "--unshare-net"
     if spec.uid != 0:
@@ -56,9 +58,14 @@ def _isolation(spec: SandboxSpec) -> Iterator[str]:
     yield "--clearenv"
 
 
-def _devices() -> list[str]:
-    """`/proc` and `/dev`; root, without any capability, could still write kernel settings."""
-    settings = (f"/proc/{name}" for name in ("sys", "sysrq-trigger", "fs"))
+def _devices(spec: SandboxSpec) -> list[str]:
+    """`/proc` and `/dev`; root, without any capability, could still write kernel settings.
+
+    Nobody else could, and in a `/proc` without mounts in it another can be mounted: sandboxes in
+    the sandbox need one of their own.
+    """
+    names = ("sys", "sysrq-trigger", "fs") if spec.uid == 0 else ()
+    settings = (f"/proc/{name}" for name in names)
     closed = [word for one in settings for word in ("--ro-bind-try", one, one)]
     return ["--proc", "/proc", *closed, "--dev", "/dev"]
 
@@ -67,25 +74,30 @@ def _mounts(spec: SandboxSpec, layers: Layers) -> list[str]:
     return [word for mount in spec.ordered() for word in _mount(mount, layers)]
 
 
-def bubblewrap(spec: SandboxSpec, *, layers: Layers, told: int) -> list[str]:
-    """The arguments after `bwrap`; `told` is the descriptor that receives the keeper's pid."""
+def bubblewrap(
+    spec: SandboxSpec, *, layers: Layers, told: int, own_cgroups: bool = True
+) -> list[str]:
+    """The arguments after `bwrap`; `told` is the descriptor that receives the keeper's pid.
+
+    `own_cgroups` is whether the sandbox has a cgroup namespace of its own.
+    """
     return [
-        *_isolation(spec),
+        *_isolation(spec, own_cgroups=own_cgroups),
         *("--as-pid-1", "--info-fd", str(told)),
-        *_devices(),
+        *_devices(spec),
         *_mounts(spec, layers),
         *("--remount-ro", "/", "--chdir", "/"),
         *("--", *spec.keeper()),
     ]
 
 
-def trial(spec: SandboxSpec, *, layers: Layers, script: str) -> list[str]:
+def trial(spec: SandboxSpec, *, layers: Layers, script: str, own_cgroups: bool) -> list[str]:
     """The arguments after `bwrap` that run a line of shell on top of the whole host, read-only."""
     host = ("--ro-bind", "/", "/")
     return [
-        *_isolation(spec),
+        *_isolation(spec, own_cgroups=own_cgroups),
         *host,
-        *_devices(),
+        *_devices(spec),
         *_mounts(spec, layers),
         "--",
         "/bin/sh",

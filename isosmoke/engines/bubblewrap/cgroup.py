@@ -5,10 +5,11 @@ inside the sandbox's own user namespace, limits the processes.
 """
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from time import monotonic, sleep
 
@@ -27,6 +28,12 @@ _PEAKS = {
 
 _FILES = {"memory": ("memory.max", "memory.limit_in_bytes"), "pids": ("pids.max",)}
 _REMOVE_SECONDS = 5.0
+
+_UNIFIED = frozenset({""})
+"""The name of version 2 among hierarchies: `/proc/PID/cgroup` names no controllers for it."""
+
+_FOR_EVERYBODY = frozenset({"cgroup.event_control"})
+"""What the kernel lets every user write to: version 1 takes orders for notifications there."""
 
 
 def version() -> int:
@@ -152,3 +159,68 @@ def _is_gone(folder: Path) -> bool:
     with suppress(OSError):
         folder.rmdir()
     return not folder.exists()
+
+
+def is_writable_by(uid: int) -> bool:
+    """Return whether this process has a control group that user `uid` may write to.
+
+    A group in it counts as well, and so does one that this process may make. What is in a hierarchy
+    that is not mounted here is not known: it counts as writable.
+    """
+    own = own_groups(
+        Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text()
+    )
+    return bool(parents()) or any(may_write_in(folder, uid) for folder in own)
+
+
+def own_groups(groups: str, mountinfo: str) -> Iterator[Path | None]:
+    """Yield the folder of each group in `groups`, or None where no mount shows it.
+
+    `groups` has the format of `/proc/PID/cgroup` (cgroups(7)), `mountinfo` that of
+    `/proc/PID/mountinfo` (proc(5)).
+    """
+    mounts = tuple(_hierarchies(mountinfo))
+    for line in groups.splitlines():
+        _, controllers, group = line.split(":", 2)
+        names = frozenset(controllers.split(",")) if controllers else _UNIFIED
+        shown = (_shown(group, root, point) for has, root, point in mounts if names <= has)
+        yield next(filter(None, shown), None)
+
+
+def _hierarchies(mountinfo: str) -> Iterator[tuple[frozenset[str], str, Path]]:
+    """Yield what each mount of control groups has: controllers, its root in them, its place."""
+    for line in mountinfo.splitlines():
+        mount, _, source = line.partition(" - ")
+        kind, _, options = source.split(" ", 2)
+        if kind in ("cgroup", "cgroup2"):
+            has = _UNIFIED if kind == "cgroup2" else frozenset(options.split(","))
+            root, point = mount.split(" ")[3:5]
+            yield has, root, Path(point)
+
+
+def _shown(group: str, root: str, point: Path) -> Path | None:
+    """Return where a mount shows a group; None where the group is outside of the mount's root."""
+    path = PurePosixPath(group)
+    if ".." in path.parts or not path.is_relative_to(root):
+        return None
+    return point / path.relative_to(root)
+
+
+def may_write_in(folder: Path | None, uid: int) -> bool:
+    """Return whether user `uid`, with this process's groups, may write in a control group.
+
+    By owner and mode, for a read-only mount is no obstacle to who can mount it again.
+    """
+    if folder is None or not folder.is_dir():
+        return True
+    files = (Path(top, one) for top, _, names in os.walk(folder) for one in (".", *names))
+    return any(_may_write(one, uid) for one in files if one.name not in _FOR_EVERYBODY)
+
+
+def _may_write(file: Path, uid: int) -> bool:
+    """Return whether a file's mode allows it; its owner can change that. False if it is gone."""
+    with suppress(FileNotFoundError):
+        found = file.stat()
+        group = found.st_gid in (os.getgid(), *os.getgroups()) and found.st_mode & stat.S_IWGRP
+        return bool(found.st_uid == uid or group or found.st_mode & stat.S_IWOTH)
+    return False

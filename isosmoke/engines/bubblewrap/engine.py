@@ -118,7 +118,7 @@ class BubblewrapEngine:
         with ExitStack() as stack:
             layers = stack.enter_context(bwrap.layers(spec)) if program.layers_on_disk else {}
             group = stack.enter_context(cgroup.group(spec.limits))
-            channel, pid = stack.enter_context(_spawned(program.path, spec, layers))
+            channel, pid = stack.enter_context(_spawned(program, spec, layers))
             _hold(group, pid, channel)
             changes = {target: layer.upper for target, layer in layers.items()}
             yield BubblewrapSandbox(channel, pid, changes, group)
@@ -128,12 +128,15 @@ class BubblewrapEngine:
 
 
 @contextmanager
-def _spawned(program: str, spec: SandboxSpec, layers: Layers) -> Iterator[tuple[PipeChannel, int]]:
+def _spawned(
+    program: bwrap.Program, spec: SandboxSpec, layers: Layers
+) -> Iterator[tuple[PipeChannel, int]]:
     """The channel to a keeper, and its pid on the host."""
     with os.fdopen(os.memfd_create("isosmoke-told"), "rb") as told:
-        process = _spawn(
-            [program, *bwrap_args.bubblewrap(spec, layers=layers, told=told.fileno())], told
+        options = bwrap_args.bubblewrap(
+            spec, layers=layers, told=told.fileno(), own_cgroups=program.own_cgroups
         )
+        process = _spawn([program.path, *options], told)
         channel, last = PipeChannel(process), process.pid
         try:
             last = _keeper_pid(told, channel)

@@ -84,6 +84,7 @@ class Dialect:
         return self.name == PODMAN
 
 
+KEEP_ID = "keep-id"
 DOCKER = "Docker"
 PODMAN = "Podman"
 
@@ -91,7 +92,8 @@ PODMAN = "Podman"
 def adapted(spec: SandboxSpec, dialect: Dialect) -> SandboxSpec:
     """Where a folder in memory would be root's, it is on disk; nor are the user's files replaced.
 
-    Podman mounts a passwd and a group of its own unless something is mounted there.
+    Podman mounts a passwd and a group of its own unless something is mounted there. Where it is
+    rootless, so are its control groups: the user's own.
     """
     if not dialect.is_podmans:
         return spec
@@ -103,7 +105,11 @@ def adapted(spec: SandboxSpec, dialect: Dialect) -> SandboxSpec:
         for name in ("passwd", "group")
         if isinstance(one, ReadOnly) and one.target == ETC and ETC / name not in taken
     ]
-    return replace(spec, mounts=(*mounts, *users))
+    return replace(
+        spec,
+        mounts=(*mounts, *users),
+        writes_to_cgroup=spec.writes_to_cgroup or dialect.users == KEEP_ID,
+    )
 
 
 def body(spec: SandboxSpec, dialect: Dialect, *, layers: Layers, labels: Mapping[str, str]) -> Body:

@@ -262,7 +262,7 @@ class DockerEngine:
             return Dialect(create_body.DOCKER)
         with self._client() as client, _told(client, "describe itself"):
             rootless = _is_rootless(client.info())
-        return Dialect(create_body.PODMAN, "keep-id" if rootless else "host", _limits())
+        return Dialect(create_body.PODMAN, create_body.KEEP_ID if rootless else "host", _limits())
 
     @cached_property
     def _server(self) -> dict[str, Any]:

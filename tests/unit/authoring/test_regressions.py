@@ -113,6 +113,7 @@ ALLOWED_CHANGES = {
     "another script": ('script = "one.sh"', 'script = "folder/one.sh"'),
     "the same script, written otherwise": ('script = "one.sh"', 'script = "./one.sh"'),
     "a new name with an alias": ('name = "two"', 'name = "deux"\naliases = ["two"]'),
+    "new namespaces": ("retries = 1", "retries = 1\nnew_namespaces = true"),
     "a description": ("retries = 1", 'retries = 1\ndescription = "New."'),
     "a scenario more": (
         "[gate]",

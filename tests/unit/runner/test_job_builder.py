@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.host.binary import Binary
 from isosmoke.host.caller import Caller
 from isosmoke.host.workspace import Workspace
@@ -438,3 +439,14 @@ def test_environment_says_where_services_are(world: World) -> None:
 
     told = {name: job.environment[name] for name in ("DB_PORT", "URL", "TOKEN")}
     assert told == {"DB_PORT": "7", "URL": "db:7/${HOME}", "TOKEN": "${DB_PORT}"}
+
+
+def test_key_for_new_namespaces_is_passed_on(world: World) -> None:
+    """What the manifest says of it is in the specification; by default it is not allowed."""
+    assert world.job(new_namespaces=True).spec.new_namespaces
+    assert not world.job().spec.new_namespaces
+
+
+def test_control_groups_of_the_caller_are_looked_at(world: World) -> None:
+    """The specification says whether the caller may write to its own control groups."""
+    assert world.job().spec.writes_to_cgroup == cgroup.is_writable_by(world.job().spec.uid)

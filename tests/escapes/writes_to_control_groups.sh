@@ -1,0 +1,31 @@
+# A mount of control groups in namespaces of its own (cgroups(7), cgroup_namespaces(7)): a group is
+# made in each hierarchy, and the own limit on memory is written again.
+export TMP=${TMPDIR:-/tmp}
+cat >$TMP/try.sh <<'END'
+refused() { echo "  $1 is refused"; exit 3; }
+make_group() { mkdir "$folder/isosmoke-footprint" 2>/dev/null && rmdir "$folder/isosmoke-footprint"; }
+write_again() { [ -e "$1" ] && sh -c 'cat "$1" >$TMP/value && cat $TMP/value >"$1"' - "$1" 2>/dev/null; }
+kind=$1 options=$2 folder=$TMP/groups-$$
+mkdir -p "$folder"
+mount -t "$kind" ${options:+-o "$options"} none "$folder" 2>$TMP/why || {
+	grep -q -e "denied" -e "not permitted" -e "superuser" $TMP/why && refused mount
+	cat $TMP/why
+	exit 99
+}
+[ -e "$folder/cgroup.procs" ] || exit 99
+mode=$(stat -c %a "$folder")
+write_again "$folder/memory.max" || write_again "$folder/memory.limit_in_bytes" && exit 0
+make_group && exit 0
+chmod u+w "$folder" 2>/dev/null || refused "mkdir"
+make_group
+made=$?
+chmod "$mode" "$folder"
+[ "$made" = 0 ] || refused "mkdir after chmod"
+END
+outcome=0
+while IFS=: read -r _ controllers _; do
+	if [ -n "$controllers" ]; then set -- cgroup "$controllers"; else set -- cgroup2 ""; fi
+	python3 namespaces.py may-be-refused NEWUSER,NEWNS,NEWCGROUP $TMP/try.sh "$@" || outcome=$?
+	[ "$outcome" != 99 ] || exit 99
+done </proc/self/cgroup
+exit "$outcome"

@@ -1,0 +1,234 @@
+"""Which system calls a sandbox refuses, and how, on every engine and for every user."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import pytest
+
+from support import available
+
+MANIFEST = """
+[defaults]
+timeout_seconds = 60
+settle_seconds = 0.3
+
+[[scenario]]
+name = "one"
+script = "one.sh"
+"""
+
+CALLS = r'''
+import ctypes, errno, json, mmap, os, platform, struct, sys
+
+libc = ctypes.CDLL(None, use_errno=True)
+X86 = platform.machine() == "x86_64"
+
+
+def call(number, *arguments):
+    ctypes.set_errno(0)
+    words = [ctypes.c_ulong(one & (1 << 64) - 1) for one in arguments]
+    libc.syscall(ctypes.c_long(number), *words)
+    return errno.errorcode.get(ctypes.get_errno(), "")
+
+
+def by_interrupt(number):
+    """A system call of i386, whose result is in eax."""
+    code = mmap.mmap(-1, 4096, prot=7)
+    code.write(b"\xb8" + struct.pack("<I", number) + b"\xcd\x80\xc3")
+    start = ctypes.addressof(ctypes.c_char.from_buffer(code))
+    return errno.errorcode.get(-ctypes.CFUNCTYPE(ctypes.c_int)(start)(), "")
+
+
+limits = ctypes.addressof(ctypes.create_string_buffer(struct.pack("<2Q", 64, 64), 16))
+read = ctypes.addressof(ctypes.create_string_buffer(16))
+(clone3, prlimit, setpriority, ioprio, affinity, scheduler, param, attr, unshare) = (
+    (435, 302, 141, 251, 203, 144, 142, 314, 272) if X86
+    else (435, 261, 140, 30, 122, 119, 118, 274, 97)
+)
+came_out = {
+    "clone3": call(clone3, read, 64),
+    "limits of PID 1": call(prlimit, 1, 7, limits, 0),
+    "limits of PID 1, its upper half set": call(prlimit, 1 << 32 | 1, 7, limits, 0),
+    "reading limits of PID 1": call(prlimit, 1, 7, 0, read),
+    "own limits": call(prlimit, 0, 7, limits, 0),
+    "priority of PID 1": call(setpriority, 0, 1, 5),
+    "priority of its group": call(setpriority, 1, 1, 5),
+    "priority of the user": call(setpriority, 2, os.getuid(), 5),
+    "own priority": call(setpriority, 0, 0, 5),
+    "I/O priority of PID 1": call(ioprio, 1, 1, 0),
+    "I/O priority of its group": call(ioprio, 2, 1, 0),
+    "I/O priority of the user": call(ioprio, 3, os.getuid(), 0),
+    "own I/O priority": call(ioprio, 1, 0, 2 << 13 | 7),
+    "processors of PID 1": call(affinity, 1, 8, limits),
+    "scheduler of PID 1": call(scheduler, 1, 0, read),
+    "its parameters": call(param, 1, read),
+    "its attributes": call(attr, 1, read, 0),
+    "time namespace": call(unshare, 0x80),
+    "cgroup namespace": call(unshare, 0x02000000),
+}
+if X86:
+    came_out["by i386"] = by_interrupt(20)
+    came_out["by x32"] = call(0x40000000 + 39)
+print(json.dumps(came_out))
+'''
+
+REFUSED = {
+    "limits of PID 1",
+    "limits of PID 1, its upper half set",
+    "priority of PID 1",
+    "priority of its group",
+    "priority of the user",
+    "I/O priority of PID 1",
+    "I/O priority of its group",
+    "I/O priority of the user",
+    "processors of PID 1",
+    "scheduler of PID 1",
+    "its parameters",
+    "its attributes",
+    "time namespace",
+    "cgroup namespace",
+    "by i386",
+    "by x32",
+}
+WORKS = {"reading limits of PID 1", "own limits", "own priority", "own I/O priority"}
+
+
+@pytest.fixture
+def project() -> Iterator[Path]:
+    """A folder that every user can look into, with one scenario, whose script a test writes."""
+    folder = Path(mkdtemp(prefix="isosmoke-calls-"))
+    folder.chmod(0o755)
+    (folder / "project").mkdir()
+    (folder / "project/manifest.toml").write_text(MANIFEST)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def came_out(folder: Path, user: available.User, engine: str, script: str) -> dict[str, Any]:
+    """How a user's only scenario came out, as `--json` tells it."""
+    user.must_have(engine)
+    user.settle_in(folder / "own")
+    (folder / "project/one.sh").write_text(script)
+    user.take_over(folder / "project")
+    words = ("run", "--manifest", "manifest.toml", "--engine", engine, "--json")
+    done = user.run(*words, folder=folder / "own", working=folder / "project")
+    assert done.stdout, done.stderr
+    (told,) = json.loads(done.stdout)["scenarios"]
+    return dict(told)
+
+
+@pytest.mark.parametrize("user", available.USERS)
+@pytest.mark.parametrize("engine", available.NAMES)
+def test_refused_calls_fail_and_their_neighbours_work(
+    engine: str, user: str, project: Path
+) -> None:
+    """What reaches for PID 1, for the host or past the filter gets EPERM; one's own goes on."""
+    script = f"exec python3 - <<'END'\n{CALLS}\nEND\n"
+    one = came_out(project, available.USERS[user](), engine, script)
+    assert one["outcome"] == "PASS", one
+    told = json.loads(one["output"]["last_lines"][-1])
+
+    assert told.pop("clone3") == "ENOSYS"
+    assert {name: told[name] for name in told if name in WORKS} == dict.fromkeys(WORKS, "")
+    refused = {name: error for name, error in told.items() if name not in WORKS}
+    assert refused == dict.fromkeys(REFUSED & told.keys(), "EPERM")
+    assert told.keys() <= REFUSED | WORKS
+
+
+@pytest.mark.parametrize("engine", ["bubblewrap", "docker"])
+def test_keeper_that_is_killed_for_its_memory_is_an_error(engine: str, project: Path) -> None:
+    """Root may offer the keeper to the kernel first: the scenario's outcome is ERROR then."""
+    manifest = project / "project/manifest.toml"
+    manifest.write_text(f'{manifest.read_text()}limits.memory = "64M"\n')
+    user = available.me()
+    if user.uid != 0:
+        pytest.skip("only root may write to a file of root's")
+    one = came_out(
+        project,
+        user,
+        engine,
+        "echo 1000 >/proc/1/oom_score_adj || exit 99\n"
+        "for i in 1 2 3 4; do head -c 500M /dev/zero | tail >/dev/null & done\nwait\n",
+    )
+
+    assert one["outcome"] == "ERROR", one
+    assert one["exit_code"] is None, one
+
+
+WITHOUT_FILTERS = r"""
+import ctypes, os, platform, struct, sys
+
+SECCOMP, PRCTL = {"x86_64": (317, 157), "aarch64": (277, 167)}[platform.machine()]
+LOAD, JUMP_IF, RETURN, EINVAL, ALLOW = 0x20, 0x15, 0x06, 0x50016, 0x7FFF0000
+rules = [
+    (LOAD, 0, 0, 0),  # the number
+    (JUMP_IF, 4, 0, SECCOMP),
+    (JUMP_IF, 0, 2, PRCTL),
+    (LOAD, 0, 0, 16),  # the first argument
+    (JUMP_IF, 1, 0, 22),  # PR_SET_SECCOMP
+    (RETURN, 0, 0, ALLOW),
+    (RETURN, 0, 0, EINVAL),
+]
+code = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *one) for one in rules))
+program = struct.pack("<HxxxxxxQ", len(rules), ctypes.addressof(code))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+assert libc.prctl(22, 2, program, 0, 0) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_nothing_is_run_where_the_kernel_has_no_filters(project: Path) -> None:
+    """A script that the filter would not bind is not started, and the reason is told."""
+    me = available.me()
+    user = replace(me, prefix=(me.python, "-c", WITHOUT_FILTERS))
+
+    one = came_out(project, user, "bubblewrap", "echo it runs\n")
+
+    assert one["outcome"] == "ERROR", one
+    assert "CONFIG_SECCOMP_FILTER" in one["reason"]
+    assert not one["output"]["last_lines"]
+
+
+NESTED = """
+[[scenario]]
+name = "inner"
+script = "inner.sh"
+"""
+
+_NOT_NEEDED = shutil.ignore_patterns(
+    *("__pycache__", ".*", "tests", "docs", "bench", "scenarios", "images", "requirements"),
+    *("mypy", "mypyc", "pip", "setuptools", "hypothesis", "grimp", "ruff*", "_pytest", "pygments"),
+)
+"""What isosmoke does not need to run: of a checkout, and of what its developers have."""
+
+INNER = {
+    "a user namespace with a /proc of its own": "unshare -Urpf --mount-proc true",
+    "bwrap with all namespaces": ("bwrap --unshare-all --ro-bind / / --dev /dev --proc /proc true"),
+    "isosmoke": (
+        'cp inner.toml "$(mktemp -d /tmp/inner.XXXXXX)" && cd /tmp/inner.* && echo true >inner.sh '
+        '&& "$PYTHON" -m isosmoke run --manifest inner.toml'
+    ),
+}
+
+
+@pytest.mark.parametrize("inner", INNER.values(), ids=INNER)
+def test_sandboxes_can_be_made_in_a_sandbox(inner: str, project: Path) -> None:
+    """An ordinary user's script may use namespaces as on the host: bwrap, isosmoke, browsers do."""
+    user = available.somebody()
+    folder = project / "project"
+    for path in user.environment(project)["PYTHONPATH"].split(os.pathsep):
+        shutil.copytree(path, folder / "libraries", ignore=_NOT_NEEDED, dirs_exist_ok=True)
+    with (folder / "manifest.toml").open("a") as manifest:
+        manifest.write(f'env = {{ PYTHON = "{user.python}", PYTHONPATH = "{folder}/libraries" }}\n')
+    (folder / "inner.toml").write_text(NESTED)
+
+    one = came_out(project, user, "bubblewrap", f"{inner}\n")
+
+    assert one["outcome"] == "PASS", one

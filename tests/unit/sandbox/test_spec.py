@@ -1,0 +1,46 @@
+"""Which namespaces a sandbox may not make, and what the keeper is told of that."""
+
+import pytest
+
+from isosmoke.sandbox.spec import KEEPER, NAMESPACES, SandboxSpec
+
+ALL = frozenset(NAMESPACES)
+CONTROL_GROUPS = frozenset({"NEWCGROUP"})
+NONE = frozenset[str]()
+
+Keys = dict[str, object]
+
+REFUSED: dict[str, tuple[Keys, frozenset[str]]] = {
+    "root": ({"uid": 0}, ALL),
+    "root, whose control groups are said to be safe": ({"uid": 0, "writes_to_cgroup": False}, ALL),
+    "root with new namespaces": ({"uid": 0, "new_namespaces": True}, CONTROL_GROUPS),
+    "a user": ({"writes_to_cgroup": False}, NONE),
+    "a user with the key": ({"writes_to_cgroup": False, "new_namespaces": True}, NONE),
+    "an owner of control groups": ({"writes_to_cgroup": True}, CONTROL_GROUPS),
+    "a user of whom nothing is known": ({}, CONTROL_GROUPS),
+    "a user with a capability": (
+        {"writes_to_cgroup": False, "capabilities": ("DAC_OVERRIDE",)},
+        CONTROL_GROUPS,
+    ),
+}
+
+
+def spec(keys: Keys) -> SandboxSpec:
+    """An ordinary user's, but for these keys."""
+    plain: Keys = {"label": "l", "image": "host", "mounts": (), "uid": 1000, "gid": 1000}
+    return SandboxSpec(**{**plain, "network": "host", **keys})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("keys", "refused"), REFUSED.values(), ids=REFUSED)
+def test_refused_namespaces(keys: Keys, refused: frozenset[str]) -> None:
+    """Refused is what leads to a control group that may be written; to root all, by default."""
+    assert spec(keys).refused_namespaces() == refused
+
+
+def test_keeper_is_told_capabilities_and_namespaces_as_masks() -> None:
+    """Both are always there: the keeper refuses all namespaces where it is told nothing."""
+    given = spec({"capabilities": ("CHOWN", "NET_RAW", "CHOWN"), "new_namespaces": True, "uid": 0})
+
+    assert given.keeper() == (str(KEEPER), str(1 << 0 | 1 << 13), str(0x02000000))
+    assert spec({"uid": 0}).keeper() == (str(KEEPER), "0", str(0x7E020080))
+    assert spec({"writes_to_cgroup": False}).keeper() == (str(KEEPER), "0", "0")
