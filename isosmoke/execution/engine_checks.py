@@ -14,7 +14,7 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.redaction import Redactor
 from isosmoke.results.outcome import Broke, Ending, Exited
-from isosmoke.runner import sandbox_run
+from isosmoke.runner import interpreter, sandbox_run
 from isosmoke.runner.output import Capture
 from isosmoke.sandbox.host_mounts import host_mounts
 from isosmoke.sandbox.spec import (
@@ -59,10 +59,11 @@ class Lack:
 
 def tried(engine: Engine, caller: Caller) -> Tried:
     """Try everything, each in a sandbox of its own; `EngineError` when none can be made."""
-    host_network = _reaches_this_machine(engine, caller)
+    bash = interpreter.find(HOST_IMAGE, caller.working).path
+    host_network = _reaches_this_machine(engine, caller, bash)
     with ThreadPoolExecutor(2) as pool:
-        memory = pool.submit(_passes, engine, _job(caller, "bash", _TOO_MUCH, memory=_MEMORY))
-        many = _job(caller, "sh", _TOO_MANY, processes=_PROCESSES, seconds=_FORK_SECONDS)
+        memory = pool.submit(_passes, engine, _job(caller, bash, _TOO_MUCH, memory=_MEMORY))
+        many = _job(caller, "/bin/sh", _TOO_MANY, processes=_PROCESSES, seconds=_FORK_SECONDS)
         processes = pool.submit(_passes, engine, many)
     return Tried(
         memory_limit=not memory.result(),
@@ -92,10 +93,10 @@ def _for_limits(facts: Facts) -> str:
     return "enable the controllers memory and pids where the engine runs (cgroups(7))"
 
 
-def _reaches_this_machine(engine: Engine, caller: Caller) -> bool:
+def _reaches_this_machine(engine: Engine, caller: Caller, bash: str) -> bool:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        return _passes(engine, _job(caller, "bash", f"exec 3<>/dev/tcp/127.0.0.1/{port}"))
+        return _passes(engine, _job(caller, bash, f"exec 3<>/dev/tcp/127.0.0.1/{port}"))
 
 
 def _passes(engine: Engine, job: Job) -> bool:

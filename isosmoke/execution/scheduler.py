@@ -29,6 +29,7 @@ from isosmoke.runner import job_builder, sandbox_run
 from isosmoke.runner.job_builder import Surroundings
 from isosmoke.runner.output import Capture
 from isosmoke.runner.sandbox_run import Observed
+from isosmoke.sandbox.spec import Job
 from isosmoke.threads import Workers
 
 if TYPE_CHECKING:
@@ -188,9 +189,8 @@ class Schedule:
         return Unmet(self.around.redactor(scenario).text(unmet)) if unmet else None
 
     def _observed(self, scenario: Scenario, number: int) -> Attempt:
+        environment = job_builder.environment_of(scenario, self.around)
         log = self.record / scenario.name / f"output-{number}.log"
-        argv = self.argv or ("bash", str(scenario.script_path))
-        job = job_builder.job(scenario, argv, self.around)
         redactor = self.around.redactor(scenario)
         observed = Observed()
         with (
@@ -198,8 +198,8 @@ class Schedule:
             observed.judged(),
             self._services(scenario, number, observed) as places,
         ):
-            if places:
-                job = job_builder.job(scenario, argv, self.around, places)
+            job = self._job(scenario, places)
+            environment = job.environment
             sandbox_run.observe(
                 job,
                 self.engines(scenario),
@@ -217,10 +217,15 @@ class Schedule:
             log=capture.log,
             unlogged=capture.unlogged,
             phases=observed.phases,
-            environment=job_builder.told_environment(scenario, job.environment),
+            environment=job_builder.told_environment(scenario, environment),
             evidence=observed.evidence,
             left_behind=observed.left_behind,
         )
+
+    def _job(self, scenario: Scenario, places: Mapping[str, str]) -> Job:
+        if self.argv:
+            return job_builder.job(scenario, self.argv, self.around, places)
+        return job_builder.script_job(scenario, self.around, places)
 
     def _wants_evidence(
         self, scenario: Scenario, ending: Ending, survivors: tuple[Process, ...]

@@ -11,6 +11,7 @@ from isosmoke.engines import ENGINES
 from isosmoke.engines.base import Engine, Facts
 from isosmoke.engines.docker import endpoint
 from isosmoke.errors import BinaryError, ExitCode, LeftBehindError
+from isosmoke.execution import verdict_warnings
 from isosmoke.execution.binary_check import Trial
 from isosmoke.execution.requirements import Requirements
 from isosmoke.execution.scheduler import Policy, Schedule
@@ -155,6 +156,7 @@ class Session:
     premises: Premises
     schedule: Schedule
     recording: Recording
+    warnings: tuple[str, ...] = ()
 
     def run(
         self, scenarios: Sequence[Scenario], argv: tuple[str, ...] = ()
@@ -189,6 +191,8 @@ class Session:
             rerun_of=self.request.rerun_of,
             daemon=endpoint.options(self.schedule.around.caller.environment),
             notes=tuple(dict.fromkeys(self._notes(scenarios))),
+            warnings=self.warnings,
+            interpreters=self.schedule.around.interpreters,
         )
 
     def _notes(self, scenarios: Sequence[ScenarioResult]) -> Iterator[str]:
@@ -245,6 +249,7 @@ def begin(
         premises=made,
         schedule=schedule,
         recording=recording,
+        warnings=verdict_warnings.warnings(around, request.scenarios, request.binary),
     )
     plain = session.result(())
     recording.begin(plain, request.scenarios)

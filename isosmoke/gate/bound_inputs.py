@@ -3,18 +3,24 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel
 
 from isosmoke.engines import image_digest
-from isosmoke.errors import EngineError, IsosmokeError, ManifestError
+from isosmoke.errors import EngineError, ImageError, IsosmokeError, ManifestError
 from isosmoke.gate import receipt
 from isosmoke.gate.receipt import Resource, Statement
 from isosmoke.gate.script_inputs import sources
+from isosmoke.host.workspace import git_top
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.rootfs_images import store
+from isosmoke.runner import interpreter
+from isosmoke.runner.interpreter import Interpreter
+
+_INTERPRETER = "interpreter"
 
 
 def inputs(loaded: Manifest, scenarios: Iterable[Scenario]) -> tuple[Resource, ...]:
@@ -34,6 +40,23 @@ def inputs(loaded: Manifest, scenarios: Iterable[Scenario]) -> tuple[Resource, .
         *(_image(one) for one in {one.image: one for one in chosen}.values()),
         *(_service(image) for image in _of_services(chosen)),
     )
+
+
+def ran(interpreters: Iterable[Interpreter]) -> tuple[Resource, ...]:
+    """The interpreters that ran scripts; one whose image an engine has is known by name."""
+    return tuple(
+        receipt.hashed(_INTERPRETER, one.name, one.sha256)
+        if one.sha256
+        else receipt.named(_INTERPRETER, one.name)
+        for one in interpreters
+    )
+
+
+def _found(scenarios: Iterable[Scenario], apart: Path) -> Iterator[Interpreter]:
+    """What would run these scripts now; an image without an interpreter has none to name."""
+    for one in {(one.image, one.folder): one for one in scenarios}.values():
+        with suppress(EngineError, ImageError):
+            yield interpreter.find(one.image, one.folder, (PurePosixPath(apart),))
 
 
 def _image(scenario: Scenario) -> Resource:
@@ -76,6 +99,9 @@ def changed_inputs(then: Statement, path: Path) -> tuple[str, ...]:
         loaded = loader.load(path)
         kept = [one for one in loaded.scenarios if one.name in then.circumstances.outcomes]
         now = inputs(loaded, kept)
+        if any(one.name.startswith(f"{_INTERPRETER} ") for one in then.predicate.configuration):
+            folder = loaded.path.absolute().parent
+            now = (*now, *ran(dict.fromkeys(_found(kept, git_top(folder) or folder))))
     except ManifestError as error:
         return tuple(error.message.splitlines())
     before = [one for one in then.predicate.configuration if one.digest]

@@ -119,7 +119,9 @@ def changed(task: str, names: Sequence[str]) -> Verdict:
 def verdict(result: RunResult, gate: Gate, *, task: str, repeat: Repeat | None = None) -> Verdict:
     """What a run of the chosen scenarios means for `task`."""
     why = _objection(result, gate)
-    details, whole = _details(result, repeat or _repeat)
+    warned = [f"WARNING: {shortened(one)}" for one in result.warnings]
+    details, whole = _details(result, repeat or _repeat, _ROOM - len(warned))
+    details += warned
     if why:
         return _shut(task, why, *details, code=_code(result), whole=whole)
     warning = f"; {_SKIPPED}" if result.count(Outcome.SKIP) else ""
@@ -180,18 +182,21 @@ def _code(result: RunResult) -> ExitCode:
     return ExitCode.INFRASTRUCTURE if engine and not result.stopped else ExitCode.BLOCKED
 
 
-def _details(result: RunResult, repeat: Repeat) -> tuple[list[str], bool]:
-    """What broke in full, as far as there is room, the rest by name; whether nothing is missing."""
+def _details(result: RunResult, repeat: Repeat, most: int) -> tuple[list[str], bool]:
+    """What broke in full, as far as there is room, the rest by name; whether nothing is missing.
+
+    With the headline there are `most` lines.
+    """
     broken = [one for one in result.scenarios if _is_broken(one)]
     others = [*_named(result, Outcome.NOT_RUN), *_named(result, Outcome.FLAKY)]
     skips = [one for one in result.scenarios if one.outcome is Outcome.SKIP]
-    room = _ROOM - 1 - len(others) - bool(skips)
+    room = most - 1 - len(others) - bool(skips)
     blocks = _fitting([list(_block(one, repeat)) for one in broken], room)
     told = [line for block in blocks for line in block]
     told += _by_name("also broken", [one.name for one in broken[len(blocks) :]])
     told += others
     explained = [f"SKIP {one.name}: {shortened(one.telling.reason)}" for one in skips]
-    fits = len(told) + len(explained) <= _ROOM - 1
+    fits = len(told) + len(explained) <= most - 1
     told += explained if fits else _by_name("SKIP", [one.name for one in skips])
     return told, fits and len(blocks) == len(broken)
 

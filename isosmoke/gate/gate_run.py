@@ -109,6 +109,7 @@ class _Pass:
         result = execute(self._request(scenarios))
         verdict = decision.verdict(result, self.manifest.gate, task=task, repeat=repeat)
         moved = receipt.differences(inputs, bound_inputs.inputs(self.manifest, scenarios))
+        inputs = (*inputs, *bound_inputs.ran(result.interpreters))
         if verdict.open and moved:
             verdict = decision.changed(task, moved)
         kept = gate_records.keep_receipt(
@@ -144,6 +145,7 @@ class _Pass:
             repository=checkout.at(place, environment),
             outcomes={one.name: one.outcome for one in result.scenarios},
             engine=result.engine,
+            warnings=result.warnings or None,
         )
         subject = bound_inputs.subject(result.binary, self.manifest.path)
         return receipt.render(receipt.statement(circumstances, subject, inputs))

@@ -55,7 +55,11 @@ class Resource(_Object):
 
 
 class Circumstances(_Object):
-    """Our own part of a receipt, beyond what in-toto defines; `tested_at` in UTC (RFC 3339)."""
+    """Our own part of a receipt, beyond what in-toto defines; `tested_at` in UTC (RFC 3339).
+
+    `warnings` name what outside the scenarios may have changed an outcome, and are
+    left out where there is nothing to name.
+    """
 
     task: str
     open: bool
@@ -65,6 +69,7 @@ class Circumstances(_Object):
     repository: Checkout | None = None
     outcomes: Mapping[str, Outcome]
     engine: str
+    warnings: tuple[str, ...] | None = None
     version: str = __version__
 
 

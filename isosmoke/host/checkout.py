@@ -1,10 +1,12 @@
 """What git says of a folder: its commit, whether that is all there is, and the main work tree."""
 
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from isosmoke.host import system_programs
 from isosmoke.host.workspace import git_top
 
 
@@ -40,9 +42,13 @@ def _git(folder: Path, environment: Mapping[str, str], *words: str) -> str | Non
     # GIT_DIR would be about its own repository, wherever `folder` is.
     quiet = ("--no-optional-locks", "-c", "core.fsmonitor=false")
     plain = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
+    path = environment.get("PATH", os.defpath)
+    git = system_programs.find_for(path, "git", apart=[git_top(folder) or folder])
+    if git is None:
+        return None
     try:
         done = subprocess.run(
-            ["git", *quiet, *words], cwd=folder, env=plain, capture_output=True, check=False
+            [str(git), *quiet, *words], cwd=folder, env=plain, capture_output=True, check=False
         )
     except OSError:
         return None

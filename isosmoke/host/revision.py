@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 from isosmoke.errors import IsosmokeError, UsageError
+from isosmoke.host import system_programs
 
 _MAIN = (
     "refs/remotes/origin/HEAD",
@@ -111,7 +112,11 @@ class Repository:
             return ""
 
     def _git(self, *arguments: str, stdin: bytes = b"") -> bytes:
-        command = ["git", "--literal-pathspecs", *arguments]
+        path = os.environ.get("PATH", os.defpath)
+        git = system_programs.find_for(path, "git", apart=[self.top])
+        if git is None:
+            raise IsosmokeError("cannot run git: no such file or directory", "install git")
+        command = [str(git), "--literal-pathspecs", *arguments]
         inherited = os.environ.items()
         environment = {key: value for key, value in inherited if key not in _NAMING_A_REPOSITORY}
         try:

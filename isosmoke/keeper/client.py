@@ -94,10 +94,18 @@ class Conversation:
         *,
         processes: int | None,
         open_files: int | None,
+        search: str = "",
     ) -> None:
-        """Start the script."""
+        """Start the script, by a program that is looked for in `search` if that is given."""
         self.send(
-            protocol.go(argv, folder, environment, processes=processes, open_files=open_files)
+            protocol.go(
+                argv,
+                folder,
+                environment,
+                processes=processes,
+                open_files=open_files,
+                search=search,
+            )
         )
 
     def exited(self, seconds: float) -> int | None:

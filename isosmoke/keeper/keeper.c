@@ -48,7 +48,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define VERSION "2"
+#define VERSION "3"
 #define CHUNK 65536
 #define LARGEST_COMMAND (8u << 20)
 #define FREEZE_ROUNDS 1000 /* of a millisecond each */
@@ -265,7 +265,7 @@ static int watch_children(void)
 	return fd;
 }
 
-/* ---- a job: "processes\0open files\0folder\0argc\0argv...\0environment...\0" ---- */
+/* ---- a job: "processes\0open files\0search\0folder\0argc\0argv...\0environment...\0" ---- */
 
 static void default_signals(void)
 {
@@ -300,6 +300,7 @@ static int counts_its_own_processes(void)
 
 struct job {
 	const char *processes, *open_files, *folder;
+	char *search; /* "PATH=..." in which argv[0] is looked for, or "": the job's own */
 	char **argv, **environment;
 	const struct winsize *terminal; /* that its stdin is, or NULL */
 };
@@ -398,7 +399,7 @@ static int refuse_system_calls(void)
 /* The rest of a child's life: the job, or what kept it from that, said to `failed`. */
 static void become(const struct job *job, int in, int out, int err, int failed)
 {
-	const char *step = "its streams";
+	const char *step = "its streams", *where = "";
 	setsid();
 	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		goto fail;
@@ -418,11 +419,14 @@ static void become(const struct job *job, int in, int out, int err, int failed)
 	step = "the filter of its system calls, for which the kernel needs CONFIG_SECCOMP_FILTER";
 	if (refuse_system_calls() != 0)
 		goto fail;
-	environ = job->environment;
+	char *search[] = { job->search, NULL };
+	environ = *job->search ? search : job->environment;
 	step = job->argv[0];
-	execvp(job->argv[0], job->argv);
+	if (*job->search)
+		where = ", looked for in ";
+	execvpe(job->argv[0], job->argv, job->environment);
 fail:
-	dprintf(failed, "%s: %s", step, strerror(errno));
+	dprintf(failed, "%s%s%s: %s", step, where, *where ? job->search : "", strerror(errno));
 	_exit(127);
 }
 
@@ -448,6 +452,7 @@ static void with_job(char *at, const char *end, const struct winsize *terminal,
 {
 	struct job job = { .terminal = terminal, .processes = next(&at, end) };
 	job.open_files = next(&at, end);
+	job.search = next(&at, end);
 	job.folder = next(&at, end);
 	size_t argc = strtoul(next(&at, end), NULL, 10), most = (size_t)(end - at) + 2, count = 0;
 	char **words = calloc(most, sizeof *words);

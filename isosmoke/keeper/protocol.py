@@ -13,7 +13,7 @@ from typing import Literal
 
 from isosmoke.sandbox.usage import Usage
 
-VERSION = "2"
+VERSION = "3"
 
 TERM = b"t\0\0\0\0"
 KILL = b"k\0\0\0\0"
@@ -40,9 +40,15 @@ def go(
     *,
     processes: int | None = None,
     open_files: int | None = None,
+    search: str = "",
 ) -> bytes:
-    """The command that starts the script; limits of None leave what the sandbox has."""
-    return frame(b"g", _limit(processes) + _limit(open_files) + _job(argv, folder, environment))
+    """The command that starts the script; limits of None leave what the sandbox has.
+
+    The program is looked for in the directories of `search`, or where it is empty in those of the
+    environment's own PATH.
+    """
+    limits = _limit(processes) + _limit(open_files)
+    return frame(b"g", limits + _job(argv, folder, environment, search))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +93,12 @@ def _limit(most: int | None) -> bytes:
     return b"\0" if most is None else b"%d\0" % most
 
 
-def _job(argv: Sequence[str], folder: PurePosixPath, environment: Mapping[str, str]) -> bytes:
+def _job(
+    argv: Sequence[str], folder: PurePosixPath, environment: Mapping[str, str], search: str = ""
+) -> bytes:
     variables = (f"{name}={value}" for name, value in environment.items())
-    words = (str(folder), str(len(argv)), *argv, *variables)
+    searched = f"PATH={search}" if search else ""
+    words = (searched, str(folder), str(len(argv)), *argv, *variables)
     return b"".join(word.encode(errors="surrogateescape") + b"\0" for word in words)
 
 

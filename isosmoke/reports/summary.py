@@ -152,7 +152,8 @@ def failures(run: RunRecord) -> tuple[ScenarioRecord, ...]:
 def end(run: RunRecord) -> Iterator[Text]:
     """What the user should know beside the outcomes, what was left behind, and the counts."""
     for note in run.notes:
-        yield Text(printable(f"note: {note}"), style="yellow")
+        told = note if note.startswith("WARNING: ") else f"note: {note}"
+        yield Text(printable(told), style="yellow")
     for left in run.dirty:
         yield Text(printable(f"DIRTY: {left}"), style=_BROKEN)
     yield summary(run)

@@ -8,7 +8,6 @@ of them is found.
 
 import io
 import os
-import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,7 +24,7 @@ from pydantic_core import ErrorDetails
 from isosmoke import __version__
 from isosmoke.errors import BundleError
 from isosmoke.execution.session import AUTO, Request
-from isosmoke.host import binary, state, workspace
+from isosmoke.host import binary, state, system_programs, workspace
 from isosmoke.host.caller import Caller
 from isosmoke.redaction import Redactor
 from isosmoke.repro import target
@@ -326,7 +325,7 @@ def _refuse_outside(folder: Path, shown: Iterable[Path]) -> None:
 def _settle(place: Path, index: Index) -> None:
     """A repository again, where it was one: with one commit, of the files that came."""
     place.mkdir(exist_ok=True)
-    if index.commit and shutil.which("git"):
+    if index.commit and _git_program(place):
         _git(place, "init", "--quiet", environment=_NOBODY)
         _git(place, "add", "--all", "--force", environment=_NOBODY)
         message = f"As bundled, from {index.commit}"
@@ -342,11 +341,18 @@ def _head(place: _Place) -> str:
     return ""
 
 
+def _git_program(folder: Path) -> Path | None:
+    return system_programs.find_for(os.environ.get("PATH", os.defpath), "git", apart=[folder])
+
+
 def _git(folder: Path, *words: str, environment: Mapping[str, str] = _NOTHING) -> str:
     """What git prints; what it calls this process's repository is not meant (a hook sets that)."""
     own = {name: one for name, one in os.environ.items() if not name.startswith("GIT_")}
+    git = _git_program(folder)
+    if git is None:
+        raise BundleError(f"git {words[0]} in {folder}: there is no git", hint="install git")
     done = subprocess.run(
-        ["git", "-C", str(folder), *words],
+        [str(git), "-C", str(folder), *words],
         capture_output=True,
         check=False,
         timeout=_GIT_SECONDS,

@@ -12,6 +12,7 @@ from isosmoke.errors import UsageError
 from isosmoke.execution import session
 from isosmoke.execution.requirements import Requirements
 from isosmoke.host import state
+from isosmoke.host.system_programs import DIRECTORIES
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import shell
 from isosmoke.keeper.client import Conversation
@@ -40,8 +41,12 @@ PROMPT_COMMAND='history -a'
 """
 """Bash in front of a user: what is typed is kept as it was typed, each command with its time."""
 
-_AT_A_TERMINAL = f"command -v bash >/dev/null || exec sh; exec bash --rcfile {_RC} -i"
-_WITHOUT = "command -v bash >/dev/null || exec sh; exec bash"
+_SHELL = "/bin/sh"
+_BASH_OR_SHELL = (
+    f"for one in {' '.join(f'{one}/bash' for one in DIRECTORIES)}; do\n"
+    f'[ -x "$one" ] && exec "$one" "$@"\ndone\nexec {_SHELL}'
+)
+"""Bash with these options, by no PATH: what comes first there may be anything."""
 
 
 INDENT = 11
@@ -92,7 +97,12 @@ class _Scene:
 
     def job(self, services: Mapping[str, str]) -> Job:
         """What would run, or just a sandbox, with what a shell needs besides."""
-        job = job_builder.job(self.case.scenario, self.case.argv, self.around, services)
+        scenario, argv = self.case.scenario, self.case.argv
+        job = (
+            job_builder.script_job(scenario, self.around, services)
+            if self.case.script
+            else job_builder.job(scenario, argv, self.around, services)
+        )
         mounts = (*job.spec.mounts, *self._own_mounts())
         return replace(job, spec=replace(job.spec, mounts=mounts))
 
@@ -106,8 +116,16 @@ class _Scene:
     def shell(self, job: Job, *, at_a_terminal: bool) -> Job:
         """The shell in place of the script."""
         script = {SCRIPT: str(self.case.script)} if self.case.script else {}
-        line = _AT_A_TERMINAL if at_a_terminal else _WITHOUT
-        return replace(job, argv=("sh", "-c", line), environment={**job.environment, **script})
+        options = ("--rcfile", str(_RC), "-i") if at_a_terminal else ()
+        argv = (_SHELL, "-c", _BASH_OR_SHELL, "sh", *options)
+        return replace(job, argv=argv, environment={**job.environment, **script})
+
+    @property
+    def typed(self) -> str:
+        """What to type in the sandbox to run what is run there, by the same interpreter."""
+        if not self.case.script:
+            return self.case.typed
+        return f'{self.around.interpreter(self.case.scenario).path} "${SCRIPT}"'
 
 
 def sit(case: Case, manner: Manner, interrupt: Interrupt) -> Sat:
@@ -218,7 +236,7 @@ def _ran(scene: _Scene, job: Job, keeper: Conversation, capture: Capture) -> Att
 def _history(keeper: Conversation, job: Job) -> str:
     """What bash wrote down of the session; nothing where there is no bash, or no history."""
     line = f'cat "$HOME/{_HISTORY}" 2>/dev/null'
-    _, content = keeper.probe(("sh", "-c", line), job.folder, job.environment, _HISTORY_SECONDS)
+    _, content = keeper.probe((_SHELL, "-c", line), job.folder, job.environment, _HISTORY_SECONDS)
     return content.decode(errors="replace")
 
 
@@ -241,7 +259,7 @@ def _facts(scene: _Scene) -> Iterator[tuple[str, str]]:
     yield "engine", f"{scene.engine.name}, image {case.scenario.image}"
     yield "binary", _binary(around)
     yield "script", str(case.script) if case.script else ""
-    yield "run it", case.typed
+    yield "run it", scene.typed
     yield "asserts", case.scenario.assertion
     yield "folder", f"{around.workspace.working} (a copy: what you change ends with this shell)"
     yield "unmet", _unmet(case, around)

@@ -10,6 +10,7 @@ from isosmoke.manifest.models import Scenario
 from isosmoke.results.evidence import Evidence
 from isosmoke.results.leaks import Process, Verdict
 from isosmoke.results.outcome import Broke, Ending, Exited, Outcome, describe, judge, told_by
+from isosmoke.runner.interpreter import Interpreter
 from isosmoke.text import cut
 
 _LONGEST_CALLED = 60
@@ -189,8 +190,9 @@ class RunResult:
     `binary` is the path and sha256 of the live binary, None where there was none; `command` is what
     ran in place of the scripts; `stopped` says why the run was cut short; `host` is the machine;
     `unrecorded` says why the record on disk is not whole; `notes` are what the user should know
-    beside the outcomes; `rerun_of` is the id of the run whose rest it does; `daemon` are the
-    options that named the one to talk to.
+    beside the outcomes, and `warnings` what outside the scenarios may have changed them;
+    `interpreters` are what ran the scripts; `rerun_of` is the id of the run whose rest it does;
+    `daemon` are the options that named the one to talk to.
     """
 
     started: datetime
@@ -208,6 +210,8 @@ class RunResult:
     notes: tuple[str, ...] = ()
     rerun_of: str = ""
     daemon: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    interpreters: tuple[Interpreter, ...] = ()
 
     @property
     def dirty(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from isosmoke.results.attempts import Attempt, Captured, RunResult, ScenarioResu
 from isosmoke.results.evidence import Difference, Evidence, Kind
 from isosmoke.results.leaks import Process
 from isosmoke.results.outcome import Exited, Outcome, Signaled, Stopped, signal_name
+from isosmoke.runner.interpreter import Interpreter
 
 _LAST_LINES = 20
 
@@ -192,9 +193,21 @@ class Beginning(Table):
     daemon: tuple[Text, ...] = ()
 
 
+class InterpreterRecord(Table):
+    """What ran the scripts of an image.
+
+    `sha256` is null where only an engine has the image: the image's own digest binds it there.
+    """
+
+    image: Text
+    path: Text
+    sha256: Text | None
+
+
 class Header(Beginning):
     """What a run says of itself as a whole: `finished` is false while it goes on.
 
+    `warnings` name what outside the scenarios may have changed an outcome; `notes` have them too.
     `dirty` is what it could not prove to have removed, each with the command that does.
     """
 
@@ -202,6 +215,8 @@ class Header(Beginning):
     seconds: float
     stopped: Text | None
     notes: tuple[Text, ...] = ()
+    warnings: tuple[Text, ...] = ()
+    interpreters: tuple[InterpreterRecord, ...] = ()
     dirty: tuple[Text, ...] = ()
     counts: Mapping[str, int]
 
@@ -237,11 +252,17 @@ def of(run: RunResult) -> RunRecord:
         finished=True,
         seconds=round(run.seconds, 3),
         stopped=run.stopped or None,
-        notes=run.notes,
+        notes=(*(f"WARNING: {one}" for one in run.warnings), *run.notes),
+        warnings=run.warnings,
+        interpreters=tuple(map(_interpreter, run.interpreters)),
         dirty=run.dirty,
         counts=counts(run.scenarios),
         scenarios=tuple(map(scenario, run.scenarios)),
     )
+
+
+def _interpreter(found: Interpreter) -> InterpreterRecord:
+    return InterpreterRecord(image=found.image, path=found.path, sha256=found.sha256 or None)
 
 
 def counts(scenarios: Iterable[ScenarioResult | ScenarioRecord]) -> Mapping[str, int]:

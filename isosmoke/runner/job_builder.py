@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -18,6 +18,8 @@ from isosmoke.keeper import KEEPER_FILE
 from isosmoke.manifest.models import Scenario
 from isosmoke.redaction import LARGEST, Redactor, Secret, placeholder
 from isosmoke.rootfs_images import store
+from isosmoke.runner import interpreter
+from isosmoke.runner.interpreter import Interpreter
 from isosmoke.sandbox import rootfs_mounts, user_files
 from isosmoke.sandbox.host_mounts import host_mounts
 from isosmoke.sandbox.spec import (
@@ -57,6 +59,7 @@ class Surroundings:
     _redactors: dict[tuple[tuple[str, ...], ...], Redactor] = field(
         default_factory=dict, repr=False
     )
+    _interpreters: dict[tuple[object, ...], Interpreter] = field(default_factory=dict, repr=False)
 
     def redactor(self, scenario: Scenario) -> Redactor:
         """What keeps the secrets that a scenario is given out of everything that is told of it."""
@@ -64,6 +67,23 @@ class Surroundings:
         if given not in self._redactors:
             self._redactors[given] = Redactor(_secrets(scenario, self.caller))
         return self._redactors[given]
+
+    def interpreter(self, scenario: Scenario) -> Interpreter:
+        """Return what runs a scenario's script, looked for and copied once.
+
+        Raises:
+            EngineError: if the scenario's image has no bash.
+        """
+        key = (scenario.image, scenario.folder, scenario.pass_files)
+        if key not in self._interpreters:
+            hidden = tuple(one.target for one in _added(scenario, self))
+            self._interpreters[key] = interpreter.find(scenario.image, scenario.folder, hidden)
+        return self._interpreters[key]
+
+    @property
+    def interpreters(self) -> tuple[Interpreter, ...]:
+        """What ran scripts so far, each once."""
+        return tuple(dict.fromkeys(self._interpreters.values()))
 
     @cached_property
     def host(self) -> tuple[Mount, ...]:
@@ -91,11 +111,27 @@ def job(
         spec=_spec(scenario, around),
         argv=argv,
         folder=PurePosixPath(around.workspace.working),
-        environment=_environment(scenario, around, services),
+        environment=environment_of(scenario, around, services),
         timeout=scenario.timeout_seconds,
         grace=scenario.grace_seconds,
         settle=scenario.settle_seconds,
     )
+
+
+def script_job(
+    scenario: Scenario,
+    around: Surroundings,
+    services: Mapping[str, str] = MappingProxyType({}),
+) -> Job:
+    """The job that runs a scenario's script, by the interpreter of its image.
+
+    Raises:
+        EngineError: if the image has none.
+    """
+    found = around.interpreter(scenario)
+    made = job(scenario, (found.path, str(scenario.script_path)), around, services)
+    spec = replace(made.spec, mounts=(*made.spec.mounts, *found.mounts))
+    return replace(made, spec=spec, search=found.search)
 
 
 def told_environment(scenario: Scenario, environment: Mapping[str, str]) -> Mapping[str, str]:
@@ -257,9 +293,12 @@ def _at_home(path: Path, home: Path) -> Path:
     return home.joinpath(*path.parts[1:]) if path.parts[0] == "~" else path
 
 
-def _environment(
-    scenario: Scenario, around: Surroundings, services: Mapping[str, str]
+def environment_of(
+    scenario: Scenario,
+    around: Surroundings,
+    services: Mapping[str, str] = MappingProxyType({}),
 ) -> Mapping[str, str]:
+    """Return all the variables that a scenario's script has."""
     given = around.caller.environment
     return {
         **{name: given[name] for name in _PASSED if name in given},

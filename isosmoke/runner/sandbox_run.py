@@ -210,11 +210,18 @@ def go(job: Job, keeper: Conversation) -> None:
         job.environment,
         processes=job.spec.limits.processes,
         open_files=job.spec.limits.open_files,
+        search=job.search,
     )
 
 
 def _ending(job: Job, keeper: Conversation) -> Ending:
-    status = keeper.exited(job.timeout)
+    try:
+        status = keeper.exited(job.timeout)
+    except EngineError as error:
+        if job.search and ", looked for in " in error.message:  # no other program is searched so
+            hint = f"put {job.argv[0]} into one of these directories of image '{job.spec.image}'"
+            raise EngineError(error.message, hint) from error
+        raise
     if status is None:
         _end(job, keeper)
         return TimedOut(job.timeout)

@@ -147,6 +147,8 @@ class Job:
 
     `timeout` bounds the command, `grace` lies between SIGTERM and SIGKILL once it is over, and
     `settle` is how long processes may take to end after the command before they count as left.
+    The command's program is looked for in the directories of `search`, separated by colons, or
+    where that is empty in those of the environment's PATH.
     """
 
     spec: SandboxSpec
@@ -156,3 +158,4 @@ class Job:
     timeout: float
     grace: float
     settle: float
+    search: str = ""

@@ -167,7 +167,7 @@ class FakeChannel:
         self._tell(b"U", " ".join(map(str, words)).encode())
 
     def _probe(self, payload: bytes) -> None:
-        _, _, _, count, *words = payload.decode().split("\0")
+        _, _, _, _, count, *words = payload.decode().split("\0")
         found = self._act.probes.get(tuple(words[: int(count)]))
         if found is None:
             self._tell(b"N", b"starting the probe: no act has it")

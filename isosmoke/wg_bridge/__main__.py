@@ -15,7 +15,7 @@ from isosmoke.host.caller import Caller
 from isosmoke.host.state import Lease
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest import selection
-from isosmoke.results.attempts import Event, ScenarioFinished
+from isosmoke.results.attempts import Event, RunStarted, ScenarioFinished
 from isosmoke.wg_bridge import mirror, replies, server, wg_process
 from isosmoke.wg_bridge.replies import KNOWN
 from isosmoke.wg_bridge.server import Run, Tell, Verdicts
@@ -59,9 +59,13 @@ def _runner(shown: Path, interrupt: Interrupt) -> Run:
         source = mirror.read(shown)
         chosen = selection.select(source.scenarios, names)
 
+        warnings: list[str] = []
+
         def notify(event: Event) -> None:
+            if isinstance(event, RunStarted):
+                warnings.extend(event.run.warnings)
             if isinstance(event, ScenarioFinished):
-                tell(event.result.name, replies.of(event.result, source.path))
+                tell(event.result.name, replies.of(event.result, source.path, warnings))
 
         request = Request(
             scenarios=tuple(sorted(chosen, key=lambda one: names.index(one.name))),

@@ -1,7 +1,7 @@
 """What wg is told of a scenario: an exit code of its contract, and lines that say it best."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -31,13 +31,17 @@ class Verdict:
     words: str = ""
 
 
-def of(result: ScenarioResult, manifest: Path) -> Verdict:
-    """The verdict of a scenario that ran, within the lines that wg shows."""
+def of(result: ScenarioResult, manifest: Path, warnings: Sequence[str] = ()) -> Verdict:
+    """The verdict of a scenario that ran, within the lines that wg shows.
+
+    Of the run's `warnings` there is room for one line; a pass has no words that wg would show.
+    """
+    warned = [f"WARNING: {shortened('; '.join(warnings), _WIDEST)}"] if warnings else []
     if result.outcome in (Outcome.PASS, Outcome.FLAKY):
         return Verdict(0)
     if result.outcome is Outcome.SKIP:
-        return Verdict(SKIP_CODE, _joined(_skip(result)))
-    lines = _joined(_failure(result, manifest))
+        return Verdict(SKIP_CODE, _joined(_skip(result, warned)))
+    lines = _joined(_failure(result, manifest, warned))
     return Verdict(TROUBLE if result.infrastructure else 1, lines)
 
 
@@ -51,16 +55,17 @@ def _joined(lines: Iterator[str]) -> str:
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
-def _skip(result: ScenarioResult) -> Iterator[str]:
+def _skip(result: ScenarioResult, warned: Sequence[str]) -> Iterator[str]:
+    yield from warned
     yield result.telling.reason
     if result.assertion:
         yield f"        not shown: {result.assertion}"  # wg indents only what failed
 
 
-def _failure(result: ScenarioResult, manifest: Path) -> Iterator[str]:
+def _failure(result: ScenarioResult, manifest: Path, warned: Sequence[str]) -> Iterator[str]:
     """Its outcome first, how to repeat it last; the script's own last words fill the rest."""
     attempt = result.telling
-    head, foot = [*_head(result)], [*_foot(result, manifest)]
+    head, foot = [*_head(result)], [*warned, *_foot(result, manifest)]
     room = FAIL_LINES - len(head) - len(foot)
     yield from head
     yield from (

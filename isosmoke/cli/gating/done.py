@@ -14,7 +14,7 @@ from isosmoke.cli.reporting import Reporting, chosen, report_option
 from isosmoke.errors import BinaryError, UsageError
 from isosmoke.gate import gate_run
 from isosmoke.gate.gate_run import Answer, Ask
-from isosmoke.host import binary, state
+from isosmoke.host import binary, state, system_programs
 from isosmoke.host.caller import Caller
 from isosmoke.interrupt import interruptible
 from isosmoke.manifest import loader
@@ -23,6 +23,9 @@ from isosmoke.reports.progress import Progress
 from isosmoke.results.attempts import RunResult
 from isosmoke.wg_bridge import mirror, replies, shim, wg_process
 from isosmoke.wg_bridge.wg_process import Announced
+
+_RUN_BY_WG = ("bash", "timeout")
+"""What wg starts a script with, by its PATH."""
 
 _FOR_WG = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -86,11 +89,31 @@ def _served(caller: Caller, result: RunResult) -> Mapping[str, str]:
     folder = Path(shim.folder_for(str(scratch), os.getpid()))
     shown = folder / "bridge.toml"
     mirror.write(source, shown, scratch)
-    known = {one.name: replies.of(one, source.path) for one in result.scenarios}
+    known = {one.name: replies.of(one, source.path, result.warnings) for one in result.scenarios}
     (folder / replies.KNOWN).write_text(replies.dumped(known))
     with shim.listening(str(folder)) as listener:
         shim.begin(str(folder), str(shown), listener)
-    return {"WG_SMOKE_MANIFEST": str(shown)}
+    return {
+        "WG_SMOKE_MANIFEST": str(shown),
+        "PATH": f"{_system_programs(folder)}:{caller.environment.get('PATH', os.defpath)}",
+    }
+
+
+def _system_programs(folder: Path) -> Path:
+    """Make the directory by which wg runs its scripts with the system's programs.
+
+    Raises:
+        BinaryError: if the system has one of them not.
+    """
+    beside = folder / "programs"
+    beside.mkdir()
+    for name in _RUN_BY_WG:
+        found = system_programs.find(name)
+        if found is None:
+            where = ":".join(system_programs.DIRECTORIES)
+            raise BinaryError(f"wg needs {name}, which is not in {where}", hint=f"install {name}")
+        (beside / name).symlink_to(found)
+    return beside
 
 
 def _become(wg: Path, words: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:

@@ -86,6 +86,8 @@ def show(file: Path) -> None:
     click.echo(printable(f"  {then.subject[0].name} sha256 {then.subject[0].sha256}"))
     for name, outcome in about.outcomes.items():
         click.echo(printable(f"  {outcome} {name}"))
+    for warning in about.warnings or ():
+        click.echo(printable(f"  WARNING: {warning}"))
     for one in then.predicate.configuration:
         click.echo(printable(f"  {one.name} {one.sha256}".rstrip()))
 

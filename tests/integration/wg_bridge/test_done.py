@@ -20,12 +20,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return bridged_wg.within(tmp_path / "with a space", monkeypatch)
 
 
-def isosmoke_done(project: Project, wg: str, *words: str) -> "subprocess.CompletedProcess[str]":
+def isosmoke_done(
+    project: Project, wg: str, *words: str, path: str = bridged_wg.PATH
+) -> "subprocess.CompletedProcess[str]":
     """`isosmoke done` in the project, with this text as the program wg."""
     program = project.top.parent / "wg"
     program.write_text(wg)
     program.chmod(0o755)
-    environment = project.environment({"ISOSMOKE_WG": str(program)})
+    environment = project.environment({"ISOSMOKE_WG": str(program), "PATH": path})
     del environment["WG_SMOKE_MANIFEST"]
     return subprocess.run(
         [sys.executable, "-m", "isosmoke", "done", *words],
@@ -68,6 +70,63 @@ def test_shut_gate_keeps_wg_from_running(project: Project, wg: str) -> None:
     assert done.returncode == 1
     assert "FAIL fails: exit 3" in done.stderr
     assert not project.done
+
+
+def liars(project: Project) -> Path:
+    """A directory of programs that do nothing and end well."""
+    folder = project.top.parent / "fakes"
+    folder.mkdir()
+    for name in ("bash", "timeout"):
+        (folder / name).write_text("#!/bin/sh\nexit 0\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_stand_ins_on_path_open_no_gate(project: Project) -> None:
+    """A bash and a timeout that do nothing come first, and the scenario fails all the same."""
+    project.add("fails", "exit 3")
+    fakes = liars(project)
+
+    done = isosmoke_done(project, ASKS, "task", path=f"{fakes}:{bridged_wg.PATH}")
+
+    assert done.returncode == 1
+    assert "FAIL fails: exit 3" in done.stderr
+    assert f"WARNING: PATH entry {fakes} shadows system programs: bash, timeout" in done.stderr
+    assert not project.done
+
+
+def test_wg_asks_by_the_systems_programs(project: Project) -> None:
+    """What wg runs a script with is the system's, whatever came first on the caller's PATH."""
+    project.add("skips", "echo 'reason: no endpoint' >&2; exit 77")
+
+    done = isosmoke_done(project, ASKS, "task", path=f"{liars(project)}:{bridged_wg.PATH}")
+
+    assert '"skips": [77,' in done.stdout, done.stderr
+    assert bridged_wg.nothing_is_left()
+
+
+def test_bridge_names_what_would_run_its_shims(project: Project) -> None:
+    """A stand-in cannot be kept from a bare `wg done`, so it is named before there is one."""
+    project.add("passes", "exit 0")
+    fakes = liars(project)
+    path = f"{fakes}:{bridged_wg.PATH}"
+    environment = project.environment({"PATH": path, "BASH_ENV": "/dev/null"})
+    del environment["WG_SMOKE_MANIFEST"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "isosmoke", "bridge"],
+        cwd=project.top,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0
+    assert f"WARNING: wg would run its scenarios by bash of {fakes}" in done.stderr
+    assert f"WARNING: wg would run its scenarios by timeout of {fakes}" in done.stderr
+    assert "WARNING: wg would run its scenarios with BASH_ENV set" in done.stderr
+    assert done.stdout.startswith("export WG_SMOKE_MANIFEST=")
 
 
 def test_options_output_and_exit_code_are_those_of_wg(project: Project) -> None:

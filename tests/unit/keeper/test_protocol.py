@@ -235,20 +235,27 @@ def test_go_lists_limits_folder_arguments_and_environment() -> None:
         open_files=256,
     )
 
-    words = b"64\x00256\0/work\x003\0bash\0a b.sh\0\0A=1\0B=\0"
+    words = b"64\x00256\0\0/work\x003\0bash\0a b.sh\0\0A=1\0B=\0"
     assert told == b"g" + struct.pack(">I", len(words)) + words
 
 
 def test_go_without_limits_leaves_them_blank() -> None:
     """A limit of None is an empty word, which the keeper takes for no limit."""
-    assert go(["x"], PurePosixPath("/"), {}) == frame(b"g", b"\0\0/\x001\0x\0")
+    assert go(["x"], PurePosixPath("/"), {}) == frame(b"g", b"\0\0\0/\x001\0x\0")
+
+
+def test_go_names_where_its_program_is_looked_for() -> None:
+    """The directories come before the folder, as the variable that the keeper searches by."""
+    told = go(["bash"], PurePosixPath("/"), {"PATH": "/fakes"}, search="/bin:/usr/bin")
+
+    assert told == frame(b"g", b"\0\0PATH=/bin:/usr/bin\0/\x001\0bash\0PATH=/fakes\0")
 
 
 def test_probe_is_a_job_without_limits() -> None:
     """A probe is told as a script is, and nothing limits it."""
     told = probe(["tmux", "ls"], PurePosixPath("/work"), {"A": "1"})
 
-    assert told == frame(b"p", b"\0\0/work\x002\0tmux\0ls\0A=1\0")
+    assert told == frame(b"p", b"\0\0\0/work\x002\0tmux\0ls\0A=1\0")
 
 
 @pytest.mark.parametrize(
@@ -258,7 +265,7 @@ def test_shell_is_a_job_at_a_terminal_or_at_none(size: Size | None, words: bytes
     """A shell is told with the size of its terminal, blank for pipes, and then as a script is."""
     told = shell(["bash"], PurePosixPath("/work"), {"A": "1"}, size=size, processes=9)
 
-    assert told == frame(b"s", words + b"9\0\0/work\x001\0bash\0A=1\0")
+    assert told == frame(b"s", words + b"9\0\0\0/work\x001\0bash\0A=1\0")
 
 
 def test_typing_and_resizing_are_frames_of_their_own() -> None:
@@ -276,4 +283,4 @@ def test_go_carries_bytes_that_are_no_text() -> None:
     """An argument or a variable that is no UTF-8 reaches the script byte for byte."""
     told = go(["\udcff"], PurePosixPath("/\udcfe"), {"A": "\udcfd"})
 
-    assert told == frame(b"g", b"\0\0/\xfe\x001\0\xff\0A=\xfd\0")
+    assert told == frame(b"g", b"\0\0\0/\xfe\x001\0\xff\0A=\xfd\0")
