@@ -24,7 +24,7 @@ _INTERPRETER = "interpreter"
 
 
 def inputs(loaded: Manifest, scenarios: Iterable[Scenario]) -> tuple[Resource, ...]:
-    """The entries, scripts, files that these read, images, and the gate's own policy.
+    """The entries, scripts, files that these read, images, interpreters, and the gate's own policy.
 
     The manifest as a whole is none of them: adding a scenario must not void every receipt.
     """
@@ -39,7 +39,15 @@ def inputs(loaded: Manifest, scenarios: Iterable[Scenario]) -> tuple[Resource, .
         *(receipt.hashed("file", _short(one, folder), digest(one)) for one in files),
         *(_image(one) for one in {one.image: one for one in chosen}.values()),
         *(_service(image) for image in _of_services(chosen)),
+        *ran(dict.fromkeys(_interpreters(chosen, git_top(folder) or folder))),
     )
+
+
+def others_ran(inputs: Iterable[Resource], interpreters: Iterable[Interpreter]) -> tuple[str, ...]:
+    """What ran scripts and is not as it was hashed before the run, by name."""
+    before = [one for one in inputs if _is_interpreter(one)]
+    names = {one.name for one in ran(interpreters)}
+    return receipt.differences([one for one in before if one.name in names], ran(interpreters))
 
 
 def ran(interpreters: Iterable[Interpreter]) -> tuple[Resource, ...]:
@@ -52,7 +60,7 @@ def ran(interpreters: Iterable[Interpreter]) -> tuple[Resource, ...]:
     )
 
 
-def _found(scenarios: Iterable[Scenario], apart: Path) -> Iterator[Interpreter]:
+def _interpreters(scenarios: Iterable[Scenario], apart: Path) -> Iterator[Interpreter]:
     """What would run these scripts now; an image without an interpreter has none to name."""
     for one in {(one.image, one.folder): one for one in scenarios}.values():
         with suppress(EngineError, ImageError):
@@ -99,13 +107,16 @@ def changed_inputs(then: Statement, path: Path) -> tuple[str, ...]:
         loaded = loader.load(path)
         kept = [one for one in loaded.scenarios if one.name in then.circumstances.outcomes]
         now = inputs(loaded, kept)
-        if any(one.name.startswith(f"{_INTERPRETER} ") for one in then.predicate.configuration):
-            folder = loaded.path.absolute().parent
-            now = (*now, *ran(dict.fromkeys(_found(kept, git_top(folder) or folder))))
     except ManifestError as error:
         return tuple(error.message.splitlines())
     before = [one for one in then.predicate.configuration if one.digest]
+    if not any(map(_is_interpreter, then.predicate.configuration)):
+        now = tuple(one for one in now if not _is_interpreter(one))  # an older receipt has none
     return receipt.differences(before, [one for one in now if one.digest])
+
+
+def _is_interpreter(one: Resource) -> bool:
+    return one.name.startswith(f"{_INTERPRETER} ")
 
 
 def digest(path: Path) -> str:

@@ -108,8 +108,10 @@ class _Pass:
         inputs = bound_inputs.inputs(self.manifest, scenarios)
         result = execute(self._request(scenarios))
         verdict = decision.verdict(result, self.manifest.gate, task=task, repeat=repeat)
-        moved = receipt.differences(inputs, bound_inputs.inputs(self.manifest, scenarios))
-        inputs = (*inputs, *bound_inputs.ran(result.interpreters))
+        moved = (
+            *receipt.differences(inputs, bound_inputs.inputs(self.manifest, scenarios)),
+            *bound_inputs.others_ran(inputs, result.interpreters),
+        )
         if verdict.open and moved:
             verdict = decision.changed(task, moved)
         kept = gate_records.keep_receipt(

@@ -6,11 +6,12 @@ it in fixed directories.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from isosmoke.errors import EngineError
 from isosmoke.host import system_programs
+from isosmoke.host.binary import digest_of
 from isosmoke.host.system_programs import DIRECTORIES
 from isosmoke.rootfs_images import store
 from isosmoke.sandbox import rootfs_mounts, user_files
@@ -26,13 +27,15 @@ _MADE_ANEW = tuple(PurePosixPath(one) for one in ("/dev", "/proc", "/run", "/sys
 class Interpreter:
     """The program that runs the scripts of an image.
 
-    `path` is absolute, and `copy` is what is there in the sandbox. Where both the copy and `sha256`
-    are missing, `path` is a name that the keeper looks for in the directories of `search`.
+    `path` is absolute; `source` is the file that it means on this machine, and `copy`, once there
+    is one, what is at `path` in the sandbox. Where source and `sha256` are missing, `path` is a
+    name that the keeper looks for in the directories of `search`.
     """
 
     image: str
     path: str
     sha256: str = ""
+    source: Path | None = None
     copy: Path | None = None
     search: str = ""
 
@@ -69,7 +72,7 @@ def _of_host(hidden: Collection[PurePosixPath]) -> Interpreter:
     if found is None:
         raise _missing(HOST_IMAGE, "and nobody but the administrator can change")
     real = found.resolve()
-    return _copied(HOST_IMAGE, PurePosixPath(real), real)
+    return _hashed(HOST_IMAGE, PurePosixPath(real), real)
 
 
 def _of_root(image: str, root: Path, hidden: Collection[PurePosixPath]) -> Interpreter:
@@ -78,16 +81,37 @@ def _of_root(image: str, root: Path, hidden: Collection[PurePosixPath]) -> Inter
         file = rootfs_mounts.which(root, NAME, directory)
         inside = file and PurePosixPath("/", file.relative_to(root))
         if file and inside and not _is_hidden(inside, hidden):
-            return _copied(image, inside, file)
+            return _hashed(image, inside, file)
     raise _missing(image, "and the sandbox shows as it is in the image")
 
 
-def _copied(image: str, path: PurePosixPath, file: Path) -> Interpreter:
+def taken(found: Interpreter) -> Interpreter:
+    """Return the same with a copy in the state folder, and the hash of that copy.
+
+    Raises:
+        EngineError: if it cannot be copied.
+    """
+    if found.source is None:
+        return found
     try:
-        copy = user_files.placed(file)
+        copy = user_files.placed(found.source)
     except OSError as error:
-        raise EngineError(f"{file}, which runs the scripts, cannot be read: {error}") from error
-    return Interpreter(image, str(path), sha256=copy.name, copy=copy)
+        raise _unreadable(found.source, error) from error
+    return replace(found, sha256=copy.name, copy=copy)
+
+
+def _hashed(image: str, path: PurePosixPath, file: Path) -> Interpreter:
+    try:
+        return Interpreter(image, str(path), sha256=digest_of(file), source=file)
+    except OSError as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: OSError) -> EngineError:
+    return EngineError(
+        f"{file}, which runs the scripts, cannot be read or copied: {error.strerror or error}",
+        hint="make it readable, and see that the state folder has room (isosmoke doctor names it)",
+    )
 
 
 def _is_hidden(path: PurePosixPath, hidden: Collection[PurePosixPath]) -> bool:

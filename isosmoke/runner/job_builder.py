@@ -77,7 +77,8 @@ class Surroundings:
         key = (scenario.image, scenario.folder, scenario.pass_files)
         if key not in self._interpreters:
             hidden = tuple(one.target for one in _added(scenario, self))
-            self._interpreters[key] = interpreter.find(scenario.image, scenario.folder, hidden)
+            found = interpreter.find(scenario.image, scenario.folder, hidden)
+            self._interpreters[key] = interpreter.taken(found)
         return self._interpreters[key]
 
     @property

@@ -171,6 +171,8 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "seconds": 1.235,
         "stopped": None,
         "notes": [],
+        "warnings": [],
+        "interpreters": [],
         "dirty": [],
         "rerun_of": None,
         "daemon": [],
