@@ -23,6 +23,7 @@ Repeat = Callable[[str], tuple[str, ...]]
 
 _ROOM = MOST_LINES - 1  # whoever prints a verdict adds where its receipt lies
 _NAMES_SHOWN = 20
+_WARNINGS_SHOWN = 4
 _SKIPPED = "WARNING: what was skipped is not shown to work"
 _CLOSING = frozenset({ExitCode.USAGE, ExitCode.INFRASTRUCTURE})
 
@@ -119,13 +120,20 @@ def changed(task: str, names: Sequence[str]) -> Verdict:
 def verdict(result: RunResult, gate: Gate, *, task: str, repeat: Repeat | None = None) -> Verdict:
     """What a run of the chosen scenarios means for `task`."""
     why = _objection(result, gate)
-    warned = [f"WARNING: {shortened(one)}" for one in result.warnings]
+    warned = _warned(result.warnings)
     details, whole = _details(result, repeat or _repeat, _ROOM - len(warned))
     details += warned
     if why:
         return _shut(task, why, *details, code=_code(result), whole=whole)
     warning = f"; {_SKIPPED}" if result.count(Outcome.SKIP) else ""
     return _opened(task, f"{_counts(result)}{warning}", *details, whole=whole)
+
+
+def _warned(warnings: Sequence[str]) -> list[str]:
+    """The warnings of a run, in a few lines that leave room for what broke."""
+    shown = [f"WARNING: {shortened(one)}" for one in warnings[:_WARNINGS_SHOWN]]
+    more = len(warnings) - len(shown)
+    return [*shown, f"WARNING: and {more} more, in the record of the run"] if more else shown
 
 
 def _repeat(name: str) -> tuple[str, ...]:

@@ -135,6 +135,24 @@ def test_verdict_names_all_that_did_not_pass(outcomes: list[str]) -> None:
         assert one.name in text.replace(",", " ").replace(":", " ").split()
 
 
+@given(
+    outcomes=st.lists(st.sampled_from(sorted(ATTEMPTS)), min_size=1, max_size=40),
+    warnings=st.lists(st.text(), max_size=20),
+)
+def test_warnings_of_a_run_are_in_its_verdict(outcomes: list[str], warnings: list[str]) -> None:
+    """Each kind is a line, many are counted, the first broken is named, and it all stays short."""
+    result = replace(run(*outcomes), warnings=tuple(warnings))
+
+    lines = decision.verdict(result, Gate(), task="t").lines
+
+    told = [line for line in lines if line.startswith("WARNING: ")]
+    assert len(told) == min(len(warnings), 5)
+    assert len(lines) <= decision.MOST_LINES - 1
+    text = "\n".join(lines).replace(",", " ").replace(":", " ").split()
+    broken = [one.name for one in result.scenarios if one.outcome.blocks]
+    assert set(broken[:3]) <= set(text)
+
+
 def test_verdict_shows_the_first_in_full_and_counts_the_others() -> None:
     """Of a hundred broken scenarios three are explained, twenty are named, all are counted."""
     verdict = decision.verdict(run(*["FAIL"] * 100), Gate(), task="t")
