@@ -18,7 +18,7 @@ from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.rootfs_images import store
 from isosmoke.runner import interpreter
-from isosmoke.runner.interpreter import Interpreter
+from isosmoke.sandbox.interpreter import Interpreter
 
 _INTERPRETER = "interpreter"
 

@@ -10,7 +10,7 @@ from isosmoke.manifest.models import Scenario
 from isosmoke.results.evidence import Evidence
 from isosmoke.results.leaks import Process, Verdict
 from isosmoke.results.outcome import Broke, Ending, Exited, Outcome, describe, judge, told_by
-from isosmoke.runner.interpreter import Interpreter
+from isosmoke.sandbox.interpreter import Interpreter
 from isosmoke.text import cut
 
 _LONGEST_CALLED = 60

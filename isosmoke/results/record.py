@@ -20,7 +20,7 @@ from isosmoke.results.attempts import Attempt, Captured, RunResult, ScenarioResu
 from isosmoke.results.evidence import Difference, Evidence, Kind
 from isosmoke.results.leaks import Process
 from isosmoke.results.outcome import Exited, Outcome, Signaled, Stopped, signal_name
-from isosmoke.runner.interpreter import Interpreter
+from isosmoke.sandbox.interpreter import Interpreter
 
 _LAST_LINES = 20
 

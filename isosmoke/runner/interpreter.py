@@ -6,7 +6,7 @@ it in fixed directories.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from isosmoke.errors import EngineError
@@ -15,39 +15,13 @@ from isosmoke.host.binary import digest_of
 from isosmoke.host.system_programs import DIRECTORIES
 from isosmoke.rootfs_images import store
 from isosmoke.sandbox import rootfs_mounts, user_files
-from isosmoke.sandbox.spec import HOST_IMAGE, ReadOnly
+from isosmoke.sandbox.interpreter import Interpreter
+from isosmoke.sandbox.spec import HOST_IMAGE
 
 NAME = "bash"
 
 _MADE_ANEW = tuple(PurePosixPath(one) for one in ("/dev", "/proc", "/run", "/sys", "/tmp"))  # noqa: S108
 """What every sandbox has fresh: nothing that an image has there can be run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interpreter:
-    """The program that runs the scripts of an image.
-
-    `path` is absolute; `source` is the file that it means on this machine, and `copy`, once there
-    is one, what is at `path` in the sandbox. Where source and `sha256` are missing, `path` is a
-    name that the keeper looks for in the directories of `search`.
-    """
-
-    image: str
-    path: str
-    sha256: str = ""
-    source: Path | None = None
-    copy: Path | None = None
-    search: str = ""
-
-    @property
-    def name(self) -> str:
-        """How a receipt and a record name it."""
-        return self.path if self.image == HOST_IMAGE else f"{self.path} in {self.image}"
-
-    @property
-    def mounts(self) -> tuple[ReadOnly, ...]:
-        """What puts the hashed copy in its place."""
-        return () if self.copy is None else (ReadOnly(self.copy, PurePosixPath(self.path)),)
 
 
 def find(image: str, folder: Path, hidden: Collection[PurePosixPath] = ()) -> Interpreter:

@@ -19,9 +19,9 @@ from isosmoke.manifest.models import Scenario
 from isosmoke.redaction import LARGEST, Redactor, Secret, placeholder
 from isosmoke.rootfs_images import store
 from isosmoke.runner import interpreter
-from isosmoke.runner.interpreter import Interpreter
 from isosmoke.sandbox import rootfs_mounts, user_files
 from isosmoke.sandbox.host_mounts import host_mounts
+from isosmoke.sandbox.interpreter import Interpreter
 from isosmoke.sandbox.spec import (
     BINARIES,
     HOST_IMAGE,
