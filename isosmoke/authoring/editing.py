@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from isosmoke.errors import IsosmokeError, ManifestError, UsageError
 from isosmoke.host import links
-from isosmoke.manifest import loader
+from isosmoke.manifest import parser
 from isosmoke.manifest.models import Scenario
 
 _SURROUNDINGS = ("image", "network", "env", "pass_env", "pass_files")
@@ -92,7 +92,7 @@ def grown(old: bytes, scenario: Scenario, path: Path) -> bytes:
             f"{path}: scenario {scenario.name!r} is there already", "take another name"
         )
     new = old + _addition(old, entry(scenario))
-    *kept, added = loader.parse(new.decode("utf-8-sig"), path).scenarios
+    *kept, added = parser.parse(new.decode("utf-8-sig"), path).scenarios
     if tuple(kept) != before or added.name != scenario.name:
         raise ManifestError(f"{path}: does not end so that an entry can follow", "end it otherwise")
     return new
@@ -105,7 +105,7 @@ def scenarios(old: bytes, path: Path) -> tuple[Scenario, ...]:
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}: is not UTF-8 text", "save it as UTF-8") from error
     is_bare = not re.search(r"^\s*\[?\[?\s*scenario\b", text, re.MULTILINE)
-    return () if is_bare else loader.parse(text, path).scenarios
+    return () if is_bare else parser.parse(text, path).scenarios
 
 
 def _addition(old: bytes, text: str) -> bytes:

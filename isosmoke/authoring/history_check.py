@@ -12,7 +12,7 @@ from isosmoke.authoring.regressions import Edition, Loss
 from isosmoke.errors import ManifestError, UsageError
 from isosmoke.host.revision import Commit, Repository, Revision
 from isosmoke.host.workspace import git_top
-from isosmoke.manifest import loader
+from isosmoke.manifest import loader, parser
 from isosmoke.manifest.discovery import WG_MANIFEST
 from isosmoke.manifest.models import Scenario
 
@@ -96,7 +96,7 @@ def _edition(places: Iterable[str], texts: _Texts, label: Callable[[str], str]) 
     """The edition at those of `places` that are there; with none of them it is empty."""
     whole = Edition()
     for place, text in reversed([*texts(places).items()]):
-        then = loader.parse(text, Path(label(place)))
+        then = parser.parse(text, Path(label(place)))
         paths = _scripts(place, then.scenarios)
         found = texts(paths.values())
         scripts = {name: found[path] for name, path in paths.items() if path in found}

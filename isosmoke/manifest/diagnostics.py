@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic_core import ErrorDetails
 
 from isosmoke.errors import ManifestError
+from isosmoke.manifest.fields import shown
 from isosmoke.manifest.models import (
     Allowance,
     Document,
@@ -21,7 +22,6 @@ from isosmoke.manifest.models import (
     Settings,
     Table,
     Wait,
-    shown,
 )
 from isosmoke.manifest.positions import Lines, Loc
 
@@ -42,6 +42,11 @@ class Source:
     path: Path
     text: str
     document: Mapping[str, object]
+
+    @property
+    def folder(self) -> Path:
+        """The absolute folder that relative paths start from."""
+        return self.path.parent.absolute()
 
     @cached_property
     def lines(self) -> "Lines":

@@ -22,8 +22,8 @@ from isosmoke.gate import decision, gate_run
 from isosmoke.gate.gate_run import Ask
 from isosmoke.host.caller import Caller
 from isosmoke.interrupt import Interrupt
-from isosmoke.manifest.loader import parse
 from isosmoke.manifest.models import Gate, Manifest
+from isosmoke.manifest.parser import parse
 from isosmoke.results.attempts import Attempt, Event, RunFinished, RunResult
 from isosmoke.results.leaks import Process, Verdict
 from isosmoke.results.outcome import Broke, Exited, Outcome, Stopped, TimedOut

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from isosmoke.cli.project import schema
 from isosmoke.errors import ManifestError
-from isosmoke.manifest import loader
+from isosmoke.manifest import parser
 from isosmoke.manifest.models import Gate, Limits, Retention, Scenario
 from support import available
 from support.paths import ROOT
@@ -166,7 +166,7 @@ WRONG = [
 def test_what_the_reader_refuses_the_schema_refuses(text: str) -> None:
     """A misspelt key, a wrong kind, a value out of its bounds: an editor shows it at once."""
     with pytest.raises(ManifestError):
-        loader.parse(text, Path("/p/manifest.toml"))
+        parser.parse(text, Path("/p/manifest.toml"))
 
     assert mistakes("manifest", in_json(tomli.loads(text))) != []
 

@@ -16,7 +16,7 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import protocol
 from isosmoke.keeper.client import Conversation, RefusedError
 from isosmoke.keeper.protocol import Output
-from isosmoke.manifest.loader import parse
+from isosmoke.manifest.parser import parse
 from isosmoke.redaction import Redactor
 from isosmoke.results.attempts import ScenarioResult
 from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut

@@ -13,7 +13,7 @@ import pytest
 from isosmoke.authoring import editing
 from isosmoke.authoring.editing import add, drafted
 from isosmoke.errors import IsosmokeError, ManifestError, UsageError
-from isosmoke.manifest import loader
+from isosmoke.manifest import loader, parser
 from isosmoke.manifest.discovery import WG_MANIFEST
 from isosmoke.manifest.models import Scenario
 from support.fixtures import Ordinary
@@ -265,12 +265,12 @@ def test_wg_s_own_manifest_grows_by_an_entry_only(tmp_path: Path) -> None:
     path = tmp_path / "manifest.toml"
     before = (Path(source) / WG_MANIFEST).read_bytes()
     path.write_bytes(before)
-    known = loader.parse(before.decode(), path).scenarios
+    known = parser.parse(before.decode(), path).scenarios
 
     add(path, draft())
 
     assert path.read_bytes() == before + f"\n{ADDED}".encode()
-    assert loader.parse(path.read_text(), path).scenarios[:-1] == known
+    assert parser.parse(path.read_text(), path).scenarios[:-1] == known
 
 
 def test_toml_values_are_json_values_too() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from isosmoke.authoring.regressions import Edition, is_empty, losses
-from isosmoke.manifest.loader import parse
+from isosmoke.manifest.parser import parse
 
 BASE = """
 [gate]

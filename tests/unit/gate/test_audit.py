@@ -12,7 +12,7 @@ from isosmoke.gate import audit, receipt
 from isosmoke.gate.audit import Finding, Graph, Records
 from isosmoke.gate.receipt import Circumstances, Statement
 from isosmoke.history.gate_records import BypassRecord
-from isosmoke.manifest.loader import parse
+from isosmoke.manifest.parser import parse
 from isosmoke.results.outcome import Outcome
 from support import available
 from support.git_repositories import Git

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from isosmoke.errors import NothingSelectedError, RecordError
 from isosmoke.history import layout, run_records
 from isosmoke.host.state import Lease
-from isosmoke.manifest import loader
+from isosmoke.manifest import parser
 from isosmoke.manifest.models import Retention
 from isosmoke.results import record
 from isosmoke.results.attempts import Attempt, Captured, ScenarioResult
@@ -466,7 +466,7 @@ def test_the_manifest_says_which_runs_are_kept() -> None:
     """Sizes are written as anywhere in a manifest; what is not said is the default."""
     text = GOOD + '[record]\nkeep_runs = 5\nkeep_size = "1M"\n'
 
-    told = loader.parse(text, Path("/p/manifest.toml"))
+    told = parser.parse(text, Path("/p/manifest.toml"))
 
     assert told.record == Retention(keep_runs=5, keep_days=30, keep_size=1 << 20)
 

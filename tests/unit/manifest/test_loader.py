@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from isosmoke.errors import ExitCode, ManifestError
 from isosmoke.manifest.discovery import find_manifest
-from isosmoke.manifest.loader import load, parse
+from isosmoke.manifest.loader import load
 from isosmoke.manifest.models import Allowance, Gate, Leaks, Limits, Scenario, Service, Wait
+from isosmoke.manifest.parser import parse
 
 PATH = Path("/project/manifest.toml")
 MEBI = 1024**2

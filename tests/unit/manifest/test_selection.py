@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from isosmoke.errors import ExitCode, NothingSelectedError
 from isosmoke.manifest.filters import parse as parse_expression
-from isosmoke.manifest.loader import parse
+from isosmoke.manifest.parser import parse
 from isosmoke.manifest.selection import select
 
 
