@@ -20,7 +20,7 @@ from isosmoke.manifest.models import (
     Scenario,
     Service,
     Settings,
-    Table,
+    StrictModel,
     Wait,
 )
 from isosmoke.manifest.positions import Lines, Loc
@@ -106,7 +106,7 @@ def _dotted(keys: Iterable[str | int]) -> str:
     return "".join(parts).removeprefix(".")
 
 
-_MODELS: Mapping[str, type[Table]] = {
+_MODELS: Mapping[str, type[StrictModel]] = {
     "scenario": Scenario,
     "defaults": Settings,
     "gate": Gate,

@@ -37,13 +37,13 @@ from isosmoke.manifest.fields import (
 )
 
 
-class Table(BaseModel):
+class StrictModel(BaseModel):
     """What all tables have in common: no key too many, and no value of another kind."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Requires(Table):
+class Requires(StrictModel):
     """What must be there, or the scenario is skipped: programs, variables, addresses."""
 
     commands: Texts = ()
@@ -51,7 +51,7 @@ class Requires(Table):
     endpoints: Texts = ()
 
 
-class Limits(Table):
+class Limits(StrictModel):
     """What a scenario may use; None is no limit."""
 
     memory: Size | None = None
@@ -65,7 +65,7 @@ class Limits(Table):
     open_files: Count | None = None
 
 
-class Allowance(Table):
+class Allowance(StrictModel):
     """Processes that may outlive a scenario: those whose joined command line `command` finds."""
 
     command: Pattern
@@ -75,7 +75,7 @@ class Allowance(Table):
     """The last day it holds; None is for ever."""
 
 
-class Leaks(Table):
+class Leaks(StrictModel):
     """What a process that outlives its scenario means."""
 
     policy: Literal["fail", "report"] = "fail"
@@ -96,7 +96,7 @@ def _leaks(value: object) -> object:
             )
 
 
-class Wait(Table):
+class Wait(StrictModel):
     """What shows that a service is ready: one of the three."""
 
     port: Port | None = None
@@ -118,7 +118,7 @@ class Wait(Table):
         return self
 
 
-class Service(Table):
+class Service(StrictModel):
     """A container that runs beside a scenario's sandbox and ends with it."""
 
     name: ServiceName
@@ -161,7 +161,7 @@ def _apart(services: tuple[Service, ...]) -> tuple[Service, ...]:
     return services
 
 
-class Settings(Table):
+class Settings(StrictModel):
     """The keys of a scenario that `[defaults]` may set for all of them."""
 
     timeout_seconds: WholeSeconds = 180
@@ -264,7 +264,7 @@ class Scenario(Settings):
         return self._folder / self.script
 
 
-class Gate(Table):
+class Gate(StrictModel):
     """What the gate does about a task that owns no scenario, and how many skips it bears."""
 
     unowned: Literal["allow", "refuse"] = "allow"
@@ -273,7 +273,7 @@ class Gate(Table):
     """None is any number."""
 
 
-class Retention(Table):
+class Retention(StrictModel):
     """Which runs of the past are kept: forgotten is what any of these leaves out."""
 
     keep_runs: Count = 20
@@ -284,7 +284,7 @@ class Retention(Table):
     """All of them together, in bytes."""
 
 
-class Manifest(Table):
+class Manifest(StrictModel):
     """What one manifest says; the scenarios are in its order and have their defaults."""
 
     path: Path
@@ -299,7 +299,7 @@ def _with_scenarios(schema: dict[str, Any]) -> None:
     schema["properties"]["scenario"]["minItems"] = 1
 
 
-class Document(Table):
+class Document(StrictModel):
     """A manifest as it is written, its defaults still apart."""
 
     model_config = ConfigDict(json_schema_extra=_with_scenarios)

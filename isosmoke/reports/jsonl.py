@@ -20,14 +20,14 @@ from isosmoke.results.outcome import Outcome
 from isosmoke.results.record import (
     AttemptRecord,
     Beginning,
+    RecordModel,
     RunRecord,
     ScenarioRecord,
-    Table,
     Text,
 )
 
 
-class Line(Table):
+class Line(RecordModel):
     """What every line has: the id of its run, and when it was, in seconds since that began."""
 
     schema_version: Literal[1] = 1

@@ -30,7 +30,7 @@ from isosmoke.redaction import Redactor
 from isosmoke.repro import target
 from isosmoke.repro.target import Case
 from isosmoke.results import record, repeat_command
-from isosmoke.results.record import BinaryRecord, RunRecord, ScenarioRecord, Table
+from isosmoke.results.record import BinaryRecord, RecordModel, RunRecord, ScenarioRecord
 from isosmoke.runner.job_builder import Surroundings
 
 MOST_BYTES = 512 * 1024**2
@@ -50,7 +50,7 @@ _NOBODY = {
 """Git's environment: who made a bundle is no part of it, nor are the settings of who opens it."""
 
 
-class Index(Table):
+class Index(RecordModel):
     """What a bundle says of itself; its paths start from the workspace.
 
     `commit` is what was checked out, empty outside a repository; `left_out` names the files that

@@ -35,13 +35,13 @@ def _text(value: object) -> object:
 Text = Annotated[str, BeforeValidator(_text)]
 
 
-class Table(BaseModel):
+class RecordModel(BaseModel):
     """One kind of thing in a record; what a later version added is left unread."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class ProcessRecord(Table):
+class ProcessRecord(RecordModel):
     """A process that was left; see `isosmoke.results.leaks.Process`."""
 
     pid: int
@@ -65,7 +65,7 @@ class ToleratedRecord(ProcessRecord):
     reason: Text
 
 
-class OutputRecord(Table):
+class OutputRecord(RecordModel):
     """What a script printed: its whole size, where the log is, and the end of it."""
 
     size: int
@@ -73,7 +73,7 @@ class OutputRecord(Table):
     last_lines: tuple[Text, ...]
 
 
-class Told(Table):
+class Told(RecordModel):
     """What an attempt and a scenario both say of themselves."""
 
     outcome: Outcome
@@ -85,7 +85,7 @@ class Told(Table):
     output: OutputRecord
 
 
-class ChangeRecord(Table):
+class ChangeRecord(RecordModel):
     """A path that was added, changed or removed; see `isosmoke.results.evidence.Change`."""
 
     path: Text
@@ -97,7 +97,7 @@ class ChangeRecord(Table):
     within: int
 
 
-class PaneRecord(Table):
+class PaneRecord(RecordModel):
     """What a terminal showed; see `isosmoke.results.evidence.Pane`."""
 
     server: Text
@@ -106,7 +106,7 @@ class PaneRecord(Table):
     lines: tuple[Text, ...]
 
 
-class UsageRecord(Table):
+class UsageRecord(RecordModel):
     """What was used by all that is over; see `isosmoke.sandbox.usage.Usage`."""
 
     user_seconds: float
@@ -114,7 +114,7 @@ class UsageRecord(Table):
     largest: int
 
 
-class EvidenceRecord(Table):
+class EvidenceRecord(RecordModel):
     """What an attempt left to look at, and what is missing; see `isosmoke.results.evidence`."""
 
     changes: tuple[ChangeRecord, ...]
@@ -141,7 +141,7 @@ class AttemptRecord(Told):
     evidence: EvidenceRecord | None = None
 
 
-class Planned(Table):
+class Planned(RecordModel):
     """What is known of a scenario before it runs.
 
     `entry` is the manifest's entry with its defaults, `script` the script's own path.
@@ -163,14 +163,14 @@ class ScenarioRecord(Planned, Told):
     attempts: tuple[AttemptRecord, ...]
 
 
-class BinaryRecord(Table):
+class BinaryRecord(RecordModel):
     """The live binary that was tested."""
 
     path: Text
     sha256: str
 
 
-class Beginning(Table):
+class Beginning(RecordModel):
     """What a run says of itself when it begins.
 
     `command` is what ran in place of scripts, `record` the folder that it is kept in, `working`
@@ -271,7 +271,7 @@ def counts(scenarios: Iterable[ScenarioResult | ScenarioRecord]) -> Mapping[str,
     return {one.value: came_out[one] for one in Outcome if one in came_out}
 
 
-def render(record: Table) -> str:
+def render(record: RecordModel) -> str:
     """A record as JSON text, one line feed at its end."""
     return json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 

@@ -20,11 +20,11 @@ from isosmoke.manifest import discovery, loader
 from isosmoke.manifest.discovery import located
 from isosmoke.manifest.models import Manifest
 from isosmoke.results import record
-from isosmoke.results.record import Table
+from isosmoke.results.record import RecordModel
 from isosmoke.text import printable
 
 
-class Document(Table):
+class Document(RecordModel):
     """What `isosmoke audit --json` prints: also what does not weigh."""
 
     schema_version: Literal[1] = 1

@@ -20,11 +20,11 @@ from isosmoke.reports import agent
 from isosmoke.reports.progress import Progress
 from isosmoke.results import record
 from isosmoke.results.attempts import Event
-from isosmoke.results.record import RunRecord, Table, Text
+from isosmoke.results.record import RecordModel, RunRecord, Text
 from isosmoke.text import printable
 
 
-class Document(Table):
+class Document(RecordModel):
     """What `isosmoke gate --json` prints: the verdict and the run that it judges.
 
     `receipt` and `run` are null where nothing was run.

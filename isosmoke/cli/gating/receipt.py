@@ -12,11 +12,11 @@ from isosmoke.gate.receipt import Statement
 from isosmoke.host import checkout
 from isosmoke.host.caller import Caller
 from isosmoke.results import record
-from isosmoke.results.record import Table, Text
+from isosmoke.results.record import RecordModel, Text
 from isosmoke.text import printable
 
 
-class Verification(Table):
+class Verification(RecordModel):
     """What `isosmoke receipt verify --json` prints: `broken` names what is not as it was."""
 
     schema_version: Literal[1] = 1

@@ -13,10 +13,10 @@ from isosmoke.host.caller import Caller
 from isosmoke.reports import summary
 from isosmoke.results import record
 from isosmoke.results.outcome import Outcome
-from isosmoke.results.record import BinaryRecord, RunRecord, ScenarioRecord, Table, Text
+from isosmoke.results.record import BinaryRecord, RecordModel, RunRecord, ScenarioRecord, Text
 
 
-class OfRun(Table):
+class OfRun(RecordModel):
     """Which run it was."""
 
     id: Text
@@ -25,7 +25,7 @@ class OfRun(Table):
     binary: BinaryRecord | None
 
 
-class Past(Table):
+class Past(RecordModel):
     """What came of the scenario in one run."""
 
     outcome: Outcome
@@ -35,7 +35,7 @@ class Past(Table):
     run: OfRun
 
 
-class Document(Table):
+class Document(RecordModel):
     """What `isosmoke history --json` prints: one scenario, newest run first."""
 
     schema_version: Literal[1] = 1

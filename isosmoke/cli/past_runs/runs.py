@@ -15,11 +15,11 @@ from isosmoke.history.run_records import Kept
 from isosmoke.host.caller import Caller
 from isosmoke.reports import summary
 from isosmoke.results import record
-from isosmoke.results.record import Header, RunRecord, Table
+from isosmoke.results.record import Header, RecordModel, RunRecord
 from isosmoke.text import command_line, printable, shortened
 
 
-class Document(Table):
+class Document(RecordModel):
     """What `isosmoke runs --json` prints: the runs without their scenarios, newest first."""
 
     schema_version: Literal[1] = 1

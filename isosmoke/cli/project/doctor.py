@@ -20,12 +20,12 @@ from isosmoke.host.state import state_folder
 from isosmoke.host.workspace import git_top
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.results import record
-from isosmoke.results.record import Table, Text
+from isosmoke.results.record import RecordModel, Text
 from isosmoke.runner import interpreter
 from isosmoke.sandbox.spec import HOST_IMAGE
 
 
-class Finding(Table):
+class Finding(RecordModel):
     """One thing that was looked at; `hint` is what would mend it."""
 
     subject: str
@@ -34,14 +34,14 @@ class Finding(Table):
     hint: Text = ""
 
 
-class Lacking(Table):
+class Lacking(RecordModel):
     """What scenarios do not get from an engine, and what would mend it."""
 
     words: Text
     hint: Text
 
 
-class EngineFinding(Table):
+class EngineFinding(RecordModel):
     """One engine: what it is, and what held when it was tried; null is not known.
 
     `where` is its socket or program, `reason` why that one, `cgroup` the version of control groups
@@ -63,7 +63,7 @@ class EngineFinding(Table):
     lacks: tuple[Lacking, ...] = ()
 
 
-class Document(Table):
+class Document(RecordModel):
     """What `isosmoke doctor --json` prints."""
 
     schema_version: Literal[1] = 1

@@ -19,7 +19,7 @@ from isosmoke.manifest import loader
 from isosmoke.manifest.discovery import located
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.results import record
-from isosmoke.results.record import Table
+from isosmoke.results.record import RecordModel
 from isosmoke.rootfs_images import dockerfiles, importer, store
 from isosmoke.rootfs_images.store import Image
 from isosmoke.text import printable
@@ -32,7 +32,7 @@ _LEFT_OUT_SHOWN = 5
 _MEGABYTE = 1_000_000
 
 
-class BuiltRow(Table):
+class BuiltRow(RecordModel):
     """An image that Docker has, by one of its tags; `size` in bytes, `created` as of the epoch."""
 
     tag: str
@@ -41,7 +41,7 @@ class BuiltRow(Table):
     created: float
 
 
-class Document(Table):
+class Document(RecordModel):
     """What `isosmoke image list --json` prints: what was imported, and what was built."""
 
     schema_version: Literal[1] = 1

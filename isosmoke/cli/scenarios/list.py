@@ -9,10 +9,10 @@ from isosmoke.cli.options import manifest_options, selected
 from isosmoke.cli.past import narrowed, past_options
 from isosmoke.manifest.models import Scenario
 from isosmoke.results import record
-from isosmoke.results.record import Table
+from isosmoke.results.record import RecordModel
 
 
-class Document(Table):
+class Document(RecordModel):
     """What `isosmoke list --json` prints: scenarios with their defaults."""
 
     schema_version: Literal[1] = 1
