@@ -1,7 +1,9 @@
-"""Text that somebody else wrote, as one line that cannot steer the terminal it is printed on."""
+"""Text as others read it: on one line that cannot steer a terminal, for a shell, and for TOML."""
 
+import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
 
 _LONGEST = 300
 _ESCAPED = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\t": r"\t"}
@@ -40,3 +42,22 @@ def _escaped(one: str) -> str:
         return _ESCAPED.get(one, one)
     errors = "surrogateescape" if "\udc80" <= one <= "\udcff" else "surrogatepass"
     return "".join(f"\\{byte:03o}" for byte in one.encode("utf-8", errors))
+
+
+def meant(word: str, known: Collection[str]) -> str:
+    """Return a question after the known word that is most like this one; empty where none is."""
+    return "".join(f"; did you mean {one!r}?" for one in get_close_matches(word, known, n=1))
+
+
+def toml(value: object) -> str:
+    """Return `value` as TOML 1.0 on one line; the keys of a table are bare keys.
+
+    JSON is TOML here, but for tables and the one control character that JSON leaves as it is.
+    """
+    match value:
+        case Mapping():
+            return f"{{ {', '.join(f'{key} = {toml(one)}' for key, one in value.items())} }}"
+        case list() | tuple():
+            return f"[{', '.join(map(toml, value))}]"
+        case _:
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

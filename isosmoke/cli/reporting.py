@@ -12,13 +12,12 @@ import click
 from isosmoke.cli import streams
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.host import state
-from isosmoke.manifest.filters import meant
 from isosmoke.reports import github
 from isosmoke.reports.jsonl import Stream
 from isosmoke.results import record
 from isosmoke.results.attempts import Event, RunResult
 from isosmoke.results.record import RunRecord
-from isosmoke.text import printable
+from isosmoke.text import meant, printable
 
 Screen = Literal["console", "agent"]
 Shown = TypeVar("Shown")

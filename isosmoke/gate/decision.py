@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from isosmoke.errors import ExitCode, IsosmokeError, ManifestError, UsageError
-from isosmoke.manifest.filters import meant
 from isosmoke.manifest.models import Gate, Manifest, Scenario
 from isosmoke.results.attempts import RunResult, ScenarioResult
 from isosmoke.results.outcome import Outcome
-from isosmoke.text import command_line, shortened
+from isosmoke.text import command_line, meant, shortened
 
 MOST_LINES = 12
 """What is said last, on stderr; wg and agents look no further back."""

@@ -23,11 +23,11 @@ from isosmoke.history import gate_records
 from isosmoke.history.layout import HEADER, RUNS, folders, homes, runs_in, top
 from isosmoke.host import links, state
 from isosmoke.host.state import Lease
-from isosmoke.manifest.filters import meant
 from isosmoke.manifest.models import Retention, Scenario
 from isosmoke.results import record
 from isosmoke.results.attempts import RunResult, ScenarioResult
 from isosmoke.results.record import Header, Planned, RunRecord, ScenarioRecord
+from isosmoke.text import meant
 
 SCHEMA_VERSION = 1
 

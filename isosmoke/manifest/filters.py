@@ -10,12 +10,11 @@ expression/` that is found anywhere in the value. `not` binds closer than `and`,
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Protocol
 
 from isosmoke.errors import UsageError
-from isosmoke.text import printable
+from isosmoke.text import meant, printable
 
 _DEEPEST = 50
 """How many brackets and `not`s may be open at once; nobody reads more."""
@@ -145,11 +144,6 @@ Expression = All | Predicate | Not | And | Or
 
 def _bracketed(part: Expression, *kinds: type[Expression]) -> str:
     return f"({part})" if isinstance(part, kinds) else str(part)
-
-
-def meant(word: str, known: Collection[str]) -> str:
-    """A question after the known word that is most like this one; empty where none is."""
-    return "".join(f"; did you mean {one!r}?" for one in get_close_matches(word, known, n=1))
 
 
 def unmatched(expression: Expression, scenarios: Collection[Described]) -> Iterator[str]:

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from isosmoke.errors import NothingSelectedError
 from isosmoke.manifest import filters
-from isosmoke.manifest.filters import Described, Expression, meant
-from isosmoke.text import printable
+from isosmoke.manifest.filters import Described, Expression
+from isosmoke.text import meant, printable
 
 S = TypeVar("S", bound=Described)
 

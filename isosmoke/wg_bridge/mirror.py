@@ -1,6 +1,5 @@
 """A manifest for wg that mirrors another: same names and owners, one shim as every script."""
 
-import json
 import shlex
 import sys
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from isosmoke.errors import ManifestError, UsageError
 from isosmoke.host import links, state
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest, Scenario
+from isosmoke.text import toml
 from isosmoke.wg_bridge import shim
 
 _OURS = "# Written by isosmoke"
@@ -25,7 +25,7 @@ _BESIDE_THE_SCRIPT = 300
 def text(source: Manifest, script: str) -> str:
     """The mirror of a manifest, in TOML; each deadline bounds a whole run of it."""
     bound = str(longest(source.scenarios))
-    head = f"{_OURS} for wg.\n[bridge]\nsource = {_quoted(str(source.path.absolute()))}\n"
+    head = f"{_OURS} for wg.\n[bridge]\nsource = {toml(str(source.path.absolute()))}\n"
     return head + "".join(_entry(one, script, bound) for one in source.scenarios)
 
 
@@ -41,17 +41,12 @@ def _longest(scenario: Scenario) -> int:
 
 def _entry(scenario: Scenario, script: str, bound: str) -> str:
     keys = {
-        "name": _quoted(scenario.name),
-        "script": _quoted(script),
-        "owners": f"[{', '.join(map(_quoted, scenario.owners))}]",
+        "name": toml(scenario.name),
+        "script": toml(script),
+        "owners": toml(scenario.owners),
         "timeout_seconds": bound,
     }
     return "\n[[scenario]]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
-
-
-def _quoted(words: str) -> str:
-    """A basic string of TOML: JSON's, but that DEL is to be escaped as well."""
-    return json.dumps(words, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def script(mirror: Path, scratch: Path) -> str:

@@ -4,10 +4,11 @@ import os
 import subprocess
 
 import pytest
+import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.text import command_line, printable, shortened
+from isosmoke.text import command_line, meant, printable, shortened, toml
 
 
 @given(st.text())
@@ -53,3 +54,29 @@ def test_a_command_line_can_be_pasted_into_a_shell(words: tuple[str, ...]) -> No
 def test_any_command_line_is_printable(words: list[str]) -> None:
     """Whatever is in the words, nothing of it steers the terminal."""
     assert command_line(words).isprintable()
+
+
+def test_known_word_that_is_most_alike_is_asked_for() -> None:
+    """A word that is like none of the known ones gets no question."""
+    assert meant("imgae", ["name", "image"]) == "; did you mean 'image'?"
+    assert meant("xyz", ["name", "image"]) == ""
+
+
+_VALUES = st.recursive(
+    st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    # TOML's text has no lone surrogates.
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.from_regex(r"\A[A-Za-z_-]+\Z"), inner),
+    max_leaves=8,
+)
+
+
+@given(_VALUES)
+def test_toml_reads_back_as_what_was_written(value: object) -> None:
+    """Any nesting of tables and lists, and any text, is one line that TOML 1.0 reads alike."""
+    line = f"key = {toml(value)}"
+
+    assert "\n" not in line
+    assert tomli.loads(line)["key"] == value
