@@ -3,21 +3,21 @@
 The manifest's own bytes are never written anew: they are copied, and the entry is put after them.
 """
 
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
-from tempfile import mkstemp
+from stat import S_IMODE
 
 from pydantic import ValidationError
 
 from isosmoke.errors import IsosmokeError, ManifestError, UsageError
-from isosmoke.host import links
+from isosmoke.host import links, state
 from isosmoke.manifest import parser
 from isosmoke.manifest.models import Scenario
+from isosmoke.text import toml
 
 _SURROUNDINGS = ("image", "network", "env", "pass_env", "pass_files")
 _KEYS = ("name", "script", "owners", "assertion", "timeout_seconds", *_SURROUNDINGS)
@@ -68,15 +68,8 @@ def surroundings(scenario: Scenario) -> dict[str, object]:
 def entry(scenario: Scenario) -> str:
     """The keys of `scenario` that were given, as TOML."""
     given = scenario.model_dump(include=scenario.model_fields_set & set(_KEYS))
-    lines = (f"{key} = {_toml(given[key])}\n" for key in _KEYS if key in given)
+    lines = (f"{key} = {toml(given[key])}\n" for key in _KEYS if key in given)
     return f"[[scenario]]\n{''.join(lines)}"
-
-
-def _toml(value: object) -> str:
-    """JSON is TOML here, but for tables and the one control character that JSON leaves as it is."""
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{key} = {_toml(one)}' for key, one in value.items())} }}"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def grown(old: bytes, scenario: Scenario, path: Path) -> bytes:
@@ -179,14 +172,8 @@ def replace(path: Path, content: bytes) -> None:
     Its mode stays, and so does a symbolic link: what it leads to is written.
     """
     path = path.resolve()
-    handle, unfinished = mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with ExitStack() as undo:
-        undo.callback(os.unlink, unfinished)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(unfinished).chmod(path.stat().st_mode if path.exists() else 0o644)
-        Path(unfinished).rename(path)
-        undo.pop_all()
+    mode = S_IMODE(path.stat().st_mode) if path.exists() else 0o644
+    state.write(path, content, mode=mode)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -62,18 +62,21 @@ def write(path: Path, content: str | bytes, *, mode: int = 0o644) -> Path:
 
     `OSError` names the file, also where it is the disk that has no room.
     """
-    handle, unfinished = mkstemp(prefix=".", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(handle)
-        Path(unfinished).chmod(mode)
-        return Path(unfinished).rename(path)
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        Path(unfinished).unlink(missing_ok=True)
-        raise
+    with ExitStack() as undo:
+        try:
+            handle, unfinished = mkstemp(prefix=".", dir=path.parent)
+            undo.callback(os.unlink, unfinished)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(handle)
+            Path(unfinished).chmod(mode)
+            Path(unfinished).rename(path)
+        except OSError as error:
+            error.filename = str(path)  # the unfinished file has a name that nobody knows
+            raise
+        undo.pop_all()
+    return path
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,3 +250,11 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         state.write(tmp_path / "taken", "text")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["one", "taken"]
     assert (tmp_path / "one").stat().st_mode & 0o777 == 0o644
+
+
+def test_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """The error names what was to be written, not the unfinished file beside it."""
+    with pytest.raises(FileNotFoundError) as caught:
+        state.write(tmp_path / "missing" / "file", "text")
+
+    assert caught.value.filename == str(tmp_path / "missing" / "file")
