@@ -1,12 +1,11 @@
 """What a manifest has lost since it was last looked at: it may grow, and nothing else."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
-from operator import gt, lt
 from pathlib import PurePosixPath
 
+from isosmoke.manifest.meaning import changes
 from isosmoke.manifest.models import Gate, Scenario
 
 
@@ -42,12 +41,17 @@ def losses(before: Edition, after: Edition) -> Iterator[Loss]:
     heirs = _heirs(before, after)
     for was in before.scenarios:
         if is_now := heirs.get(was.name):
-            for lost in _LOST:
-                yield from lost(was, is_now)
+            yield from _changed(was.name, was, is_now)
             yield from _lost_script(was, is_now, before, after)
         else:
             yield _lost_scenario(was, before, after)
-    yield from _lost_gate(before.gate, after.gate)
+    yield from _changed("", before.gate, after.gate)
+
+
+def _changed(name: str, was: Scenario | Gate, is_now: Scenario | Gate) -> Iterator[Loss]:
+    """Yield what each key lost, as its meaning says."""
+    for one in changes(was, is_now):
+        yield Loss(name, one.what, one.words, one.refused)
 
 
 def _heirs(before: Edition, after: Edition) -> Mapping[str, Scenario]:
@@ -77,71 +81,6 @@ def _lost_scenario(was: Scenario, before: Edition, after: Edition) -> Loss:
 
 def _same_script(one: Scenario, other: Scenario) -> bool:
     return PurePosixPath(one.script) == PurePosixPath(other.script)
-
-
-def _lost_names(was: Scenario, is_now: Scenario) -> Iterator[Loss]:
-    for owner in was.owners:
-        if owner not in is_now.owners:
-            yield Loss(was.name, f"owner {owner}", f"lost owner {owner!r}")
-    for alias in was.aliases:
-        if alias not in is_now.aliases:
-            yield Loss(was.name, f"alias {alias}", f"lost alias {alias!r}")
-
-
-def _lost_numbers(was: Scenario, is_now: Scenario) -> Iterator[Loss]:
-    """A longer deadline asks for no less; a retry, or time to settle, hides what else showed."""
-    worse = {"timeout_seconds": lt, "retries": gt, "settle_seconds": gt}
-    for key, is_worse in worse.items():
-        old, new = getattr(was, key), getattr(is_now, key)
-        if is_worse(new, old):
-            verb = "raised" if new > old else "shortened"
-            yield Loss(was.name, key, f"{key} {verb} from {old:g} to {new:g}")
-
-
-def _lost_assertion(was: Scenario, is_now: Scenario) -> Iterator[Loss]:
-    """Whether other words ask for less, only a reader can say; no words ask for nothing."""
-    if not was.assertion.strip() or was.assertion.split() == is_now.assertion.split():
-        return
-    if is_now.assertion.strip():
-        yield Loss(was.name, "assertion", "assertion reworded: read it", refused=False)
-    else:
-        yield Loss(was.name, "assertion", "lost its assertion")
-
-
-def _lost_leaks(was: Scenario, is_now: Scenario) -> Iterator[Loss]:
-    """Whether one pattern finds more than another cannot be decided: another one is a new one."""
-    if was.leaks.policy == "report":
-        return
-    if is_now.leaks.policy == "report":
-        words = "leak policy loosened from 'fail' to 'report'"
-        yield Loss(was.name, "leaks.policy", words)
-    allowed = _last_days(was)
-    for command, until in _last_days(is_now).items():
-        what = f"leaks.allow {command}"
-        if command not in allowed:
-            yield Loss(was.name, what, f"leak policy loosened: {command!r} may now outlive it")
-        elif until > allowed[command]:
-            words = f"leak policy loosened: {command!r} is allowed {_until(until)}"
-            yield Loss(was.name, what, f"{words}, not {_until(allowed[command])}")
-
-
-def _last_days(scenario: Scenario) -> Mapping[str, date]:
-    days: dict[str, date] = {}
-    for one in scenario.leaks.allow:
-        days[one.command] = max(days.get(one.command, date.min), one.until or date.max)
-    return days
-
-
-def _until(day: date) -> str:
-    return "for ever" if day == date.max else f"until {day}"
-
-
-_LOST: Sequence[Callable[[Scenario, Scenario], Iterator[Loss]]] = (
-    _lost_names,
-    _lost_numbers,
-    _lost_assertion,
-    _lost_leaks,
-)
 
 
 def _lost_script(
@@ -183,11 +122,3 @@ def is_empty(script: str) -> bool:
                 return True
             rest = rest[idle.end() :]
     return True
-
-
-def _lost_gate(was: Gate, is_now: Gate) -> Iterator[Loss]:
-    if was.unowned == "refuse" and is_now.unowned == "allow":
-        yield Loss("", "unowned", "unowned loosened from 'refuse' to 'allow'")
-    if was.max_skips is not None and (is_now.max_skips is None or is_now.max_skips > was.max_skips):
-        number = "any" if is_now.max_skips is None else is_now.max_skips
-        yield Loss("", "max_skips", f"max_skips raised from {was.max_skips} to {number}")

@@ -1,4 +1,4 @@
-"""What a manifest may say of a scenario: the models of its tables."""
+"""What a manifest may say of a scenario: the models of its tables, and what each key means."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from isosmoke.manifest import meaning
 from isosmoke.manifest.fields import (
     Capability,
     Count,
@@ -35,6 +36,18 @@ from isosmoke.manifest.fields import (
     shown,
     wrong,
 )
+from isosmoke.manifest.meaning import Judge, Meaning, Unjudged
+
+
+def _of_sandbox(change: Judge | Unjudged) -> Meaning:
+    return Meaning(makes_sandbox=True, change=change)
+
+
+def _of_entry(change: Judge | Unjudged) -> Meaning:
+    return Meaning(makes_sandbox=False, change=change)
+
+
+_OF_THE_PAST = _of_entry(Unjudged("what is kept of past runs decides nothing about the next"))
 
 
 class StrictModel(BaseModel):
@@ -46,23 +59,25 @@ class StrictModel(BaseModel):
 class Requires(StrictModel):
     """What must be there, or the scenario is skipped: programs, variables, addresses."""
 
-    commands: Texts = ()
-    env: Variables = ()
-    endpoints: Texts = ()
+    commands: Annotated[Texts, _of_sandbox(meaning.demanded)] = ()
+    env: Annotated[Variables, _of_sandbox(meaning.demanded)] = ()
+    endpoints: Annotated[Texts, _of_sandbox(meaning.demanded)] = ()
 
 
 class Limits(StrictModel):
     """What a scenario may use; None is no limit."""
 
-    memory: Size | None = None
+    memory: Annotated[Size | None, _of_sandbox(meaning.noted)] = None
     """Bytes, of all its processes together."""
 
-    processes: Count | None = None
+    processes: Annotated[Count | None, _of_sandbox(meaning.noted)] = None
 
-    output: Size = 100 * 1024**2
+    output: Annotated[Size, _of_sandbox(Unjudged("a verdict does not depend on what is kept"))] = (
+        100 * 1024**2
+    )
     """Bytes, the most that is kept of a log on disk."""
 
-    open_files: Count | None = None
+    open_files: Annotated[Count | None, _of_sandbox(meaning.noted)] = None
 
 
 class Allowance(StrictModel):
@@ -164,37 +179,51 @@ def _apart(services: tuple[Service, ...]) -> tuple[Service, ...]:
 class Settings(StrictModel):
     """The keys of a scenario that `[defaults]` may set for all of them."""
 
-    timeout_seconds: WholeSeconds = 180
+    timeout_seconds: Annotated[WholeSeconds, _of_sandbox(meaning.shortened)] = 180
 
-    image: Text = "host"
+    image: Annotated[Text, _of_sandbox(meaning.noted)] = "host"
     """The host's own system, `rootfs:` and a folder, or the name of a clean environment."""
 
-    requires: Requires = Requires()
+    requires: Annotated[Requires, _of_sandbox(meaning.by_key)] = Requires()
     leaks: Annotated[
         Leaks,
         BeforeValidator(_leaks, json_schema_input_type=Literal["fail", "report"] | Leaks),
+        _of_entry(meaning.allowed_leaks),
     ] = Leaks()
-    services: Annotated[tuple[Service, ...], Field(strict=False), AfterValidator(_apart)] = ()
-    network: Literal["host", "isolated"] = "host"
+    services: Annotated[
+        tuple[Service, ...],
+        Field(strict=False),
+        AfterValidator(_apart),
+        _of_sandbox(meaning.noted_services),
+    ] = ()
+    network: Annotated[Literal["host", "isolated"], _of_sandbox(meaning.noted)] = "host"
 
-    locks: Texts = ()
+    locks: Annotated[
+        Texts, _of_sandbox(Unjudged("what runs beside a scenario changes nothing that it asks for"))
+    ] = ()
     """Scenarios that share a lock never run at the same time."""
 
-    env: Mapping[Variable, Value] = Field(default_factory=dict)
-    pass_env: Variables = ()
-    pass_files: Texts = ()
-    tags: Texts = ()
-    retries: Annotated[int, Field(ge=0, le=100)] = 0
+    env: Annotated[Mapping[Variable, Value], _of_sandbox(meaning.noted_each)] = Field(
+        default_factory=dict
+    )
+    pass_env: Annotated[Variables, _of_sandbox(meaning.noted_each)] = ()
+    pass_files: Annotated[Texts, _of_sandbox(meaning.noted_each)] = ()
+    tags: Annotated[Texts, _of_entry(meaning.noted_each)] = ()
+    retries: Annotated[int, Field(ge=0, le=100), _of_entry(meaning.raised)] = 0
 
-    settle_seconds: Seconds = 2
+    settle_seconds: Annotated[Seconds, _of_sandbox(meaning.raised)] = 2
     """How long processes may take to end after the script."""
 
-    grace_seconds: Seconds = 5
+    grace_seconds: Annotated[
+        Seconds, _of_sandbox(Unjudged("it begins where the outcome is TIMEOUT already"))
+    ] = 5
     """How long lies between SIGTERM and SIGKILL."""
 
-    limits: Limits = Limits()
+    limits: Annotated[Limits, _of_sandbox(meaning.by_key)] = Limits()
 
-    capabilities: Annotated[tuple[Capability, ...], Field(strict=False)] = ()
+    capabilities: Annotated[
+        tuple[Capability, ...], Field(strict=False), _of_sandbox(meaning.noted_each)
+    ] = ()
     """What a script may do beyond its user's rights; without any, nothing."""
 
     new_namespaces: bool = False
@@ -230,20 +259,24 @@ class Settings(StrictModel):
 class Scenario(Settings):
     """One entry of a manifest: a script and what it needs. Durations are in seconds."""
 
-    name: Name
-    script: Text
+    name: Annotated[
+        Name, _of_entry(Unjudged("a scenario that neither name nor alias finds again is lost"))
+    ]
+    script: Annotated[Text, _of_entry(Unjudged("it may move; what is in the file then is judged"))]
 
-    aliases: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    aliases: Annotated[tuple[Name, ...], Field(strict=False), _of_entry(meaning.Lost("alias"))] = ()
     """The names that it had before."""
 
     owners: Annotated[
-        tuple[Annotated[Text, AfterValidator(str.strip)], ...], Field(strict=False)
+        tuple[Annotated[Text, AfterValidator(str.strip)], ...],
+        Field(strict=False),
+        _of_entry(meaning.Lost("owner")),
     ] = ()
     """The tasks that it guards, trimmed."""
 
-    description: str = ""
+    description: Annotated[str, _of_entry(Unjudged("nothing acts on it"))] = ""
 
-    assertion: str = ""
+    assertion: Annotated[str, _of_entry(meaning.reworded)] = ""
     """What must hold, in one sentence."""
 
     _folder: Path = PrivateAttr(default=Path())
@@ -267,20 +300,22 @@ class Scenario(Settings):
 class Gate(StrictModel):
     """What the gate does about a task that owns no scenario, and how many skips it bears."""
 
-    unowned: Literal["allow", "refuse"] = "allow"
+    unowned: Annotated[Literal["allow", "refuse"], _of_entry(meaning.loosened)] = "allow"
 
-    max_skips: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    max_skips: Annotated[
+        Annotated[int, Field(ge=0, lt=2**63)] | None, _of_entry(meaning.raised_or_lifted)
+    ] = None
     """None is any number."""
 
 
 class Retention(StrictModel):
     """Which runs of the past are kept: forgotten is what any of these leaves out."""
 
-    keep_runs: Count = 20
+    keep_runs: Annotated[Count, _OF_THE_PAST] = 20
     """How many, the one that starts included."""
 
-    keep_days: Annotated[int, Field(gt=0, le=36500)] = 30
-    keep_size: Size = 2 * 1024**3
+    keep_days: Annotated[int, Field(gt=0, le=36500), _OF_THE_PAST] = 30
+    keep_size: Annotated[Size, _OF_THE_PAST] = 2 * 1024**3
     """All of them together, in bytes."""
 
 

@@ -76,6 +76,33 @@ def test_check_tells_what_is_only_to_be_read(git: Git, cli: Cli) -> None:
     assert "nothing lost or weakened since" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("line", "judged"),
+    [
+        (
+            'requires = { commands = ["no-such-program"] }',
+            (ExitCode.BLOCKED, "'binary_starts': requires.commands extended by 'no-such-program'"),
+        ),
+        ('image = "debian"', (ExitCode.OK, "note: scenario 'binary_starts': image changed from")),
+        ("limits = { open_files = 7 }", (ExitCode.OK, "note: scenario 'binary_starts': limits.")),
+        ('tags = ["slow"]', (ExitCode.OK, "note: scenario 'binary_starts': tags: 'slow' added")),
+    ],
+)
+def test_check_judges_what_else_a_scenario_runs_in(
+    git: Git, cli: Cli, line: str, judged: tuple[ExitCode, str]
+) -> None:
+    """What can switch a scenario off is refused; another sandbox is named for a reader."""
+    cli("init")
+    git.commit("smoke")
+    manifest = git.top / "tests/smoke/manifest.toml"
+    manifest.write_text(f"{manifest.read_text()}{line}\n")
+
+    done = cli("check", "--against", "HEAD")
+
+    code, words = judged
+    assert (done.returncode, words in done.stdout) == (code, True), done.stdout
+
+
 def test_check_prints_no_subject_that_steers_a_terminal(git: Git, cli: Cli) -> None:
     """The words of a commit are somebody else's: its control characters are made visible."""
     cli("init")

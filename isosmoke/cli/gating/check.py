@@ -24,8 +24,9 @@ def command(ctx: click.Context, against: str | None, manifest_path: Path | None)
     """Refuse a manifest that lost or weakened something since a revision of git.
 
     That is: a scenario, owner, alias, script or assertion that is gone; a new name without an
-    alias; a shorter deadline; more retries or time to settle; a leak that was not allowed; a
-    script made empty; a weaker [gate]. The work tree counts, committed or not.
+    alias; a shorter deadline; more retries, time to settle or requirements; a leak that was not
+    allowed; a script made empty; a weaker [gate]. Another image, network, environment, limit,
+    capability, service or tag is a note for you to judge. The work tree counts, committed or not.
     """
     caller = Caller.here()
     path = manifest_path or located(caller.working, caller.environment)

@@ -80,6 +80,11 @@ REFUSED = {
         "",
         "'one': leak policy loosened: '^tmux' is allowed for ever, not until 2027-01-31",
     ),
+    "a program that is not there": (
+        "retries = 1",
+        'retries = 1\nrequires = { commands = ["no-such-program"] }',
+        "'one': requires.commands extended by 'no-such-program': it is skipped where that is",
+    ),
     "by default": ("[gate]", '[defaults]\nleaks = "report"\n[gate]', "loosened"),
     "the gate": ('"refuse"', '"allow"', "[gate]: unowned loosened from 'refuse' to 'allow'"),
     "skips": ("max_skips = 2", "max_skips = 3", "[gate]: max_skips raised from 2 to 3"),
@@ -193,6 +198,36 @@ def test_an_assertion_in_other_words_is_told_but_not_refused() -> None:
     assert [(str(one), one.refused) for one in losses(edition(BASE, SCRIPTS), now)] == [
         ("scenario 'one': assertion reworded: read it", False)
     ]
+
+
+NOTED = {
+    "image": 'image = "debian"',
+    "network": 'network = "isolated"',
+    "limits.open_files": "limits = { open_files = 77 }",
+    "capabilities": 'capabilities = ["IPC_LOCK"]',
+    "env": 'env = { A = "1" }',
+    "pass_env": 'pass_env = ["A"]',
+    "pass_files": 'pass_files = ["~/.netrc"]',
+    "services": 'services = [{ name = "db", image = "postgres" }]',
+    "tags": 'tags = ["slow"]',
+}
+
+
+@pytest.mark.parametrize(("key", "line"), NOTED.items())
+@pytest.mark.parametrize(
+    ("place", "names"), [("retries = 1", {"one"}), ("[defaults]", {"one", "two"})]
+)
+def test_another_sandbox_is_told_but_not_refused(
+    key: str, line: str, place: str, names: set[str]
+) -> None:
+    """Set in an entry or by default, it is named for each scenario that it changes."""
+    text = f"[defaults]\n{BASE}"
+    now = edition(text.replace(place, f"{place}\n{line}"), SCRIPTS)
+    told = list(losses(edition(text, SCRIPTS), now))
+
+    assert {one.refused for one in told} == {False}
+    assert all(one.words.startswith(key) for one in told)
+    assert {one.scenario for one in told} == names
 
 
 def test_a_loss_is_the_same_while_its_numbers_change() -> None:
