@@ -5,7 +5,7 @@ The manifest's own bytes are never written anew: they are copied, and the entry 
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
@@ -16,11 +16,12 @@ from pydantic import ValidationError
 from isosmoke.errors import IsosmokeError, ManifestError, UsageError
 from isosmoke.host import links, state
 from isosmoke.manifest import parser
+from isosmoke.manifest.meaning import sandbox_keys
 from isosmoke.manifest.models import Scenario
 from isosmoke.text import toml
 
-_SURROUNDINGS = ("image", "network", "env", "pass_env", "pass_files")
-_KEYS = ("name", "script", "owners", "assertion", "timeout_seconds", *_SURROUNDINGS)
+_SANDBOX = sandbox_keys(Scenario)
+_KEYS = ("name", "script", "owners", "assertion", *_SANDBOX)
 
 _SKELETON = """\
 #!/usr/bin/env bash
@@ -59,36 +60,73 @@ def drafted(name: str, *, owners: tuple[str, ...], assertion: str, **keys: objec
 
 
 def surroundings(scenario: Scenario) -> dict[str, object]:
-    """The keys that make a scenario's sandbox what it is, where they are not as usual."""
-    usual = Scenario(name=scenario.name, script=scenario.script).model_dump(mode="json")
-    told = scenario.model_dump(mode="json", include=set(_SURROUNDINGS))
-    return {key: value for key, value in told.items() if value != usual[key]}
+    """Return the keys that make a scenario's sandbox, with their values."""
+    return {key: getattr(scenario, key) for key in _SANDBOX}
 
 
-def entry(scenario: Scenario) -> str:
-    """The keys of `scenario` that were given, as TOML."""
-    given = scenario.model_dump(include=scenario.model_fields_set & set(_KEYS))
-    lines = (f"{key} = {toml(given[key])}\n" for key in _KEYS if key in given)
+def entry(scenario: Scenario, usual: Scenario | None = None) -> str:
+    """Return the keys of `scenario` that were given, as TOML.
+
+    A key that makes the sandbox is left out where it is the same in `usual`, which is the scenario
+    of an entry with a name and a script only: `[defaults]`, or None where there are none.
+    """
+    usual = usual or _bare(scenario)
+    keys = scenario.model_fields_set & set(_KEYS)
+    given = scenario.model_dump(mode="json", include=keys, exclude_none=True)
+    short = scenario.model_dump(mode="json", include=keys, exclude_none=True, exclude_defaults=True)
+    common = usual.model_dump(mode="json", include=set(_SANDBOX), exclude_none=True)
+    told = {
+        # A table merges with that of the defaults, key by key; anything else replaces it.
+        key: _unlike(given[key], common[key])
+        if isinstance(given[key], dict)
+        else short.get(key, given[key])
+        for key in _KEYS
+        if key in given and (key not in common or given[key] != common[key])
+    }
+    lines = (f"{key} = {toml(value)}\n" for key, value in told.items() if value != {})
     return f"[[scenario]]\n{''.join(lines)}"
 
 
+def _bare(scenario: Scenario) -> Scenario:
+    return Scenario(name=scenario.name, script=scenario.script)
+
+
+def _unlike(table: Mapping[str, object], usual: Mapping[str, object]) -> dict[str, object]:
+    return {key: value for key, value in table.items() if value != usual.get(key)}
+
+
 def grown(old: bytes, scenario: Scenario, path: Path) -> bytes:
-    """`old`, byte for byte, and after it the entry of `scenario`.
+    """Return `old`, byte for byte, and after it the entry of `scenario`.
 
     Raises:
         ManifestError: if the manifest `path` was wrong, or would be now.
-        UsageError: if the name is taken, by a scenario of today or of before.
+        UsageError: if the name is taken, by a scenario of today or of before, or if `[defaults]`
+            sets what no entry can take back.
     """
     before = scenarios(old, path)
     if any(scenario.name in (one.name, *one.aliases) for one in before):
         raise UsageError(
             f"{path}: scenario {scenario.name!r} is there already", "take another name"
         )
-    new = old + _addition(old, entry(scenario))
-    *kept, added = parser.parse(new.decode("utf-8-sig"), path).scenarios
+    *_, usual = _parsed(old + _addition(old, entry(_bare(scenario))), path)
+    new = old + _addition(old, entry(scenario, usual))
+    *kept, added = _parsed(new, path)
     if tuple(kept) != before or added.name != scenario.name:
         raise ManifestError(f"{path}: does not end so that an entry can follow", "end it otherwise")
+    if lost := [key for key in _given(scenario) if getattr(added, key) != getattr(scenario, key)]:
+        raise UsageError(
+            f"{path}: [defaults] sets {', '.join(lost)} as this scenario does not have it",
+            "an entry cannot take that back: move it from [defaults] to the scenarios that need it",
+        )
     return new
+
+
+def _given(scenario: Scenario) -> Iterator[str]:
+    return (key for key in _SANDBOX if key in scenario.model_fields_set)
+
+
+def _parsed(content: bytes, path: Path) -> tuple[Scenario, ...]:
+    return parser.parse(content.decode("utf-8-sig"), path).scenarios
 
 
 def scenarios(old: bytes, path: Path) -> tuple[Scenario, ...]:

@@ -71,6 +71,11 @@ def meanings(model: type[BaseModel]) -> Mapping[str, Meaning]:
     return found
 
 
+def sandbox_keys(model: type[BaseModel]) -> tuple[str, ...]:
+    """Return the keys of a table that make the sandbox, in their order."""
+    return tuple(key for key, meaning in meanings(model).items() if meaning.makes_sandbox)
+
+
 def changes(was: BaseModel, is_now: BaseModel, within: str = "") -> Iterator[Change]:
     """Yield what is not as it was in a table, key by key; `within` is the way to the table."""
     for key, meaning in meanings(type(was)).items():

@@ -336,3 +336,37 @@ def test_environment_of_what_was_reproduced_is_saved_with_it(project: Project) -
 
     for line in ('network = "isolated"', 'env = { A = "1 2" }', 'pass_env = ["B"]'):
         assert line in entry.splitlines()
+
+
+def test_limits_of_what_was_reproduced_hold_for_what_is_saved(project: Project) -> None:
+    """Every key that makes the sandbox is saved, and the new scenario runs like the old one."""
+    available.engine("bubblewrap")
+    keys = (
+        "limits = { open_files = 77 }",
+        'capabilities = ["IPC_LOCK"]',
+        'locks = ["one"]',
+        'requires = { commands = ["sh"] }',
+        "settle_seconds = 1.5",
+        "timeout_seconds = 99",
+    )
+    project.manifest.write_text("\n".join([GOOD.rstrip(), *keys, ""]))
+    typed = 'ulimit -n; echo "$WG_SMOKE_TIMEOUT_SECS"\n'
+    there = lines(project, typed, "good", "--save", "mine")
+    entry = project.manifest.read_text().rpartition("[[scenario]]")[2]
+
+    assert there.stdout == "77\n99\n"
+    assert set(keys) <= set(entry.splitlines())
+    done = project.run("run", "--json", "mine")
+    (again,) = json.loads(done.stdout)["scenarios"]
+    assert again["outcome"] == "PASS", again
+    assert project.run("logs", "mine").stdout == "77\n99\n"
+
+
+def test_deadline_of_what_is_in_no_manifest_is_not_saved(project: Project) -> None:
+    """An hour is for whoever types; a scenario that is made of it has the manifest's deadline."""
+    available.engine("bubblewrap")
+    lines(project, "true\n", "--save", "mine")
+    entry = project.manifest.read_text().rpartition("[[scenario]]")[2]
+
+    assert 'name = "mine"' in entry
+    assert "timeout_seconds" not in entry

@@ -101,11 +101,15 @@ def _saving(chosen: Case, options: dict[str, Any]) -> _Saving | None:
         if options["owners"] or options["assertion"]:
             raise UsageError("--owner and --assertion are for --save NAME")
         return None
+    surroundings = editing.surroundings(chosen.scenario)
+    if chosen.request.manifest is None:
+        # The deadline of what is in no manifest is for whoever types, and nobody chose it.
+        del surroundings["timeout_seconds"]
     scenario = editing.drafted(
         options["save"],
         owners=options["owners"],
         assertion=options["assertion"] or f"As typed in isosmoke repro {chosen.scenario.name}.",
-        **editing.surroundings(chosen.scenario),
+        **surroundings,
     )
     caller = Caller.here()
     path = options["manifest_path"] or located(caller.working, caller.environment)

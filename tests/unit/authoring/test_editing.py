@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from isosmoke.authoring.editing import add, drafted
 from isosmoke.errors import IsosmokeError, ManifestError, UsageError
 from isosmoke.manifest import loader, parser
 from isosmoke.manifest.discovery import WG_MANIFEST
+from isosmoke.manifest.meaning import sandbox_keys
 from isosmoke.manifest.models import Scenario
 from support.fixtures import Ordinary
 
@@ -284,3 +286,88 @@ def test_toml_values_are_json_values_too() -> None:
         "It holds.",
         5,
     ]
+
+
+RICH = {
+    "timeout_seconds": 7,
+    "image": "debian",
+    "requires": {"commands": ["tmux"], "endpoints": ["http://127.0.0.1:9"]},
+    "services": [
+        {"name": "db", "image": "a", "env": {"A": "$"}, "ports": [5], "wait": {"port": 5}}
+    ],
+    "locks": ["one"],
+    "env": {"A": 'x "y"'},
+    "pass_env": ["B"],
+    "pass_files": ["~/x"],
+    "settle_seconds": 3.5,
+    "grace_seconds": 1,
+    "limits": {"open_files": 77, "memory": 1024},
+    "capabilities": ["IPC_LOCK"],
+}
+"""Every key that makes a sandbox, not as usual; `network` excludes some of the others."""
+
+
+def saved(folder: Path, scenario: Scenario) -> Scenario:
+    """The scenario that is in the manifest once one with these surroundings was added."""
+    keys: dict[str, Any] = editing.surroundings(scenario)
+    add(folder / "manifest.toml", draft(**keys))
+    return loader.load(folder / "manifest.toml").scenarios[-1]
+
+
+def test_cases_have_every_key_that_makes_a_sandbox() -> None:
+    """A key that is added to the sandbox is tried here as well."""
+    assert RICH.keys() | {"network"} == set(sandbox_keys(Scenario))
+
+
+@pytest.mark.parametrize("keys", [RICH, {"network": "isolated", "capabilities": ["NET_ADMIN"]}, {}])
+@pytest.mark.parametrize(
+    "defaults",
+    [
+        "",
+        'image = "fedora"\nlocks = ["z"]\ntimeout_seconds = 9\nlimits = { output = 5 }',
+        'limits = { open_files = 77 }\nservices = [{ name = "x", image = "y" }]\ngrace_seconds = 5',
+    ],
+)
+def test_surroundings_come_back_whatever_the_defaults(
+    folder: Path, keys: Mapping[str, object], defaults: str
+) -> None:
+    """A saved scenario has the sandbox of the one that it was made from, not of the defaults."""
+    path = folder / "manifest.toml"
+    path.write_text(f"[defaults]\n{defaults}\n{ENTRY}")
+    if keys != RICH and "open_files" in defaults:
+        keys = {**keys, "limits": {"open_files": 77}}  # no entry can take that back
+    scenario = Scenario.model_validate({"name": "x", "script": "x", **keys})
+
+    assert editing.surroundings(saved(folder, scenario)) == editing.surroundings(scenario)
+
+
+def test_what_is_as_usual_is_not_written(folder: Path) -> None:
+    """An entry has no more keys than it needs, and a service no more either."""
+    service = {"name": "db", "image": "a"}
+    keys = {"limits": {"open_files": 77}, "services": [service], "timeout_seconds": 180}
+    saved(folder, Scenario.model_validate({"name": "x", "script": "x", **keys}))
+
+    assert (folder / "manifest.toml").read_text() == (
+        f"{HEADER}{ENTRY}\n{ADDED}"
+        'services = [{ name = "db", image = "a" }]\nlimits = { open_files = 77 }\n'
+    )
+
+
+@pytest.mark.parametrize("defaults", ["limits = { memory = 9 }", 'env = { A = "1" }'])
+def test_what_no_entry_can_take_back_is_refused(folder: Path, defaults: str) -> None:
+    """A limit or a variable of the defaults stays in force: the sandbox would be another one."""
+    (folder / "manifest.toml").write_text(f"[defaults]\n{defaults}\n{ENTRY}")
+    before = everything(folder)
+
+    with pytest.raises(UsageError, match=rf"\[defaults\] sets {defaults.split(maxsplit=1)[0]}"):
+        saved(folder, Scenario(name="x", script="x"))
+
+    assert everything(folder) == before
+
+
+def test_defaults_hold_for_what_was_not_asked_for(folder: Path) -> None:
+    """A new scenario that says nothing of its sandbox has that of the manifest."""
+    (folder / "manifest.toml").write_text(f"[defaults]\nlimits = {{ memory = 9 }}\n{ENTRY}")
+    add(folder / "manifest.toml", draft())
+
+    assert loader.load(folder / "manifest.toml").scenarios[-1].limits.memory == 9
