@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _MARKERS = (
     "owner(task): the task that a scenario guards; several may.",
     "tag(name): a tag of a scenario; it is a marker by itself as well, `-` and such made `_`.",
-    "isosmoke(image, network, timeout, env, leaks): how the fixture `sandbox` runs commands.",
+    "isosmoke(image, timeout, limits, ...): how the fixture `sandbox` runs commands.",
 )
 _STATUS: dict[str, tuple[str, str, tuple[str, dict[str, bool]]]] = {
     "FLAKY": ("passed", "~", ("FLAKY", {"yellow": True})),
@@ -123,7 +123,7 @@ class ScenarioItem(pytest.Item):
             pytest.fail(trouble, pytrace=False)
 
     def runtest(self) -> None:
-        with self._locks():
+        with _locks(self.config, self.scenario):
             told = _stage(self.config).run(self.manifest, self.scenario)
         reason = told.result.telling.reason
         self.user_properties += [
@@ -136,15 +136,16 @@ class ScenarioItem(pytest.Item):
         if told.result.outcome.blocks:
             pytest.fail(told.text, pytrace=False)
 
-    def _locks(self) -> AbstractContextManager[None]:
-        """Held against the other workers of pytest-xdist; in one process nothing runs beside it."""
-        from isosmoke.pytest_plugin.locks import held
-
-        worker: dict[str, str] = getattr(self.config, "workerinput", {})
-        return held(self.scenario.locks, within=worker["testrunuid"]) if worker else nullcontext()
-
     def reportinfo(self) -> tuple[Path, int, str]:
         return self.manifest.path, self.line, self.name
+
+
+def _locks(config: pytest.Config, scenario: Scenario) -> AbstractContextManager[None]:
+    """Hold its locks against other workers of pytest-xdist; in one process nothing runs beside."""
+    from isosmoke.pytest_plugin.locks import held
+
+    worker: dict[str, str] = getattr(config, "workerinput", {})
+    return held(scenario.locks, within=worker["testrunuid"]) if worker else nullcontext()
 
 
 def _said(error: IsosmokeError) -> str:
@@ -249,9 +250,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def sandbox(request: pytest.FixtureRequest) -> Callable[..., Ran]:
     """Runs a command in a fresh sandbox, with the live binary: `sandbox("wg", "--version")`.
 
-    The terms `image`, `network`, `timeout`, `env` and `leaks` are the manifest's keys; those of the
-    marker `isosmoke` hold for all commands of a test. A process that is left makes the test fail,
-    unless `leaks` allows it.
+    The terms are the manifest's keys that make a sandbox, such as `image`, `env` and `limits`, with
+    `timeout` for `timeout_seconds`, and `leaks`; those of the marker `isosmoke` hold for all
+    commands of a test. A process that is left makes the test fail, unless `leaks` allows it.
     """
     marker = request.node.get_closest_marker("isosmoke")
     marked = marker.kwargs if marker else {}
@@ -275,10 +276,12 @@ def _attempted(
 ) -> Told | str:
     """What came of a command, or why it could not even be tried."""
     from isosmoke.errors import IsosmokeError
-    from isosmoke.pytest_plugin.session import Terms
+    from isosmoke.pytest_plugin.session import scenario_of
 
     try:
-        return _stage(config).run(None, Terms(**terms).scenario(name, argv), argv)
+        scenario = scenario_of(name, argv, terms)
+        with _locks(config, scenario):
+            return _stage(config).run(None, scenario, argv)
     except IsosmokeError as error:
         return _said(error)
 

@@ -16,43 +16,41 @@ from isosmoke.execution.session import AUTO, Request, Session
 from isosmoke.host.caller import Caller
 from isosmoke.interrupt import Interrupt, interruptible
 from isosmoke.manifest.diagnostics import mistake_of
-from isosmoke.manifest.models import Manifest, Retention, Scenario
+from isosmoke.manifest.meaning import sandbox_keys
+from isosmoke.manifest.models import Manifest, Retention, Scenario, Settings
 from isosmoke.reports import wording
 from isosmoke.results import record
 from isosmoke.results.attempts import Captured, Event, ScenarioResult
 from isosmoke.results.leaks import Process
 from isosmoke.results.outcome import Exited, Outcome
+from isosmoke.text import meant
 
-_COMMAND_SECONDS = 180
+_TERMS = {
+    "timeout" if key == "timeout_seconds" else key: key
+    for key in (*sandbox_keys(Settings), "leaks")
+}
+"""The key of the manifest that each term of a command is: those that make a sandbox, and `leaks`,
+because a command may leave what its test ends."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """How a command of a test is run: the manifest's keys, `timeout` in seconds."""
+def scenario_of(name: str, argv: Sequence[str], terms: Mapping[str, object]) -> Scenario:
+    """Return the scenario that a command of a test is; `timeout` is in seconds.
 
-    image: str = "host"
-    network: str = "host"
-    timeout: int = _COMMAND_SECONDS
-    env: Mapping[str, str] = field(default_factory=dict)
-    leaks: object = "fail"
-
-    def scenario(self, name: str, argv: Sequence[str]) -> Scenario:
-        """The scenario that a command is; `UsageError` for a value that cannot be."""
-        entry = {
-            "name": name,
-            "script": argv[0] if argv else "",
-            "image": self.image,
-            "network": self.network,
-            "timeout_seconds": self.timeout,
-            "env": self.env,
-            "leaks": self.leaks,
-        }
-        try:
-            return Scenario.model_validate(entry)
-        except ValidationError as error:
-            mistake = mistake_of(error.errors()[0])
-            where = ".".join(map(str, mistake.loc))
-            raise UsageError(f"sandbox: {where} {mistake.text}", mistake.hint) from error
+    Raises:
+        UsageError: for a term that is none, or a value that cannot be.
+    """
+    for term in terms:
+        if term not in _TERMS:
+            known = f"there are {', '.join(_TERMS)}"
+            raise UsageError(f"sandbox: no term {term!r}{meant(term, _TERMS)}", known)
+    keys = {_TERMS[term]: value for term, value in terms.items()}
+    entry = {**keys, "name": name, "script": argv[0] if argv else ""}
+    try:
+        return Scenario.model_validate(entry)
+    except ValidationError as error:
+        mistake = mistake_of(error.errors()[0])
+        where = ".".join(map(str, mistake.loc))
+        raise UsageError(f"sandbox: {where} {mistake.text}", mistake.hint) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

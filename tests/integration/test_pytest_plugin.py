@@ -414,7 +414,7 @@ def test_a_test_runs_commands_in_sandboxes_of_their_own(run: Pytest, folder: Pat
 
     done = run("-v", "test_it.py")
 
-    done.assert_outcomes(passed=5)
+    done.assert_outcomes(passed=6)
 
 
 TESTS = """
@@ -446,6 +446,13 @@ def test_a_deadline(sandbox):
     assert (ran.outcome, ran.exit_code) == ("TIMEOUT", None)
 
 
+@pytest.mark.isosmoke(limits={"open_files": 77}, locks=["one"])
+def test_any_key_that_makes_a_sandbox(sandbox):
+    ran = sandbox("sh", "-c", "ulimit -n", settle_seconds=1, requires={"commands": ["sh"]})
+    assert (ran.outcome, ran.output) == ("PASS", "77\\n")
+    assert sandbox("true", requires={"commands": ["no-such-program"]}).outcome == "SKIP"
+
+
 def test_an_allowed_leak(sandbox):
     (left,) = sandbox("sh", "-c", "sleep 60 &", leaks="report").leaks
     assert left.argv == ("sleep", "60")
@@ -469,6 +476,14 @@ def test_a_wrong_term(sandbox):
     sandbox("true", network="isolatd")
 
 
+def test_no_term(sandbox):
+    sandbox("true", timeout_second=5)
+
+
+def test_no_term_of_a_command(sandbox):
+    sandbox("true", retries=5)
+
+
 def test_no_command(sandbox):
     sandbox()
 
@@ -484,12 +499,14 @@ def test_what_a_command_leaves_fails_its_test(run: Pytest, folder: Path) -> None
 
     done = run("test_it.py")
 
-    done.assert_outcomes(failed=4)
+    done.assert_outcomes(failed=6)
     done.stdout.fnmatch_lines(
         [
             '>       sandbox("sh", "-c", "sleep 60 &")',
             "E       Failed: LEAK: left 1 process: sleep 60",
             "E       Failed: isosmoke: sandbox: network must be 'host' or 'isolated'*",
+            "E       Failed: isosmoke: sandbox: no term 'timeout_second'; did you mean 'timeout'?",
+            "E       Failed: isosmoke: sandbox: no term 'retries'*",
             "E       Failed: isosmoke: sandbox: script must not be blank",
             "E       Failed: isosmoke: *nowhere*",
         ]
