@@ -226,7 +226,9 @@ class Settings(StrictModel):
     ] = ()
     """What a script may do beyond its user's rights; without any, nothing."""
 
-    new_namespaces: bool = False
+    new_namespaces: Annotated[
+        bool, _of_sandbox(Unjudged("it allows a script more, and asks for no less"))
+    ] = False
     """Whether root may make namespaces, as any other user may; never those of control groups."""
 
     @field_validator("capabilities")

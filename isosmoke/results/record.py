@@ -193,7 +193,7 @@ class Beginning(RecordModel):
     daemon: tuple[Text, ...] = ()
 
 
-class InterpreterRecord(Table):
+class InterpreterRecord(RecordModel):
     """What ran the scripts of an image.
 
     `sha256` is null where only an engine has the image: the image's own digest binds it there.

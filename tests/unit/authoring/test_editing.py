@@ -303,6 +303,7 @@ RICH = {
     "grace_seconds": 1,
     "limits": {"open_files": 77, "memory": 1024},
     "capabilities": ["IPC_LOCK"],
+    "new_namespaces": True,
 }
 """Every key that makes a sandbox, not as usual; `network` excludes some of the others."""
 

@@ -42,6 +42,7 @@ image = "debian"
 requires = { commands = ["git"], env = ["TOKEN"], endpoints = ["http://localhost:1"] }
 network = "host"
 capabilities = ["CHOWN", "NET_RAW"]
+new_namespaces = true
 locks = ["port-8080"]
 pass_env = ["TOKEN"]
 pass_files = ["~/.config/wg"]

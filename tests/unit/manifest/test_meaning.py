@@ -48,6 +48,7 @@ HARMLESS: dict[str, tuple[object, object]] = {
     "script": ("one.sh", "two.sh"),
     "locks": (["a"], ["b"]),
     "grace_seconds": (5, 1),
+    "new_namespaces": (False, True),
     "description": ("", "Words."),
 }
 CASES = {"refused": REFUSED, "noted": NOTED, "harmless": HARMLESS}
