@@ -15,7 +15,8 @@ from isosmoke.host import state
 from isosmoke.reports import github
 from isosmoke.reports.jsonl import Stream
 from isosmoke.results import record
-from isosmoke.results.attempts import Event, RunResult
+from isosmoke.results.attempts import RunResult
+from isosmoke.results.events import Event
 from isosmoke.results.record import RunRecord
 from isosmoke.text import meant, printable
 

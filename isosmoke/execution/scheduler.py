@@ -15,20 +15,15 @@ from isosmoke.engines.base import Engine
 from isosmoke.execution.requirements import Requirements
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Scenario
-from isosmoke.results.attempts import (
-    Attempt,
-    Event,
-    ScenarioFinished,
-    ScenarioPostponed,
-    ScenarioResult,
-    ScenarioStarted,
-)
-from isosmoke.results.leaks import Process, Verdict, tell_apart
+from isosmoke.results.attempts import Attempt, ScenarioResult
+from isosmoke.results.events import Event, ScenarioFinished, ScenarioPostponed, ScenarioStarted
+from isosmoke.results.leaks import Verdict, tell_apart
 from isosmoke.results.outcome import Broke, Ending, Stopped, Unmet, judge
 from isosmoke.runner import job_builder, sandbox_run
 from isosmoke.runner.job_builder import Surroundings
 from isosmoke.runner.output import Capture
 from isosmoke.runner.sandbox_run import Observed
+from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import Job
 from isosmoke.threads import Workers
 

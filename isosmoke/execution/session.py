@@ -23,14 +23,8 @@ from isosmoke.host.caller import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Retention, Scenario
 from isosmoke.redaction import WHY_UNGUARDED
-from isosmoke.results.attempts import (
-    Event,
-    RunFinished,
-    RunResult,
-    RunStarted,
-    ScenarioFinished,
-    ScenarioResult,
-)
+from isosmoke.results.attempts import RunResult, ScenarioResult
+from isosmoke.results.events import Event, RunFinished, RunStarted, ScenarioFinished
 from isosmoke.results.outcome import Outcome
 from isosmoke.rootfs_images import store
 from isosmoke.runner.job_builder import Surroundings

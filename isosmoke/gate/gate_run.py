@@ -22,7 +22,8 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.manifest import loader
 from isosmoke.manifest.discovery import located
 from isosmoke.manifest.models import Manifest, Scenario
-from isosmoke.results.attempts import Event, RunResult
+from isosmoke.results.attempts import RunResult
+from isosmoke.results.events import Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

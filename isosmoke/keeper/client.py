@@ -13,8 +13,7 @@ from isosmoke.errors import EngineError
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import procfs, protocol
 from isosmoke.keeper.protocol import Event, Output
-from isosmoke.results.leaks import Process
-from isosmoke.sandbox.usage import Usage
+from isosmoke.sandbox.processes import Process, Usage
 
 ANSWER_SECONDS = 30.0
 """How long a keeper may take over anything that does not wait for the script."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 from isosmoke.keeper.protocol import Survivor
-from isosmoke.results.leaks import Process
+from isosmoke.sandbox.processes import Process
 
 _TCP_LISTEN = "0A"
 _UDP_UNCONNECTED = "07"

@@ -11,7 +11,7 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Literal
 
-from isosmoke.sandbox.usage import Usage
+from isosmoke.sandbox.processes import Usage
 
 VERSION = "3"
 

@@ -20,9 +20,10 @@ from isosmoke.manifest.meaning import sandbox_keys
 from isosmoke.manifest.models import Manifest, Retention, Scenario, Settings
 from isosmoke.reports import wording
 from isosmoke.results import record
-from isosmoke.results.attempts import Captured, Event, ScenarioResult
-from isosmoke.results.leaks import Process
+from isosmoke.results.attempts import Captured, ScenarioResult
+from isosmoke.results.events import Event
 from isosmoke.results.outcome import Exited, Outcome
+from isosmoke.sandbox.processes import Process
 from isosmoke.text import meant
 
 _TERMS = {

@@ -5,7 +5,8 @@ One line for each thing that needs a look and none for what passed, without colo
 
 from collections.abc import Callable, Iterator, Mapping
 
-from isosmoke.results.attempts import Event, RunFinished, RunResult, ScenarioResult
+from isosmoke.results.attempts import RunResult, ScenarioResult
+from isosmoke.results.events import Event, RunFinished
 from isosmoke.results.outcome import Outcome
 from isosmoke.text import command_line, shortened
 

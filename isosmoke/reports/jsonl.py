@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from isosmoke.results import record
-from isosmoke.results.attempts import (
+from isosmoke.results.events import (
     Event,
     RunFinished,
     RunStarted,

@@ -9,14 +9,13 @@ from rich.text import Text
 
 from isosmoke.reports import summary
 from isosmoke.results import record
-from isosmoke.results.attempts import (
+from isosmoke.results.attempts import RunResult, ScenarioResult
+from isosmoke.results.events import (
     Event,
     RunFinished,
-    RunResult,
     RunStarted,
     ScenarioFinished,
     ScenarioPostponed,
-    ScenarioResult,
     ScenarioStarted,
 )
 from isosmoke.results.outcome import Outcome

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from isosmoke.reports import wording
 from isosmoke.results import repeat_command
-from isosmoke.results.leaks import described
 from isosmoke.results.outcome import Outcome
 from isosmoke.results.record import (
     AttemptRecord,
@@ -22,6 +21,7 @@ from isosmoke.results.record import (
     ScenarioRecord,
     Told,
 )
+from isosmoke.sandbox.processes import described
 from isosmoke.text import command_line, printable
 
 _STYLES = {

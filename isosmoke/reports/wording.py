@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from isosmoke.results import repeat_command
-from isosmoke.results.leaks import described
 from isosmoke.results.outcome import Outcome
 from isosmoke.results.record import (
     AttemptRecord,
@@ -18,6 +17,7 @@ from isosmoke.results.record import (
     RunRecord,
     ScenarioRecord,
 )
+from isosmoke.sandbox.processes import described
 from isosmoke.text import command_line, cut, printable
 
 _LONGEST = 1000

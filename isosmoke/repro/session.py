@@ -21,12 +21,13 @@ from isosmoke.keeper.shell import User
 from isosmoke.repro import recording
 from isosmoke.repro.target import SCRIPT, Case, outcome
 from isosmoke.results.attempts import Attempt
-from isosmoke.results.leaks import Process, described, tell_apart
+from isosmoke.results.leaks import tell_apart
 from isosmoke.rootfs_images import store
 from isosmoke.runner import job_builder, sandbox_run
 from isosmoke.runner.job_builder import Surroundings
 from isosmoke.runner.output import Capture
 from isosmoke.sandbox import user_files
+from isosmoke.sandbox.processes import Process, described
 from isosmoke.sandbox.spec import PRIVATE, Job, Mount, ReadOnly
 from isosmoke.text import printable
 

@@ -1,4 +1,4 @@
-"""Data of a run: attempts, scenario results, and the events that tell of them as they happen."""
+"""Data of a run: attempts, and the results of scenarios and of the whole."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -8,9 +8,10 @@ from pathlib import Path
 
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.evidence import Evidence
-from isosmoke.results.leaks import Process, Verdict
+from isosmoke.results.leaks import Verdict
 from isosmoke.results.outcome import Broke, Ending, Exited, Outcome, describe, judge, told_by
 from isosmoke.sandbox.interpreter import Interpreter
+from isosmoke.sandbox.processes import Process
 from isosmoke.text import cut
 
 _LONGEST_CALLED = 60
@@ -222,48 +223,3 @@ class RunResult:
     def count(self, outcome: Outcome) -> int:
         """How many scenarios came out so."""
         return sum(one.outcome is outcome for one in self.scenarios)
-
-
-@dataclass(frozen=True, slots=True)
-class RunStarted:
-    """The selected scenarios, before the first one starts, and the run, still without results."""
-
-    names: tuple[str, ...]
-    run: RunResult
-
-
-@dataclass(frozen=True, slots=True)
-class ScenarioStarted:
-    """A scenario's sandbox is about to be made; `attempt` counts from 1, `begun` is its own."""
-
-    name: str
-    attempt: int
-    begun: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ScenarioFinished:
-    """Nothing more will be tried for this scenario."""
-
-    result: ScenarioResult
-
-
-@dataclass(frozen=True, slots=True)
-class ScenarioPostponed:
-    """It failed beside others and will be confirmed alone; this is what is known of it so far."""
-
-    result: ScenarioResult
-
-    @property
-    def name(self) -> str:
-        return self.result.name
-
-
-@dataclass(frozen=True, slots=True)
-class RunFinished:
-    """Everything is known."""
-
-    result: RunResult
-
-
-Event = RunStarted | ScenarioStarted | ScenarioPostponed | ScenarioFinished | RunFinished

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Literal
 
-from isosmoke.sandbox.usage import Usage
+from isosmoke.sandbox.processes import Usage
 
 Difference = Literal["added", "changed", "removed"]
 Kind = Literal["file", "folder", "link", "socket", "fifo", "device"]

@@ -1,55 +1,12 @@
 """Which processes that outlived a scenario count as leaked."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from re import search
-from shlex import join
 from typing import Protocol
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
-    """A process that outlived its scenario, with the pids of its sandbox.
-
-    `argv` of a process that wiped its own is `[name]`, as ps has it. `ppid` is its parent now: 1,
-    the keeper, for an orphan. `age_seconds` counts from its start to the list; `state` is the
-    letter of proc(5) before it was frozen; `listens` are the addresses that its sockets accept on,
-    such as `tcp 127.0.0.1:8080` or `unix /tmp/daemon.sock`.
-    """
-
-    pid: int
-    ppid: int
-    argv: tuple[str, ...]
-    cwd: str
-    exe: str
-    age_seconds: float
-    state: str
-    listens: tuple[str, ...] = ()
-
-    @property
-    def command_line(self) -> str:
-        """The arguments as a shell would take them."""
-        return join(self.argv) if self.argv else f"[{self.exe or 'unknown'}]"
-
-    def told_by(self, words: Callable[[str], str]) -> "Process":
-        """The same process, each of its texts as `words` has it."""
-        return replace(
-            self,
-            argv=tuple(map(words, self.argv)),
-            cwd=words(self.cwd),
-            exe=words(self.exe),
-            listens=tuple(map(words, self.listens)),
-        )
-
-
-def described(process: Process) -> str:
-    """One process that was left, in one line."""
-    listens = f"  listens {', '.join(process.listens)}" if process.listens else ""
-    return (
-        f"pid {process.pid} ppid {process.ppid} {process.state} {process.age_seconds:.1f}s  "
-        f"{process.command_line}{listens}  in {process.cwd}"
-    )
+from isosmoke.sandbox.processes import Process
 
 
 class Allowance(Protocol):

@@ -18,9 +18,9 @@ from isosmoke import __version__
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.attempts import Attempt, Captured, RunResult, ScenarioResult
 from isosmoke.results.evidence import Difference, Evidence, Kind
-from isosmoke.results.leaks import Process
 from isosmoke.results.outcome import Exited, Outcome, Signaled, Stopped, signal_name
 from isosmoke.sandbox.interpreter import Interpreter
+from isosmoke.sandbox.processes import Process
 
 _LAST_LINES = 20
 
@@ -42,7 +42,7 @@ class RecordModel(BaseModel):
 
 
 class ProcessRecord(RecordModel):
-    """A process that was left; see `isosmoke.results.leaks.Process`."""
+    """A process that was left; see `isosmoke.sandbox.processes.Process`."""
 
     pid: int
     ppid: int
@@ -107,7 +107,7 @@ class PaneRecord(RecordModel):
 
 
 class UsageRecord(RecordModel):
-    """What was used by all that is over; see `isosmoke.sandbox.usage.Usage`."""
+    """What was used by all that is over; see `isosmoke.sandbox.processes.Usage`."""
 
     user_seconds: float
     system_seconds: float

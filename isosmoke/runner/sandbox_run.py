@@ -15,11 +15,11 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import Conversation, StoppedError
 from isosmoke.results import evidence
 from isosmoke.results.evidence import Evidence
-from isosmoke.results.leaks import Process
 from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut
 from isosmoke.runner import tmux
 from isosmoke.runner.evidence_collection import collected
 from isosmoke.runner.output import Capture
+from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import Job
 
 COLLECT_SECONDS = 5.0

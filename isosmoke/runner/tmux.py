@@ -9,7 +9,7 @@ from time import monotonic
 from isosmoke.errors import EngineError
 from isosmoke.keeper.client import Conversation
 from isosmoke.results.evidence import Evidence, Pane, text
-from isosmoke.results.leaks import Process
+from isosmoke.sandbox.processes import Process
 
 MOST = 16
 """How many panes are looked at, of all servers together."""

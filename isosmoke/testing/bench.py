@@ -15,11 +15,11 @@ from isosmoke.keeper import KEEPER_FILE
 from isosmoke.keeper.client import Conversation
 from isosmoke.keeper.protocol import Output, ShellOutput, Size
 from isosmoke.redaction import Redactor
-from isosmoke.results.leaks import Process
 from isosmoke.results.outcome import Ending
 from isosmoke.runner.output import Capture
 from isosmoke.runner.sandbox_run import go, observe
 from isosmoke.sandbox.host_mounts import host_mounts
+from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import (
     HOST_IMAGE,
     KEEPER,

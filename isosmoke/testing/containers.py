@@ -25,8 +25,8 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.keeper.client import ANSWER_SECONDS, Conversation
 from isosmoke.keeper.protocol import Output
-from isosmoke.results.leaks import Process
 from isosmoke.rootfs_images.store import how_to_get
+from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import BINARIES, KEEPER, SandboxSpec
 
 HOME = "/home/isosmoke"

@@ -16,8 +16,8 @@ from isosmoke.engines.base import Facts
 from isosmoke.errors import EngineError, EngineUnavailableError, LeftBehindError
 from isosmoke.keeper import protocol
 from isosmoke.keeper.protocol import Output, Survivor
+from isosmoke.sandbox.processes import Usage
 from isosmoke.sandbox.spec import SandboxSpec
-from isosmoke.sandbox.usage import Usage
 
 UPTIME = 1000.0
 """What the clock of every fake sandbox shows, in seconds."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from isosmoke.errors import IsosmokeError
 from isosmoke.results.attempts import Attempt, ScenarioResult
-from isosmoke.results.leaks import described
 from isosmoke.results.outcome import SKIP_CODE, Outcome
+from isosmoke.sandbox.processes import described
 from isosmoke.text import command_line, printable, shortened
 from isosmoke.wg_bridge.shim import TROUBLE
 

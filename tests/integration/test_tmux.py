@@ -10,9 +10,9 @@ import pytest
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import Conversation
 from isosmoke.results.evidence import Evidence, Pane
-from isosmoke.results.leaks import Process
 from isosmoke.runner import tmux
 from isosmoke.runner.tmux import LINES, MOST, Server, servers, shown
+from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import SandboxSpec
 from isosmoke.testing import Act, Bench, FakeEngine
 from isosmoke.testing.bench import Terms, going

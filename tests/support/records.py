@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from isosmoke.results import record
 from isosmoke.results.attempts import Attempt, Captured, ScenarioResult
 from isosmoke.results.evidence import Change, Evidence, Pane
-from isosmoke.results.leaks import Process, Tolerated, Verdict
+from isosmoke.results.leaks import Tolerated, Verdict
 from isosmoke.results.outcome import Broke, Exited, Stopped, TimedOut, Unmet
 from isosmoke.results.record import RunRecord
-from isosmoke.sandbox.usage import Usage
+from isosmoke.sandbox.processes import Process, Usage
 from support import factories
 
 LOG = Path("/p/.isosmoke/runs/1/bad/output-1.log")

@@ -23,8 +23,8 @@ from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, Stopped, T
 from isosmoke.runner.job_builder import Surroundings
 from isosmoke.runner.output import Capture
 from isosmoke.runner.sandbox_run import Observed, observe
+from isosmoke.sandbox.processes import Usage
 from isosmoke.sandbox.spec import Job, SandboxSpec
-from isosmoke.sandbox.usage import Usage
 from isosmoke.testing import Act, FakeEngine, survivor
 
 SLEEPER = survivor(7, ["sleep", "600"], age=3.5)

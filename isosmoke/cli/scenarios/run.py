@@ -27,7 +27,7 @@ from isosmoke.reports import agent
 from isosmoke.reports.progress import Progress
 from isosmoke.repro import bundle, target
 from isosmoke.repro.terminal import write
-from isosmoke.results.attempts import Event
+from isosmoke.results.events import Event
 from isosmoke.results.record import RunRecord
 from isosmoke.text import printable
 

@@ -17,13 +17,8 @@ from isosmoke.host.workspace import Workspace
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.protocol import Output
 from isosmoke.manifest.models import Scenario
-from isosmoke.results.attempts import (
-    Event,
-    ScenarioFinished,
-    ScenarioPostponed,
-    ScenarioResult,
-    ScenarioStarted,
-)
+from isosmoke.results.attempts import ScenarioResult
+from isosmoke.results.events import Event, ScenarioFinished, ScenarioPostponed, ScenarioStarted
 from isosmoke.results.outcome import Exited, Outcome, TimedOut
 from isosmoke.runner.job_builder import Surroundings
 from isosmoke.testing import Act, FakeEngine, survivor

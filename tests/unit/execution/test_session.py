@@ -13,7 +13,8 @@ from isosmoke.execution.session import Request, Session
 from isosmoke.host.caller import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Scenario
-from isosmoke.results.attempts import Attempt, Event, RunFinished, RunStarted
+from isosmoke.results.attempts import Attempt
+from isosmoke.results.events import Event, RunFinished, RunStarted
 from isosmoke.results.outcome import Broke, Ending, Exited, Outcome
 from isosmoke.testing import Act, FakeEngine
 from support import factories

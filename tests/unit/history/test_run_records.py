@@ -22,9 +22,10 @@ from isosmoke.manifest import parser
 from isosmoke.manifest.models import Retention
 from isosmoke.results import record
 from isosmoke.results.attempts import Attempt, Captured, ScenarioResult
-from isosmoke.results.leaks import Process, Verdict
+from isosmoke.results.leaks import Verdict
 from isosmoke.results.outcome import Broke, Exited, Outcome, Signaled, Stopped, TimedOut, Unmet
 from isosmoke.results.record import RunRecord
+from isosmoke.sandbox.processes import Process
 from support import available, factories
 from support.fixtures import Ordinary
 from support.project import GOOD, Project

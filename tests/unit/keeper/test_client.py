@@ -20,7 +20,7 @@ from isosmoke.keeper.client import (
     StoppedError,
 )
 from isosmoke.keeper.protocol import Output, frame
-from isosmoke.sandbox.usage import Usage
+from isosmoke.sandbox.processes import Usage
 
 NEVER = Interrupt()
 SOON = 60.0

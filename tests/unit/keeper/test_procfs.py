@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from isosmoke.keeper.procfs import listeners, pid_and_state, process
 from isosmoke.keeper.protocol import Survivor
-from isosmoke.results.leaks import Process
+from isosmoke.sandbox.processes import Process
 
 TCP = b"""\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode                                                     

@@ -38,7 +38,7 @@ from isosmoke.keeper.protocol import (
     shell,
     typed,
 )
-from isosmoke.sandbox.usage import Usage
+from isosmoke.sandbox.processes import Usage
 
 
 def fields(*parts: bytes) -> bytes:

@@ -5,14 +5,8 @@ from pathlib import Path
 import pytest
 
 from isosmoke.reports import agent
-from isosmoke.results.attempts import (
-    Attempt,
-    Captured,
-    RunFinished,
-    RunResult,
-    RunStarted,
-    ScenarioResult,
-)
+from isosmoke.results.attempts import Attempt, Captured, RunResult, ScenarioResult
+from isosmoke.results.events import RunFinished, RunStarted
 from isosmoke.results.outcome import Exited, Stopped, TimedOut
 from support import available, factories
 from support.project import Project

@@ -7,15 +7,13 @@ from hypothesis import given
 
 from isosmoke.reports import jsonl
 from isosmoke.results import record
-from isosmoke.results.attempts import (
-    Attempt,
+from isosmoke.results.attempts import Attempt, RunResult, ScenarioResult
+from isosmoke.results.events import (
     Event,
     RunFinished,
-    RunResult,
     RunStarted,
     ScenarioFinished,
     ScenarioPostponed,
-    ScenarioResult,
     ScenarioStarted,
 )
 from isosmoke.results.outcome import Exited, Stopped, Unmet

@@ -10,20 +10,18 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from isosmoke.reports.progress import Progress
-from isosmoke.results.attempts import (
-    Attempt,
-    Captured,
+from isosmoke.results.attempts import Attempt, Captured, RunResult, ScenarioResult
+from isosmoke.results.events import (
     Event,
     RunFinished,
-    RunResult,
     RunStarted,
     ScenarioFinished,
     ScenarioPostponed,
-    ScenarioResult,
     ScenarioStarted,
 )
-from isosmoke.results.leaks import Process, Verdict
+from isosmoke.results.leaks import Verdict
 from isosmoke.results.outcome import Broke, Exited, Outcome, Stopped, TimedOut, Unmet
+from isosmoke.sandbox.processes import Process
 from isosmoke.text import printable
 from support import factories
 

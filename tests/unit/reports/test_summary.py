@@ -9,10 +9,11 @@ from rich.console import Console, RenderableType
 
 from isosmoke.reports import summary
 from isosmoke.reports.progress import Progress
-from isosmoke.results.attempts import Attempt, RunFinished, RunStarted, ScenarioFinished
+from isosmoke.results.attempts import Attempt
+from isosmoke.results.events import RunFinished, RunStarted, ScenarioFinished
 from isosmoke.results.evidence import Change, Evidence, Pane
 from isosmoke.results.outcome import Exited
-from isosmoke.sandbox.usage import Usage
+from isosmoke.sandbox.processes import Usage
 from isosmoke.text import printable
 from support import factories, records
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isosmoke.results.attempts import Attempt, Captured, ScenarioResult, last_words
-from isosmoke.results.leaks import Process, Tolerated, Verdict
+from isosmoke.results.leaks import Tolerated, Verdict
 from isosmoke.results.outcome import (
     Broke,
     Ending,
@@ -19,6 +19,7 @@ from isosmoke.results.outcome import (
     TimedOut,
     Unmet,
 )
+from isosmoke.sandbox.processes import Process
 from support import factories
 
 

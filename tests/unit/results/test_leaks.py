@@ -1,6 +1,5 @@
-"""Which survivors count as leaked, and how a process reads."""
+"""Which survivors count as leaked."""
 
-import shlex
 from datetime import date
 from itertools import starmap
 
@@ -9,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isosmoke.manifest.models import Allowance
-from isosmoke.results.leaks import Process, Tolerated, tell_apart
+from isosmoke.results.leaks import Tolerated, tell_apart
+from isosmoke.sandbox.processes import Process
 
 TODAY = date(2027, 1, 31)
 YESTERDAY, TOMORROW = date(2027, 1, 30), date(2027, 2, 1)
@@ -82,18 +82,6 @@ def test_allowance_is_matched_against_the_quoted_command_line() -> None:
 
     assert tell_apart((survivor,), (allowance("-c 'sleep 9'$"),), TODAY).tolerated
     assert tell_apart((survivor,), (allowance("-c sleep"),), TODAY).leaked
-
-
-@given(st.lists(st.text(min_size=1), min_size=1))
-def test_command_line_reads_back_as_its_arguments(argv: list[str]) -> None:
-    """A command line can be pasted into a shell: split, it is the arguments again."""
-    assert shlex.split(process(*argv).command_line) == argv
-
-
-@pytest.mark.parametrize(("exe", "shown"), [("/usr/bin/x", "[/usr/bin/x]"), ("", "[unknown]")])
-def test_process_without_arguments_is_shown_by_its_program(exe: str, shown: str) -> None:
-    """A process that wiped its arguments still has something to be called."""
-    assert process(exe=exe).command_line == shown
 
 
 ALLOWANCES = st.lists(

@@ -12,7 +12,7 @@ from isosmoke import __version__
 from isosmoke.results import record
 from isosmoke.results.attempts import Attempt, Captured, RunResult
 from isosmoke.results.evidence import Change, Evidence, Pane
-from isosmoke.results.leaks import Process, Tolerated, Verdict
+from isosmoke.results.leaks import Tolerated, Verdict
 from isosmoke.results.outcome import (
     Broke,
     Ending,
@@ -23,7 +23,7 @@ from isosmoke.results.outcome import (
     TimedOut,
     Unmet,
 )
-from isosmoke.sandbox.usage import Usage
+from isosmoke.sandbox.processes import Process, Usage
 from support import factories
 
 SERVER = Process(

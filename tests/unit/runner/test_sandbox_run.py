@@ -11,14 +11,13 @@ from isosmoke.errors import EngineError, LeftBehindError
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.protocol import Survivor
 from isosmoke.redaction import Redactor
-from isosmoke.results.leaks import Process
 from isosmoke.results.outcome import Broke, Ending, Exited, Stopped
 from isosmoke.runner import sandbox_run
 from isosmoke.runner.output import Capture
 from isosmoke.runner.sandbox_run import Observed, Wanted, observe
 from isosmoke.runner.tmux import LINES
+from isosmoke.sandbox.processes import Process, Usage
 from isosmoke.sandbox.spec import Fresh, Job, SandboxSpec
-from isosmoke.sandbox.usage import Usage
 from isosmoke.testing import Act, FakeEngine, survivor
 from isosmoke.testing.fake import FakeSandbox
 

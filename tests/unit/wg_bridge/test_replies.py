@@ -6,9 +6,9 @@ import pytest
 
 from isosmoke.errors import IsosmokeError
 from isosmoke.results.attempts import Attempt, Captured
-from isosmoke.results.leaks import Process
 from isosmoke.results.leaks import Verdict as Survivors
 from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut, Unmet
+from isosmoke.sandbox.processes import Process
 from isosmoke.wg_bridge import replies
 from isosmoke.wg_bridge.replies import FAIL_LINES, Verdict
 from support import factories

@@ -1,0 +1,45 @@
+"""How a process of a sandbox reads."""
+
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isosmoke.sandbox.processes import Process, described
+
+
+def process(*argv: str, exe: str = "/usr/bin/x", listens: tuple[str, ...] = ()) -> Process:
+    """Return a sleeping process with this command line."""
+    return Process(
+        pid=2,
+        ppid=1,
+        argv=argv,
+        cwd="/work",
+        exe=exe,
+        age_seconds=1.04,
+        state="S",
+        listens=listens,
+    )
+
+
+@given(st.lists(st.text(min_size=1), min_size=1))
+def test_command_line_reads_back_as_its_arguments(argv: list[str]) -> None:
+    """A command line can be pasted into a shell: split, it is the arguments again."""
+    assert shlex.split(process(*argv).command_line) == argv
+
+
+@pytest.mark.parametrize(("exe", "shown"), [("/usr/bin/x", "[/usr/bin/x]"), ("", "[unknown]")])
+def test_process_without_arguments_is_shown_by_its_program(exe: str, shown: str) -> None:
+    """A process that wiped its arguments still has something to be called."""
+    assert process(exe=exe).command_line == shown
+
+
+def test_described_names_addresses_where_there_are_any() -> None:
+    """One line has the numbers, the command line, what the process listens on and its folder."""
+    listening = process("serve", "a b", listens=("tcp 127.0.0.1:80", "unix /tmp/x"))
+
+    assert described(process("sleep", "9")) == "pid 2 ppid 1 S 1.0s  sleep 9  in /work"
+    assert described(listening) == (
+        "pid 2 ppid 1 S 1.0s  serve 'a b'  listens tcp 127.0.0.1:80, unix /tmp/x  in /work"
+    )
