@@ -25,7 +25,6 @@ from isosmoke.manifest.models import Retention, Scenario
 from isosmoke.redaction import WHY_UNGUARDED
 from isosmoke.results.attempts import RunResult, ScenarioResult
 from isosmoke.results.events import Event, RunFinished, RunStarted, ScenarioFinished
-from isosmoke.results.outcome import Outcome
 from isosmoke.rootfs_images import store
 from isosmoke.runner.job_builder import Surroundings
 from isosmoke.sandbox.spec import HOST_IMAGE
@@ -277,7 +276,7 @@ def exit_code(result: RunResult) -> ExitCode:
         return ExitCode.INFRASTRUCTURE if broken else ExitCode.BLOCKED
     if result.dirty:
         return ExitCode.INFRASTRUCTURE
-    if result.count(Outcome.SKIP) == len(result.scenarios):
+    if result.skipped == len(result.scenarios):
         return ExitCode.ALL_SKIPPED
     return ExitCode.OK
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from isosmoke.errors import ExitCode, IsosmokeError, ManifestError, UsageError
 from isosmoke.manifest.models import Gate, Manifest, Scenario
 from isosmoke.results.attempts import RunResult, ScenarioResult
-from isosmoke.results.outcome import Outcome
+from isosmoke.results.outcome import Outcome, describe_counts, sort_counts
 from isosmoke.text import command_line, meant, shortened
 
 MOST_LINES = 12
@@ -24,6 +24,12 @@ _ROOM = MOST_LINES - 1  # whoever prints a verdict adds where its receipt lies
 _NAMES_SHOWN = 20
 _WARNINGS_SHOWN = 4
 _SKIPPED = "WARNING: what was skipped is not shown to work"
+_ONLY_NAMED = (
+    *(one for one in Outcome if one.blocks and not one.facts.was_tried),
+    *(one for one in Outcome if one.facts.effect == "warned" and not one.facts.is_skip),
+)
+"""The outcomes of which the names say enough: there is no failure and no reason to tell."""
+
 _CLOSING = frozenset({ExitCode.USAGE, ExitCode.INFRASTRUCTURE})
 
 
@@ -124,7 +130,7 @@ def verdict(result: RunResult, gate: Gate, *, task: str, repeat: Repeat | None =
     details += warned
     if why:
         return _shut(task, why, *details, code=_code(result), whole=whole)
-    warning = f"; {_SKIPPED}" if result.count(Outcome.SKIP) else ""
+    warning = f"; {_SKIPPED}" if result.skipped else ""
     return _opened(task, f"{_counts(result)}{warning}", *details, whole=whole)
 
 
@@ -162,7 +168,6 @@ def _objection(result: RunResult, gate: Gate) -> str:
 
 def _objections(result: RunResult, gate: Gate) -> Iterator[str]:
     blocking = sum(one.outcome.blocks for one in result.scenarios)
-    skips = result.count(Outcome.SKIP)
     if result.stopped:
         yield f"interrupted by {result.stopped}; {_counts(result)}"
     if blocking:
@@ -171,15 +176,15 @@ def _objections(result: RunResult, gate: Gate) -> Iterator[str]:
         yield "no scenario was run"
     if result.dirty:
         yield f"left behind: {shortened(result.dirty[0])}; {_counts(result)}"
-    if gate.max_skips is not None and skips > gate.max_skips:
+    if gate.max_skips is not None and result.skipped > gate.max_skips:
         yield f"more skips than [gate] max_skips = {gate.max_skips}; {_counts(result)}"
 
 
 def _counts(result: RunResult) -> str:
-    counted = [f"{result.count(one)} {one}" for one in Outcome if result.count(one)]
+    counted = describe_counts(sort_counts(result.counts))
     number = len(result.scenarios)
     noun = "scenario" if number == 1 else "scenarios"
-    return f"{number} {noun}: {', '.join(counted)}" if counted else f"{number} {noun}"
+    return f"{number} {noun}: {counted}" if counted else f"{number} {noun}"
 
 
 def _code(result: RunResult) -> ExitCode:
@@ -195,8 +200,8 @@ def _details(result: RunResult, repeat: Repeat, most: int) -> tuple[list[str], b
     With the headline there are `most` lines.
     """
     broken = [one for one in result.scenarios if _is_broken(one)]
-    others = [*_named(result, Outcome.NOT_RUN), *_named(result, Outcome.FLAKY)]
-    skips = [one for one in result.scenarios if one.outcome is Outcome.SKIP]
+    others = [line for outcome in _ONLY_NAMED for line in _named(result, outcome)]
+    skips = [one for one in result.scenarios if one.outcome.facts.is_skip]
     room = most - 1 - len(others) - bool(skips)
     blocks = _fitting([list(_block(one, repeat)) for one in broken], room)
     told = [line for block in blocks for line in block]
@@ -209,7 +214,7 @@ def _details(result: RunResult, repeat: Repeat, most: int) -> tuple[list[str], b
 
 
 def _is_broken(result: ScenarioResult) -> bool:
-    return result.outcome.blocks and result.outcome is not Outcome.NOT_RUN
+    return result.outcome.blocks and result.outcome.facts.was_tried
 
 
 def _fitting(blocks: Sequence[list[str]], room: int) -> Sequence[list[str]]:

@@ -4,7 +4,7 @@ A receipt holds where everything that it names has the same hash as then. It is 
 finds what changed, not who lied.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Literal
 from urllib.parse import quote
 
@@ -14,14 +14,13 @@ from pydantic.alias_generators import to_camel
 from isosmoke import __version__
 from isosmoke.errors import UsageError
 from isosmoke.host.checkout import Checkout
-from isosmoke.results.outcome import Outcome
+from isosmoke.results.outcome import Effect, Outcome
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 TEST_RESULT: Final = "https://in-toto.io/attestation/test-result/v0.1"
 
 Result = Literal["PASSED", "WARNED", "FAILED"]
 
-_WARNED = (Outcome.SKIP, Outcome.FLAKY)
 _Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
@@ -108,9 +107,9 @@ def statement(
     predicate = Predicate(
         result=_result(circumstances),
         configuration=(*inputs, engine),
-        passed_tests=_having(circumstances, lambda one: one is Outcome.PASS),
-        warned_tests=_having(circumstances, lambda one: one in _WARNED),
-        failed_tests=_having(circumstances, lambda one: one.blocks),
+        passed_tests=_having(circumstances, "passed"),
+        warned_tests=_having(circumstances, "warned"),
+        failed_tests=_having(circumstances, "failed"),
         isosmoke=circumstances,
     )
     return Statement(subject=(subject,), predicate=predicate)
@@ -175,9 +174,8 @@ def _told(checkout: Checkout | None) -> str:
 def _result(circumstances: Circumstances) -> Result:
     if not circumstances.open:
         return "FAILED"
-    warned = any(one in _WARNED for one in circumstances.outcomes.values())
-    return "WARNED" if warned else "PASSED"
+    return "WARNED" if _having(circumstances, "warned") else "PASSED"
 
 
-def _having(circumstances: Circumstances, wanted: Callable[[Outcome], bool]) -> tuple[str, ...]:
-    return tuple(name for name, one in circumstances.outcomes.items() if wanted(one))
+def _having(circumstances: Circumstances, effect: Effect) -> tuple[str, ...]:
+    return tuple(name for name, one in circumstances.outcomes.items() if one.facts.effect == effect)

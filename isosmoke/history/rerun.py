@@ -23,4 +23,4 @@ def _last(scenario: Scenario, past: Sequence[RunRecord]) -> Outcome | None:
     """Its outcome in the newest run that tried it, under any name that it ever had."""
     names = {scenario.name, *scenario.aliases}
     told = (one for run in past for one in run.scenarios if one.name in names)
-    return next((one.outcome for one in told if one.outcome is not Outcome.NOT_RUN), None)
+    return next((one.outcome for one in told if one.outcome.facts.was_tried), None)

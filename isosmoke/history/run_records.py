@@ -26,6 +26,7 @@ from isosmoke.host.state import Lease
 from isosmoke.manifest.models import Retention, Scenario
 from isosmoke.results import record
 from isosmoke.results.attempts import RunResult, ScenarioResult
+from isosmoke.results.outcome import count
 from isosmoke.results.record import Header, Planned, RunRecord, ScenarioRecord
 from isosmoke.text import meant
 
@@ -202,7 +203,7 @@ def load(folder: Path) -> RunRecord:
     scenarios = tuple(_result(folder, header, one) for one in header.planned)
     fields = {**dict(header), "record": str(folder), "scenarios": scenarios}
     if not header.finished:
-        fields |= {"counts": record.counts(scenarios), "seconds": _until(scenarios)}
+        fields |= {"counts": count(one.outcome for one in scenarios), "seconds": _until(scenarios)}
     return RunRecord(**fields)
 
 

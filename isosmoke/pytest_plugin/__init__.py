@@ -19,20 +19,13 @@ if TYPE_CHECKING:
     from isosmoke.errors import IsosmokeError
     from isosmoke.manifest.models import Manifest, Scenario
     from isosmoke.pytest_plugin.session import Ran, Stage, Told
+    from isosmoke.results.outcome import Outcome
 
 _MARKERS = (
     "owner(task): the task that a scenario guards; several may.",
     "tag(name): a tag of a scenario; it is a marker by itself as well, `-` and such made `_`.",
     "isosmoke(image, timeout, limits, ...): how the fixture `sandbox` runs commands.",
 )
-_STATUS: dict[str, tuple[str, str, tuple[str, dict[str, bool]]]] = {
-    "FLAKY": ("passed", "~", ("FLAKY", {"yellow": True})),
-    "LEAK": ("failed", "L", ("LEAK", {"red": True})),
-    "TIMEOUT": ("failed", "T", ("TIMEOUT", {"red": True})),
-    "ERROR": ("error", "E", ("ERROR", {"red": True})),
-}
-"""What pytest counts an outcome as, its letter and its word, where they are not pytest's own."""
-
 _NAME_LENGTH = 100
 _OUTCOME, _REASON, _RECORD = "isosmoke_outcome", "isosmoke_reason", "isosmoke_record"
 
@@ -131,7 +124,7 @@ class ScenarioItem(pytest.Item):
             (_REASON, reason),
             (_RECORD, str(told.record)),
         ]
-        if told.result.outcome == "SKIP":
+        if told.result.outcome.facts.is_skip:
             pytest.skip(reason)
         if told.result.outcome.blocks:
             pytest.fail(told.text, pytrace=False)
@@ -225,11 +218,25 @@ def _property(report: Any, name: str) -> str:
     return str(dict(getattr(report, "user_properties", ())).get(name, ""))
 
 
+def _outcome(report: Any) -> Outcome | None:
+    """Return the outcome of the scenario that a report is about; None if it is about none."""
+    word = _property(report, _OUTCOME)
+    if not word:
+        return None
+    from isosmoke.results.outcome import Outcome
+
+    return next((one for one in Outcome if one == word), None)
+
+
 def pytest_report_teststatus(
     report: pytest.CollectReport | pytest.TestReport,
 ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
     """An outcome has its own letter and word; trouble of the engine is an error, as in pytest."""
-    return _STATUS.get(_property(report, _OUTCOME)) if report.when == "call" else None
+    outcome = _outcome(report) if report.when == "call" else None
+    status = outcome and outcome.facts.pytest
+    if not outcome or not status:
+        return None
+    return status.category, status.letter, (str(outcome), {status.colour: True})
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -240,8 +247,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     terminalreporter.section("isosmoke")
     for one in terminalreporter.getreports("passed"):
-        if _property(one, _OUTCOME) == "FLAKY":
-            terminalreporter.write_line(f"FLAKY {one.nodeid}: {_property(one, _REASON)}")
+        outcome = _outcome(one)
+        if outcome and outcome.facts.effect == "warned":
+            terminalreporter.write_line(f"{outcome} {one.nodeid}: {_property(one, _REASON)}")
     for folder in records:
         terminalreporter.write_line(f"record: {folder}")
 

@@ -5,9 +5,10 @@ One line for each thing that needs a look and none for what passed, without colo
 
 from collections.abc import Callable, Iterator, Mapping
 
-from isosmoke.results.attempts import RunResult, ScenarioResult
+from isosmoke.reports import wording
+from isosmoke.results import record
 from isosmoke.results.events import Event, RunFinished
-from isosmoke.results.outcome import Outcome
+from isosmoke.results.record import RunRecord, ScenarioRecord
 from isosmoke.text import command_line, shortened
 
 ENVIRONMENTS = {
@@ -30,8 +31,6 @@ ENVIRONMENTS = {
 
 Repeat = Callable[[str], tuple[str, ...]]
 
-_TELLING = (Outcome.SKIP, Outcome.FLAKY)
-
 _MORE = (
     "more: isosmoke show {run}/NAME; "
     "a shell beside what it left: echo COMMANDS | isosmoke repro {run}/NAME --after"
@@ -48,50 +47,42 @@ def preferred(environ: Mapping[str, str]) -> str:
     return "agent" if recognised(environ) else "console"
 
 
-def render(run: RunResult, repeat: Repeat) -> str:
+def render(run: RunRecord, repeat: Repeat) -> str:
     """The report as text, a line feed at the end of each line."""
     return "".join(f"{line}\n" for line in _lines(run, repeat))
 
 
-def _lines(run: RunResult, repeat: Repeat) -> Iterator[str]:
+def _lines(run: RunRecord, repeat: Repeat) -> Iterator[str]:
     for one in run.scenarios:
-        if one.outcome.blocks:
+        if one.blocks:
             yield _broken(one, repeat)
     for one in run.scenarios:
-        if one.outcome in _TELLING:
-            yield f"{one.outcome} {one.name}: {shortened(one.telling.reason)}"
+        if one.outcome.facts.effect == "warned":
+            yield f"{one.outcome} {one.name}: {shortened(one.reason)}"
     for note in run.notes:
         yield f"note: {shortened(note)}"
-    for left in run.dirty:
+    for left in wording.left_behind(run):
         yield f"DIRTY: {left}"
-    yield _summary(run)
+    yield wording.summary(run)
     yield from _more(run)
 
 
-def _more(run: RunResult) -> Iterator[str]:
+def _more(run: RunRecord) -> Iterator[str]:
     """Where the evidence lies, and what shows it where something broke."""
     if run.record is None:
         return
     yield f"logs: {run.record}"
-    if any(one.outcome.blocks for one in run.scenarios):
-        yield _MORE.format(run=run.record.name)
+    if any(one.blocks for one in run.scenarios):
+        yield _MORE.format(run=run.id)
 
 
-def _broken(result: ScenarioResult, repeat: Repeat) -> str:
-    telling = result.telling
-    parts = [f"{result.outcome} {result.name}: {shortened(telling.reason)}"]
-    if result.assertion:
-        parts.append(f"asserts: {shortened(result.assertion)}")
-    if telling.log is not None and telling.output.size:
-        parts.append(f"log: {telling.log}")
-    return " | ".join([*parts, f"repeat: {command_line(repeat(result.name))}"])
-
-
-def _summary(run: RunResult) -> str:
-    counts = [f"{run.count(one)} {one}" for one in Outcome if run.count(one)]
-    tested = f" of {run.binary[0]} (sha256 {run.binary[1][:12]})" if run.binary else ""
-    stopped = f", stopped by {run.stopped}" if run.stopped else ""
-    return f"{', '.join(counts)} in {run.seconds:.1f} s on {run.engine}{tested}{stopped}"
+def _broken(scenario: ScenarioRecord, repeat: Repeat) -> str:
+    parts = [f"{scenario.outcome} {scenario.name}: {shortened(scenario.reason)}"]
+    if scenario.assertion:
+        parts.append(f"asserts: {shortened(scenario.assertion)}")
+    if scenario.output.log is not None and scenario.output.size:
+        parts.append(f"log: {scenario.output.log}")
+    return " | ".join([*parts, f"repeat: {command_line(repeat(scenario.name))}"])
 
 
 class Terse:
@@ -103,4 +94,4 @@ class Terse:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunFinished):
-            self._say(render(event.result, self._repeat))
+            self._say(render(record.of(event.result), self._repeat))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from isosmoke.reports import wording
-from isosmoke.results.outcome import Outcome
+from isosmoke.results.outcome import Effect, describe_counts, sort_counts
 from isosmoke.results.record import RunRecord, ScenarioRecord
 from isosmoke.text import cut
 
@@ -18,7 +18,6 @@ MOST_ANNOTATIONS = 10
 MOST_BYTES = 1_000_000
 """Of a summary, a little less than GitHub takes."""
 
-_WARNED = (Outcome.FLAKY, Outcome.SKIP)
 _NAMES_SHOWN = 50
 
 
@@ -28,7 +27,7 @@ def annotations(run: RunRecord, top: str) -> str:
     What is left behind and what blocks are errors, what is flaky or was skipped a warning. What
     there is no room for is named in one notice.
     """
-    broken, warned = _broken(run), [one for one in run.scenarios if one.outcome in _WARNED]
+    broken, warned = _broken(run), _having(run, "warned")
     left = "\n".join(wording.left_behind(run))
     dirty = [_command("error", left, title="DIRTY")] if left else []
     room = MOST_ANNOTATIONS - len(dirty)
@@ -53,7 +52,7 @@ def summary(run: RunRecord, room: int = MOST_BYTES) -> str:
     notes += "".join(f"\nDIRTY: {_code(one)}\n" for one in wording.left_behind(run))
     head = f"## isosmoke: {_headline(run)}\n\n{_code(wording.summary(run))}\n{notes}"
     sections = [_section(run, one) for one in _worth_telling(run)]
-    passed = [one for one in run.scenarios if one.outcome is Outcome.PASS]
+    passed = _having(run, "passed")
     foot = f"\nPassed: {_listed(passed)}\n" if passed else ""
     kept = _fitting(sections, room - _size(head) - _size(foot) - _size(_left_out(len(sections))))
     missing = len(sections) - len(kept)
@@ -63,12 +62,15 @@ def summary(run: RunRecord, room: int = MOST_BYTES) -> str:
 
 def _broken(run: RunRecord) -> Sequence[ScenarioRecord]:
     """What blocks, first of all what was tried."""
-    blocking = [one for one in run.scenarios if one.blocks]
-    return sorted(blocking, key=lambda one: one.outcome is Outcome.NOT_RUN)
+    return sorted(_having(run, "failed"), key=lambda one: not one.outcome.facts.was_tried)
 
 
 def _worth_telling(run: RunRecord) -> Sequence[ScenarioRecord]:
-    return [*_broken(run), *(one for one in run.scenarios if one.outcome in _WARNED)]
+    return [*_broken(run), *_having(run, "warned")]
+
+
+def _having(run: RunRecord, effect: Effect) -> Sequence[ScenarioRecord]:
+    return [one for one in run.scenarios if one.outcome.facts.effect == effect]
 
 
 def _annotation(kind: str, run: RunRecord, scenario: ScenarioRecord, top: str) -> str:
@@ -98,8 +100,8 @@ def _names(scenarios: Sequence[ScenarioRecord]) -> str:
 
 
 def _headline(run: RunRecord) -> str:
-    counts = [f"{run.counts[one]} {one}" for one in Outcome if run.counts.get(one)]
-    return ", ".join(counts).replace("_", r"\_") or "nothing was run"
+    counts = describe_counts(sort_counts(run.counts))
+    return counts.replace("_", r"\_") or "nothing was run"
 
 
 def _section(run: RunRecord, scenario: ScenarioRecord) -> str:

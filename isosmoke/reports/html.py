@@ -14,15 +14,9 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 
 from isosmoke.reports import wording
-from isosmoke.results.outcome import Outcome
+from isosmoke.results.outcome import Outcome, sort_counts
 from isosmoke.results.record import AttemptRecord, EvidenceRecord, RunRecord, ScenarioRecord
 from isosmoke.text import cut, printable
-
-_ORDER = (
-    *(Outcome.FAIL, Outcome.LEAK, Outcome.TIMEOUT, Outcome.ERROR),
-    *(Outcome.FLAKY, Outcome.SKIP, Outcome.NOT_RUN, Outcome.PASS),
-)
-"""What needs a look comes first."""
 
 _OPEN = 8
 """So many texts are looked through; of more only those that somebody opens."""
@@ -32,19 +26,19 @@ _Row = Mapping[str, Any]
 
 def render(run: RunRecord) -> str:
     """The page as text in UTF-8."""
-    scenarios = sorted(run.scenarios, key=lambda one: _ORDER.index(one.outcome))
+    scenarios = sorted(run.scenarios, key=lambda one: one.outcome.facts.rank)
     told = [_scenario(run, one) for one in scenarios]
     template, style = _page()
     text = template.render(
         policy=policy(style),
         style=style,
         headline=_headline(run),
-        counts=[(one, run.counts[one]) for one in Outcome if run.counts.get(one)],
+        counts=sort_counts(run.counts),
         header=[*_header(run)],
         notes=[cut(note) for note in run.notes],
         dirty=wording.left_behind(run),
-        telling=[one for one in told if one["outcome"] != Outcome.PASS],
-        passing=[one for one in told if one["outcome"] == Outcome.PASS],
+        telling=[one for one in told if one["outcome"].facts.effect != "passed"],
+        passing=[one for one in told if one["outcome"].facts.effect == "passed"],
         version=printable(run.isosmoke),
         schema=run.schema_version,
     )
@@ -65,7 +59,19 @@ def _page() -> tuple[Template, str]:
     )
     folder = files("isosmoke.reports") / "page"
     template = environment.from_string((folder / "page.html.jinja").read_text())
-    return template, (folder / "page.css").read_text()
+    return template, (folder / "page.css").read_text() + _colours()
+
+
+def _colours() -> str:
+    """Return the rules for each outcome's class, as CSS: its colour, on light and on dark paper."""
+    light = " ".join(f"--{one}: {one.facts.page.light};" for one in Outcome)
+    dark = " ".join(f"--{one}: {one.facts.page.dark};" for one in Outcome)
+    rules = (
+        f"b.{one}, td.{one} {{ color: var(--{one}); }} .{one} {{ --edge: var(--{one}); }}"
+        for one in Outcome
+    )
+    scheme = f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
+    return "\n".join([f":root {{ {light} }}", scheme, *rules, ""])
 
 
 def _headline(run: RunRecord) -> str:

@@ -133,7 +133,8 @@ def _lines(run: str, scenario: ScenarioRecord) -> Iterator[AnyLine]:
 
 def _was_begun(attempt: AttemptRecord) -> bool:
     """Whether a sandbox was asked for: what was hindered before took no step."""
-    return bool(attempt.phases) or attempt.outcome not in (Outcome.SKIP, Outcome.NOT_RUN)
+    facts = attempt.outcome.facts
+    return bool(attempt.phases) or (facts.was_tried and not facts.is_skip)
 
 
 def _start(beginning: Beginning, names: tuple[str, ...]) -> Start:

@@ -15,9 +15,6 @@ from isosmoke.results.outcome import Outcome
 from isosmoke.results.record import AttemptRecord, RunRecord, ScenarioRecord
 from isosmoke.text import printable
 
-_SKIPPED = (Outcome.SKIP, Outcome.NOT_RUN)
-_PASSED = (Outcome.PASS, Outcome.FLAKY)
-
 
 def render(run: RunRecord) -> str:
     """The report as text in UTF-8, whatever bytes a script printed."""
@@ -30,21 +27,12 @@ def render(run: RunRecord) -> str:
 
 
 def _counts(scenarios: Iterable[ScenarioRecord]) -> dict[str, str]:
-    kinds = [_kind(one.outcome) for one in scenarios]
+    kinds = [one.outcome.facts.junit for one in scenarios]
     return {
         "tests": str(len(kinds)),
         "failures": str(kinds.count("failure")),
         "errors": str(kinds.count("error")),
     }
-
-
-def _kind(outcome: Outcome) -> str:
-    """The element that tells of an outcome; empty for a pass."""
-    if outcome in _PASSED:
-        return ""
-    if outcome in _SKIPPED:
-        return "skipped"
-    return "error" if outcome is Outcome.ERROR else "failure"
 
 
 def _add_suite(root: Element, run: RunRecord, script: str, scenarios: list[ScenarioRecord]) -> None:
@@ -53,7 +41,7 @@ def _add_suite(root: Element, run: RunRecord, script: str, scenarios: list[Scena
         "name": file,
         "file": file,
         **_counts(scenarios),
-        "skipped": str(sum(one.outcome in _SKIPPED for one in scenarios)),
+        "skipped": str(sum(one.outcome.facts.junit == "skipped" for one in scenarios)),
         "time": _time(sum(one.seconds for one in scenarios)),
         "timestamp": _begun(run, scenarios),
         "hostname": _legal(run.host or "localhost"),
@@ -96,7 +84,7 @@ def _add_case(suite: Element, run: RunRecord, scenario: ScenarioRecord) -> None:
         classname=_legal(_classname(run)),
         time=_time(scenario.seconds),
     )
-    kind = _kind(scenario.outcome)
+    kind = scenario.outcome.facts.junit
     if kind:
         element = SubElement(
             case, kind, type=scenario.outcome, message=_legal(wording.reason(scenario))
@@ -128,7 +116,7 @@ def _add_tries(case: Element, scenario: ScenarioRecord) -> None:
     flaky = scenario.outcome is Outcome.FLAKY
     others = scenario.attempts[:-1] if flaky else scenario.attempts[1:]
     for attempt in others:
-        kind = _kind(attempt.outcome)
+        kind = attempt.outcome.facts.junit
         if kind in ("failure", "error"):
             _add_try(case, f"{'flaky' if flaky else 'rerun'}{kind.capitalize()}", attempt)
 

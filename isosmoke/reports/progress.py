@@ -18,7 +18,7 @@ from isosmoke.results.events import (
     ScenarioPostponed,
     ScenarioStarted,
 )
-from isosmoke.results.outcome import Outcome
+from isosmoke.results.outcome import Outcome, describe_counts
 
 _RUNNING_SHOWN = 8
 
@@ -77,7 +77,7 @@ class Progress:
     def _board(self) -> RenderableType:
         """The live part: counts, then what runs and for how long."""
         done = sum(self._counts.values())
-        counts = ", ".join(f"{number} {name}" for name, number in self._counts.items())
+        counts = describe_counts(self._counts.items())
         now = monotonic()
         running = [
             Text(f"{now - begun:15.1f}s  {name}", style="cyan")

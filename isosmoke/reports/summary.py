@@ -10,7 +10,7 @@ from rich.text import Text
 
 from isosmoke.reports import wording
 from isosmoke.results import repeat_command
-from isosmoke.results.outcome import Outcome
+from isosmoke.results.outcome import Outcome, sort_counts
 from isosmoke.results.record import (
     AttemptRecord,
     Beginning,
@@ -24,13 +24,7 @@ from isosmoke.results.record import (
 from isosmoke.sandbox.processes import described
 from isosmoke.text import command_line, printable
 
-_STYLES = {
-    Outcome.PASS: "bold green",
-    Outcome.FLAKY: "bold yellow",
-    Outcome.SKIP: "bold yellow",
-    Outcome.NOT_RUN: "bold dim",
-}
-_BROKEN = "bold red"
+_DIRTY = "bold red"
 _OUTPUT_LINES = 12
 _LEAKS_SHOWN = 8
 _FILE_LINES = 12
@@ -86,7 +80,7 @@ def head(run: Beginning, total: int) -> Text:
 
 def line(name: str, outcome: Outcome, seconds: float, reason: str) -> Hanging:
     """What came of something, in one line."""
-    told = Text.assemble((f"{outcome:<8}", _style(outcome)), f"{seconds:7.2f}s  ")
+    told = Text.assemble((f"{outcome:<8}", outcome.facts.console), f"{seconds:7.2f}s  ")
     indent = told.cell_len
     told.append(name, "bold")
     return Hanging(told.append("  ") if reason else told, printable(reason), indent)
@@ -141,7 +135,7 @@ def replay(run: RunRecord) -> Iterator[RenderableType]:
 
 def has_block(outcome: Outcome) -> bool:
     """Whether the end of a run tells more of what came out so: it was tried, and blocks."""
-    return outcome.blocks and outcome is not Outcome.NOT_RUN
+    return outcome.blocks and outcome.facts.was_tried
 
 
 def failures(run: RunRecord) -> tuple[ScenarioRecord, ...]:
@@ -155,7 +149,7 @@ def end(run: RunRecord) -> Iterator[Text]:
         told = note if note.startswith("WARNING: ") else f"note: {note}"
         yield Text(printable(told), style="yellow")
     for left in run.dirty:
-        yield Text(printable(f"DIRTY: {left}"), style=_BROKEN)
+        yield Text(printable(f"DIRTY: {left}"), style=_DIRTY)
     yield summary(run)
 
 
@@ -170,18 +164,13 @@ def summary(run: RunRecord) -> Text:
 def counts(run: RunRecord) -> Text:
     """How many came out how, two spaces after each."""
     told = Text()
-    for outcome in Outcome:
-        if run.counts.get(outcome):
-            told.append(f"{run.counts[outcome]} {outcome}", style=_style(outcome)).append("  ")
+    for outcome, number in sort_counts(run.counts):
+        told.append(f"{number} {outcome}", style=outcome.facts.console).append("  ")
     return told
 
 
-def _style(outcome: Outcome) -> str:
-    return _STYLES.get(outcome, _BROKEN)
-
-
 def _title(one: ScenarioRecord) -> Text:
-    return Text.assemble((f"{one.outcome}", _style(one.outcome)), " ", (one.name, "bold"))
+    return Text.assemble((f"{one.outcome}", one.outcome.facts.console), " ", (one.name, "bold"))
 
 
 def _field(name: str, value: str) -> Hanging:

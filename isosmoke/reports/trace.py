@@ -11,17 +11,9 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from isosmoke.reports import wording
-from isosmoke.results.outcome import Outcome
 from isosmoke.results.record import AttemptRecord, RunRecord
 
 _PROCESS = 1
-_COLOURS = {
-    Outcome.PASS: "good",
-    Outcome.FLAKY: "bad",
-    Outcome.SKIP: "grey",
-    Outcome.NOT_RUN: "grey",
-}
-_BROKEN = "terrible"  # these are names that the viewer knows
 
 _Row = Mapping[str, Any]
 _Named = tuple[str, AttemptRecord]
@@ -65,7 +57,7 @@ def _attempts(run: RunRecord) -> Iterator[_Named]:
 def _outcome(attempt: AttemptRecord) -> _Row:
     return {
         "cat": "attempt",
-        "cname": _COLOURS.get(attempt.outcome, _BROKEN),
+        "cname": attempt.outcome.facts.trace,
         "args": {
             "outcome": attempt.outcome,
             "reason": wording.reason(attempt),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from isosmoke.results import repeat_command
-from isosmoke.results.outcome import Outcome
+from isosmoke.results.outcome import describe_counts, sort_counts
 from isosmoke.results.record import (
     AttemptRecord,
     ChangeRecord,
@@ -126,11 +126,10 @@ def line_of(scenario: ScenarioRecord) -> int:
 
 def summary(run: RunRecord) -> str:
     """The counts, how long it took and on what, in one line."""
-    counts = [f"{run.counts[one]} {one}" for one in Outcome if run.counts.get(one)]
     tested = f" of {run.binary.path} (sha256 {run.binary.sha256[:12]})" if run.binary else ""
     stopped = f", stopped by {run.stopped}" if run.stopped else ""
     unfinished = "" if run.finished else ", not finished"
-    told = ", ".join(counts) or "nothing"
+    told = describe_counts(sort_counts(run.counts)) or "nothing"
     return printable(f"{told} in {run.seconds:.1f} s on {run.engine}{tested}{stopped}{unfinished}")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.evidence import Evidence
 from isosmoke.results.leaks import Verdict
-from isosmoke.results.outcome import Broke, Ending, Exited, Outcome, describe, judge, told_by
+from isosmoke.results.outcome import Broke, Ending, Exited, Outcome, count, describe, judge, told_by
 from isosmoke.sandbox.interpreter import Interpreter
 from isosmoke.sandbox.processes import Process
 from isosmoke.text import cut
@@ -220,6 +220,12 @@ class RunResult:
         attempts = (attempt for one in self.scenarios for attempt in one.attempts)
         return tuple(left for attempt in attempts for left in attempt.left_behind)
 
-    def count(self, outcome: Outcome) -> int:
-        """How many scenarios came out so."""
-        return sum(one.outcome is outcome for one in self.scenarios)
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many scenarios came out how, in the order of the outcomes."""
+        return count(one.outcome for one in self.scenarios)
+
+    @property
+    def skipped(self) -> int:
+        """How many scenarios were skipped."""
+        return sum(one.outcome.facts.is_skip for one in self.scenarios)

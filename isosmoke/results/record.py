@@ -5,8 +5,7 @@ is added. Durations are in seconds, sizes in bytes.
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -256,19 +255,13 @@ def of(run: RunResult) -> RunRecord:
         warnings=run.warnings,
         interpreters=tuple(map(_interpreter, run.interpreters)),
         dirty=run.dirty,
-        counts=counts(run.scenarios),
+        counts=run.counts,
         scenarios=tuple(map(scenario, run.scenarios)),
     )
 
 
 def _interpreter(found: Interpreter) -> InterpreterRecord:
     return InterpreterRecord(image=found.image, path=found.path, sha256=found.sha256 or None)
-
-
-def counts(scenarios: Iterable[ScenarioResult | ScenarioRecord]) -> Mapping[str, int]:
-    """How many came out how, in the order of the outcomes; none is not named."""
-    came_out = Counter(one.outcome for one in scenarios)
-    return {one.value: came_out[one] for one in Outcome if one in came_out}
 
 
 def render(record: RecordModel) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from isosmoke.errors import IsosmokeError
 from isosmoke.results.attempts import Attempt, ScenarioResult
-from isosmoke.results.outcome import SKIP_CODE, Outcome
+from isosmoke.results.outcome import SKIP_CODE
 from isosmoke.sandbox.processes import described
 from isosmoke.text import command_line, printable, shortened
 from isosmoke.wg_bridge.shim import TROUBLE
@@ -37,12 +37,12 @@ def of(result: ScenarioResult, manifest: Path, warnings: Sequence[str] = ()) -> 
     Of the run's `warnings` there is room for one line; a pass has no words that wg would show.
     """
     warned = [f"WARNING: {shortened('; '.join(warnings), _WIDEST)}"] if warnings else []
-    if result.outcome in (Outcome.PASS, Outcome.FLAKY):
-        return Verdict(0)
-    if result.outcome is Outcome.SKIP:
+    if result.outcome.blocks:
+        lines = _joined(_failure(result, manifest, warned))
+        return Verdict(TROUBLE if result.infrastructure else 1, lines)
+    if result.outcome.facts.is_skip:
         return Verdict(SKIP_CODE, _joined(_skip(result, warned)))
-    lines = _joined(_failure(result, manifest, warned))
-    return Verdict(TROUBLE if result.infrastructure else 1, lines)
+    return Verdict(0)
 
 
 def trouble(name: str, error: IsosmokeError) -> Verdict:

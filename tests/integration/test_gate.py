@@ -458,7 +458,7 @@ def test_what_changes_during_the_run_shuts_the_gate(project: Project) -> None:
     answer = gate_run.answer(Ask(task="task-a"), caller, notify=change, interrupt=Interrupt())
 
     assert answer.run is not None
-    assert answer.run.count(Outcome.PASS) == 1
+    assert answer.run.counts == {"PASS": 1}
     assert not answer.verdict.open
     assert "changed (1): file scenarios/lib.sh changed" in answer.verdict.lines
 

@@ -113,7 +113,7 @@ def _answer(options: dict[str, Any], caller: Caller, reporting: Reporting) -> An
             repeat=repeat,
         )
     if terse and answer.run and not answer.verdict.whole:
-        click.echo(agent.render(answer.run, repeat), err=True, nl=False)
+        click.echo(agent.render(record.of(answer.run), repeat), err=True, nl=False)
     return answer
 
 

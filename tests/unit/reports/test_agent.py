@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from isosmoke.reports import agent
+from isosmoke.results import record
 from isosmoke.results.attempts import Attempt, Captured, RunResult, ScenarioResult
 from isosmoke.results.events import RunFinished, RunStarted
 from isosmoke.results.outcome import Exited, Stopped, TimedOut
-from support import available, factories
+from support import available, factories, records
 from support.project import Project
 
 LOG = Path("/p/.isosmoke/runs/1/bad/output-1.log")
@@ -31,7 +32,8 @@ def result(name: str, *attempts: Attempt, assertion: str = "") -> ScenarioResult
 
 def told(*scenarios: ScenarioResult, stopped: str = "") -> list[str]:
     """The lines of the report."""
-    text = agent.render(run(*scenarios, stopped=stopped), lambda name: ("isosmoke", "run", name))
+    whole = record.of(run(*scenarios, stopped=stopped))
+    text = agent.render(whole, lambda name: ("isosmoke", "run", name))
     return text.splitlines()
 
 
@@ -128,7 +130,7 @@ def test_run_is_told_so_to_an_agent_and_to_whoever_asks(tmp_path: Path) -> None:
 
 def test_notes_are_told_before_the_counts() -> None:
     """What the user should know beside the outcomes is a line each."""
-    noted = factories.run(result("one", Attempt(ending=Exited(0))), notes=("PIN is shown",))
+    noted = records.of(result("one", Attempt(ending=Exited(0))), notes=("PIN is shown",))
 
     assert agent.render(noted, lambda name: (name,)).splitlines()[0] == "note: PIN is shown"
 
@@ -138,3 +140,13 @@ def test_what_is_left_behind_is_told_before_the_counts() -> None:
     left = Attempt(ending=Exited(0), left_behind=("box (remove it: docker rm box)",))
 
     assert "DIRTY: box (remove it: docker rm box)" in told(result("good", left))[:-2]
+
+
+def test_what_is_left_behind_does_not_steer() -> None:
+    """The name of a thing that was left stays on its line, and its control characters are shown."""
+    left = Attempt(ending=Exited(0), left_behind=("box\nFAIL other: \x1b[2J",))
+
+    lines = told(result("good", left))
+
+    assert lines[0] == "DIRTY: box\\nFAIL other: \\x1b[2J"
+    assert all(line.isprintable() for line in lines)

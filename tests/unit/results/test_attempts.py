@@ -236,11 +236,13 @@ def test_seconds_add_up_over_phases_and_attempts() -> None:
     assert result(once, once).seconds == 3.0
 
 
-def test_count_counts_one_outcome() -> None:
-    """A run counts how many of its scenarios came out each way."""
-    run = factories.run(result(PASSED), result(FAILED, PASSED), result(PASSED))
+def test_counts_name_each_outcome_that_occurs() -> None:
+    """A run counts how many of its scenarios came out each way, and how many were skipped."""
+    skipped = result(Attempt(ending=Exited(77)))
+    run = factories.run(result(FAILED, PASSED), skipped, result(PASSED), result(PASSED))
 
-    assert [run.count(one) for one in (Outcome.PASS, Outcome.FLAKY, Outcome.FAIL)] == [2, 1, 0]
+    assert list(run.counts.items()) == [("PASS", 2), ("FLAKY", 1), ("SKIP", 1)]
+    assert run.skipped == 1
 
 
 def test_failure_before_the_engine_broke_is_no_infrastructure() -> None:

@@ -1,6 +1,7 @@
 """The decision table: what every ending means, with and without a leak."""
 
-from typing import get_args
+from functools import partial
+from typing import Any, get_args
 
 import pytest
 
@@ -16,6 +17,7 @@ from isosmoke.results.outcome import (
     describe,
     judge,
     signal_name,
+    told_by,
 )
 
 TABLE: list[tuple[Ending, Outcome, Outcome]] = [
@@ -50,6 +52,16 @@ BLOCKING = {
     Outcome.NOT_RUN: True,
 }
 
+REDACTED: list[tuple[Ending, Ending]] = [
+    (Exited(3), Exited(3)),
+    (Signaled(15), Signaled(15)),
+    (TimedOut(0.5), TimedOut(0.5)),
+    (Unmet("pw"), Unmet("PW")),
+    (Broke("pw"), Broke("PW")),
+    (Stopped("pw"), Stopped("PW")),
+]
+"""Each kind of ending, and the same with every text in capitals."""
+
 WORDS: list[tuple[Ending, str]] = [
     (Exited(0), "exit 0"),
     (Exited(143), "exit 143"),
@@ -78,6 +90,22 @@ def test_judge_knows_every_kind_of_ending() -> None:
 
     assert {type(ending) for ending, _, _ in TABLE} == kinds
     assert {type(ending) for ending, _ in WORDS} == kinds
+    assert {type(ending) for ending, _ in REDACTED} == kinds
+
+
+@pytest.mark.parametrize(("ending", "told"), REDACTED, ids=str)
+def test_told_by_changes_every_text_and_nothing_else(ending: Ending, told: Ending) -> None:
+    """What a secret is hidden by is asked of each text that an ending has."""
+    assert told_by(ending, str.upper) == told
+
+
+def test_an_unknown_ending_has_no_outcome() -> None:
+    """What is no ending is told as such, not judged by chance."""
+    unknown: Any = object()
+
+    for ask in (describe, partial(judge, leaked=False), partial(told_by, words=str)):
+        with pytest.raises(AssertionError, match="unreachable"):
+            ask(unknown)
 
 
 @pytest.mark.parametrize("code", range(256))
