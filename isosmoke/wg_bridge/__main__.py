@@ -15,8 +15,7 @@ from isosmoke.host.caller import Caller
 from isosmoke.host.state import Lease
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest import selection
-from isosmoke.results.attempts import Event, RunStarted, ScenarioFinished
-from isosmoke.results.events import Event, ScenarioFinished
+from isosmoke.results.events import Event, RunStarted, ScenarioFinished
 from isosmoke.wg_bridge import mirror, replies, server, wg_process
 from isosmoke.wg_bridge.replies import KNOWN
 from isosmoke.wg_bridge.server import Run, Tell, Verdicts

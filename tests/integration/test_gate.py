@@ -24,9 +24,9 @@ from isosmoke.host.caller import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Gate, Manifest
 from isosmoke.manifest.parser import parse
-from isosmoke.results.attempts import Attempt, Event, RunFinished, RunResult
+from isosmoke.results.attempts import Attempt, RunResult
 from isosmoke.results.events import Event, RunFinished
-from isosmoke.results.leaks import Process, Verdict
+from isosmoke.results.leaks import Verdict
 from isosmoke.results.outcome import Broke, Exited, Outcome, Stopped, TimedOut
 from isosmoke.sandbox.processes import Process
 from support import available, factories

@@ -19,7 +19,6 @@ from isosmoke.interrupt import interruptible
 from isosmoke.reports import agent
 from isosmoke.reports.progress import Progress
 from isosmoke.results import record
-from isosmoke.results.attempts import Event
 from isosmoke.results.events import Event
 from isosmoke.results.record import RecordModel, RunRecord, Text
 from isosmoke.text import printable

@@ -11,7 +11,7 @@ import pytest
 from isosmoke.errors import EngineError
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import Conversation
-from isosmoke.results.leaks import Process
+from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import Job
 from isosmoke.testing import Bench
 from isosmoke.testing.bench import going
