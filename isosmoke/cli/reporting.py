@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import IO, Literal, TypeVar
 
@@ -12,7 +11,8 @@ import click
 from isosmoke.cli import streams
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.host import state
-from isosmoke.reports import github
+from isosmoke.manifest.filters import meant
+from isosmoke.reports import REPORTS, github
 from isosmoke.reports.jsonl import Stream
 from isosmoke.results import record
 from isosmoke.results.attempts import RunResult
@@ -25,15 +25,6 @@ Shown = TypeVar("Shown")
 
 SCREENS: tuple[Screen, ...] = ("console", "agent")
 GITHUB = "github"
-RENDERERS = {
-    "junit": "isosmoke.reports.junit",
-    "json": "isosmoke.results.record",
-    "jsonl": "isosmoke.reports.jsonl",
-    "trace": "isosmoke.reports.trace",
-    "html": "isosmoke.reports.html",
-}
-"""The kinds that are files, and where each is made: some of these take a while to import."""
-
 STDOUT = "-"
 
 report_option = click.option(
@@ -43,7 +34,7 @@ report_option = click.option(
     metavar="KIND[=FILE]",
     help=(
         "console or agent: what is shown; by default agent where a coding agent is recognised. "
-        "junit=, json=, jsonl=, trace=, html=FILE (- is stdout), github: beside that; repeatable."
+        f"{'=, '.join(REPORTS)}=FILE (- is stdout), github: beside that; repeatable."
     ),
 )
 
@@ -95,22 +86,16 @@ def chosen(words: Iterable[str], *, stdout_taken: bool = False) -> Chosen:
 
 def _parsed(word: str) -> Report:
     kind, _, file = word.partition("=")
-    if kind in RENDERERS and not file:
+    if kind in REPORTS and not file:
         raise UsageError(f"--report {kind} needs a file", hint=f"--report {kind}=FILE, or {kind}=-")
     if kind in (*SCREENS, GITHUB) and "=" in word:
         raise UsageError(f"--report {kind} takes no file", hint=f"--report {kind}")
-    known = (*SCREENS, *RENDERERS, GITHUB)
+    known = (*SCREENS, *REPORTS, GITHUB)
     if kind not in known:
         raise UsageError(
             f"no report {kind!r}{meant(kind, known)}", hint=f"one of {', '.join(known)}"
         )
     return Report(kind, file)
-
-
-def text(kind: str, run: RunRecord) -> str:
-    """A report that is a file, as its text."""
-    rendered: str = import_module(RENDERERS[kind]).render(run)
-    return rendered
 
 
 def put(file: str, content: str) -> None:
@@ -233,7 +218,7 @@ class Reporting:
         elif report in self._lines:
             self._lines[report].end()
         else:
-            put(report.file, text(report.kind, run))
+            put(report.file, REPORTS[report.kind](run))
 
     def _complain(self, what: str, error: OSError, repeat: str) -> None:
         self.failed = True

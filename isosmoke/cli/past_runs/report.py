@@ -3,10 +3,11 @@
 import click
 
 from isosmoke.cli.documents import Written
-from isosmoke.cli.reporting import GITHUB, RENDERERS, STDOUT, put, show_github, text
+from isosmoke.cli.reporting import GITHUB, STDOUT, put, show_github
 from isosmoke.errors import IsosmokeError
 from isosmoke.history import run_records
 from isosmoke.host.caller import Caller
+from isosmoke.reports import REPORTS
 from isosmoke.reports.jsonl import AnyLine
 
 DOCUMENTS = {
@@ -17,7 +18,7 @@ DOCUMENTS = {
 
 @click.command()
 @click.argument("run", required=False, metavar="[RUN]")
-@click.option("--as", "kind", type=click.Choice([*RENDERERS, GITHUB]), required=True)
+@click.option("--as", "kind", type=click.Choice([*REPORTS, GITHUB]), required=True)
 @click.option("-o", "--output", default=STDOUT, metavar="FILE", help="Written whole or not at all.")
 def command(run: str | None, kind: str, output: str) -> None:
     """Make a report of a past run: the newest, or the one whose name begins or ends so.
@@ -30,7 +31,7 @@ def command(run: str | None, kind: str, output: str) -> None:
         if kind == GITHUB:
             show_github(found, caller.environment)
         else:
-            put(output, text(kind, found))
+            put(output, REPORTS[kind](found))
     except OSError as error:
         place = "stdout" if output == STDOUT else output
         raise IsosmokeError(f"{place} could not be written: {error.strerror or error}") from error
