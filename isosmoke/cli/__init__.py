@@ -1,6 +1,7 @@
 """The command line: commands by name, each in its own file; errors become text here only."""
 
 import os
+import sys
 from collections.abc import Mapping
 from functools import cache, partial
 from importlib import import_module
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from isosmoke import __version__
-from isosmoke.cli import streams
 from isosmoke.errors import ExitCode, IsosmokeError
 
 if TYPE_CHECKING:
@@ -92,10 +92,10 @@ class _Commands(click.Group):
             complain(error)
             ctx.exit(error.exit_code)
         except BrokenPipeError:
-            streams.mute()
+            mute()
             ctx.exit(ExitCode.INFRASTRUCTURE)
         except OSError as error:
-            streams.mute()
+            mute()
             complain(IsosmokeError(str(error)))
             ctx.exit(ExitCode.INFRASTRUCTURE)
 
@@ -107,7 +107,20 @@ def complain(error: IsosmokeError) -> None:
         if error.hint:
             click.echo(f"  try: {error.hint}", err=True)
     except OSError:
-        streams.mute()
+        mute()
+
+
+def mute() -> None:
+    """Redirect to nowhere whichever of stdout and stderr cannot be flushed.
+
+    Python flushes both when it exits, and where that fails it exits with 120.
+    """
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            with Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,16 +1,15 @@
 """`--report KIND[=FILE]`: what a command shows of a run, and which files it makes of it."""
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import click
 
-from isosmoke.cli import streams
+from isosmoke.cli import mute
+from isosmoke.cli.report_files import STDOUT, LineFile, put
 from isosmoke.errors import ExitCode, UsageError
-from isosmoke.host import state
 from isosmoke.manifest.filters import meant
 from isosmoke.reports import REPORTS, github
 from isosmoke.reports.jsonl import Stream
@@ -25,7 +24,6 @@ Shown = TypeVar("Shown")
 
 SCREENS: tuple[Screen, ...] = ("console", "agent")
 GITHUB = "github"
-STDOUT = "-"
 
 report_option = click.option(
     "--report",
@@ -98,18 +96,6 @@ def _parsed(word: str) -> Report:
     return Report(kind, file)
 
 
-def put(file: str, content: str) -> None:
-    """Write a file whole or not at all; a pipe or a device is written to. `OSError` if it fails."""
-    path = Path(file)
-    if file == STDOUT:
-        sys.stdout.buffer.write(content.encode())
-        sys.stdout.buffer.flush()
-    elif path.exists() and not path.is_file():
-        path.write_text(content, encoding="utf-8")
-    else:
-        state.write(path.resolve(), content)
-
-
 def show_github(run: RunRecord, environment: Mapping[str, str], *, err: bool = False) -> None:
     """Print annotations, and append to the summary of the step where GitHub says where that is."""
     top = environment.get("GITHUB_WORKSPACE") or run.working
@@ -118,35 +104,6 @@ def show_github(run: RunRecord, environment: Mapping[str, str], *, err: bool = F
     if step:
         with Path(step).open("ab") as file:
             file.write(github.summary(run, github.MOST_BYTES - file.tell()).encode())
-
-
-class _Lines:
-    """A file of lines, each written as it comes; once one cannot be, no more are."""
-
-    def __init__(self, file: str) -> None:
-        self._file = file
-        self._open: IO[bytes] | None = sys.stdout.buffer if file == STDOUT else None
-        self._trouble: OSError | None = None
-
-    def __call__(self, line: str) -> None:
-        if self._trouble is None:
-            try:
-                self._write(line)
-            except OSError as error:
-                self._trouble = error
-
-    def _write(self, line: str) -> None:
-        if self._open is None:
-            self._open = Path(self._file).open("wb")  # noqa: SIM115 - it is open until the end
-        self._open.write(line.encode())
-        self._open.flush()
-
-    def end(self) -> None:
-        """Close the file, or raise the `OSError` for which it is not whole."""
-        if self._trouble is not None:
-            raise self._trouble
-        if self._open is not None and self._file != STDOUT:
-            self._open.close()
 
 
 @dataclass(slots=True)
@@ -160,13 +117,13 @@ class Reporting:
     environment: Mapping[str, str]
     failed: bool = False
     _unshown: OSError | None = None
-    _lines: dict[Report, _Lines] = field(default_factory=dict)
+    _lines: dict[Report, LineFile] = field(default_factory=dict)
     _streams: list[Stream] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for one in self.chosen.reports:
             if one.kind == "jsonl":
-                self._lines[one] = _Lines(one.file)
+                self._lines[one] = LineFile(one.file)
                 self._streams.append(Stream(self._lines[one]))
 
     def beside(self, screen: Callable[[Event], None]) -> Callable[[Event], None]:
@@ -188,7 +145,7 @@ class Reporting:
                 show(shown)
             except OSError as error:
                 self._unshown = error
-                streams.mute()
+                mute()
 
         return tell
 

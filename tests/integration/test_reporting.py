@@ -12,7 +12,7 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
-from isosmoke.cli import reporting
+from isosmoke.cli import report_files, reporting
 from isosmoke.cli.reporting import Chosen, Report
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.reports import github
@@ -72,7 +72,7 @@ def test_file_behind_a_link_is_replaced_and_the_link_stays(tmp_path: Path) -> No
     (tmp_path / "link").symlink_to(tmp_path / "file")
     (tmp_path / "file").write_text("before")
 
-    reporting.put(str(tmp_path / "link"), "after\n")
+    report_files.put(str(tmp_path / "link"), "after\n")
 
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_text() == "after\n"
@@ -84,7 +84,7 @@ def test_pipe_is_written_to(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     end = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
     try:
-        reporting.put(str(pipe), "through\n")
+        report_files.put(str(pipe), "through\n")
         assert os.read(end, 100) == b"through\n"
     finally:
         os.close(end)
@@ -97,9 +97,9 @@ def test_report_that_has_no_room_is_not_begun(tmp_path: Path) -> None:
     (tmp_path / "folder/report").mkdir()
 
     with pytest.raises(OSError, match="directory"):
-        reporting.put(str(tmp_path / "folder/report"), "x")
+        report_files.put(str(tmp_path / "folder/report"), "x")
     with pytest.raises(OSError, match="space"):
-        reporting.put("/dev/full", "x")
+        report_files.put("/dev/full", "x")
 
     assert [*(tmp_path / "folder").iterdir()] == [tmp_path / "folder/report"]
 

@@ -8,8 +8,8 @@ from typing import NoReturn
 
 import click
 
+from isosmoke.cli.console import Printer
 from isosmoke.cli.gating.gate import conclude
-from isosmoke.cli.printer import Printer
 from isosmoke.cli.reporting import Reporting, chosen, report_option
 from isosmoke.errors import BinaryError, UsageError
 from isosmoke.gate import gate_run
@@ -75,8 +75,9 @@ def _wg(environment: Mapping[str, str]) -> Path:
 def _answer(announced: Announced, caller: Caller, reporting: Reporting) -> Answer:
     ask = Ask(task=announced.task, full=announced.everything)
     console = Printer(stderr=True)
-    live = console.is_terminal and not console.is_dumb_terminal
-    progress = Progress(console, live=live, repeat=lambda name: ("isosmoke", "run", name))
+    progress = Progress(
+        console, live=console.is_live, repeat=lambda name: ("isosmoke", "run", name)
+    )
     with interruptible() as interrupt:
         notify = reporting.beside(progress)
         return gate_run.answer(ask, caller, notify=notify, interrupt=interrupt)

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import click
 
+from isosmoke.cli.console import Printer
 from isosmoke.cli.documents import Written
 from isosmoke.cli.options import manifest_option, warn
-from isosmoke.cli.printer import Printer
 from isosmoke.cli.reporting import Reporting, chosen, report_option
 from isosmoke.cli.running import binary_option, engine_option, repeating
 from isosmoke.gate import gate_run
@@ -122,8 +122,7 @@ def _silent(event: Event) -> None:
 
 def _progress(repeat: Repeat) -> Progress:
     console = Printer(stderr=True)
-    live = console.is_terminal and not console.is_dumb_terminal
-    return Progress(console, live=live, repeat=repeat)
+    return Progress(console, live=console.is_live, repeat=repeat)
 
 
 def _document(task: str, answer: Answer) -> str:

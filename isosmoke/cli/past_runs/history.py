@@ -6,8 +6,8 @@ from typing import Literal
 import click
 from rich.text import Text as Line
 
+from isosmoke.cli.console import Printer
 from isosmoke.cli.documents import Written
-from isosmoke.cli.printer import Printer
 from isosmoke.history import run_records
 from isosmoke.host.caller import Caller
 from isosmoke.reports import summary

@@ -3,7 +3,8 @@
 import click
 
 from isosmoke.cli.documents import Written
-from isosmoke.cli.reporting import GITHUB, STDOUT, put, show_github
+from isosmoke.cli.report_files import STDOUT, put
+from isosmoke.cli.reporting import GITHUB, show_github
 from isosmoke.errors import IsosmokeError
 from isosmoke.history import run_records
 from isosmoke.host.caller import Caller

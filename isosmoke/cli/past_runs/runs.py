@@ -7,8 +7,8 @@ from typing import Literal
 import click
 from rich.text import Text
 
+from isosmoke.cli.console import Printer
 from isosmoke.cli.documents import Written
-from isosmoke.cli.printer import Printer
 from isosmoke.errors import RecordError
 from isosmoke.history import layout, run_records
 from isosmoke.history.run_records import Kept

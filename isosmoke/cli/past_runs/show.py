@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import click
 from rich.console import RenderableType
 
+from isosmoke.cli.console import Printer
 from isosmoke.cli.documents import Written
-from isosmoke.cli.printer import Printer
 from isosmoke.errors import NothingSelectedError, UsageError
 from isosmoke.history import run_records
 from isosmoke.host.caller import Caller

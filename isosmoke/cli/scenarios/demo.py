@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 import isosmoke
+from isosmoke.cli.console import Printer
 from isosmoke.cli.options import warn
-from isosmoke.cli.printer import Printer
 from isosmoke.engines import ENGINES
 from isosmoke.errors import ExitCode
 from isosmoke.execution import session

@@ -13,8 +13,8 @@ import click
 from rich.text import Text
 
 from isosmoke.authoring import editing
+from isosmoke.cli.console import Printer
 from isosmoke.cli.options import manifest_option, selected
-from isosmoke.cli.printer import Printer
 from isosmoke.cli.running import WithCommand, binary_option, engine_option, repeating
 from isosmoke.errors import ExitCode, IsosmokeError, UsageError
 from isosmoke.execution.session import Request

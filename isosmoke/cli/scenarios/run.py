@@ -10,10 +10,10 @@ from typing import Any, Literal
 import click
 
 from isosmoke.cli import past
+from isosmoke.cli.console import Printer
 from isosmoke.cli.documents import Written
 from isosmoke.cli.options import manifest_options, selected, warn
 from isosmoke.cli.past import narrowed, past_options
-from isosmoke.cli.printer import Printer
 from isosmoke.cli.reporting import Chosen, Reporting, chosen, report_option
 from isosmoke.cli.running import WithCommand, binary_option, engine_option, repeating
 from isosmoke.errors import UsageError
@@ -96,8 +96,7 @@ def _screen(
     if (wanted.screen or agent.preferred(caller.environment)) == "agent":
         return agent.Terse(partial(click.echo, err=wanted.stdout_taken, nl=False), repeat)
     console = Printer(stderr=wanted.stdout_taken)
-    live = live and console.is_terminal and not console.is_dumb_terminal
-    return Progress(console, live=live, repeat=repeat)
+    return Progress(console, live=live and console.is_live, repeat=repeat)
 
 
 @contextmanager
