@@ -30,7 +30,7 @@ GROUPS = {
 
 @cache
 def commands() -> Mapping[str, str]:
-    """Map the name of every command to its module: each module of a group is a command."""
+    """Map the name of every command to its module or package: each one of a group is a command."""
     return {
         name.replace("_", "-"): f"{group}.{name}"
         for group in GROUPS
@@ -40,8 +40,9 @@ def commands() -> Mapping[str, str]:
 
 def summary(name: str) -> str:
     """Return the first line of a command's module, which is not imported for it."""
-    module = commands()[name].replace(".", "/")
-    with (_HERE / f"{module}.py").open(encoding="utf-8") as source:
+    module = _HERE / commands()[name].replace(".", "/")
+    file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+    with file.open(encoding="utf-8") as source:
         return source.readline().strip().strip('"')
 
 

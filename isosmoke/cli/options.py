@@ -1,6 +1,7 @@
-"""Which scenarios of which manifest: the options that several commands share."""
+"""Options that several commands share, and which scenarios of which manifest they select."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,21 +18,41 @@ from isosmoke.text import printable
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-manifest_option = click.option(
-    "--manifest",
-    "manifest_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The manifest; by default the one that wg would find, else ./manifest.toml.",
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioSelection:
+    """Which scenarios of which manifest: `[NAME]...`, `--owner`, `-E` and `--manifest`.
+
+    Without any of them it is all scenarios of the manifest that wg would find.
+    """
+
+    names: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    expression: Expression | None = None
+    manifest: Path | None = None
 
 
-def manifest_options(command: Command) -> Command:
-    """`[NAME…]`, `--manifest`, `--owner` and `-E`: which scenarios, of which manifest."""
+def manifest_option(
+    meaning: str = "The manifest; by default the one that wg would find, else ./manifest.toml.",
+) -> Callable[[Command], Command]:
+    """Return the decorator that gives a command `--manifest`, explained by `meaning`."""
+    return click.option(
+        "--manifest",
+        "manifest_path",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help=meaning,
+    )
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+
+
+def selection_options(command: Command) -> Command:
+    """Give a command the options of a `ScenarioSelection`."""
     for decorate in (
         click.option(
             "-E",
-            "meaning",
+            "expression",
             metavar="EXPR",
             callback=_parsed,
             help="Only what EXPR means, such as 'owner(fix-chat) and not tag(slow)'.",
@@ -39,7 +60,7 @@ def manifest_options(command: Command) -> Command:
         click.option(
             "--owner", "owners", multiple=True, metavar="TASK", help="Only what TASK owns."
         ),
-        manifest_option,
+        manifest_option(),
         click.argument("names", nargs=-1, metavar="[NAME]..."),
     ):
         command = decorate(command)
@@ -50,16 +71,25 @@ def _parsed(ctx: click.Context, _: click.Parameter, text: str | None) -> Express
     return None if text is None or ctx.resilient_parsing else filters.parse(text)
 
 
-def selected(
-    names: tuple[str, ...],
-    owners: tuple[str, ...],
-    path: Path | None,
-    meaning: Expression | None = None,
-) -> tuple[Manifest, tuple[Scenario, ...]]:
-    """The manifest and the scenarios of it that were asked for."""
+def manifest_file(given: Path | None) -> Path:
+    """Return the manifest that `--manifest` names, or else the one that wg would find.
+
+    Raises:
+        ManifestError: if none was given and none is found.
+    """
     caller = Caller.here()
-    loaded = loader.load(path or located(caller.working, caller.environment))
-    return loaded, selection.select(loaded.scenarios, names, owners, meaning)
+    return given or located(caller.working, caller.environment)
+
+
+def selected(wanted: ScenarioSelection) -> tuple[Manifest, tuple[Scenario, ...]]:
+    """Load the manifest, and return it with its selected scenarios.
+
+    Raises:
+        NothingSelectedError: if a name, an owner or the expression fits no scenario.
+    """
+    loaded = loader.load(manifest_file(wanted.manifest))
+    scenarios = selection.select(loaded.scenarios, wanted.names, wanted.owners, wanted.expression)
+    return loaded, scenarios
 
 
 def warn(run: RunResult) -> None:

@@ -1,7 +1,6 @@
 """`--last-failed` and `--rerun`: which scenarios, by what past runs say of them."""
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import click
 
@@ -12,11 +11,25 @@ from isosmoke.host import workspace
 from isosmoke.host.caller import Caller
 from isosmoke.manifest.models import Manifest, Scenario
 
-OPTIONS = ("last_failed", "rerun")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastSelection:
+    """Which scenarios by their past: `--last-failed`, or what `--rerun RUN` left.
+
+    `rerun` is None, or empty, where no run is done again.
+    """
+
+    last_failed: bool = False
+    rerun: str | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the past narrows anything."""
+        return self.last_failed or bool(self.rerun)
 
 
 def past_options(command: Command) -> Command:
-    """What is asked for is narrowed further; where nothing is left the command ends with 0."""
+    """Give a command the options of a `PastSelection`."""
     for decorate in (
         click.option(
             "--rerun", metavar="RUN", help="Only what RUN left: failed, not run, or new since."
@@ -28,24 +41,26 @@ def past_options(command: Command) -> Command:
 
 
 def narrowed(
-    manifest: Manifest, scenarios: tuple[Scenario, ...], options: Mapping[str, Any]
+    manifest: Manifest, scenarios: tuple[Scenario, ...], past: PastSelection
 ) -> tuple[tuple[Scenario, ...], str]:
-    """What past runs leave of these scenarios, and the id of the run that is done again, or none.
+    """Return those of the scenarios that past runs leave, and the id of the run that is done again.
+
+    The id is empty where none is. Where no scenario is left, the command ends with exit code 0.
 
     Raises:
         NothingSelectedError: if there is no such run: what was never tried did not pass.
     """
-    if options["last_failed"] and options["rerun"]:
+    if past.last_failed and past.rerun:
         raise UsageError("--last-failed and --rerun are two questions", hint="ask one of them")
-    if not (options["last_failed"] or options["rerun"]):
+    if not past.is_given:
         return scenarios, ""
     caller = Caller.here()
     place = workspace.find(caller.working, manifest.path.resolve().parent, home=caller.home)
-    if options["last_failed"]:
+    if not past.rerun:
         run_records.run(None, place.working)
-        past = [one for one in run_records.runs(place.working) if not one.command]
-        return _some(rerun.failed(scenarios, past), "nothing of that failed when it last ran"), ""
-    chain = run_records.chain(options["rerun"], place.working)
+        runs = [one for one in run_records.runs(place.working) if not one.command]
+        return _some(rerun.failed(scenarios, runs), "nothing of that failed when it last ran"), ""
+    chain = run_records.chain(past.rerun, place.working)
     if chain[0].command:
         raise UsageError(f"run {chain[0].id} was of a command", hint="name a run of scenarios")
     left = rerun.left(scenarios, chain)

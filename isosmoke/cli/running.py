@@ -1,14 +1,19 @@
-"""The options of the commands that run scenarios, and the command line that repeats one."""
+"""What commands that run scenarios share: their options, their progress, the repeating command."""
 
 import os
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
+from isosmoke.cli.console import Printer
+from isosmoke.cli.options import Command
 from isosmoke.engines import ENGINES
 from isosmoke.engines.docker import endpoint
 from isosmoke.errors import UsageError
 from isosmoke.execution.session import AUTO
+from isosmoke.reports.progress import Progress, Repeat
 from isosmoke.results import repeat_command
 
 
@@ -30,24 +35,48 @@ def _split(args: list[str]) -> tuple[list[str], bool, list[str]]:
     return args[:at], True, args[at + 1 :]
 
 
-binary_option = click.option(
-    "--binary", metavar="PATH", help="The live binary; else $ISOSMOKE_WG, else wg."
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """What is tested, and on which engine: `--binary` and `--engine`.
 
-engine_option = click.option(
-    "--engine",
-    type=click.Choice([AUTO, *ENGINES]),
-    default=AUTO,
-    help="auto: bubblewrap for the host's image and imported ones, docker for any other.",
-)
+    `binary` None leaves it to $ISOSMOKE_WG and PATH.
+    """
+
+    binary: str | None = None
+    engine: str = AUTO
 
 
-def repeating(options: dict[str, Any], *words: str) -> tuple[str, ...]:
-    """`isosmoke run` with what these options name of a manifest, binary, engine and daemon."""
+_AUTO_MEANS = "auto: bubblewrap for the host's image and imported ones, docker for any other."
+
+
+def engine_option(
+    meaning: str | None = _AUTO_MEANS,
+) -> Callable[[Command], Command]:
+    """Return the decorator that gives a command `--engine`, explained by `meaning`."""
+    choice = click.Choice([AUTO, *ENGINES])
+    return click.option("--engine", type=choice, default=AUTO, help=meaning)
+
+
+def engine_options(command: Command) -> Command:
+    """Give a command the options of an `EngineOptions`."""
+    binary = click.option(
+        "--binary", metavar="PATH", help="The live binary; else $ISOSMOKE_WG, else wg."
+    )
+    return binary(engine_option()(command))
+
+
+def repeating(manifest: Path | None, options: EngineOptions, *words: str) -> tuple[str, ...]:
+    """Return `isosmoke run` with this manifest, binary, engine and daemon, then `words`."""
     return repeat_command.command(
         *words,
-        manifest=str(options["manifest_path"] or ""),
-        binary=options["binary"] or "",
-        engine="" if options["engine"] == AUTO else options["engine"],
+        manifest=str(manifest or ""),
+        binary=options.binary or "",
+        engine="" if options.engine == AUTO else options.engine,
         daemon=endpoint.options(os.environ),
     )
+
+
+def progress(repeat: Repeat, *, stderr: bool = False, live: bool = True) -> Progress:
+    """Return what shows a run's events on stdout or stderr; `live` redraws lines of a terminal."""
+    console = Printer(stderr=stderr)
+    return Progress(console, live=live and console.is_live, repeat=repeat)

@@ -8,7 +8,7 @@ from typing import Literal
 import click
 
 from isosmoke.cli.documents import Written
-from isosmoke.cli.options import manifest_option
+from isosmoke.cli.options import json_option, manifest_file, manifest_option
 from isosmoke.errors import ExitCode, IsosmokeError, UsageError
 from isosmoke.gate import audit, bound_inputs, receipt
 from isosmoke.gate.audit import Finding, Graph, Records
@@ -17,7 +17,6 @@ from isosmoke.history import gate_records
 from isosmoke.history.gate_records import BypassRecord
 from isosmoke.host.caller import Caller
 from isosmoke.manifest import discovery, loader
-from isosmoke.manifest.discovery import located
 from isosmoke.manifest.models import Manifest
 from isosmoke.results import record
 from isosmoke.results.record import RecordModel
@@ -39,9 +38,9 @@ DOCUMENTS = {
 
 
 @click.command()
-@manifest_option
+@manifest_option()
 @click.option("--strict", is_flag=True, help="Also count what changed since a receipt.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 @click.pass_context
 def command(ctx: click.Context, manifest_path: Path | None, *, strict: bool, as_json: bool) -> None:
     """Name every done task that owns scenarios and has no receipt of an open gate for them.
@@ -52,7 +51,7 @@ def command(ctx: click.Context, manifest_path: Path | None, *, strict: bool, as_
     Exit codes: 0 clean · 1 something was found · 2 no graph or manifest
     """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
     caller = Caller.here()
-    loaded = loader.load(manifest_path or located(caller.working, caller.environment))
+    loaded = loader.load(manifest_file(manifest_path))
     changes = partial(_changes, loaded.path)
     records = _records(caller, loaded)
     found = tuple(audit.findings(_graph(caller), loaded.scenarios, records, changes))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from isosmoke.cli.options import selected
+from isosmoke.cli.options import ScenarioSelection, manifest_option, selected
 from isosmoke.execution import verdict_warnings
 from isosmoke.host import state
 from isosmoke.host.caller import Caller
@@ -16,12 +16,8 @@ _STANDS_IN = Path(".isosmoke", "bridge.toml")
 
 
 @click.command()
-@click.option(
-    "--manifest",
-    "manifest_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The manifest to mirror; by default the one that wg would find, else ./manifest.toml.",
+@manifest_option(
+    "The manifest to mirror; by default the one that wg would find, else ./manifest.toml."
 )
 @click.option(
     "--output",
@@ -38,7 +34,7 @@ def command(manifest_path: Path | None, output: Path) -> None:
     It prints the line that makes wg use it:
         eval "$(isosmoke bridge)"
     """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
-    loaded, _ = selected((), (), manifest_path)
+    loaded, _ = selected(ScenarioSelection(manifest=manifest_path))
     caller = Caller.here()
     for warning in verdict_warnings.of_gate_programs(caller.environment, caller.working):
         click.echo(printable(f"WARNING: {warning}"), err=True)

@@ -7,10 +7,8 @@ import click
 
 from isosmoke.authoring import history_check
 from isosmoke.authoring.history_check import Blamed, Comparison
-from isosmoke.cli.options import manifest_option
+from isosmoke.cli.options import manifest_file, manifest_option
 from isosmoke.errors import ExitCode
-from isosmoke.host.caller import Caller
-from isosmoke.manifest.discovery import located
 from isosmoke.text import printable
 
 _HINT = "put it back, or mend it without asking for less; a new name keeps the old one in `aliases`"
@@ -18,7 +16,7 @@ _HINT = "put it back, or mend it without asking for less; a new name keeps the o
 
 @click.command()
 @click.option("--against", metavar="REV", help="By default where this branch left the main branch.")
-@manifest_option
+@manifest_option()
 @click.pass_context
 def command(ctx: click.Context, against: str | None, manifest_path: Path | None) -> None:
     """Refuse a manifest that lost or weakened something since a revision of git.
@@ -28,8 +26,7 @@ def command(ctx: click.Context, against: str | None, manifest_path: Path | None)
     allowed; a script made empty; a weaker [gate]. Another image, network, environment, limit,
     capability, service or tag is a note for you to judge. The work tree counts, committed or not.
     """
-    caller = Caller.here()
-    path = manifest_path or located(caller.working, caller.environment)
+    path = manifest_file(manifest_path)
     comparison = history_check.compare(path, against)
     for one in comparison.blamed:
         click.echo(_line(path, one))

@@ -8,9 +8,9 @@ from typing import NoReturn
 
 import click
 
-from isosmoke.cli.console import Printer
 from isosmoke.cli.gating.gate import conclude
 from isosmoke.cli.reporting import Reporting, chosen, report_option
+from isosmoke.cli.running import progress
 from isosmoke.errors import BinaryError, UsageError
 from isosmoke.gate import gate_run
 from isosmoke.gate.gate_run import Answer, Ask
@@ -19,7 +19,6 @@ from isosmoke.host.caller import Caller
 from isosmoke.interrupt import interruptible
 from isosmoke.manifest import loader
 from isosmoke.manifest.discovery import located
-from isosmoke.reports.progress import Progress
 from isosmoke.results.attempts import RunResult
 from isosmoke.wg_bridge import mirror, replies, shim, wg_process
 from isosmoke.wg_bridge.wg_process import Announced
@@ -74,12 +73,9 @@ def _wg(environment: Mapping[str, str]) -> Path:
 
 def _answer(announced: Announced, caller: Caller, reporting: Reporting) -> Answer:
     ask = Ask(task=announced.task, full=announced.everything)
-    console = Printer(stderr=True)
-    progress = Progress(
-        console, live=console.is_live, repeat=lambda name: ("isosmoke", "run", name)
-    )
+    shown = progress(lambda name: ("isosmoke", "run", name), stderr=True)
     with interruptible() as interrupt:
-        notify = reporting.beside(progress)
+        notify = reporting.beside(shown)
         return gate_run.answer(ask, caller, notify=notify, interrupt=interrupt)
 
 

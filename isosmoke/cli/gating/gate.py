@@ -2,22 +2,20 @@
 
 import sys
 from functools import partial
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 import click
 
-from isosmoke.cli.console import Printer
 from isosmoke.cli.documents import Written
-from isosmoke.cli.options import manifest_option, warn
+from isosmoke.cli.options import json_option, manifest_option, warn
 from isosmoke.cli.reporting import Reporting, chosen, report_option
-from isosmoke.cli.running import binary_option, engine_option, repeating
+from isosmoke.cli.running import EngineOptions, engine_options, progress, repeating
 from isosmoke.gate import gate_run
-from isosmoke.gate.decision import Repeat
 from isosmoke.gate.gate_run import Answer, Ask
 from isosmoke.host.caller import Caller
 from isosmoke.interrupt import interruptible
 from isosmoke.reports import agent
-from isosmoke.reports.progress import Progress
 from isosmoke.results import record
 from isosmoke.results.events import Event
 from isosmoke.results.record import RecordModel, RunRecord, Text
@@ -49,16 +47,28 @@ DOCUMENTS = {
 @click.argument("task")
 @click.option("--full-smoke", "full", is_flag=True, help="Every scenario, whoever owns it.")
 @click.option("--skip-smoke", "skip", is_flag=True, help="No scenario at all: humans only.")
-@manifest_option
-@binary_option
-@engine_option
+@manifest_option()
+@engine_options
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=1), help="How many at once; by default four a core."
 )
 @report_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 @click.pass_context
-def command(ctx: click.Context, /, **options: Any) -> None:
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    task: str,
+    full: bool,
+    skip: bool,
+    manifest_path: Path | None,
+    binary: str | None,
+    engine: str,
+    jobs: int | None,
+    reports: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Run every scenario that TASK owns, and exit 0 only when none of them blocks.
 
     The last lines on stderr, twelve at the most, are the verdict. A receipt says what was tested.
@@ -68,14 +78,11 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     125 engine or infrastructure
     """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
     caller = Caller.here()
-    task = options["task"]
-    wanted = chosen(options["reports"], stdout_taken=options["as_json"])
-    reporting = Reporting(wanted, caller.environment)
-    answer = (
-        gate_run.bypass(task, caller) if options["skip"] else _answer(options, caller, reporting)
-    )
+    ask = Ask(task=task, full=full, manifest=manifest_path, binary=binary, engine=engine, jobs=jobs)
+    reporting = Reporting(chosen(reports, stdout_taken=as_json), caller.environment)
+    answer = gate_run.bypass(task, caller) if skip else _answer(ask, caller, reporting)
     reporting.finish(answer.run)
-    if options["as_json"]:
+    if as_json:
         sys.stdout.write(_document(task, answer))
         sys.stdout.flush()
     conclude(answer)
@@ -92,22 +99,15 @@ def conclude(answer: Answer) -> None:
         click.echo(printable(f"receipt: {answer.receipt}"), err=True)
 
 
-def _answer(options: dict[str, Any], caller: Caller, reporting: Reporting) -> Answer:
-    ask = Ask(
-        task=options["task"],
-        full=options["full"],
-        manifest=options["manifest_path"],
-        binary=options["binary"],
-        engine=options["engine"],
-        jobs=options["jobs"],
-    )
-    repeat = partial(repeating, options)
+def _answer(ask: Ask, caller: Caller, reporting: Reporting) -> Answer:
+    tested = EngineOptions(binary=ask.binary, engine=ask.engine)
+    repeat = partial(repeating, ask.manifest, tested)
     terse = (reporting.chosen.screen or agent.preferred(caller.environment)) == "agent"
     with interruptible() as interrupt:
         answer = gate_run.answer(
             ask,
             caller,
-            notify=reporting.beside(_silent if terse else _progress(repeat)),
+            notify=reporting.beside(_silent if terse else progress(repeat, stderr=True)),
             interrupt=interrupt,
             repeat=repeat,
         )
@@ -118,11 +118,6 @@ def _answer(options: dict[str, Any], caller: Caller, reporting: Reporting) -> An
 
 def _silent(event: Event) -> None:
     """The verdict says all that an agent needs."""
-
-
-def _progress(repeat: Repeat) -> Progress:
-    console = Printer(stderr=True)
-    return Progress(console, live=console.is_live, repeat=repeat)
 
 
 def _document(task: str, answer: Answer) -> str:

@@ -6,6 +6,7 @@ from typing import Literal
 import click
 
 from isosmoke.cli.documents import Written
+from isosmoke.cli.options import json_option, manifest_option
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.gate import bound_inputs, receipt
 from isosmoke.gate.receipt import Statement
@@ -40,14 +41,8 @@ def command() -> None:
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--binary", type=click.Path(path_type=Path), help="In place of the one it names.")
-@click.option(
-    "--manifest",
-    "manifest_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="In place of the one it names, whose work tree may be gone.",
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@manifest_option("In place of the one it names, whose work tree may be gone.")
+@json_option
 @click.pass_context
 def verify(
     ctx: click.Context,

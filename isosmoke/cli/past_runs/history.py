@@ -8,6 +8,7 @@ from rich.text import Text as Line
 
 from isosmoke.cli.console import Printer
 from isosmoke.cli.documents import Written
+from isosmoke.cli.options import json_option
 from isosmoke.history import run_records
 from isosmoke.host.caller import Caller
 from isosmoke.reports import summary
@@ -51,7 +52,7 @@ DOCUMENTS = {
 
 @click.command()
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 def command(name: str, *, as_json: bool) -> None:
     """Say what came of the scenario NAME in each run, newest first, and with which binary."""
     past = run_records.outcomes(name, Caller.here().working)

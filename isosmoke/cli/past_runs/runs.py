@@ -9,6 +9,7 @@ from rich.text import Text
 
 from isosmoke.cli.console import Printer
 from isosmoke.cli.documents import Written
+from isosmoke.cli.options import json_option
 from isosmoke.errors import RecordError
 from isosmoke.history import layout, run_records
 from isosmoke.history.run_records import Kept
@@ -34,7 +35,7 @@ DOCUMENTS = {
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 def command(*, as_json: bool) -> None:
     """List the runs of this project, newest first: when, on what, what came of them."""
     runs = tuple(_readable(Caller.here().working))

@@ -8,6 +8,7 @@ from rich.console import RenderableType
 
 from isosmoke.cli.console import Printer
 from isosmoke.cli.documents import Written
+from isosmoke.cli.options import json_option
 from isosmoke.errors import NothingSelectedError, UsageError
 from isosmoke.history import run_records
 from isosmoke.host.caller import Caller
@@ -24,7 +25,7 @@ DOCUMENTS = {
 @click.command()
 @click.argument("named", metavar="[RUN|NAME|RUN/NAME]", required=False)
 @click.option("--file", "pattern", metavar="PATTERN", help="What is kept of the files it wrote.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 def command(named: str | None, pattern: str | None, *, as_json: bool) -> None:
     """Show a run as it ended (none named: the newest), or a scenario whole.
 

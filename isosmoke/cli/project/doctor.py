@@ -9,6 +9,7 @@ from typing import Literal
 import click
 
 from isosmoke.cli.documents import Written
+from isosmoke.cli.options import json_option
 from isosmoke.engines import ENGINES
 from isosmoke.engines.base import Engine, Facts
 from isosmoke.engines.bubblewrap import cgroup
@@ -78,7 +79,7 @@ DOCUMENTS = {
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 @click.pass_context
 def command(ctx: click.Context, *, as_json: bool) -> None:
     """Try every engine, and look at what scenarios need; exit 0 when some engine works."""

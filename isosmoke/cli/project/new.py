@@ -2,14 +2,11 @@
 
 from os.path import relpath
 from pathlib import Path
-from typing import Any
 
 import click
 
 from isosmoke.authoring import editing
-from isosmoke.cli.options import manifest_option
-from isosmoke.host.caller import Caller
-from isosmoke.manifest.discovery import located
+from isosmoke.cli.options import manifest_file, manifest_option
 
 
 @click.command()
@@ -31,16 +28,24 @@ from isosmoke.manifest.discovery import located
     metavar="SECONDS",
     help="By default what the manifest says for all.",
 )
-@manifest_option
-def command(name: str, manifest_path: Path | None, **keys: Any) -> None:
+@manifest_option()
+def command(
+    *,
+    name: str,
+    owners: tuple[str, ...],
+    assertion: str,
+    script: str | None,
+    timeout_seconds: int | None,
+    manifest_path: Path | None,
+) -> None:
     """Add a scenario to the manifest, and make its script.
 
     The script fails until you write it. Nothing else in the manifest changes by a byte.
     """
-    given = {key: value for key, value in keys.items() if value is not None}
-    scenario = editing.drafted(name, **given)
-    caller = Caller.here()
-    path = manifest_path or located(caller.working, caller.environment)
-    script = editing.add(path, scenario)
+    optional = {"script": script, "timeout_seconds": timeout_seconds}
+    given = {key: value for key, value in optional.items() if value is not None}
+    scenario = editing.drafted(name, owners=owners, assertion=assertion, **given)
+    path = manifest_file(manifest_path)
+    made = editing.add(path, scenario)
     click.echo(f"{relpath(path)}: scenario {name!r} added")
-    click.echo(f"{relpath(script)}: made; it fails until you write it")
+    click.echo(f"{relpath(made)}: made; it fails until you write it")

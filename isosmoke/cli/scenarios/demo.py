@@ -7,7 +7,7 @@ import click
 import isosmoke
 from isosmoke.cli.console import Printer
 from isosmoke.cli.options import warn
-from isosmoke.engines import ENGINES
+from isosmoke.cli.running import engine_option
 from isosmoke.errors import ExitCode
 from isosmoke.execution import session
 from isosmoke.execution.session import Request
@@ -25,7 +25,7 @@ _DECLARED = "comes-out-"
 
 
 @click.command()
-@click.option("--engine", type=click.Choice([session.AUTO, *ENGINES]), default=session.AUTO)
+@engine_option(None)
 @click.pass_context
 def command(ctx: click.Context, engine: str) -> None:
     """Run five small scenarios that pass, fail, skip, time out and leak; exit 0 when they do."""

@@ -1,12 +1,14 @@
 """List the scenarios of a manifest."""
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 import click
 
 from isosmoke.cli.documents import Written
-from isosmoke.cli.options import manifest_options, selected
-from isosmoke.cli.past import narrowed, past_options
+from isosmoke.cli.options import ScenarioSelection, json_option, selected, selection_options
+from isosmoke.cli.past import PastSelection, narrowed, past_options
+from isosmoke.manifest.filters import Expression
 from isosmoke.manifest.models import Scenario
 from isosmoke.results import record
 from isosmoke.results.record import RecordModel
@@ -26,16 +28,26 @@ DOCUMENTS = {
 
 
 @click.command()
-@manifest_options
+@selection_options
 @past_options
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def command(**options: Any) -> None:
+@json_option
+def command(
+    *,
+    names: tuple[str, ...],
+    manifest_path: Path | None,
+    owners: tuple[str, ...],
+    expression: Expression | None,
+    last_failed: bool,
+    rerun: str | None,
+    as_json: bool,
+) -> None:
     """List scenarios by name or glob (none: all)."""
     manifest, scenarios = selected(
-        options["names"], options["owners"], options["manifest_path"], options["meaning"]
+        ScenarioSelection(names=names, owners=owners, expression=expression, manifest=manifest_path)
     )
-    scenarios, _ = narrowed(manifest, scenarios, options)
-    if options["as_json"]:
+    past = PastSelection(last_failed=last_failed, rerun=rerun)
+    scenarios, _ = narrowed(manifest, scenarios, past)
+    if as_json:
         click.echo(record.render(Document(scenarios=scenarios)), nl=False)
         return
     width = max(len(one.name) for one in scenarios)

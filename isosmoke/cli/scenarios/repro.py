@@ -3,25 +3,23 @@
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from os.path import relpath
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.text import Text
 
 from isosmoke.authoring import editing
 from isosmoke.cli.console import Printer
-from isosmoke.cli.options import manifest_option, selected
-from isosmoke.cli.running import WithCommand, binary_option, engine_option, repeating
+from isosmoke.cli.options import ScenarioSelection, manifest_file, manifest_option, selected
+from isosmoke.cli.running import EngineOptions, WithCommand, engine_options, repeating
 from isosmoke.errors import ExitCode, IsosmokeError, UsageError
 from isosmoke.execution.session import Request
 from isosmoke.host.caller import Caller
 from isosmoke.interrupt import Interrupt, interruptible
 from isosmoke.keeper.client import StoppedError
-from isosmoke.manifest.discovery import located
 from isosmoke.manifest.models import Scenario
 from isosmoke.reports.summary import Hanging
 from isosmoke.repro import bundle, recording, session, target
@@ -34,6 +32,27 @@ _Saving = tuple[Path, Scenario, str]
 """The manifest, the entry to come, and the command that runs it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Whose sandbox is opened, and how it is made: a name, a script, a command or none of them."""
+
+    name: str
+    argv: tuple[str, ...]
+    script: Path | None
+    image: str | None
+    manifest: Path | None
+    tested: EngineOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """The scenario that what was typed becomes; `name` None saves nothing."""
+
+    name: str | None
+    owners: tuple[str, ...]
+    assertion: str | None
+
+
 @click.command(cls=WithCommand, options_metavar="[OPTIONS]")
 @click.argument("name", required=False)
 @click.option(
@@ -44,20 +63,34 @@ _Saving = tuple[Path, Scenario, str]
 )
 @click.option("--thaw", is_flag=True, help="What the script left goes on, and is not stopped.")
 @click.option("--image", help="Another environment than the scenario's.")
-@binary_option
-@engine_option
+@engine_options
 @click.option(
     "--script",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
     help="A script that is no scenario yet.",
 )
-@manifest_option
+@manifest_option()
 @click.option("--save", metavar="NAME", help="Make what was typed a scenario of that name.")
 @click.option("--owner", "owners", multiple=True, metavar="TASK", help="A task that it guards.")
 @click.option("--assertion", metavar="TEXT", help="What must hold, in one sentence.")
 @click.pass_context
-def command(ctx: click.Context, /, **options: Any) -> None:
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    name: str | None,
+    before: bool,
+    thaw: bool,
+    image: str | None,
+    binary: str | None,
+    engine: str,
+    script: Path | None,
+    manifest_path: Path | None,
+    save: str | None,
+    owners: tuple[str, ...],
+    assertion: str | None,
+) -> None:
     """Sit in the sandbox of a scenario: of the manifest (NAME), a past run (RUN/NAME), a bundle.
 
     Or with `--script FILE`, `-- COMMAND...` or nothing in a sandbox for what is no scenario yet.
@@ -65,14 +98,23 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     is the shell's.
     """
     manner = Manner(
-        after=not options["before"],
-        thaw=options["thaw"],
+        after=not before,
+        thaw=thaw,
         seat=seat,
         say=_say,
         echo=partial(write, sys.stderr.fileno()),
     )
-    with interruptible() as interrupt, _chosen(ctx.obj, options) as chosen:
-        saving = _saving(chosen, options)
+    place = _Place(
+        name=name or "",
+        argv=ctx.obj,
+        script=script,
+        image=image,
+        manifest=manifest_path,
+        tested=EngineOptions(binary=binary, engine=engine),
+    )
+    draft = _Draft(name=save, owners=owners, assertion=assertion)
+    with interruptible() as interrupt, _opened(place) as chosen:
+        saving = _saving(chosen, place, draft)
         code = _exit_code(chosen, manner, interrupt, saving)
     ctx.exit(code)
 
@@ -95,10 +137,10 @@ def _exit_code(chosen: Case, manner: Manner, interrupt: Interrupt, saving: _Savi
     return sat.exit_code
 
 
-def _saving(chosen: Case, options: dict[str, Any]) -> _Saving | None:
+def _saving(chosen: Case, place: _Place, draft: _Draft) -> _Saving | None:
     """The manifest and the entry to come: what is wrong with them is said before anybody types."""
-    if options["save"] is None:
-        if options["owners"] or options["assertion"]:
+    if draft.name is None:
+        if draft.owners or draft.assertion:
             raise UsageError("--owner and --assertion are for --save NAME")
         return None
     surroundings = editing.surroundings(chosen.scenario)
@@ -106,15 +148,14 @@ def _saving(chosen: Case, options: dict[str, Any]) -> _Saving | None:
         # The deadline of what is in no manifest is for whoever types, and nobody chose it.
         del surroundings["timeout_seconds"]
     scenario = editing.drafted(
-        options["save"],
-        owners=options["owners"],
-        assertion=options["assertion"] or f"As typed in isosmoke repro {chosen.scenario.name}.",
+        draft.name,
+        owners=draft.owners,
+        assertion=draft.assertion or f"As typed in isosmoke repro {chosen.scenario.name}.",
         **surroundings,
     )
-    caller = Caller.here()
-    path = options["manifest_path"] or located(caller.working, caller.environment)
+    path = manifest_file(place.manifest)
     editing.check(path, scenario)
-    return path, scenario, command_line(repeating(options, scenario.name))
+    return path, scenario, command_line(repeating(place.manifest, place.tested, scenario.name))
 
 
 def _save(path: Path, scenario: Scenario, run: str, sat: Sat) -> None:
@@ -135,23 +176,22 @@ def _save(path: Path, scenario: Scenario, run: str, sat: Sat) -> None:
 
 
 @contextmanager
-def _chosen(argv: tuple[str, ...], options: dict[str, Any]) -> Iterator[Case]:
-    if sum(map(bool, (argv, options["script"], options["name"]))) > 1:
+def _opened(place: _Place) -> Iterator[Case]:
+    if sum(map(bool, (place.argv, place.script, place.name))) > 1:
         raise UsageError("a name, --script or a command after --: give one of them")
     caller = Caller.here()
     request = Request(
-        scenarios=(target.loose(argv, options["script"]),),
-        binary=options["binary"],
-        engine=options["engine"],
-        argv=argv,
+        scenarios=(target.loose(place.argv, place.script),),
+        binary=place.tested.binary,
+        engine=place.tested.engine,
+        argv=place.argv,
     )
-    name: str = options["name"] or ""
     with ExitStack() as stack:
-        if Path(name).is_file():
-            found = stack.enter_context(bundle.opened(Path(name), caller, request))
+        if Path(place.name).is_file():
+            found = stack.enter_context(bundle.opened(Path(place.name), caller, request))
         else:
-            found = _named(name, caller, request, options["manifest_path"])
-        yield target.with_image(found, options["image"]) if options["image"] else found
+            found = _named(place.name, caller, request, place.manifest)
+        yield target.with_image(found, place.image) if place.image else found
 
 
 def _named(name: str, caller: Caller, request: Request, manifest_path: Path | None) -> Case:
@@ -159,7 +199,7 @@ def _named(name: str, caller: Caller, request: Request, manifest_path: Path | No
         return Case(request=request, caller=caller)
     if "/" in name:
         return target.recorded(name, caller, request)
-    manifest, scenarios = selected((name,), (), manifest_path)
+    manifest, scenarios = selected(ScenarioSelection(names=(name,), manifest=manifest_path))
     if len(scenarios) > 1:
         raise UsageError(f"{name} means {len(scenarios)} scenarios", hint="name one of them")
     return Case(

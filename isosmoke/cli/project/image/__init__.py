@@ -3,21 +3,14 @@
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from isosmoke.cli.documents import Written
-from isosmoke.cli.running import binary_option, engine_option
-from isosmoke.errors import EngineError, ExitCode, ManifestError
-from isosmoke.execution import binary_check, session
-from isosmoke.execution.binary_check import Trial
-from isosmoke.execution.session import Request
-from isosmoke.host.caller import Caller
-from isosmoke.interrupt import interruptible
-from isosmoke.manifest import loader
-from isosmoke.manifest.discovery import located
-from isosmoke.manifest.models import Manifest, Scenario
+from isosmoke.cli.options import json_option
+from isosmoke.cli.project.image import check
+from isosmoke.errors import EngineError
 from isosmoke.results import record
 from isosmoke.results.record import RecordModel
 from isosmoke.rootfs_images import dockerfiles, importer, store
@@ -99,7 +92,7 @@ def build(name: str, base: str | None) -> None:
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 def list_(*, as_json: bool) -> None:
     """List the images that were imported, and those that were built."""
     imported, built = store.kept(), _built()
@@ -135,74 +128,7 @@ def remove(name: str) -> None:
     click.echo(printable(f"removed {_line(importer.remove(name))}"))
 
 
-@command.command()
-@click.argument("image")
-@click.option(
-    "--manifest",
-    "manifest_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Whose scenarios say what is needed; by default the one that wg would find, if any.",
-)
-@binary_option
-@engine_option
-@click.pass_context
-def check(ctx: click.Context, /, image: str, **options: Any) -> None:
-    """Say whether the live binary runs in IMAGE, and which commands scenarios would miss there.
-
-    The scenarios are those of the manifest that have this image; if none has, all of them.
-
-    \b
-    Exit codes: 0 nothing is missing · 1 something is
-    """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
-    caller = Caller.here()
-    loaded = _manifest(options["manifest_path"], caller)
-    folder = loaded.path.absolute().parent if loaded else caller.working
-    scenario = Scenario.model_validate(
-        {"name": "check", "script": "check", "image": image}, context=folder
-    )
-    request = Request(scenarios=(scenario,), binary=options["binary"], engine=options["engine"])
-    with interruptible() as interrupt, store.held([image]):
-        looked = session.trial(request, caller, interrupt)
-        good = [_check_binary(looked, image), _check_commands(looked, image, loaded)]
-    ctx.exit(ExitCode.OK if all(good) else ExitCode.BLOCKED)
-
-
-def _manifest(path: Path | None, caller: Caller) -> Manifest | None:
-    """None where there is none to be found: an image can be looked at without."""
-    try:
-        path = path or located(caller.working, caller.environment)
-    except ManifestError:
-        return None
-    return loader.load(path)
-
-
-def _check_binary(looked: Trial, image: str) -> bool:
-    """Print what the image has, and whether the binary runs there."""
-    libc = looked.libc() or "no C library"
-    click.echo(printable(f"{image} on {looked.engine.name}: {libc}"))
-    tested = looked.around.binary
-    if tested is None:
-        click.echo("  no live binary to try: --binary PATH")
-        return True
-    refusal = looked.refusal()
-    words = f"cannot run: {refusal}" if refusal else f"runs: {looked.version()}"
-    click.echo(printable(f"  {tested.source} {words}"))
-    return not refusal
-
-
-def _check_commands(looked: Trial, image: str, loaded: Manifest | None) -> bool:
-    """Print which commands are missing there, of those that scenarios need."""
-    scenarios = loaded.scenarios if loaded else ()
-    chosen = [one for one in scenarios if one.image == image] or scenarios
-    needed = tuple(dict.fromkeys(binary_check.commands(chosen)))
-    lacks = looked.lacks(needed)
-    words = f"lacks {', '.join(lacks)}" if lacks else f"has {', '.join(needed)}"
-    count = f"{len(chosen)} scenario{'s' if len(chosen) != 1 else ''}"
-    click.echo(
-        printable(f"  {words} (what {count} of {loaded.path} need)" if loaded else f"  {words}")
-    )
-    return not lacks
+command.add_command(check.command)
 
 
 def _line(image: Image) -> str:
