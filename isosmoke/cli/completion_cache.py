@@ -1,11 +1,11 @@
 """The words of a command as plain data, kept: completing one need not import what it does."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import click
 
@@ -14,7 +14,34 @@ from isosmoke.cli import completion_words
 from isosmoke.errors import IsosmokeError
 from isosmoke.host import state
 
-Outline = Mapping[str, Any]
+_REGISTRIES = ("engines/__init__.py", "reports/__init__.py")
+
+
+class OptionOutline(TypedDict):
+    """What an option has beyond an argument."""
+
+    words: list[str]
+    flag: bool
+    multiple: bool
+    help: str | None
+
+
+class ParamOutline(TypedDict):
+    """An argument, or an option where `option` is there; no `choices` means any word."""
+
+    name: str
+    nargs: int
+    choices: list[str]
+    path: bool
+    option: NotRequired[OptionOutline]
+
+
+class Outline(TypedDict):
+    """A command as completion needs it, or a group of them."""
+
+    params: list[ParamOutline]
+    commands: dict[str, "Outline"]
+    help: str
 
 
 def kept(name: str, load: Callable[[], click.Command]) -> click.Command:
@@ -33,8 +60,10 @@ def kept(name: str, load: Callable[[], click.Command]) -> click.Command:
 
 @cache
 def _edition() -> str:
-    """The version, and when any command last changed."""
-    newest = max(one.stat().st_mtime_ns for one in Path(__file__).parent.rglob("*.py"))
+    """The version, and when any command, or a registry that gives options words, last changed."""
+    package = Path(__file__).parent.parent
+    sources = [*package.glob("cli/**/*.py"), *(package / one for one in _REGISTRIES)]
+    newest = max(one.stat().st_mtime_ns for one in sources)
     return f"{__version__} {newest}"
 
 
@@ -55,18 +84,20 @@ def of(command: click.Command) -> Outline:
     }
 
 
-def _param(param: click.Parameter) -> Outline:
+def _param(param: click.Parameter) -> ParamOutline:
     choices = param.type.choices if isinstance(param.type, click.Choice) else ()
-    told = {
-        "name": param.name,
+    told: ParamOutline = {
+        "name": param.name or "",
         "nargs": param.nargs,
         "choices": list(map(str, choices)),
         "path": isinstance(param.type, click.Path),
     }
-    return {**told, "option": _option(param)} if isinstance(param, click.Option) else told
+    if isinstance(param, click.Option):
+        told["option"] = _option(param)
+    return told
 
 
-def _option(option: click.Option) -> Outline:
+def _option(option: click.Option) -> OptionOutline:
     switch = "/".join(one[0] for one in (option.opts, option.secondary_opts) if one)
     return {
         "words": [switch, *option.opts[1:]],
@@ -85,7 +116,7 @@ def made(name: str, outline: Outline) -> click.Command:
     return click.Group(name, params=params, commands=inner, short_help=outline["help"])
 
 
-def _made_param(command: str, told: Outline) -> click.Parameter:
+def _made_param(command: str, told: ParamOutline) -> click.Parameter:
     kind = _type(told)
     complete = None if kind else completion_words.of(command, told["name"])
     option = told.get("option")
@@ -104,7 +135,7 @@ def _made_param(command: str, told: Outline) -> click.Parameter:
     )
 
 
-def _type(told: Outline) -> "click.ParamType[Any] | None":
+def _type(told: ParamOutline) -> "click.ParamType[Any] | None":
     if told["choices"]:
         return click.Choice(told["choices"])
     return click.Path() if told["path"] else None
