@@ -1,4 +1,4 @@
-"""`isosmoke image check`: what the live binary and the scenarios would miss in an image."""
+"""Say what the live binary and the scenarios would miss in an image."""
 
 from pathlib import Path
 
