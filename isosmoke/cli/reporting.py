@@ -10,7 +10,6 @@ import click
 from isosmoke.cli import mute
 from isosmoke.cli.report_files import STDOUT, LineFile, put
 from isosmoke.errors import ExitCode, UsageError
-from isosmoke.manifest.filters import meant
 from isosmoke.reports import REPORTS, github
 from isosmoke.reports.jsonl import Stream
 from isosmoke.results import record
