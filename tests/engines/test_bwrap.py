@@ -1,6 +1,5 @@
 """Which bwrap works, what is said where none does, and where overlays keep their changes."""
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -107,7 +106,7 @@ def test_bwrap_that_can_make_no_cgroup_namespace_is_used_without(
         """
     )
     refusing.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv(bwrap.NAMED_BY, str(refusing))
 
     assert bwrap.program().path == str(refusing)
     assert not bwrap.program().own_cgroups

@@ -203,7 +203,7 @@ script = "inner.sh"
 """
 
 _NOT_NEEDED = shutil.ignore_patterns(
-    *("__pycache__", ".*", "tests", "docs", "bench", "scenarios", "images", "requirements"),
+    *("__pycache__", ".*", "tests", "docs", "bench", "images", "requirements"),
     *("mypy", "mypyc", "pip", "setuptools", "hypothesis", "grimp", "ruff*", "_pytest", "pygments"),
 )
 """What isosmoke does not need to run: of a checkout, and of what its developers have."""
