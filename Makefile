@@ -1,3 +1,3 @@
-.PHONY: run test bench setup
-run test bench setup:
+.PHONY: run check fix test nightly bench setup
+run check fix test nightly bench setup:
 	@sh dev $@

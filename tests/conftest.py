@@ -12,7 +12,8 @@ from hypothesis import settings
 from support.fixtures import Ordinary
 
 settings.register_profile("untimed", deadline=None)  # a busy machine breaks nothing
-settings.load_profile("untimed")
+settings.register_profile("nightly", settings.get_profile("untimed"), max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))
 
 _WITHOUT_CAPABILITIES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 

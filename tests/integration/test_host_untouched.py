@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir, mkdtemp
 
 import pytest
 
@@ -156,13 +156,18 @@ def _words(process: Path) -> str:
 
 
 _DAEMONS = ("/var/lib/docker/", "/run/docker/", "/var/lib/containers/", "/run/containers/")
+_TESTS = (f"{gettempdir()}/isosmoke-", f"{gettempdir()}/pytest-of-")
 
 
 def _mounts() -> set[str]:
-    """The host's mount points; a daemon's own come and go with anybody's containers."""
+    """Return the host's mount points, without those that come and go with the work of others.
+
+    These are a daemon's, for anybody's containers, and those in the directories of other tests,
+    which run beside this one. A mount of this run's own is found by `_mounted_from`.
+    """
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = (line.split()[4] for line in lines)
-    return {one for one in points if not one.startswith(_DAEMONS)}
+    return {one for one in points if not one.startswith((*_DAEMONS, *_TESTS))}
 
 
 def _mounted_from(folder: Path) -> list[str]:
