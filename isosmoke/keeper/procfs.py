@@ -58,10 +58,18 @@ def _text(raw: bytes) -> str:
     return raw.decode(errors="backslashreplace")
 
 
-def _argv(cmdline: bytes) -> tuple[str, ...]:
-    return (
-        tuple(_text(word) for word in cmdline.removesuffix(b"\0").split(b"\0")) if cmdline else ()
-    )
+def _argv(survivor: Survivor, name: bytes) -> tuple[str, ...]:
+    """Return the arguments, or the name in brackets where the process has wiped all of them.
+
+    To wipe them is to fill them with zeros or blanks: the memory keeps its size (proc(5), cmdline).
+    """
+    if _is_blank(survivor.cmdline):
+        return (f"[{_text(survivor.exe if _is_blank(name) else name)}]",)
+    return tuple(map(_text, survivor.cmdline.removesuffix(b"\0").split(b"\0")))
+
+
+def _is_blank(raw: bytes) -> bool:
+    return not raw.strip(b"\0 \t\n")
 
 
 def pid_and_state(stat: bytes) -> tuple[int, str]:
@@ -79,7 +87,7 @@ def process(
     return Process(
         pid=int(name.split(b" ", 1)[0]),
         ppid=int(fields[1]),
-        argv=_argv(survivor.cmdline) or (f"[{_text(name.partition(b'(')[2])}]",),
+        argv=_argv(survivor, name.partition(b"(")[2]),
         cwd=_text(survivor.cwd),
         exe=_text(survivor.exe),
         age_seconds=round(max(0.0, uptime - started), 2),

@@ -198,7 +198,7 @@ COMMAND_LINES: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "an empty last argument": (b"printf\0\0", ("printf", "")),
     "a title without its zero": (b"nginx: worker", ("nginx: worker",)),
     "bytes that are no text": (b"x\0\xff\0", ("x", "\\xff")),
-    "only an empty name": (b"\0", ("",)),
+    "an empty first argument": (b"\0-c\0", ("", "-c")),
 }
 
 
@@ -208,11 +208,29 @@ def test_command_line_is_cut_at_its_zeros(cmdline: bytes, argv: tuple[str, ...])
     assert parsed(survivor(stat(12, b"x"), cmdline)).argv == argv
 
 
-def test_empty_command_line_shows_the_command_name() -> None:
+WIPED = {
+    "no memory": b"",
+    "an empty name": b"\0",
+    "zeros": b"\0" * 40,
+    "blanks": b"     \0",
+    "a line feed": b"\n\0\0",
+}
+
+
+@pytest.mark.parametrize("cmdline", WIPED.values(), ids=WIPED)
+def test_blank_command_line_shows_the_command_name(cmdline: bytes) -> None:
     """A process that wiped its arguments is called by its command name in brackets, as ps does."""
-    told = parsed(survivor(stat(12, b"my (odd) name"), b""))
+    told = parsed(survivor(stat(12, b"my (odd) name"), cmdline))
 
     assert told.argv == ("[my (odd) name]",)
+
+
+@pytest.mark.parametrize("name", [b"", b"  "])
+def test_process_without_any_name_is_called_by_its_program(name: bytes) -> None:
+    """Of a process that wiped its command name too, the name of its program is left."""
+    told = parsed(survivor(stat(12, name), b"\0\0"))
+
+    assert told.argv == ("[/usr/bin/sleep]",)
 
 
 def test_age_is_never_negative() -> None:
