@@ -70,6 +70,16 @@ def test_kernel_settings_are_read_only_for_root() -> None:
     assert "--ro-bind-try" not in bubblewrap(SPEC, layers=LAYERS, told=7)
 
 
+def test_own_devices_lie_over_those_of_the_host() -> None:
+    """Each device that bwrap shows of the host is replaced, after it is shown."""
+    words = bubblewrap(SPEC, layers=LAYERS, told=7, devices=Path("/state/nodes"))
+    names = ["null", "zero", "full", "random", "urandom", "tty"]
+
+    assert pairs(words, "--dev-bind") == [f"/state/nodes/{one}" for one in names]
+    assert words.index("--dev") < words.index("--dev-bind")
+    assert "--dev-bind" not in bubblewrap(SPEC, layers=LAYERS, told=7)
+
+
 def test_change_without_a_layer_is_kept_in_memory() -> None:
     """A copy-on-write folder that has no layer on disk keeps its changes in memory."""
     words = bubblewrap(SPEC, layers={}, told=7)

@@ -1,6 +1,7 @@
 """Which bwrap works here, and the folders that its sandboxes need."""
 
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -199,6 +200,34 @@ def layers(spec: SandboxSpec) -> Iterator[Layers]:
             layer.upper.chmod(modes[target])
             layer.work.mkdir()
         yield made
+
+
+@contextmanager
+def devices(uid: int) -> Iterator[Path | None]:
+    """Yield a directory with device nodes for one sandbox, removed at the end.
+
+    Root owns the host's, and an owner may change the mode and the owner of a file without any
+    capability. Yield None for any other user, and where no usable node can be made: in a user
+    namespace, where the host's belong to somebody else, and in a container without CAP_MKNOD.
+    """
+    if uid != 0:
+        yield None
+        return
+    with state.scratch() as folder:
+        yield folder if _has_devices(folder) else None
+
+
+def _has_devices(folder: Path) -> bool:
+    """Make each device of the host's anew in `folder`; return whether they can be used there."""
+    try:
+        for name in bwrap_args.DEVICES:
+            number = Path("/dev", name).stat().st_rdev
+            os.mknod(folder / name, stat.S_IFCHR | 0o666, number)
+            (folder / name).chmod(0o666)
+        with (folder / "null").open("wb"):  # what is mounted with `nodev` cannot be opened
+            return True
+    except OSError:
+        return False
 
 
 def _mode(mount: Mount) -> int | None:

@@ -22,6 +22,9 @@ class Layer:
 Layers = Mapping[PurePosixPath, Layer]
 """The layer of each target that has one; a target without keeps its changes in memory."""
 
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+"""The devices that bwrap shows in `/dev`: those of the host, unless others are mounted there."""
+
 
 def _mount(mount: Mount, layers: Layers) -> list[str]:
     match mount:
@@ -58,6 +61,15 @@ def _isolation(spec: SandboxSpec, *, own_cgroups: bool) -> Iterator[str]:
     yield "--clearenv"
 
 
+def _own_devices(devices: Path | None) -> list[str]:
+    """Arguments that put the nodes in the directory `devices` over the host's; none for None."""
+    if devices is None:
+        return []
+    return [
+        word for name in DEVICES for word in ("--dev-bind", str(devices / name), f"/dev/{name}")
+    ]
+
+
 def _devices(spec: SandboxSpec) -> list[str]:
     """`/proc` and `/dev`; root, without any capability, could still write kernel settings.
 
@@ -75,16 +87,23 @@ def _mounts(spec: SandboxSpec, layers: Layers) -> list[str]:
 
 
 def bubblewrap(
-    spec: SandboxSpec, *, layers: Layers, told: int, own_cgroups: bool = True
+    spec: SandboxSpec,
+    *,
+    layers: Layers,
+    told: int,
+    own_cgroups: bool = True,
+    devices: Path | None = None,
 ) -> list[str]:
     """The arguments after `bwrap`; `told` is the descriptor that receives the keeper's pid.
 
-    `own_cgroups` is whether the sandbox has a cgroup namespace of its own.
+    `own_cgroups` is whether the sandbox has a cgroup namespace of its own, and `devices` the
+    directory of its own device nodes, None where it has those of the host.
     """
     return [
         *_isolation(spec, own_cgroups=own_cgroups),
         *("--as-pid-1", "--info-fd", str(told)),
         *_devices(spec),
+        *_own_devices(devices),
         *_mounts(spec, layers),
         *("--remount-ro", "/", "--chdir", "/"),
         *("--", *spec.keeper()),

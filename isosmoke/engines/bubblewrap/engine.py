@@ -118,7 +118,8 @@ class BubblewrapEngine:
         with ExitStack() as stack:
             layers = stack.enter_context(bwrap.layers(spec)) if program.layers_on_disk else {}
             group = stack.enter_context(cgroup.group(spec.limits))
-            channel, pid = stack.enter_context(_spawned(program, spec, layers))
+            devices = stack.enter_context(bwrap.devices(spec.uid))
+            channel, pid = stack.enter_context(_spawned(program, spec, layers, devices))
             _hold(group, pid, channel)
             changes = {target: layer.upper for target, layer in layers.items()}
             yield BubblewrapSandbox(channel, pid, changes, group)
@@ -129,12 +130,16 @@ class BubblewrapEngine:
 
 @contextmanager
 def _spawned(
-    program: bwrap.Program, spec: SandboxSpec, layers: Layers
+    program: bwrap.Program, spec: SandboxSpec, layers: Layers, devices: Path | None
 ) -> Iterator[tuple[PipeChannel, int]]:
     """The channel to a keeper, and its pid on the host."""
     with os.fdopen(os.memfd_create("isosmoke-told"), "rb") as told:
         options = bwrap_args.bubblewrap(
-            spec, layers=layers, told=told.fileno(), own_cgroups=program.own_cgroups
+            spec,
+            layers=layers,
+            told=told.fileno(),
+            own_cgroups=program.own_cgroups,
+            devices=devices,
         )
         process = _spawn([program.path, *options], told)
         channel, last = PipeChannel(process), process.pid
