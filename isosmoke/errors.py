@@ -104,7 +104,12 @@ class LeftBehindError(EngineError):
     """A sandbox could not be proved to be gone; `hint` is the command that removes what is left.
 
     It says nothing of the scenario: what that came to is its `__context__`, if it broke as well.
+    `removed` names what a sweep has removed nevertheless.
     """
+
+    def __init__(self, message: str, hint: str = "", removed: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint)
+        self.removed = removed
 
 
 class ImageError(EngineError):

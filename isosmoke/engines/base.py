@@ -107,5 +107,5 @@ class Engine(Protocol):
     def sweep(self) -> tuple[str, ...]:
         """Remove what dead runs left and say what that was; live runs are never touched.
 
-        `LeftBehindError` names what could not be removed, once all else is.
+        `LeftBehindError` names what could not be removed, once all else is, and that in `removed`.
         """

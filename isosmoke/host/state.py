@@ -154,11 +154,12 @@ def dead_scratch() -> tuple[Path, ...]:
 def sweep_scratch() -> tuple[str, ...]:
     """Remove the scratch folders of dead processes and name them.
 
-    What a root daemon wrote, and this user cannot remove, is left to the engine of that daemon.
+    What cannot be removed stays, and no other is kept for it: what a root daemon wrote is left to
+    the engine of that daemon.
     """
     removed = []
     for folder in dead_scratch():
-        with suppress(PermissionError):
+        with suppress(OSError):
             remove(folder)
             removed.append(str(folder))
     return tuple(removed)

@@ -10,7 +10,7 @@ import pytest
 
 from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.errors import LeftBehindError
-from isosmoke.host.state import Lease
+from isosmoke.host.state import Lease, kept
 from isosmoke.sandbox.spec import Limits
 
 MANY = 1 << 30
@@ -123,6 +123,7 @@ def test_sweep_removes_nested_groups_and_names_those_that_stay(left: Path) -> No
         process.communicate()
 
     assert caught.value.hint == f"rmdir {busy} {busy.parent} {left}"
+    assert set(caught.value.removed) == {str(one) for one in (idle, idle.parent, left / "b")}
     assert not (left / "b").exists()
     assert str(left) in cgroup.sweep()
     assert not left.exists()
@@ -140,20 +141,27 @@ def test_what_one_group_keeps_hinders_no_other(left: Path, parent: Path) -> None
         process.communicate()
 
     assert str(other) not in caught.value.hint.split()
+    assert str(other) in caught.value.removed
     assert not other.exists()
 
 
 def test_sweep_command_fails_where_something_stays(left: Path) -> None:
     """`isosmoke sweep` names the group and ends with 125; once it is empty, it is removed."""
+    mine = Lease.mine()
+    scratch = kept("scratch") / f"{Lease(mine.boot, mine.pid, '1')}.abc"
+    scratch.mkdir()
+    (left / "idle").mkdir()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
         (left / "cgroup.procs").write_text(str(process.pid))
         first = swept()
         process.communicate()
     second = swept()
 
+    assert f"removed {left}/idle\n" in first.stdout
+    assert f"removed {scratch}\n" in first.stdout
     assert first.returncode == 125
     assert f"{left} could not be removed" in first.stderr
-    assert f"removed {left}" not in first.stdout
+    assert f"removed {left}\n" not in first.stdout
     assert second.returncode == 0
     assert not left.exists()
 

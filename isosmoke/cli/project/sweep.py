@@ -1,9 +1,13 @@
 """Remove what dead runs left behind."""
 
+from collections.abc import Sequence
+from shlex import quote
+
 import click
 
 from isosmoke.engines import ENGINES
 from isosmoke.errors import EngineUnavailableError, LeftBehindError
+from isosmoke.host import state
 
 
 @click.command()
@@ -18,9 +22,11 @@ def command() -> None:
         try:
             removed += make().sweep()
         except LeftBehindError as error:
+            removed += error.removed
             left.append(error)
         except EngineUnavailableError as error:
             click.echo(f"{name}: not swept: {error.message}", err=True)
+    left += _scratch_left(left)
     for one in removed:
         click.echo(f"removed {one}")
     if left:
@@ -28,3 +34,13 @@ def command() -> None:
             "; ".join(one.message for one in left), hint="; ".join(one.hint for one in left)
         )
     click.echo(f"{len(removed)} removed")
+
+
+def _scratch_left(named: Sequence[LeftBehindError]) -> list[LeftBehindError]:
+    """Return an error for each scratch folder that no engine could remove and none has named."""
+    known = " ".join(one.hint for one in named).split()
+    return [
+        LeftBehindError(f"{one} could not be removed", hint=f"sudo rm -rf {quote(str(one))}")
+        for one in state.dead_scratch()
+        if str(one) not in known
+    ]

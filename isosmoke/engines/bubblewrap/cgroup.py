@@ -89,7 +89,8 @@ class Group:
 
     def remove(self) -> None:
         """Remove the folders, once nothing lives in them; `LeftBehindError` names what stays."""
-        _raise_left(_kept(dict.fromkeys(self._folders.values())))
+        if left := _kept(dict.fromkeys(self._folders.values())):
+            raise _left_behind(left)
 
 
 @contextmanager
@@ -106,11 +107,21 @@ def group(limits: Limits) -> Iterator[Group]:
 def sweep() -> tuple[str, ...]:
     """Remove the groups of dead runs, with the groups in them, and return their names.
 
-    `LeftBehindError` names those that could not be removed. No process is ended for it.
+    `LeftBehindError` names those that could not be removed, and those that were. No process is
+    ended for it.
     """
     dead = [folder for parent in set(parents().values()) for folder in _dead(parent)]
-    _raise_left(_kept(dead))
-    return tuple(map(str, dead))
+    nested = {folder: _inside_out(folder) for folder in dead}
+    left = _kept(dead)
+    removed = tuple(str(one) for folder in dead for one in _removed_of(folder, nested[folder]))
+    if left:
+        raise _left_behind(left, removed)
+    return removed
+
+
+def _removed_of(folder: Path, groups: Iterable[Path]) -> list[Path]:
+    """Return a group if it is gone, else those of the `groups` in it that are."""
+    return [one for one in groups if not one.exists()] if folder.exists() else [folder]
 
 
 def _dead(parent: Path) -> Iterator[Path]:
@@ -120,13 +131,11 @@ def _dead(parent: Path) -> Iterator[Path]:
             yield folder
 
 
-def _raise_left(left: Sequence[Path]) -> None:
-    """Raise `LeftBehindError` for the groups that are left, if there are any."""
-    if left:
-        names = [str(one) for one in left]
-        raise LeftBehindError(
-            f"{' and '.join(names)} could not be removed", hint=f"rmdir {' '.join(names)}"
-        )
+def _left_behind(left: Sequence[Path], removed: tuple[str, ...] = ()) -> LeftBehindError:
+    names = [str(one) for one in left]
+    return LeftBehindError(
+        f"{' and '.join(names)} could not be removed", f"rmdir {' '.join(names)}", removed
+    )
 
 
 def _kept(folders: Iterable[Path]) -> list[Path]:

@@ -125,7 +125,12 @@ class BubblewrapEngine:
             yield BubblewrapSandbox(channel, pid, changes, group)
 
     def sweep(self) -> tuple[str, ...]:
-        return (*state.sweep_scratch(), *cgroup.sweep())
+        removed = state.sweep_scratch()
+        try:
+            return (*removed, *cgroup.sweep())
+        except LeftBehindError as error:
+            error.removed = (*removed, *error.removed)
+            raise
 
 
 @contextmanager

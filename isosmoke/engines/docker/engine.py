@@ -9,7 +9,7 @@ import math
 import os
 import resource
 import socket
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -147,14 +147,20 @@ class DockerEngine:
     def sweep(self) -> tuple[str, ...]:
         with self._client() as client:
             dead = _dead(client)
-            with _nothing_left() as left:
-                for name in dead:
-                    left.extend(_Container(client, name).destroy())
-                folders = state.dead_scratch()
-                for folder in folders:
-                    left.extend(_clear(client, folder, self._dialect))
-        named = (f"{name} ({label})" for name, label in dead.items())
-        return (*named, *map(str, folders), *state.sweep_scratch())
+            tries = {
+                **{
+                    f"{name} ({label})": _Container(client, name).destroy()
+                    for name, label in dead.items()
+                },
+                **{
+                    str(folder): _clear(client, folder, self._dialect)
+                    for folder in state.dead_scratch()
+                },
+            }
+        removed = tuple(name for name, left in tries.items() if not left)
+        if left := [error for errors in tries.values() for error in errors]:
+            raise _all_left(left, removed)
+        return removed
 
     @contextmanager
     def reserved(self, label: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -498,8 +504,12 @@ def _nothing_left() -> Iterator[list[LeftBehindError]]:
         yield left
     finally:
         if left:
-            message = "; ".join(str(one) for one in left)
-            raise LeftBehindError(message, hint="; ".join(one.hint for one in left))
+            raise _all_left(left)
+
+
+def _all_left(left: Sequence[LeftBehindError], removed: tuple[str, ...] = ()) -> LeftBehindError:
+    message = "; ".join(str(one) for one in left)
+    return LeftBehindError(message, "; ".join(one.hint for one in left), removed)
 
 
 @contextmanager

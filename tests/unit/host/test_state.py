@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from isosmoke.errors import IsosmokeError
 from isosmoke.host import state
 from isosmoke.host.state import Lease
+from support import available
 from support.fixtures import Ordinary
 
 
@@ -210,6 +211,31 @@ def test_sweep_removes_dead_and_spares_live(dead: Lease) -> None:
         assert live.is_dir()
 
     assert state.sweep_scratch() == ()
+
+
+def test_scratch_that_cannot_be_removed_keeps_no_other_and_is_named(
+    dead: Lease, tmp_path: Path
+) -> None:
+    """A mount that stands in a folder keeps that folder alone; `isosmoke sweep` names it: 125."""
+    if os.getuid() != 0:
+        pytest.skip("only root can mount something")
+    held, free = (state.kept("scratch") / f"{dead}.{name}" for name in ("a", "b"))
+    for one in (held / "point", free):
+        one.mkdir(parents=True)
+    shown = tmp_path / "shown"
+    shown.mkdir()
+    (shown / "precious").write_text("kept")
+    subprocess.run(["mount", "--bind", shown, held / "point"], check=True)
+    try:
+        command = [sys.executable, "-m", "isosmoke", "sweep"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        available.unmount(held)
+
+    assert done.returncode == 125
+    assert f"removed {free}\n" in done.stdout
+    assert f"{held} could not be removed" in done.stderr
+    assert (shown / "precious").read_text() == "kept"
 
 
 def test_sweep_spares_another_live_process() -> None:
