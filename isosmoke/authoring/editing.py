@@ -3,18 +3,16 @@
 The manifest's own bytes are never written anew: they are copied, and the entry is put after them.
 """
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from fcntl import LOCK_EX, flock
 from pathlib import Path
 from stat import S_IMODE
 
 from pydantic import ValidationError
 
 from isosmoke.errors import IsosmokeError, ManifestError, UsageError
-from isosmoke.host import links, state
+from isosmoke.host import files
 from isosmoke.manifest import parser
 from isosmoke.manifest.meaning import sandbox_keys
 from isosmoke.manifest.models import Scenario
@@ -170,7 +168,8 @@ def add(path: Path, scenario: Scenario, text: str | None = None) -> Path:
     """
     script = path.parent / scenario.script
     _refuse_outside(path, script)
-    with told(), _one_at_a_time(path.parent), ExitStack() as undo:
+    # Agents work at the same time: of two manifests written at once, one would lose an entry.
+    with told(), files.lock_directory(path.parent), ExitStack() as undo:
         content = grown(path.read_bytes(), scenario, path)
         make(script, skeleton(scenario) if text is None else text, undo)
         replace(path, content)
@@ -180,7 +179,7 @@ def add(path: Path, scenario: Scenario, text: str | None = None) -> Path:
 
 def _refuse_outside(*paths: Path) -> None:
     for path in paths:
-        links.real(path, project(path))
+        files.resolve_in_project(path, project(path))
 
 
 def project(path: Path) -> Path:
@@ -211,18 +210,7 @@ def replace(path: Path, content: bytes) -> None:
     """
     path = path.resolve()
     mode = S_IMODE(path.stat().st_mode) if path.exists() else 0o644
-    state.write(path, content, mode=mode)
-
-
-@contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Agents work side by side: of two manifests written at once, one would lose an entry."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        flock(handle, LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    files.write(path, content, mode=mode)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from isosmoke.authoring import agent_rules, editing
 from isosmoke.errors import UsageError
-from isosmoke.host import links
+from isosmoke.host import files
 from isosmoke.manifest import loader
 from isosmoke.manifest.discovery import WG_MANIFEST
 from isosmoke.manifest.models import Scenario
@@ -62,15 +62,15 @@ def plan(top: Path) -> tuple[Step, ...]:
 
 def _steps(top: Path) -> Iterator[Step]:
     path = _manifest(top)
-    links.real(path, top)
-    links.real(path.parent / _FIRST.script, top)
+    files.resolve_in_project(path, top)
+    files.resolve_in_project(path.parent / _FIRST.script, top)
     yield from _manifest_steps(path)
     yield from map(_agent_step, _agent_files(top))
 
 
 def _agent_target(file: Path, top: Path) -> Path:
     """Where a file for agents is written: it may be a link to another, and to nothing else."""
-    target = links.real(file, top)
+    target = files.resolve_in_project(file, top)
     if target.name not in _AGENT_FILES:
         raise UsageError(
             f"{file} is a symbolic link to {target}, which is no file for agents",

@@ -12,7 +12,7 @@ import click
 from isosmoke import __version__
 from isosmoke.cli import completion_words
 from isosmoke.errors import IsosmokeError
-from isosmoke.host import state
+from isosmoke.host import files, state
 
 _REGISTRIES = ("engines/__init__.py", "reports/__init__.py")
 
@@ -54,7 +54,7 @@ def kept(name: str, load: Callable[[], click.Command]) -> click.Command:
     outline = of(load())
     with suppress(OSError):
         if file:
-            state.write(file, json.dumps({"edition": edition, "outline": outline}))
+            files.write(file, json.dumps({"edition": edition, "outline": outline}))
     return made(name, outline)
 
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from isosmoke.host import state
+from isosmoke.host import files
 
 STDOUT = "-"
 """The file name that stands for stdout."""
@@ -19,7 +19,7 @@ def put(file: str, content: str) -> None:
     elif path.exists() and not path.is_file():
         path.write_text(content, encoding="utf-8")
     else:
-        state.write(path.resolve(), content)
+        files.write(path.resolve(), content)
 
 
 class LineFile:

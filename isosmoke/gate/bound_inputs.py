@@ -13,6 +13,7 @@ from isosmoke.errors import EngineError, ImageError, IsosmokeError, ManifestErro
 from isosmoke.gate import receipt
 from isosmoke.gate.receipt import Resource, Statement
 from isosmoke.gate.script_inputs import sources
+from isosmoke.host import files
 from isosmoke.host.workspace import git_top
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest, Scenario
@@ -120,10 +121,9 @@ def _is_interpreter(one: Resource) -> bool:
 
 
 def digest(path: Path) -> str:
-    """The sha256 of what is in a file."""
+    """Return the SHA-256 of a file's content; `IsosmokeError` if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return files.sha256(path)
     except OSError as error:
         raise IsosmokeError(f"cannot read {path}: {error.strerror}") from error
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from isosmoke.errors import IsosmokeError
-from isosmoke.host import checkout, links, state
+from isosmoke.host import checkout, files, state
 from isosmoke.host.checkout import Checkout
 
 _RECEIPTS = "receipts"
@@ -49,7 +49,7 @@ def keep_receipt(homes: Sequence[Path], name: str, text: str) -> Path:
     """Write a receipt to the first home that takes it, and say where."""
     # Runs of several work trees meet in one home: the content makes the name unique.
     file = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
-    return in_first(homes, lambda home: state.write(made(home, _RECEIPTS) / file, text))
+    return in_first(homes, lambda home: files.write(made(home, _RECEIPTS) / file, text))
 
 
 def keep_bypass(homes: Sequence[Path], record: BypassRecord) -> Path:
@@ -61,9 +61,9 @@ def keep_bypass(homes: Sequence[Path], record: BypassRecord) -> Path:
 def receipts(homes: Sequence[Path]) -> tuple[Path, ...]:
     """Every receipt that was kept; `UsageError` for a link, which anybody may have prepared."""
     for home in homes:
-        links.refuse(home, home / _RECEIPTS)
+        files.refuse_links(home, home / _RECEIPTS)
     found = tuple(one for home in homes for one in sorted((home / _RECEIPTS).glob("*.json")))
-    links.refuse(*found)
+    files.refuse_links(*found)
     return found
 
 
@@ -73,7 +73,7 @@ def bypasses(homes: Sequence[Path]) -> tuple[BypassRecord | str, ...]:
 
 
 def _read(file: Path) -> Iterator[BypassRecord | str]:
-    links.refuse(file.parent, file)
+    files.refuse_links(file.parent, file)
     with suppress(FileNotFoundError):
         lines = file.read_bytes().splitlines()
         for number, line in enumerate(lines, start=1):
@@ -97,15 +97,15 @@ def in_first(homes: Sequence[Path], keep: Callable[[Path], Path]) -> Path:
 def made(home: Path, inside: str = "") -> Path:
     """A folder in a home that git ignores by itself; `UsageError` if either is a link."""
     home.parent.mkdir(parents=True, exist_ok=True)
-    with links.directory(home.parent, home.name) as opened:
-        links.write_new(".gitignore", "*\n", opened)
-    with links.directory(home.parent, home.name, *filter(None, [inside])):
+    with files.open_directory(home.parent, home.name) as opened:
+        files.write_new(".gitignore", "*\n", opened)
+    with files.open_directory(home.parent, home.name, *filter(None, [inside])):
         return home / inside
 
 
 def _appended(path: Path, line: str) -> Path:
     """One write(2), so that lines of several processes never mix (open(2), O_APPEND)."""
-    with links.opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as file:
+    with files.open_file(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as file:
         if os.write(file, line.encode()) != len(line.encode()):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return path

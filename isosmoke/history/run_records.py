@@ -5,10 +5,9 @@ at its end; `NAME/result.json` comes as soon as scenario NAME is finished, besid
 file is whole or missing, so a run that was killed can be read as well. IDs sort by time (UTC).
 """
 
-import fcntl
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -21,8 +20,8 @@ from pydantic import BaseModel, ValidationError
 from isosmoke.errors import NothingSelectedError, RecordError
 from isosmoke.history import gate_records
 from isosmoke.history.layout import HEADER, RUNS, folders, homes, runs_in, top
-from isosmoke.host import links, state
-from isosmoke.host.state import Lease
+from isosmoke.host import files
+from isosmoke.host.leases import Lease
 from isosmoke.manifest.models import Retention, Scenario
 from isosmoke.results import record
 from isosmoke.results.attempts import RunResult, ScenarioResult
@@ -101,7 +100,7 @@ class Recording:
         path = self.folder / name
         try:
             path.parent.mkdir(exist_ok=True)
-            state.write(path, text)
+            files.write(path, text)
         except OSError as error:
             self.lost = self.lost or f"{path}: {error.strerror}"
 
@@ -209,21 +208,13 @@ def load(folder: Path) -> RunRecord:
 
 def _new(home: Path, retention: Retention) -> Path:
     runs = gate_records.made(home, RUNS)
-    with _alone_in(runs):
+    with files.lock(runs / _LOCK):
         now = datetime.now(UTC)
         _forget(runs, retention, now)
         folder = runs / _id(now)
         folder.mkdir()
         (folder / _LEASE).write_text(str(Lease.mine()))
     return folder
-
-
-@contextmanager
-def _alone_in(runs: Path) -> Iterator[None]:
-    """No other run comes or is forgotten meanwhile."""
-    with links.lock(runs / _LOCK) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _id(now: datetime) -> str:
@@ -238,7 +229,7 @@ def _forget(runs: Path, retention: Retention, now: datetime) -> None:
     for old in _excess(past, retention):
         if not _goes_on(old):
             with suppress(OSError):
-                state.remove(old)
+                files.remove(old)
 
 
 def _excess(past: Sequence[_Past], retention: Retention) -> Iterator[Path]:

@@ -1,6 +1,5 @@
 """The live binary under test: found, hashed, and copied to a folder that its hash names."""
 
-import hashlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from time import time  # noqa: TID251 - compared with file times, which are wall
 from typing import Literal
 
 from isosmoke.errors import BinaryError, UsageError
-from isosmoke.host import state
+from isosmoke.host import files, state
 
 KNOWN_AS = "wg"
 """The name that scenarios call it by, besides its own."""
@@ -96,7 +95,7 @@ def take(path: Path) -> Binary:
     store = state.kept("binaries")
     _prune(store)
     try:
-        digest = digest_of(path)
+        digest = files.sha256(path)
         if not (store / digest).is_dir():
             digest = _copied(path, store)
         folder = store / digest
@@ -110,13 +109,7 @@ def take(path: Path) -> Binary:
 def kept(sha256: str) -> Path | None:
     """The copy of a program that was taken once, None when it was forgotten since."""
     copy = state.kept("binaries") / sha256 / KNOWN_AS
-    return copy if copy.is_file() and digest_of(copy) == sha256 else None
-
-
-def digest_of(path: Path) -> str:
-    """The sha256 of what is in a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return copy if copy.is_file() and files.sha256(copy) == sha256 else None
 
 
 def _copied(path: Path, store: Path) -> str:
@@ -127,11 +120,11 @@ def _copied(path: Path, store: Path) -> str:
         shutil.copyfile(path, copy)
         copy.chmod(0o755)
         unfinished.chmod(0o755)
-        digest = digest_of(copy)
+        digest = files.sha256(copy)
         _place(unfinished, store / digest)
         return digest
     finally:
-        state.remove(unfinished)
+        files.remove(unfinished)
 
 
 def _place(unfinished: Path, folder: Path) -> None:
@@ -158,4 +151,4 @@ def _prune(store: Path) -> None:
     for folder in store.iterdir():
         with suppress(FileNotFoundError):  # a concurrent run may rename or remove it
             if folder.stat().st_mtime < time() - _KEPT_SECONDS:
-                state.remove(folder)
+                files.remove(folder)

@@ -10,9 +10,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from isosmoke.host import files
 from isosmoke.host.search_path import Entry
-
-_MOST_LINKS = 40  # as many as the kernel follows (path_resolution(7))
 
 DIRECTORIES = tuple(
     dict.fromkeys(
@@ -87,7 +86,7 @@ def _is_safe(path: Path, shunned: tuple[Path, ...]) -> bool:
 
 def _steps(path: Path) -> Iterator[Path]:
     """Each directory that holds a link on the way, and the file at its end."""
-    for _ in range(_MOST_LINKS):
+    for _ in range(files.MAX_LINKS):
         yield path.parent.resolve()
         if not path.is_symlink():
             yield path.resolve()

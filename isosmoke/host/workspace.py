@@ -2,6 +2,7 @@
 
 import shlex
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,15 +115,16 @@ def _trouble(point: Path) -> str:
 
 def _repository(folder: Path, home: Path) -> Path | None:
     top = git_top(folder)
-    return None if top is None or _too_wide(top, home) else top
+    return None if top is None or holds_home(top, home) else top
 
 
-def _too_wide(folder: Path, home: Path) -> bool:
-    return home.resolve().is_relative_to(folder)
+def holds_home(folder: Path, home: Path) -> bool:
+    """Return whether `folder` is the home directory or a directory above it."""
+    return home.is_relative_to(folder) or home.resolve().is_relative_to(folder.resolve())
 
 
 def _refuse_home(top: Path, home: Path) -> None:
-    if _too_wide(top, home):
+    if holds_home(top, home):
         raise UsageError(
             f"{top} cannot be a workspace: it holds your home folder",
             hint="change to a project's folder, or make one with `git init`",
@@ -132,13 +134,13 @@ def _refuse_home(top: Path, home: Path) -> None:
 def _assembled(tops: list[Path], working: Path) -> Workspace:
     commons = [_common_folder(_git_folder(top)) for top in tops if (top / ".git").exists()]
     borrowed = [one for common in commons for one in _borrowed(common)]
-    return Workspace(_outermost([*tops, *commons]), _outermost(borrowed), working)
+    return Workspace(outermost([*tops, *commons]), outermost(borrowed), working)
 
 
-def _outermost(folders: list[Path]) -> tuple[Path, ...]:
-    """Each folder once, without those that lie in another."""
-    kept: list[Path] = []
-    for folder in sorted(set(folders)):
-        if not any(folder.is_relative_to(one) for one in kept):
-            kept.append(folder)
-    return tuple(kept)
+def outermost(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Return each path once, sorted, without those inside another one of `paths`."""
+    outer: list[Path] = []
+    for path in sorted(set(paths)):  # a directory sorts right before what is inside it
+        if not (outer and path.is_relative_to(outer[-1])):
+            outer.append(path)
+    return tuple(outer)

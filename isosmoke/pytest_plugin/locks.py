@@ -2,10 +2,11 @@
 
 import fcntl
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from isosmoke.host import links, state
+from isosmoke.host import files, state
 
 _BYTES = 7
 """How much of a hash is a place in a file: off_t has 63 bits."""
@@ -17,7 +18,7 @@ def held(names: Iterable[str], *, within: str) -> Iterator[None]:
 
     All are bytes of one file, taken in the order of their places, so that nobody waits in a circle.
     """
-    with links.lock(state.kept("locks") / "bytes") as file:
+    with files.open_file(state.kept("locks") / "bytes", os.O_RDWR | os.O_CREAT) as file:
         for place in sorted({_place(name, within) for name in names}):
             fcntl.lockf(file, fcntl.LOCK_EX, 1, place)
         yield

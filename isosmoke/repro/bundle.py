@@ -24,7 +24,7 @@ from pydantic_core import ErrorDetails
 from isosmoke import __version__
 from isosmoke.errors import BundleError
 from isosmoke.execution.session import AUTO, Request
-from isosmoke.host import binary, state, system_programs, workspace
+from isosmoke.host import files, state, system_programs, workspace
 from isosmoke.host.caller import Caller
 from isosmoke.redaction import Redactor
 from isosmoke.repro import target
@@ -261,7 +261,7 @@ def _case(index: Index, folder: Path, caller: Caller, request: Request) -> Case:
 
 
 def _same(copy: Path, index: Index) -> Path:
-    if index.binary is None or binary.digest_of(copy) != index.binary.sha256:
+    if index.binary is None or files.sha256(copy) != index.binary.sha256:
         raise BundleError(f"the bundle's {copy.name} is not the program that was tested")
     return copy
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from isosmoke.errors import BinaryError, RecordError, UsageError
 from isosmoke.execution.session import AUTO, Request
 from isosmoke.history import run_records
-from isosmoke.host import binary
+from isosmoke.host import binary, files
 from isosmoke.host.caller import Caller
 from isosmoke.manifest.models import Scenario
 from isosmoke.results import repeat_command
@@ -129,7 +129,7 @@ def tested(was: BinaryRecord | None) -> tuple[str | None, str]:
     if was is None:
         return None, ""
     path = Path(was.path)
-    if path.is_file() and binary.digest_of(path) == was.sha256:
+    if path.is_file() and files.sha256(path) == was.sha256:
         return was.path, ""
     copy = binary.kept(was.sha256)
     if copy is None:

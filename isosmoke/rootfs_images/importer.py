@@ -3,14 +3,13 @@
 Both happen by renaming, and a run holds what it uses (`images.held`): nobody ever sees half of one.
 """
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from isosmoke.errors import ImageError, UsageError
-from isosmoke.host import links, state
+from isosmoke.host import files, state
 from isosmoke.rootfs_images import store, tree_hash
 from isosmoke.rootfs_images.store import ROOTFS, Image
 from isosmoke.rootfs_images.unpack import Unpacking
@@ -120,8 +119,7 @@ def _forget(image: Image | None) -> None:
 @contextmanager
 def _locked() -> Iterator[None]:
     """One import or removal at a time."""
-    with links.lock(state.kept("locks") / "images") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with files.lock(state.kept("locks") / "images"):
         yield
 
 
@@ -131,8 +129,8 @@ def _alone(image: Image | None) -> Iterator[None]:
     with ExitStack() as stack:
         if image and image.folder.is_dir():
             try:
-                descriptor = stack.enter_context(store.opened(image))
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                folder = store.likely(image.folder, image.name)
+                stack.enter_context(files.lock_directory(folder, wait=False))
             except BlockingIOError as error:
                 words = f"image '{image.name}' is used by a run"
                 raise ImageError(words, hint="wait for that run to end") from error

@@ -4,8 +4,6 @@ A root filesystem that `isosmoke.rootfs_images.importer` brought has a name. Wha
 for is a small record; what it holds lies in a folder that its digest names.
 """
 
-import fcntl
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
@@ -16,7 +14,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from isosmoke.errors import ImageError
-from isosmoke.host import state
+from isosmoke.host import files, state
 from isosmoke.rootfs_images import tree_hash
 from isosmoke.rootfs_images.dockerfiles import BUILT
 from isosmoke.sandbox import rootfs_mounts
@@ -122,16 +120,7 @@ def held(names: Iterable[str]) -> Iterator[None]:
     found = (named(one) for one in dict.fromkeys(names) if one != HOST_IMAGE)
     with ExitStack() as stack:
         for image in filter(None, found):
-            fcntl.flock(stack.enter_context(opened(image)), fcntl.LOCK_SH)
+            folder = likely(image.folder, image.name)
+            stack.enter_context(files.lock_directory(folder, shared=True))
             likely(image.folder, image.name)
         yield
-
-
-@contextmanager
-def opened(image: Image) -> Iterator[int]:
-    """A descriptor of its folder, to hold it by."""
-    descriptor = os.open(likely(image.folder, image.name), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

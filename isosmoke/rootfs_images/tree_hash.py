@@ -6,6 +6,8 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from isosmoke.host import files
+
 Listing = Mapping[str, str]
 """Each entry by its path in the folder: its kind, its mode, and what it holds or leads to."""
 
@@ -45,9 +47,9 @@ def _sign(path: str, before: Listing, after: Listing) -> str:
 
 
 def _entries(folder: Path, apart: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    for here, folders, files in os.walk(folder):
+    for here, folders, others in os.walk(folder):
         below = Path(here)
-        for name in (*folders, *files):
+        for name in (*folders, *others):
             yield str((below / name).relative_to(folder)), _line(below / name)
         if below == folder:
             folders[:] = [one for one in folders if one not in apart]
@@ -65,7 +67,6 @@ def _line(path: Path) -> str:
 
 def _content(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return files.sha256(path)
     except PermissionError:
         return _UNREAD

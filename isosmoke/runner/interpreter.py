@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from isosmoke.errors import EngineError
-from isosmoke.host import system_programs
-from isosmoke.host.binary import digest_of
+from isosmoke.host import files, system_programs
 from isosmoke.host.system_programs import DIRECTORIES
 from isosmoke.rootfs_images import store
 from isosmoke.sandbox import rootfs_mounts, user_files
@@ -76,7 +75,7 @@ def taken(found: Interpreter) -> Interpreter:
 
 def _hashed(image: str, path: PurePosixPath, file: Path) -> Interpreter:
     try:
-        return Interpreter(image, str(path), sha256=digest_of(file), source=file)
+        return Interpreter(image, str(path), sha256=files.sha256(file), source=file)
     except OSError as error:
         raise _unreadable(file, error) from error
 

@@ -5,10 +5,12 @@ that only the folders that hold programs: `~/.fly/bin`, not the token in `~/.fly
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+from isosmoke.host import files
+from isosmoke.host.workspace import holds_home, outermost
 from isosmoke.sandbox.spec import Fresh, Mount, ReadOnly
 
 _SYSTEM = (
@@ -32,7 +34,6 @@ _COMPANIONS = {".cargo/bin": (".rustup/toolchains", ".rustup/settings.toml")}
 """What the programs of a folder under HOME need besides: rustup's proxies start its toolchains."""
 
 _SHEBANG_BYTES = 256
-_MOST_LINKS = 40  # as many as the kernel follows (path_resolution(7))
 
 
 def host_mounts(path: str, home: Path, *, masked: bool) -> tuple[Mount, ...]:
@@ -42,16 +43,8 @@ def host_mounts(path: str, home: Path, *, masked: bool) -> tuple[Mount, ...]:
     """
     system = [Path(one) for one in _SYSTEM if Path(one).is_dir()]
     wanted = {*system, *_resolver_target(), *_tool_roots(path, home)}
-    mounts = [ReadOnly(root, PurePosixPath(root)) for root in _outermost(wanted)]
+    mounts = [ReadOnly(root, PurePosixPath(root)) for root in outermost(wanted)]
     return (*mounts, *(_masks(Path("/etc")) if masked else ()))
-
-
-def _outermost(paths: Iterable[Path]) -> list[Path]:
-    kept: list[Path] = []
-    for path in sorted(paths, key=lambda one: len(one.parts)):
-        if not any(one in kept for one in (path, *path.parents)):
-            kept.append(path)
-    return kept
 
 
 def _resolver_target() -> Iterator[Path]:
@@ -82,18 +75,13 @@ def _mask(entry: "os.DirEntry[str]") -> Iterator[Mount]:
 def _tool_roots(path: str, home: Path) -> Iterator[Path]:
     """Every folder or file that the programs on PATH need."""
     for folder in dict.fromkeys(Path(word) for word in path.split(":")):
-        if folder.is_absolute() and _is_open(folder) and not _too_wide(folder, home):
+        if folder.is_absolute() and _is_open(folder) and not holds_home(folder, home):
             yield from _folder_roots(folder, home)
 
 
 def _is_open(folder: Path) -> bool:
     """A PATH may name another user's folders, as sudo leaves it: those are no error."""
     return os.access(folder, os.X_OK) and folder.is_dir()
-
-
-def _too_wide(folder: Path, home: Path) -> bool:
-    """HOME itself, or a folder above it, on PATH brings nothing."""
-    return home.is_relative_to(folder) or home.resolve().is_relative_to(folder.resolve())
 
 
 def _folder_roots(folder: Path, home: Path) -> Iterator[Path]:
@@ -109,7 +97,7 @@ def _folder_roots(folder: Path, home: Path) -> Iterator[Path]:
 def _prefix_roots(folder: Path, home: Path) -> Iterator[Path]:
     """The program folders of the prefix whose `bin` (or `shims`) this is."""
     prefix = folder.parent
-    if folder.name not in ("bin", "sbin", "shims") or _too_wide(prefix, home):
+    if folder.name not in ("bin", "sbin", "shims") or holds_home(prefix, home):
         return
     for name in _PREFIX_FOLDERS:
         shared = name == "share" and prefix.name in _SHARED_PREFIXES
@@ -151,7 +139,7 @@ def _program_roots(program: "os.DirEntry[str]", home: Path) -> Iterator[Path]:
 
 def _steps(link: Path) -> Iterator[Path]:
     """Each path that a link leads through by name: `current/bin/node` before `20/bin/node`."""
-    for _ in range(_MOST_LINKS):
+    for _ in range(files.MAX_LINKS):
         if not link.is_symlink():
             return
         link = Path(os.path.normpath(link.parent / link.readlink()))
@@ -178,7 +166,7 @@ def _target_roots(target: Path, home: Path) -> Iterator[Path]:
     modules = [one for one in target.parents if one.name == "node_modules"]
     if modules:
         yield modules[-1]
-    elif target.parent.name in ("bin", "sbin") and not _too_wide(target.parent, home):
+    elif target.parent.name in ("bin", "sbin") and not holds_home(target.parent, home):
         yield target.parent
         yield from _prefix_roots(target.parent, home)
     else:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+from isosmoke.host import files
 from isosmoke.sandbox.spec import Mount, ReadOnly
 
 SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -17,8 +18,6 @@ SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ROOT = PurePosixPath("/")
 _KERNELS = frozenset(PurePosixPath(one) for one in ("/dev", "/proc", "/sys"))
 """What every engine makes itself."""
-
-_MOST_LINKS = 40  # as many as the kernel follows (path_resolution(7))
 
 
 def inside(root: Path, path: PurePosixPath) -> Path | None:
@@ -34,7 +33,7 @@ def inside(root: Path, path: PurePosixPath) -> Path | None:
 
 def _followed(root: Path, path: PurePosixPath) -> Path | None:
     place, ahead = _ROOT, list(reversed(path.parts))
-    for _ in range(_MOST_LINKS * len(path.parts) + _MOST_LINKS):
+    for _ in range(files.MAX_LINKS * len(path.parts) + files.MAX_LINKS):
         if not ahead:
             return root / place.relative_to(_ROOT)
         name = ahead.pop()

@@ -4,7 +4,7 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
-from isosmoke.host import state
+from isosmoke.host import files, state
 from isosmoke.host.caller import Caller
 
 _NOBODY = 65534
@@ -14,14 +14,14 @@ def stored(text: str) -> Path:
     """A file with this text, named by its hash, that any user of a sandbox may read."""
     folder = state.kept("files")
     path = folder / hashlib.sha256(text.encode()).hexdigest()
-    return path if path.exists() else state.write(path, text)
+    return path if path.exists() else files.write(path, text)
 
 
 def placed(program: Path) -> Path:
     """A copy of a program, named by its hash: in the state folder, which every engine can see."""
     content = program.read_bytes()
     path = state.kept("files") / hashlib.sha256(content).hexdigest()
-    return path if path.exists() else state.write(path, content, mode=0o755)
+    return path if path.exists() else files.write(path, content, mode=0o755)
 
 
 def gitconfig(user: str) -> str:

@@ -10,9 +10,9 @@ from isosmoke.errors import ManifestError, UsageError
 from isosmoke.execution import session
 from isosmoke.execution.scheduler import Policy, jobs_of_a_gate
 from isosmoke.execution.session import Request
-from isosmoke.host import state
+from isosmoke.host import files
 from isosmoke.host.caller import Caller
-from isosmoke.host.state import Lease
+from isosmoke.host.leases import Lease
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest import selection
 from isosmoke.results.events import Event, RunStarted, ScenarioFinished
@@ -34,7 +34,7 @@ def main(folder: Path, shown: Path, listener: socket.socket) -> None:
         interrupt.raise_for("the end of wg")
         verdicts.end()
     if not wg.alive:
-        state.remove(folder)
+        files.remove(folder)
 
 
 def _verdicts(folder: Path, shown: Path, pid: int, runner: Run) -> Verdicts:

@@ -7,7 +7,7 @@ from math import ceil
 from pathlib import Path
 
 from isosmoke.errors import ManifestError, UsageError
-from isosmoke.host import links, state
+from isosmoke.host import files, state
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.text import toml
@@ -65,12 +65,12 @@ def write(source: Manifest, mirror: Path, scratch: Path) -> None:
     for file in (mirror, beside):
         _refuse_foreign(file)
     mirror.parent.mkdir(parents=True, exist_ok=True)
-    state.write(beside, script(mirror, scratch))
-    state.write(mirror, text(source, beside.name))
+    files.write(beside, script(mirror, scratch))
+    files.write(mirror, text(source, beside.name))
 
 
 def _refuse_foreign(file: Path) -> None:
-    links.refuse(file, *(one for one in file.parents if one.name == state.IN_PROJECT))
+    files.refuse_links(file, *(one for one in file.parents if one.name == state.IN_PROJECT))
     if file.exists() and not file.read_text(errors="replace").startswith(_OURS):
         raise UsageError(f"{file} is there and not a mirror", hint="name another --output")
 

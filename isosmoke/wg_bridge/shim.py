@@ -39,7 +39,7 @@ def folder_for(scratch: str, pid: int) -> str:
 
 
 def lease(pid: int) -> str:
-    """What `isosmoke.host.state.Lease` of that process would be as text."""
+    """What `isosmoke.host.leases.Lease` of that process would be as text."""
     boot = _text("/proc/sys/kernel/random/boot_id").strip()
     namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
     return f"{boot}-{namespace}.{pid}.{_stat(pid)[19]}"

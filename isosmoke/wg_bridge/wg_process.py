@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from isosmoke.host.state import Lease
+from isosmoke.host.leases import Lease
 from isosmoke.manifest.models import Scenario
 
 

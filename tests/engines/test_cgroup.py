@@ -10,6 +10,7 @@ import pytest
 
 from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.errors import LeftBehindError
+from isosmoke.host.leases import Lease
 from isosmoke.host.state import Lease, kept
 from isosmoke.sandbox.spec import Limits
 

@@ -20,7 +20,7 @@ from isosmoke.engines.docker.create_body import EMPTY_IMAGE, LABEL, LEASE, PREFI
 from isosmoke.engines.docker.endpoint import Place
 from isosmoke.engines.docker.engine import DockerEngine
 from isosmoke.errors import EngineError, EngineUnavailableError
-from isosmoke.host.state import Lease
+from isosmoke.host.leases import Lease
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import Conversation
 from isosmoke.results.outcome import Broke, Ending, Exited, Signaled

@@ -14,7 +14,7 @@ from secrets import token_hex
 from time import monotonic, sleep
 
 from isosmoke.errors import LeftBehindError
-from isosmoke.host.state import Lease
+from isosmoke.host.leases import Lease
 from isosmoke.sandbox.spec import Limits
 
 ROOT = Path("/sys/fs/cgroup")

@@ -4,7 +4,6 @@ A client of docker-py is not thread-safe (docker-py#3229), so every sandbox has 
 limit of docker-py's decides anything but that the daemon itself does not answer.
 """
 
-import fcntl
 import math
 import os
 import resource
@@ -30,7 +29,7 @@ from isosmoke.engines.docker.attach import AttachChannel, Printed
 from isosmoke.engines.docker.create_body import Dialect
 from isosmoke.engines.docker.endpoint import Endpoint, Place
 from isosmoke.errors import EngineError, EngineUnavailableError, ImageError, LeftBehindError
-from isosmoke.host import links, mount_table, state
+from isosmoke.host import files, leases, mount_table, state
 from isosmoke.rootfs_images import store
 from isosmoke.rootfs_images.dockerfiles import Recipe
 from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Fresh, Mount, ReadOnly, SandboxSpec
@@ -566,7 +565,7 @@ def _naming(points: Collection[Path]) -> Iterator[None]:
 
 def _labels(name: str, label: str) -> dict[str, str]:
     return {
-        create_body.LEASE: str(state.Lease.mine()),
+        create_body.LEASE: str(leases.Lease.mine()),
         create_body.LABEL: label,
         create_body.SANDBOX: name,
     }
@@ -577,8 +576,7 @@ def _mend(client: _Client, image: str, error: ImageNotFound) -> None:
     if image != HOST_IMAGE:
         hint = store.how_to_get(image)
         raise ImageError(f"{client.program} has no image '{image}'", hint) from error
-    with links.lock(state.kept("locks") / "docker-image") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with files.lock(state.kept("locks") / "docker-image"):
         if not client.images(create_body.EMPTY_IMAGE):
             client.import_image_from_data(_EMPTY_TAR, create_body.EMPTY_IMAGE)
 
@@ -646,7 +644,7 @@ def _clear(client: _Client, folder: Path, dialect: Dialect) -> list[LeftBehindEr
         with suppress(OSError):
             empty.rmdir()
     try:
-        state.remove(folder)
+        files.remove(folder)
     except PermissionError:
         return _cleared_by_daemon(client, folder, dialect)
     except OSError as error:
@@ -663,7 +661,7 @@ def _cleared_by_daemon(client: _Client, folder: Path, dialect: Dialect) -> list[
             made.create(HOST_IMAGE, create_body.shell(folder, dialect, labels))
             names = create_body.empty_files(path.name for path in folder.iterdir())
             client.put_archive(made.name, str(create_body.SCRATCH), names)
-            state.remove(folder)
+            files.remove(folder)
     except EngineError as error:
         left.append(_folder_left(folder, str(error)))
     return left
@@ -692,7 +690,7 @@ def _dead(client: _Client) -> dict[str, str]:
 
 
 def _is_dead(labels: dict[str, str]) -> bool:
-    lease = state.Lease.parse(labels[create_body.LEASE])
+    lease = leases.Lease.parse(labels[create_body.LEASE])
     ours = labels.get(create_body.SANDBOX, "").startswith(create_body.PREFIX)
     return ours and (lease is None or not lease.alive)
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from isosmoke.errors import NothingSelectedError, RecordError
 from isosmoke.history import layout, run_records
-from isosmoke.host.state import Lease
+from isosmoke.host.leases import Lease
 from isosmoke.manifest import parser
 from isosmoke.manifest.models import Retention
 from isosmoke.results import record

@@ -1,4 +1,4 @@
-"""Where state lies, and which of it belongs to a process that still runs."""
+"""Where state lies, and what a sweep removes of it."""
 
 import os
 import subprocess
@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from isosmoke.errors import IsosmokeError
 from isosmoke.host import state
+from isosmoke.host.leases import Lease
 from isosmoke.host.state import Lease
 from support import available
 from support.fixtures import Ordinary
@@ -19,7 +18,7 @@ from support.fixtures import Ordinary
 @pytest.fixture
 def dead() -> Lease:
     """The lease of a process that ran here and has ended."""
-    code = "from isosmoke.host.state import Lease; print(Lease.mine())"
+    code = "from isosmoke.host.leases import Lease; print(Lease.mine())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lease = Lease.parse(done.stdout.strip())
     assert lease is not None
@@ -78,53 +77,6 @@ def test_state_that_cannot_be_written_is_told(
     assert "ISOSMOKE_STATE" in caught.value.hint
 
 
-def test_own_lease_is_alive() -> None:
-    """A lease of this process is alive, also after it was written down and read back."""
-    mine = Lease.mine()
-
-    assert mine.alive
-    assert Lease.parse(str(mine)) == mine
-    assert Lease.parse(f"{mine}.and.more") == mine
-
-
-def test_lease_of_an_ended_process_is_dead(dead: Lease) -> None:
-    """Nothing belongs to a process that has ended."""
-    assert not dead.alive
-
-
-def test_lease_of_another_boot_is_dead() -> None:
-    """After a reboot the same pid with the same start time is another process."""
-    mine = Lease.mine()
-
-    assert not Lease("00000000-0000-0000-0000-000000000000", mine.pid, mine.started).alive
-
-
-def test_lease_of_a_reused_pid_is_dead() -> None:
-    """A pid that runs again belongs to another process, as its start time shows."""
-    mine = Lease.mine()
-
-    assert not Lease(mine.boot, mine.pid, str(int(mine.started) - 1)).alive
-
-
-def test_lease_without_a_start_is_dead(dead: Lease) -> None:
-    """A lease that names a free pid and no start time holds nothing for ever."""
-    assert not Lease(dead.boot, dead.pid, "").alive
-
-
-@pytest.mark.parametrize("text", ["", "a", "a.b", "a.b.c", "boot.12", "boot.-1.5", "boot.1_0.5"])
-def test_text_that_is_no_lease_is_none(text: str) -> None:
-    """A name that no isosmoke wrote is not taken for a lease."""
-    assert Lease.parse(text) is None
-
-
-@given(st.text())
-def test_any_text_is_a_lease_or_none(text: str) -> None:
-    """No name of a folder breaks the reading, and what is read never lives by accident."""
-    lease = Lease.parse(text)
-
-    assert lease is None or not lease.alive
-
-
 def test_scratch_lives_as_long_as_its_block() -> None:
     """A scratch folder is empty and writable in its block, and gone after it."""
     with state.scratch() as folder:
@@ -160,7 +112,7 @@ def test_scratch_folders_do_not_collide() -> None:
 CLOSED = """
 import sys
 from pathlib import Path
-from isosmoke.host import state
+from isosmoke.host import files, state
 with state.scratch() as folder:
     deep = folder / "work/work/deeper"
     deep.mkdir(parents=True)
@@ -194,11 +146,6 @@ def test_scratch_goes_however_deep_its_folders_are() -> None:
         os.close(here)
 
     assert not folder.exists()
-
-
-def test_remove_of_what_is_gone_is_harmless(tmp_path: Path) -> None:
-    """Two sweeps at once may both try: the second finds nothing and says nothing."""
-    state.remove(tmp_path / "gone")
 
 
 def test_sweep_removes_dead_and_spares_live(dead: Lease) -> None:
@@ -264,23 +211,3 @@ def test_scratch_names_its_process(state_folder: Path) -> None:
         lease = Lease.parse(folder.name)
         assert lease is not None
         assert lease.pid == os.getpid()
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    """What was there before stays when the new text cannot be put in its place."""
-    (tmp_path / "taken").mkdir()
-
-    assert state.write(tmp_path / "one", "1").read_text() == "1"
-    assert state.write(tmp_path / "one", "2").read_text() == "2"
-    with pytest.raises(IsADirectoryError):
-        state.write(tmp_path / "taken", "text")
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["one", "taken"]
-    assert (tmp_path / "one").stat().st_mode & 0o777 == 0o644
-
-
-def test_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    """The error names what was to be written, not the unfinished file beside it."""
-    with pytest.raises(FileNotFoundError) as caught:
-        state.write(tmp_path / "missing" / "file", "text")
-
-    assert caught.value.filename == str(tmp_path / "missing" / "file")

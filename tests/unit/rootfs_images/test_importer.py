@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from isosmoke.errors import ImageError, UsageError
-from isosmoke.host import state
+from isosmoke.host import files, state
 from isosmoke.rootfs_images import importer, store
 
 
@@ -106,12 +106,12 @@ def test_image_in_use_is_neither_removed_nor_replaced(system: Path) -> None:
 def test_image_whose_content_was_lost_can_be_had_again(system: Path) -> None:
     """It is named as what is wrong, and both importing and removing mend it."""
     image, _ = importer.add(system, "one", replace=False)
-    state.remove(image.folder)
+    files.remove(image.folder)
     with pytest.raises(ImageError, match="no root filesystem"), store.held(["one"]):
         pass
     importer.add(system, "one", replace=False)
     assert tool("one") == "one"
-    state.remove(image.folder)
+    files.remove(image.folder)
     importer.remove("one")
     assert store.kept() == ()
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from isosmoke.host.state import Lease
+from isosmoke.host.leases import Lease
 from isosmoke.manifest.models import Scenario
 from isosmoke.wg_bridge import shim, wg_process
 from isosmoke.wg_bridge.wg_process import Announced

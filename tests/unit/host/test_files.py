@@ -10,7 +10,7 @@ import pytest
 from isosmoke.authoring import editing, setup
 from isosmoke.errors import IsosmokeError, UsageError
 from isosmoke.history import gate_records
-from isosmoke.host import links, state
+from isosmoke.host import files
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.wg_bridge import mirror, shim
 from support import available
@@ -283,7 +283,7 @@ def test_a_link_of_a_repository_to_another_one_leads_out(tmp_path: Path) -> None
 
     assert editing.project(one / "tests/manifest.toml") == one
     with pytest.raises(UsageError, match="tests"):
-        links.real(one / "tests/manifest.toml", one)
+        files.resolve_in_project(one / "tests/manifest.toml", one)
 
 
 def test_a_manifest_that_its_user_reaches_through_a_link_is_written(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_a_manifest_that_its_user_reaches_through_a_link_is_written(tmp_path: Pa
 
     path = tmp_path / "way/manifest.toml"
 
-    assert links.real(path, editing.project(path)) == top / "manifest.toml"
+    assert files.resolve_in_project(path, editing.project(path)) == top / "manifest.toml"
 
 
 @pytest.mark.parametrize("place", [".isosmoke", ".isosmoke/bridge.toml", ".isosmoke/bridge.sh"])
@@ -371,7 +371,7 @@ def test_a_link_is_removed_and_not_its_target(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("folder")
 
-    state.remove(tmp_path / "link")
+    files.remove(tmp_path / "link")
 
     assert [one.name for one in tmp_path.iterdir()] == ["folder"]
 
@@ -382,3 +382,52 @@ def test_a_shim_does_not_use_a_folder_behind_a_link(tmp_path: Path) -> None:
 
     with pytest.raises(FileExistsError):
         shim.folder_for(str(tmp_path), os.getpid())
+
+
+def test_remove_of_what_is_gone_is_harmless(tmp_path: Path) -> None:
+    """Two sweeps at once may both try: the second finds nothing and says nothing."""
+    files.remove(tmp_path / "gone")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """What was there before stays when the new text cannot be put in its place."""
+    (tmp_path / "taken").mkdir()
+
+    assert files.write(tmp_path / "one", "1").read_text() == "1"
+    assert files.write(tmp_path / "one", "2").read_text() == "2"
+    with pytest.raises(IsADirectoryError):
+        files.write(tmp_path / "taken", "text")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["one", "taken"]
+    assert (tmp_path / "one").stat().st_mode & 0o777 == 0o644
+
+
+def test_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """The error names what was to be written, not the unfinished file beside it."""
+    with pytest.raises(FileNotFoundError) as caught:
+        files.write(tmp_path / "missing" / "file", "text")
+
+    assert caught.value.filename == str(tmp_path / "missing" / "file")
+
+
+def test_only_one_process_holds_a_directory_that_others_may_share(tmp_path: Path) -> None:
+    """Shared locks go together, and exclude one that is not shared."""
+    with (
+        files.lock_directory(tmp_path, shared=True),
+        files.lock_directory(tmp_path, shared=True, wait=False),
+        pytest.raises(BlockingIOError),
+        files.lock_directory(tmp_path, wait=False),
+    ):
+        pass
+
+    with files.lock_directory(tmp_path, wait=False):
+        pass
+
+
+def test_a_lock_file_keeps_its_content(tmp_path: Path) -> None:
+    """A lock file is created where it is missing, and never written to."""
+    (tmp_path / "there").write_text("text")
+    for name in ("there", "new"):
+        with files.lock(tmp_path / name):
+            pass
+
+    assert [(tmp_path / one).read_text() for one in ("there", "new")] == ["text", ""]
