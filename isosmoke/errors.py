@@ -16,6 +16,7 @@ Only `isosmoke.cli` turns these into text. A failing scenario is an outcome, nev
         └── ImageError               125
 """
 
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import ClassVar
 
@@ -110,6 +111,18 @@ class LeftBehindError(EngineError):
     def __init__(self, message: str, hint: str = "", removed: tuple[str, ...] = ()) -> None:
         super().__init__(message, hint)
         self.removed = removed
+
+
+def raise_left_behind(errors: Sequence[LeftBehindError], removed: Iterable[str] = ()) -> None:
+    """Raise one error that says what all of these say; do nothing if there are none.
+
+    It has what was `removed` and what each of the errors names as removed.
+    """
+    if errors:
+        message = "; ".join(error.message for error in errors)
+        hint = "; ".join(error.hint for error in errors if error.hint)
+        named = (name for error in errors for name in error.removed)
+        raise LeftBehindError(message, hint, (*removed, *named))
 
 
 class ImageError(EngineError):

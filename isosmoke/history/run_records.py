@@ -261,7 +261,7 @@ def _size(folder: Path) -> int:
 def _goes_on(folder: Path) -> bool:
     with suppress(OSError):
         lease = Lease.parse((folder / _LEASE).read_text(errors="replace"))
-        return lease is not None and lease.alive
+        return lease is not None and lease.is_alive()
     return False
 
 

@@ -9,8 +9,8 @@ from tempfile import mkdtemp
 
 from platformdirs import user_state_path
 
-from isosmoke.errors import IsosmokeError
-from isosmoke.host import files
+from isosmoke.errors import IsosmokeError, LeftBehindError, raise_left_behind
+from isosmoke.host import files, leases
 from isosmoke.host.leases import Lease
 
 IN_PROJECT = ".isosmoke"
@@ -70,22 +70,30 @@ def scratch() -> Iterator[Path]:
             files.remove(folder)
 
 
-def dead_scratch() -> tuple[Path, ...]:
-    """The scratch folders whose process is gone; a link is none of ours."""
+def find_dead_scratch() -> tuple[tuple[Path, ...], tuple[LeftBehindError, ...]]:
+    """Return the scratch directories of ended processes, and errors that name the doubtful ones.
+
+    A symbolic link is not isosmoke's own.
+    """
     folders = (one for one in kept("scratch").iterdir() if not one.is_symlink())
-    leases = {folder: Lease.parse(folder.name) for folder in folders}
-    return tuple(folder for folder, lease in leases.items() if lease is None or not lease.alive)
+    return leases.find_dead((one, Lease.parse(one.name)) for one in folders)
 
 
 def sweep_scratch() -> tuple[str, ...]:
-    """Remove the scratch folders of dead processes and name them.
+    """Remove the scratch directories of ended processes, and return their paths.
 
     What cannot be removed stays, and no other is kept for it: what a root daemon wrote is left to
     the engine of that daemon.
+
+    Raises:
+        LeftBehindError: if it cannot be told of some whether their process still runs; it names
+            them, and the others have been removed.
     """
     removed = []
-    for folder in dead_scratch():
+    dead, unknown = find_dead_scratch()
+    for folder in dead:
         with suppress(OSError):
             files.remove(folder)
             removed.append(str(folder))
+    raise_left_behind(unknown, removed)
     return tuple(removed)

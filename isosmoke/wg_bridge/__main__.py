@@ -33,7 +33,7 @@ def main(folder: Path, shown: Path, listener: socket.socket) -> None:
         server.serve(listener, verdicts, ended=ended, interrupt=interrupt)
         interrupt.raise_for("the end of wg")
         verdicts.end()
-    if not wg.alive:
+    if not wg.is_alive():
         files.remove(folder)
 
 

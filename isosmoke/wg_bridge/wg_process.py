@@ -49,7 +49,7 @@ def watched(lease: Lease) -> Iterator[int]:
     """
     pidfd = os.pidfd_open(lease.pid)
     try:
-        if not lease.alive:
+        if not lease.is_alive():
             raise ProcessLookupError(lease.pid)
         yield pidfd
     finally:

@@ -11,7 +11,7 @@ import pytest
 from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.errors import LeftBehindError
 from isosmoke.host.leases import Lease
-from isosmoke.host.state import Lease, kept
+from isosmoke.host.state import kept
 from isosmoke.sandbox.spec import Limits
 
 MANY = 1 << 30
@@ -296,3 +296,29 @@ def test_only_usable_controllers_are_offered() -> None:
     """Each controller that is offered is one that limits something, in a folder that is there."""
     assert set(cgroup.parents()) <= {"memory", "pids"}
     assert all((folder / "cgroup.procs").exists() for folder in cgroup.parents().values())
+
+
+def test_a_group_whose_process_cannot_be_looked_at_stays(left: Path) -> None:
+    """In front of the /proc of another PID namespace nothing is removed, and it is named."""
+    if os.getuid() != 0:
+        pytest.skip("only root can make a PID namespace and keep its own name")
+    code = (
+        "import os\n"
+        "from pathlib import Path\n"
+        "from isosmoke.engines.bubblewrap import cgroup\n"
+        "from isosmoke.errors import LeftBehindError\n"
+        "from isosmoke.host.leases import Lease\n"
+        "mine = Lease.mine()\n"
+        f"folder = Path({str(left.parent)!r}, f'isosmoke-{{mine}}.abcd')\n"
+        "folder.mkdir()\n"
+        "try:\n"
+        "    cgroup.sweep()\n"
+        "except LeftBehindError as error:\n"
+        "    print(folder.exists(), f'{folder} is kept' in error.message)\n"
+        "folder.rmdir()\n"
+    )
+    command = ["unshare", "--pid", "--fork", sys.executable, "-c", code]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.stdout == "True True\n", done.stderr

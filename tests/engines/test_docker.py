@@ -1,5 +1,6 @@
 """The Docker engine with a daemon: what only Docker could get wrong."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from isosmoke.engines.docker import endpoint
 from isosmoke.engines.docker.create_body import EMPTY_IMAGE, LABEL, LEASE, PREFIX, SANDBOX
 from isosmoke.engines.docker.endpoint import Place
 from isosmoke.engines.docker.engine import DockerEngine
-from isosmoke.errors import EngineError, EngineUnavailableError
+from isosmoke.errors import EngineError, EngineUnavailableError, LeftBehindError
 from isosmoke.host.leases import Lease
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import Conversation
@@ -395,6 +396,24 @@ def test_sweep_does_not_tell_what_docker_only_lists(
         swept = docker.sweep()
 
     assert f"{name} (listed)" not in swept
+
+
+def test_sweep_keeps_and_names_what_it_cannot_look_at(
+    docker: DockerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error while looking at the process of a sandbox does not mean that it has ended."""
+    name = f"{PREFIX}{'0' * 16}"
+    listed = {"Names": [name], "Labels": {LEASE: str(Lease.mine()), SANDBOX: name, LABEL: "busy"}}
+    hidden = PermissionError(errno.EACCES, "hidden", "/proc/1/stat")
+
+    def cannot_tell(_: Lease) -> bool:
+        raise hidden
+
+    with monkeypatch.context() as patched:
+        patched.setattr(APIClient, "containers", lambda *_, **__: [listed])
+        patched.setattr(Lease, "is_alive", cannot_tell)
+        with pytest.raises(LeftBehindError, match=f"{name} is kept, .*/proc/1/stat: hidden"):
+            docker.sweep()
 
 
 def test_sweep_leaves_what_is_not_ours(docker: DockerEngine, client: APIClient) -> None:

@@ -6,7 +6,7 @@ from shlex import quote
 import click
 
 from isosmoke.engines import ENGINES
-from isosmoke.errors import EngineUnavailableError, LeftBehindError
+from isosmoke.errors import EngineUnavailableError, LeftBehindError, raise_left_behind
 from isosmoke.host import state
 
 
@@ -29,10 +29,7 @@ def command() -> None:
     left += _scratch_left(left)
     for one in removed:
         click.echo(f"removed {one}")
-    if left:
-        raise LeftBehindError(
-            "; ".join(one.message for one in left), hint="; ".join(one.hint for one in left)
-        )
+    raise_left_behind(left)
     click.echo(f"{len(removed)} removed")
 
 
@@ -41,6 +38,6 @@ def _scratch_left(named: Sequence[LeftBehindError]) -> list[LeftBehindError]:
     known = " ".join(one.hint for one in named).split()
     return [
         LeftBehindError(f"{one} could not be removed", hint=f"sudo rm -rf {quote(str(one))}")
-        for one in state.dead_scratch()
+        for one in state.find_dead_scratch()[0]
         if str(one) not in known
     ]

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from time import monotonic, sleep
 
-from isosmoke.errors import LeftBehindError
-from isosmoke.host.leases import Lease
+from isosmoke.errors import LeftBehindError, raise_left_behind
+from isosmoke.host.leases import Lease, find_dead
 from isosmoke.sandbox.spec import Limits
 
 ROOT = Path("/sys/fs/cgroup")
@@ -89,8 +89,7 @@ class Group:
 
     def remove(self) -> None:
         """Remove the folders, once nothing lives in them; `LeftBehindError` names what stays."""
-        if left := _kept(dict.fromkeys(self._folders.values())):
-            raise _left_behind(left)
+        raise_left_behind(tuple(_left_behind(_kept(dict.fromkeys(self._folders.values())))))
 
 
 @contextmanager
@@ -107,15 +106,19 @@ def group(limits: Limits) -> Iterator[Group]:
 def sweep() -> tuple[str, ...]:
     """Remove the groups of dead runs, with the groups in them, and return their names.
 
-    `LeftBehindError` names those that could not be removed, and those that were. No process is
-    ended for it.
+    No process is ended for it.
+
+    Raises:
+        LeftBehindError: if some could not be removed, or if it cannot be told whether their process
+            still runs; it names them, and the others have been removed.
     """
-    dead = [folder for parent in set(parents().values()) for folder in _dead(parent)]
+    folders = (one for parent in set(parents().values()) for one in parent.glob(f"{_PREFIX}*"))
+    named = ((one, Lease.parse(one.name.removeprefix(_PREFIX))) for one in folders)
+    dead, unknown = find_dead(named)
     nested = {folder: _inside_out(folder) for folder in dead}
     left = _kept(dead)
     removed = tuple(str(one) for folder in dead for one in _removed_of(folder, nested[folder]))
-    if left:
-        raise _left_behind(left, removed)
+    raise_left_behind((*_left_behind(left), *unknown), removed)
     return removed
 
 
@@ -124,18 +127,13 @@ def _removed_of(folder: Path, groups: Iterable[Path]) -> list[Path]:
     return [one for one in groups if not one.exists()] if folder.exists() else [folder]
 
 
-def _dead(parent: Path) -> Iterator[Path]:
-    for folder in parent.glob(f"{_PREFIX}*"):
-        lease = Lease.parse(folder.name.removeprefix(_PREFIX))
-        if lease is None or not lease.alive:
-            yield folder
-
-
-def _left_behind(left: Sequence[Path], removed: tuple[str, ...] = ()) -> LeftBehindError:
-    names = [str(one) for one in left]
-    return LeftBehindError(
-        f"{' and '.join(names)} could not be removed", f"rmdir {' '.join(names)}", removed
-    )
+def _left_behind(left: Sequence[Path]) -> Iterator[LeftBehindError]:
+    """Yield an error that names the groups that are left, if there are any."""
+    if left:
+        names = [str(one) for one in left]
+        yield LeftBehindError(
+            f"{' and '.join(names)} could not be removed", hint=f"rmdir {' '.join(names)}"
+        )
 
 
 def _kept(folders: Iterable[Path]) -> list[Path]:
@@ -161,7 +159,13 @@ def _removed(folder: Path, deadline: float) -> list[Path]:
 
 def _inside_out(folder: Path) -> list[Path]:
     """Return a group and all in it, each after those that are nested in it."""
-    return [Path(one) for one, _, _ in os.walk(folder, topdown=False)]
+    return [Path(one) for one, _, _ in os.walk(folder, topdown=False, onerror=_raise_unless_gone)]
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    """Raise what `os.walk` meets; a group that cannot be listed is not one that is gone."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _is_gone(folder: Path) -> bool:

@@ -19,7 +19,7 @@ from typing import IO
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS, Facts
 from isosmoke.engines.bubblewrap import bwrap, bwrap_args, cgroup
 from isosmoke.engines.bubblewrap.bwrap_args import Layers
-from isosmoke.errors import EngineError, ImageError, LeftBehindError
+from isosmoke.errors import EngineError, ImageError, LeftBehindError, raise_left_behind
 from isosmoke.host import state
 from isosmoke.interrupt import readable
 from isosmoke.rootfs_images import store
@@ -125,12 +125,15 @@ class BubblewrapEngine:
             yield BubblewrapSandbox(channel, pid, changes, group)
 
     def sweep(self) -> tuple[str, ...]:
-        removed = state.sweep_scratch()
-        try:
-            return (*removed, *cgroup.sweep())
-        except LeftBehindError as error:
-            error.removed = (*removed, *error.removed)
-            raise
+        removed: list[str] = []
+        left: list[LeftBehindError] = []
+        for sweep in (state.sweep_scratch, cgroup.sweep):
+            try:
+                removed += sweep()
+            except LeftBehindError as error:
+                left.append(error)
+        raise_left_behind(left, removed)
+        return tuple(removed)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import math
 import os
 import resource
 import socket
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,13 @@ from isosmoke.engines.docker import create_body, endpoint, nesting
 from isosmoke.engines.docker.attach import AttachChannel, Printed
 from isosmoke.engines.docker.create_body import Dialect
 from isosmoke.engines.docker.endpoint import Endpoint, Place
-from isosmoke.errors import EngineError, EngineUnavailableError, ImageError, LeftBehindError
+from isosmoke.errors import (
+    EngineError,
+    EngineUnavailableError,
+    ImageError,
+    LeftBehindError,
+    raise_left_behind,
+)
 from isosmoke.host import files, leases, mount_table, state
 from isosmoke.rootfs_images import store
 from isosmoke.rootfs_images.dockerfiles import Recipe
@@ -145,20 +151,18 @@ class DockerEngine:
 
     def sweep(self) -> tuple[str, ...]:
         with self._client() as client:
-            dead = _dead(client)
+            dead, unknown = _dead(client)
+            folders, unknown_folders = state.find_dead_scratch()
             tries = {
                 **{
                     f"{name} ({label})": _Container(client, name).destroy()
                     for name, label in dead.items()
                 },
-                **{
-                    str(folder): _clear(client, folder, self._dialect)
-                    for folder in state.dead_scratch()
-                },
+                **{str(folder): _clear(client, folder, self._dialect) for folder in folders},
             }
         removed = tuple(name for name, left in tries.items() if not left)
-        if left := [error for errors in tries.values() for error in errors]:
-            raise _all_left(left, removed)
+        left = [error for errors in tries.values() for error in errors]
+        raise_left_behind((*left, *unknown, *unknown_folders), removed)
         return removed
 
     @contextmanager
@@ -502,13 +506,7 @@ def _nothing_left() -> Iterator[list[LeftBehindError]]:
     try:
         yield left
     finally:
-        if left:
-            raise _all_left(left)
-
-
-def _all_left(left: Sequence[LeftBehindError], removed: tuple[str, ...] = ()) -> LeftBehindError:
-    message = "; ".join(str(one) for one in left)
-    return LeftBehindError(message, "; ".join(one.hint for one in left), removed)
+        raise_left_behind(left)
 
 
 @contextmanager
@@ -671,8 +669,8 @@ def _folder_left(folder: Path, why: str) -> LeftBehindError:
     return LeftBehindError(f"{folder} could not be removed: {why}", hint=f"sudo rm -rf {folder}")
 
 
-def _dead(client: _Client) -> dict[str, str]:
-    """The sandboxes of dead runs, each with its label.
+def _dead(client: _Client) -> tuple[dict[str, str], tuple[LeftBehindError, ...]]:
+    """Return the sandboxes of dead runs with their labels, and errors that name doubtful ones.
 
     Docker may go on listing a container after its removal, until it is restarted: without a name.
     """
@@ -684,15 +682,12 @@ def _dead(client: _Client) -> dict[str, str]:
             *client.networks(filters={"label": create_body.LEASE}),
         ]
     labels = [one["Labels"] for one in found]
-    return {
-        one[create_body.SANDBOX]: one.get(create_body.LABEL, "") for one in labels if _is_dead(one)
-    }
-
-
-def _is_dead(labels: dict[str, str]) -> bool:
-    lease = leases.Lease.parse(labels[create_body.LEASE])
-    ours = labels.get(create_body.SANDBOX, "").startswith(create_body.PREFIX)
-    return ours and (lease is None or not lease.alive)
+    named = {one.get(create_body.SANDBOX, ""): one for one in labels}
+    sandboxes = {name: one for name, one in named.items() if name.startswith(create_body.PREFIX)}
+    dead, unknown = leases.find_dead(
+        (name, leases.Lease.parse(one[create_body.LEASE])) for name, one in sandboxes.items()
+    )
+    return {name: sandboxes[name].get(create_body.LABEL, "") for name in dead}, unknown
 
 
 def _volumes(client: _Client, label: str) -> list[dict[str, Any]]:

@@ -1,12 +1,18 @@
 """Which of what is left belongs to a process that still runs."""
 
+import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isosmoke.host import leases
 from isosmoke.host.leases import Lease
 
 
@@ -24,33 +30,33 @@ def test_own_lease_is_alive() -> None:
     """A lease of this process is alive, also after it was written down and read back."""
     mine = Lease.mine()
 
-    assert mine.alive
+    assert mine.is_alive()
     assert Lease.parse(str(mine)) == mine
     assert Lease.parse(f"{mine}.and.more") == mine
 
 
 def test_lease_of_an_ended_process_is_dead(dead: Lease) -> None:
     """Nothing belongs to a process that has ended."""
-    assert not dead.alive
+    assert not dead.is_alive()
 
 
 def test_lease_of_another_boot_is_dead() -> None:
     """After a reboot the same pid with the same start time is another process."""
     mine = Lease.mine()
 
-    assert not Lease("00000000-0000-0000-0000-000000000000", mine.pid, mine.started).alive
+    assert not Lease("00000000-0000-0000-0000-000000000000", mine.pid, mine.started).is_alive()
 
 
 def test_lease_of_a_reused_pid_is_dead() -> None:
     """A pid that runs again belongs to another process, as its start time shows."""
     mine = Lease.mine()
 
-    assert not Lease(mine.boot, mine.pid, str(int(mine.started) - 1)).alive
+    assert not Lease(mine.boot, mine.pid, str(int(mine.started) - 1)).is_alive()
 
 
 def test_lease_without_a_start_is_dead(dead: Lease) -> None:
     """A lease that names a free pid and no start time holds nothing for ever."""
-    assert not Lease(dead.boot, dead.pid, "").alive
+    assert not Lease(dead.boot, dead.pid, "").is_alive()
 
 
 @pytest.mark.parametrize("text", ["", "a", "a.b", "a.b.c", "boot.12", "boot.-1.5", "boot.1_0.5"])
@@ -64,4 +70,117 @@ def test_any_text_is_a_lease_or_none(text: str) -> None:
     """No name of a folder breaks the reading, and what is read never lives by accident."""
     lease = Lease.parse(text)
 
-    assert lease is None or not lease.alive
+    assert lease is None or not lease.is_alive()
+
+
+EXHAUSTED = """
+import errno, os, resource, sys
+from isosmoke.host import leases
+from isosmoke.host.leases import Lease
+lease = Lease.parse(sys.argv[1])
+assert lease.is_alive()
+resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
+files = []
+try:
+    while True:
+        files.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    pass
+for ask in (lease.is_alive, Lease.mine):
+    try:
+        print(ask())
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+
+
+def test_without_file_descriptors_a_live_process_is_not_dead() -> None:
+    """An error while looking is raised, by the question and by a new lease."""
+    command = [sys.executable, "-c", EXHAUSTED, str(Lease.mine())]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["EMFILE", "EMFILE"]
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that every user can reach."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+HIDDEN = ("unshare", "--mount", "--propagation=private", "sh", "-ec")
+
+
+@pytest.mark.parametrize("hidepid", ["noaccess", "invisible", "ptraceable"])
+def test_a_process_that_proc_hides_is_not_dead(hidepid: str, dead: Lease, public: Path) -> None:
+    """A hidden live process is named as doubtful and kept; an ended one is dead all the same."""
+    if os.getuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can mount /proc and become another user")
+    state = public / "state"
+    for lease in (Lease.mine(), dead):
+        (state / f"scratch/{lease}.abc").mkdir(parents=True)
+    for one in (state, *state.rglob("*")):
+        os.chown(one, 65534, 65534)
+    code = "from isosmoke.host import state; state.sweep_scratch()"
+    script = f'mount -t proc -o hidepid={hidepid} proc /proc; exec "$@"'
+    done = subprocess.run(
+        [*HIDDEN, script, "sh", *NOBODY, sys.executable, "-c", code],
+        env={**os.environ, "ISOSMOKE_STATE": str(state), "HOME": "/"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert [one.name for one in (state / "scratch").iterdir()] == [f"{Lease.mine()}.abc"]
+    assert f"LeftBehindError: {state}/scratch/{Lease.mine()}.abc is kept" in done.stderr
+
+
+def test_in_front_of_another_namespaces_proc_nothing_is_dead() -> None:
+    """A process that sees the PIDs of another namespace in /proc cannot tell, and says so."""
+    if os.getuid() != 0:
+        pytest.skip("only root can make a PID namespace and keep its own name")
+    code = (
+        "from dataclasses import replace\n"
+        "from isosmoke.host.leases import Lease\n"
+        "print(Lease.mine().started.isdecimal())\n"
+        "Lease.mine().is_alive()\n"
+    )
+    command = ["unshare", "--pid", "--fork", sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.stdout == "True\n"
+    assert "/proc shows another PID namespace" in done.stderr
+
+
+def test_a_process_with_any_name_is_seen() -> None:
+    """What a process calls itself may look like a field of its status, or be no text."""
+    code = (
+        "import os\nfrom isosmoke.host.leases import Lease\n"
+        "open('/proc/self/comm', 'wb').write(b'\\xff) Z 1 (x')\n"
+        "print(Lease.mine().is_alive())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "True\n"
+
+
+def test_a_zombie_is_dead() -> None:
+    """A process that has ended keeps nothing alive while its parent has not asked for it."""
+    code = "from isosmoke.host.leases import Lease; print(Lease.mine(), flush=True)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        lease = Lease.parse(process.stdout.read().decode().strip())
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+        assert lease is not None
+        assert not lease.is_alive()
+
+
+def test_what_is_dead_is_told_apart_from_what_is_doubtful(dead: Lease) -> None:
+    """What has no lease, or a dead one, is dead; a live one is in neither list."""
+    found, unknown = leases.find_dead([("none", None), ("dead", dead), ("live", Lease.mine())])
+
+    assert (found, unknown) == (("none", "dead"), ())

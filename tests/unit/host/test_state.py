@@ -10,7 +10,6 @@ import pytest
 from isosmoke.errors import IsosmokeError
 from isosmoke.host import state
 from isosmoke.host.leases import Lease
-from isosmoke.host.state import Lease
 from support import available
 from support.fixtures import Ordinary
 
