@@ -55,7 +55,7 @@ def _runs(_: click.Context) -> _Words:
     """Newest first."""
     from isosmoke.history import layout
 
-    return ((one.name, "") for one in layout.folders(Path.cwd()))
+    return ((one.name, "") for one in layout.list_folders(Path.cwd()))
 
 
 def _past(ctx: click.Context) -> _Words:

@@ -6,7 +6,7 @@ import click
 
 from isosmoke.cli.options import Command
 from isosmoke.errors import UsageError
-from isosmoke.history import rerun, run_records
+from isosmoke.history import reader, rerun
 from isosmoke.host import workspace
 from isosmoke.host.caller import Caller
 from isosmoke.manifest.models import Manifest, Scenario
@@ -57,10 +57,10 @@ def narrowed(
     caller = Caller.here()
     place = workspace.find(caller.working, manifest.path.resolve().parent, home=caller.home)
     if not past.rerun:
-        run_records.run(None, place.working)
-        runs = [one for one in run_records.runs(place.working) if not one.command]
+        reader.find_run(None, place.working)
+        runs = [one for one in reader.list_runs(place.working) if not one.command]
         return _some(rerun.failed(scenarios, runs), "nothing of that failed when it last ran"), ""
-    chain = run_records.chain(past.rerun, place.working)
+    chain = reader.find_rerun_chain(past.rerun, place.working)
     if chain[0].command:
         raise UsageError(f"run {chain[0].id} was of a command", hint="name a run of scenarios")
     left = rerun.left(scenarios, chain)

@@ -15,8 +15,8 @@ from isosmoke.execution import verdict_warnings
 from isosmoke.execution.binary_check import Trial
 from isosmoke.execution.requirements import Requirements
 from isosmoke.execution.scheduler import Policy, Schedule
-from isosmoke.history import layout, run_records
-from isosmoke.history.run_records import Recording
+from isosmoke.history import layout, writer
+from isosmoke.history.writer import Recording
 from isosmoke.host import binary, workspace
 from isosmoke.host.binary import Binary
 from isosmoke.host.caller import Caller
@@ -190,6 +190,7 @@ class Session:
 
     def _notes(self, scenarios: Sequence[ScenarioResult]) -> Iterator[str]:
         yield from self.premises.engines.unswept
+        yield from self.recording.notes
         yield from _unguarded(scenarios, self.schedule.around)
         yield from self.premises.engines.without_effect(one.scenario for one in scenarios)
 
@@ -224,7 +225,7 @@ def begin(
     made = premises(request, caller, interrupt)
     around = made.around
     place = request.record_in or layout.top(around.workspace.working)
-    recording = run_records.start(place, request.retention)
+    recording = writer.start_recording(place, request.retention)
     schedule = Schedule(
         engines=made.engines,
         around=around,

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from isosmoke.errors import IsosmokeError
 from isosmoke.host import checkout, files, state
 from isosmoke.host.checkout import Checkout
+
+_Kept = TypeVar("_Kept")
 
 _RECEIPTS = "receipts"
 _BYPASSES = "bypasses.jsonl"
@@ -83,8 +86,8 @@ def _read(file: Path) -> Iterator[BypassRecord | str]:
                 yield f"{file}:{number}"
 
 
-def in_first(homes: Sequence[Path], keep: Callable[[Path], Path]) -> Path:
-    """What `keep` makes in the first home where it can; `IsosmokeError` where it can in none."""
+def in_first(homes: Sequence[Path], keep: Callable[[Path], _Kept]) -> _Kept:
+    """Return what `keep` creates in the first home where it can; `IsosmokeError` if in none."""
     reasons = []
     for home in homes:
         try:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from isosmoke.errors import BinaryError, RecordError, UsageError
 from isosmoke.execution.session import AUTO, Request
-from isosmoke.history import run_records
+from isosmoke.history import reader
 from isosmoke.host import binary, files
 from isosmoke.host.caller import Caller
 from isosmoke.manifest.models import Scenario
@@ -83,7 +83,7 @@ def recorded(named: str, caller: Caller, request: Request) -> Case:
         RecordError: if its record cannot be read, or where it ran is gone.
         BinaryError: if the binary that was tested is nowhere any more.
     """
-    run, told = run_records.scenario(named, caller.working)
+    run, told = reader.find_scenario(named, caller.working)
     working = Path(run.working)
     if not working.is_dir():
         raise RecordError(f"{working}, where {named} ran, is gone")

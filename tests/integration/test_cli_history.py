@@ -9,7 +9,7 @@ from pty import openpty
 import pytest
 
 from isosmoke.errors import ExitCode
-from isosmoke.history import run_records
+from isosmoke.history import reader
 from isosmoke.results.record import Header, RunRecord
 from support import available
 from support.project import BAD, GOOD, SKIPS, Project
@@ -36,7 +36,7 @@ def project(tmp_path: Path) -> Project:
 
 def latest(project: Project) -> RunRecord:
     """The newest run."""
-    return run_records.run(None, project.top)
+    return reader.find_run(None, project.top)
 
 
 def test_runs_are_listed_newest_first(project: Project) -> None:

@@ -13,7 +13,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from isosmoke.history import run_records
+from isosmoke.history import reader
 from support import available
 
 PATH = "/usr/bin:/bin"
@@ -138,7 +138,7 @@ def test_script_that_fills_the_disk_is_judged(name: str, place: Place, disks: Ex
     assert told["fills"]["outcome"] == "FAIL", done.stderr
     assert "No space left" in told["fills"]["reason"]
     assert told["passes"]["outcome"] in ("PASS", "FLAKY"), done.stderr
-    kept = run_records.run(None, place.project)
+    kept = reader.find_run(None, place.project)
     assert [one.name for one in kept.scenarios] == ["fills", "passes"]
 
 

@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from isosmoke.history import run_records
+from isosmoke.history import reader
 from support import available
 from support.paths import ROOT
 
@@ -308,7 +308,7 @@ def test_a_run_is_on_record_as_one_of_isosmoke_is(run: Pytest, folder: Path) -> 
     """One record for the manifest, with every scenario that ran, and none of the others."""
     run("-k", "good or bad", "manifest.toml")
 
-    (kept,) = run_records.runs(folder)
+    (kept,) = reader.list_runs(folder)
     assert {one.name: one.outcome for one in kept.scenarios} == {"good": "PASS", "bad": "FAIL"}
     assert kept.finished
     assert kept.manifest == str(folder / "manifest.toml")
@@ -403,7 +403,7 @@ def test_an_interrupt_ends_the_scenario_and_the_session(folder: Path) -> None:
     told, _ = process.communicate(timeout=60)
 
     assert process.returncode == pytest.ExitCode.INTERRUPTED, told
-    (kept,) = run_records.runs(folder)
+    (kept,) = reader.list_runs(folder)
     assert (kept.finished, kept.stopped) == (True, "SIGINT")
     assert [(one.name, one.outcome) for one in kept.scenarios] == [("hangs", "NOT_RUN")]
 

@@ -9,7 +9,7 @@ from rich.text import Text as Line
 from isosmoke.cli.console import Printer
 from isosmoke.cli.documents import Written
 from isosmoke.cli.options import json_option
-from isosmoke.history import run_records
+from isosmoke.history import reader
 from isosmoke.host.caller import Caller
 from isosmoke.reports import summary
 from isosmoke.results import record
@@ -55,7 +55,7 @@ DOCUMENTS = {
 @json_option
 def command(name: str, *, as_json: bool) -> None:
     """Say what came of the scenario NAME in each run, newest first, and with which binary."""
-    past = run_records.outcomes(name, Caller.here().working)
+    past = reader.list_outcomes(name, Caller.here().working)
     if as_json:
         outcomes = tuple(_past(*one) for one in past)
         click.echo(record.render(Document(name=name, outcomes=outcomes)), nl=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from isosmoke.errors import NothingSelectedError, RecordError
-from isosmoke.history import run_records
+from isosmoke.history import reader
 from isosmoke.host.caller import Caller
 from isosmoke.results.record import ScenarioRecord, Told
 from isosmoke.text import printable
@@ -21,12 +21,12 @@ def command(named: str, attempt: int | None) -> None:
 
     NAME alone is the scenario in the newest run that had it.
     """
-    run, scenario = run_records.scenario(named, Caller.here().working)
+    run, scenario = reader.find_scenario(named, Caller.here().working)
     told = _attempt(scenario, attempt) if attempt else scenario
     if told.output.log is None:
         why = printable(f"{told.outcome} {told.reason}".strip())
         raise NothingSelectedError(f"{scenario.name} has no log: {why}")
-    _print(run_records.log(run, scenario, told.output.log))
+    _print(reader.locate_log(run, scenario, told.output.log))
 
 
 def _attempt(scenario: ScenarioRecord, number: int) -> Told:

@@ -6,7 +6,7 @@ from isosmoke.cli.documents import Written
 from isosmoke.cli.report_files import STDOUT, put
 from isosmoke.cli.reporting import GITHUB, show_github
 from isosmoke.errors import IsosmokeError
-from isosmoke.history import run_records
+from isosmoke.history import reader
 from isosmoke.host.caller import Caller
 from isosmoke.reports import REPORTS
 from isosmoke.reports.jsonl import AnyLine
@@ -27,7 +27,7 @@ def command(run: str | None, kind: str, output: str) -> None:
     `github` prints annotations, and appends to the summary of the step.
     """
     caller = Caller.here()
-    found = run_records.run(run, caller.working)
+    found = reader.find_run(run, caller.working)
     try:
         if kind == GITHUB:
             show_github(found, caller.environment)

@@ -11,8 +11,8 @@ from isosmoke.cli.console import Printer
 from isosmoke.cli.documents import Written
 from isosmoke.cli.options import json_option
 from isosmoke.errors import RecordError
-from isosmoke.history import layout, run_records
-from isosmoke.history.run_records import Kept
+from isosmoke.history import layout, reader
+from isosmoke.history.reader import Kept
 from isosmoke.host.caller import Caller
 from isosmoke.reports import summary
 from isosmoke.results import record
@@ -49,9 +49,9 @@ def command(*, as_json: bool) -> None:
 
 def _readable(working: Path) -> Iterator[RunRecord]:
     """All but those that cannot be read, which are named on stderr."""
-    for folder in layout.folders(working):
+    for folder in layout.list_folders(working):
         try:
-            yield run_records.load(folder)
+            yield reader.load_run(folder)
         except RecordError as error:
             click.echo(printable(f"isosmoke: {error.message}"), err=True)
 

@@ -10,7 +10,7 @@ from isosmoke.cli.console import Printer
 from isosmoke.cli.documents import Written
 from isosmoke.cli.options import json_option
 from isosmoke.errors import NothingSelectedError, UsageError
-from isosmoke.history import run_records
+from isosmoke.history import reader
 from isosmoke.host.caller import Caller
 from isosmoke.reports import summary
 from isosmoke.results import record
@@ -32,7 +32,7 @@ def command(named: str | None, pattern: str | None, *, as_json: bool) -> None:
     RUN is the beginning or the end of an id that `isosmoke runs` lists, or `latest`. NAME alone is
     the scenario in the newest run that had it. PATTERN is the end of a path, as in a shell.
     """
-    run, scenario = run_records.found(named, Caller.here().working)
+    run, scenario = reader.find_run_or_scenario(named, Caller.here().working)
     if as_json:
         told = run.model_copy(update={"scenarios": (scenario,)}) if scenario else run
         sys.stdout.write(record.render(told))

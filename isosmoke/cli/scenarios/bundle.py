@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from isosmoke.cli.documents import Written
-from isosmoke.history import run_records
+from isosmoke.history import reader
 from isosmoke.host.caller import Caller
 from isosmoke.repro import bundle
 from isosmoke.repro.bundle import Index
@@ -34,7 +34,7 @@ def command(name: str, output: Path | None) -> None:
     `isosmoke run --bundle FILE`.
     """
     caller = Caller.here()
-    run, told = run_records.scenario(name, caller.working)
+    run, told = reader.find_scenario(name, caller.working)
     into = output or caller.working / f"{told.name}.isosmoke.tar.gz"
     index = bundle.make(run, told, caller, into)
     for one in index.left_out:

@@ -42,7 +42,7 @@ def isosmoke_done(
 
 def runs(project: Project) -> int:
     """How many runs the project has a record of."""
-    return len(list(layout.runs_in(project.top / ".isosmoke" / "runs")))
+    return len(list(layout.run_folders(project.top / ".isosmoke" / "runs")))
 
 
 def test_wg_is_answered_from_the_same_run(project: Project) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from isosmoke.history import layout
 from isosmoke.host import state
+from support.fixtures import Ordinary
 
 
 def begun(home: Path, name: str) -> Path:
@@ -23,7 +24,7 @@ def test_runs_of_all_homes_are_told_newest_first(tmp_path: Path) -> None:
     last = begun(outside, "20260101-120001-0000")
 
     assert outside == state.project(tmp_path)
-    assert layout.folders(tmp_path / "inner") == (last, first)
+    assert layout.list_folders(tmp_path / "inner") == (last, first)
 
 
 def test_what_is_no_run_is_not_told(tmp_path: Path) -> None:
@@ -35,4 +36,28 @@ def test_what_is_no_run_is_not_told(tmp_path: Path) -> None:
     (home / "runs/20260101-120000-0002").write_text("")
     (home / "runs/20260101-120000-0003").mkdir()
 
-    assert layout.folders(tmp_path) == (run,)
+    assert layout.list_folders(tmp_path) == (run,)
+
+
+CLOSED = """
+import sys
+from pathlib import Path
+from isosmoke.errors import RecordError
+from isosmoke.history import layout
+try:
+    print(layout.list_folders(Path(sys.argv[1])))
+except RecordError as error:
+    print(error.message)
+"""
+
+
+def test_runs_that_cannot_be_listed_are_not_missing(tmp_path: Path, ordinary: Ordinary) -> None:
+    """A directory that this user may not read is an error that names it."""
+    home, _ = layout.homes(tmp_path)
+    runs = begun(home, "20260101-120000-0000").parent
+    runs.chmod(0)
+
+    said = ordinary(CLOSED, tmp_path)
+    runs.chmod(0o755)
+
+    assert said == f"cannot list the runs in {runs}: Permission denied"

@@ -1,0 +1,93 @@
+"""Write the record of a run while it goes on.
+
+A run is a directory `.isosmoke/runs/ID`: `run.json` is its header, written when the run starts and
+again at its end; `NAME/result.json` is written as soon as scenario NAME is finished, next to its
+logs. Each file is whole or missing, so the record of a run that was killed can be read as well.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from isosmoke.history import gate_records, layout
+from isosmoke.history.layout import HEADER, LEASE, RESULT, RUNS
+from isosmoke.history.reader import Kept
+from isosmoke.history.retention import forget_runs
+from isosmoke.host import files
+from isosmoke.host.leases import Lease
+from isosmoke.manifest.models import Retention, Scenario
+from isosmoke.results import record
+from isosmoke.results.attempts import RunResult, ScenarioResult
+
+_LOCK = ".lock"
+
+
+@dataclass(slots=True)
+class Recording:
+    """The record of a run that goes on.
+
+    `lost` says why the record is not whole, and is empty if it is: what cannot be written costs no
+    verdict. `notes` say which older records stay although they are too many.
+    """
+
+    folder: Path
+    notes: tuple[str, ...] = ()
+    lost: str = ""
+    _kept: dict[str, ScenarioResult] = field(default_factory=dict)
+
+    def begin(self, run: RunResult, scenarios: Iterable[Scenario]) -> None:
+        """Write which scenarios will be run, before any of them is."""
+        self._write_header(run, scenarios, finished=False)
+
+    def keep(self, result: ScenarioResult) -> None:
+        """Write the result of one scenario."""
+        self._kept[result.name] = result
+        self.lost = self.lost or next((one.unlogged for one in result.attempts if one.unlogged), "")
+        self._write(Path(result.name) / RESULT, record.render(record.scenario(result)))
+
+    def end(self, run: RunResult) -> None:
+        """Write the results of the run, and that it is finished."""
+        for result in run.scenarios:
+            if self._kept.get(result.name) is not result:
+                self.keep(result)
+        self._write_header(run, (one.scenario for one in run.scenarios), finished=True)
+        with suppress(OSError):
+            (self.folder / LEASE).unlink(missing_ok=True)
+
+    def _write_header(
+        self, run: RunResult, scenarios: Iterable[Scenario], *, finished: bool
+    ) -> None:
+        planned = tuple(map(record.planned, scenarios))
+        fields = {**dict(record.of(run)), "planned": planned, "finished": finished}
+        self._write(Path(HEADER), record.render(Kept(**fields)))
+
+    def _write(self, name: Path, text: str) -> None:
+        path = self.folder / name
+        try:
+            path.parent.mkdir(exist_ok=True)
+            files.write(path, text)
+        except OSError as error:
+            self.lost = self.lost or f"{path}: {error.strerror}"
+
+
+def start_recording(top: Path, retention: Retention | None = None) -> Recording:
+    """Create the directory of a new run in the first home of a project that can be written to.
+
+    Old runs are forgotten first, as `retention` says. `IsosmokeError` if no home can be written to.
+    """
+    create = partial(_create, retention=retention or Retention())
+    return gate_records.in_first(layout.homes(top), create)
+
+
+def _create(home: Path, retention: Retention) -> Recording:
+    runs = gate_records.made(home, RUNS)
+    with files.lock(runs / _LOCK):
+        now = datetime.now(UTC)
+        notes = forget_runs(runs, retention, now)
+        folder = runs / layout.run_id(now)
+        folder.mkdir()
+        (folder / LEASE).write_text(str(Lease.mine()))
+    return Recording(folder, notes)
