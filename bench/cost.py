@@ -56,9 +56,9 @@ def warm_scenario(caller: Caller) -> Contender:
 
     def once() -> None:
         with Capture(None, 0, redactor=Redactor()) as capture:
-            observed = sandbox_run.observe(job, engine, capture=capture, interrupt=Interrupt())
-        if observed.ending != Exited(0):
-            raise SystemExit(f"bench: the scenario did not pass: {observed.ending}")
+            run = sandbox_run.run_job(job, engine, capture=capture, interrupt=Interrupt())
+        if run.ending != Exited(0):
+            raise SystemExit(f"bench: the scenario did not pass: {run.ending}")
 
     return once
 

@@ -111,13 +111,11 @@ class Trial:
         job = job_builder.job(self.scenario.model_copy(update=brief), argv, self.around)
         redactor = self.around.redactor(self.scenario)
         with Capture(None, 0, redactor=redactor) as capture:
-            observed = sandbox_run.observe(
-                job, self.engine, capture=capture, interrupt=self.interrupt
-            )
-        if observed.left_behind:
-            raise EngineError(observed.left_behind[0])
-        if isinstance(observed.ending, Broke):
-            return _Said("", _kernels(redactor.text(observed.ending.message), argv[0]))
+            run = sandbox_run.run_job(job, self.engine, capture=capture, interrupt=self.interrupt)
+        if run.cleanup_failures:
+            raise EngineError(run.cleanup_failures[0])
+        if isinstance(run.ending, Broke):
+            return _Said("", _kernels(redactor.text(run.ending.message), argv[0]))
         return _Said(capture.output.head.decode(errors="replace"))
 
 

@@ -108,10 +108,10 @@ def _passes(engine: Engine, job: Job) -> bool:
 
 def _ending(engine: Engine, job: Job) -> Ending:
     with Capture(None, 0, redactor=Redactor()) as capture:
-        observed = sandbox_run.observe(job, engine, capture=capture, interrupt=Interrupt())
-    if observed.left_behind:
-        raise EngineError(observed.left_behind[0])
-    return observed.ending
+        run = sandbox_run.run_job(job, engine, capture=capture, interrupt=Interrupt())
+    if run.cleanup_failures:
+        raise EngineError(run.cleanup_failures[0])
+    return run.ending
 
 
 def _job(

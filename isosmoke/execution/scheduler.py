@@ -22,7 +22,7 @@ from isosmoke.results.outcome import Broke, Ending, Stopped, Unmet, judge
 from isosmoke.runner import job_builder, sandbox_run
 from isosmoke.runner.job_builder import Surroundings
 from isosmoke.runner.output import Capture
-from isosmoke.runner.sandbox_run import Observed
+from isosmoke.runner.sandbox_run import SandboxRun
 from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import Job
 from isosmoke.threads import Workers
@@ -187,34 +187,34 @@ class Schedule:
         environment = job_builder.environment_of(scenario, self.around)
         log = self.record / scenario.name / f"output-{number}.log"
         redactor = self.around.redactor(scenario)
-        observed = Observed()
+        run = SandboxRun()
         with (
             Capture(log, scenario.limits.output, redactor=redactor, echo=self.echo) as capture,
-            observed.judged(),
-            self._services(scenario, number, observed) as places,
+            run.record_errors(),
+            self._services(scenario, number, run) as places,
         ):
             job = self._job(scenario, places)
             environment = job.environment
-            sandbox_run.observe(
+            sandbox_run.run_job(
                 job,
                 self.engines(scenario),
                 capture=capture,
                 interrupt=self.interrupt,
-                wanted=partial(self._wants_evidence, scenario),
-                before=observed,
+                wants_evidence=partial(self._wants_evidence, scenario),
+                run=run,
             )
         return Attempt(
-            ending=observed.ending,
-            verdict=_verdict(scenario, observed.survivors),
+            ending=run.ending,
+            verdict=_verdict(scenario, run.survivors),
             leak_blocks=(self.policy.leaks or scenario.leaks.policy) == "fail",
             output=capture.output,
             stderr=capture.stderr,
             log=capture.log,
             unlogged=capture.unlogged,
-            phases=observed.phases,
+            phases=run.phases,
             environment=job_builder.told_environment(scenario, environment),
-            evidence=observed.evidence,
-            left_behind=observed.left_behind,
+            evidence=run.evidence,
+            left_behind=run.cleanup_failures,
         )
 
     def _job(self, scenario: Scenario, places: Mapping[str, str]) -> Job:
@@ -232,7 +232,7 @@ class Schedule:
 
     @contextmanager
     def _services(
-        self, scenario: Scenario, number: int, observed: Observed
+        self, scenario: Scenario, number: int, run: SandboxRun
     ) -> Iterator[Mapping[str, str]]:
         """The scenario's services, fresh for each attempt; yields where they are."""
         if not scenario.services:
@@ -249,7 +249,7 @@ class Schedule:
             interrupt=self.interrupt,
         )
         with ExitStack() as stack:
-            with observed.phase("services"):
+            with run.phase("services"):
                 places = stack.enter_context(self._daemon(scenario).beside(attempted))
             yield places
 

@@ -222,12 +222,12 @@ class _Noted:
 
 
 def _ran(scene: _Scene, job: Job, keeper: Conversation, capture: Capture) -> Attempt:
-    observed = sandbox_run.judge(job, keeper)
+    run = sandbox_run.run_until_frozen(job, keeper)
     today = date.today()  # noqa: DTZ011 - an allowance ends with the user's own day
     leaks = scene.case.scenario.leaks
     return Attempt(
-        ending=observed.ending,
-        verdict=tell_apart(observed.survivors, leaks.allow, today),
+        ending=run.ending,
+        verdict=tell_apart(run.survivors, leaks.allow, today),
         leak_blocks=leaks.policy == "fail",
         output=capture.output,
         stderr=capture.stderr,

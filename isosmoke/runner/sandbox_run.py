@@ -1,6 +1,7 @@
-"""One job in one fresh sandbox: run → settle → freeze → list → collect → destroy, once.
+"""One job in one fresh sandbox: create, start, run, settle, freeze, list, collect, destroy.
 
-Only what terminals show is taken before the freeze, when somebody still answers for them.
+`run_job` is the whole sequence. Only the panes of terminals are read before the freeze, because
+their server has to be running to answer.
 """
 
 import os
@@ -23,187 +24,142 @@ from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import Job
 
 COLLECT_SECONDS = 5.0
-"""How long it may take to look at what a sandbox changed; a deadline of its own."""
+"""The timeout for reading what a sandbox changed."""
 
 EMPTY_SECONDS = 5.0
-"""How long a keeper may take to tell that the last process has ended, once nobody is listed."""
+"""The timeout for a keeper to report that the sandbox is empty, once no process is listed."""
 
 KILL_SECONDS = 30.0
-"""How long a killed script may take to be reaped, what it printed included."""
+"""The timeout for reaping a killed script, its output included."""
 
 
 @dataclass(slots=True)
-class Observed:
-    """What one sandbox showed; `phases` in seconds, each step once it is over."""
+class SandboxRun:
+    """The result of one job in one sandbox.
+
+    `phases` maps each finished step to its duration in seconds. `cleanup_failures` names what could
+    not be removed, each with the command that removes it.
+    """
 
     ending: Ending = field(default_factory=lambda: Broke("nothing was tried"))
     survivors: tuple[Process, ...] = ()
     evidence: Evidence | None = None
-    left_behind: tuple[str, ...] = ()
+    cleanup_failures: tuple[str, ...] = ()
     phases: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Time one step."""
-        begun = monotonic()
+        """Add the duration of the block to a phase."""
+        started_at = monotonic()
         try:
             yield
         finally:
-            self.phases[name] = self.phases.get(name, 0.0) + monotonic() - begun
+            self.phases[name] = self.phases.get(name, 0.0) + monotonic() - started_at
 
     @contextmanager
-    def judged(self) -> Iterator[None]:
-        """What keeps the block from its end is the ending; what was left behind is not."""
+    def record_errors(self) -> Iterator[None]:
+        """Record an error of the block as the ending, but a failed cleanup separately.
+
+        Errors are those of the engine and of the machine (`OSError`), and an interrupt.
+        """
         try:
             yield
         except LeftBehindError as error:
-            self.left_behind += (_with_hint(error, "remove it"),)
+            self.cleanup_failures += (_add_hint(error, "remove it"),)
             if error.__context__ is not None:
-                self.ending = _broken(error.__context__)
+                self.ending = _ending_of_error(error.__context__)
         except (EngineError, OSError, StoppedError) as error:
-            self.ending = _broken(error)
+            self.ending = _ending_of_error(error)
 
 
-def _broken(error: BaseException) -> Ending:
+def _ending_of_error(error: BaseException) -> Ending:
     if isinstance(error, EngineError):
-        return Broke(_with_hint(error, "try"))
+        return Broke(_add_hint(error, "try"))
     return Stopped(str(error)) if isinstance(error, StoppedError) else Broke(str(error))
 
 
-def _with_hint(error: EngineError, word: str) -> str:
+def _add_hint(error: EngineError, word: str) -> str:
     return f"{error} ({word}: {error.hint})" if error.hint else str(error)
 
 
-Wanted = Callable[[Ending, tuple[Process, ...]], bool]
-"""Whether evidence is wanted of a job that ended so and left these processes."""
+WantsEvidence = Callable[[Ending, tuple[Process, ...]], bool]
+"""Decides by the ending of a job and its survivors whether to collect evidence."""
 
 
 def never(_ending: Ending, _survivors: tuple[Process, ...]) -> bool:
-    """Of no job."""
+    """Return False: collect no evidence."""
     return False
 
 
-def observe(
+def run_job(  # noqa: PLR0915 - one sequence, to be read in order
     job: Job,
     engine: Engine,
     *,
     capture: Capture,
     interrupt: Interrupt,
-    wanted: Wanted = never,
-    before: Observed | None = None,
-) -> Observed:
-    """Run `job` and say what happened; an interrupt is data too, and so is what could not be tried.
+    wants_evidence: WantsEvidence = never,
+    run: SandboxRun | None = None,
+) -> SandboxRun:
+    """Run `job` in a fresh sandbox of `engine` and return the result.
 
-    That is a broken engine, and a machine without room, memory or processes (`OSError`). Whether
-    evidence is `wanted` changes nothing else. What is seen is added to what was `before`.
+    Errors and interrupts are recorded in the result. `wants_evidence` has no effect on the ending
+    or the survivors. Phases are added to `run` if it is given.
     """
-    observed = before or Observed()
-
-    def talk(sandbox: Sandbox) -> Conversation:
-        return Conversation(sandbox.channel, sink=capture.take, interrupt=interrupt)
-
-    with observed.judged():
-        _live(_Watch(job, observed, wanted), engine, talk)
-    return observed
-
-
-@dataclass(frozen=True, slots=True)
-class _Watch:
-    """One job, what is seen of it, and whether more of it is wanted."""
-
-    job: Job
-    observed: Observed
-    wanted: Wanted
-
-
-def _live(watch: _Watch, engine: Engine, talk: Callable[[Sandbox], Conversation]) -> None:
-    observed = watch.observed
-    with ExitStack() as stack:
-        with observed.phase("create"):
-            sandbox = stack.enter_context(engine.sandbox(watch.job.spec))
+    run = run or SandboxRun()
+    with run.record_errors(), ExitStack() as stack:
+        with run.phase("create"):
+            sandbox = stack.enter_context(engine.sandbox(job.spec))
         try:
-            keeper = talk(sandbox)
-            with observed.judged():
-                _judge(watch, keeper)
-            if watch.wanted(observed.ending, observed.survivors):
-                with observed.phase("collect"):
-                    _collect(watch, sandbox, keeper)
+            keeper = Conversation(sandbox.channel, sink=capture.take, interrupt=interrupt)
+            with run.record_errors():
+                with run.phase("start"):
+                    keeper.ready(START_SECONDS)
+                    start(job, keeper)
+                with run.phase("run"):
+                    run.ending = wait_for_ending(job, keeper)
+                with run.phase("settle"):
+                    is_empty = keeper.empty(job.settle)
+                if not is_empty:
+                    with run.phase("list"):
+                        living = keeper.living()
+                    servers = tmux.servers(living)
+                    if servers and wants_evidence(run.ending, living):
+                        with run.phase("panes"):
+                            run.evidence = tmux.shown(keeper, servers, job.environment)
+                    with run.phase("list"):
+                        frozen = keeper.survivors()
+                    # A process that ended while panes were read had outlived the script as well.
+                    run.survivors = _merge(frozen, living) if run.evidence else frozen
+                    check_listed(run.survivors, keeper)
+            if wants_evidence(run.ending, run.survivors):
+                with run.phase("collect"):
+                    run.evidence = _collect_evidence(job, sandbox, keeper, run)
         finally:
-            with observed.phase("destroy"):
+            with run.phase("destroy"):
                 stack.close()
+    return run
 
 
-def judge(job: Job, keeper: Conversation) -> Observed:
-    """What happens to `job` by a keeper that comes up; what is left stands still then."""
-    observed = Observed()
-    _judge(_Watch(job, observed, never), keeper)
-    return observed
+def run_until_frozen(job: Job, keeper: Conversation) -> SandboxRun:
+    """Run `job` in the sandbox of a new keeper, and leave its survivors frozen.
 
+    Nothing is timed or collected.
 
-def _judge(watch: _Watch, keeper: Conversation) -> None:
-    job, observed = watch.job, watch.observed
-    with observed.phase("start"):
-        keeper.ready(START_SECONDS)
-        go(job, keeper)
-    with observed.phase("run"):
-        observed.ending = _ending(job, keeper)
-    with observed.phase("settle"):
-        empty = keeper.empty(job.settle)
-    if not empty:
-        _list(watch, keeper)
-        _check_list(observed, keeper)
-
-
-def _check_list(observed: Observed, keeper: Conversation) -> None:
-    """Raise `EngineError` where nobody is listed of a sandbox that does not become empty.
-
-    The last process may have ended since, and then the keeper says so. Else it has not seen what
-    is there, and that is no proof that nothing was left.
+    Raises:
+        EngineError: if the sandbox breaks.
+        StoppedError: if the run is interrupted.
     """
-    if not observed.survivors and not keeper.empty(EMPTY_SECONDS):
-        raise EngineError("the sandbox is not empty, but no process was listed")
+    keeper.ready(START_SECONDS)
+    start(job, keeper)
+    run = SandboxRun(ending=wait_for_ending(job, keeper))
+    if not keeper.empty(job.settle):
+        run.survivors = keeper.survivors()
+        check_listed(run.survivors, keeper)
+    return run
 
 
-def _list(watch: _Watch, keeper: Conversation) -> None:
-    """Who is left counts from before the terminals were looked at, whatever ends meanwhile."""
-    observed = watch.observed
-    with observed.phase("list"):
-        living = keeper.living()
-    terminals = tmux.servers(living)
-    if terminals and watch.wanted(observed.ending, living):
-        with observed.phase("panes"):
-            observed.evidence = tmux.shown(keeper, terminals, watch.job.environment)
-    with observed.phase("list"):
-        frozen = keeper.survivors()
-    observed.survivors = _with_the_gone(frozen, living) if observed.evidence else frozen
-
-
-def _with_the_gone(frozen: tuple[Process, ...], living: tuple[Process, ...]) -> tuple[Process, ...]:
-    known = {one.pid for one in frozen}
-    return (*frozen, *(one for one in living if one.pid not in known))
-
-
-def _collect(watch: _Watch, sandbox: Sandbox, keeper: Conversation) -> None:
-    """Whatever cannot be collected is said in the evidence, and is nothing else's failure."""
-    observed = watch.observed
-    parts = (
-        observed.evidence or Evidence(),
-        Evidence(peaks=sandbox.peaks()),
-        _used(observed.ending, keeper),
-        collected(watch.job.spec, sandbox.changes, seconds=COLLECT_SECONDS),
-    )
-    observed.evidence = evidence.joined(*parts)
-
-
-def _used(ending: Ending, keeper: Conversation) -> Evidence:
-    try:
-        return Evidence() if isinstance(ending, Broke) else Evidence(usage=keeper.usage())
-    except (EngineError, StoppedError) as error:
-        return Evidence(missing=(f"what it used: {error}",))
-
-
-def go(job: Job, keeper: Conversation) -> None:
-    """Tell a keeper that is up to start `job`."""
+def start(job: Job, keeper: Conversation) -> None:
+    """Let a keeper that is ready start `job`."""
     keeper.go(
         job.argv,
         job.folder,
@@ -214,24 +170,64 @@ def go(job: Job, keeper: Conversation) -> None:
     )
 
 
-def _ending(job: Job, keeper: Conversation) -> Ending:
+def wait_for_ending(job: Job, keeper: Conversation) -> Ending:
+    """Return how the script of `job` ended; after its timeout, end it and return `TimedOut`."""
     try:
         status = keeper.exited(job.timeout)
     except EngineError as error:
-        if job.search and ", looked for in " in error.message:  # no other program is searched so
+        # The keeper searches directories for no program but the interpreter of an image.
+        if job.search and ", looked for in " in error.message:
             hint = f"put {job.argv[0]} into one of these directories of image '{job.spec.image}'"
             raise EngineError(error.message, hint) from error
         raise
     if status is None:
-        _end(job, keeper)
+        _end_script(job, keeper)
         return TimedOut(job.timeout)
     code = os.waitstatus_to_exitcode(status)
     return Exited(code) if code >= 0 else Signaled(-code)
 
 
-def _end(job: Job, keeper: Conversation) -> None:
+def _end_script(job: Job, keeper: Conversation) -> None:
+    """Send SIGTERM, and SIGKILL after the grace period."""
     keeper.term()
     if keeper.exited(job.grace) is None:
         keeper.kill()
         if keeper.exited(KILL_SECONDS) is None:
             raise EngineError("the script outlived SIGKILL")
+
+
+def _merge(frozen: tuple[Process, ...], living: tuple[Process, ...]) -> tuple[Process, ...]:
+    """Return the frozen processes, then those of `living` that are no longer among them."""
+    known = {process.pid for process in frozen}
+    return (*frozen, *(process for process in living if process.pid not in known))
+
+
+def check_listed(survivors: tuple[Process, ...], keeper: Conversation) -> None:
+    """Return if a process was listed, or if the sandbox became empty since.
+
+    Otherwise the keeper missed a process, and an empty list proves nothing.
+
+    Raises:
+        EngineError: if the sandbox is not empty but no process was listed.
+    """
+    if not survivors and not keeper.empty(EMPTY_SECONDS):
+        raise EngineError("the sandbox is not empty, but no process was listed")
+
+
+def _collect_evidence(
+    job: Job, sandbox: Sandbox, keeper: Conversation, run: SandboxRun
+) -> Evidence:
+    """Return all evidence, the panes of `run` included; it names what could not be collected."""
+    return evidence.joined(
+        run.evidence or Evidence(),
+        Evidence(peaks=sandbox.peaks()),
+        _collect_usage(run.ending, keeper),
+        collected(job.spec, sandbox.changes, seconds=COLLECT_SECONDS),
+    )
+
+
+def _collect_usage(ending: Ending, keeper: Conversation) -> Evidence:
+    try:
+        return Evidence() if isinstance(ending, Broke) else Evidence(usage=keeper.usage())
+    except (EngineError, StoppedError) as error:
+        return Evidence(missing=(f"what it used: {error}",))

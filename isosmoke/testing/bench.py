@@ -17,7 +17,7 @@ from isosmoke.keeper.protocol import Output, ShellOutput, Size
 from isosmoke.redaction import Redactor
 from isosmoke.results.outcome import Ending
 from isosmoke.runner.output import Capture
-from isosmoke.runner.sandbox_run import go, observe
+from isosmoke.runner.sandbox_run import run_job, start
 from isosmoke.sandbox.host_mounts import host_mounts
 from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import (
@@ -135,10 +135,10 @@ class Bench:
 def run(engine: Engine, job: Job) -> Seen:
     """Run `job` as the runner does, from the making of its sandbox to its end."""
     with Capture(None, 0, redactor=Redactor()) as capture:
-        observed = observe(job, engine, capture=capture, interrupt=Interrupt())
+        run = run_job(job, engine, capture=capture, interrupt=Interrupt())
     output = capture.output
     kept = output.head + output.tail
-    return Seen(observed.ending, observed.survivors, observed.phases, kept, output.size)
+    return Seen(run.ending, run.survivors, run.phases, kept, output.size)
 
 
 @contextmanager
@@ -156,7 +156,7 @@ def started(
     """The keeper of a new sandbox, told to start `job`."""
     keeper = Conversation(sandbox.channel, sink=sink, interrupt=Interrupt())
     keeper.ready(START_SECONDS)
-    go(job, keeper)
+    start(job, keeper)
     return keeper
 
 

@@ -22,7 +22,7 @@ from isosmoke.keeper import protocol, shell
 from isosmoke.keeper.client import Conversation, RefusedError
 from isosmoke.keeper.protocol import Output, Size, frame
 from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, TimedOut
-from isosmoke.runner.sandbox_run import go
+from isosmoke.runner.sandbox_run import start
 from isosmoke.sandbox.spec import Job, Limits
 from isosmoke.testing.bench import (
     HOME,
@@ -453,7 +453,7 @@ def another_script_may_follow(engine: Engine, bench: Bench) -> None:
             line = witness.met()
             status = keeper.exited(_DEATH_SECONDS)
             _expect(that=status == 3 << 8, words=f"the first script's status is {status}")
-            go(bench.shell(f"{witness.connect} read -u 3 word; echo $word; exit 4"), keeper)
+            start(bench.shell(f"{witness.connect} read -u 3 word; echo $word; exit 4"), keeper)
             other = witness.met()
             line.say("left")
             _expect(that=line.hears("told\n"), words="what the first has left was ended")

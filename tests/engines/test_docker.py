@@ -25,7 +25,7 @@ from isosmoke.host.leases import Lease
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import Conversation
 from isosmoke.results.outcome import Broke, Ending, Exited, Signaled
-from isosmoke.runner.sandbox_run import go
+from isosmoke.runner.sandbox_run import start
 from isosmoke.sandbox.spec import CopyOnWrite, Fresh, Job, Limits, Mount, ReadOnly
 from isosmoke.testing.bench import HOME, Bench, Terms, going, run
 
@@ -236,7 +236,7 @@ def test_death_by_memory_is_told(docker: DockerEngine, bench: Bench, client: API
     with docker.sandbox(job.spec) as sandbox:
         keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
         keeper.ready(60)
-        go(job, keeper)
+        start(job, keeper)
         assert keeper.exited(60) == 9
         client.kill(sandbox.name)
 
@@ -346,13 +346,13 @@ from isosmoke.engines.docker.engine import DockerEngine
 from isosmoke.engines.docker.endpoint import Place
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import Conversation
-from isosmoke.runner.sandbox_run import go
+from isosmoke.runner.sandbox_run import start
 from isosmoke.testing.bench import Bench
 job = Bench(Path(sys.argv[1])).shell("rm file; setsid sleep 600 & sleep 600")
 with DockerEngine().sandbox(job.spec) as sandbox:
     keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
     keeper.ready(60)
-    go(job, keeper)
+    start(job, keeper)
     print(sandbox.name, flush=True)
     keeper.exited(600)
 """

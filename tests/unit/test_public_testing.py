@@ -22,7 +22,7 @@ from isosmoke.results.attempts import ScenarioResult
 from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut
 from isosmoke.runner.job_builder import Surroundings
 from isosmoke.runner.output import Capture
-from isosmoke.runner.sandbox_run import Observed, observe
+from isosmoke.runner.sandbox_run import SandboxRun, run_job
 from isosmoke.sandbox.processes import Usage
 from isosmoke.sandbox.spec import Job, SandboxSpec
 from isosmoke.testing import Act, FakeEngine, survivor
@@ -58,23 +58,23 @@ def _job() -> Job:
     )
 
 
-def _observed(engine: Engine, interrupt: Interrupt) -> tuple[Observed, bytes]:
+def _run(engine: Engine, interrupt: Interrupt) -> tuple[SandboxRun, bytes]:
     with Capture(None, 0, redactor=Redactor()) as capture:
-        observed = observe(_job(), engine, capture=capture, interrupt=interrupt)
-    return observed, capture.output.head
+        run = run_job(_job(), engine, capture=capture, interrupt=interrupt)
+    return run, capture.output.head
 
 
 @pytest.mark.parametrize(("act", "ending"), ENDINGS, ids=lambda one: str(one)[:60])
 def test_ending_is_what_the_act_says(act: Act, ending: Ending) -> None:
     """Whatever a sandbox does is data, and the sandbox is destroyed."""
     engine = FakeEngine({"one": act})
-    assert _observed(engine, Interrupt())[0].ending == ending
+    assert _run(engine, Interrupt())[0].ending == ending
     assert len(engine.destroyed) == (0 if act.refuses else 1)
 
 
 def test_wrong_version_is_an_engine_that_must_be_built_again() -> None:
     """A keeper of another version is not believed."""
-    ending = _observed(FakeEngine({"one": Act(version="0")}), Interrupt())[0].ending
+    ending = _run(FakeEngine({"one": Act(version="0")}), Interrupt())[0].ending
     said = f"the keeper speaks version 0, isosmoke {protocol.VERSION} (try: build isosmoke again)"
     assert ending == Broke(said)
 
@@ -84,7 +84,7 @@ def test_survivor_comes_with_what_it_listens_on() -> None:
     table = b"  sl  local rem st\n 0: 0100007F:1F90 00000000:0000 0A 0:0 0:0 0 0 0 4242 1\n"
     server = survivor(9, ["server", "--port"], ppid=7, age=2.0, sockets=["4242"])
     act = Act(survivors=[server], sockets={"tcp": table})
-    (process,) = _observed(FakeEngine({"one": act}), Interrupt())[0].survivors
+    (process,) = _run(FakeEngine({"one": act}), Interrupt())[0].survivors
     assert process.argv == ("server", "--port")
     assert (process.pid, process.ppid, process.age_seconds) == (9, 7, 2.0)
     assert process.listens == ("tcp 127.0.0.1:8080",)
@@ -94,7 +94,7 @@ def test_output_arrives_and_commands_are_noted() -> None:
     """Both streams reach the capture, and the engine knows what its keeper was told."""
     act = Act(output=[Output("stdout", b"a"), Output("stderr", b"b")], survivors=[SLEEPER])
     engine = FakeEngine({"one": act})
-    assert _observed(engine, Interrupt())[1] == b"ab"
+    assert _run(engine, Interrupt())[1] == b"ab"
     assert [kind for _, kind in engine.commands] == [b"g", b"l", b"l", b"f", b"l"]
 
 
@@ -103,7 +103,7 @@ def test_interrupt_stops_what_runs() -> None:
     interrupt = Interrupt()
     act = Act(status=None, on_go=lambda: interrupt.raise_for("SIGINT"))
     engine = FakeEngine({"one": act})
-    assert _observed(engine, interrupt)[0].ending == Stopped("SIGINT")
+    assert _run(engine, interrupt)[0].ending == Stopped("SIGINT")
     assert len(engine.destroyed) == 1
 
 

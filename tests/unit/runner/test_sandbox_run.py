@@ -14,7 +14,7 @@ from isosmoke.redaction import Redactor
 from isosmoke.results.outcome import Broke, Ending, Exited, Stopped
 from isosmoke.runner import sandbox_run
 from isosmoke.runner.output import Capture
-from isosmoke.runner.sandbox_run import Observed, Wanted, observe
+from isosmoke.runner.sandbox_run import SandboxRun, WantsEvidence, run_job
 from isosmoke.runner.tmux import LINES
 from isosmoke.sandbox.processes import Process, Usage
 from isosmoke.sandbox.spec import Fresh, Job, SandboxSpec
@@ -43,9 +43,12 @@ def _always(_ending: Ending, _survivors: tuple[Process, ...]) -> bool:
     return True
 
 
-def _observed(
-    engine: FakeEngine, *, wanted: Wanted = _always, interrupt: Interrupt | None = None
-) -> Observed:
+def _run(
+    engine: FakeEngine,
+    *,
+    wants_evidence: WantsEvidence = _always,
+    interrupt: Interrupt | None = None,
+) -> SandboxRun:
     spec = SandboxSpec(
         label="one",
         image="host",
@@ -64,8 +67,12 @@ def _observed(
         settle=0.01,
     )
     with Capture(None, 0, redactor=Redactor()) as capture:
-        return observe(
-            job, engine, capture=capture, interrupt=interrupt or Interrupt(), wanted=wanted
+        return run_job(
+            job,
+            engine,
+            capture=capture,
+            interrupt=interrupt or Interrupt(),
+            wants_evidence=wants_evidence,
         )
 
 
@@ -86,8 +93,8 @@ def test_all_that_is_there_is_collected(tmp_path: Path) -> None:
         peaks={"memory": 1 << 20},
     )
     engine = FakeEngine({"one": act})
-    observed = _observed(engine)
-    evidence = observed.evidence
+    run = _run(engine)
+    evidence = run.evidence
 
     assert evidence is not None
     assert [(one.path, one.text) for one in evidence.changes] == [(f"{HOME}/note", "seen")]
@@ -95,33 +102,35 @@ def test_all_that_is_there_is_collected(tmp_path: Path) -> None:
     assert (evidence.usage, evidence.peaks) == (USED, {"memory": 1 << 20})
     assert evidence.missing == ()
     assert _commands(engine) == "glpplflu"
-    assert list(observed.phases) == [
+    assert list(run.phases) == [
         *("create", "start", "run", "settle", "list", "panes", "collect", "destroy")
     ]
-    assert observed.ending == Exited(1)
-    assert len(observed.survivors) == 2
+    assert run.ending == Exited(1)
+    assert len(run.survivors) == 2
 
 
 def test_nothing_is_asked_where_nothing_is_wanted() -> None:
     """Without evidence there is neither a probe nor a look at what changed."""
     act = Act(survivors=[TMUX], sockets={"unix": LISTENING}, probes=PROBES)
     engine = FakeEngine({"one": act})
-    observed = _observed(engine, wanted=lambda *_: False)
+    run = _run(engine, wants_evidence=lambda *_: False)
 
-    assert observed.evidence is None
+    assert run.evidence is None
     assert "p" not in _commands(engine)
-    assert "collect" not in observed.phases
+    assert "collect" not in run.phases
 
 
 def test_whether_it_is_wanted_is_asked_of_ending_and_survivors() -> None:
     """Who decides knows how the script ended and which processes it left."""
     asked: list[tuple[Ending, list[int]]] = []
 
-    def wanted(ending: Ending, survivors: tuple[Process, ...]) -> bool:
+    def wants_evidence(ending: Ending, survivors: tuple[Process, ...]) -> bool:
         asked.append((ending, [one.pid for one in survivors]))
         return False
 
-    _observed(FakeEngine({"one": Act(status=3 << 8, survivors=[SLEEPER])}), wanted=wanted)
+    _run(
+        FakeEngine({"one": Act(status=3 << 8, survivors=[SLEEPER])}), wants_evidence=wants_evidence
+    )
 
     assert asked == [(Exited(3), [8])]
 
@@ -133,20 +142,20 @@ def test_nobody_listed_in_a_sandbox_that_is_not_empty_is_a_broken_sandbox(
     """A keeper that sees nobody, and does not say that all have ended, proves nothing."""
     monkeypatch.setattr(sandbox_run, "EMPTY_SECONDS", 0.01)
     act = Act(status=status, survivors=[SLEEPER], is_blind=True)
-    observed = _observed(FakeEngine({"one": act}))
+    run = _run(FakeEngine({"one": act}))
 
-    assert observed.ending == Broke("the sandbox is not empty, but no process was listed")
-    assert observed.survivors == ()
+    assert run.ending == Broke("the sandbox is not empty, but no process was listed")
+    assert run.survivors == ()
 
 
 @pytest.mark.parametrize("command", [b"l", b"f"])
 def test_sandbox_that_becomes_empty_while_it_is_listed_is_empty(command: bytes) -> None:
     """Where the last process ends by itself between the list and the freeze, nothing is left."""
     act = Act(survivors=[SLEEPER], end_at=command)
-    observed = _observed(FakeEngine({"one": act}), wanted=lambda *_: False)
+    run = _run(FakeEngine({"one": act}), wants_evidence=lambda *_: False)
 
-    assert observed.ending == Exited(0)
-    assert observed.survivors == ()
+    assert run.ending == Exited(0)
+    assert run.survivors == ()
 
 
 class _Ending(Sequence[Survivor]):
@@ -176,7 +185,7 @@ def test_who_ends_while_terminals_are_looked_at_was_left() -> None:
     """Collecting takes time; a process that ends meanwhile is a survivor as it was without."""
     act = Act(survivors=_Ending(TMUX, SLEEPER), sockets={"unix": LISTENING}, probes=PROBES)
 
-    assert {one.pid for one in _observed(FakeEngine({"one": act})).survivors} == {7, 8}
+    assert {one.pid for one in _run(FakeEngine({"one": act})).survivors} == {7, 8}
 
 
 BROKEN: dict[str, tuple[Act, str]] = {
@@ -196,37 +205,37 @@ BROKEN: dict[str, tuple[Act, str]] = {
 @pytest.mark.parametrize(("act", "why"), BROKEN.values(), ids=BROKEN)
 def test_what_cannot_be_collected_changes_no_verdict(act: Act, why: str) -> None:
     """The ending is the script's own, and the evidence says what is missing and why."""
-    observed = _observed(FakeEngine({"one": act}))
+    run = _run(FakeEngine({"one": act}))
 
-    assert observed.ending == Exited(0)
-    assert observed.evidence is not None
-    assert why in observed.evidence.missing
+    assert run.ending == Exited(0)
+    assert run.evidence is not None
+    assert why in run.evidence.missing
 
 
 def test_interrupt_while_collecting_changes_no_verdict(tmp_path: Path) -> None:
     """What was judged before a run was interrupted stays judged."""
     interrupt = Interrupt()
 
-    def wanted(_ending: Ending, _survivors: tuple[Process, ...]) -> bool:
+    def wants_evidence(_ending: Ending, _survivors: tuple[Process, ...]) -> bool:
         interrupt.raise_for("SIGINT")
         return True
 
     act = Act(status=1 << 8, changes={HOME: tmp_path})
-    observed = _observed(FakeEngine({"one": act}), wanted=wanted, interrupt=interrupt)
+    run = _run(FakeEngine({"one": act}), wants_evidence=wants_evidence, interrupt=interrupt)
 
-    assert observed.ending == Exited(1)
-    assert observed.evidence is not None
-    assert observed.evidence.missing == ("what it used: SIGINT",)
+    assert run.ending == Exited(1)
+    assert run.evidence is not None
+    assert run.evidence.missing == ("what it used: SIGINT",)
 
 
 def test_broken_sandbox_is_looked_at_too(tmp_path: Path) -> None:
     """What a scenario wrote before its sandbox broke is evidence; its keeper is asked no more."""
     (tmp_path / "core").write_text("why")
     engine = FakeEngine({"one": Act(dies_at=b"g", changes={HOME: tmp_path})})
-    observed = _observed(engine)
+    run = _run(engine)
 
-    assert observed.evidence is not None
-    assert [one.path for one in observed.evidence.changes] == [f"{HOME}/core"]
+    assert run.evidence is not None
+    assert [one.path for one in run.evidence.changes] == [f"{HOME}/core"]
     assert "u" not in _commands(engine)
 
 
@@ -234,14 +243,14 @@ def test_interrupt_is_the_ending_of_what_was_not_judged() -> None:
     """An interrupt before the script ended is told as such to whoever decides."""
     interrupt, asked = Interrupt(), []
 
-    def wanted(ending: Ending, _survivors: tuple[Process, ...]) -> bool:
+    def wants_evidence(ending: Ending, _survivors: tuple[Process, ...]) -> bool:
         asked.append(ending)
         return False
 
     act = Act(status=None, on_go=lambda: interrupt.raise_for("SIGINT"))
-    observed = _observed(FakeEngine({"one": act}), wanted=wanted, interrupt=interrupt)
+    run = _run(FakeEngine({"one": act}), wants_evidence=wants_evidence, interrupt=interrupt)
 
-    assert asked == [observed.ending] == [Stopped("SIGINT")]
+    assert asked == [run.ending] == [Stopped("SIGINT")]
 
 
 LEFT = "box could not be removed"
@@ -258,10 +267,10 @@ LEFT = "box could not be removed"
 )
 def test_what_is_left_behind_changes_no_ending(act: Act, ending: Ending) -> None:
     """It is told beside the ending, with the command that removes it."""
-    observed = _observed(FakeEngine({"one": act}))
+    run = _run(FakeEngine({"one": act}))
 
-    assert observed.ending == ending
-    assert observed.left_behind == (f"{LEFT} (remove it: remove {LEFT})",)
+    assert run.ending == ending
+    assert run.cleanup_failures == (f"{LEFT} (remove it: remove {LEFT})",)
 
 
 class _HalfMade(FakeEngine):
@@ -278,7 +287,7 @@ class _HalfMade(FakeEngine):
 
 def test_a_half_made_sandbox_that_stays_is_told_with_what_broke_it() -> None:
     """The ending is what broke first, and what is left is told beside it."""
-    observed = _observed(_HalfMade())
+    run = _run(_HalfMade())
 
-    assert observed.ending == Broke("no room (try: make room)")
-    assert observed.left_behind == (LEFT,)
+    assert run.ending == Broke("no room (try: make room)")
+    assert run.cleanup_failures == (LEFT,)
