@@ -13,8 +13,9 @@ from isosmoke.engines import ENGINES
 from isosmoke.engines.docker import endpoint
 from isosmoke.errors import UsageError
 from isosmoke.execution.session import AUTO
-from isosmoke.reports.progress import Progress, Repeat
+from isosmoke.reports.progress import Progress
 from isosmoke.results import repeat_command
+from isosmoke.results.repeat_command import Repeat
 
 
 class WithCommand(click.Command):

@@ -5,20 +5,19 @@ out as a `Verdict`, and a verdict is never silent: shut says why, open says what
 work.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from isosmoke.errors import ExitCode, IsosmokeError, ManifestError, UsageError
 from isosmoke.manifest.models import Gate, Manifest, Scenario
+from isosmoke.results import repeat_command
 from isosmoke.results.attempts import RunResult, ScenarioResult
 from isosmoke.results.outcome import Outcome, describe_counts, sort_counts
+from isosmoke.results.repeat_command import Repeat
 from isosmoke.text import command_line, meant, shortened
 
 MOST_LINES = 12
 """What is said last, on stderr; wg and agents look no further back."""
-
-Repeat = Callable[[str], tuple[str, ...]]
-"""The command line that repeats a scenario, by its name."""
 
 _ROOM = MOST_LINES - 1  # whoever prints a verdict adds where its receipt lies
 _NAMES_SHOWN = 20
@@ -122,11 +121,13 @@ def changed(task: str, names: Sequence[str]) -> Verdict:
     return _shut(task, why, *_by_name("changed", names), "try: the gate again, once all is still")
 
 
-def verdict(result: RunResult, gate: Gate, *, task: str, repeat: Repeat | None = None) -> Verdict:
+def verdict(
+    result: RunResult, gate: Gate, *, task: str, repeat: Repeat = repeat_command.command
+) -> Verdict:
     """What a run of the chosen scenarios means for `task`."""
     why = _objection(result, gate)
     warned = _warned(result.warnings)
-    details, whole = _details(result, repeat or _repeat, _ROOM - len(warned))
+    details, whole = _details(result, repeat, _ROOM - len(warned))
     details += warned
     if why:
         return _shut(task, why, *details, code=_code(result), whole=whole)
@@ -139,10 +140,6 @@ def _warned(warnings: Sequence[str]) -> list[str]:
     shown = [f"WARNING: {shortened(one)}" for one in warnings[:_WARNINGS_SHOWN]]
     more = len(warnings) - len(shown)
     return [*shown, f"WARNING: and {more} more, in the record of the run"] if more else shown
-
-
-def _repeat(name: str) -> tuple[str, ...]:
-    return ("isosmoke", "run", name)
 
 
 def _shut(

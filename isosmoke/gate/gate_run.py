@@ -11,7 +11,7 @@ from isosmoke.execution import session
 from isosmoke.execution.scheduler import Policy, jobs_of_a_gate
 from isosmoke.execution.session import AUTO, Request
 from isosmoke.gate import bound_inputs, decision, receipt
-from isosmoke.gate.decision import Repeat, Verdict
+from isosmoke.gate.decision import Verdict
 from isosmoke.gate.receipt import Circumstances, Resource
 from isosmoke.history import gate_records
 from isosmoke.history.gate_records import BypassRecord
@@ -22,8 +22,10 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.manifest import loader
 from isosmoke.manifest.discovery import located
 from isosmoke.manifest.models import Manifest, Scenario
+from isosmoke.results import repeat_command
 from isosmoke.results.attempts import RunResult
 from isosmoke.results.events import Event
+from isosmoke.results.repeat_command import Repeat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ def answer(
     *,
     notify: Callable[[Event], None],
     interrupt: Interrupt,
-    repeat: Repeat | None = None,
+    repeat: Repeat = repeat_command.command,
 ) -> Answer:
     """Run what guards the task and judge it. Whatever the user could mend is a shut gate."""
     try:
@@ -100,7 +102,7 @@ class _Pass:
     caller: Caller
     manifest: Manifest
 
-    def answer(self, execute: Callable[[Request], RunResult], repeat: Repeat | None) -> Answer:
+    def answer(self, execute: Callable[[Request], RunResult], repeat: Repeat) -> Answer:
         task = self.ask.task
         scenarios = decision.chosen(self.manifest, task, full=self.ask.full)
         if not scenarios:

@@ -9,6 +9,7 @@ from isosmoke.reports import wording
 from isosmoke.results import record
 from isosmoke.results.events import Event, RunFinished
 from isosmoke.results.record import RunRecord, ScenarioRecord
+from isosmoke.results.repeat_command import Repeat
 from isosmoke.text import command_line, shortened
 
 ENVIRONMENTS = {
@@ -28,8 +29,6 @@ ENVIRONMENTS = {
     "REPL_ID": "Replit",
 }
 """The variables by which coding agents are recognised, and who sets them."""
-
-Repeat = Callable[[str], tuple[str, ...]]
 
 _MORE = (
     "more: isosmoke show {run}/NAME; "

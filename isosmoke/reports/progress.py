@@ -1,6 +1,5 @@
 """A run on a terminal as it happens, or as plain lines anywhere else."""
 
-from collections.abc import Callable
 from time import monotonic
 
 from rich.console import Console, Group, RenderableType
@@ -19,10 +18,9 @@ from isosmoke.results.events import (
     ScenarioStarted,
 )
 from isosmoke.results.outcome import Outcome, describe_counts
+from isosmoke.results.repeat_command import Repeat
 
 _RUNNING_SHOWN = 8
-
-Repeat = Callable[[str], tuple[str, ...]]
 
 
 class Progress:

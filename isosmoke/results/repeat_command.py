@@ -1,9 +1,12 @@
 """The command line that does again what a run did."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
 from isosmoke.results.record import RunRecord
+
+Repeat = Callable[[str], tuple[str, ...]]
+"""Returns the command line that repeats a scenario, given its name."""
 
 _SEVERAL = "+"  # joins the names of engines where each scenario got the one that suits its image
 

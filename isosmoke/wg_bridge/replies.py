@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from isosmoke.errors import IsosmokeError
+from isosmoke.results import repeat_command
 from isosmoke.results.attempts import Attempt, ScenarioResult
 from isosmoke.results.outcome import SKIP_CODE
 from isosmoke.sandbox.processes import described
@@ -94,11 +95,8 @@ def _left(attempt: Attempt) -> Iterator[str]:
 def _foot(result: ScenarioResult, manifest: Path) -> Iterator[str]:
     if result.telling.log is not None:
         yield f"log: {result.telling.log}"
-    yield f"repeat: {_repeat(result.name, manifest)}"
-
-
-def _repeat(name: str, manifest: Path) -> str:
-    return command_line(("isosmoke", "run", "--manifest", str(manifest), name))
+    repeat = repeat_command.command(result.name, manifest=str(manifest))
+    yield f"repeat: {command_line(repeat)}"
 
 
 def dumped(known: Mapping[str, Verdict]) -> str:

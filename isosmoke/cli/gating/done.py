@@ -19,6 +19,7 @@ from isosmoke.host.caller import Caller
 from isosmoke.interrupt import interruptible
 from isosmoke.manifest import loader
 from isosmoke.manifest.discovery import located
+from isosmoke.results import repeat_command
 from isosmoke.results.attempts import RunResult
 from isosmoke.wg_bridge import mirror, replies, shim, wg_process
 from isosmoke.wg_bridge.wg_process import Announced
@@ -73,7 +74,7 @@ def _wg(environment: Mapping[str, str]) -> Path:
 
 def _answer(announced: Announced, caller: Caller, reporting: Reporting) -> Answer:
     ask = Ask(task=announced.task, full=announced.everything)
-    shown = progress(lambda name: ("isosmoke", "run", name), stderr=True)
+    shown = progress(repeat_command.command, stderr=True)
     with interruptible() as interrupt:
         notify = reporting.beside(shown)
         return gate_run.answer(ask, caller, notify=notify, interrupt=interrupt)

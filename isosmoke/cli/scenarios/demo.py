@@ -1,5 +1,6 @@
 """Show every kind of outcome, with nothing to install."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from isosmoke.interrupt import interruptible
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest
 from isosmoke.reports.progress import Progress
+from isosmoke.results import repeat_command
 from isosmoke.results.attempts import RunResult
 
 MANIFEST = Path(isosmoke.__file__).parent / "demo" / "manifest.toml"
@@ -37,7 +39,11 @@ def command(ctx: click.Context, engine: str) -> None:
         record_in=kept("demo"),
     )
     console = Printer()
-    progress = Progress(console, live=console.is_terminal, repeat=_repeat)
+    progress = Progress(
+        console,
+        live=console.is_terminal,
+        repeat=partial(repeat_command.command, manifest=str(MANIFEST)),
+    )
     with interruptible() as interrupt:
         result = session.execute(request, Caller.here(), notify=progress, interrupt=interrupt)
     warn(result)
@@ -46,10 +52,6 @@ def command(ctx: click.Context, engine: str) -> None:
     for line in wrong or ["demo: every scenario came out as declared"]:
         console.print(line)
     ctx.exit(session.exit_code(result) if result.stopped else ExitCode(bool(wrong)))
-
-
-def _repeat(name: str) -> tuple[str, ...]:
-    return ("isosmoke", "run", "--manifest", str(MANIFEST), name)
 
 
 def _unexpected(loaded: Manifest, result: RunResult) -> list[str]:

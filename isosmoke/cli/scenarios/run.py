@@ -26,8 +26,10 @@ from isosmoke.manifest.filters import Expression
 from isosmoke.reports import agent
 from isosmoke.repro import bundle, target
 from isosmoke.repro.terminal import write
+from isosmoke.results import repeat_command
 from isosmoke.results.events import Event
 from isosmoke.results.record import RunRecord
+from isosmoke.results.repeat_command import Repeat
 from isosmoke.text import printable
 
 DOCUMENTS = {
@@ -141,7 +143,7 @@ def command(
 
 
 def _screen(
-    wanted: Chosen, caller: Caller, repeat: agent.Repeat, *, live: bool
+    wanted: Chosen, caller: Caller, repeat: Repeat, *, live: bool
 ) -> Callable[[Event], None]:
     if (wanted.screen or agent.preferred(caller.environment)) == "agent":
         return agent.Terse(partial(click.echo, err=wanted.stdout_taken, nl=False), repeat)
@@ -206,6 +208,6 @@ def _command_request(options: _Options, reporting: Reporting) -> Request:
 
 def _repeat(options: _Options, name: str) -> tuple[str, ...]:
     if options.bundle:
-        return ("isosmoke", "run", "--bundle", str(options.bundle))
+        return repeat_command.command("--bundle", str(options.bundle))
     words = ("--", *options.argv) if options.argv else (name,)
     return repeating(options.selection.manifest, options.tested, *words)
