@@ -14,7 +14,7 @@ from isosmoke.results.outcome import Broke
 from isosmoke.rootfs_images import elf, loader_diagnosis
 from isosmoke.rootfs_images.elf import Needs
 from isosmoke.runner import job_builder, sandbox_run
-from isosmoke.runner.job_builder import Surroundings
+from isosmoke.runner.job_builder import RunContext
 from isosmoke.runner.output import Capture
 from isosmoke.sandbox.spec import BINARIES
 
@@ -38,10 +38,10 @@ class _Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One image, as the scenario has it, with the binary of `around` in it."""
+    """One image, as the scenario has it, with the binary of `context` in it."""
 
     scenario: Scenario
-    around: Surroundings
+    context: RunContext
     engine: Engine
     interrupt: Interrupt
 
@@ -99,8 +99,8 @@ class Trial:
             return file.readline().decode(errors="replace").removeprefix("#!").strip()
 
     def _copy(self) -> Path:
-        assert self.around.binary is not None  # noqa: S101 - for mypy: else there is no trial of it
-        return self.around.binary.folder / KNOWN_AS
+        assert self.context.binary is not None  # noqa: S101 - for mypy: else there is no trial of it
+        return self.context.binary.folder / KNOWN_AS
 
     def _run(self, argv: tuple[str, ...], more: Mapping[str, str] | None = None) -> _Said:
         brief = {
@@ -108,8 +108,8 @@ class Trial:
             "settle_seconds": 0.0,
             "env": {**self.scenario.env, **(more or {})},
         }
-        job = job_builder.job(self.scenario.model_copy(update=brief), argv, self.around)
-        redactor = self.around.redactor(self.scenario)
+        job = job_builder.build_job(self.scenario.model_copy(update=brief), argv, self.context)
+        redactor = self.context.redactor(self.scenario)
         with Capture(None, 0, redactor=redactor) as capture:
             run = sandbox_run.run_job(job, self.engine, capture=capture, interrupt=self.interrupt)
         if run.cleanup_failures:

@@ -20,7 +20,7 @@ from isosmoke.results.events import Event, ScenarioFinished, ScenarioPostponed, 
 from isosmoke.results.leaks import Verdict, tell_apart
 from isosmoke.results.outcome import Broke, Ending, Stopped, Unmet, judge
 from isosmoke.runner import job_builder, sandbox_run
-from isosmoke.runner.job_builder import Surroundings
+from isosmoke.runner.job_builder import RunContext
 from isosmoke.runner.output import Capture
 from isosmoke.runner.sandbox_run import SandboxRun
 from isosmoke.sandbox.processes import Process
@@ -91,7 +91,7 @@ class Schedule:
     """One run's scenarios, on their way to their results; `begun` as `monotonic` counts."""
 
     engines: Engines
-    around: Surroundings
+    context: RunContext
     requirements: Requirements
     policy: Policy
     record: Path
@@ -170,7 +170,7 @@ class Schedule:
             except OSError as error:
                 attempt = Attempt(ending=Broke(f"nothing was tried: {error}"))
             self._ready[scenario.name] = monotonic()
-            told = attempt.told_by(self.around.redactor(scenario).text)
+            told = attempt.told_by(self.context.redactor(scenario).text)
             return replace(told, alone=alone(), begun=begun, waited=waited)
 
     def _hindrance(self, scenario: Scenario) -> Ending | None:
@@ -181,12 +181,12 @@ class Schedule:
         unmet = self.requirements.unmet(scenario)
         if scenario.services and not unmet:
             unmet = self._daemon(scenario).unmet(scenario.services)
-        return Unmet(self.around.redactor(scenario).text(unmet)) if unmet else None
+        return Unmet(self.context.redactor(scenario).text(unmet)) if unmet else None
 
     def _observed(self, scenario: Scenario, number: int) -> Attempt:
-        environment = job_builder.environment_of(scenario, self.around)
+        environment = job_builder.build_environment(scenario, self.context)
         log = self.record / scenario.name / f"output-{number}.log"
-        redactor = self.around.redactor(scenario)
+        redactor = self.context.redactor(scenario)
         run = SandboxRun()
         with (
             Capture(log, scenario.limits.output, redactor=redactor, echo=self.echo) as capture,
@@ -212,15 +212,15 @@ class Schedule:
             log=capture.log,
             unlogged=capture.unlogged,
             phases=run.phases,
-            environment=job_builder.told_environment(scenario, environment),
+            environment=job_builder.redact_environment(scenario, environment),
             evidence=run.evidence,
             left_behind=run.cleanup_failures,
         )
 
     def _job(self, scenario: Scenario, places: Mapping[str, str]) -> Job:
         if self.argv:
-            return job_builder.job(scenario, self.argv, self.around, places)
-        return job_builder.script_job(scenario, self.around, places)
+            return job_builder.build_job(scenario, self.argv, self.context, places)
+        return job_builder.build_script_job(scenario, self.context, places)
 
     def _wants_evidence(
         self, scenario: Scenario, ending: Ending, survivors: tuple[Process, ...]
@@ -244,8 +244,8 @@ class Schedule:
             scenario=scenario,
             number=number,
             record=self.record,
-            caller=self.around.caller,
-            redactor=self.around.redactor(scenario),
+            caller=self.context.caller,
+            redactor=self.context.redactor(scenario),
             interrupt=self.interrupt,
         )
         with ExitStack() as stack:

@@ -26,7 +26,7 @@ from isosmoke.redaction import WHY_UNGUARDED
 from isosmoke.results.attempts import RunResult, ScenarioResult
 from isosmoke.results.events import Event, RunFinished, RunStarted, ScenarioFinished
 from isosmoke.rootfs_images import store
-from isosmoke.runner.job_builder import Surroundings
+from isosmoke.runner.job_builder import RunContext
 from isosmoke.sandbox.spec import HOST_IMAGE
 
 AUTO = "auto"
@@ -109,7 +109,7 @@ class Premises:
     """What has to hold before a scenario may run, looked at once for each engine and image."""
 
     engines: _Engines
-    around: Surroundings
+    context: RunContext
     interrupt: Interrupt
     tried: set[tuple[str, str]] = field(default_factory=set)
 
@@ -119,18 +119,20 @@ class Premises:
         The binary is started once in each image: one that its loader refuses is nobody's failure.
         """
         self.engines.prepare(scenarios)
-        if self.around.binary is None:
+        if self.context.binary is None:
             return
         for one in scenarios:
             place = (one.image, self.engines.name_for(one))
             if place not in self.tried:
-                self._try(self.around.binary, one)
+                self._try(self.context.binary, one)
                 self.tried.add(place)
 
     def trial(self, scenario: Scenario) -> Trial:
         """The image of a scenario, to look at with the binary in it."""
         engine = self.engines(scenario)
-        return Trial(scenario=scenario, around=self.around, engine=engine, interrupt=self.interrupt)
+        return Trial(
+            scenario=scenario, context=self.context, engine=engine, interrupt=self.interrupt
+        )
 
     def _try(self, tested: Binary, scenario: Scenario) -> None:
         if complaint := self.trial(scenario).refusal():
@@ -171,10 +173,10 @@ class Session:
         """The run as far as it went, with these results."""
         return RunResult(
             started=self.started,
-            working=self.schedule.around.caller.working,
+            working=self.schedule.context.caller.working,
             engine=self.premises.engines.names,
             manifest=self.request.manifest,
-            binary=_tested(self.schedule.around),
+            binary=_tested(self.schedule.context),
             record=self.schedule.record,
             scenarios=scenarios,
             seconds=monotonic() - self.schedule.begun,
@@ -182,16 +184,16 @@ class Session:
             stopped=self.schedule.interrupt.reason,
             host=platform.node(),
             rerun_of=self.request.rerun_of,
-            daemon=endpoint.options(self.schedule.around.caller.environment),
+            daemon=endpoint.options(self.schedule.context.caller.environment),
             notes=tuple(dict.fromkeys(self._notes(scenarios))),
             warnings=self.warnings,
-            interpreters=self.schedule.around.interpreters,
+            interpreters=self.schedule.context.interpreters,
         )
 
     def _notes(self, scenarios: Sequence[ScenarioResult]) -> Iterator[str]:
         yield from self.premises.engines.unswept
         yield from self.recording.notes
-        yield from _unguarded(scenarios, self.schedule.around)
+        yield from _unguarded(scenarios, self.schedule.context)
         yield from self.premises.engines.without_effect(one.scenario for one in scenarios)
 
 
@@ -213,8 +215,8 @@ def premises(request: Request, caller: Caller, interrupt: Interrupt) -> Premises
 def _found(request: Request, caller: Caller, interrupt: Interrupt) -> Premises:
     engines = _Engines(request.engine)
     engines.prepare(request.scenarios)
-    around = _surroundings(request, caller)
-    return Premises(engines=engines, around=around, interrupt=interrupt)
+    context = _surroundings(request, caller)
+    return Premises(engines=engines, context=context, interrupt=interrupt)
 
 
 def begin(
@@ -223,13 +225,13 @@ def begin(
     """All that comes before the first scenario. `IsosmokeError` means that nothing was started."""
     begun, started = monotonic(), datetime.now().astimezone()
     made = premises(request, caller, interrupt)
-    around = made.around
-    place = request.record_in or layout.top(around.workspace.working)
+    context = made.context
+    place = request.record_in or layout.top(context.workspace.working)
     recording = writer.start_recording(place, request.retention)
     schedule = Schedule(
         engines=made.engines,
-        around=around,
-        requirements=Requirements(caller.environment, has_binary=around.binary is not None),
+        context=context,
+        requirements=Requirements(caller.environment, has_binary=context.binary is not None),
         policy=request.policy,
         record=recording.folder,
         notify=_recorded(recording, notify),
@@ -243,7 +245,7 @@ def begin(
         premises=made,
         schedule=schedule,
         recording=recording,
-        warnings=verdict_warnings.warnings(around, request.scenarios, request.binary),
+        warnings=verdict_warnings.warnings(context, request.scenarios, request.binary),
     )
     plain = session.result(())
     recording.begin(plain, request.scenarios)
@@ -288,16 +290,16 @@ def _limited(scenario: Scenario) -> tuple[str, ...]:
     return tuple(name for name, most in asked.items() if most is not None)
 
 
-def _unguarded(scenarios: Sequence[ScenarioResult], around: Surroundings) -> Iterator[str]:
+def _unguarded(scenarios: Sequence[ScenarioResult], context: RunContext) -> Iterator[str]:
     for one in scenarios:
-        for name in around.redactor(one.scenario).unguarded:
+        for name in context.redactor(one.scenario).unguarded:
             yield f"{name} is shown as it is: {WHY_UNGUARDED}"
 
 
-def _surroundings(request: Request, caller: Caller) -> Surroundings:
+def _surroundings(request: Request, caller: Caller) -> RunContext:
     folder = request.manifest and request.manifest.resolve().parent
     found = binary.find(request.binary, caller.environment)
-    return Surroundings(
+    return RunContext(
         caller=caller,
         workspace=workspace.with_mounts(workspace.find(caller.working, folder, home=caller.home)),
         binary=None if found is None else _taken(found),
@@ -309,5 +311,5 @@ def _taken(path: Path) -> Binary:
     return binary.take(path)
 
 
-def _tested(around: Surroundings) -> tuple[Path, str] | None:
-    return None if around.binary is None else (around.binary.source, around.binary.sha256)
+def _tested(context: RunContext) -> tuple[Path, str] | None:
+    return None if context.binary is None else (context.binary.source, context.binary.sha256)

@@ -6,7 +6,7 @@ from pathlib import Path
 from isosmoke.host import search_path, system_programs
 from isosmoke.host.binary import KNOWN_AS
 from isosmoke.manifest.models import Scenario
-from isosmoke.runner.job_builder import Surroundings
+from isosmoke.runner.job_builder import RunContext
 from isosmoke.sandbox.spec import HOST_IMAGE
 from isosmoke.text import shortened
 
@@ -17,22 +17,22 @@ _FUNCTION = "BASH_FUNC_"
 
 
 def warnings(
-    around: Surroundings, scenarios: Sequence[Scenario], named_binary: str | None
+    context: RunContext, scenarios: Sequence[Scenario], named_binary: str | None
 ) -> tuple[str, ...]:
     """Return a line for each kind of influence on these scenarios; none where there is nothing.
 
     `named_binary` is the one that an option names, None where it is looked for.
     """
     return (
-        *of_path(around, scenarios),
-        *_of_binary(around, named_binary),
+        *of_path(context, scenarios),
+        *_of_binary(context, named_binary),
         *of_variables(scenarios),
     )
 
 
-def of_path(around: Surroundings, scenarios: Sequence[Scenario] = ()) -> Iterator[str]:
+def of_path(context: RunContext, scenarios: Sequence[Scenario] = ()) -> Iterator[str]:
     """What is to be known of the caller's PATH, and of one that a scenario sets on the host."""
-    caller, workspace = around.caller, around.workspace
+    caller, workspace = context.caller, context.workspace
     given = caller.environment.get("PATH", "")
     own = (one.env["PATH"] for one in scenarios if one.image == HOST_IMAGE and one.env.get("PATH"))
     folders = (*workspace.folders, workspace.working)
@@ -62,13 +62,13 @@ def _decides(name: str) -> bool:
     return name in _READ_BY_BASH or name.startswith((_READ_BY_EVERYTHING, _FUNCTION))
 
 
-def _of_binary(around: Surroundings, named: str | None) -> Iterator[str]:
+def _of_binary(context: RunContext, named: str | None) -> Iterator[str]:
     """A program that is tested by what PATH says must not be somebody's stand-in unseen."""
-    tested = around.binary
-    if tested is None or named or around.caller.environment.get("ISOSMOKE_WG"):
+    tested = context.binary
+    if tested is None or named or context.caller.environment.get("ISOSMOKE_WG"):
         return
     places = (tested.source, tested.source.resolve())
-    if any(one.is_relative_to(folder) for one in places for folder in around.workspace.folders):
+    if any(one.is_relative_to(folder) for one in places for folder in context.workspace.folders):
         yield (
             f"the {KNOWN_AS} that is tested comes from the workspace by PATH: "
             f"{shortened(str(tested.source), 160)} (sha256 {tested.sha256[:12]})"

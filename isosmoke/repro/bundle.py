@@ -31,7 +31,7 @@ from isosmoke.repro import target
 from isosmoke.repro.target import Case
 from isosmoke.results import record, repeat_command
 from isosmoke.results.record import BinaryRecord, RecordModel, RunRecord, ScenarioRecord
-from isosmoke.runner.job_builder import Surroundings
+from isosmoke.runner.job_builder import RunContext
 
 MOST_BYTES = 512 * 1024**2
 """The most that the files of a workspace may have together, and the whole of a bundle opened."""
@@ -154,7 +154,7 @@ def _place(run: RunRecord, told: ScenarioRecord, caller: Caller) -> _Place:
     manifest = Path(run.working, run.manifest).parent if run.manifest else None
     found = workspace.find(working, manifest, home=caller.home)
     scenario = target.parsed(told.entry, manifest or working)
-    around = Surroundings(caller=caller, workspace=found, binary=None)
+    around = RunContext(caller=caller, workspace=found, binary=None)
     passed = tuple(Path(one).expanduser().resolve() for one in scenario.pass_files)
     folder = workspace.git_top(working) or manifest or working
     place = _Place(folder.resolve(), around.redactor(scenario), passed)

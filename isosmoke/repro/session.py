@@ -24,7 +24,7 @@ from isosmoke.results.attempts import Attempt
 from isosmoke.results.leaks import tell_apart
 from isosmoke.rootfs_images import store
 from isosmoke.runner import job_builder, sandbox_run
-from isosmoke.runner.job_builder import Surroundings
+from isosmoke.runner.job_builder import RunContext
 from isosmoke.runner.output import Capture
 from isosmoke.sandbox import user_files
 from isosmoke.sandbox.processes import Process, described
@@ -91,7 +91,7 @@ class _Scene:
     """Everything that stands around the shell."""
 
     case: Case
-    around: Surroundings
+    around: RunContext
     engine: Engine
     manner: Manner
     interrupt: Interrupt
@@ -100,9 +100,9 @@ class _Scene:
         """What would run, or just a sandbox, with what a shell needs besides."""
         scenario, argv = self.case.scenario, self.case.argv
         job = (
-            job_builder.script_job(scenario, self.around, services)
+            job_builder.build_script_job(scenario, self.around, services)
             if self.case.script
-            else job_builder.job(scenario, argv, self.around, services)
+            else job_builder.build_job(scenario, argv, self.around, services)
         )
         mounts = (*job.spec.mounts, *self._own_mounts())
         return replace(job, spec=replace(job.spec, mounts=mounts))
@@ -142,7 +142,9 @@ def sit(case: Case, manner: Manner, interrupt: Interrupt) -> Sat:
         made = session.premises(case.request, case.caller, interrupt)
         engine = made.engines(case.scenario)
         return _sit(
-            _Scene(case=case, around=made.around, engine=engine, manner=manner, interrupt=interrupt)
+            _Scene(
+                case=case, around=made.context, engine=engine, manner=manner, interrupt=interrupt
+            )
         )
 
 
@@ -266,13 +268,13 @@ def _facts(scene: _Scene) -> Iterator[tuple[str, str]]:
     yield "unmet", _unmet(case, around)
 
 
-def _binary(around: Surroundings) -> str:
+def _binary(around: RunContext) -> str:
     if around.binary is None:
         return "none: name one with --binary, or $ISOSMOKE_WG"
     return f"$WG_BIN, and wg: {around.binary.source} ({around.binary.sha256[:12]})"
 
 
-def _unmet(case: Case, around: Surroundings) -> str:
+def _unmet(case: Case, around: RunContext) -> str:
     requirements = Requirements(case.caller.environment, has_binary=around.binary is not None)
     return requirements.unmet(case.scenario)
 

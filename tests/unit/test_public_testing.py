@@ -20,7 +20,7 @@ from isosmoke.manifest.parser import parse
 from isosmoke.redaction import Redactor
 from isosmoke.results.attempts import ScenarioResult
 from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut
-from isosmoke.runner.job_builder import Surroundings
+from isosmoke.runner.job_builder import RunContext
 from isosmoke.runner.output import Capture
 from isosmoke.runner.sandbox_run import SandboxRun, run_job
 from isosmoke.sandbox.processes import Usage
@@ -119,7 +119,7 @@ def _scheduled(engine: Engine, folder: Path, names: list[str]) -> list[ScenarioR
     caller = Caller(uid=0, gid=0, user="u", home=folder, working=folder, environment={})
     schedule = Schedule(
         engines=lambda _: engine,
-        around=Surroundings(caller, Workspace((), (), folder), None),
+        context=RunContext(caller, Workspace((), (), folder), None),
         requirements=Requirements({}, has_binary=False),
         policy=Policy(jobs=2),
         record=folder,

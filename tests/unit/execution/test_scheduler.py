@@ -20,7 +20,7 @@ from isosmoke.manifest.models import Scenario
 from isosmoke.results.attempts import ScenarioResult
 from isosmoke.results.events import Event, ScenarioFinished, ScenarioPostponed, ScenarioStarted
 from isosmoke.results.outcome import Exited, Outcome, TimedOut
-from isosmoke.runner.job_builder import Surroundings
+from isosmoke.runner.job_builder import RunContext
 from isosmoke.testing import Act, FakeEngine, survivor
 
 PASS, FAIL, SKIP = Act(), Act(status=1 << 8), Act(status=77 << 8)
@@ -58,7 +58,7 @@ class Run:
         self.engine = FakeEngine(self.acts)
         schedule = Schedule(
             engines=lambda _: self.engine,
-            around=self._around(),
+            context=self._context(),
             requirements=Requirements(self.environment, has_binary=False),
             policy=self.policy,
             record=self.record,
@@ -85,7 +85,7 @@ class Run:
         """The scenarios that got a sandbox, in order."""
         return [one.label for one in self.engine.made]
 
-    def _around(self) -> Surroundings:
+    def _context(self) -> RunContext:
         home = self.record / "home"
         caller = Caller(
             uid=4_000_123,
@@ -95,7 +95,7 @@ class Run:
             working=home,
             environment=self.environment,
         )
-        return Surroundings(caller, Workspace((self.record,), (), self.record), None)
+        return RunContext(caller, Workspace((self.record,), (), self.record), None)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from isosmoke.host.workspace import Workspace
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.manifest.models import Scenario
 from isosmoke.runner import job_builder
-from isosmoke.runner.job_builder import Surroundings
+from isosmoke.runner.job_builder import RunContext
 from isosmoke.sandbox.spec import (
     BINARIES,
     KEEPER,
@@ -52,11 +52,11 @@ class World:
     def job(self, argv: tuple[str, ...] = ("bash", "one.sh"), **keys: object) -> Job:
         """The job of a scenario with these keys."""
         scenario = Scenario.model_validate({"name": "one", "script": "one.sh", **keys})
-        return job_builder.job(scenario, argv, self.surroundings())
+        return job_builder.build_job(scenario, argv, self.context())
 
-    def surroundings(self) -> Surroundings:
+    def context(self) -> RunContext:
         """What is the same for every scenario."""
-        return Surroundings(
+        return RunContext(
             caller=Caller(
                 uid=self.uid,
                 gid=self.uid,
@@ -267,13 +267,13 @@ def test_what_is_mounted_in_the_workspace_is_shown_at_its_place(
         (project / name).mkdir(parents=True)
     (project / "file").touch()
     names = ("data", "file", "state", "state/deep", "sub/.isosmoke/deep")
-    around = world.surroundings()
-    around = replace(
-        around,
-        workspace=replace(around.workspace, mounted=tuple(project / one for one in names)),
+    context = world.context()
+    context = replace(
+        context,
+        workspace=replace(context.workspace, mounted=tuple(project / one for one in names)),
     )
 
-    job = job_builder.job(Scenario(name="one", script="one.sh"), ("sh",), around)
+    job = job_builder.build_job(Scenario(name="one", script="one.sh"), ("sh",), context)
     seen = targets(job)
 
     assert seen[str(project / "data")] == CopyOnWrite(project / "data")
@@ -383,10 +383,12 @@ def test_mounts_come_after_the_folders_they_lie_in(world: World) -> None:
 
 def test_workspace_in_tmp_is_not_hidden(world: World) -> None:
     """A workspace that is /tmp itself, or HOME's neighbour in it, wins over the fresh folder."""
-    around = world.surroundings()
-    in_tmp = replace(around.workspace, folders=(Path("/tmp"),))  # noqa: S108 - a workspace
+    context = world.context()
+    in_tmp = replace(context.workspace, folders=(Path("/tmp"),))  # noqa: S108 - a workspace
     scenario = Scenario.model_validate({"name": "one", "script": "one.sh"})
-    job = job_builder.job(scenario, ("true",), Surroundings(around.caller, in_tmp, around.binary))
+    job = job_builder.build_job(
+        scenario, ("true",), RunContext(context.caller, in_tmp, context.binary)
+    )
 
     assert targets(job)["/tmp"] == CopyOnWrite(Path("/tmp"))  # noqa: S108 - a workspace
 
@@ -400,7 +402,7 @@ def test_what_a_scenario_is_given_is_kept_from_whoever_reads_of_it(world: World)
     world.environment = {"TOKEN": "of-a-variable", "OTHER": "public"}
     passed = {"pass_env": ["TOKEN", "UNSET"], "pass_files": ["~/token", "~/keys", "~/missing"]}
     scenario = Scenario.model_validate({"name": "one", "script": "one.sh", **passed})
-    redactor = world.surroundings().redactor(scenario)
+    redactor = world.context().redactor(scenario)
 
     told = redactor.text("of-a-variable of-a-file of-a-folder public")
     assert told == "[redacted TOKEN] [redacted ~/token] [redacted ~/keys] public"
@@ -411,7 +413,7 @@ def test_environment_is_told_without_what_was_passed(world: World) -> None:
     """Of a passed variable an environment tells only the name, however short its value is."""
     world.environment = {"TOKEN": "1"}
     scenario = Scenario.model_validate({"name": "one", "script": "one.sh", "pass_env": ["TOKEN"]})
-    told = job_builder.told_environment(scenario, {"TOKEN": "1", "LANG": "C"})
+    told = job_builder.redact_environment(scenario, {"TOKEN": "1", "LANG": "C"})
 
     assert told == {"TOKEN": "[redacted TOKEN]", "LANG": "C"}
 
@@ -422,7 +424,7 @@ def test_file_that_is_too_large_for_a_credential_is_named(world: World) -> None:
     scenario = Scenario.model_validate(
         {"name": "one", "script": "one.sh", "pass_files": ["~/large"]}
     )
-    assert world.surroundings().redactor(scenario).unguarded == ("~/large",)
+    assert world.context().redactor(scenario).unguarded == ("~/large",)
 
 
 def test_environment_says_where_services_are(world: World) -> None:
@@ -434,8 +436,8 @@ def test_environment_says_where_services_are(world: World) -> None:
         "env": {"URL": "db:${DB_PORT}/${HOME}"},
         "pass_env": ["TOKEN"],
     }
-    around, services = world.surroundings(), {"DB_PORT": "7"}
-    job = job_builder.job(Scenario.model_validate(entry), ("true",), around, services)
+    context, services = world.context(), {"DB_PORT": "7"}
+    job = job_builder.build_job(Scenario.model_validate(entry), ("true",), context, services)
 
     told = {name: job.environment[name] for name in ("DB_PORT", "URL", "TOKEN")}
     assert told == {"DB_PORT": "7", "URL": "db:7/${HOME}", "TOKEN": "${DB_PORT}"}

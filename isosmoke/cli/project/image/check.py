@@ -67,7 +67,7 @@ def _check_binary(looked: Trial, image: str) -> bool:
     """Print what the image has, and whether the binary runs there."""
     libc = looked.libc() or "no C library"
     click.echo(printable(f"{image} on {looked.engine.name}: {libc}"))
-    tested = looked.around.binary
+    tested = looked.context.binary
     if tested is None:
         click.echo("  no live binary to try: --binary PATH")
         return True

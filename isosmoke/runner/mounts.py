@@ -1,0 +1,154 @@
+"""The mounts of a scenario's sandbox: its system, then everything that isosmoke adds to it."""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path, PurePosixPath
+
+from isosmoke.host import state
+from isosmoke.host.binary import Binary
+from isosmoke.host.caller import Caller
+from isosmoke.host.workspace import Workspace
+from isosmoke.keeper import KEEPER_FILE
+from isosmoke.manifest.models import Scenario
+from isosmoke.rootfs_images import store
+from isosmoke.sandbox import rootfs_mounts, user_files
+from isosmoke.sandbox.spec import (
+    BINARIES,
+    HOST_IMAGE,
+    KEEPER,
+    PRIVATE,
+    CopyOnWrite,
+    Fresh,
+    Mount,
+    ReadOnly,
+)
+
+GITCONFIG = PRIVATE / "gitconfig"
+"""The path of git's system configuration in every sandbox."""
+
+_NAME_LOOKUP_FILES = ("resolv.conf", "hosts")
+"""Files of `/etc` that resolve host names: on the host's network they must be the host's."""
+
+_DATABASES = (PurePosixPath("/etc/passwd"), PurePosixPath("/etc/group"))
+
+_TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - in the sandbox
+
+
+def system_mounts(
+    scenario: Scenario,
+    workspace: Workspace,
+    host: Collection[Mount],
+    others: Collection[PurePosixPath],
+) -> Iterator[Mount]:
+    """Yield the mounts that make up the system; none for an image that only an engine has.
+
+    `host` are the mounts of the host's image, and `others` the targets of further mounts.
+    """
+    if scenario.image == HOST_IMAGE:
+        yield from _host_mounts(host, workspace)
+    elif root := root_of_image(scenario):
+        lookup = tuple(_name_lookup_mounts()) if scenario.network == "host" else ()
+        yield from rootfs_mounts.mounts(root, {*others, *(mount.target for mount in lookup)})
+        yield from lookup
+
+
+def root_of_image(scenario: Scenario) -> Path | None:
+    """Return the root directory of an image on this machine; None if only an engine has it."""
+    if scenario.image == HOST_IMAGE:
+        return Path("/")
+    return store.root(scenario.image, scenario.folder)
+
+
+def added_mounts(
+    scenario: Scenario, caller: Caller, workspace: Workspace, binary: Binary | None
+) -> tuple[Mount, ...]:
+    """Return everything that every sandbox has in addition to its system."""
+    fresh = (
+        Fresh(PurePosixPath("/run"), 0o755),
+        *(Fresh(PurePosixPath(target), 0o1777, on_disk=True) for target in _TEMPORARY),
+        Fresh(PurePosixPath(caller.home), 0o700, on_disk=True),
+    )
+    private = [Fresh(PurePosixPath(path), 0o755) for path in _private_directories(workspace)]
+    return (
+        *fresh,
+        *_own_mounts(caller, binary),
+        *_user_database_mounts(scenario, caller),
+        *(CopyOnWrite(directory) for directory in workspace.folders),
+        *_nested_mounts(workspace, [mount.target for mount in (*fresh, *private)]),
+        *private,
+        *(ReadOnly(directory, PurePosixPath(directory)) for directory in workspace.borrowed),
+        *_passed_file_mounts(scenario, caller),
+    )
+
+
+def expand_home(path: Path, home: Path) -> Path:
+    """Return `path` with a leading `~` replaced by the caller's home directory."""
+    return home.joinpath(*path.parts[1:]) if path.parts[0] == "~" else path
+
+
+def _host_mounts(host: Collection[Mount], workspace: Workspace) -> Iterator[Mount]:
+    """Yield the host's mounts outside the workspace.
+
+    A tool in the workspace is part of its copy: as a mount of its own it could not be rebuilt.
+    """
+    for mount in host:
+        if not any(mount.target.is_relative_to(directory) for directory in workspace.folders):
+            yield mount
+
+
+def _name_lookup_mounts() -> Iterator[Mount]:
+    for name in _NAME_LOOKUP_FILES:
+        file = Path("/etc", name).resolve()
+        if file.is_file():
+            yield ReadOnly(file, PurePosixPath("/etc", name))
+
+
+def _nested_mounts(workspace: Workspace, emptied: Collection[PurePosixPath]) -> Iterator[Mount]:
+    """Yield the mount points of the workspace, except those hidden by a directory in `emptied`.
+
+    A file cannot be the lower layer of an overlay, so it is mounted read-only.
+    """
+    hiding = [
+        target
+        for target in emptied
+        if any(PurePosixPath(directory) in target.parents for directory in workspace.folders)
+    ]
+    for point in workspace.mounted:
+        if not any(point.is_relative_to(target) for target in hiding):
+            is_directory = point.is_dir()
+            yield CopyOnWrite(point) if is_directory else ReadOnly(point, PurePosixPath(point))
+
+
+def _private_directories(workspace: Workspace) -> Iterator[Path]:
+    """Yield isosmoke's own directories in the workspace: logs, receipts and state."""
+    projects = dict.fromkeys((*workspace.folders, workspace.working))
+    own = (state.in_project(project) for project in projects)
+    for path in (*own, state.state_folder().resolve()):
+        if path.is_dir() and any(path.is_relative_to(directory) for directory in workspace.folders):
+            yield path
+
+
+def _own_mounts(caller: Caller, binary: Binary | None) -> tuple[Mount, ...]:
+    """Return the mounts of the keeper, the git configuration and the live binary."""
+    own = (
+        ReadOnly(user_files.placed(KEEPER_FILE), KEEPER),
+        ReadOnly(user_files.stored(user_files.gitconfig(caller.user)), GITCONFIG),
+    )
+    return own if binary is None else (*own, ReadOnly(binary.folder, BINARIES))
+
+
+def _user_database_mounts(scenario: Scenario, caller: Caller) -> tuple[Mount, ...]:
+    """Return a user database with the caller in it, if that of the image does not know them."""
+    root = root_of_image(scenario)
+    users, groups = (root and rootfs_mounts.inside(root, database) for database in _DATABASES)
+    if users and user_files.knows(users, caller.uid):
+        return ()
+    texts = {"passwd": user_files.passwd(caller, users), "group": user_files.group(caller, groups)}
+    return tuple(
+        ReadOnly(user_files.stored(text), PurePosixPath("/etc", name))
+        for name, text in texts.items()
+    )
+
+
+def _passed_file_mounts(scenario: Scenario, caller: Caller) -> tuple[Mount, ...]:
+    paths = (expand_home(Path(name), caller.home) for name in scenario.pass_files)
+    return tuple(ReadOnly(path, PurePosixPath(path)) for path in paths)
