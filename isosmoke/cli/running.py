@@ -9,10 +9,9 @@ import click
 
 from isosmoke.cli.console import Printer
 from isosmoke.cli.options import Command
-from isosmoke.engines import ENGINES
+from isosmoke.engines import AUTO, ENGINES
 from isosmoke.engines.docker import endpoint
 from isosmoke.errors import UsageError
-from isosmoke.execution.session import AUTO
 from isosmoke.reports.progress import Progress
 from isosmoke.results import repeat_command
 from isosmoke.results.repeat_command import Repeat

@@ -101,6 +101,16 @@ class Engine(Protocol):
     def facts(self) -> Facts:
         """What it is on this machine; `EngineUnavailableError` where it cannot be asked."""
 
+    def image_digest(self, image: str) -> str:
+        """Return the sha256, in hex, of the content that this engine has under the name `image`.
+
+        It is empty for the host's image, which has no digest.
+
+        Raises:
+            ImageError: if the engine has no such image.
+            EngineUnavailableError: if the engine cannot be asked.
+        """
+
     def sandbox(self, spec: SandboxSpec) -> AbstractContextManager[Sandbox]:
         """Entering makes it, leaving destroys it on every path and proves that it is gone."""
 

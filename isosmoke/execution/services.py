@@ -26,8 +26,8 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import WaitStrategy
 from testcontainers.core.waiting_utils import WaitStrategyTarget
 
+from isosmoke.engines import service_engine
 from isosmoke.engines.base import START_SECONDS, Engine
-from isosmoke.engines.docker.engine import DockerEngine
 from isosmoke.errors import EngineError, LeftBehindError
 from isosmoke.execution.requirements import expanded
 from isosmoke.execution.service_log import Transcript
@@ -83,7 +83,7 @@ class Services:
     """The services of a run's scenarios, on one daemon; asks once for each thing."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine if isinstance(engine, DockerEngine) else DockerEngine()
+        self._engine = service_engine(engine)
         self._images: dict[str, bool] = {}
         self._asking = Lock()
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from time import monotonic
 
-from isosmoke.engines import ENGINES
+from isosmoke.engines import AUTO, ENGINES, engine_name
 from isosmoke.engines.base import Engine, Facts
 from isosmoke.engines.docker import endpoint
 from isosmoke.errors import BinaryError, ExitCode, LeftBehindError
@@ -27,9 +27,6 @@ from isosmoke.results.attempts import RunResult, ScenarioResult
 from isosmoke.results.events import Event, RunFinished, RunStarted, ScenarioFinished
 from isosmoke.rootfs_images import store
 from isosmoke.runner.job_builder import RunContext
-from isosmoke.sandbox.spec import HOST_IMAGE
-
-AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +55,8 @@ class _Engines:
         self._unswept: list[str] = []
 
     def name_for(self, scenario: Scenario) -> str:
-        """The engine asked for; `auto` is docker for an image that is no folder of this machine."""
-        if self._named != AUTO:
-            return self._named
-        is_here = scenario.image == HOST_IMAGE or store.root(scenario.image, scenario.folder)
-        return "bubblewrap" if is_here else "docker"
+        """Return the name of the engine that runs `scenario`."""
+        return engine_name(self._named, scenario.image, scenario.folder)
 
     def __call__(self, scenario: Scenario) -> Engine:
         return self._made[self.name_for(scenario)]

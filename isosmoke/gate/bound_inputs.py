@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 from pydantic import BaseModel
 
-from isosmoke.engines import image_digest
+from isosmoke.engines import AUTO, EngineChoice
+from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineError, ImageError, IsosmokeError, ManifestError
 from isosmoke.gate import receipt
 from isosmoke.gate.receipt import Resource, Statement
@@ -17,17 +19,33 @@ from isosmoke.host import files
 from isosmoke.host.workspace import git_top
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest, Scenario
+from isosmoke.results import repeat_command
 from isosmoke.rootfs_images import store
 from isosmoke.runner import interpreter
 from isosmoke.sandbox.interpreter import Interpreter
+from isosmoke.sandbox.spec import HOST_IMAGE
 
 _INTERPRETER = "interpreter"
 
 
-def inputs(loaded: Manifest, scenarios: Iterable[Scenario]) -> tuple[Resource, ...]:
+class Engines(Protocol):
+    """The engines of a run, by scenario."""
+
+    def __call__(self, scenario: Scenario, /) -> Engine:
+        """Return the engine that makes the scenario's sandbox."""
+
+    def for_services(self, scenario: Scenario, /) -> Engine:
+        """Return the engine that runs the scenario's services."""
+
+
+def inputs(
+    loaded: Manifest, scenarios: Iterable[Scenario], engines: Engines
+) -> tuple[Resource, ...]:
     """The entries, scripts, files that these read, images, interpreters, and the gate's own policy.
 
-    The manifest as a whole is none of them: adding a scenario must not void every receipt.
+    The manifest as a whole is none of them: adding a scenario must not void every receipt. The
+    same image name means different content to different engines, so each image is looked up on
+    the engine that runs it.
     """
     chosen = tuple(scenarios)
     folder = loaded.path.absolute().parent
@@ -38,8 +56,8 @@ def inputs(loaded: Manifest, scenarios: Iterable[Scenario]) -> tuple[Resource, .
         receipt.hashed("policy", "[gate]", _of_table(loaded.gate)),
         *(receipt.hashed("script", _short(one, folder), digest(one)) for one in scripts),
         *(receipt.hashed("file", _short(one, folder), digest(one)) for one in files),
-        *(_image(one) for one in {one.image: one for one in chosen}.values()),
-        *(_service(image) for image in _of_services(chosen)),
+        *(_image(one, engines) for one in {one.image: one for one in chosen}.values()),
+        *(_service(image, engine) for image, engine in _of_services(chosen, engines).items()),
         *ran(dict.fromkeys(_interpreters(chosen, git_top(folder) or folder))),
     )
 
@@ -68,20 +86,32 @@ def _interpreters(scenarios: Iterable[Scenario], apart: Path) -> Iterator[Interp
             yield interpreter.find(one.image, one.folder, (PurePosixPath(apart),))
 
 
-def _image(scenario: Scenario) -> Resource:
+def _image(scenario: Scenario, engines: Engines) -> Resource:
     image = scenario.image
-    found = store.digest(image, scenario.folder) or image_digest(image)
+    found = store.digest(image, scenario.folder) or _engine_digest(scenario, engines)
     return receipt.hashed("image", image, found) if found else receipt.named("image", image)
 
 
-def _of_services(scenarios: Iterable[Scenario]) -> Iterable[str]:
-    return dict.fromkeys(one.image for scenario in scenarios for one in scenario.services)
+def _engine_digest(scenario: Scenario, engines: Engines) -> str:
+    """Return the digest of an image that is no directory; empty for the host's."""
+    if scenario.image == HOST_IMAGE:
+        return ""
+    return engines(scenario).image_digest(scenario.image)
 
 
-def _service(image: str) -> Resource:
+def _of_services(scenarios: Iterable[Scenario], engines: Engines) -> Mapping[str, Engine]:
+    """Return the engine that runs each image of a service."""
+    return {
+        service.image: engines.for_services(scenario)
+        for scenario in scenarios
+        for service in scenario.services
+    }
+
+
+def _service(image: str, engine: Engine) -> Resource:
     """A service's image; one that cannot be looked at is known by name, and its scenario skips."""
     try:
-        return receipt.hashed("service", image, image_digest(image))
+        return receipt.hashed("service", image, engine.image_digest(image))
     except EngineError:
         return receipt.named("service", image)
 
@@ -107,13 +137,21 @@ def changed_inputs(then: Statement, path: Path) -> tuple[str, ...]:
     try:
         loaded = loader.load(path)
         kept = [one for one in loaded.scenarios if one.name in then.circumstances.outcomes]
-        now = inputs(loaded, kept)
-    except ManifestError as error:
+        now = inputs(loaded, kept, engines_of(then))
+    except (ManifestError, ImageError) as error:
         return tuple(error.message.splitlines())
     before = [one for one in then.predicate.configuration if one.digest]
     if not any(map(_is_interpreter, then.predicate.configuration)):
         now = tuple(one for one in now if not _is_interpreter(one))  # an older receipt has none
     return receipt.differences(before, [one for one in now if one.digest])
+
+
+def engines_of(then: Statement) -> EngineChoice:
+    """Return the engines of the run that a receipt was written after.
+
+    Only a run that left the choice to isosmoke can have used several.
+    """
+    return EngineChoice(repeat_command.only_engine(then.circumstances.engine) or AUTO)
 
 
 def _is_interpreter(one: Resource) -> bool:

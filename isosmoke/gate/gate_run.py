@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from isosmoke.engines import AUTO, EngineChoice
 from isosmoke.errors import IsosmokeError
 from isosmoke.execution import session
 from isosmoke.execution.scheduler import Policy, jobs_of_a_gate
-from isosmoke.execution.session import AUTO, Request
+from isosmoke.execution.session import Request
 from isosmoke.gate import bound_inputs, decision, receipt
 from isosmoke.gate.decision import Verdict
 from isosmoke.gate.receipt import Circumstances, Resource
@@ -108,11 +109,12 @@ class _Pass:
         if not scenarios:
             return Answer(verdict=decision.unowned(self.manifest, task))
         homes = self._homes()  # what is wrong with them is said before anything runs
-        inputs = bound_inputs.inputs(self.manifest, scenarios)
+        engines = EngineChoice(self.ask.engine)
+        inputs = bound_inputs.inputs(self.manifest, scenarios, engines)
         result = execute(self._request(scenarios))
         verdict = decision.verdict(result, self.manifest.gate, task=task, repeat=repeat)
         moved = (
-            *receipt.differences(inputs, bound_inputs.inputs(self.manifest, scenarios)),
+            *receipt.differences(inputs, bound_inputs.inputs(self.manifest, scenarios, engines)),
             *bound_inputs.others_ran(inputs, result.interpreters),
         )
         if verdict.open and moved:

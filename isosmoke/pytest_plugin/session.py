@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from isosmoke.engines import ENGINES
+from isosmoke.engines import AUTO, ENGINES
 from isosmoke.errors import IsosmokeError, UsageError
 from isosmoke.execution import session
-from isosmoke.execution.session import AUTO, Request, Session
+from isosmoke.execution.session import Request, Session
 from isosmoke.host.caller import Caller
 from isosmoke.interrupt import Interrupt, interruptible
 from isosmoke.manifest.diagnostics import mistake_of

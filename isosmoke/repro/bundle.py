@@ -22,8 +22,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from isosmoke import __version__
+from isosmoke.engines import AUTO
 from isosmoke.errors import BundleError
-from isosmoke.execution.session import AUTO, Request
+from isosmoke.execution.session import Request
 from isosmoke.host import files, state, system_programs, workspace
 from isosmoke.host.caller import Caller
 from isosmoke.redaction import Redactor

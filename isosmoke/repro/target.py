@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from isosmoke.engines import AUTO
 from isosmoke.errors import BinaryError, RecordError, UsageError
-from isosmoke.execution.session import AUTO, Request
+from isosmoke.execution.session import Request
 from isosmoke.history import reader
 from isosmoke.host import binary, files
 from isosmoke.host.caller import Caller

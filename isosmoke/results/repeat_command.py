@@ -26,7 +26,12 @@ def command(
 
 def engine(run: RunRecord) -> str:
     """The engine that every scenario of `run` had, empty where there were several."""
-    return "" if _SEVERAL in run.engine else run.engine
+    return only_engine(run.engine)
+
+
+def only_engine(text: str) -> str:
+    """Return the engine that a record or a receipt names, empty where it names several."""
+    return "" if _SEVERAL in text else text
 
 
 def of(run: RunRecord, name: str) -> tuple[str, ...]:

@@ -13,11 +13,11 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 
 from isosmoke.engines.base import Facts
-from isosmoke.errors import EngineError, EngineUnavailableError, LeftBehindError
+from isosmoke.errors import EngineError, EngineUnavailableError, ImageError, LeftBehindError
 from isosmoke.keeper import protocol
 from isosmoke.keeper.protocol import Output, Survivor
 from isosmoke.sandbox.processes import Usage
-from isosmoke.sandbox.spec import SandboxSpec
+from isosmoke.sandbox.spec import HOST_IMAGE, SandboxSpec
 
 UPTIME = 1000.0
 """What the clock of every fake sandbox shows, in seconds."""
@@ -226,15 +226,21 @@ class FakeEngine:
     """Makes sandboxes that act; `made` and `destroyed` are labels in the order of the events.
 
     `acts` has the acts of each label: the first sandbox plays the first, and so on; the last one is
-    repeated. A label that is not there passes. `unavailable` is what `preflight` raises.
+    repeated. A label that is not there passes. `unavailable` is what `preflight` raises. `images`
+    has the digest of each image that the engine has, and may be changed at any time.
     """
 
     name = "fake"
     description = "no process, no sandbox"
 
     def __init__(
-        self, acts: Mapping[str, Act | Sequence[Act]] | None = None, *, unavailable: str = ""
+        self,
+        acts: Mapping[str, Act | Sequence[Act]] | None = None,
+        *,
+        unavailable: str = "",
+        images: Mapping[str, str] | None = None,
     ) -> None:
+        self.images = dict(images or {})
         self._acts = dict(acts or {})
         self._unavailable = unavailable
         self._lock = Lock()
@@ -248,6 +254,13 @@ class FakeEngine:
 
     def facts(self) -> Facts:
         return Facts(version="1", where="here", reason="a test", rootless=True, cgroup=None)
+
+    def image_digest(self, image: str) -> str:
+        if image == HOST_IMAGE:
+            return ""
+        if image not in self.images:
+            raise ImageError(f"{self.name} has no image '{image}'")
+        return self.images[image]
 
     @contextmanager
     def sandbox(self, spec: SandboxSpec) -> Iterator[FakeSandbox]:

@@ -55,6 +55,9 @@ class _SpoiltEngine:
     def facts(self) -> Facts:
         return self._good.facts()
 
+    def image_digest(self, image: str) -> str:
+        return self._good.image_digest(image)
+
     def sandbox(self, spec: SandboxSpec) -> AbstractContextManager[Sandbox]:
         return self._good.sandbox(self._spoil(spec))
 
@@ -120,6 +123,9 @@ class _Mislaying:
 
     def facts(self) -> Facts:
         return self._good.facts()
+
+    def image_digest(self, image: str) -> str:
+        return self._good.image_digest(image)
 
     @contextmanager
     def sandbox(self, spec: SandboxSpec) -> Iterator[Sandbox]:

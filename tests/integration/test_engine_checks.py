@@ -32,6 +32,9 @@ class Misled:
     def facts(self) -> Facts:
         return self._good.facts()
 
+    def image_digest(self, image: str) -> str:
+        return self._good.image_digest(image)
+
     def sandbox(self, spec: SandboxSpec) -> AbstractContextManager[Sandbox]:
         return self._good.sandbox(self._mislead(spec))
 

@@ -108,11 +108,20 @@ class BubblewrapEngine:
             cgroup=cgroup.version() if cgroup.parents() else None,
         )
 
+    def image_digest(self, image: str) -> str:
+        """Return the digest of an image that is a directory; it has no other images.
+
+        A relative path is resolved against the working directory.
+        """
+        digest = store.digest(image, Path.cwd())
+        if not digest and image != HOST_IMAGE:
+            raise _no_image(image)
+        return digest
+
     @contextmanager
     def sandbox(self, spec: SandboxSpec) -> Iterator[BubblewrapSandbox]:
         if spec.image != HOST_IMAGE:
-            hint = store.how_to_get(spec.image)
-            raise ImageError(f"bubblewrap has no image '{spec.image}'", hint)
+            raise _no_image(spec.image)
         program = bwrap.program()
         bwrap.must_show_mounts(program, spec)
         with ExitStack() as stack:
@@ -134,6 +143,10 @@ class BubblewrapEngine:
                 left.append(error)
         raise_left_behind(left, removed)
         return tuple(removed)
+
+
+def _no_image(image: str) -> ImageError:
+    return ImageError(f"bubblewrap has no image '{image}'", store.how_to_get(image))
 
 
 @contextmanager

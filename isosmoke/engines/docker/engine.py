@@ -227,9 +227,14 @@ class DockerEngine:
             return False
 
     def image_digest(self, image: str) -> str:
-        """The sha256 of a local image's configuration, which names its layers by theirs."""
+        """Return the sha256 of a local image's configuration, which names its layers by theirs."""
+        if image == HOST_IMAGE:
+            return ""
         with self._client() as client, _told(client, f"look at image '{image}'"):
-            found = client.inspect_image(image)  # type: ignore[no-untyped-call]
+            try:
+                found = client.inspect_image(image)  # type: ignore[no-untyped-call]
+            except ImageNotFound as error:
+                raise _no_image(client, image) from error
             return _hexadecimal(found["Id"])
 
     def build(self, recipe: Recipe) -> Iterator[str]:
@@ -569,11 +574,14 @@ def _labels(name: str, label: str) -> dict[str, str]:
     }
 
 
+def _no_image(client: _Client, image: str) -> ImageError:
+    return ImageError(f"{client.program} has no image '{image}'", store.how_to_get(image))
+
+
 def _mend(client: _Client, image: str, error: ImageNotFound) -> None:
     """The host's image is made here; no other is fetched behind anybody's back."""
     if image != HOST_IMAGE:
-        hint = store.how_to_get(image)
-        raise ImageError(f"{client.program} has no image '{image}'", hint) from error
+        raise _no_image(client, image) from error
     with files.lock(state.kept("locks") / "docker-image"):
         if not client.images(create_body.EMPTY_IMAGE):
             client.import_image_from_data(_EMPTY_TAR, create_body.EMPTY_IMAGE)

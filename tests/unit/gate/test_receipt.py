@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isosmoke.engines import AUTO, EngineChoice
 from isosmoke.errors import UsageError
 from isosmoke.gate import bound_inputs, receipt
 from isosmoke.gate.receipt import Circumstances, Statement
@@ -142,7 +143,7 @@ def test_an_entry_is_bound_by_its_meaning(tmp_path: Path) -> None:
     def entry(text: str) -> str:
         (tmp_path / "s.sh").write_text("")
         (one,) = (loaded := parse(text, tmp_path / "m.toml")).scenarios
-        return bound_inputs.inputs(loaded, [one])[0].sha256
+        return bound_inputs.inputs(loaded, [one], EngineChoice(AUTO))[0].sha256
 
     plain = '[[scenario]]\nname = "a"\nscript = "s.sh"\n'
     assert entry('[[scenario]]\nscript = "s.sh" # here\nname = "a"\n') == entry(plain)
@@ -357,7 +358,8 @@ def test_the_hash_of_the_binary_is_that_of_what_ran(project: Project) -> None:
     (file,) = project.receipts()
     then = receipt.parse(file.read_bytes(), str(file))
 
-    inputs = bound_inputs.inputs(loaded := load(project.manifest), loaded.scenarios[:1])
+    loaded = load(project.manifest)
+    inputs = bound_inputs.inputs(loaded, loaded.scenarios[:1], EngineChoice(AUTO))
 
     assert then.subject[0] == bound_inputs.subject(
         (project.binary, bound_inputs.digest(project.binary)), project.manifest

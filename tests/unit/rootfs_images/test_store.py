@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from isosmoke.engines import AUTO, EngineChoice
 from isosmoke.errors import EngineError
 from isosmoke.gate import bound_inputs
 from isosmoke.manifest.models import Manifest, Scenario
@@ -49,7 +50,7 @@ def test_verdict_is_bound_to_what_the_folder_holds(tmp_path: Path) -> None:
             {"name": "one", "script": "one.sh", "image": "rootfs:system"}, context=tmp_path
         )
         loaded = Manifest(path=tmp_path / "manifest.toml", scenarios=(scenario,))
-        inputs = bound_inputs.inputs(loaded, loaded.scenarios)
+        inputs = bound_inputs.inputs(loaded, loaded.scenarios, EngineChoice(AUTO))
         return next(one.sha256 for one in inputs if one.name == "image rootfs:system")
 
     before = bound()
