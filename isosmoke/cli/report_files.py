@@ -4,22 +4,43 @@ import sys
 from pathlib import Path
 from typing import IO
 
+from isosmoke.authoring import editing
 from isosmoke.host import files
 
 STDOUT = "-"
 """The file name that stands for stdout."""
 
 
+def target(file: str) -> Path:
+    """Return the path without links to which writing `file` leads.
+
+    A repository may have prepared a link where a report usually goes, so that one is followed only
+    within the repository. Outside of repositories a link is the user's own.
+
+    Raises:
+        UsageError: if a link of a repository leads out of it.
+    """
+    path = Path(file).absolute()
+    if any((one / ".git").exists() for one in path.parents):
+        return files.resolve_in_project(path, editing.project(path))
+    return path.resolve()
+
+
 def put(file: str, content: str) -> None:
-    """Write a file whole or not at all; a pipe or a device is written to. `OSError` if it fails."""
+    """Write a file whole or not at all; a pipe or a device is written to.
+
+    Raises:
+        OSError: if it cannot be written.
+        UsageError: if a link of a repository leads out of it.
+    """
     path = Path(file)
     if file == STDOUT:
         sys.stdout.buffer.write(content.encode())
         sys.stdout.buffer.flush()
     elif path.exists() and not path.is_file():
-        path.write_text(content, encoding="utf-8")
+        target(file).write_text(content, encoding="utf-8")
     else:
-        files.write(path.resolve(), content)
+        files.write(target(file), content)
 
 
 class LineFile:
@@ -42,7 +63,7 @@ class LineFile:
 
     def _write(self, line: str) -> None:
         if self._open is None:
-            self._open = Path(self._file).open("wb")  # noqa: SIM115 - it is open until the end
+            self._open = target(self._file).open("wb")
         self._open.write(line.encode())
         self._open.flush()
 

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 import click
 
 from isosmoke.cli import mute
-from isosmoke.cli.report_files import STDOUT, LineFile, put
+from isosmoke.cli.report_files import STDOUT, LineFile, put, target
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.reports import REPORTS, github
 from isosmoke.reports.jsonl import Stream
@@ -65,8 +65,8 @@ def chosen(words: Iterable[str], *, stdout_taken: bool = False) -> Chosen:
     """What `--report` asks for; `stdout_taken` says that a document goes to stdout already.
 
     Raises:
-        UsageError: for an unknown kind, a kind without its file or with one too many, or two
-            reports for one place.
+        UsageError: for an unknown kind, a kind without its file or with one too many, two reports
+            for one place, or a place to which only a link of a repository leads.
     """
     reports = [_parsed(one) for one in words]
     screens = [one for one in SCREENS if Report(one) in reports]
@@ -78,6 +78,8 @@ def chosen(words: Iterable[str], *, stdout_taken: bool = False) -> Chosen:
         if places.count(place) > 1:
             name = "stdout" if place == STDOUT else place
             raise UsageError(f"two documents go to {name}", hint="give each a file of its own")
+        if place != STDOUT:
+            target(place)
     return Chosen(next(iter(screens), None), files, STDOUT in places)
 
 

@@ -431,3 +431,53 @@ def test_a_lock_file_keeps_its_content(tmp_path: Path) -> None:
             pass
 
     assert [(tmp_path / one).read_text() for one in ("there", "new")] == ["text", ""]
+
+
+@pytest.mark.parametrize("kind", ["junit", "jsonl"])
+@pytest.mark.parametrize("place", ["report", "folder/report"])
+def test_a_report_does_not_follow_a_link_out_of_the_repository(
+    project: Project, place: str, kind: str
+) -> None:
+    """A repository may have a link where a report usually goes: nothing is run, nothing written."""
+    outside = project.top.parent / "outside"
+    (outside / "report").write_text("precious")
+    first, _, rest = place.partition("/")
+    link(project, first, str(outside / "report" if not rest else outside))
+    before = untouched(project)
+
+    done = project.run("run", "good", "--report", f"{kind}={place}")
+
+    assert done.returncode == 2, done.stderr
+    assert f"{project.path(place)} leads through a symbolic link" in done.stderr
+    assert untouched(project) == before
+
+
+def test_a_past_report_does_not_follow_a_link_out_of_the_repository(project: Project) -> None:
+    """The report of a past run is not written there either."""
+    available.engine("bubblewrap")
+    outside = project.top.parent / "outside/report"
+    outside.write_text("precious")
+    project.run("run", "good", "--engine", "bubblewrap")
+    link(project, "report", str(outside))
+
+    done = project.run("report", "--as", "junit", "-o", "report")
+
+    assert done.returncode == 2, done.stderr
+    assert outside.read_text() == "precious"
+
+
+def test_a_report_follows_a_link_that_is_the_users_own(project: Project) -> None:
+    """Outside of a repository, and from one file of a repository to another, links are followed."""
+    available.engine("bubblewrap")
+    own = project.top.parent / "own.xml"
+    own.symlink_to(project.top.parent / "outside/report.xml")
+    link(project, "link.xml", "report.xml")
+    project.path("report.xml").write_text("before")
+    words = ("--report", f"junit={own}", "--report", "html=link.xml")
+
+    done = project.run("run", "good", "--engine", "bubblewrap", *words)
+
+    assert done.returncode == 0, done.stderr
+    assert "<testsuite" in (project.top.parent / "outside/report.xml").read_text()
+    assert own.is_symlink()
+    assert "<html" in project.path("report.xml").read_text()
