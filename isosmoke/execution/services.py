@@ -113,7 +113,7 @@ class Services:
 
     def _has(self, image: str) -> bool:
         if image not in self._images:
-            self._images[image] = self._engine.has_image(image)
+            self._images[image] = self._engine.images.has(image)
         return self._images[image]
 
     @contextmanager
@@ -126,10 +126,10 @@ class Services:
         """
         variables: dict[str, str] = {}
         with ExitStack() as stack:
-            network = stack.enter_context(self._engine.network(attempted.label))
+            network = stack.enter_context(self._engine.companions.network(attempted.label))
             for service in attempted.scenario.services:
                 running = stack.enter_context(self._running(service, network, attempted))
-                with self._engine.told(f"find the ports of service '{service.name}'"):
+                with self._engine.companions.errors(f"find the ports of service '{service.name}'"):
                     variables |= _variables(service, running)
             yield variables
 
@@ -143,22 +143,22 @@ class Services:
             keeper = Conversation(lifeline.channel, sink=_drop, interrupt=attempted.interrupt)
             keeper.ready(START_SECONDS)
             transcript = stack.enter_context(_transcript(service, attempted))
-            name, labels = stack.enter_context(self._engine.reserved(label))
+            name, labels = stack.enter_context(self._engine.companions.reserved(label))
             made = Companion(
                 service,
                 network,
-                docker_client_kw=self._engine.for_testcontainers,
+                docker_client_kw=self._engine.companions.for_testcontainers,
                 name=name,
                 labels=labels,
                 pid_mode=f"container:{lifeline.name}",
-                ulimits=self._engine.ulimits,
+                ulimits=self._engine.companions.ulimits,
             )
             stack.enter_context(closing(made))
             made.with_envs(**attempted.variables(service))
             made.waiting_for(Readiness(service, transcript, attempted.interrupt))
-            with self._engine.told(f"start service '{service.name}'"):
+            with self._engine.companions.errors(f"start service '{service.name}'"):
                 made.make()
-                transcript.follow(self._engine.printing(name))
+                transcript.follow(self._engine.companions.printing(name))
                 made.start()
             yield made
 

@@ -67,7 +67,9 @@ class WgContainer(DockerContainer):
     ) -> None:
         self._engine = DockerEngine()
         self._engine.preflight()
-        super().__init__(image, docker_client_kw=self._engine.for_testcontainers, **options)
+        super().__init__(
+            image, docker_client_kw=self._engine.companions.for_testcontainers, **options
+        )
         self.image = image
         self._settle = settle_seconds
         self._live = ExitStack()
@@ -79,7 +81,7 @@ class WgContainer(DockerContainer):
 
     def start(self) -> Self:
         """Make it and wait for its keeper; no reaper is started and no image is pulled."""
-        if not self._engine.has_image(self.image):
+        if not self._engine.images.has(self.image):
             raise EngineError(f"no image '{self.image}' here", hint=how_to_get(self.image))
         try:
             self._begin()
@@ -89,13 +91,15 @@ class WgContainer(DockerContainer):
         return self
 
     def _begin(self) -> None:
-        name, labels = self._live.enter_context(self._engine.reserved("a test's container"))
-        with self._engine.told("make a test's container"):
+        name, labels = self._live.enter_context(
+            self._engine.companions.reserved("a test's container")
+        )
+        with self._engine.companions.errors("make a test's container"):
             self._container = self.get_docker_client().client.containers.create(
                 self.image, name=name, labels=labels, **self._body()
             )
-        channel = self._live.enter_context(self._engine.attached(name))
-        with self._engine.told("start a test's container"):
+        channel = self._live.enter_context(self._engine.companions.attached(name))
+        with self._engine.companions.errors("start a test's container"):
             self._container.start()
         keeper = Conversation(channel, sink=self._keep, interrupt=Interrupt())
         keeper.ready(START_SECONDS)

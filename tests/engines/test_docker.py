@@ -248,7 +248,7 @@ def test_removal_that_cannot_be_proved_is_an_error(
     docker: DockerEngine, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A container that is still known at the deadline is named, with the command against it."""
-    monkeypatch.setattr("isosmoke.engines.docker.engine.DESTROY_SECONDS", 1.0)
+    monkeypatch.setattr("isosmoke.engines.docker.container.DESTROY_SECONDS", 1.0)
     monkeypatch.setattr(APIClient, "inspect_container", lambda *_: {})
 
     with pytest.raises(EngineError, match="could not remove sandbox") as caught:

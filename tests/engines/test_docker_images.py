@@ -35,7 +35,7 @@ def base(docker: DockerEngine) -> Iterator[str]:
     with closing(APIClient(endpoint.docker(Place.here()).url)) as client:
         client.import_image_from_data(archive.getvalue(), name)
         yield name
-        for one in docker.images():
+        for one in docker.images.built():
             if one.tag.startswith("isosmoke-tests/"):
                 client.remove_image(one.tag, force=True)
         client.remove_image(name)
@@ -52,9 +52,9 @@ def recipe(folder: Path, base: str, text: str) -> Recipe:
 def test_image_is_built_on_the_named_base(docker: DockerEngine, base: str, tmp_path: Path) -> None:
     """It has both tags, what was printed is told, and it is listed with its size and digest."""
     made = recipe(tmp_path, base, "ARG BASE=nowhere:1\nFROM ${BASE}\nCOPY more /more\n")
-    said = "".join(docker.build(made))
+    said = "".join(docker.images.build(made))
     assert "COPY more /more" in said
-    listed = {one.tag: one for one in docker.images()}
+    listed = {one.tag: one for one in docker.images.built()}
     assert set(made.tags) <= set(listed)
     assert {listed[one].digest for one in made.tags} == {docker.image_digest(made.tags[0])}
 
@@ -63,7 +63,7 @@ def test_missing_base_is_not_fetched(docker: DockerEngine, tmp_path: Path) -> No
     """It is said how to get it, before anything is sent."""
     made = recipe(tmp_path, "isosmoke-tests/nowhere:1", "ARG BASE\nFROM ${BASE}\n")
     with pytest.raises(ImageError, match="to build on") as caught:
-        list(docker.build(made))
+        list(docker.images.build(made))
     assert "docker pull isosmoke-tests/nowhere:1" in caught.value.hint
 
 
@@ -73,5 +73,5 @@ def test_failed_build_is_told_and_leaves_no_image(
     """In the daemon's words."""
     made = recipe(tmp_path, base, "ARG BASE\nFROM ${BASE}\nCOPY nothing /more\n")
     with pytest.raises(ImageError, match=r"could not build isosmoke-tests/\w+:1: .*nothing"):
-        list(docker.build(made))
-    assert not {*made.tags} & {one.tag for one in docker.images()}
+        list(docker.images.build(made))
+    assert not {*made.tags} & {one.tag for one in docker.images.built()}

@@ -80,7 +80,7 @@ def test_services_on_podman_have_the_callers_limits(monkeypatch: pytest.MonkeyPa
     """Its own defaults may be beyond what its service may set, and then nothing starts."""
     with service(available.me(), "runc") as made:
         monkeypatch.setenv(*made.client.variables[0])
-        limits = PodmanEngine().ulimits
+        limits = PodmanEngine().companions.ulimits
 
     assert {one["Name"] for one in limits} == {"nofile", "nproc"}
 

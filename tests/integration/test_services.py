@@ -224,7 +224,7 @@ def test_services_know_each_other_by_name(tmp_path: Path, image: str) -> None:
 
 def docker_has(image: str) -> bool:
     """Whether an image is here."""
-    return DockerEngine().has_image(image)
+    return DockerEngine().images.has(image)
 
 
 def test_every_attempt_has_services_of_its_own(tmp_path: Path, image: str) -> None:

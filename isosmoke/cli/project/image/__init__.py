@@ -18,7 +18,7 @@ from isosmoke.rootfs_images.store import Image
 from isosmoke.text import printable
 
 if TYPE_CHECKING:
-    from isosmoke.engines.docker.engine import Built
+    from isosmoke.engines.docker.images import Built
 
 _DIGEST_SHOWN = 12
 _LEFT_OUT_SHOWN = 5
@@ -86,7 +86,7 @@ def build(name: str, base: str | None) -> None:
     recipe = dockerfiles.recipe(name, base)
     from isosmoke.engines.docker.engine import DockerEngine
 
-    for words in DockerEngine().build(recipe):
+    for words in DockerEngine().images.build(recipe):
         click.echo(words, nl=False)
     click.echo(" ".join(recipe.tags))
 
@@ -115,7 +115,7 @@ def _built() -> "tuple[Built, ...]":
     from isosmoke.engines.docker.engine import DockerEngine
 
     try:
-        return DockerEngine().images()
+        return DockerEngine().images.built()
     except EngineError as error:
         click.echo(printable(f"docker was not asked: {error.message}"), err=True)
         return ()

@@ -1,0 +1,79 @@
+"""What other clients of the same daemon need: services of scenarios, and containers of tests."""
+
+import math
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+from isosmoke.engines.base import START_SECONDS
+from isosmoke.engines.docker import create_body, endpoint
+from isosmoke.engines.docker.attach import AttachChannel, Printed
+from isosmoke.engines.docker.client import Daemon, docker_errors
+from isosmoke.engines.docker.container import Container, cleanup_failures, labels, new_container
+
+
+class DockerCompanions:
+    """Containers of one daemon that testcontainers creates and isosmoke removes."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    @contextmanager
+    def reserved(self, label: str) -> Iterator[tuple[str, dict[str, str]]]:
+        """Yield a name and labels for a container, which is gone after the block.
+
+        The labels are a sandbox's, so that a sweep removes what a dead run left.
+        """
+        with (
+            self._daemon.client() as client,
+            cleanup_failures() as failures,
+            new_container(client, failures) as container,
+        ):
+            yield container.name, labels(container.name, label)
+
+    @contextmanager
+    def attached(self, name: str) -> Iterator[AttachChannel]:
+        """Yield the channel of a container whose first process is a keeper, before it starts."""
+        with self._daemon.client() as client:
+            channel = Container(client, name).attach()
+            try:
+                yield channel
+            finally:
+                channel.close()
+
+    @contextmanager
+    def printing(self, name: str) -> Iterator[Printed]:
+        """Yield what a container will print, from its start on."""
+        with (
+            self._daemon.client() as client,
+            closing(Container(client, name).output()) as printed,
+        ):
+            yield printed
+
+    @contextmanager
+    def network(self, label: str) -> Iterator[str]:
+        """Yield the name of a new network, which is gone after the block, or with a sweep."""
+        with self.reserved(label) as (name, given), self._daemon.client() as client:
+            with docker_errors(client, "make a network"):
+                client.create_network(name, labels=given)
+            yield name
+
+    @contextmanager
+    def errors(self, action: str) -> Iterator[None]:
+        """Raise what another client of the daemon raises in the block as an `EngineError`."""
+        with self._daemon.client() as client, docker_errors(client, action):
+            yield
+
+    @property
+    def for_testcontainers(self) -> dict[str, Any]:
+        """The options of a client of testcontainers that talks to the same daemon."""
+        return {
+            "environment": dict(endpoint.testcontainers(self._daemon.endpoint)),
+            "version": self._daemon.server["ApiVersion"],
+            "timeout": math.ceil(START_SECONDS),
+        }
+
+    @property
+    def ulimits(self) -> list[create_body.Body]:
+        """The limits that must be named for each container."""
+        return create_body.ulimits(self._daemon.dialect)

@@ -1,0 +1,129 @@
+"""The images that a daemon has: look up, digest, build, list. None is ever pulled."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from docker.errors import ImageNotFound
+
+from isosmoke.engines.docker import create_body
+from isosmoke.engines.docker.client import Client, Daemon, docker_errors
+from isosmoke.errors import ImageError
+from isosmoke.host import files, state
+from isosmoke.rootfs_images import store
+from isosmoke.rootfs_images.dockerfiles import Recipe
+from isosmoke.sandbox.spec import HOST_IMAGE
+
+BUILD_SECONDS = 600.0
+"""How long a step of a build may print nothing."""
+
+_EMPTY_TAR = bytes(10240)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An image by one of its tags; `size` in bytes, `created` in seconds since the epoch."""
+
+    tag: str
+    digest: str
+    size: int
+    created: float
+
+
+class DockerImages:
+    """The images of one daemon."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    def has(self, image: str) -> bool:
+        """Whether the daemon has an image."""
+        with self._daemon.client() as client, docker_errors(client, f"look for image '{image}'"):
+            with suppress(ImageNotFound):
+                client.inspect_image(image)  # type: ignore[no-untyped-call]
+                return True
+            return False
+
+    def digest(self, image: str) -> str:
+        """Return the sha256 of an image's configuration, which names its layers by theirs.
+
+        Raises:
+            ImageError: if the daemon has no such image.
+        """
+        with self._daemon.client() as client, docker_errors(client, f"look at image '{image}'"):
+            try:
+                found = client.inspect_image(image)  # type: ignore[no-untyped-call]
+            except ImageNotFound as error:
+                raise _missing(client, image) from error
+            return _hexadecimal(found["Id"])
+
+    def build(self, recipe: Recipe) -> Iterator[str]:
+        """Build an image, and yield what the daemon prints meanwhile.
+
+        Raises:
+            ImageError: if the base is not here, or a step fails.
+        """
+        action = f"build {recipe.tags[0]}"
+        with self._daemon.client(BUILD_SECONDS) as client, docker_errors(client, action):
+            _require_base(client, recipe.base)
+            yield from _build_output(client, recipe)
+            for tag in recipe.tags[1:]:
+                repository, _, name = tag.partition(":")
+                client.tag(recipe.tags[0], repository, name)
+
+    def built(self) -> tuple[Built, ...]:
+        """Return the images that `build` has made and that are still here."""
+        with self._daemon.client() as client, docker_errors(client, "list images"):
+            images = client.images(filters={"label": create_body.IMAGE})
+        rows = ((tag, image) for image in images for tag in image["RepoTags"] or ())
+        return tuple(
+            Built(tag, _hexadecimal(image["Id"]), image["Size"], image["Created"])
+            for tag, image in rows
+        )
+
+
+def provide(client: Client, image: str, error: ImageNotFound) -> None:
+    """Make the host's image, which is empty, where the daemon lacks it.
+
+    Raises:
+        ImageError: for any other image.
+    """
+    if image != HOST_IMAGE:
+        raise _missing(client, image) from error
+    with files.lock(state.kept("locks") / "docker-image"):
+        if not client.images(create_body.EMPTY_IMAGE):
+            client.import_image_from_data(_EMPTY_TAR, create_body.EMPTY_IMAGE)
+
+
+def _missing(client: Client, image: str) -> ImageError:
+    return ImageError(f"{client.program} has no image '{image}'", store.how_to_get(image))
+
+
+def _hexadecimal(digest: str) -> str:
+    return digest.removeprefix("sha256:")
+
+
+def _require_base(client: Client, base: str) -> None:
+    try:
+        client.inspect_image(base)  # type: ignore[no-untyped-call]
+    except ImageNotFound as error:
+        hint = f"{client.program} pull {base}, or --base with an image that is here"
+        raise ImageError(f"{client.program} has no image '{base}' to build on", hint) from error
+
+
+def _build_output(client: Client, recipe: Recipe) -> Iterator[str]:
+    """Build on the host's network, as sandboxes run; a failed step leaves no container."""
+    steps = client.build(
+        path=str(recipe.folder),
+        tag=recipe.tags[0],
+        buildargs={"BASE": recipe.base},
+        labels={create_body.IMAGE: recipe.tags[0]},
+        network_mode="host",
+        rm=True,
+        forcerm=True,
+        decode=True,
+    )
+    for step in steps:
+        if "error" in step:
+            raise ImageError(f"{client.program} could not build {recipe.tags[0]}: {step['error']}")
+        yield str(step.get("stream", ""))

@@ -1,0 +1,107 @@
+"""The directories on this machine in which a sandbox's mounts keep their changes."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+
+from isosmoke.engines.docker import create_body
+from isosmoke.engines.docker.client import Client, docker_errors
+from isosmoke.engines.docker.container import labels, new_container
+from isosmoke.engines.docker.create_body import Dialect, Layer
+from isosmoke.errors import EngineError, LeftBehindError
+from isosmoke.host import files, state
+from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Fresh, ReadOnly, SandboxSpec
+
+
+@contextmanager
+def layers(
+    client: Client, spec: SandboxSpec, dialect: Dialect, failures: list[LeftBehindError]
+) -> Iterator[create_body.Layers]:
+    """Yield a layer for each mount that keeps changes on disk, and remove them all at the end."""
+    with state.scratch() as directory:
+        try:
+            yield dict(_create_layers(directory, spec))
+        finally:
+            failures += remove(client, directory, dialect)
+
+
+def _create_layers(directory: Path, spec: SandboxSpec) -> Iterator[tuple[PurePosixPath, Layer]]:
+    for number, mount in enumerate(spec.mounts):
+        parts = (directory / f"{part}-{number}" for part in ("lower", "upper", "work"))
+        match mount:
+            case CopyOnWrite(source):
+                yield mount.target, _create_overlay(Layer(*parts), source)
+            case Fresh(target, mode, on_disk=True):
+                points = _points_below(target, spec)
+                yield target, _create_empty(Layer(*parts), mode, points)
+            case _:
+                pass
+
+
+def _create_overlay(layer: Layer, source: Path) -> Layer:
+    """Name the source by a link: a path may hold what overlay options cannot."""
+    layer.lower.symlink_to(source)
+    layer.upper.mkdir()
+    layer.work.mkdir()
+    return layer
+
+
+def _create_empty(layer: Layer, mode: int, points: Mapping[PurePosixPath, bool]) -> Layer:
+    """Create the points at which something is mounted: made by runc, they would be root's."""
+    layer.upper.mkdir()
+    layer.upper.chmod(mode)
+    for point, is_directory in points.items():
+        path = layer.upper / point
+        (path if is_directory else path.parent).mkdir(parents=True, exist_ok=True)
+        if not is_directory:
+            path.touch()
+    return layer
+
+
+def _points_below(target: PurePosixPath, spec: SandboxSpec) -> Mapping[PurePosixPath, bool]:
+    """Return where in `target` something else is mounted, and whether that is a directory."""
+    return {
+        mount.target.relative_to(target): not isinstance(mount, ReadOnly) or mount.source.is_dir()
+        for mount in spec.ordered()
+        if target in mount.target.parents
+    }
+
+
+def remove(client: Client, directory: Path, dialect: Dialect) -> list[LeftBehindError]:
+    """Remove a scratch directory, and return what could not be removed.
+
+    The daemon does it where an overlay left files that are root's.
+    """
+    for empty in directory.glob("work-*/work"):
+        with suppress(OSError):
+            empty.rmdir()
+    try:
+        files.remove(directory)
+    except PermissionError:
+        return _remove_by_daemon(client, directory, dialect)
+    except OSError as error:
+        return [_not_removed(directory, str(error))]
+    return []
+
+
+def _remove_by_daemon(client: Client, directory: Path, dialect: Dialect) -> list[LeftBehindError]:
+    """Run nothing for that: files that are unpacked into a container replace its directories."""
+    failures: list[LeftBehindError] = []
+    try:
+        with (
+            new_container(client, failures) as container,
+            docker_errors(client, f"remove {directory}"),
+        ):
+            given = labels(container.name, "clean-up")
+            container.create(HOST_IMAGE, create_body.shell(directory, dialect, given))
+            names = create_body.empty_files(path.name for path in directory.iterdir())
+            client.put_archive(container.name, str(create_body.SCRATCH), names)
+            files.remove(directory)
+    except EngineError as error:
+        failures.append(_not_removed(directory, str(error)))
+    return failures
+
+
+def _not_removed(directory: Path, reason: str) -> LeftBehindError:
+    message = f"{directory} could not be removed: {reason}"
+    return LeftBehindError(message, hint=f"sudo rm -rf {directory}")
