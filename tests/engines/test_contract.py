@@ -32,16 +32,6 @@ def test_engine_keeps_the_contract_for_an_ordinary_user(name: str) -> None:
     assert " passed" in done.stdout
 
 
-def test_contract_lists_every_check() -> None:
-    """No check is written and then forgotten."""
-    public = {one for name, one in vars(contract).items() if _is_check(name, one)}
-    assert public == set(CONTRACT)
-
-
-def _is_check(name: str, one: object) -> bool:
-    return getattr(one, "__module__", "") == contract.__name__ and name.islower() and name[0] != "_"
-
-
 class _SpoiltEngine:
     """A good engine that was misled about what to make."""
 
