@@ -57,6 +57,7 @@
 #define LOOKS 1000
 #define STAT_SIZE 2048 /* of a line of /proc: 52 numbers and a name */
 
+/* The names, letters and version of protocol.py; tests/unit/keeper/test_letters.py compares them. */
 enum command {
 	GO = 'g', TERM = 't', KILL = 'k', FREEZE = 'f', THAW = 'c', LIST = 'l', USAGE = 'u',
 	PROBE = 'p', END_PROBE = 'x', SHELL = 's', TYPE = 'i', RESIZE = 'w'

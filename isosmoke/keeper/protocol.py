@@ -1,11 +1,13 @@
 """Frames between runner and keeper, both ways, as pure functions: bytes ⇄ commands and events.
 
 A frame is one byte of type, four bytes of payload length (big endian) and the payload.
-`keeper.c` beside this file is the other end; `VERSION` is raised in both when a frame changes.
+`keeper.c` beside this file is the other end, and has `VERSION`, `Command` and `EventKind` under the
+same names; a test compares them. `VERSION` is raised in both when a frame changes.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import PurePosixPath
 from struct import Struct
 from struct import error as struct_error
@@ -15,13 +17,47 @@ from isosmoke.sandbox.processes import Usage
 
 VERSION = "3"
 
-TERM = b"t\0\0\0\0"
-KILL = b"k\0\0\0\0"
-FREEZE = b"f\0\0\0\0"
-THAW = b"c\0\0\0\0"
-LIST = b"l\0\0\0\0"
-USAGE = b"u\0\0\0\0"
-END_PROBE = b"x\0\0\0\0"
+
+class Command(bytes, Enum):
+    """The type of a frame to the keeper."""
+
+    GO = b"g"
+    TERM = b"t"
+    KILL = b"k"
+    FREEZE = b"f"
+    THAW = b"c"
+    LIST = b"l"
+    USAGE = b"u"
+    PROBE = b"p"
+    END_PROBE = b"x"
+    SHELL = b"s"
+    TYPE = b"i"
+    RESIZE = b"w"
+
+
+class EventKind(bytes, Enum):
+    """The type of a frame from the keeper."""
+
+    READY = b"R"
+    STDOUT = b"o"
+    STDERR = b"e"
+    EXITED = b"X"
+    EMPTY = b"0"
+    FROZEN = b"F"
+    THAWED = b"T"
+    PROCESS = b"P"
+    SOCKETS = b"S"
+    LISTED = b"L"
+    USED = b"U"
+    PROBE_OUTPUT = b"q"
+    PROBED = b"Q"
+    REFUSED = b"N"
+    SHELL_STDOUT = b"h"
+    SHELL_STDERR = b"j"
+    TOOK = b"y"
+    LEFT = b"H"
+    BROKEN = b"!"
+
 
 _HEADER = Struct(">cI")
 _LENGTH = Struct(">I")
@@ -30,7 +66,28 @@ _SIZE = Struct(">HH")
 
 def frame(kind: bytes, payload: bytes) -> bytes:
     """One frame, ready to be sent."""
-    return _HEADER.pack(kind, len(payload)) + payload
+    return _HEADER.pack(bytes(kind), len(payload)) + payload
+
+
+def take_frames(pending: bytearray) -> Iterator[tuple[bytes, bytes]]:
+    """Remove each whole frame from the front of `pending`; yield its type and its payload."""
+    while len(pending) >= _HEADER.size:
+        kind, size = _HEADER.unpack_from(pending)
+        end = _HEADER.size + size
+        if len(pending) < end:
+            return
+        payload = bytes(pending[_HEADER.size : end])
+        del pending[:end]
+        yield kind, payload
+
+
+TERM = frame(Command.TERM, b"")
+KILL = frame(Command.KILL, b"")
+FREEZE = frame(Command.FREEZE, b"")
+THAW = frame(Command.THAW, b"")
+LIST = frame(Command.LIST, b"")
+USAGE = frame(Command.USAGE, b"")
+END_PROBE = frame(Command.END_PROBE, b"")
 
 
 def go(
@@ -48,7 +105,7 @@ def go(
     environment's own PATH.
     """
     limits = _limit(processes) + _limit(open_files)
-    return frame(b"g", limits + _job(argv, folder, environment, search))
+    return frame(Command.GO, limits + _job(argv, folder, environment, search))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +128,22 @@ def shell(
     """The command that starts a shell at a terminal of its own, or at pipes where size is None."""
     terminal = b"\0\0" if size is None else _limit(size.rows) + _limit(size.columns)
     limits = _limit(processes) + _limit(open_files)
-    return frame(b"s", terminal + limits + _job(argv, folder, environment))
+    return frame(Command.SHELL, terminal + limits + _job(argv, folder, environment))
 
 
 def typed(content: bytes) -> bytes:
     """The command that types into the shell; nothing is the end of its input."""
-    return frame(b"i", content)
+    return frame(Command.TYPE, content)
 
 
 def resized(size: Size) -> bytes:
     """The command that gives the shell's terminal another size."""
-    return frame(b"w", _SIZE.pack(size.rows, size.columns))
+    return frame(Command.RESIZE, _SIZE.pack(size.rows, size.columns))
 
 
 def probe(argv: Sequence[str], folder: PurePosixPath, environment: Mapping[str, str]) -> bytes:
     """The command that starts a probe, which the script's limits do not bind."""
-    return frame(b"p", _limit(None) + _limit(None) + _job(argv, folder, environment))
+    return frame(Command.PROBE, _limit(None) + _limit(None) + _job(argv, folder, environment))
 
 
 def _limit(most: int | None) -> bytes:
@@ -258,25 +315,25 @@ def _sockets(payload: bytes) -> Sockets:
 
 
 _EVENTS: Mapping[bytes, Callable[[bytes], Event]] = {
-    b"R": lambda payload: Ready(payload.decode()),
-    b"o": lambda payload: Output("stdout", payload),
-    b"e": lambda payload: Output("stderr", payload),
-    b"X": lambda payload: Exited(*_LENGTH.unpack(payload)),
-    b"0": lambda _: Empty(),
-    b"F": lambda payload: Frozen(payload == b"1"),
-    b"T": lambda _: Thawed(),
-    b"P": _survivor,
-    b"S": _sockets,
-    b"L": lambda payload: Listed(float(payload.split()[0])),
-    b"U": _used,
-    b"q": ProbeOutput,
-    b"Q": lambda payload: Probed(*_LENGTH.unpack(payload)),
-    b"h": lambda payload: ShellOutput("stdout", payload),
-    b"j": lambda payload: ShellOutput("stderr", payload),
-    b"y": lambda payload: Took(*_LENGTH.unpack(payload)),
-    b"H": lambda payload: Left(*_LENGTH.unpack(payload)),
-    b"N": lambda payload: Refused(payload.decode(errors="replace")),
-    b"!": lambda payload: Broken(payload.decode(errors="replace")),
+    EventKind.READY: lambda payload: Ready(payload.decode()),
+    EventKind.STDOUT: lambda payload: Output("stdout", payload),
+    EventKind.STDERR: lambda payload: Output("stderr", payload),
+    EventKind.EXITED: lambda payload: Exited(*_LENGTH.unpack(payload)),
+    EventKind.EMPTY: lambda _: Empty(),
+    EventKind.FROZEN: lambda payload: Frozen(payload == b"1"),
+    EventKind.THAWED: lambda _: Thawed(),
+    EventKind.PROCESS: _survivor,
+    EventKind.SOCKETS: _sockets,
+    EventKind.LISTED: lambda payload: Listed(float(payload.split()[0])),
+    EventKind.USED: _used,
+    EventKind.PROBE_OUTPUT: ProbeOutput,
+    EventKind.PROBED: lambda payload: Probed(*_LENGTH.unpack(payload)),
+    EventKind.SHELL_STDOUT: lambda payload: ShellOutput("stdout", payload),
+    EventKind.SHELL_STDERR: lambda payload: ShellOutput("stderr", payload),
+    EventKind.TOOK: lambda payload: Took(*_LENGTH.unpack(payload)),
+    EventKind.LEFT: lambda payload: Left(*_LENGTH.unpack(payload)),
+    EventKind.REFUSED: lambda payload: Refused(payload.decode(errors="replace")),
+    EventKind.BROKEN: lambda payload: Broken(payload.decode(errors="replace")),
 }
 
 
@@ -296,11 +353,5 @@ class Decoder:
     def feed(self, content: bytes) -> Iterator[Event]:
         """Yield each event that `content` completes."""
         self._pending += content
-        while len(self._pending) >= _HEADER.size:
-            kind, size = _HEADER.unpack_from(self._pending)
-            end = _HEADER.size + size
-            if len(self._pending) < end:
-                return
-            payload = bytes(self._pending[_HEADER.size : end])
-            del self._pending[:end]
+        for kind, payload in take_frames(self._pending):
             yield _event(kind, payload)

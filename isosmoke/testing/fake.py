@@ -15,14 +15,13 @@ from threading import Lock
 from isosmoke.engines.base import Facts
 from isosmoke.errors import EngineError, EngineUnavailableError, ImageError, LeftBehindError
 from isosmoke.keeper import protocol
-from isosmoke.keeper.protocol import Output, Survivor
+from isosmoke.keeper.protocol import Command, EventKind, Output, Survivor
 from isosmoke.sandbox.processes import Usage
 from isosmoke.sandbox.spec import HOST_IMAGE, SandboxSpec
 
 UPTIME = 1000.0
 """What the clock of every fake sandbox shows, in seconds."""
 
-_COMMAND = struct.Struct(">cI")
 _TERMINATED, _KILLED = 15, 9
 
 
@@ -34,7 +33,7 @@ class Act:
     script that runs until it is ended. `survivors` are what the keeper lists, with the texts of
     `/proc/net/*` in `sockets`. They end when the command `end_at` arrives; a keeper that `is_blind`
     lists none of them, ended or not. `refuses` breaks the sandbox before it is made, `dies_at`
-    closes the channel when that command (`g`, `t`, `k`, `f`, `l`, …) arrives, `broken` is what the
+    closes the channel when that command (`Command.GO`, …) arrives, `broken` is what the
     keeper complains of instead of starting the script. `on_go` is called when the script would
     start. `leaves` is what cannot be removed at the end.
     `changes` are the folders in which it lets its changes be found, `peaks` the most it had.
@@ -88,7 +87,7 @@ class FakeChannel:
         self._ended = False
         self._is_empty = not act.survivors
         self.commands: list[bytes] = []
-        self._tell(b"R", act.version.encode())
+        self._tell(EventKind.READY, act.version.encode())
 
     def fileno(self) -> int:
         return self._ready
@@ -107,7 +106,7 @@ class FakeChannel:
         if self._ended:
             raise EngineError("the sandbox ended before it could be spoken to")
         self._written += content
-        for kind, payload in self._commands():
+        for kind, payload in protocol.take_frames(self._written):
             self.commands.append(kind)
             self._obey(kind, payload)
         return len(content)
@@ -116,16 +115,6 @@ class FakeChannel:
         """Give the descriptor back."""
         os.close(self._ready)
 
-    def _commands(self) -> Iterator[tuple[bytes, bytes]]:
-        while len(self._written) >= _COMMAND.size:
-            kind, size = _COMMAND.unpack_from(self._written)
-            end = _COMMAND.size + size
-            if len(self._written) < end:
-                return
-            payload = bytes(self._written[_COMMAND.size : end])
-            del self._written[:end]
-            yield kind, payload
-
     def _obey(self, kind: bytes, payload: bytes) -> None:
         if kind == self._act.dies_at:
             self._ended = True
@@ -133,74 +122,78 @@ class FakeChannel:
             return
         if kind == self._act.end_at and not self._is_empty:
             self._is_empty = True
-            self._tell(b"0", b"")
+            self._tell(EventKind.EMPTY, b"")
         match kind:
-            case b"g":
+            case Command.GO:
                 self._go()
-            case b"t" if not self._act.ignores_term:
+            case Command.TERM if not self._act.ignores_term:
                 self._exit(_TERMINATED)
-            case b"k":
+            case Command.KILL:
                 self._exit(_KILLED)
-            case b"f":
-                self._tell(b"F", b"1" if self._act.can_be_frozen else b"0")
-            case b"l":
+            case Command.FREEZE:
+                self._tell(EventKind.FROZEN, b"1" if self._act.can_be_frozen else b"0")
+            case Command.LIST:
                 self._list()
             case _:
                 self._obey_further(kind, payload)
 
     def _obey_further(self, kind: bytes, payload: bytes) -> None:
         match kind:
-            case b"c":
-                self._tell(b"T", b"")
-            case b"u":
+            case Command.THAW:
+                self._tell(EventKind.THAWED, b"")
+            case Command.USAGE:
                 self._use(self._act.usage)
-            case b"p":
+            case Command.PROBE:
                 self._probe(payload)
-            case b"x":
-                self._tell(b"Q", struct.pack(">I", _KILLED))
+            case Command.END_PROBE:
+                self._tell(EventKind.PROBED, struct.pack(">I", _KILLED))
             case _:
                 pass
 
     def _use(self, usage: Usage) -> None:
         micros = (round(one * 1e6) for one in (usage.user_seconds, usage.system_seconds))
         words = (*micros, usage.largest // 1024)
-        self._tell(b"U", " ".join(map(str, words)).encode())
+        self._tell(EventKind.USED, " ".join(map(str, words)).encode())
 
     def _probe(self, payload: bytes) -> None:
         _, _, _, _, count, *words = payload.decode().split("\0")
         found = self._act.probes.get(tuple(words[: int(count)]))
         if found is None:
-            self._tell(b"N", b"starting the probe: no act has it")
+            self._tell(EventKind.REFUSED, b"starting the probe: no act has it")
             return
         status, printed = found
-        self._tell(b"q", printed)
+        self._tell(EventKind.PROBE_OUTPUT, printed)
         if status is not None:
-            self._tell(b"Q", struct.pack(">I", status))
+            self._tell(EventKind.PROBED, struct.pack(">I", status))
 
     def _go(self) -> None:
         if self._act.on_go is not None:
             self._act.on_go()
         if self._act.broken:
-            self._tell(b"!", self._act.broken.encode())
+            self._tell(EventKind.BROKEN, self._act.broken.encode())
             return
         for output in self._act.output:
-            self._tell(b"o" if output.stream == "stdout" else b"e", output.content)
+            self._tell(
+                EventKind.STDOUT if output.stream == "stdout" else EventKind.STDERR, output.content
+            )
         if self._act.status is not None:
             self._exit(self._act.status)
 
     def _exit(self, status: int) -> None:
-        self._tell(b"X", struct.pack(">I", status))
+        self._tell(EventKind.EXITED, struct.pack(">I", status))
         if self._is_empty:
-            self._tell(b"0", b"")
+            self._tell(EventKind.EMPTY, b"")
 
     def _list(self) -> None:
         for one in () if self._is_empty or self._act.is_blind else self._act.survivors:
             inodes = " ".join(sorted(one.sockets)).encode()
             parts = (one.stat, one.cmdline, one.cwd, one.exe, inodes)
-            self._tell(b"P", b"".join(struct.pack(">I", len(part)) + part for part in parts))
+            self._tell(
+                EventKind.PROCESS, b"".join(struct.pack(">I", len(part)) + part for part in parts)
+            )
         for table, text in self._act.sockets.items():
-            self._tell(b"S", table.encode() + b"\0" + text)
-        self._tell(b"L", f"{UPTIME} 0".encode())
+            self._tell(EventKind.SOCKETS, table.encode() + b"\0" + text)
+        self._tell(EventKind.LISTED, f"{UPTIME} 0".encode())
 
     def _tell(self, kind: bytes, payload: bytes) -> None:
         self._told += protocol.frame(kind, payload)
