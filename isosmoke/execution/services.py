@@ -98,7 +98,7 @@ class Services:
             return
         for service in services:
             if not self._has(service.image):
-                hint = f"try: docker pull {service.image}"
+                hint = f"try: {self._engine.name} pull {service.image}"
                 yield f"service '{service.name}': no image '{service.image}' here ({hint})"
 
     @cached_property

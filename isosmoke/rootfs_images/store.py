@@ -82,11 +82,11 @@ def listing(folder: Path) -> tree_hash.Listing:
     return tree_hash.listing(folder, apart=_MADE_ANEW)
 
 
-def how_to_get(image: str) -> str:
-    """What would bring an image that is not here."""
+def how_to_get(image: str, program: str = "docker") -> str:
+    """What would bring an image that is not here; `program` has the daemon that lacks it."""
     if image.startswith(BUILT):
         return f"isosmoke image build {image.removeprefix(BUILT).partition(':')[0]}"
-    return f"docker pull {image}, or isosmoke image import ARCHIVE|FOLDER {image}"
+    return f"{program} pull {image}, or isosmoke image import ARCHIVE|FOLDER {image}"
 
 
 def named(name: str) -> Image | None:

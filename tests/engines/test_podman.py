@@ -136,5 +136,6 @@ def test_image_that_podman_lacks_is_named_with_what_gets_it(
     """The error is about Podman's images, whatever Docker has."""
     with service(available.me(), "runc") as made:
         monkeypatch.setenv(*made.client.variables[0])
-        with pytest.raises(ImageError, match="podman has no image 'debian:no-such'"):
+        with pytest.raises(ImageError, match="podman has no image 'debian:no-such'") as caught:
             PodmanEngine().image_digest("debian:no-such")
+    assert caught.value.hint.startswith("podman pull debian:no-such")

@@ -96,7 +96,8 @@ def provide(client: Client, image: str, error: ImageNotFound) -> None:
 
 
 def _missing(client: Client, image: str) -> ImageError:
-    return ImageError(f"{client.program} has no image '{image}'", store.how_to_get(image))
+    hint = store.how_to_get(image, client.program)
+    return ImageError(f"{client.program} has no image '{image}'", hint)
 
 
 def _hexadecimal(digest: str) -> str:
