@@ -10,7 +10,7 @@ from posixpath import dirname, join, normpath
 from isosmoke.authoring import regressions
 from isosmoke.authoring.regressions import Edition, Loss
 from isosmoke.errors import ManifestError, UsageError
-from isosmoke.host.revision import Commit, Repository, Revision
+from isosmoke.host.git import Commit, Repository, Revision
 from isosmoke.host.workspace import git_top
 from isosmoke.manifest import loader, parser
 from isosmoke.manifest.discovery import WG_MANIFEST

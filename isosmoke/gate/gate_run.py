@@ -16,7 +16,7 @@ from isosmoke.gate.decision import Verdict
 from isosmoke.gate.receipt import Circumstances, Resource
 from isosmoke.history import gate_records
 from isosmoke.history.gate_records import BypassRecord
-from isosmoke.host import checkout
+from isosmoke.host import git
 from isosmoke.host.caller import Caller
 from isosmoke.host.workspace import git_top
 from isosmoke.interrupt import Interrupt
@@ -83,7 +83,7 @@ def bypass(task: str, caller: Caller) -> Answer:
                 user=caller.user,
                 folder=str(caller.working),
                 at=_now(),
-                repository=checkout.at(caller.working, caller.environment),
+                repository=git.read_checkout(caller.working, caller.environment),
             )
             gate_records.keep_bypass(gate_records.homes(caller.working, caller.environment), record)
     except IsosmokeError as error:
@@ -149,7 +149,7 @@ class _Pass:
             tested_at=_now(),
             manifest=str(self.manifest.path.absolute()),
             binary=str(result.binary[0]) if result.binary else None,
-            repository=checkout.at(place, environment),
+            repository=git.read_checkout(place, environment),
             outcomes={one.name: one.outcome for one in result.scenarios},
             engine=result.engine,
             warnings=result.warnings or None,

@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from isosmoke import __version__
 from isosmoke.errors import UsageError
-from isosmoke.host.checkout import Checkout
+from isosmoke.host.git import Checkout
 from isosmoke.results.outcome import Effect, Outcome
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"

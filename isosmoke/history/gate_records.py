@@ -13,8 +13,8 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from isosmoke.errors import IsosmokeError
-from isosmoke.host import checkout, files, state
-from isosmoke.host.checkout import Checkout
+from isosmoke.host import files, git, state
+from isosmoke.host.git import Checkout
 
 _Kept = TypeVar("_Kept")
 
@@ -43,7 +43,7 @@ def homes(folder: Path, environment: Mapping[str, str]) -> tuple[Path, ...]:
     The last one, in the user's state folder, serves a project that cannot be written to.
     `UsageError` if a project has a link where its records would be.
     """
-    tops = checkout.tops(folder, environment)
+    tops = git.find_tops(folder, environment)
     within = (state.in_project(top, _RECEIPTS, _BYPASSES) for top in tops)
     return (*within, state.project(tops[0]))
 

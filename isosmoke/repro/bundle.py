@@ -8,14 +8,12 @@ of them is found.
 
 import io
 import os
-import subprocess
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from tempfile import mkstemp
-from types import MappingProxyType
 from typing import Literal
 
 from pydantic import ValidationError
@@ -23,9 +21,9 @@ from pydantic_core import ErrorDetails
 
 from isosmoke import __version__
 from isosmoke.engines import AUTO
-from isosmoke.errors import BundleError
-from isosmoke.execution.session import Request
-from isosmoke.host import files, state, system_programs, workspace
+from isosmoke.errors import BundleError, IsosmokeError
+from isosmoke.execution.session import AUTO, Request
+from isosmoke.host import files, git, state, workspace
 from isosmoke.host.caller import Caller
 from isosmoke.redaction import Redactor
 from isosmoke.repro import target
@@ -38,8 +36,6 @@ MOST_BYTES = 512 * 1024**2
 """The most that the files of a workspace may have together, and the whole of a bundle opened."""
 
 _INDEX, _WORKSPACE, _BINARY, _LOG = "bundle.json", "workspace", "binary", "output.log"
-_GIT_SECONDS = 60
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 _NOBODY = {
     "GIT_AUTHOR_NAME": "isosmoke",
     "GIT_AUTHOR_EMAIL": "isosmoke@localhost",
@@ -86,7 +82,8 @@ class _Place:
     def files(self) -> Iterator[Path]:
         """Everything that git tracks or would, else everything."""
         if self.is_repository:
-            names = _git(self.folder, "ls-files", "-z", "-co", "--exclude-standard").split("\0")
+            listed = git.run(self.folder, "ls-files", "-z", "-co", "--exclude-standard")
+            names = os.fsdecode(listed).split("\0")
             yield from (self.folder / one for one in dict.fromkeys(names) if one)
         else:
             yield from (one for one in sorted(self.folder.rglob("*")) if not one.is_dir())
@@ -230,7 +227,7 @@ def opened(path: Path, caller: Caller, request: Request) -> Iterator[Case]:
         index = _unpacked(path, folder)
         place = folder / _WORKSPACE
         _refuse_repositories(place, index)
-        with suppress(BundleError, OSError, subprocess.SubprocessError):
+        with suppress(IsosmokeError, OSError):
             _settle(place, index)
         yield _case(index, folder, caller, request)
 
@@ -326,39 +323,15 @@ def _refuse_outside(folder: Path, shown: Iterable[Path]) -> None:
 def _settle(place: Path, index: Index) -> None:
     """A repository again, where it was one: with one commit, of the files that came."""
     place.mkdir(exist_ok=True)
-    if index.commit and _git_program(place):
-        _git(place, "init", "--quiet", environment=_NOBODY)
-        _git(place, "add", "--all", "--force", environment=_NOBODY)
+    if index.commit and git.find_program(place, os.environ):
+        git.run(place, "init", "--quiet", variables=_NOBODY)
+        git.run(place, "add", "--all", "--force", variables=_NOBODY)
         message = f"As bundled, from {index.commit}"
-        _git(place, "commit", "--quiet", "--message", message, environment=_NOBODY)
+        git.run(place, "commit", "--quiet", "--message", message, variables=_NOBODY)
 
 
 def _head(place: _Place) -> str:
     """The commit that is checked out; empty outside a repository, and before its first commit."""
     if not place.is_repository:
         return ""
-    with suppress(BundleError):
-        return _git(place.folder, "rev-parse", "--verify", "HEAD").strip()
-    return ""
-
-
-def _git_program(folder: Path) -> Path | None:
-    return system_programs.find_for(os.environ.get("PATH", os.defpath), "git", apart=[folder])
-
-
-def _git(folder: Path, *words: str, environment: Mapping[str, str] = _NOTHING) -> str:
-    """What git prints; what it calls this process's repository is not meant (a hook sets that)."""
-    own = {name: one for name, one in os.environ.items() if not name.startswith("GIT_")}
-    git = _git_program(folder)
-    if git is None:
-        raise BundleError(f"git {words[0]} in {folder}: there is no git", hint="install git")
-    done = subprocess.run(
-        [str(git), "-C", str(folder), *words],
-        capture_output=True,
-        check=False,
-        timeout=_GIT_SECONDS,
-        env={**own, **environment},
-    )
-    if done.returncode != 0:
-        raise BundleError(f"git {words[0]} in {folder}: {os.fsdecode(done.stderr).strip()}")
-    return os.fsdecode(done.stdout)
+    return git.read_head(place.folder, os.environ)

@@ -10,8 +10,9 @@ from isosmoke.cli.options import json_option, manifest_option
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.gate import bound_inputs, receipt
 from isosmoke.gate.receipt import Statement
-from isosmoke.host import checkout
+from isosmoke.host import git
 from isosmoke.host.caller import Caller
+from isosmoke.host.git import GitError
 from isosmoke.results import record
 from isosmoke.results.record import RecordModel, Text
 from isosmoke.text import printable
@@ -100,7 +101,10 @@ def _shut(then: Statement) -> tuple[str, ...]:
 
 def _note(then: Statement, manifest_path: Path | None) -> str:
     folder = (manifest_path or Path(then.circumstances.manifest)).absolute().parent
-    now = checkout.at(folder, Caller.here().environment) if folder.is_dir() else None
+    try:
+        now = git.read_checkout(folder, Caller.here().environment) if folder.is_dir() else None
+    except GitError as error:
+        return f"the repository cannot be compared: {error.message}"
     return receipt.moved_on(then.circumstances.repository, now)
 
 

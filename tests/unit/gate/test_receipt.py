@@ -13,7 +13,7 @@ from isosmoke.engines import AUTO, EngineChoice
 from isosmoke.errors import UsageError
 from isosmoke.gate import bound_inputs, receipt
 from isosmoke.gate.receipt import Circumstances, Statement
-from isosmoke.host.checkout import Checkout
+from isosmoke.host.git import Checkout
 from isosmoke.manifest.loader import load
 from isosmoke.manifest.parser import parse
 from isosmoke.results.outcome import Outcome
