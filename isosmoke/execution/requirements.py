@@ -27,11 +27,11 @@ class Requirements:
         self._answers: dict[str, str] = {}
         self._asking = Lock()
 
-    def unmet(self, scenario: Scenario) -> str:
+    def find_missing(self, scenario: Scenario) -> str:
         """Each thing that is missing, by name; empty when all is there."""
-        return "; ".join(self._missing(scenario))
+        return "; ".join(self._list_missing(scenario))
 
-    def _missing(self, scenario: Scenario) -> Iterator[str]:
+    def _list_missing(self, scenario: Scenario) -> Iterator[str]:
         needs = scenario.requires
         for command in needs.commands:
             if not self._has_command(command, scenario):

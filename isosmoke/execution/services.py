@@ -53,7 +53,7 @@ _PROXY_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempted:
+class ServiceAttempt:
     """The attempt that services are for: where their logs go, and what may stop it."""
 
     scenario: Scenario
@@ -87,12 +87,12 @@ class Services:
         self._images: dict[str, bool] = {}
         self._asking = Lock()
 
-    def unmet(self, services: Sequence[Service]) -> str:
+    def find_missing(self, services: Sequence[Service]) -> str:
         """Why they cannot be started here; empty when they can."""
         with self._asking:
-            return "; ".join(self._missing(services))
+            return "; ".join(self._list_missing(services))
 
-    def _missing(self, services: Sequence[Service]) -> Iterator[str]:
+    def _list_missing(self, services: Sequence[Service]) -> Iterator[str]:
         if self._unusable:
             yield f"services need a container engine: {self._unusable}"
             return
@@ -117,7 +117,7 @@ class Services:
         return self._images[image]
 
     @contextmanager
-    def beside(self, attempted: Attempted) -> Iterator[Mapping[str, str]]:
+    def running(self, attempt: ServiceAttempt) -> Iterator[Mapping[str, str]]:
         """All services of a scenario, one after another; yields the variables that say where.
 
         Raises:
@@ -126,23 +126,23 @@ class Services:
         """
         variables: dict[str, str] = {}
         with ExitStack() as stack:
-            network = stack.enter_context(self._engine.companions.network(attempted.label))
-            for service in attempted.scenario.services:
-                running = stack.enter_context(self._running(service, network, attempted))
+            network = stack.enter_context(self._engine.companions.network(attempt.label))
+            for service in attempt.scenario.services:
+                running = stack.enter_context(self._running_service(service, network, attempt))
                 with self._engine.companions.errors(f"find the ports of service '{service.name}'"):
                     variables |= _variables(service, running)
             yield variables
 
     @contextmanager
-    def _running(
-        self, service: Service, network: str, attempted: Attempted
+    def _running_service(
+        self, service: Service, network: str, attempt: ServiceAttempt
     ) -> Iterator["Companion"]:
-        label = f"{attempted.label} {service.name}"
+        label = f"{attempt.label} {service.name}"
         with ExitStack() as stack:
-            lifeline = stack.enter_context(self._engine.sandbox(_lifeline(label, attempted.caller)))
-            keeper = Conversation(lifeline.channel, sink=_drop, interrupt=attempted.interrupt)
+            lifeline = stack.enter_context(self._engine.sandbox(_lifeline(label, attempt.caller)))
+            keeper = Conversation(lifeline.channel, sink=_drop, interrupt=attempt.interrupt)
             keeper.ready(START_SECONDS)
-            transcript = stack.enter_context(_transcript(service, attempted))
+            transcript = stack.enter_context(_transcript(service, attempt))
             name, labels = stack.enter_context(self._engine.companions.reserved(label))
             made = Companion(
                 service,
@@ -154,8 +154,8 @@ class Services:
                 ulimits=self._engine.companions.ulimits,
             )
             stack.enter_context(closing(made))
-            made.with_envs(**attempted.variables(service))
-            made.waiting_for(Readiness(service, transcript, attempted.interrupt))
+            made.with_envs(**attempt.variables(service))
+            made.waiting_for(Readiness(service, transcript, attempt.interrupt))
             with self._engine.companions.errors(f"start service '{service.name}'"):
                 made.make()
                 transcript.follow(self._engine.companions.printing(name))
@@ -163,10 +163,10 @@ class Services:
             yield made
 
 
-def _transcript(service: Service, attempted: Attempted) -> Transcript:
-    log, limit = attempted.log(service), attempted.scenario.limits.output
+def _transcript(service: Service, attempt: ServiceAttempt) -> Transcript:
+    log, limit = attempt.log(service), attempt.scenario.limits.output
     awaited = service.wait.log if service.wait else None
-    return Transcript(Capture(log, limit, redactor=attempted.redactor), awaited)
+    return Transcript(Capture(log, limit, redactor=attempt.redactor), awaited)
 
 
 def _lifeline(label: str, caller: Caller) -> SandboxSpec:

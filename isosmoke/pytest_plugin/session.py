@@ -143,7 +143,7 @@ class Stage:
         if self._interrupt.raised:
             raise KeyboardInterrupt(self._interrupt.reason)
         return Told(
-            result=result, record=session.schedule.record, text=_told(session, result, argv)
+            result=result, record=session.attempts.record, text=_told(session, result, argv)
         )
 
     def end(self) -> None:

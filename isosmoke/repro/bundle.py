@@ -22,7 +22,7 @@ from pydantic_core import ErrorDetails
 from isosmoke import __version__
 from isosmoke.engines import AUTO
 from isosmoke.errors import BundleError, IsosmokeError
-from isosmoke.execution.session import AUTO, Request
+from isosmoke.execution.session import Request
 from isosmoke.host import files, git, state, workspace
 from isosmoke.host.caller import Caller
 from isosmoke.redaction import Redactor

@@ -139,8 +139,8 @@ def sit(case: Case, manner: Manner, interrupt: Interrupt) -> Sat:
     if manner.after and not case.argv:
         raise UsageError("--after what? no script and no command was named")
     with store.held([case.scenario.image]):
-        made = session.premises(case.request, case.caller, interrupt)
-        engine = made.engines(case.scenario)
+        made = session.run_preflight(case.request, case.caller, interrupt)
+        engine = made.engines.engine_for(case.scenario)
         return _sit(
             _Scene(
                 case=case, around=made.context, engine=engine, manner=manner, interrupt=interrupt
@@ -159,7 +159,7 @@ def _sit(scene: _Scene) -> Sat:
             capture.take(output)
 
     with ExitStack() as stack:
-        capture = stack.enter_context(Capture(None, 0, redactor=redactor, echo=manner.echo))
+        capture = stack.enter_context(Capture(None, 0, redactor=redactor, on_output=manner.echo))
         job = scene.job(stack.enter_context(_services(scene)))
         sandbox = stack.enter_context(scene.engine.sandbox(job.spec))
         keeper = Conversation(sandbox.channel, sink=hear, interrupt=scene.interrupt)
@@ -182,10 +182,10 @@ def _services(scene: _Scene) -> Iterator[Mapping[str, str]]:
     if not scenario.services:
         yield {}
         return
-    from isosmoke.execution.services import Attempted, Services
+    from isosmoke.execution.services import ServiceAttempt, Services
 
     with state.scratch() as record:
-        attempted = Attempted(
+        attempt = ServiceAttempt(
             scenario=scenario,
             number=1,
             record=record,
@@ -193,7 +193,7 @@ def _services(scene: _Scene) -> Iterator[Mapping[str, str]]:
             redactor=scene.around.redactor(scenario),
             interrupt=scene.interrupt,
         )
-        with Services(scene.engine).beside(attempted) as places:
+        with Services(scene.engine).running(attempt) as places:
             yield places
 
 
@@ -276,7 +276,7 @@ def _binary(around: RunContext) -> str:
 
 def _unmet(case: Case, around: RunContext) -> str:
     requirements = Requirements(case.caller.environment, has_binary=around.binary is not None)
-    return requirements.unmet(case.scenario)
+    return requirements.find_missing(case.scenario)
 
 
 def _ending(attempt: Attempt, *, thawed: bool) -> list[tuple[str, str]]:

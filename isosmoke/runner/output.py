@@ -1,4 +1,4 @@
-"""Keeps what a script prints: head and tail in memory, the log on disk up to a limit."""
+"""Captures a script's output: beginning and end in memory, the log on disk up to a limit."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,9 +24,9 @@ class _Ends:
 
     def add(self, content: bytes) -> None:
         self._size += len(content)
-        room = HEAD - len(self._head)
-        self._head += content[:room]
-        self._tail += content[room:]
+        remaining = HEAD - len(self._head)
+        self._head += content[:remaining]
+        self._tail += content[remaining:]
         if len(self._tail) > 2 * TAIL:
             del self._tail[:-TAIL]
 
@@ -35,12 +35,12 @@ class _Ends:
 
 
 class Capture:
-    """One attempt's output, for the time of a `with` block.
+    """The output of one attempt, captured during a `with` block.
 
-    The log holds the first `limit` bytes; where there was more, the kept end follows a line that
-    says how much is missing. `echo` sees every piece as it comes. The script notices nothing.
-    A log that cannot be written ends there, or is None, and `unlogged` says why.
-    Nobody gets to see what the `redactor` replaces in either stream.
+    The log holds the first `limit` bytes; after a longer output follow a line with the number of
+    missing bytes, and the end. `on_output` receives every piece as it arrives. If the log cannot be
+    written, it ends there or `log` is None, and `unlogged` says why; the script is not affected.
+    The `redactor` is applied to both streams before anything is kept or passed on.
     """
 
     def __init__(
@@ -49,19 +49,19 @@ class Capture:
         limit: int,
         *,
         redactor: Redactor,
-        echo: Callable[[bytes], object] | None = None,
+        on_output: Callable[[bytes], object] | None = None,
     ) -> None:
         self.log = log
         self._streams = {"stdout": redactor.stream(), "stderr": redactor.stream()}
-        self._echo = echo
-        self._room = limit
+        self._on_output = on_output
+        self._remaining = limit
         self._both, self._stderr = _Ends(), _Ends()
         self._file: IO[bytes] | None = None
         self.unlogged = ""
 
     def __enter__(self) -> Self:
         if self.log is not None:
-            with self._bearing():
+            with self._tolerate_write_errors():
                 self.log.parent.mkdir(parents=True, exist_ok=True)
                 self._file = self.log.open("wb")
         return self
@@ -74,13 +74,13 @@ class Capture:
     ) -> None:
         self._keep("stdout", self._streams["stdout"].flush())
         self._keep("stderr", self._streams["stderr"].flush())
-        with self._bearing():
+        with self._tolerate_write_errors():
             if self._file is not None:
                 self._write_end(self._file)
                 self._file.close()
 
     def take(self, output: Output) -> None:
-        """Keep one piece."""
+        """Capture one piece of output."""
         self._keep(output.stream, self._streams[output.stream].feed(output.content))
 
     def _keep(self, stream: Literal["stdout", "stderr"], content: bytes) -> None:
@@ -89,16 +89,16 @@ class Capture:
         self._both.add(content)
         if stream == "stderr":
             self._stderr.add(content)
-        if self._echo is not None:
-            self._echo(content)
-        with self._bearing():
+        if self._on_output is not None:
+            self._on_output(content)
+        with self._tolerate_write_errors():
             if self._file is not None:
-                self._file.write(content[: self._room])
-        self._room = max(0, self._room - len(content))
+                self._file.write(content[: self._remaining])
+        self._remaining = max(0, self._remaining - len(content))
 
     @contextmanager
-    def _bearing(self) -> Iterator[None]:
-        """A full disk costs the log, not the verdict."""
+    def _tolerate_write_errors(self) -> Iterator[None]:
+        """Abandon the log if it cannot be written: a full disk changes no verdict."""
         try:
             yield
         except OSError as error:
@@ -122,10 +122,10 @@ class Capture:
 
     @property
     def output(self) -> Captured:
-        """Both streams, in order of arrival."""
+        """The output on both streams, in order of arrival."""
         return self._both.captured()
 
     @property
     def stderr(self) -> Captured:
-        """What went to stderr."""
+        """The output on stderr."""
         return self._stderr.captured()

@@ -8,8 +8,9 @@ import pytest
 
 from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineUnavailableError
+from isosmoke.execution.attempt import AttemptRunner
 from isosmoke.execution.requirements import Requirements
-from isosmoke.execution.scheduler import Policy, Schedule
+from isosmoke.execution.scheduler import Policy, Scheduler
 from isosmoke.host.caller import Caller
 from isosmoke.host.workspace import Workspace
 from isosmoke.interrupt import Interrupt
@@ -117,16 +118,22 @@ def _scheduled(engine: Engine, folder: Path, names: list[str]) -> list[ScenarioR
     """The scenarios of these names, two at a time."""
     entries = [f'[[scenario]]\nname = "{one}"\nscript = "x"\n' for one in names]
     caller = Caller(uid=0, gid=0, user="u", home=folder, working=folder, environment={})
-    schedule = Schedule(
-        engines=lambda _: engine,
+    interrupt = Interrupt()
+    attempts = AttemptRunner(
+        engine_for=lambda _: engine,
         context=RunContext(caller, Workspace((), (), folder), None),
         requirements=Requirements({}, has_binary=False),
-        policy=Policy(jobs=2),
         record=folder,
-        notify=lambda _: None,
-        interrupt=Interrupt(),
+        interrupt=interrupt,
     )
-    return list(schedule.run(parse("".join(entries), folder / "manifest.toml").scenarios))
+    scheduler = Scheduler(
+        scenarios=parse("".join(entries), folder / "manifest.toml").scenarios,
+        attempts=attempts,
+        policy=Policy(jobs=2),
+        notify=lambda _: None,
+        interrupt=interrupt,
+    )
+    return list(scheduler.run())
 
 
 def test_schedule_runs_side_by_side(tmp_path: Path) -> None:

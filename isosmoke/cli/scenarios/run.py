@@ -202,7 +202,7 @@ def _command_request(options: _Options, reporting: Reporting) -> Request:
         _base_request(options),
         scenarios=(target.loose(options.argv, timeout=timeout),),
         argv=options.argv,
-        echo=reporting.borne(partial(write, output.fileno())),
+        on_output=reporting.borne(partial(write, output.fileno())),
     )
 
 

@@ -71,7 +71,7 @@ def unmet(
     one: Scenario, environment: Mapping[str, str] | None = None, *, has_binary: bool = False
 ) -> str:
     """What is missing for one scenario."""
-    return Requirements(environment or {}, has_binary=has_binary).unmet(one)
+    return Requirements(environment or {}, has_binary=has_binary).find_missing(one)
 
 
 def free_address() -> str:
@@ -162,7 +162,7 @@ def test_endpoint_is_asked_once_in_a_run(server: Server) -> None:
     """However many scenarios need it, and whatever it answered, an endpoint is asked once."""
     requirements = Requirements({}, has_binary=False)
     up, down = f"{server.address}/200", f"{server.address}/503"
-    told = [requirements.unmet(scenario(endpoints=[up, down, up])) for _ in range(3)]
+    told = [requirements.find_missing(scenario(endpoints=[up, down, up])) for _ in range(3)]
 
     assert len(set(told)) == 1
     assert server.asked == ["/200", "/503"]

@@ -10,8 +10,9 @@ from typing import Literal
 
 import pytest
 
+from isosmoke.execution.attempt import AttemptRunner
 from isosmoke.execution.requirements import Requirements
-from isosmoke.execution.scheduler import Policy, Schedule
+from isosmoke.execution.scheduler import Policy, Scheduler
 from isosmoke.host.caller import Caller
 from isosmoke.host.workspace import Workspace
 from isosmoke.interrupt import Interrupt
@@ -56,18 +57,25 @@ class Run:
     def of(self, *scenarios: Scenario) -> tuple[ScenarioResult, ...]:
         """The results of these scenarios."""
         self.engine = FakeEngine(self.acts)
-        schedule = Schedule(
-            engines=lambda _: self.engine,
+        attempts = AttemptRunner(
+            engine_for=lambda _: self.engine,
             context=self._context(),
             requirements=Requirements(self.environment, has_binary=False),
-            policy=self.policy,
             record=self.record,
+            interrupt=self.interrupt,
+            leaks=self.policy.leaks,
+            evidence=self.policy.evidence,
+            on_output=self.heard.append,
+        )
+        scheduler = Scheduler(
+            scenarios=scenarios,
+            attempts=attempts,
+            policy=self.policy,
             notify=self.events.append,
             interrupt=self.interrupt,
             argv=self.argv,
-            echo=self.heard.append,
         )
-        return schedule.run(scenarios)
+        return scheduler.run()
 
     def outcomes(self, *scenarios: Scenario) -> dict[str, Outcome]:
         """The outcome of each scenario, in the order of the results."""

@@ -1,20 +1,22 @@
 """A run under way: what is looked at once, however often more is run in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from isosmoke.engines.base import Engine, Facts
 from isosmoke.errors import EngineUnavailableError, LeftBehindError
-from isosmoke.execution import session
+from isosmoke.execution import preflight, session
+from isosmoke.execution.scheduler import Policy
 from isosmoke.execution.session import Request, Session
 from isosmoke.host.caller import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.attempts import Attempt
-from isosmoke.results.events import Event, RunFinished, RunStarted
+from isosmoke.results.events import Event, RunFinished, RunStarted, ScenarioFinished
 from isosmoke.results.outcome import Broke, Ending, Exited, Outcome
 from isosmoke.testing import Act, FakeEngine
 from support import factories
@@ -46,10 +48,10 @@ class Stage:
     engine: Watched
     events: list[Event] = field(default_factory=list)
 
-    def begin(self, *scenarios: Scenario) -> Session:
+    def begin(self, *scenarios: Scenario, jobs: int = 1) -> Session:
         """A session that begins with these scenarios."""
         return session.begin(
-            Request(scenarios=scenarios, binary=str(self.folder / "wg")),
+            Request(scenarios=scenarios, binary=str(self.folder / "wg"), policy=Policy(jobs=jobs)),
             self._caller(),
             notify=self.events.append,
             interrupt=Interrupt(),
@@ -69,13 +71,15 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Stag
     (tmp_path / "wg").write_text("#!/bin/sh\n")
     (tmp_path / "wg").chmod(0o755)
 
-    def make(acts: dict[str, Act] | None = None, *, unavailable: str = "") -> Stage:
+    def make(
+        acts: Mapping[str, Act | Sequence[Act]] | None = None, *, unavailable: str = ""
+    ) -> Stage:
         engine = Watched(acts, unavailable=unavailable)
 
         def maker() -> Engine:
             return engine
 
-        monkeypatch.setattr(session, "ENGINES", {"bubblewrap": maker, "docker": maker})
+        monkeypatch.setattr(preflight, "ENGINES", {"bubblewrap": maker, "docker": maker})
         return Stage(tmp_path, engine)
 
     return make
@@ -97,6 +101,24 @@ def test_engines_and_the_binary_are_looked_at_once(stage: Callable[..., Stage]) 
 
     assert (on.engine.looked_at, on.engine.swept) == (1, 1)
     assert [spec.label for spec in on.engine.made] == ["one", "one", "other"]
+
+
+def test_a_confirmed_failure_is_not_confirmed_again_later(stage: Callable[..., Stage]) -> None:
+    """A scenario that was rerun in isolation once runs like any other when it is run again."""
+    together = Barrier(2, timeout=60).wait
+    failing, passing = Act(status=1 << 8, on_go=together), Act()
+    # The binary is checked in the sandbox of the first scenario.
+    on = stage({"bad": [passing, failing, passing], "good": [Act(on_go=together), passing]})
+    bad, good = scenario("bad"), scenario("good")
+    session = on.begin(bad, good, jobs=2)
+
+    first, _ = session.run([bad, good])
+    (second,) = session.run([bad])
+
+    assert [attempt.alone for attempt in first.attempts] == [False, True]
+    assert [attempt.alone for attempt in second.attempts] == [True]
+    finished = [event.result for event in on.events if isinstance(event, ScenarioFinished)]
+    assert finished.count(second) == 1
 
 
 def test_what_was_not_asked_for_at_first_is_admitted_later(stage: Callable[..., Stage]) -> None:

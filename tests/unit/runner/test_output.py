@@ -93,7 +93,7 @@ def test_output_is_both_streams_in_order_of_arrival() -> None:
 def test_echo_sees_every_piece_as_it_comes() -> None:
     """Whoever listens hears each piece whole, also past the limit of the log."""
     heard: list[bytes] = []
-    with Capture(None, 1, redactor=Redactor(), echo=heard.append) as capture:
+    with Capture(None, 1, redactor=Redactor(), on_output=heard.append) as capture:
         capture.take(Output("stdout", b"one"))
         assert heard == [b"one"]
         capture.take(Output("stderr", b"two"))
@@ -197,7 +197,7 @@ def test_nobody_sees_what_is_redacted(tmp_path: Path) -> None:
     """A secret cut over pieces of either stream is in no log, no memory and no echo."""
     log, heard = tmp_path / "a.log", list[bytes]()
     redactor = Redactor([Secret.of_variable("T", "hunter2hunter2")])
-    with Capture(log, 100, redactor=redactor, echo=heard.append) as capture:
+    with Capture(log, 100, redactor=redactor, on_output=heard.append) as capture:
         for stream, content in [
             ("stdout", b"out hunter2"),
             ("stderr", b"err hunter2hun"),

@@ -1,0 +1,158 @@
+"""One attempt at a scenario: its services, its sandbox, its captured output, its verdict."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Literal
+
+from isosmoke.engines.base import Engine
+from isosmoke.execution.requirements import Requirements
+from isosmoke.interrupt import Interrupt
+from isosmoke.manifest.models import Scenario
+from isosmoke.results.attempts import Attempt
+from isosmoke.results.leaks import Verdict, tell_apart
+from isosmoke.results.outcome import Broke, Ending, Stopped, judge
+from isosmoke.runner import job_builder, sandbox_run
+from isosmoke.runner.job_builder import RunContext
+from isosmoke.runner.output import Capture
+from isosmoke.runner.sandbox_run import SandboxRun
+from isosmoke.sandbox.processes import Process
+from isosmoke.sandbox.spec import Job
+
+if TYPE_CHECKING:
+    from isosmoke.execution.services import Services
+
+
+class ServicePool:
+    """The services of each engine, whose answers are kept for the whole run."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._services: dict[str, Services] = {}
+
+    def services_of(self, engine: Engine) -> "Services":
+        """Return the services of an engine."""
+        from isosmoke.execution.services import Services
+
+        with self._lock:
+            return self._services.setdefault(engine.name, Services(engine))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRunner:
+    """Makes the attempts of a run.
+
+    `engine_for` returns the engine of a scenario. `leaks` overrides the manifest's leak policy, and
+    `evidence` says for which attempts evidence is collected. Logs are written below `record`, and
+    `on_output` receives the output as it arrives.
+    """
+
+    engine_for: Callable[[Scenario], Engine]
+    context: RunContext
+    requirements: Requirements
+    record: Path
+    interrupt: Interrupt
+    leaks: Literal["fail", "report"] | None = None
+    evidence: Literal["failed", "always", "never"] = "failed"
+    on_output: Callable[[bytes], object] | None = None
+    _services: ServicePool = field(default_factory=ServicePool, init=False)
+
+    def run(self, scenario: Scenario, number: int, argv: tuple[str, ...] = ()) -> Attempt:
+        """Run a scenario once in a fresh sandbox, and return the attempt without secrets.
+
+        `argv` replaces its script. An error of the machine (`OSError`) is an ending as well.
+        """
+        try:
+            attempt = self._run(scenario, number, argv)
+        except OSError as error:
+            attempt = Attempt(ending=Broke(f"nothing was tried: {error}"))
+        return attempt.told_by(self.context.redactor(scenario).text)
+
+    def _run(self, scenario: Scenario, number: int, argv: tuple[str, ...]) -> Attempt:
+        environment = job_builder.build_environment(scenario, self.context)
+        log = self.record / scenario.name / f"output-{number}.log"
+        redactor = self.context.redactor(scenario)
+        limit = scenario.limits.output
+        capture = Capture(log, limit, redactor=redactor, on_output=self.on_output)
+        run = SandboxRun()
+        services = self._running_services(scenario, number, run)
+        with capture, run.record_errors(), services as variables:
+            job = self._build_job(scenario, argv, variables)
+            environment = job.environment
+            sandbox_run.run_job(
+                job,
+                self.engine_for(scenario),
+                capture=capture,
+                interrupt=self.interrupt,
+                wants_evidence=partial(self._wants_evidence, scenario),
+                run=run,
+            )
+        return Attempt(
+            ending=run.ending,
+            verdict=_judge_survivors(scenario, run.survivors),
+            leak_blocks=(self.leaks or scenario.leaks.policy) == "fail",
+            output=capture.output,
+            stderr=capture.stderr,
+            log=capture.log,
+            unlogged=capture.unlogged,
+            phases=run.phases,
+            environment=job_builder.redact_environment(scenario, environment),
+            evidence=run.evidence,
+            left_behind=run.cleanup_failures,
+        )
+
+    def find_missing(self, scenario: Scenario) -> str:
+        """Return the missing requirements of a scenario, without secrets; empty if it can run."""
+        missing = self.requirements.find_missing(scenario)
+        if scenario.services and not missing:
+            services = self._services.services_of(self.engine_for(scenario))
+            missing = services.find_missing(scenario.services)
+        return self.context.redactor(scenario).text(missing) if missing else ""
+
+    def _build_job(
+        self, scenario: Scenario, argv: tuple[str, ...], variables: Mapping[str, str]
+    ) -> Job:
+        if argv:
+            return job_builder.build_job(scenario, argv, self.context, variables)
+        return job_builder.build_script_job(scenario, self.context, variables)
+
+    def _wants_evidence(
+        self, scenario: Scenario, ending: Ending, survivors: tuple[Process, ...]
+    ) -> bool:
+        if isinstance(ending, Stopped) or self.evidence == "never":
+            return False
+        leaked = bool(_judge_survivors(scenario, survivors).leaked)
+        return self.evidence == "always" or judge(ending, leaked=leaked).blocks
+
+    @contextmanager
+    def _running_services(
+        self, scenario: Scenario, number: int, run: SandboxRun
+    ) -> Iterator[Mapping[str, str]]:
+        """Start the services of one attempt; yield the variables with their addresses."""
+        if not scenario.services:
+            yield {}
+            return
+        from isosmoke.execution.services import ServiceAttempt
+
+        attempt = ServiceAttempt(
+            scenario=scenario,
+            number=number,
+            record=self.record,
+            caller=self.context.caller,
+            redactor=self.context.redactor(scenario),
+            interrupt=self.interrupt,
+        )
+        services = self._services.services_of(self.engine_for(scenario))
+        with ExitStack() as stack:
+            with run.phase("services"):
+                variables = stack.enter_context(services.running(attempt))
+            yield variables
+
+
+def _judge_survivors(scenario: Scenario, survivors: tuple[Process, ...]) -> Verdict:
+    today = date.today()  # noqa: DTZ011 - an allowance ends with the user's own day
+    return tell_apart(survivors, scenario.leaks.allow, today)

@@ -1,0 +1,146 @@
+"""Everything that has to hold before a scenario may run, checked once for each engine and image."""
+
+import platform
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from isosmoke.engines import ENGINES, engine_name
+from isosmoke.engines.base import Engine, Facts
+from isosmoke.errors import BinaryError, LeftBehindError
+from isosmoke.execution.binary_check import Trial
+from isosmoke.host import binary, workspace
+from isosmoke.host.binary import Binary
+from isosmoke.host.caller import Caller
+from isosmoke.interrupt import Interrupt
+from isosmoke.manifest.models import Scenario
+from isosmoke.runner.job_builder import RunContext
+
+
+class EnginePool:
+    """The engines of a run, each created and checked once."""
+
+    def __init__(self, option: str) -> None:
+        self._option = option
+        self._engines: dict[str, Engine] = {}
+        self._facts: dict[str, Facts] = {}
+        self._sweep_failures: list[str] = []
+
+    def name_for(self, scenario: Scenario) -> str:
+        """Return the name of the engine that runs `scenario`."""
+        return engine_name(self._option, scenario.image, scenario.folder)
+
+    def engine_for(self, scenario: Scenario) -> Engine:
+        """Return the engine of a scenario that was prepared."""
+        return self._engines[self.name_for(scenario)]
+
+    def prepare(self, scenarios: Sequence[Scenario]) -> None:
+        """Create and check the engines of these scenarios, and remove the remains of dead runs.
+
+        Raises:
+            EngineUnavailableError: if an engine cannot create sandboxes.
+        """
+        for name in dict.fromkeys(map(self.name_for, scenarios)):
+            if name not in self._engines:
+                engine = ENGINES[name]()
+                engine.preflight()
+                self._sweep(engine)
+                self._engines[name] = engine
+        for name in {self.name_for(scenario) for scenario in scenarios if _limits_of(scenario)}:
+            self._facts[name] = self._facts.get(name) or self._engines[name].facts()
+
+    def _sweep(self, engine: Engine) -> None:
+        """Remove the remains of dead runs; a failure is noted, and changes no verdict."""
+        try:
+            engine.sweep()
+        except LeftBehindError as error:
+            message = f"a dead run left what isosmoke cannot remove: {error.message}"
+            self._sweep_failures.append(message)
+
+    @property
+    def sweep_failures(self) -> Sequence[str]:
+        """Messages about remains of dead runs that could not be removed."""
+        return self._sweep_failures
+
+    def unsupported_limits(self, scenarios: Iterable[Scenario]) -> Iterator[str]:
+        """Yield a message for each limit that a scenario asks for and its engine cannot set."""
+        for scenario in scenarios:
+            for limit in _limits_of(scenario):
+                name = self.name_for(scenario)
+                if limit not in self._facts[name].limits:
+                    yield f"limits.{limit} has no effect on {name} here: isosmoke doctor says why"
+
+    @property
+    def names(self) -> str:
+        """The names of the engines in use, joined by `+`."""
+        return "+".join(self._engines)
+
+
+def _limits_of(scenario: Scenario) -> tuple[str, ...]:
+    """Return the names of the limits that an engine has to set; the keeper sets all others."""
+    limits = {"memory": scenario.limits.memory, "processes": scenario.limits.processes}
+    return tuple(name for name, limit in limits.items() if limit is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight:
+    """The engines and the context of a run, and the checks that precede its scenarios."""
+
+    engines: EnginePool
+    context: RunContext
+    interrupt: Interrupt
+    _checked: set[tuple[str, str]] = field(default_factory=set, init=False)
+
+    def check(self, scenarios: Sequence[Scenario]) -> None:
+        """Return if these scenarios can be run.
+
+        The binary is started once in each image, because a binary that does not fit an image is no
+        failure of a scenario.
+
+        Raises:
+            IsosmokeError: if an engine is unavailable or the binary cannot run in an image.
+        """
+        self.engines.prepare(scenarios)
+        if self.context.binary is None:
+            return
+        for scenario in scenarios:
+            place = (scenario.image, self.engines.name_for(scenario))
+            if place not in self._checked:
+                self._check_binary(self.context.binary, scenario)
+                self._checked.add(place)
+
+    def trial(self, scenario: Scenario) -> Trial:
+        """Return the check of the binary in the image of a scenario."""
+        engine = self.engines.engine_for(scenario)
+        return Trial(
+            scenario=scenario, context=self.context, engine=engine, interrupt=self.interrupt
+        )
+
+    def _check_binary(self, tested: Binary, scenario: Scenario) -> None:
+        if complaint := self.trial(scenario).refusal():
+            raise BinaryError(
+                f"{tested.source} cannot run in image '{scenario.image}': {complaint}",
+                hint="build it for that system, or choose an image with its libraries",
+            )
+
+
+def build_context(caller: Caller, manifest: Path | None, binary_option: str | None) -> RunContext:
+    """Return the context of a run: its workspace and the binary under test, if there is one.
+
+    Raises:
+        BinaryError: if the binary is missing or cannot run on this machine.
+    """
+    directory = manifest and manifest.resolve().parent
+    path = binary.find(binary_option, caller.environment)
+    return RunContext(
+        caller=caller,
+        workspace=workspace.with_mounts(
+            workspace.find(caller.working, directory, home=caller.home)
+        ),
+        binary=None if path is None else _check_and_store_binary(path),
+    )
+
+
+def _check_and_store_binary(path: Path) -> Binary:
+    binary.check_format(path, platform.machine())
+    return binary.take(path)
