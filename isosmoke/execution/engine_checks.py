@@ -1,4 +1,4 @@
-"""What an engine really gives on this machine: its limits and its network, tried in sandboxes."""
+"""Probes an engine on this machine: whether its limits and its network work in sandboxes."""
 
 import os
 import socket
@@ -30,19 +30,19 @@ from isosmoke.sandbox.spec import (
 
 _MEMORY = 64 << 20
 _TOO_MUCH = f"set -o pipefail; head -c {4 * _MEMORY} /dev/zero | tail | wc -c"
-"""`tail` keeps a line that has no end in memory, all of it."""
+"""`tail` keeps the whole of a line without an end in memory."""
 
 _PROCESSES = 30
 _TOO_MANY = "i=0; while [ $i -lt 60 ]; do sleep 30 & i=$((i+1)); done; exit 0"
-"""At the limit dash gives up at once, and bash tries again for longer than it is given here."""
+"""At the limit dash gives up at once, and bash retries until it is ended."""
 
 _SECONDS = 20.0
 _FORK_SECONDS = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
-    """What held when it was tried: limits, and that the network is that of this very machine."""
+class ProbeResult:
+    """The features that work; `host_network` is the network of this machine itself."""
 
     memory_limit: bool
     processes_limit: bool
@@ -50,42 +50,46 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
-    """What scenarios do not get from an engine, and what would mend it."""
+class MissingFeature:
+    """A feature that scenarios do not get from an engine, and how to enable it."""
 
     words: str
     hint: str
 
 
-def tried(engine: Engine, caller: Caller) -> Tried:
-    """Try everything, each in a sandbox of its own; `EngineError` when none can be made."""
+def probe_engine(engine: Engine, caller: Caller) -> ProbeResult:
+    """Try each feature in a sandbox of its own.
+
+    Raises:
+        EngineError: if no sandbox can be created.
+    """
     bash = interpreter.find(HOST_IMAGE, caller.working).path
-    host_network = _reaches_this_machine(engine, caller, bash)
+    host_network = _reaches_host(engine, caller, bash)
     with ThreadPoolExecutor(2) as pool:
-        memory = pool.submit(_passes, engine, _job(caller, bash, _TOO_MUCH, memory=_MEMORY))
-        many = _job(caller, "/bin/sh", _TOO_MANY, processes=_PROCESSES, seconds=_FORK_SECONDS)
+        memory = pool.submit(_passes, engine, _build_job(caller, bash, _TOO_MUCH, memory=_MEMORY))
+        many = _build_job(caller, "/bin/sh", _TOO_MANY, processes=_PROCESSES, seconds=_FORK_SECONDS)
         processes = pool.submit(_passes, engine, many)
-    return Tried(
+    return ProbeResult(
         memory_limit=not memory.result(),
         processes_limit=not processes.result(),
         host_network=host_network,
     )
 
 
-def lacks(facts: Facts, seen: Tried) -> Iterator[Lack]:
-    """What is missing, of what was tried."""
-    if not seen.memory_limit:
-        yield Lack("limits.memory has no effect", _for_limits(facts))
-    if not seen.processes_limit:
-        yield Lack("limits.processes has no effect", _for_limits(facts))
-    if not seen.host_network:
-        yield Lack(
+def missing_features(facts: Facts, probe: ProbeResult) -> Iterator[MissingFeature]:
+    """Yield the features that do not work."""
+    if not probe.memory_limit:
+        yield MissingFeature("limits.memory has no effect", _limits_hint(facts))
+    if not probe.processes_limit:
+        yield MissingFeature("limits.processes has no effect", _limits_hint(facts))
+    if not probe.host_network:
+        yield MissingFeature(
             "the host network is not that of this machine: its services cannot be reached",
             "choose --engine bubblewrap, or a daemon that is not in a virtual machine",
         )
 
 
-def _for_limits(facts: Facts) -> str:
+def _limits_hint(facts: Facts) -> str:
     if facts.rootless and facts.cgroup == 1:
         return "boot with systemd.unified_cgroup_hierarchy=1: version 1 is root's alone"
     if facts.cgroup is None:
@@ -93,20 +97,20 @@ def _for_limits(facts: Facts) -> str:
     return "enable the controllers memory and pids where the engine runs (cgroups(7))"
 
 
-def _reaches_this_machine(engine: Engine, caller: Caller, bash: str) -> bool:
+def _reaches_host(engine: Engine, caller: Caller, bash: str) -> bool:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        return _passes(engine, _job(caller, bash, f"exec 3<>/dev/tcp/127.0.0.1/{port}"))
+        return _passes(engine, _build_job(caller, bash, f"exec 3<>/dev/tcp/127.0.0.1/{port}"))
 
 
 def _passes(engine: Engine, job: Job) -> bool:
-    ending = _ending(engine, job)
+    ending = _run(engine, job)
     if isinstance(ending, Broke):
         raise EngineError(ending.message)
     return ending == Exited(0)
 
 
-def _ending(engine: Engine, job: Job) -> Ending:
+def _run(engine: Engine, job: Job) -> Ending:
     with Capture(None, 0, redactor=Redactor()) as capture:
         run = sandbox_run.run_job(job, engine, capture=capture, interrupt=Interrupt())
     if run.cleanup_failures:
@@ -114,7 +118,7 @@ def _ending(engine: Engine, job: Job) -> Ending:
     return run.ending
 
 
-def _job(
+def _build_job(
     caller: Caller,
     shell: str,
     line: str,

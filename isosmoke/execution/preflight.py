@@ -8,7 +8,7 @@ from pathlib import Path
 from isosmoke.engines import ENGINES, engine_name
 from isosmoke.engines.base import Engine, Facts
 from isosmoke.errors import BinaryError, LeftBehindError
-from isosmoke.execution.binary_check import Trial
+from isosmoke.execution.binary_check import BinaryCheck
 from isosmoke.host import binary, workspace
 from isosmoke.host.binary import Binary
 from isosmoke.host.caller import Caller
@@ -109,15 +109,15 @@ class Preflight:
                 self._check_binary(self.context.binary, scenario)
                 self._checked.add(place)
 
-    def trial(self, scenario: Scenario) -> Trial:
+    def binary_check(self, scenario: Scenario) -> BinaryCheck:
         """Return the check of the binary in the image of a scenario."""
         engine = self.engines.engine_for(scenario)
-        return Trial(
+        return BinaryCheck(
             scenario=scenario, context=self.context, engine=engine, interrupt=self.interrupt
         )
 
     def _check_binary(self, tested: Binary, scenario: Scenario) -> None:
-        if complaint := self.trial(scenario).refusal():
+        if complaint := self.binary_check(scenario).incompatibility():
             raise BinaryError(
                 f"{tested.source} cannot run in image '{scenario.image}': {complaint}",
                 hint="build it for that system, or choose an image with its libraries",

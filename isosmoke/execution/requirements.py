@@ -1,4 +1,4 @@
-"""What a scenario needs of the world: met, or the words of a loud skip."""
+"""Checks the requirements of scenarios: commands, variables and endpoints."""
 
 import re
 import shutil
@@ -12,23 +12,23 @@ from isosmoke.sandbox import rootfs_mounts
 from isosmoke.sandbox.spec import HOST_IMAGE
 
 ENDPOINT_SECONDS = 5.0
-"""How long an endpoint may take to answer."""
+"""The timeout for the response of an endpoint."""
 
 _UPSTREAM_DOWN = (502, 503, 504)
 _REFERENCE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}")
 
 
 class Requirements:
-    """Asks once for each thing in a run, however many scenarios need it."""
+    """The requirements of a run's scenarios; each endpoint is requested once."""
 
     def __init__(self, environment: Mapping[str, str], *, has_binary: bool) -> None:
         self._environment = environment
         self._has_binary = has_binary
-        self._answers: dict[str, str] = {}
-        self._asking = Lock()
+        self._endpoint_errors: dict[str, str] = {}
+        self._lock = Lock()
 
     def find_missing(self, scenario: Scenario) -> str:
-        """Each thing that is missing, by name; empty when all is there."""
+        """Return the names of all missing requirements; empty if none is missing."""
         return "; ".join(self._list_missing(scenario))
 
     def _list_missing(self, scenario: Scenario) -> Iterator[str]:
@@ -40,10 +40,10 @@ class Requirements:
             if not self._environment.get(name):
                 yield f"variable {name} not set"
         for endpoint in needs.endpoints:
-            yield from filter(None, [self._answer(expanded(endpoint, self._environment))])
+            yield from filter(None, [self._check_endpoint(expand(endpoint, self._environment))])
 
     def _has_command(self, command: str, scenario: Scenario) -> bool:
-        """An image that only an engine has cannot be searched from here: the script finds out."""
+        """Return True if the image has the command, or if it cannot be searched from here."""
         if command == KNOWN_AS and self._has_binary:
             return True
         if root := store.root(scenario.image, scenario.folder):
@@ -53,15 +53,15 @@ class Requirements:
             return command != KNOWN_AS
         return shutil.which(command, path=self._environment.get("PATH", "")) is not None
 
-    def _answer(self, endpoint: str) -> str:
-        with self._asking:
-            if endpoint not in self._answers:
-                self._answers[endpoint] = unreachable(endpoint)
-            return self._answers[endpoint]
+    def _check_endpoint(self, endpoint: str) -> str:
+        with self._lock:
+            if endpoint not in self._endpoint_errors:
+                self._endpoint_errors[endpoint] = check_endpoint(endpoint)
+            return self._endpoint_errors[endpoint]
 
 
-def expanded(text: str, environment: Mapping[str, str]) -> str:
-    """`${NAME}` and `${NAME:-default}` replaced, as a shell would."""
+def expand(text: str, environment: Mapping[str, str]) -> str:
+    """Return `text` with `${NAME}` and `${NAME:-default}` replaced as a shell would."""
 
     def value(reference: re.Match[str]) -> str:
         return environment.get(reference["name"]) or reference["default"] or ""
@@ -69,22 +69,22 @@ def expanded(text: str, environment: Mapping[str, str]) -> str:
     return _REFERENCE.sub(value, text)
 
 
-def unreachable(endpoint: str) -> str:
-    """Why an HTTP endpoint cannot be used; empty when anything sensible answers.
+def check_endpoint(endpoint: str) -> str:
+    """Return why an HTTP endpoint cannot be used; empty if it responds.
 
-    The answer's body is not waited for: a stream of events has no end.
+    The body of the response is not read, because a stream of events has no end.
     """
     import httpx
 
-    shown = _without_secrets(endpoint)
+    address = _remove_secrets(endpoint)
     try:
-        with httpx.stream("GET", endpoint, timeout=ENDPOINT_SECONDS) as answer:
-            status = answer.status_code
+        with httpx.stream("GET", endpoint, timeout=ENDPOINT_SECONDS) as response:
+            status = response.status_code
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        return f"endpoint {shown} unreachable: {error}"
-    return f"endpoint {shown} answers {status}" if status in _UPSTREAM_DOWN else ""
+        return f"endpoint {address} unreachable: {error}"
+    return f"endpoint {address} answers {status}" if status in _UPSTREAM_DOWN else ""
 
 
-def _without_secrets(endpoint: str) -> str:
-    """The address without user, password and query, where tokens are."""
+def _remove_secrets(endpoint: str) -> str:
+    """Return the address without user, password and query, which may contain tokens."""
     return re.sub(r"//[^/@]*@", "//", endpoint.partition("?")[0])

@@ -1,6 +1,6 @@
-"""What a service prints, as it comes: kept in its log, looked through for a line, never piled up.
+"""Reads the output of a service as it arrives, writes it to a log, and searches it for a line.
 
-Nobody else keeps it: a service that prints without end is slowed down to what is read here.
+Nothing else stores the output, so a service that prints without end is slowed down to this reader.
 """
 
 import re
@@ -15,14 +15,14 @@ from isosmoke.runner.output import Capture
 from isosmoke.threads import Workers
 
 _LAST_SECONDS = 5.0
-"""How long the last words of a service that has ended may take."""
+"""The timeout for the last output of a service that has ended."""
 
 _SPAN = 4096
-"""Bytes, the most that what is looked for may lie over when it comes in pieces."""
+"""The maximum length in bytes of a match that arrives in pieces."""
 
 
 class Search:
-    """Looks for a pattern in a text that comes in pieces; None is never found."""
+    """Search for a pattern in text that arrives in pieces; None is never found."""
 
     def __init__(self, pattern: str | None) -> None:
         self._pattern = None if pattern is None else re.compile(pattern, re.MULTILINE)
@@ -31,7 +31,10 @@ class Search:
         self.found = False
 
     def feed(self, piece: bytes) -> None:
-        """What is kept of earlier pieces has one character before it, so that `^` is no guess."""
+        """Search the next piece.
+
+        One character before the kept text is kept as well, so that `^` matches correctly.
+        """
         if self._pattern is None or self.found:
             return
         content = self._kept + piece
@@ -41,7 +44,7 @@ class Search:
 
 
 class Transcript:
-    """The words of one service, for the time of a `with` block that the service ends within."""
+    """The output of one service, read during a `with` block in which the service ends."""
 
     def __init__(self, capture: Capture, awaited: str | None) -> None:
         self._capture = capture
@@ -55,7 +58,7 @@ class Transcript:
         return self
 
     def follow(self, printing: AbstractContextManager[Printed]) -> None:
-        """Begin to read, before the service starts."""
+        """Start to read, before the service starts."""
         printed = self._stack.enter_context(printing)
         self._reading = self._workers.submit(self._read, printed)
 
@@ -65,16 +68,16 @@ class Transcript:
             self._search.feed(piece)
 
     @property
-    def has_it(self) -> bool:
-        """Whether what is awaited was printed."""
+    def has_match(self) -> bool:
+        """True if the awaited line was printed."""
         return self._search.found
 
-    def last(self, lines: int) -> str:
-        """What was printed last, in a line."""
-        return " | ".join(self._capture.output.last_lines(lines))
+    def last_lines(self, count: int) -> str:
+        """Return the last lines of the output, joined in one line."""
+        return " | ".join(self._capture.output.last_lines(count))
 
     def settle(self) -> None:
-        """Hear out a service that has ended."""
+        """Wait for the rest of the output of a service that has ended."""
         if self._reading is not None:
             wait([self._reading], _LAST_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Companion containers of a scenario, by testcontainers: ready before its script, gone after it.
+"""Service containers of a scenario, by testcontainers: ready before its script, gone after it.
 
     isosmoke ── attach stream ── keeper: PID 1 of a lifeline, an empty sandbox
                                    └── its PID namespace: every process of the service's container
@@ -29,7 +29,7 @@ from testcontainers.core.waiting_utils import WaitStrategyTarget
 from isosmoke.engines import service_engine
 from isosmoke.engines.base import START_SECONDS, Engine
 from isosmoke.errors import EngineError, LeftBehindError
-from isosmoke.execution.requirements import expanded
+from isosmoke.execution.requirements import expand
 from isosmoke.execution.service_log import Transcript
 from isosmoke.host.caller import Caller
 from isosmoke.interrupt import Interrupt
@@ -42,19 +42,19 @@ from isosmoke.runner.output import Capture
 from isosmoke.sandbox.spec import HOST_IMAGE, KEEPER, ReadOnly, SandboxSpec
 
 HOST = "127.0.0.1"
-"""Where a service's ports are published: nobody else's machine reaches them."""
+"""The address at which ports are published: no other machine reaches them."""
 
 _ANY_PORT = 0
 _POLL_SECONDS = 0.1
-_LINES_TOLD = 5
+_LINES_SHOWN = 5
 
 _PROXY_SECONDS = 0.25
-"""Docker's proxy accepts for a service that does not listen, and hangs up once it has found out."""
+"""Docker's proxy accepts a connection before it knows whether the service listens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceAttempt:
-    """The attempt that services are for: where their logs go, and what may stop it."""
+    """The attempt that services are started for."""
 
     scenario: Scenario
     number: int
@@ -65,78 +65,78 @@ class ServiceAttempt:
 
     @property
     def label(self) -> str:
-        """What its containers are known by."""
+        """The label of its containers."""
         return f"{self.scenario.name}: service"
 
     def log(self, service: Service) -> Path:
-        """Where a service's output is kept."""
+        """Return the path of a service's log."""
         return self.record / self.scenario.name / f"service-{service.name}-{self.number}.log"
 
     def variables(self, service: Service) -> dict[str, str]:
-        """A service's own environment: of the caller's, it may name what the scenario is passed."""
+        """Return a service's own environment; it may refer to what the scenario is passed."""
         given = self.caller.environment
         passed = {name: given[name] for name in self.scenario.pass_env if name in given}
-        return {name: expanded(value, passed) for name, value in service.env.items()}
+        return {name: expand(value, passed) for name, value in service.env.items()}
 
 
 class Services:
-    """The services of a run's scenarios, on one daemon; asks once for each thing."""
+    """The services of a run's scenarios on one daemon; each image is looked up once."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = service_engine(engine)
         self._images: dict[str, bool] = {}
-        self._asking = Lock()
+        self._lock = Lock()
 
     def find_missing(self, services: Sequence[Service]) -> str:
-        """Why they cannot be started here; empty when they can."""
-        with self._asking:
+        """Return why these services cannot be started; empty if they can."""
+        with self._lock:
             return "; ".join(self._list_missing(services))
 
     def _list_missing(self, services: Sequence[Service]) -> Iterator[str]:
-        if self._unusable:
-            yield f"services need a container engine: {self._unusable}"
+        if self._engine_error:
+            yield f"services need a container engine: {self._engine_error}"
             return
         for service in services:
-            if not self._has(service.image):
+            if not self._has_image(service.image):
                 hint = f"try: {self._engine.name} pull {service.image}"
                 yield f"service '{service.name}': no image '{service.image}' here ({hint})"
 
     @cached_property
-    def _unusable(self) -> str:
+    def _engine_error(self) -> str:
         try:
             self._engine.preflight()
-            with suppress(LeftBehindError):  # of a dead run: it keeps nothing from starting here
+            with suppress(LeftBehindError):  # of a dead run, which prevents no start
                 self._engine.sweep()
         except EngineError as error:
             return f"{error.message} (try: {error.hint})" if error.hint else error.message
         return ""
 
-    def _has(self, image: str) -> bool:
+    def _has_image(self, image: str) -> bool:
         if image not in self._images:
             self._images[image] = self._engine.images.has(image)
         return self._images[image]
 
     @contextmanager
     def running(self, attempt: ServiceAttempt) -> Iterator[Mapping[str, str]]:
-        """All services of a scenario, one after another; yields the variables that say where.
+        """Start all services of a scenario in order; yield the variables with their addresses.
 
         Raises:
-            EngineError: if one does not become ready, with the last that it printed.
-            StoppedError: if the run is interrupted meanwhile.
+            EngineError: if a service does not become ready; it shows the last output.
+            StoppedError: if the run is interrupted.
         """
         variables: dict[str, str] = {}
         with ExitStack() as stack:
             network = stack.enter_context(self._engine.companions.network(attempt.label))
             for service in attempt.scenario.services:
-                running = stack.enter_context(self._running_service(service, network, attempt))
+                container = stack.enter_context(self._running_service(service, network, attempt))
                 with self._engine.companions.errors(f"find the ports of service '{service.name}'"):
-                    variables |= _variables(service, running)
+                    variables |= _address_variables(service, container)
             yield variables
 
     @contextmanager
     def _running_service(
         self, service: Service, network: str, attempt: ServiceAttempt
-    ) -> Iterator["Companion"]:
+    ) -> Iterator["ServiceContainer"]:
         label = f"{attempt.label} {service.name}"
         with ExitStack() as stack:
             lifeline = stack.enter_context(self._engine.sandbox(_lifeline(label, attempt.caller)))
@@ -144,7 +144,7 @@ class Services:
             keeper.ready(START_SECONDS)
             transcript = stack.enter_context(_transcript(service, attempt))
             name, labels = stack.enter_context(self._engine.companions.reserved(label))
-            made = Companion(
+            container = ServiceContainer(
                 service,
                 network,
                 docker_client_kw=self._engine.companions.for_testcontainers,
@@ -153,14 +153,14 @@ class Services:
                 pid_mode=f"container:{lifeline.name}",
                 ulimits=self._engine.companions.ulimits,
             )
-            stack.enter_context(closing(made))
-            made.with_envs(**attempt.variables(service))
-            made.waiting_for(Readiness(service, transcript, attempt.interrupt))
+            stack.enter_context(closing(container))
+            container.with_envs(**attempt.variables(service))
+            container.waiting_for(Readiness(service, transcript, attempt.interrupt))
             with self._engine.companions.errors(f"start service '{service.name}'"):
-                made.make()
+                container.create()
                 transcript.follow(self._engine.companions.printing(name))
-                made.start()
-            yield made
+                container.start()
+            yield container
 
 
 def _transcript(service: Service, attempt: ServiceAttempt) -> Transcript:
@@ -181,18 +181,18 @@ def _lifeline(label: str, caller: Caller) -> SandboxSpec:
 
 
 def _drop(output: Output) -> None:
-    """A lifeline runs nothing that could print."""
+    """Ignore the output: a lifeline runs nothing that could print."""
 
 
-def _variables(service: Service, running: "Companion") -> dict[str, str]:
-    """`DB_HOST`; `DB_PORT_5432` for each of its ports, and `DB_PORT` for the first."""
-    places = {port: str(running.get_exposed_port(port)) for port in service.ports}
-    first = {f"{service.prefix}_PORT": place for place in list(places.values())[:1]}
-    each = {f"{service.prefix}_PORT_{port}": place for port, place in places.items()}
+def _address_variables(service: Service, container: "ServiceContainer") -> dict[str, str]:
+    """Return `DB_HOST`, `DB_PORT_5432` for each port, and `DB_PORT` for the first port."""
+    addresses = {port: str(container.get_exposed_port(port)) for port in service.ports}
+    first = {f"{service.prefix}_PORT": number for number in list(addresses.values())[:1]}
+    each = {f"{service.prefix}_PORT_{port}": number for port, number in addresses.items()}
     return {f"{service.prefix}_HOST": HOST, **first, **each}
 
 
-class Companion(DockerContainer):
+class ServiceContainer(DockerContainer):
     """The container of one service."""
 
     def __init__(self, service: Service, network: str, **options: Any) -> None:
@@ -202,8 +202,8 @@ class Companion(DockerContainer):
         self._command = list(service.command) or None
         self._published = {f"{port}/tcp": (HOST, _ANY_PORT) for port in service.ports}
 
-    def make(self) -> None:
-        """What testcontainers starts at once; no image is pulled, and the daemon keeps no log."""
+    def create(self) -> None:
+        """Create the container without starting it; no image is pulled, no log is kept."""
         client = self.get_docker_client().client
         endpoint = client.api.create_endpoint_config(aliases=self._network_aliases)
         self._container = client.containers.create(
@@ -219,18 +219,18 @@ class Companion(DockerContainer):
         )
 
     def start(self) -> Self:
-        """Start what was made, and wait for it; no reaper is started."""
+        """Start the created container and wait until it is ready, without a reaper."""
         self.get_wrapped_container().start()
         if self._wait_strategy is not None:
             self._wait_strategy.wait_until_ready(self)
         return self
 
     def close(self) -> None:
-        """Give up the connection to the daemon; the container is not ended by this."""
+        """Close the connection to the daemon; the container keeps running."""
         self.get_docker_client().client.close()
 
     def get_container_host_ip(self) -> str:
-        """Not testcontainers' guess: ports are published nowhere else."""
+        """Return the address at which all ports are published."""
         return HOST
 
     def get_exposed_port(self, port: int) -> int:
@@ -238,7 +238,7 @@ class Companion(DockerContainer):
 
 
 class Readiness(WaitStrategy):
-    """What the manifest says of when a service is ready; an interrupt ends the waiting at once."""
+    """The manifest's condition for a service to be ready; an interrupt ends the wait at once."""
 
     def __init__(self, service: Service, transcript: Transcript, interrupt: Interrupt) -> None:
         super().__init__()
@@ -249,12 +249,12 @@ class Readiness(WaitStrategy):
 
     def wait_until_ready(self, container: WaitStrategyTarget) -> None:
         deadline = monotonic() + self._startup_timeout
-        while not self._holds(container):
+        while not self._is_ready(container):
             wrapped = container.get_wrapped_container()
             wrapped.reload()
             if wrapped.status != "running":
                 self._transcript.settle()
-                if self._transcript.has_it:
+                if self._transcript.has_match:
                     return
                 code = wrapped.attrs["State"]["ExitCode"]
                 raise self._error(f"ended with code {code} before it was ready")
@@ -262,27 +262,27 @@ class Readiness(WaitStrategy):
                 raise self._error(f"was not ready within {self._startup_timeout:g} s")
             self._pause()
 
-    def _holds(self, container: WaitStrategyTarget) -> bool:
+    def _is_ready(self, container: WaitStrategyTarget) -> bool:
         wait = self._service.wait or Wait.model_construct(
             port=next(iter(self._service.ports), None)
         )
         if wait.log is not None:
-            return self._transcript.has_it
+            return self._transcript.has_match
         if wait.health:
-            return self._healthy(container.get_wrapped_container())
-        return wait.port is None or _accepts(container, wait.port)
+            return self._is_healthy(container.get_wrapped_container())
+        return wait.port is None or _is_listening(container, wait.port)
 
-    def _healthy(self, wrapped: Container) -> bool:
+    def _is_healthy(self, wrapped: Container) -> bool:
         wrapped.reload()
         health = wrapped.attrs["State"].get("Health")
         if not health:
             raise self._error("waits for a health check, and its image has none")
         return bool(health["Status"] == "healthy")
 
-    def _error(self, words: str) -> EngineError:
-        last = self._transcript.last(_LINES_TOLD)
+    def _error(self, problem: str) -> EngineError:
+        last = self._transcript.last_lines(_LINES_SHOWN)
         return EngineError(
-            f"service '{self._service.name}' {words}"
+            f"service '{self._service.name}' {problem}"
             + (f"; it printed last: {last}" if last else "; it printed nothing")
         )
 
@@ -291,14 +291,14 @@ class Readiness(WaitStrategy):
             raise StoppedError(self._interrupt.reason)
 
 
-def _accepts(container: WaitStrategyTarget, port: int) -> bool:
-    """Whether somebody behind the proxy listens: one that is connected and stays, or speaks."""
+def _is_listening(container: WaitStrategyTarget, port: int) -> bool:
+    """Return True if the service accepts connections and does not close them at once."""
     try:
-        place = (HOST, container.get_exposed_port(port))
-        with socket.create_connection(place, _PROXY_SECONDS) as line:
-            line.settimeout(_PROXY_SECONDS)
+        address = (HOST, container.get_exposed_port(port))
+        with socket.create_connection(address, _PROXY_SECONDS) as connection:
+            connection.settimeout(_PROXY_SECONDS)
             with suppress(TimeoutError):
-                return bool(line.recv(1))
+                return bool(connection.recv(1))
             return True
     except OSError:
         return False

@@ -12,7 +12,7 @@ from isosmoke.engines.docker import endpoint
 from isosmoke.errors import ExitCode
 from isosmoke.execution import verdict_warnings
 from isosmoke.execution.attempt import AttemptRunner
-from isosmoke.execution.binary_check import Trial
+from isosmoke.execution.binary_check import BinaryCheck
 from isosmoke.execution.preflight import EnginePool, Preflight, build_context
 from isosmoke.execution.requirements import Requirements
 from isosmoke.execution.scheduler import Policy, Scheduler
@@ -187,9 +187,9 @@ def run_preflight(request: Request, caller: Caller, interrupt: Interrupt) -> Pre
     return preflight
 
 
-def trial(request: Request, caller: Caller, interrupt: Interrupt) -> Trial:
+def prepare_binary_check(request: Request, caller: Caller, interrupt: Interrupt) -> BinaryCheck:
     """Return the check of the binary in the image of the request's only scenario."""
-    return _prepare(request, caller, interrupt).trial(request.scenarios[0])
+    return _prepare(request, caller, interrupt).binary_check(request.scenarios[0])
 
 
 def _prepare(request: Request, caller: Caller, interrupt: Interrupt) -> Preflight:

@@ -1,4 +1,4 @@
-"""What in the caller's surroundings or in a manifest may change a verdict: named, never silent."""
+"""Warnings about anything in the environment or in a manifest that may change a verdict."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,9 +19,9 @@ _FUNCTION = "BASH_FUNC_"
 def warnings(
     context: RunContext, scenarios: Sequence[Scenario], named_binary: str | None
 ) -> tuple[str, ...]:
-    """Return a line for each kind of influence on these scenarios; none where there is nothing.
+    """Return a line for each kind of influence on these scenarios.
 
-    `named_binary` is the one that an option names, None where it is looked for.
+    `named_binary` is the binary that an option names, None without that option.
     """
     return (
         *of_path(context, scenarios),
@@ -31,10 +31,14 @@ def warnings(
 
 
 def of_path(context: RunContext, scenarios: Sequence[Scenario] = ()) -> Iterator[str]:
-    """What is to be known of the caller's PATH, and of one that a scenario sets on the host."""
+    """Yield warnings about the caller's PATH, and about the PATH of scenarios on the host."""
     caller, workspace = context.caller, context.workspace
     given = caller.environment.get("PATH", "")
-    own = (one.env["PATH"] for one in scenarios if one.image == HOST_IMAGE and one.env.get("PATH"))
+    own = (
+        scenario.env["PATH"]
+        for scenario in scenarios
+        if scenario.image == HOST_IMAGE and scenario.env.get("PATH")
+    )
     folders = (*workspace.folders, workspace.working)
     seen: dict[str, None] = {}
     for path in dict.fromkeys((given, *own)):
@@ -44,11 +48,11 @@ def of_path(context: RunContext, scenarios: Sequence[Scenario] = ()) -> Iterator
 
 
 def of_variables(scenarios: Sequence[Scenario]) -> Iterator[str]:
-    """The variables by which a scenario makes bash, or the loader, run other code first."""
+    """Yield a warning about variables that make bash or the loader run other code first."""
     found = [
-        f"{one.name} ({', '.join(names)})"
-        for one in scenarios
-        if (names := [name for name in (*one.env, *one.pass_env) if _decides(name)])
+        f"{scenario.name} ({', '.join(names)})"
+        for scenario in scenarios
+        if (names := [name for name in (*scenario.env, *scenario.pass_env) if _runs_code(name)])
     ]
     if found:
         more = len(found) - _SHOWN
@@ -58,17 +62,17 @@ def of_variables(scenarios: Sequence[Scenario]) -> Iterator[str]:
         )
 
 
-def _decides(name: str) -> bool:
+def _runs_code(name: str) -> bool:
     return name in _READ_BY_BASH or name.startswith((_READ_BY_EVERYTHING, _FUNCTION))
 
 
 def _of_binary(context: RunContext, named: str | None) -> Iterator[str]:
-    """A program that is tested by what PATH says must not be somebody's stand-in unseen."""
+    """Yield a warning if PATH found the binary under test in the workspace."""
     tested = context.binary
     if tested is None or named or context.caller.environment.get("ISOSMOKE_WG"):
         return
-    places = (tested.source, tested.source.resolve())
-    if any(one.is_relative_to(folder) for one in places for folder in context.workspace.folders):
+    paths = (tested.source, tested.source.resolve())
+    if any(path.is_relative_to(folder) for path in paths for folder in context.workspace.folders):
         yield (
             f"the {KNOWN_AS} that is tested comes from the workspace by PATH: "
             f"{shortened(str(tested.source), 160)} (sha256 {tested.sha256[:12]})"
@@ -76,13 +80,13 @@ def _of_binary(context: RunContext, named: str | None) -> Iterator[str]:
 
 
 def of_gate_programs(environment: Mapping[str, str], working: Path) -> Iterator[str]:
-    """The programs by which wg would run a shim, where PATH has others than the system's.
+    """Yield warnings if wg would run a shim by programs that are not the system's.
 
-    Wg runs `timeout … bash SHIM`: a stand-in for either ends as it likes and asks for no verdict.
+    Wg runs `timeout … bash SHIM`: a replacement of either can exit with any code without a verdict.
     """
     entries = system_programs.entries(environment.get("PATH", ""), working, ())
     for name in ("bash", "timeout"):
-        first = next((one for one in entries if name in one.programs), None)
+        first = next((entry for entry in entries if name in entry.programs), None)
         if first is not None and not first.is_system:
             yield f"wg would run its scenarios by {name} of {first.shown}, not by the system's"
     set_here = [name for name in environment if name in ("BASH_ENV", "SHELLOPTS", "BASHOPTS")]

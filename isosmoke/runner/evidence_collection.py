@@ -1,4 +1,4 @@
-"""Collects what a sandbox changed as evidence: the telling part, within bounds of size and time."""
+"""Collects the most relevant changes of a sandbox as evidence, within limits of size and time."""
 
 import os
 import stat
@@ -13,11 +13,11 @@ from isosmoke.results.evidence import Change, Evidence, text
 from isosmoke.runner.overlay_diff import Place, Walk, opened, places, unseen
 from isosmoke.sandbox.spec import SandboxSpec
 
-MOST_LISTED = 300
-"""How many changes are listed; the others are counted."""
+MAX_LISTED = 300
+"""The maximum number of changes that are listed; the others are counted."""
 
-_SHARE = 32
-"""How many changes right in a folder may rank as they are; what comes after them is less telling.
+_MAX_PER_DIRECTORY = 32
+"""The number of changes directly in a directory that keep their rank; others rank lower.
 
 `wg init` alone writes hundreds of files.
 """
@@ -25,158 +25,162 @@ _SHARE = 32
 TEXT_OF_A_FILE = 4 * 1024
 TEXT_OF_WG = 32 * 1024
 TEXT_IN_ALL = 256 * 1024
-"""How many bytes of text are kept: of a file, of one that belongs to wg, and of all together."""
+"""The maximum size of text in bytes: of a file, of a file of wg, and of all files together."""
 
-_MOST_COMPLAINTS = 20
-_ON_THE_WAY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
+_MAX_COMPLAINTS = 20
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 _Rank = tuple[bool, bool, bool, int, str]
 
 
-class _LateError(Exception):
-    """The time is over."""
+class _DeadlineError(Exception):
+    """The deadline has passed."""
 
 
 @dataclass(slots=True)
-class _Found:
-    """A change, where it was found, and how it ranks: the least is the most telling."""
+class _Candidate:
+    """A change, its mount, and its rank: the lowest rank is the most relevant."""
 
     rank: _Rank
     place: Place
     change: Change
 
 
-def collected(
+def collect_changes(
     spec: SandboxSpec, folders: Mapping[PurePosixPath, Path], *, seconds: float
 ) -> Evidence:
-    """What changed in a sandbox whose processes are still or gone, as far as `seconds` allow."""
+    """Return the changes, found within `seconds`, of a sandbox without running processes."""
     collection = _Collection(monotonic() + seconds)
     for target in unseen(spec, folders):
         collection.complain(target, "what changed in it was not kept on disk")
     try:
         for place in places(spec, folders):
-            collection.look(place)
-        collection.read()
-    except _LateError:
+            collection.find(place)
+        collection.add_texts()
+    except _DeadlineError:
         collection.complain("the rest", f"there was no time for it within {seconds:g} s")
     return collection.evidence
 
 
 class _Collection:
-    """What was found so far, the most telling of it kept."""
+    """The most relevant changes so far."""
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
-        self._found: list[_Found] = []
+        self._candidates: list[_Candidate] = []
         self._count = 0
-        self._beside: dict[int, tuple[str, int]] = {}
-        self._least: _Rank | None = None
+        self._siblings: dict[int, tuple[str, int]] = {}
+        self._max_rank: _Rank | None = None
         self._complaints: list[str] = []
-        self._room, self._unread = TEXT_IN_ALL, 0
+        self._remaining, self._unread = TEXT_IN_ALL, 0
 
     def complain(self, about: object, why: object) -> None:
-        """Note what is missing."""
+        """Note that something could not be collected."""
         self._complaints.append(f"{about}: {why}")
 
-    def look(self, place: Place) -> None:
-        """Find what changed in a place."""
+    def find(self, place: Place) -> None:
+        """Find the changes in a mount."""
         try:
             for change in Walk(place, tick=self._tick, complain=self.complain):
                 self._count += 1
-                rank = _rank(change, crowded=self._number(change.path) > _SHARE)
-                self._add(_Found(rank, place, change))
+                rank = _rank(change, crowded=self._count_sibling(change.path) > _MAX_PER_DIRECTORY)
+                self._add(_Candidate(rank, place, change))
         except OSError as error:
             self.complain(place.target, error.strerror)
 
-    def _number(self, path: str) -> int:
-        """Which change it is of those right in its folder; a walk ends one of a depth at a time."""
+    def _count_sibling(self, path: str) -> int:
+        """Return the position of a change in its directory; a walk has one open at each depth."""
         folder, depth = path.rpartition("/")[0], path.count("/")
-        known, number = self._beside.get(depth, (folder, 0))
+        known, number = self._siblings.get(depth, (folder, 0))
         number = number + 1 if known == folder else 1
-        self._beside[depth] = folder, number
+        self._siblings[depth] = folder, number
         return number
 
-    def read(self) -> None:
-        """Add the texts, the most telling first, while there is room."""
+    def add_texts(self) -> None:
+        """Add the texts, the most relevant first, up to the maximum size."""
         self._choose()
-        for one in self._found:
+        for candidate in self._candidates:
             self._tick()
-            one.change = self._read(one.place, one.change)
+            candidate.change = self._add_text(candidate.place, candidate.change)
         if self._unread:
             self.complain(f"the text of {self._unread} more", f"over {TEXT_IN_ALL} bytes in all")
 
     @property
     def evidence(self) -> Evidence:
-        """All that is kept, by path."""
+        """The changes that are kept, sorted by path."""
         self._choose()
-        more = len(self._complaints) - _MOST_COMPLAINTS
+        more = len(self._complaints) - _MAX_COMPLAINTS
         return Evidence(
-            changes=tuple(sorted((one.change for one in self._found), key=attrgetter("path"))),
-            changes_left_out=self._count - len(self._found),
+            changes=tuple(
+                sorted((candidate.change for candidate in self._candidates), key=attrgetter("path"))
+            ),
+            changes_left_out=self._count - len(self._candidates),
             missing=(
-                *self._complaints[:_MOST_COMPLAINTS],
+                *self._complaints[:_MAX_COMPLAINTS],
                 *((f"and {more} more",) if more > 0 else ()),
             ),
         )
 
     def _tick(self) -> None:
         if monotonic() > self._deadline:
-            raise _LateError
+            raise _DeadlineError
 
-    def _add(self, found: "_Found") -> None:
-        if self._least is None or found.rank < self._least:
-            self._found.append(found)
-        if len(self._found) > 2 * MOST_LISTED:
+    def _add(self, candidate: "_Candidate") -> None:
+        if self._max_rank is None or candidate.rank < self._max_rank:
+            self._candidates.append(candidate)
+        if len(self._candidates) > 2 * MAX_LISTED:
             self._choose()
-            self._least = self._found[-1].rank
+            self._max_rank = self._candidates[-1].rank
 
     def _choose(self) -> None:
-        self._found.sort(key=attrgetter("rank"))
-        del self._found[MOST_LISTED:]
+        self._candidates.sort(key=attrgetter("rank"))
+        del self._candidates[MAX_LISTED:]
 
-    def _read(self, place: Place, change: Change) -> Change:
-        most = min(change.size, TEXT_OF_WG if change.is_of_wg else TEXT_OF_A_FILE)
+    def _add_text(self, place: Place, change: Change) -> Change:
+        max_size = min(change.size, TEXT_OF_WG if change.is_of_wg else TEXT_OF_A_FILE)
         if change.change == "removed" or change.kind not in ("file", "link"):
             return change
-        if most > self._room:
+        if max_size > self._remaining:
             self._unread += 1
             return change
         try:
-            told = _told(place, change, most)
+            changed = _read_text(place, change, max_size)
         except OSError as error:
             self.complain(change.path, error.strerror)
             return change
-        self._room -= 0 if told.text is None else most
-        return told
+        self._remaining -= 0 if changed.text is None else max_size
+        return changed
 
 
 def _rank(change: Change, *, crowded: bool) -> _Rank:
-    """What belongs to wg first, then logs, then whatever lies on top; last what is one of many."""
+    """Rank files of wg first, then logs, then by depth; changes in crowded directories last."""
     path = change.path
     return crowded, not change.is_of_wg, not path.endswith(".log"), path.count("/"), path
 
 
-def _told(place: Place, change: Change, most: int) -> Change:
-    """The change with the last `most` bytes of its text, or with where it points."""
-    *folders, name = PurePosixPath(change.path).relative_to(place.target).parts
+def _read_text(place: Place, change: Change, max_size: int) -> Change:
+    """Return the change with the end of its text, or with the target of a link."""
+    *directories, name = PurePosixPath(change.path).relative_to(place.target).parts
     with ExitStack() as stack:
-        folder = stack.enter_context(opened(place.upper, _ON_THE_WAY))
-        for one in folders:
-            folder = stack.enter_context(opened(one, _ON_THE_WAY, within=folder))
+        directory = stack.enter_context(opened(place.upper, _DIRECTORY))
+        for path in directories:
+            directory = stack.enter_context(opened(path, _DIRECTORY, within=directory))
         if change.kind == "link":
-            return replace(change, text=text(os.fsencode(os.readlink(name, dir_fd=folder))))
-        return _ended(change, stack.enter_context(opened(name, _FILE, within=folder)), most)
+            return replace(change, text=text(os.fsencode(os.readlink(name, dir_fd=directory))))
+        file = stack.enter_context(opened(name, _FILE, within=directory))
+        return _read_end(change, file, max_size)
 
 
-def _ended(change: Change, file: int, most: int) -> Change:
+def _read_end(change: Change, file: int, max_size: int) -> Change:
     status = os.fstat(file)
     if not stat.S_ISREG(status.st_mode):
         return change
-    content = os.pread(file, most, max(0, status.st_size - most))
-    if status.st_size > most:  # a part of a secret would not be known as one
+    content = os.pread(file, max_size, max(0, status.st_size - max_size))
+    # A part of a secret would not be redacted, so the first, incomplete line is dropped.
+    if status.st_size > max_size:
         content = content.partition(b"\n")[2]
-    told = text(content) if content or not status.st_size else None
+    end = text(content) if content or not status.st_size else None
     before = max(0, status.st_size - len(content))
-    return change if told is None else replace(change, text=told, before=before)
+    return change if end is None else replace(change, text=end, before=before)

@@ -56,7 +56,7 @@ class RunContext:
         if key not in self._interpreters:
             hidden = tuple(mount.target for mount in self.added_mounts(scenario))
             found = interpreter.find(scenario.image, scenario.folder, hidden)
-            self._interpreters[key] = interpreter.taken(found)
+            self._interpreters[key] = interpreter.copy(found)
         return self._interpreters[key]
 
     @property
@@ -76,7 +76,7 @@ class RunContext:
 
     @cached_property
     def writes_to_cgroup(self) -> bool:
-        """Whether the caller may write to its own control groups."""
+        """True if the caller may write to its own control groups."""
         return cgroup.is_writable_by(self.caller.uid)
 
 

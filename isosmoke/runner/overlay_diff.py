@@ -1,6 +1,6 @@
-"""What a sandbox changed, read from the folders of the host in which its changes lie.
+"""Finds the changes of a sandbox in the directories of the host that hold them.
 
-Nothing in there is trusted: no link is followed, and only plain files are opened. An overlay's
+Their content is not trusted: no link is followed, and only regular files are opened. An overlay's
 upper layer is laid out as Documentation/filesystems/overlayfs.rst of the kernel says.
 """
 
@@ -15,14 +15,14 @@ from isosmoke.results.evidence import Change, Difference, Kind
 from isosmoke.sandbox.spec import CopyOnWrite, Fresh, Mount, SandboxSpec
 
 DEEPEST = 64
-"""How deep folders are entered: each level takes two descriptors."""
+"""The maximum depth of directories: each level takes two descriptors."""
 
 Complain = Callable[[object, object], object]
-"""Told of what could not be looked at, and why."""
+"""Receives the path of anything that could not be read, and the reason."""
 
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 _WHITEOUT = ("trusted.overlay.whiteout", "user.overlay.whiteout")
-"""Of an overlay that root mounted, which only root can read, and of one in a user namespace."""
+"""Attributes of an overlay mounted by root, which only root can read, or in a user namespace."""
 
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW
 
@@ -37,7 +37,7 @@ _KINDS: Mapping[int, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A mount of a sandbox: its changes, what it showed before, and the mounts that lie in it."""
+    """A mount of a sandbox: its changes, its original content, and the mount points in it."""
 
     target: PurePosixPath
     upper: Path
@@ -46,35 +46,37 @@ class Place:
 
     @property
     def ways(self) -> frozenset[str]:
-        """The folders that lead to those mounts, and may have been made for them alone."""
+        """The parents of those mount points, which may exist only for them."""
         return frozenset(str(parent) for point in self.points for parent in point.parents)
 
 
 def places(spec: SandboxSpec, folders: Mapping[PurePosixPath, Path]) -> tuple[Place, ...]:
-    """The mounts of a sandbox that keep changes in one of these folders."""
+    """Return the mounts of a sandbox that keep changes in one of these directories."""
     mounts = {mount.target: mount for mount in spec.mounts}
     return tuple(_place(mounts[target], folder, spec) for target, folder in folders.items())
 
 
 def _place(mount: Mount, upper: Path, spec: SandboxSpec) -> Place:
     lower = mount.source if isinstance(mount, CopyOnWrite) else None
-    points = frozenset(one.target for one in spec.mounts if mount.target in one.target.parents)
+    points = frozenset(
+        other.target for other in spec.mounts if mount.target in other.target.parents
+    )
     return Place(mount.target, upper, lower, points)
 
 
 def unseen(spec: SandboxSpec, folders: Mapping[PurePosixPath, Path]) -> tuple[PurePosixPath, ...]:
-    """The mounts that should keep their changes in a folder, and do not."""
-    wanted = (one for one in spec.mounts if isinstance(one, CopyOnWrite | Fresh))
+    """Return the mounts that should keep their changes in a directory, and do not."""
+    writable = (mount for mount in spec.mounts if isinstance(mount, CopyOnWrite | Fresh))
     return tuple(
-        one.target
-        for one in wanted
-        if one.target not in folders and (isinstance(one, CopyOnWrite) or one.on_disk)
+        mount.target
+        for mount in writable
+        if mount.target not in folders and (isinstance(mount, CopyOnWrite) or mount.on_disk)
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """An open folder of an upper layer, and the host's that it covers, or hides where opaque."""
+    """An open directory of an upper layer, and the one below it, which it hides if opaque."""
 
     path: str
     depth: int
@@ -83,31 +85,31 @@ class _Folder:
     opaque: bool
 
     @property
-    def is_gits(self) -> bool:
-        """Whether it is a repository's own folder, as git knows one (setup.c)."""
+    def is_git_directory(self) -> bool:
+        """True for the directory of a repository, by the rule of git (setup.c)."""
         named = self.path.endswith("/.git")
         return named or all(map(self._has, ("HEAD", "objects", "refs")))
 
     def _has(self, name: str) -> bool:
-        return bool(_status(name, self.upper) or self.before(name))
+        return bool(_status(name, self.upper) or self.original(name))
 
-    def before(self, name: str) -> os.stat_result | None:
-        """What the sandbox began with under this name."""
+    def original(self, name: str) -> os.stat_result | None:
+        """Return the status of an entry at the start of the sandbox; None if there was none."""
         return None if self.lower is None else _status(name, self.lower)
 
     def vanished(self, names: set[str]) -> Iterator[Change]:
-        """Of an opaque folder, what was there before and is not among `names`."""
+        """Yield the removed entries of an opaque directory: those that are not among `names`."""
         if self.opaque and self.lower is not None:
-            for one in Path(f"/proc/self/fd/{self.lower}").iterdir():
-                before = self.before(one.name)
-                if one.name not in names and before is not None:
-                    yield _removed(f"{self.path}/{one.name}", before)
+            for entry in Path(f"/proc/self/fd/{self.lower}").iterdir():
+                before = self.original(entry.name)
+                if entry.name not in names and before is not None:
+                    yield _removal(f"{self.path}/{entry.name}", before)
 
 
 class Walk:
-    """The changes in one place, each folder before what is in it.
+    """The changes in one mount, each directory before its content.
 
-    `tick` is called at every step, and may end the walk by raising.
+    `tick` is called at every step, and may end the walk by raising an error.
     """
 
     def __init__(self, place: Place, *, tick: Callable[[], object], complain: Complain) -> None:
@@ -122,16 +124,16 @@ class Walk:
             lower = None
             if place.lower is not None:
                 lower = stack.enter_context(opened(place.lower, os.O_PATH | _FOLDER))
-            yield from self._folder(_Folder(str(place.target), 0, upper, lower, opaque=False), None)
+            yield from self._walk(_Folder(str(place.target), 0, upper, lower, opaque=False), None)
 
-    def _folder(self, folder: _Folder, difference: Difference | None) -> Iterator[Change]:
-        if folder.is_gits:
+    def _walk(self, folder: _Folder, difference: Difference | None) -> Iterator[Change]:
+        if folder.is_git_directory:
             yield from _summary(folder.path, difference, self._entries(folder))
         else:
-            yield from self._itself(folder.path, difference)
+            yield from self._change_of_directory(folder.path, difference)
             yield from self._entries(folder)
 
-    def _itself(self, path: str, difference: Difference | None) -> Iterator[Change]:
+    def _change_of_directory(self, path: str, difference: Difference | None) -> Iterator[Change]:
         if difference and path not in self._ways:
             yield Change(path=path, change=difference, kind="folder")
 
@@ -146,14 +148,14 @@ class Walk:
         yield from folder.vanished(names)
 
     def _entry(self, folder: _Folder, name: str) -> Iterator[Change]:
-        path, before = f"{folder.path}/{name}", folder.before(name)
+        path, before = f"{folder.path}/{name}", folder.original(name)
         try:
             now = os.stat(name, dir_fd=folder.upper, follow_symlinks=False)
         except OSError as error:
             self._complain(path, error.strerror)
             return
         if before is not None and _is_whiteout(now, f"/proc/self/fd/{folder.upper}/{name}"):
-            yield _removed(path, before)
+            yield _removal(path, before)
         elif stat.S_ISDIR(now.st_mode):
             yield from self._inside(folder, name, _difference(now, before))
         elif (difference := _difference(now, before)) and not _is_zero_device(now):
@@ -167,14 +169,14 @@ class Walk:
                 folder = stack.enter_context(_entered(parent, name))
             except OSError as error:
                 self._complain(f"{parent.path}/{name}", error.strerror)
-                yield from self._itself(f"{parent.path}/{name}", difference)
+                yield from self._change_of_directory(f"{parent.path}/{name}", difference)
             else:
-                yield from self._folder(folder, difference)
+                yield from self._walk(folder, difference)
 
 
 @contextmanager
 def opened(path: str | Path, flags: int, *, within: int | None = None) -> Iterator[int]:
-    """A descriptor for the time of the block; `within` is the folder that `path` starts from."""
+    """Open a descriptor for the block; `within` is the directory that `path` starts from."""
     descriptor = os.open(path, flags, dir_fd=within)
     try:
         yield descriptor
@@ -200,8 +202,8 @@ def _entered(parent: _Folder, name: str) -> Iterator[_Folder]:
 def _summary(
     path: str, difference: Difference | None, entries: Iterator[Change]
 ) -> Iterator[Change]:
-    """One change that stands for all in a folder."""
-    sizes = [one.size for one in entries]
+    """Yield one change in place of all changes in a directory."""
+    sizes = [change.size for change in entries]
     if sizes or difference:
         yield Change(
             path=path,
@@ -212,7 +214,7 @@ def _summary(
         )
 
 
-def _removed(path: str, before: os.stat_result) -> Change:
+def _removal(path: str, before: os.stat_result) -> Change:
     return Change(path=path, change="removed", kind=_kind(before))
 
 
@@ -227,13 +229,13 @@ def _kind(status: os.stat_result) -> Kind:
 
 
 def _difference(now: os.stat_result, before: os.stat_result | None) -> Difference | None:
-    """None for what was only opened for writing, or holds what has changed: a copy is the same."""
+    """Return None for a file that was only copied up, or a directory whose content changed."""
     if before is None:
         return "added"
-    return None if _traits(now) == _traits(before) else "changed"
+    return None if _properties(now) == _properties(before) else "changed"
 
 
-def _traits(status: os.stat_result) -> tuple[int, ...]:
+def _properties(status: os.stat_result) -> tuple[int, ...]:
     if stat.S_ISDIR(status.st_mode):
         return (status.st_mode,)
     return (status.st_mode, status.st_size, status.st_mtime_ns)
@@ -246,7 +248,7 @@ def _is_whiteout(status: os.stat_result, path: str) -> bool:
 
 
 def _is_zero_device(status: os.stat_result) -> bool:
-    """An overlay's mark of a removal; nobody else can make one of use."""
+    """Return True for an overlay's mark of a removal; such a device has no other use."""
     return stat.S_ISCHR(status.st_mode) and not status.st_rdev
 
 

@@ -18,7 +18,7 @@ from isosmoke.results import evidence
 from isosmoke.results.evidence import Evidence
 from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut
 from isosmoke.runner import tmux
-from isosmoke.runner.evidence_collection import collected
+from isosmoke.runner.evidence_collection import collect_changes
 from isosmoke.runner.output import Capture
 from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import Job
@@ -122,10 +122,10 @@ def run_job(  # noqa: PLR0915 - one sequence, to be read in order
                 if not is_empty:
                     with run.phase("list"):
                         living = keeper.living()
-                    servers = tmux.servers(living)
+                    servers = tmux.find_servers(living)
                     if servers and wants_evidence(run.ending, living):
                         with run.phase("panes"):
-                            run.evidence = tmux.shown(keeper, servers, job.environment)
+                            run.evidence = tmux.capture_panes(keeper, servers, job.environment)
                     with run.phase("list"):
                         frozen = keeper.survivors()
                     # A process that ended while panes were read had outlived the script as well.
@@ -222,7 +222,7 @@ def _collect_evidence(
         run.evidence or Evidence(),
         Evidence(peaks=sandbox.peaks()),
         _collect_usage(run.ending, keeper),
-        collected(job.spec, sandbox.changes, seconds=COLLECT_SECONDS),
+        collect_changes(job.spec, sandbox.changes, seconds=COLLECT_SECONDS),
     )
 
 

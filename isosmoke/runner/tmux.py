@@ -1,4 +1,4 @@
-"""What the terminals of tmux servers show, asked of each by a probe: tmux(1), `capture-pane`."""
+"""Captures the panes of tmux servers in a sandbox by probes: tmux(1), `capture-pane`."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -11,24 +11,24 @@ from isosmoke.keeper.client import Conversation
 from isosmoke.results.evidence import Evidence, Pane, text
 from isosmoke.sandbox.processes import Process
 
-MOST = 16
-"""How many panes are looked at, of all servers together."""
+MAX_PANES = 16
+"""The maximum number of panes, of all servers together."""
 
 LINES = 200
-"""How many of a pane's last lines are kept."""
+"""The maximum number of last lines that are kept of a pane."""
 
 SECONDS = 3.0
-"""How long all of that may take."""
+"""The timeout for all servers together."""
 
-_WIDEST = 2000
-"""How many characters a line may have; it is kept or left out, for half a secret is not known."""
+_MAX_WIDTH = 2000
+"""The maximum length of a line; a longer one is omitted, as a part of a secret is not redacted."""
 
 _FORMAT = "#{pane_id} #{pane_pid} #{session_name}:#{window_index}.#{pane_index}"
 _PANE = re.compile(r"(?P<id>%\d+) (?P<pid>\d+) (?P<name>.*)")
 
 
-class _NotToldError(Exception):
-    """A server did not tell all, and why."""
+class _IncompleteError(Exception):
+    """The panes of a server are not complete, and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,76 +40,82 @@ class Server:
     stopped: bool = False
 
 
-def servers(processes: Iterable[Process]) -> tuple[Server, ...]:
-    """The tmux servers among these processes."""
+def find_servers(processes: Iterable[Process]) -> tuple[Server, ...]:
+    """Return the tmux servers among these processes."""
     return tuple(
-        Server(one.exe, address.removeprefix("unix "), one.state in "Tt")
-        for one in processes
-        if PurePosixPath(one.exe).name == "tmux"
-        for address in one.listens
+        Server(process.exe, address.removeprefix("unix "), process.state in "Tt")
+        for process in processes
+        if PurePosixPath(process.exe).name == "tmux"
+        for address in process.listens
         if address.startswith("unix /")
     )
 
 
-def shown(
+def capture_panes(
     keeper: Conversation,
-    found: Iterable[Server],
+    servers: Iterable[Server],
     environment: Mapping[str, str],
     *,
     seconds: float = SECONDS,
 ) -> Evidence:
-    """The panes of these servers, while their sandbox is still alive."""
-    look = _Look(keeper, environment, monotonic() + seconds)
+    """Return the panes of these servers, whose processes must not be frozen."""
+    reader = _PaneReader(keeper, environment, monotonic() + seconds)
     missing = []
-    for server in found:
+    for server in servers:
         try:
-            look.at(server)
-        except _NotToldError as error:
+            reader.read(server)
+        except _IncompleteError as error:
             missing.append(f"the panes of tmux at {server.socket}: {error}")
-    return Evidence(panes=tuple(look.panes), missing=tuple(missing))
+    return Evidence(panes=tuple(reader.panes), missing=tuple(missing))
 
 
 @dataclass(slots=True)
-class _Look:
-    """One look at the panes of some servers."""
+class _PaneReader:
+    """Reads the panes of servers until a deadline."""
 
     keeper: Conversation
     environment: Mapping[str, str]
     deadline: float
     panes: list[Pane] = field(default_factory=list)
 
-    def at(self, server: Server) -> None:
-        """Take over what its panes show; `_NotToldError` where that is not all."""
-        if server.stopped:
-            raise _NotToldError("it is stopped")
-        listed = self._told(server, "list-panes", "-a", "-F", _FORMAT).splitlines()
-        room = MOST - len(self.panes)
-        for pane in filter(None, map(_PANE.fullmatch, listed[:room])):
-            self.panes.append(self._pane(server, pane))
-        if len(listed) > room:
-            raise _NotToldError(f"{len(listed) - room} more than {MOST} are left out")
+    def read(self, server: Server) -> None:
+        """Add the panes of a server.
 
-    def _pane(self, server: Server, pane: re.Match[str]) -> Pane:
-        """Its screen and what scrolled out of it: `-J` joins the parts of a wrapped line."""
+        Raises:
+            _IncompleteError: if a pane is missing.
+        """
+        if server.stopped:
+            raise _IncompleteError("it is stopped")
+        listed = self._run(server, "list-panes", "-a", "-F", _FORMAT).splitlines()
+        remaining = MAX_PANES - len(self.panes)
+        for pane in filter(None, map(_PANE.fullmatch, listed[:remaining])):
+            self.panes.append(self._capture(server, pane))
+        if len(listed) > remaining:
+            raise _IncompleteError(f"{len(listed) - remaining} more than {MAX_PANES} are left out")
+
+    def _capture(self, server: Server, pane: re.Match[str]) -> Pane:
+        """Return the screen and the scrollback; `-J` joins the parts of a wrapped line."""
         scrolled = ("-J", "-S", f"-{LINES}")
-        content = self._told(server, "capture-pane", "-p", *scrolled, "-t", pane["id"])
-        lines = tuple(_fitting(one) for one in content.rstrip().split("\n")[-LINES:])
+        content = self._run(server, "capture-pane", "-p", *scrolled, "-t", pane["id"])
+        lines = tuple(map(_limit_width, content.rstrip().split("\n")[-LINES:]))
         return Pane(server=server.socket, name=pane["name"], pid=int(pane["pid"]), lines=lines)
 
-    def _told(self, server: Server, *words: str) -> str:
-        command = (server.program, "-u", "-S", server.socket, *words)
-        left = max(0.0, self.deadline - monotonic())
+    def _run(self, server: Server, *args: str) -> str:
+        command = (server.program, "-u", "-S", server.socket, *args)
+        remaining = max(0.0, self.deadline - monotonic())
         try:
-            status, printed = self.keeper.probe(command, PurePosixPath("/"), self.environment, left)
+            status, content = self.keeper.probe(
+                command, PurePosixPath("/"), self.environment, remaining
+            )
         except EngineError as error:
-            raise _NotToldError(str(error)) from error
-        told = text(printed) or ""
+            raise _IncompleteError(str(error)) from error
+        output = text(content) or ""
         if status is None:
-            raise _NotToldError("it did not answer in time")
+            raise _IncompleteError("it did not answer in time")
         if status:
-            raise _NotToldError(" ".join(told.split()) or "it told nothing")
-        return told
+            raise _IncompleteError(" ".join(output.split()) or "it told nothing")
+        return output
 
 
-def _fitting(line: str) -> str:
-    return line if len(line) <= _WIDEST else f"[a line of {len(line)} characters]"
+def _limit_width(line: str) -> str:
+    return line if len(line) <= _MAX_WIDTH else f"[a line of {len(line)} characters]"

@@ -11,7 +11,7 @@ import pytest
 
 from isosmoke.errors import BinaryError, EngineError
 from isosmoke.execution import session
-from isosmoke.execution.binary_check import Trial
+from isosmoke.execution.binary_check import BinaryCheck
 from isosmoke.execution.session import Request
 from isosmoke.host.caller import Caller
 from isosmoke.interrupt import Interrupt
@@ -42,11 +42,11 @@ def _request(place: Path, program: Path | None, image: str) -> tuple[Request, Ca
     return Request(scenarios=(scenario,), binary=str(program or "") or None), caller
 
 
-def trial(place: Path, program: Path | None = None, image: str = "") -> Trial:
+def trial(place: Path, program: Path | None = None, image: str = "") -> BinaryCheck:
     """The system, with this program as the live binary."""
     available.engine("bubblewrap")
     request, caller = _request(place, program, image or f"rootfs:{place}/system")
-    return session.trial(request, caller, Interrupt())
+    return session.prepare_binary_check(request, caller, Interrupt())
 
 
 def _script(folder: Path) -> Path:
@@ -71,7 +71,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
 def test_refusal_says_what_is_wrong(name: str, place: Path) -> None:
     """In one line that names what the program needs and what the image has."""
     make, words = REFUSED[name]
-    assert words in trial(place, make(place)).refusal()
+    assert words in trial(place, make(place)).incompatibility()
 
 
 def test_run_is_refused_in_the_same_words(place: Path) -> None:
@@ -86,7 +86,7 @@ def test_run_is_refused_in_the_same_words(place: Path) -> None:
 def test_program_that_fits_is_not_refused(options: tuple[str, ...], place: Path) -> None:
     """And what it says of itself is known."""
     looked = trial(place, elf_programs.ordinary(place, options=options))
-    assert looked.refusal() == ""
+    assert looked.incompatibility() == ""
     assert looked.version() == "runs"
     assert looked.libc().startswith("glibc 2.")
 
@@ -97,20 +97,22 @@ def test_system_without_a_c_library_is_told(place: Path) -> None:
     (place / "system/usr/bin").mkdir(parents=True)
     looked = trial(place, elf_programs.ordinary(place))
     assert looked.libc() == ""
-    assert looked.refusal().endswith("is not there; the image has no C library")
-    assert looked.lacks(("bash",)) == ("/bin/sh", "bash")
+    assert looked.incompatibility().endswith("is not there; the image has no C library")
+    assert looked.find_missing(("bash",)) == ("/bin/sh", "bash")
 
 
 def test_missing_commands_are_named(place: Path) -> None:
     """As a shell in there finds them."""
     (place / "system/usr/bin/sh").symlink_to("bash")
-    assert trial(place).lacks(("id", "no-such", "bash", "jq")) == ("no-such", "jq")
+    assert trial(place).find_missing(("id", "no-such", "bash", "jq")) == ("no-such", "jq")
 
 
 def test_image_that_is_not_here_is_no_refusal(place: Path) -> None:
     """It says nothing of the binary."""
     available.engine("bubblewrap")
     request, caller = _request(place, None, "nowhere:1")
-    looked = session.trial(replace(request, engine="bubblewrap"), caller, Interrupt())
+    looked = session.prepare_binary_check(
+        replace(request, engine="bubblewrap"), caller, Interrupt()
+    )
     with pytest.raises(EngineError, match="image import"):
         looked.libc()

@@ -10,13 +10,13 @@ from isosmoke.engines.base import Engine, Facts, Sandbox
 from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.errors import EngineError
 from isosmoke.execution import engine_checks
-from isosmoke.execution.engine_checks import Lack, Tried
+from isosmoke.execution.engine_checks import MissingFeature, ProbeResult
 from isosmoke.host.caller import Caller
 from isosmoke.sandbox.spec import Limits, SandboxSpec
 from isosmoke.testing import Act, FakeEngine
 from support import available
 
-ALL = Tried(memory_limit=True, processes_limit=True, host_network=True)
+ALL = ProbeResult(memory_limit=True, processes_limit=True, host_network=True)
 
 
 class Misled:
@@ -47,7 +47,7 @@ def test_what_holds_is_found(name: str) -> None:
     """On an engine with control groups that can be used, all that is tried holds."""
     if set(cgroup.parents()) != {"memory", "pids"}:
         pytest.skip("no control group can be made here")
-    assert engine_checks.tried(available.engine(name), Caller.here()) == ALL
+    assert engine_checks.probe_engine(available.engine(name), Caller.here()) == ALL
 
 
 def test_limits_without_effect_are_found() -> None:
@@ -56,7 +56,7 @@ def test_limits_without_effect_are_found() -> None:
     if Caller.here().uid != 0:
         pytest.skip("the keeper limits an ordinary user's processes by itself")
 
-    seen = engine_checks.tried(engine, Caller.here())
+    seen = engine_checks.probe_engine(engine, Caller.here())
 
     assert (seen.memory_limit, seen.processes_limit) == (False, False)
 
@@ -65,7 +65,7 @@ def test_another_network_is_found() -> None:
     """An engine whose host network is not this machine's is found out."""
     engine = Misled(available.engine("bubblewrap"), lambda spec: replace(spec, network="isolated"))
 
-    assert not engine_checks.tried(engine, Caller.here()).host_network
+    assert not engine_checks.probe_engine(engine, Caller.here()).host_network
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_another_network_is_found() -> None:
 def test_engine_that_makes_no_sandbox_has_no_findings(act: Act, words: str) -> None:
     """What breaks, or stays behind, is an error in its own words and never a finding."""
     with pytest.raises(EngineError, match=words):
-        engine_checks.tried(FakeEngine({"doctor": act}), Caller.here())
+        engine_checks.probe_engine(FakeEngine({"doctor": act}), Caller.here())
 
 
 FACTS = Facts(version="1", where="/x", reason="r", rootless=False, cgroup=2)
@@ -95,9 +95,9 @@ FACTS = Facts(version="1", where="/x", reason="r", rootless=False, cgroup=2)
         ),
     ],
 )
-def test_what_is_missing_has_a_remedy(facts: Facts, seen: Tried, hints: list[str]) -> None:
+def test_what_is_missing_has_a_remedy(facts: Facts, seen: ProbeResult, hints: list[str]) -> None:
     """Each thing that does not hold is named, with what mends it on that engine."""
-    found: list[Lack] = list(engine_checks.lacks(facts, seen))
+    found: list[MissingFeature] = list(engine_checks.missing_features(facts, seen))
 
     assert len(found) == len(hints)
     assert all(hint in one.hint for hint, one in zip(hints, found, strict=True))

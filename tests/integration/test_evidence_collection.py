@@ -10,11 +10,11 @@ import pytest
 
 from isosmoke.results.evidence import Change, Evidence
 from isosmoke.runner.evidence_collection import (
-    MOST_LISTED,
+    MAX_LISTED,
     TEXT_IN_ALL,
     TEXT_OF_A_FILE,
     TEXT_OF_WG,
-    collected,
+    collect_changes,
 )
 from isosmoke.sandbox.spec import Fresh, SandboxSpec
 from isosmoke.testing import Bench
@@ -37,7 +37,7 @@ def _spec(*targets: PurePosixPath) -> SandboxSpec:
 
 
 def _of(upper: Path, *, seconds: float = 60.0) -> Evidence:
-    return collected(_spec(HOME), {HOME: upper}, seconds=seconds)
+    return collect_changes(_spec(HOME), {HOME: upper}, seconds=seconds)
 
 
 def _texts(evidence: Evidence) -> dict[str, str | None]:
@@ -109,8 +109,8 @@ def test_many_changes_are_counted_and_the_telling_ones_kept(tmp_path: Path) -> N
     (tmp_path / "top").touch()
     evidence = _of(tmp_path)
 
-    assert len(evidence.changes) == MOST_LISTED
-    assert evidence.changes_left_out == 5000 + 5 - MOST_LISTED
+    assert len(evidence.changes) == MAX_LISTED
+    assert evidence.changes_left_out == 5000 + 5 - MAX_LISTED
     assert _texts(evidence)["project/.wg/graph.jsonl"] == "{}\n"
     assert "top" in _texts(evidence)
     assert list(evidence.changes) == sorted(evidence.changes, key=lambda one: one.path)
@@ -133,7 +133,7 @@ def test_no_folder_crowds_out_the_others(tmp_path: Path) -> None:
     evidence = _of(tmp_path)
 
     assert _texts(evidence).keys() >= set(telling)
-    assert len(evidence.changes) == MOST_LISTED
+    assert len(evidence.changes) == MAX_LISTED
 
 
 def test_texts_have_an_end_in_all(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_late_collection_is_said(tmp_path: Path) -> None:
 
 def test_what_is_not_on_disk_is_said(tmp_path: Path) -> None:
     """A mount whose changes were in memory, or whose folder is gone, is named."""
-    evidence = collected(_spec(HOME, VAR_TMP), {HOME: tmp_path / "gone"}, seconds=60.0)
+    evidence = collect_changes(_spec(HOME, VAR_TMP), {HOME: tmp_path / "gone"}, seconds=60.0)
 
     assert evidence.missing == (
         f"{VAR_TMP}: what changed in it was not kept on disk",
@@ -175,12 +175,12 @@ def test_what_is_not_on_disk_is_said(tmp_path: Path) -> None:
 _MANY_CLOSED = """
 import sys
 from pathlib import Path, PurePosixPath
-from isosmoke.runner.evidence_collection import collected
+from isosmoke.runner.evidence_collection import collect_changes
 from isosmoke.sandbox.spec import Fresh, SandboxSpec
 home = PurePosixPath("/home/contract")
 spec = SandboxSpec(label="one", image="host", mounts=(Fresh(home, 0o700, on_disk=True),),
                    uid=0, gid=0, network="host")
-evidence = collected(spec, {home: Path(sys.argv[1])}, seconds=60)
+evidence = collect_changes(spec, {home: Path(sys.argv[1])}, seconds=60)
 print(len(evidence.changes), *evidence.missing, sep="\\n")
 """
 
@@ -214,7 +214,7 @@ def _evidence_after(name: str, bench: Bench, line: str) -> Evidence:
     job = bench.shell(f"set -e; {line}", Terms(timeout=60))
     with engine.sandbox(job.spec) as sandbox:
         assert started(sandbox, job).exited(60) == 0
-        return collected(job.spec, sandbox.changes, seconds=60)
+        return collect_changes(job.spec, sandbox.changes, seconds=60)
 
 
 def _words(changes: Mapping[str, Change], below: Path | PurePosixPath) -> dict[str, str]:
@@ -302,7 +302,7 @@ def test_workspace_inside_home_is_told_once(name: str, tmp_path: Path) -> None:
     engine = available.engine(name)
     with engine.sandbox(job.spec) as sandbox:
         assert started(sandbox, job).exited(60) == 0
-        found = collected(job.spec, sandbox.changes, seconds=60).changes
+        found = collect_changes(job.spec, sandbox.changes, seconds=60).changes
 
     assert [one.path for one in found] == [f"{bench.workspace}/new"]
 

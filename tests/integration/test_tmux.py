@@ -11,7 +11,7 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import Conversation
 from isosmoke.results.evidence import Evidence, Pane
 from isosmoke.runner import tmux
-from isosmoke.runner.tmux import LINES, MOST, Server, servers, shown
+from isosmoke.runner.tmux import LINES, MAX_PANES, Server, capture_panes, find_servers
 from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import SandboxSpec
 from isosmoke.testing import Act, Bench, FakeEngine
@@ -39,7 +39,7 @@ def _process(exe: str, *listens: str, state: str = "S") -> Process:
 
 def test_servers_are_tmux_that_listens_at_a_path() -> None:
     """A client listens nowhere; another program is not asked; a stopped server is known as such."""
-    found = servers(
+    found = find_servers(
         [
             _process("/usr/bin/tmux", "unix /tmp/a", "tcp 127.0.0.1:80"),
             _process("/usr/bin/tmux"),
@@ -74,7 +74,7 @@ def _shown(probes: Probes, *found: Server, seconds: float = 60.0) -> Evidence:
     with engine.sandbox(SPEC) as sandbox:
         keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
         keeper.ready(60.0)
-        return shown(keeper, found or (SERVER,), {}, seconds=seconds)
+        return capture_panes(keeper, found or (SERVER,), {}, seconds=seconds)
 
 
 def test_each_pane_is_told_with_its_last_lines() -> None:
@@ -103,14 +103,18 @@ def test_line_is_never_cut() -> None:
 def test_panes_beyond_the_most_are_counted() -> None:
     """A server with very many panes is looked at in part, and it is said how many are missing."""
     captured = {
-        words: told for number in range(MOST) for words, told in _captured(number, b"$").items()
+        words: told
+        for number in range(MAX_PANES)
+        for words, told in _captured(number, b"$").items()
     }
-    listing = _listing(*(f"main:{number}.0" for number in range(MOST + 3)))
+    listing = _listing(*(f"main:{number}.0" for number in range(MAX_PANES + 3)))
     evidence = _shown({**listing, **captured})
 
-    assert [one.name for one in evidence.panes] == [f"main:{number}.0" for number in range(MOST)]
+    assert [one.name for one in evidence.panes] == [
+        f"main:{number}.0" for number in range(MAX_PANES)
+    ]
     assert evidence.missing == (
-        f"the panes of tmux at {SERVER.socket}: 3 more than {MOST} are left out",
+        f"the panes of tmux at {SERVER.socket}: 3 more than {MAX_PANES} are left out",
     )
 
 
@@ -184,8 +188,8 @@ def test_real_tmux_with_two_panes(name: str, tmp_path: Path) -> None:
     """Both panes of a server that a script left are told as they looked, and it lives on."""
     bench = Bench(tmp_path)
     with _with_tmux(name, bench) as keeper:
-        found = servers(keeper.living())
-        evidence = shown(keeper, found, bench.environment)
+        found = find_servers(keeper.living())
+        evidence = capture_panes(keeper, found, bench.environment)
         left = keeper.survivors()
 
     assert [(one.name, one.lines) for one in evidence.panes] == [
@@ -195,7 +199,7 @@ def test_real_tmux_with_two_panes(name: str, tmp_path: Path) -> None:
     assert evidence.missing == ()
     assert {one.pid for one in evidence.panes} <= {one.pid for one in left}
     assert shlex.join(("sleep", "600")) in {one.command_line for one in left}
-    assert found == servers(left)
+    assert found == find_servers(left)
 
 
 @pytest.mark.parametrize("name", available.NAMES)

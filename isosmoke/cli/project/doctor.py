@@ -107,7 +107,7 @@ def looked_at(name: str, make: Callable[[], Engine]) -> EngineFinding:
 
 def _tried(name: str, engine: Engine, facts: Facts) -> EngineFinding:
     try:
-        tried = engine_checks.tried(engine, Caller.here())
+        tried = engine_checks.probe_engine(engine, Caller.here())
     except IsosmokeError as error:
         words = f"{engine.description}: {error.message}"
         return EngineFinding(name=name, works=False, words=words, hint=error.hint, **asdict(facts))
@@ -117,7 +117,7 @@ def _tried(name: str, engine: Engine, facts: Facts) -> EngineFinding:
         words=engine.description,
         **asdict(facts),
         **asdict(tried),
-        lacks=tuple(Lacking(**asdict(one)) for one in engine_checks.lacks(facts, tried)),
+        lacks=tuple(Lacking(**asdict(one)) for one in engine_checks.missing_features(facts, tried)),
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from isosmoke.engines.base import Engine
 from isosmoke.keeper.protocol import Output
 from isosmoke.results.outcome import Exited
-from isosmoke.runner.sandbox_run import start_job
+from isosmoke.runner.sandbox_run import start
 from isosmoke.testing.bench import Bench, Witness, going, run
 from isosmoke.testing.contract.checks import (
     DEATH_SECONDS,
@@ -142,7 +142,7 @@ def another_script_may_follow(engine: Engine, bench: Bench) -> None:
             line = witness.met()
             status = keeper.exited(DEATH_SECONDS)
             expect(that=status == 3 << 8, words=f"the first script's status is {status}")
-            start_job(bench.shell(f"{witness.connect} read -u 3 word; echo $word; exit 4"), keeper)
+            start(bench.shell(f"{witness.connect} read -u 3 word; echo $word; exit 4"), keeper)
             other = witness.met()
             line.say("left")
             expect(that=line.hears("told\n"), words="what the first has left was ended")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.execution.requirements import Requirements, expanded, unreachable
+from isosmoke.execution.requirements import Requirements, check_endpoint, expand
 from isosmoke.manifest.models import Scenario
 
 
@@ -182,7 +182,7 @@ def test_endpoint_that_never_ends_its_answer_is_there(monkeypatch: pytest.Monkey
 
     with served(stream) as address:
         try:
-            assert unreachable(address) == ""
+            assert check_endpoint(address) == ""
         finally:
             over.set()
 
@@ -190,14 +190,14 @@ def test_endpoint_that_never_ends_its_answer_is_there(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     "endpoint", ["", "localhost", "tcp://127.0.0.1:1", "http://", "http://[", "http://a:b", "\x00"]
 )
-def test_endpoint_that_is_no_address_is_unreachable(endpoint: str) -> None:
+def test_endpoint_that_is_no_address_is_check_endpoint(endpoint: str) -> None:
     """What cannot be asked at all is a reason to skip, never a crash."""
-    assert unreachable(endpoint).startswith(f"endpoint {endpoint} unreachable: ")
+    assert check_endpoint(endpoint).startswith(f"endpoint {endpoint} unreachable: ")
 
 
 def test_secrets_of_an_address_are_not_told() -> None:
     """User, password and query, where tokens are, are in no report."""
-    told = unreachable("http://bob:hunter2@127.0.0.1:1/models?token=hunter2")
+    told = check_endpoint("http://bob:hunter2@127.0.0.1:1/models?token=hunter2")
 
     assert told.startswith("endpoint http://127.0.0.1:1/models unreachable: ")
     assert "hunter2" not in told
@@ -229,10 +229,10 @@ def test_endpoint_may_name_variables(server: Server) -> None:
 )
 def test_references_are_replaced_as_a_shell_would(text: str, expected: str) -> None:
     """A variable gives its value, or the default where it is missing or empty."""
-    assert expanded(text, {"SET": "value", "EMPTY": ""}) == expected
+    assert expand(text, {"SET": "value", "EMPTY": ""}) == expected
 
 
 @given(st.text(alphabet="${}:-AB \\", max_size=40))
 def test_values_are_not_expanded_again(value: str) -> None:
     """A value that looks like a reference itself is put in as it is."""
-    assert expanded("<${A}>", {"A": value, "B": "no"}) == f"<{value}>"
+    assert expand("<${A}>", {"A": value, "B": "no"}) == f"<{value}>"

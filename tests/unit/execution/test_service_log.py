@@ -60,8 +60,8 @@ def test_both_streams_are_kept_in_order_until_the_end(tmp_path: Path) -> None:
             theirs.sendall(struct.pack(">BxxxI", stream, len(content)) + content)
         theirs.shutdown(socket.SHUT_WR)
         transcript.settle()
-        assert transcript.has_it
-        assert transcript.last(2) == "two | the last"
+        assert transcript.has_match
+        assert transcript.last_lines(2) == "two | the last"
 
     assert (tmp_path / "log").read_bytes() == b"one\ntwo\nthe last\n"
     with pytest.raises(OSError, match="Bad file descriptor"):

@@ -8,7 +8,7 @@ from isosmoke.cli.options import manifest_file, manifest_option
 from isosmoke.cli.running import engine_options
 from isosmoke.errors import ExitCode, ManifestError
 from isosmoke.execution import binary_check, session
-from isosmoke.execution.binary_check import Trial
+from isosmoke.execution.binary_check import BinaryCheck
 from isosmoke.execution.session import Request
 from isosmoke.host.caller import Caller
 from isosmoke.interrupt import interruptible
@@ -49,7 +49,7 @@ def command(
     )
     request = Request(scenarios=(scenario,), binary=binary, engine=engine)
     with interruptible() as interrupt, store.held([image]):
-        looked = session.trial(request, caller, interrupt)
+        looked = session.prepare_binary_check(request, caller, interrupt)
         good = [_check_binary(looked, image), _check_commands(looked, image, loaded)]
     ctx.exit(ExitCode.OK if all(good) else ExitCode.BLOCKED)
 
@@ -63,7 +63,7 @@ def _manifest(given: Path | None) -> Manifest | None:
     return loader.load(path)
 
 
-def _check_binary(looked: Trial, image: str) -> bool:
+def _check_binary(looked: BinaryCheck, image: str) -> bool:
     """Print what the image has, and whether the binary runs there."""
     libc = looked.libc() or "no C library"
     click.echo(printable(f"{image} on {looked.engine.name}: {libc}"))
@@ -71,18 +71,18 @@ def _check_binary(looked: Trial, image: str) -> bool:
     if tested is None:
         click.echo("  no live binary to try: --binary PATH")
         return True
-    refusal = looked.refusal()
+    refusal = looked.incompatibility()
     words = f"cannot run: {refusal}" if refusal else f"runs: {looked.version()}"
     click.echo(printable(f"  {tested.source} {words}"))
     return not refusal
 
 
-def _check_commands(looked: Trial, image: str, loaded: Manifest | None) -> bool:
+def _check_commands(looked: BinaryCheck, image: str, loaded: Manifest | None) -> bool:
     """Print which commands are missing there, of those that scenarios need."""
     scenarios = loaded.scenarios if loaded else ()
     chosen = [one for one in scenarios if one.image == image] or scenarios
-    needed = tuple(dict.fromkeys(binary_check.commands(chosen)))
-    lacks = looked.lacks(needed)
+    needed = tuple(dict.fromkeys(binary_check.required_commands(chosen)))
+    lacks = looked.find_missing(needed)
     words = f"lacks {', '.join(lacks)}" if lacks else f"has {', '.join(needed)}"
     count = f"{len(chosen)} scenario{'s' if len(chosen) != 1 else ''}"
     click.echo(
