@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from isosmoke.errors import EngineError
-from isosmoke.host import mount_table
+from isosmoke.host import mount_table, state
 from isosmoke.keeper.client import Channel
 from isosmoke.sandbox.spec import CopyOnWrite, SandboxSpec
 
@@ -31,7 +31,15 @@ def refused_copies(points: Iterable[Path]) -> EngineError:
 
     It lets no ordinary user see a folder without what is mounted in it, as an overlay would.
     """
+    points = tuple(points)
     names = ", ".join(map(str, points))
+    if points and all(point.name == state.IN_PROJECT for point in points):
+        return EngineError(
+            f"the kernel refuses a copy of the workspace with a mount at {names}, by which a "
+            "scenario hides isosmoke's records",
+            hint='in a scenario, run isosmoke in a copy: cp -r . "$(mktemp -d)/copy"; else unmount '
+            "it, or choose --engine docker",
+        )
     return EngineError(
         f"the kernel refuses a copy of the workspace with what is mounted in it: {names}",
         hint="an ordinary user needs --engine docker for that; else unmount it, or mount it "

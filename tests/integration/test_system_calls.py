@@ -222,13 +222,35 @@ INNER = {
 def test_sandboxes_can_be_made_in_a_sandbox(inner: str, project: Path) -> None:
     """An ordinary user's script may use namespaces as on the host: bwrap, isosmoke, browsers do."""
     user = available.somebody()
+    furnish(project, user)
+
+    one = came_out(project, user, "bubblewrap", f"{inner}\n")
+
+    assert one["outcome"] == "PASS", one
+
+
+def test_isosmoke_in_a_workspace_with_records_names_what_works(project: Path) -> None:
+    """The records of the workspace are hidden by a mount: a copy of the workspace has none."""
+    user = available.somebody()
+    furnish(project, user)
+    (project / "project/.isosmoke/runs").mkdir(parents=True)
+    inner = """
+        echo true >inner.sh
+        "$PYTHON" -m isosmoke run --manifest inner.toml 2>&1 | grep 'in a copy: cp -r' || exit 3
+        copy="$(mktemp -d)/copy"
+        cp -r . "$copy" && cd "$copy" && exec "$PYTHON" -m isosmoke run --manifest inner.toml
+    """
+
+    one = came_out(project, user, "bubblewrap", inner)
+
+    assert one["outcome"] == "PASS", one
+
+
+def furnish(project: Path, user: available.User) -> None:
+    """Put isosmoke itself into the project, and a manifest for it."""
     folder = project / "project"
     for path in user.environment(project)["PYTHONPATH"].split(os.pathsep):
         shutil.copytree(path, folder / "libraries", ignore=_NOT_NEEDED, dirs_exist_ok=True)
     with (folder / "manifest.toml").open("a") as manifest:
         manifest.write(f'env = {{ PYTHON = "{user.python}", PYTHONPATH = "{folder}/libraries" }}\n')
     (folder / "inner.toml").write_text(NESTED)
-
-    one = came_out(project, user, "bubblewrap", f"{inner}\n")
-
-    assert one["outcome"] == "PASS", one
