@@ -8,7 +8,6 @@ Each check is also an attribute of this package, by its name.
 
 from isosmoke.testing.contract import (
     contents,
-    deadlines,
     endings,
     identity,
     keeper,
@@ -26,7 +25,6 @@ SUBJECTS = (
     contents,
     identity,
     endings,
-    deadlines,
     survivors,
     probes,
     shells,
