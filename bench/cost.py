@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 from statistics import median
 from time import perf_counter
 
-from isosmoke.engines.bubblewrap import bwrap
+from isosmoke.engines.bubblewrap import bwrap_program
 from isosmoke.engines.bubblewrap.engine import BubblewrapEngine
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.redaction import Redactor
@@ -46,7 +46,7 @@ def tab(*words: str) -> Contender:
 def bare_bwrap() -> Contender:
     """The least a sandbox can cost: fresh namespaces on the host's files."""
     options = ("--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--unshare-pid")
-    return command(bwrap.program().path, *options, "--", "bash", "-c", ":")
+    return command(bwrap_program.program().path, *options, "--", "bash", "-c", ":")
 
 
 def warm_scenario(caller: Caller) -> Contender:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from support.fixtures import Ordinary
+from support.fixture_types import Ordinary
 
 settings.register_profile("untimed", deadline=None)  # a busy machine breaks nothing
 settings.register_profile("nightly", settings.get_profile("untimed"), max_examples=2000)

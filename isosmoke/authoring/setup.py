@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from isosmoke.authoring import agent_rules, editing
+from isosmoke.authoring import agent_rules, new_scenario
 from isosmoke.errors import UsageError
 from isosmoke.host import files
 from isosmoke.manifest import loader
@@ -56,7 +56,7 @@ def plan(top: Path) -> tuple[Step, ...]:
         IsosmokeError: if a file is such that nobody can say how to extend it, or leads through a
             link to what is not the project's.
     """
-    with editing.told():
+    with new_scenario.told():
         return tuple(_steps(top))
 
 
@@ -81,12 +81,12 @@ def _agent_target(file: Path, top: Path) -> Path:
 
 def carry_out(steps: Iterable[Step]) -> None:
     """Write what the steps say."""
-    with editing.told():
+    with new_scenario.told():
         for step in steps:
             if step.content is None:
                 continue
             step.path.parent.mkdir(parents=True, exist_ok=True)
-            editing.replace(step.path, step.content)
+            new_scenario.replace(step.path, step.content)
             if step.executable:
                 step.path.chmod(0o755)
 
@@ -99,7 +99,7 @@ def _manifest(top: Path) -> Path:
 
 
 def _manifest_steps(path: Path) -> Iterator[Step]:
-    if path.exists() and editing.scenarios(path.read_bytes(), path):
+    if path.exists() and new_scenario.scenarios(path.read_bytes(), path):
         number = len(loader.load(path).scenarios)
         yield Step(path, f"adopted as it is, {number} scenario{'s' * (number > 1)}")
         return
@@ -111,7 +111,7 @@ def _manifest_steps(path: Path) -> Iterator[Step]:
         yield Step(script, "made", _FIRST_SCRIPT.encode(), executable=True)
     verb = "extended by" if path.exists() else "made, with"
     old = path.read_bytes() if path.exists() else _HEADER.encode()
-    yield Step(path, f"{verb} scenario {_FIRST.name!r}", editing.grown(old, _FIRST, path))
+    yield Step(path, f"{verb} scenario {_FIRST.name!r}", new_scenario.grown(old, _FIRST, path))
 
 
 def _agent_files(top: Path) -> list[Path]:

@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 import click
 
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.manifest import filters, loader, selection
 from isosmoke.manifest.discovery import located
 from isosmoke.manifest.filters import Expression
 from isosmoke.manifest.models import Manifest, Scenario
-from isosmoke.results.attempts import RunResult
+from isosmoke.results.run_results import RunResult
 from isosmoke.text import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from isosmoke.authoring import editing
+from isosmoke.authoring import new_scenario
 from isosmoke.host import files
 
 STDOUT = "-"
@@ -22,7 +22,7 @@ def target(file: str) -> Path:
     """
     path = Path(file).absolute()
     if any((one / ".git").exists() for one in path.parents):
-        return files.resolve_in_project(path, editing.project(path))
+        return files.resolve_in_project(path, new_scenario.project(path))
     return path.resolve()
 
 

@@ -12,10 +12,10 @@ from isosmoke.cli.report_files import STDOUT, LineFile, put, target
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.reports import REPORTS, github
 from isosmoke.reports.jsonl import Stream
-from isosmoke.results import record
-from isosmoke.results.attempts import RunResult
+from isosmoke.results import run_record
 from isosmoke.results.events import Event
-from isosmoke.results.record import RunRecord
+from isosmoke.results.run_record import RunRecord
+from isosmoke.results.run_results import RunResult
 from isosmoke.text import meant, printable
 
 Screen = Literal["console", "agent"]
@@ -156,7 +156,7 @@ class Reporting:
             if self.chosen.reports:
                 click.echo("no report was made: nothing was run", err=True)
             return
-        run = record.of(result)
+        run = run_record.of(result)
         if self._unshown is not None:
             self._complain("this run", self._unshown, f"isosmoke show {run.id}")
         for one in self.chosen.reports:

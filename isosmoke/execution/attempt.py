@@ -13,9 +13,9 @@ from isosmoke.engines.base import Engine
 from isosmoke.execution.requirements import Requirements
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Scenario
-from isosmoke.results.attempts import Attempt
 from isosmoke.results.leaks import Verdict, tell_apart
 from isosmoke.results.outcome import Broke, Ending, Stopped, judge
+from isosmoke.results.run_results import Attempt
 from isosmoke.runner import job_builder, sandbox_run
 from isosmoke.runner.job_builder import RunContext
 from isosmoke.runner.output import Capture

@@ -8,10 +8,10 @@ from pathlib import Path
 from isosmoke.engines import ENGINES, engine_name
 from isosmoke.engines.base import Engine, Facts
 from isosmoke.errors import BinaryError, LeftBehindError
-from isosmoke.execution.binary_check import BinaryCheck
-from isosmoke.host import binary, workspace
+from isosmoke.execution.binary_trial import BinaryCheck
+from isosmoke.host import binary, workspace_directories
 from isosmoke.host.binary import Binary
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Scenario
 from isosmoke.runner.job_builder import RunContext
@@ -134,8 +134,8 @@ def build_context(caller: Caller, manifest: Path | None, binary_option: str | No
     path = binary.find(binary_option, caller.environment)
     return RunContext(
         caller=caller,
-        workspace=workspace.with_mounts(
-            workspace.find(caller.working, directory, home=caller.home)
+        workspace=workspace_directories.with_mounts(
+            workspace_directories.find(caller.working, directory, home=caller.home)
         ),
         binary=None if path is None else _check_and_store_binary(path),
     )

@@ -11,10 +11,10 @@ from typing import Literal
 from isosmoke.execution.attempt import AttemptRunner
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Scenario
-from isosmoke.results.attempts import Attempt, ScenarioResult
 from isosmoke.results.events import Event, ScenarioFinished, ScenarioPostponed, ScenarioStarted
 from isosmoke.results.outcome import Ending, Stopped, Unmet
-from isosmoke.threads import Workers
+from isosmoke.results.run_results import Attempt, ScenarioResult
+from isosmoke.worker_threads import Workers
 
 _GATE_JOBS_PER_CORE = 4
 

@@ -12,7 +12,7 @@ from typing import Self
 from isosmoke.engines.docker.attach import Printed
 from isosmoke.keeper.protocol import Output
 from isosmoke.runner.output import Capture
-from isosmoke.threads import Workers
+from isosmoke.worker_threads import Workers
 
 _LAST_SECONDS = 5.0
 """The timeout for the last output of a service that has ended."""

@@ -31,7 +31,7 @@ from isosmoke.engines.base import START_SECONDS, Engine
 from isosmoke.errors import EngineError, LeftBehindError
 from isosmoke.execution.requirements import expand
 from isosmoke.execution.service_log import Transcript
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.keeper.client import Conversation, StoppedError

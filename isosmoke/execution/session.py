@@ -10,20 +10,20 @@ from time import monotonic
 from isosmoke.engines import AUTO
 from isosmoke.engines.docker import endpoint
 from isosmoke.errors import ExitCode
-from isosmoke.execution import verdict_warnings
+from isosmoke.execution import surroundings_warnings
 from isosmoke.execution.attempt import AttemptRunner
-from isosmoke.execution.binary_check import BinaryCheck
+from isosmoke.execution.binary_trial import BinaryCheck
 from isosmoke.execution.preflight import EnginePool, Preflight, build_context
 from isosmoke.execution.requirements import Requirements
 from isosmoke.execution.scheduler import Policy, Scheduler
 from isosmoke.history import layout, writer
 from isosmoke.history.writer import Recording
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Retention, Scenario
 from isosmoke.redaction import WHY_UNGUARDED
-from isosmoke.results.attempts import RunResult, ScenarioResult
 from isosmoke.results.events import Event, RunFinished, RunStarted, ScenarioFinished
+from isosmoke.results.run_results import RunResult, ScenarioResult
 from isosmoke.rootfs_images import store
 from isosmoke.runner.job_builder import RunContext
 
@@ -168,7 +168,7 @@ def begin(
         ),
         recording=recording,
         notify=notify,
-        warnings=verdict_warnings.warnings(context, request.scenarios, request.binary),
+        warnings=surroundings_warnings.warnings(context, request.scenarios, request.binary),
     )
     run = session.result(())
     recording.begin(run, request.scenarios)

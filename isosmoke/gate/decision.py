@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from isosmoke.errors import ExitCode, IsosmokeError, ManifestError, UsageError
 from isosmoke.manifest.models import Gate, Manifest, Scenario
 from isosmoke.results import repeat_command
-from isosmoke.results.attempts import RunResult, ScenarioResult
 from isosmoke.results.outcome import Outcome, describe_counts, sort_counts
 from isosmoke.results.repeat_command import Repeat
+from isosmoke.results.run_results import RunResult, ScenarioResult
 from isosmoke.text import command_line, meant, shortened
 
 MOST_LINES = 12

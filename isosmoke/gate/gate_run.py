@@ -11,22 +11,22 @@ from isosmoke.errors import IsosmokeError
 from isosmoke.execution import session
 from isosmoke.execution.scheduler import Policy, jobs_of_a_gate
 from isosmoke.execution.session import Request
-from isosmoke.gate import bound_inputs, decision, receipt
+from isosmoke.gate import decision, receipt, receipt_inputs
 from isosmoke.gate.decision import Verdict
 from isosmoke.gate.receipt import Circumstances, Resource
 from isosmoke.history import gate_records
 from isosmoke.history.gate_records import BypassRecord
 from isosmoke.host import git
-from isosmoke.host.caller import Caller
-from isosmoke.host.workspace import git_top
+from isosmoke.host.caller_process import Caller
+from isosmoke.host.workspace_directories import git_top
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest import loader
 from isosmoke.manifest.discovery import located
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.results import repeat_command
-from isosmoke.results.attempts import RunResult
 from isosmoke.results.events import Event
 from isosmoke.results.repeat_command import Repeat
+from isosmoke.results.run_results import RunResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +110,12 @@ class _Pass:
             return Answer(verdict=decision.unowned(self.manifest, task))
         homes = self._homes()  # what is wrong with them is said before anything runs
         engines = EngineChoice(self.ask.engine)
-        inputs = bound_inputs.inputs(self.manifest, scenarios, engines)
+        inputs = receipt_inputs.inputs(self.manifest, scenarios, engines)
         result = execute(self._request(scenarios))
         verdict = decision.verdict(result, self.manifest.gate, task=task, repeat=repeat)
         moved = (
-            *receipt.differences(inputs, bound_inputs.inputs(self.manifest, scenarios, engines)),
-            *bound_inputs.others_ran(inputs, result.interpreters),
+            *receipt.differences(inputs, receipt_inputs.inputs(self.manifest, scenarios, engines)),
+            *receipt_inputs.others_ran(inputs, result.interpreters),
         )
         if verdict.open and moved:
             verdict = decision.changed(task, moved)
@@ -154,5 +154,5 @@ class _Pass:
             engine=result.engine,
             warnings=result.warnings or None,
         )
-        subject = bound_inputs.subject(result.binary, self.manifest.path)
+        subject = receipt_inputs.subject(result.binary, self.manifest.path)
         return receipt.render(receipt.statement(circumstances, subject, inputs))

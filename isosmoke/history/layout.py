@@ -8,7 +8,7 @@ from pathlib import Path
 from isosmoke.errors import RecordError
 from isosmoke.host import state
 from isosmoke.host.leases import Lease
-from isosmoke.host.workspace import git_top
+from isosmoke.host.workspace_directories import git_top
 
 RUNS = "runs"
 """The directory of all runs, in each home of a project."""

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ValidationError
 
 from isosmoke.errors import NothingSelectedError, RecordError
 from isosmoke.history.layout import HEADER, RESULT, homes, is_running, list_folders, top
-from isosmoke.results import record
+from isosmoke.results import run_record
 from isosmoke.results.outcome import count
-from isosmoke.results.record import Header, Planned, RunRecord, ScenarioRecord
+from isosmoke.results.run_record import Header, Planned, RunRecord, ScenarioRecord
 from isosmoke.text import meant
 
 SCHEMA_VERSION = 1
@@ -142,7 +142,7 @@ def _load_result(folder: Path, header: Kept, plan: Planned) -> ScenarioRecord:
     except RecordError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
-    return record.not_run(plan, _why_missing(folder, finished=header.finished))
+    return run_record.not_run(plan, _why_missing(folder, finished=header.finished))
 
 
 def _why_missing(folder: Path, *, finished: bool) -> str:

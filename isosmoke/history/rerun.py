@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.outcome import Outcome
-from isosmoke.results.record import RunRecord
+from isosmoke.results.run_record import RunRecord
 
 
 def failed(scenarios: Iterable[Scenario], past: Sequence[RunRecord]) -> tuple[Scenario, ...]:

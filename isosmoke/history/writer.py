@@ -19,8 +19,8 @@ from isosmoke.history.retention import forget_runs
 from isosmoke.host import files
 from isosmoke.host.leases import Lease
 from isosmoke.manifest.models import Retention, Scenario
-from isosmoke.results import record
-from isosmoke.results.attempts import RunResult, ScenarioResult
+from isosmoke.results import run_record
+from isosmoke.results.run_results import RunResult, ScenarioResult
 
 _LOCK = ".lock"
 
@@ -46,7 +46,7 @@ class Recording:
         """Write the result of one scenario."""
         self._kept[result.name] = result
         self.lost = self.lost or next((one.unlogged for one in result.attempts if one.unlogged), "")
-        self._write(Path(result.name) / RESULT, record.render(record.scenario(result)))
+        self._write(Path(result.name) / RESULT, run_record.render(run_record.scenario(result)))
 
     def end(self, run: RunResult) -> None:
         """Write the results of the run, and that it is finished."""
@@ -60,9 +60,9 @@ class Recording:
     def _write_header(
         self, run: RunResult, scenarios: Iterable[Scenario], *, finished: bool
     ) -> None:
-        planned = tuple(map(record.planned, scenarios))
-        fields = {**dict(record.of(run)), "planned": planned, "finished": finished}
-        self._write(Path(HEADER), record.render(Kept(**fields)))
+        planned = tuple(map(run_record.planned, scenarios))
+        fields = {**dict(run_record.of(run)), "planned": planned, "finished": finished}
+        self._write(Path(HEADER), run_record.render(Kept(**fields)))
 
     def _write(self, name: Path, text: str) -> None:
         path = self.folder / name

@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from isosmoke.errors import IsosmokeError, UsageError
 from isosmoke.host import system_programs
-from isosmoke.host.workspace import git_top
+from isosmoke.host.workspace_directories import git_top
 
 _SECONDS = 60.0
 """How long git may take."""

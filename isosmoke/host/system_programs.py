@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from isosmoke.host import files
-from isosmoke.host.search_path import Entry
+from isosmoke.host.path_warnings import Entry
 
 DIRECTORIES = tuple(
     dict.fromkeys(

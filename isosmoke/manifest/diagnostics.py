@@ -9,7 +9,6 @@ from pathlib import Path
 from pydantic_core import ErrorDetails
 
 from isosmoke.errors import ManifestError
-from isosmoke.manifest.fields import shown
 from isosmoke.manifest.models import (
     Allowance,
     Document,
@@ -24,6 +23,7 @@ from isosmoke.manifest.models import (
     Wait,
 )
 from isosmoke.manifest.positions import Lines, Loc
+from isosmoke.manifest.value_types import shown
 
 
 @dataclass(frozen=True)

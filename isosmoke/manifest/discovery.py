@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from isosmoke.errors import ManifestError
-from isosmoke.host.workspace import git_top
+from isosmoke.host.workspace_directories import git_top
 
 WG_MANIFEST = Path("tests/smoke/manifest.toml")
 """Where wg keeps its manifest, from the top of a project."""

@@ -17,8 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from isosmoke.manifest import meaning
-from isosmoke.manifest.fields import (
+from isosmoke.manifest import key_meaning
+from isosmoke.manifest.key_meaning import Judge, Meaning, Unjudged
+from isosmoke.manifest.value_types import (
     Capability,
     Count,
     Name,
@@ -36,7 +37,6 @@ from isosmoke.manifest.fields import (
     shown,
     wrong,
 )
-from isosmoke.manifest.meaning import Judge, Meaning, Unjudged
 
 
 def _of_sandbox(change: Judge | Unjudged) -> Meaning:
@@ -59,25 +59,25 @@ class StrictModel(BaseModel):
 class Requires(StrictModel):
     """What must be there, or the scenario is skipped: programs, variables, addresses."""
 
-    commands: Annotated[Texts, _of_sandbox(meaning.demanded)] = ()
-    env: Annotated[Variables, _of_sandbox(meaning.demanded)] = ()
-    endpoints: Annotated[Texts, _of_sandbox(meaning.demanded)] = ()
+    commands: Annotated[Texts, _of_sandbox(key_meaning.demanded)] = ()
+    env: Annotated[Variables, _of_sandbox(key_meaning.demanded)] = ()
+    endpoints: Annotated[Texts, _of_sandbox(key_meaning.demanded)] = ()
 
 
 class Limits(StrictModel):
     """What a scenario may use; None is no limit."""
 
-    memory: Annotated[Size | None, _of_sandbox(meaning.noted)] = None
+    memory: Annotated[Size | None, _of_sandbox(key_meaning.noted)] = None
     """Bytes, of all its processes together."""
 
-    processes: Annotated[Count | None, _of_sandbox(meaning.noted)] = None
+    processes: Annotated[Count | None, _of_sandbox(key_meaning.noted)] = None
 
     output: Annotated[Size, _of_sandbox(Unjudged("a verdict does not depend on what is kept"))] = (
         100 * 1024**2
     )
     """Bytes, the most that is kept of a log on disk."""
 
-    open_files: Annotated[Count | None, _of_sandbox(meaning.noted)] = None
+    open_files: Annotated[Count | None, _of_sandbox(key_meaning.noted)] = None
 
 
 class Allowance(StrictModel):
@@ -179,39 +179,39 @@ def _apart(services: tuple[Service, ...]) -> tuple[Service, ...]:
 class Settings(StrictModel):
     """The keys of a scenario that `[defaults]` may set for all of them."""
 
-    timeout_seconds: Annotated[WholeSeconds, _of_sandbox(meaning.shortened)] = 180
+    timeout_seconds: Annotated[WholeSeconds, _of_sandbox(key_meaning.shortened)] = 180
 
-    image: Annotated[Text, _of_sandbox(meaning.noted)] = "host"
+    image: Annotated[Text, _of_sandbox(key_meaning.noted)] = "host"
     """The host's own system, `rootfs:` and a folder, or the name of a clean environment."""
 
-    requires: Annotated[Requires, _of_sandbox(meaning.by_key)] = Requires()
+    requires: Annotated[Requires, _of_sandbox(key_meaning.by_key)] = Requires()
     leaks: Annotated[
         Leaks,
         BeforeValidator(_leaks, json_schema_input_type=Literal["fail", "report"] | Leaks),
-        _of_entry(meaning.allowed_leaks),
+        _of_entry(key_meaning.allowed_leaks),
     ] = Leaks()
     services: Annotated[
         tuple[Service, ...],
         Field(strict=False),
         AfterValidator(_apart),
-        _of_sandbox(meaning.noted_services),
+        _of_sandbox(key_meaning.noted_services),
     ] = ()
-    network: Annotated[Literal["host", "isolated"], _of_sandbox(meaning.noted)] = "host"
+    network: Annotated[Literal["host", "isolated"], _of_sandbox(key_meaning.noted)] = "host"
 
     locks: Annotated[
         Texts, _of_sandbox(Unjudged("what runs beside a scenario changes nothing that it asks for"))
     ] = ()
     """Scenarios that share a lock never run at the same time."""
 
-    env: Annotated[Mapping[Variable, Value], _of_sandbox(meaning.noted_each)] = Field(
+    env: Annotated[Mapping[Variable, Value], _of_sandbox(key_meaning.noted_each)] = Field(
         default_factory=dict
     )
-    pass_env: Annotated[Variables, _of_sandbox(meaning.noted_each)] = ()
-    pass_files: Annotated[Texts, _of_sandbox(meaning.noted_each)] = ()
-    tags: Annotated[Texts, _of_entry(meaning.noted_each)] = ()
-    retries: Annotated[int, Field(ge=0, le=100), _of_entry(meaning.raised)] = 0
+    pass_env: Annotated[Variables, _of_sandbox(key_meaning.noted_each)] = ()
+    pass_files: Annotated[Texts, _of_sandbox(key_meaning.noted_each)] = ()
+    tags: Annotated[Texts, _of_entry(key_meaning.noted_each)] = ()
+    retries: Annotated[int, Field(ge=0, le=100), _of_entry(key_meaning.raised)] = 0
 
-    settle_seconds: Annotated[Seconds, _of_sandbox(meaning.raised)] = 2
+    settle_seconds: Annotated[Seconds, _of_sandbox(key_meaning.raised)] = 2
     """How long processes may take to end after the script."""
 
     grace_seconds: Annotated[
@@ -219,10 +219,10 @@ class Settings(StrictModel):
     ] = 5
     """How long lies between SIGTERM and SIGKILL."""
 
-    limits: Annotated[Limits, _of_sandbox(meaning.by_key)] = Limits()
+    limits: Annotated[Limits, _of_sandbox(key_meaning.by_key)] = Limits()
 
     capabilities: Annotated[
-        tuple[Capability, ...], Field(strict=False), _of_sandbox(meaning.noted_each)
+        tuple[Capability, ...], Field(strict=False), _of_sandbox(key_meaning.noted_each)
     ] = ()
     """What a script may do beyond its user's rights; without any, nothing."""
 
@@ -266,19 +266,21 @@ class Scenario(Settings):
     ]
     script: Annotated[Text, _of_entry(Unjudged("it may move; what is in the file then is judged"))]
 
-    aliases: Annotated[tuple[Name, ...], Field(strict=False), _of_entry(meaning.Lost("alias"))] = ()
+    aliases: Annotated[
+        tuple[Name, ...], Field(strict=False), _of_entry(key_meaning.Lost("alias"))
+    ] = ()
     """The names that it had before."""
 
     owners: Annotated[
         tuple[Annotated[Text, AfterValidator(str.strip)], ...],
         Field(strict=False),
-        _of_entry(meaning.Lost("owner")),
+        _of_entry(key_meaning.Lost("owner")),
     ] = ()
     """The tasks that it guards, trimmed."""
 
     description: Annotated[str, _of_entry(Unjudged("nothing acts on it"))] = ""
 
-    assertion: Annotated[str, _of_entry(meaning.reworded)] = ""
+    assertion: Annotated[str, _of_entry(key_meaning.reworded)] = ""
     """What must hold, in one sentence."""
 
     _folder: Path = PrivateAttr(default=Path())
@@ -302,10 +304,10 @@ class Scenario(Settings):
 class Gate(StrictModel):
     """What the gate does about a task that owns no scenario, and how many skips it bears."""
 
-    unowned: Annotated[Literal["allow", "refuse"], _of_entry(meaning.loosened)] = "allow"
+    unowned: Annotated[Literal["allow", "refuse"], _of_entry(key_meaning.loosened)] = "allow"
 
     max_skips: Annotated[
-        Annotated[int, Field(ge=0, lt=2**63)] | None, _of_entry(meaning.raised_or_lifted)
+        Annotated[int, Field(ge=0, lt=2**63)] | None, _of_entry(key_meaning.raised_or_lifted)
     ] = None
     """None is any number."""
 

@@ -13,16 +13,16 @@ from isosmoke.engines import AUTO, ENGINES
 from isosmoke.errors import IsosmokeError, UsageError
 from isosmoke.execution import session
 from isosmoke.execution.session import Request, Session
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt, interruptible
 from isosmoke.manifest.diagnostics import mistake_of
-from isosmoke.manifest.meaning import sandbox_keys
+from isosmoke.manifest.key_meaning import sandbox_keys
 from isosmoke.manifest.models import Manifest, Retention, Scenario, Settings
 from isosmoke.reports import wording
-from isosmoke.results import record
-from isosmoke.results.attempts import Captured, ScenarioResult
+from isosmoke.results import run_record
 from isosmoke.results.events import Event
 from isosmoke.results.outcome import Exited, Outcome
+from isosmoke.results.run_results import Captured, ScenarioResult
 from isosmoke.sandbox.processes import Process
 from isosmoke.text import meant
 
@@ -180,7 +180,7 @@ def _silent(event: Event) -> None:
 
 def _told(session: Session, result: ScenarioResult, argv: tuple[str, ...]) -> str:
     """Why, the evidence, how to repeat it, and the last lines of the output."""
-    whole = record.of(replace(session.result((result,)), command=argv))
+    whole = run_record.of(replace(session.result((result,)), command=argv))
     (one,) = whole.scenarios
     told = [("means", _meaning(result)), *wording.of(whole, one)]
     said = (f"  {name:<8}{value}" for name, value in told if value and name != "because")

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from isosmoke.results import record
-from isosmoke.results.record import RunRecord
+from isosmoke.results import run_record
+from isosmoke.results.run_record import RunRecord
 
 
 def _junit(run: RunRecord) -> str:
@@ -32,7 +32,7 @@ def _html(run: RunRecord) -> str:
 
 REPORTS: Mapping[str, Callable[[RunRecord], str]] = {
     "junit": _junit,
-    "json": record.render,
+    "json": run_record.render,
     "jsonl": _jsonl,
     "trace": _trace,
     "html": _html,

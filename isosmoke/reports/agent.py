@@ -6,10 +6,10 @@ One line for each thing that needs a look and none for what passed, without colo
 from collections.abc import Callable, Iterator, Mapping
 
 from isosmoke.reports import wording
-from isosmoke.results import record
+from isosmoke.results import run_record
 from isosmoke.results.events import Event, RunFinished
-from isosmoke.results.record import RunRecord, ScenarioRecord
 from isosmoke.results.repeat_command import Repeat
+from isosmoke.results.run_record import RunRecord, ScenarioRecord
 from isosmoke.text import command_line, shortened
 
 ENVIRONMENTS = {
@@ -93,4 +93,4 @@ class Terse:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunFinished):
-            self._say(render(record.of(event.result), self._repeat))
+            self._say(render(run_record.of(event.result), self._repeat))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from isosmoke.reports import wording
 from isosmoke.results.outcome import Effect, describe_counts, sort_counts
-from isosmoke.results.record import RunRecord, ScenarioRecord
+from isosmoke.results.run_record import RunRecord, ScenarioRecord
 from isosmoke.text import cut
 
 MOST_ANNOTATIONS = 10

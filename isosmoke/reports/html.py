@@ -15,7 +15,12 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from isosmoke.reports import wording
 from isosmoke.results.outcome import Outcome, sort_counts
-from isosmoke.results.record import AttemptRecord, EvidenceRecord, RunRecord, ScenarioRecord
+from isosmoke.results.run_record import (
+    AttemptRecord,
+    EvidenceRecord,
+    RunRecord,
+    ScenarioRecord,
+)
 from isosmoke.text import cut, printable
 
 _OPEN = 8

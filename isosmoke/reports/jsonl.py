@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
-from isosmoke.results import record
+from isosmoke.results import run_record
 from isosmoke.results.events import (
     Event,
     RunFinished,
@@ -17,7 +17,7 @@ from isosmoke.results.events import (
     ScenarioStarted,
 )
 from isosmoke.results.outcome import Outcome
-from isosmoke.results.record import (
+from isosmoke.results.run_record import (
     AttemptRecord,
     Beginning,
     RecordModel,
@@ -103,17 +103,17 @@ class Stream:
     def _line(self, event: Event) -> AnyLine:
         match event:
             case RunStarted(names, run):
-                beginning = record.beginning(run)
+                beginning = run_record.beginning(run)
                 self._run = beginning.id
                 return _start(beginning, names)
             case ScenarioStarted(name, attempt, begun):
                 return _try(self._run, name, attempt, begun)
             case ScenarioPostponed(result):
-                return _postponement(self._run, record.scenario(result))
+                return _postponement(self._run, run_record.scenario(result))
             case ScenarioFinished(result):
-                return _result(self._run, record.scenario(result))
+                return _result(self._run, run_record.scenario(result))
             case RunFinished(result):
-                return _end(record.of(result))
+                return _end(run_record.of(result))
 
 
 def _text(line: AnyLine) -> str:

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from isosmoke.reports import wording
 from isosmoke.results.outcome import Outcome
-from isosmoke.results.record import AttemptRecord, RunRecord, ScenarioRecord
+from isosmoke.results.run_record import AttemptRecord, RunRecord, ScenarioRecord
 from isosmoke.text import printable
 
 

@@ -7,8 +7,7 @@ from rich.live import Live
 from rich.text import Text
 
 from isosmoke.reports import summary
-from isosmoke.results import record
-from isosmoke.results.attempts import RunResult, ScenarioResult
+from isosmoke.results import run_record
 from isosmoke.results.events import (
     Event,
     RunFinished,
@@ -19,6 +18,7 @@ from isosmoke.results.events import (
 )
 from isosmoke.results.outcome import Outcome, describe_counts
 from isosmoke.results.repeat_command import Repeat
+from isosmoke.results.run_results import RunResult, ScenarioResult
 
 _RUNNING_SHOWN = 8
 
@@ -54,7 +54,7 @@ class Progress:
 
     def _begin(self, event: RunStarted) -> None:
         self._total = len(event.names)
-        self._console.print(summary.head(record.beginning(event.run), self._total))
+        self._console.print(summary.head(run_record.beginning(event.run), self._total))
         if self._live:
             self._display.start()
 
@@ -67,7 +67,7 @@ class Progress:
 
     def _end(self, run: RunResult) -> None:
         self._display.stop()
-        told = record.of(run)
+        told = run_record.of(run)
         for one in summary.failures(told):
             self._console.print(Group(*summary.failure(told, one, self._repeat(one.name))))
         self._console.print(Group(*summary.end(told)))

@@ -11,7 +11,7 @@ from rich.text import Text
 from isosmoke.reports import wording
 from isosmoke.results import repeat_command
 from isosmoke.results.outcome import Outcome, sort_counts
-from isosmoke.results.record import (
+from isosmoke.results.run_record import (
     AttemptRecord,
     Beginning,
     ChangeRecord,

@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from isosmoke.reports import wording
-from isosmoke.results.record import AttemptRecord, RunRecord
+from isosmoke.results.run_record import AttemptRecord, RunRecord
 
 _PROCESS = 1
 

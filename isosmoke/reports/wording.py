@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 from isosmoke.results import repeat_command
 from isosmoke.results.outcome import describe_counts, sort_counts
-from isosmoke.results.record import (
+from isosmoke.results.run_record import (
     AttemptRecord,
     ChangeRecord,
     EvidenceRecord,

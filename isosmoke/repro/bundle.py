@@ -23,13 +23,13 @@ from isosmoke import __version__
 from isosmoke.engines import AUTO
 from isosmoke.errors import BundleError, IsosmokeError
 from isosmoke.execution.session import Request
-from isosmoke.host import files, git, state, workspace
-from isosmoke.host.caller import Caller
+from isosmoke.host import files, git, state, workspace_directories
+from isosmoke.host.caller_process import Caller
 from isosmoke.redaction import Redactor
 from isosmoke.repro import target
 from isosmoke.repro.target import Case
-from isosmoke.results import record, repeat_command
-from isosmoke.results.record import BinaryRecord, RecordModel, RunRecord, ScenarioRecord
+from isosmoke.results import repeat_command, run_record
+from isosmoke.results.run_record import BinaryRecord, RecordModel, RunRecord, ScenarioRecord
 from isosmoke.runner.job_builder import RunContext
 
 MOST_BYTES = 512 * 1024**2
@@ -150,11 +150,11 @@ def _place(run: RunRecord, told: ScenarioRecord, caller: Caller) -> _Place:
     if not working.is_dir():
         raise BundleError(f"{working}, where it ran, is gone")
     manifest = Path(run.working, run.manifest).parent if run.manifest else None
-    found = workspace.find(working, manifest, home=caller.home)
+    found = workspace_directories.find(working, manifest, home=caller.home)
     scenario = target.parsed(told.entry, manifest or working)
     around = RunContext(caller=caller, workspace=found, binary=None)
     passed = tuple(Path(one).expanduser().resolve() for one in scenario.pass_files)
-    folder = workspace.git_top(working) or manifest or working
+    folder = workspace_directories.git_top(working) or manifest or working
     place = _Place(folder.resolve(), around.redactor(scenario), passed)
     if not run.command:
         _relative(scenario.script_path, place)
@@ -191,7 +191,7 @@ def _sorted(place: _Place) -> tuple[list[Path], tuple[str, ...]]:
 
 
 def _fill(archive: tarfile.TarFile, index: Index, place: _Place, kept: list[Path]) -> None:
-    _add(archive, _INDEX, record.render(index).encode())
+    _add(archive, _INDEX, run_record.render(index).encode())
     for file in kept:
         name = PurePosixPath(_WORKSPACE, file.relative_to(place.folder))
         archive.add(file, str(name), recursive=False, filter=_nobodys)
@@ -237,7 +237,7 @@ def _case(index: Index, folder: Path, caller: Caller, request: Request) -> Case:
     working = place / index.working
     manifest = place / index.manifest if index.manifest is not None else None
     scenario = target.parsed(index.scenario.entry, manifest.parent if manifest else place)
-    found = workspace.find(working, manifest and manifest.parent, home=caller.home)
+    found = workspace_directories.find(working, manifest and manifest.parent, home=caller.home)
     scripts = () if index.command else (scenario.script_path,)
     _refuse_outside(folder, (working, *scripts, *found.folders, *found.borrowed))
     binaries = tuple((folder / _BINARY).glob("*"))

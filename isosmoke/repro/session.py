@@ -14,14 +14,14 @@ from isosmoke.execution.requirements import Requirements
 from isosmoke.host import state
 from isosmoke.host.system_programs import DIRECTORIES
 from isosmoke.interrupt import Interrupt
-from isosmoke.keeper import shell
+from isosmoke.keeper import interactive_shell
 from isosmoke.keeper.client import Conversation
+from isosmoke.keeper.interactive_shell import User
 from isosmoke.keeper.protocol import Output
-from isosmoke.keeper.shell import User
-from isosmoke.repro import recording
+from isosmoke.repro import typed_script
 from isosmoke.repro.target import SCRIPT, Case, outcome
-from isosmoke.results.attempts import Attempt
 from isosmoke.results.leaks import tell_apart
+from isosmoke.results.run_results import Attempt
 from isosmoke.rootfs_images import store
 from isosmoke.runner import job_builder, sandbox_run
 from isosmoke.runner.job_builder import RunContext
@@ -201,11 +201,13 @@ def _shown_in(scene: _Scene, job: Job, keeper: Conversation) -> Sat:
     with scene.manner.seat() as user:
         at_a_terminal = user.size is not None
         noted = _Noted(user)
-        status = shell.attend(keeper, scene.shell(job, at_a_terminal=at_a_terminal), noted)
+        status = interactive_shell.attend(
+            keeper, scene.shell(job, at_a_terminal=at_a_terminal), noted
+        )
     words = scene.around.redactor(scene.case.scenario).text
     if at_a_terminal:
-        return Sat(status, recording.commands(words(_history(keeper, job))))
-    return Sat(status, recording.lines(words(noted.all.decode(errors="replace"))))
+        return Sat(status, typed_script.commands(words(_history(keeper, job))))
+    return Sat(status, typed_script.lines(words(noted.all.decode(errors="replace"))))
 
 
 class _Noted:

@@ -13,11 +13,11 @@ from isosmoke.errors import BinaryError, RecordError, UsageError
 from isosmoke.execution.session import Request
 from isosmoke.history import reader
 from isosmoke.host import binary, files
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.manifest.models import Scenario
 from isosmoke.results import repeat_command
-from isosmoke.results.attempts import Attempt
-from isosmoke.results.record import BinaryRecord, RunRecord, ScenarioRecord
+from isosmoke.results.run_record import BinaryRecord, RunRecord, ScenarioRecord
+from isosmoke.results.run_results import Attempt
 
 SCRIPT = "ISOSMOKE_SCRIPT"
 """The variable that names the script, in the sandbox."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from isosmoke.results.attempts import RunResult, ScenarioResult
+from isosmoke.results.run_results import RunResult, ScenarioResult
 
 
 @dataclass(frozen=True, slots=True)

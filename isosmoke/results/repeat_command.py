@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
-from isosmoke.results.record import RunRecord
+from isosmoke.results.run_record import RunRecord
 
 Repeat = Callable[[str], tuple[str, ...]]
 """Returns the command line that repeats a scenario, given its name."""

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from isosmoke.errors import ImageError
 from isosmoke.host import files, state
 from isosmoke.rootfs_images import tree_hash
-from isosmoke.rootfs_images.dockerfiles import BUILT
+from isosmoke.rootfs_images.shipped_dockerfiles import BUILT
 from isosmoke.sandbox import rootfs_mounts
 from isosmoke.sandbox.spec import HOST_IMAGE
 

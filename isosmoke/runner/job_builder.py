@@ -11,14 +11,14 @@ from types import MappingProxyType
 
 from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.host.binary import KNOWN_AS, Binary
-from isosmoke.host.caller import Caller
-from isosmoke.host.workspace import Workspace
+from isosmoke.host.caller_process import Caller
+from isosmoke.host.workspace_directories import Workspace
 from isosmoke.manifest.models import Scenario
 from isosmoke.redaction import LARGEST, Redactor, Secret, placeholder
-from isosmoke.runner import interpreter, mounts
+from isosmoke.runner import bash_finder, mounts
 from isosmoke.sandbox import rootfs_mounts
 from isosmoke.sandbox.host_mounts import host_mounts
-from isosmoke.sandbox.interpreter import Interpreter
+from isosmoke.sandbox.interpreter_data import Interpreter
 from isosmoke.sandbox.spec import BINARIES, HOST_IMAGE, Job, Limits, Mount, SandboxSpec
 
 _ALWAYS_PASSED = ("COLORTERM", "RUSTUP_TOOLCHAIN", "TZ")
@@ -55,8 +55,8 @@ class RunContext:
         key = (scenario.image, scenario.folder, scenario.pass_files)
         if key not in self._interpreters:
             hidden = tuple(mount.target for mount in self.added_mounts(scenario))
-            found = interpreter.find(scenario.image, scenario.folder, hidden)
-            self._interpreters[key] = interpreter.copy(found)
+            found = bash_finder.find(scenario.image, scenario.folder, hidden)
+            self._interpreters[key] = bash_finder.copy(found)
         return self._interpreters[key]
 
     @property

@@ -5,8 +5,8 @@ from pathlib import Path, PurePosixPath
 
 from isosmoke.host import state
 from isosmoke.host.binary import Binary
-from isosmoke.host.caller import Caller
-from isosmoke.host.workspace import Workspace
+from isosmoke.host.caller_process import Caller
+from isosmoke.host.workspace_directories import Workspace
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.manifest.models import Scenario
 from isosmoke.rootfs_images import store

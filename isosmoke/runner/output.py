@@ -8,7 +8,7 @@ from typing import IO, Literal, Self
 
 from isosmoke.keeper.protocol import Output
 from isosmoke.redaction import Redactor
-from isosmoke.results.attempts import Captured
+from isosmoke.results.run_results import Captured
 
 HEAD = 32 * 1024
 TAIL = 64 * 1024

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from isosmoke.host import files
-from isosmoke.host.workspace import holds_home, outermost
+from isosmoke.host.workspace_directories import holds_home, outermost
 from isosmoke.sandbox.spec import Fresh, Mount, ReadOnly
 
 _SYSTEM = (

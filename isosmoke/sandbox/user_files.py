@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from isosmoke.host import files, state
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 
 _NOBODY = 65534
 

@@ -11,14 +11,14 @@ from isosmoke.execution import session
 from isosmoke.execution.scheduler import Policy, jobs_of_a_gate
 from isosmoke.execution.session import Request
 from isosmoke.host import files
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.host.leases import Lease
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest import selection
 from isosmoke.results.events import Event, RunStarted, ScenarioFinished
-from isosmoke.wg_bridge import mirror, replies, server, wg_process
-from isosmoke.wg_bridge.replies import KNOWN
-from isosmoke.wg_bridge.server import Run, Tell, Verdicts
+from isosmoke.wg_bridge import mirror_manifest, verdict_server, wg_call, wg_replies
+from isosmoke.wg_bridge.verdict_server import Run, Tell, Verdicts
+from isosmoke.wg_bridge.wg_replies import KNOWN
 
 
 def main(folder: Path, shown: Path, listener: socket.socket) -> None:
@@ -28,9 +28,9 @@ def main(folder: Path, shown: Path, listener: socket.socket) -> None:
         raise UsageError(f"{folder} is named after no process")
     interrupt = Interrupt()
     signal.signal(signal.SIGTERM, lambda *_: interrupt.raise_for("SIGTERM"))
-    with suppress(ProcessLookupError), wg_process.watched(wg) as ended:
+    with suppress(ProcessLookupError), wg_call.watched(wg) as ended:
         verdicts = _verdicts(folder, shown, wg.pid, _runner(shown, interrupt))
-        server.serve(listener, verdicts, ended=ended, interrupt=interrupt)
+        verdict_server.serve(listener, verdicts, ended=ended, interrupt=interrupt)
         interrupt.raise_for("the end of wg")
         verdicts.end()
     if not wg.is_alive():
@@ -41,22 +41,22 @@ def _verdicts(folder: Path, shown: Path, pid: int, runner: Run) -> Verdicts:
     known = folder / KNOWN
     if not known.exists():
         return Verdicts(runner, ahead=_ahead(shown, pid))
-    verdicts = replies.loaded(known.read_text())
+    verdicts = wg_replies.loaded(known.read_text())
     known.unlink()  # another leader would hand them out again
     return Verdicts(runner, known=verdicts)
 
 
 def _ahead(shown: Path, pid: int) -> tuple[str, ...]:
     """What the words of wg announce; a mirror that is wrong is told when it is asked for."""
-    words = wg_process.announced(wg_process.argv(pid))
+    words = wg_call.announced(wg_call.argv(pid))
     with suppress(ManifestError):
-        return words.owned(mirror.read(shown).scenarios) if words else ()
+        return words.owned(mirror_manifest.read(shown).scenarios) if words else ()
     return ()
 
 
 def _runner(shown: Path, interrupt: Interrupt) -> Run:
     def runner(names: tuple[str, ...], tell: Tell) -> None:
-        source = mirror.read(shown)
+        source = mirror_manifest.read(shown)
         chosen = selection.select(source.scenarios, names)
 
         warnings: list[str] = []
@@ -65,7 +65,7 @@ def _runner(shown: Path, interrupt: Interrupt) -> Run:
             if isinstance(event, RunStarted):
                 warnings.extend(event.run.warnings)
             if isinstance(event, ScenarioFinished):
-                tell(event.result.name, replies.of(event.result, source.path, warnings))
+                tell(event.result.name, wg_replies.of(event.result, source.path, warnings))
 
         request = Request(
             scenarios=tuple(sorted(chosen, key=lambda one: names.index(one.name))),

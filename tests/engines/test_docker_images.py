@@ -14,7 +14,7 @@ from isosmoke.engines.docker import endpoint
 from isosmoke.engines.docker.endpoint import Place
 from isosmoke.engines.docker.engine import DockerEngine
 from isosmoke.errors import ImageError
-from isosmoke.rootfs_images.dockerfiles import Recipe
+from isosmoke.rootfs_images.shipped_dockerfiles import Recipe
 from support import available
 
 

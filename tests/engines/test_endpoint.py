@@ -15,7 +15,7 @@ from isosmoke.engines.docker import endpoint
 from isosmoke.engines.docker.endpoint import Endpoint, Place
 from isosmoke.engines.docker.engine import DockerEngine
 from isosmoke.errors import EngineUnavailableError, UsageError
-from support.fixtures import Ordinary
+from support.fixture_types import Ordinary
 
 UID = 1000
 SERVE = "podman system service --time=0"

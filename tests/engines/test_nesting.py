@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from isosmoke.engines.bubblewrap import bwrap
+from isosmoke.engines.bubblewrap import bwrap_program
 from isosmoke.engines.docker import nesting
 from isosmoke.errors import EngineError
 from isosmoke.sandbox.spec import CopyOnWrite, ReadOnly
@@ -37,7 +37,7 @@ def nested(server: str, root: Path) -> bool:
     """What a process of another PID namespace than this one finds."""
     available.engine("bubblewrap")
     walls = ("--dev-bind", "/", "/", "--unshare-pid")
-    command = [bwrap.program().path, *walls, sys.executable, "-c", CODE, server, str(root)]
+    command = [bwrap_program.program().path, *walls, sys.executable, "-c", CODE, server, str(root)]
     return subprocess.run(command, capture_output=True, check=True).stdout == b"True\n"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from isosmoke.errors import ExitCode
 from isosmoke.history import reader
-from isosmoke.results.record import Header, RunRecord
+from isosmoke.results.run_record import Header, RunRecord
 from support import available
 from support.project import BAD, GOOD, SKIPS, Project
 from support.terminal_screen import program

@@ -13,7 +13,7 @@ import pytest
 from isosmoke.execution import session
 from isosmoke.execution.scheduler import Policy
 from isosmoke.execution.session import Request
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest import loader
 from support import available

@@ -20,7 +20,7 @@ from isosmoke.sandbox.spec import Fresh, SandboxSpec
 from isosmoke.testing import Bench
 from isosmoke.testing.bench import HOME, Terms, started
 from support import available
-from support.fixtures import Ordinary
+from support.fixture_types import Ordinary
 
 VAR_TMP = PurePosixPath("/var/tmp")  # noqa: S108 - in the sandbox
 

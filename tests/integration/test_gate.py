@@ -20,16 +20,16 @@ from isosmoke.errors import (
 )
 from isosmoke.gate import decision, gate_run
 from isosmoke.gate.gate_run import Ask
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Gate, Manifest
 from isosmoke.manifest.parser import parse
-from isosmoke.results.attempts import Attempt, RunResult
 from isosmoke.results.events import Event, RunFinished
 from isosmoke.results.leaks import Verdict
 from isosmoke.results.outcome import Broke, Exited, Outcome, Stopped, TimedOut
+from isosmoke.results.run_results import Attempt, RunResult
 from isosmoke.sandbox.processes import Process
-from support import available, factories
+from support import available, result_factories
 from support.git_repositories import Git
 from support.project import BAD, GOOD, SKIPS, Project
 
@@ -54,10 +54,10 @@ SHIPPED = parse(GOOD + BAD + SKIPS, Path("manifest.toml"))
 def run(*outcomes: str, stopped: str = "") -> RunResult:
     """A run with these outcomes, in this order."""
     scenarios = tuple(
-        factories.result(*ATTEMPTS[one], name=f"s{number}", assertion="It holds.")
+        result_factories.result(*ATTEMPTS[one], name=f"s{number}", assertion="It holds.")
         for number, one in enumerate(outcomes)
     )
-    return factories.run(*scenarios, stopped=stopped)
+    return result_factories.run(*scenarios, stopped=stopped)
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,9 @@ def test_verdict_shows_the_first_in_full_and_counts_the_others() -> None:
 def test_what_is_left_behind_shuts_the_gate() -> None:
     """A run that left something is shut, and that is isosmoke's own trouble."""
     dirty = Attempt(ending=Exited(0), left_behind=("box (remove it: docker rm box)",))
-    verdict = decision.verdict(factories.run(factories.result(dirty)), Gate(), task="t")
+    verdict = decision.verdict(
+        result_factories.run(result_factories.result(dirty)), Gate(), task="t"
+    )
 
     assert (verdict.open, verdict.exit_code) == (False, 125)
     assert "left behind: box (remove it: docker rm box)" in verdict.lines[0]

@@ -12,7 +12,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from isosmoke.engines.bubblewrap import bwrap
+from isosmoke.engines.bubblewrap import bwrap_program
 from isosmoke.engines.bubblewrap.engine import BubblewrapEngine
 from isosmoke.results.outcome import Exited
 from isosmoke.sandbox.spec import CopyOnWrite
@@ -331,8 +331,8 @@ def test_copies_in_memory_show_what_is_mounted(
 ) -> None:
     """Where no layer can be on disk, what is mounted is a copy all the same."""
     available.engine("bubblewrap")
-    found = replace(bwrap.program(), layers_on_disk=False)
-    monkeypatch.setattr(bwrap, "program", lambda: found)
+    found = replace(bwrap_program.program(), layers_on_disk=False)
+    monkeypatch.setattr(bwrap_program, "program", lambda: found)
     bench = Bench(place / "bench")
     (bench.workspace / "data").mkdir()
     with mounted("-t", "tmpfs", "none", str(bench.workspace / "data")):

@@ -14,7 +14,7 @@ import pytest
 
 from isosmoke.host import state
 from isosmoke.manifest import loader
-from isosmoke.wg_bridge import mirror
+from isosmoke.wg_bridge import mirror_manifest
 from support import available, wg_stand_in
 
 PATH = "/usr/bin:/bin"
@@ -55,7 +55,7 @@ class Project:
 
     def bridge(self) -> None:
         """Write the mirror."""
-        mirror.write(loader.load(self.manifest), self.mirror, state.kept("scratch"))
+        mirror_manifest.write(loader.load(self.manifest), self.mirror, state.kept("scratch"))
 
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
         """What the stand-in gets."""

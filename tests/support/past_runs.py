@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from isosmoke.history import writer
-from isosmoke.results.attempts import Attempt, ScenarioResult
 from isosmoke.results.outcome import Exited
-from isosmoke.results.record import RunRecord
-from support import factories
+from isosmoke.results.run_record import RunRecord
+from isosmoke.results.run_results import Attempt, ScenarioResult
+from support import result_factories
 
 PASSED, FAILED = Attempt(ending=Exited(0)), Attempt(ending=Exited(1))
 ENDED = "0-0.1.0"
@@ -16,7 +16,7 @@ ENDED = "0-0.1.0"
 def recorded(top: Path, *scenarios: ScenarioResult, rerun_of: str = "") -> Path:
     """The folder of a new run of these scenarios."""
     recording = writer.start_recording(top)
-    told = factories.run(*scenarios, record=recording.folder, rerun_of=rerun_of)
+    told = result_factories.run(*scenarios, record=recording.folder, rerun_of=rerun_of)
     recording.begin(told, [one.scenario for one in scenarios])
     for one in scenarios:
         recording.keep(one)
@@ -26,9 +26,9 @@ def recorded(top: Path, *scenarios: ScenarioResult, rerun_of: str = "") -> Path:
 
 def halved(top: Path) -> Path:
     """The folder of a run that goes on: `one` passed, `two` was not begun."""
-    one, two = (factories.result(PASSED, name=name) for name in ("one", "two"))
+    one, two = (result_factories.result(PASSED, name=name) for name in ("one", "two"))
     recording = writer.start_recording(top)
-    recording.begin(factories.run(record=recording.folder), [one.scenario, two.scenario])
+    recording.begin(result_factories.run(record=recording.folder), [one.scenario, two.scenario])
     recording.keep(one)
     return recording.folder
 

@@ -5,14 +5,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from isosmoke.results import record
-from isosmoke.results.attempts import Attempt, Captured, ScenarioResult
+from isosmoke.results import run_record
 from isosmoke.results.evidence import Change, Evidence, Pane
 from isosmoke.results.leaks import Tolerated, Verdict
 from isosmoke.results.outcome import Broke, Exited, Stopped, TimedOut, Unmet
-from isosmoke.results.record import RunRecord
+from isosmoke.results.run_record import RunRecord
+from isosmoke.results.run_results import Attempt, Captured, ScenarioResult
 from isosmoke.sandbox.processes import Process, Usage
-from support import factories
+from support import result_factories
 
 LOG = Path("/p/.isosmoke/runs/1/bad/output-1.log")
 
@@ -49,7 +49,7 @@ def failed(name: str = "bad", **others: Any) -> ScenarioResult:
         begun=0.5,
     )
     asked = {"assertion": "It never breaks.", "owners": ("task-b",), **others}
-    return factories.result(attempt, name=name, **asked)
+    return result_factories.result(attempt, name=name, **asked)
 
 
 def evidence(text: str) -> Evidence:
@@ -72,7 +72,7 @@ def passed(name: str = "good", **others: Any) -> ScenarioResult:
     attempt = Attempt(
         ending=Exited(0), output=words("fine\n"), phases={"create": 0.25, "run": 1.0}, begun=0.125
     )
-    return factories.result(attempt, name=name, **others)
+    return result_factories.result(attempt, name=name, **others)
 
 
 def every_outcome() -> tuple[ScenarioResult, ...]:
@@ -81,25 +81,27 @@ def every_outcome() -> tuple[ScenarioResult, ...]:
     leak = Attempt(ending=Exited(0), verdict=Verdict((left("serve", "a b"),)))
     return (
         passed(),
-        factories.result(crowded, Attempt(ending=Exited(0), begun=2.0), name="flaky"),
-        factories.result(Attempt(ending=Unmet("no tmux")), name="skipped"),
-        factories.result(leak, name="leaky"),
+        result_factories.result(crowded, Attempt(ending=Exited(0), begun=2.0), name="flaky"),
+        result_factories.result(Attempt(ending=Unmet("no tmux")), name="skipped"),
+        result_factories.result(leak, name="leaky"),
         failed(),
-        factories.result(Attempt(ending=TimedOut(30)), Attempt(ending=TimedOut(30)), name="slow"),
-        factories.result(Attempt(ending=Broke("no daemon")), name="broke"),
-        factories.result(Attempt(ending=Stopped("SIGINT")), name="never"),
+        result_factories.result(
+            Attempt(ending=TimedOut(30)), Attempt(ending=TimedOut(30)), name="slow"
+        ),
+        result_factories.result(Attempt(ending=Broke("no daemon")), name="broke"),
+        result_factories.result(Attempt(ending=Stopped("SIGINT")), name="never"),
     )
 
 
 def of(*scenarios: ScenarioResult, **others: Any) -> RunRecord:
     """The record of a run of these scenarios."""
-    return record.of(factories.run(*scenarios, **others))
+    return run_record.of(result_factories.run(*scenarios, **others))
 
 
 def dirty() -> RunRecord:
     """A run in which all passed, and something could not be proved to be gone."""
     left = Attempt(ending=Exited(0), left_behind=("box (remove it: docker rm box)",))
-    return of(factories.result(left))
+    return of(result_factories.result(left))
 
 
 HOSTILE = (
@@ -123,7 +125,7 @@ def hostile(text: str) -> ScenarioResult:
     second = Attempt(ending=Broke(text), output=words(text))
     entry = text.encode(errors="replace").decode().replace("\0", "")  # TOML is UTF-8
     asked = {"assertion": entry, "owners": (f"x{entry}",), "description": entry}
-    return factories.result(first, second, name="odd", **asked)
+    return result_factories.result(first, second, name="odd", **asked)
 
 
 def hostile_run(text: str) -> RunRecord:

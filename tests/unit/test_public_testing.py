@@ -11,16 +11,16 @@ from isosmoke.errors import EngineUnavailableError
 from isosmoke.execution.attempt import AttemptRunner
 from isosmoke.execution.requirements import Requirements
 from isosmoke.execution.scheduler import Policy, Scheduler
-from isosmoke.host.caller import Caller
-from isosmoke.host.workspace import Workspace
+from isosmoke.host.caller_process import Caller
+from isosmoke.host.workspace_directories import Workspace
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import protocol
 from isosmoke.keeper.client import Conversation, RefusedError
 from isosmoke.keeper.protocol import Output
 from isosmoke.manifest.parser import parse
 from isosmoke.redaction import Redactor
-from isosmoke.results.attempts import ScenarioResult
 from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut
+from isosmoke.results.run_results import ScenarioResult
 from isosmoke.runner.job_builder import RunContext
 from isosmoke.runner.output import Capture
 from isosmoke.runner.sandbox_run import SandboxRun, run_job

@@ -7,19 +7,19 @@ from typing import Literal
 
 import click
 
-from isosmoke.cli.documents import Written
+from isosmoke.cli.json_documents import Written
 from isosmoke.cli.options import json_option, manifest_file, manifest_option
 from isosmoke.errors import ExitCode, IsosmokeError, UsageError
-from isosmoke.gate import audit, bound_inputs, receipt
+from isosmoke.gate import audit, receipt, receipt_inputs
 from isosmoke.gate.audit import Finding, Graph, Records
 from isosmoke.gate.receipt import Statement
 from isosmoke.history import gate_records
 from isosmoke.history.gate_records import BypassRecord
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.manifest import discovery, loader
 from isosmoke.manifest.models import Manifest
-from isosmoke.results import record
-from isosmoke.results.record import RecordModel
+from isosmoke.results import run_record
+from isosmoke.results.run_record import RecordModel
 from isosmoke.text import printable
 
 
@@ -57,7 +57,7 @@ def command(ctx: click.Context, manifest_path: Path | None, *, strict: bool, as_
     found = tuple(audit.findings(_graph(caller), loaded.scenarios, records, changes))
     weighing = [one for one in found if one.weighs or strict]
     if as_json:
-        click.echo(record.render(Document(findings=found)), nl=False)
+        click.echo(run_record.render(Document(findings=found)), nl=False)
     else:
         _tell(found, len(weighing))
     ctx.exit(ExitCode.BLOCKED if weighing else ExitCode.OK)
@@ -97,7 +97,7 @@ def _receipt(file: Path) -> Statement | str:
 def _changes(path: Path, then: Statement) -> Sequence[str]:
     """What changed since, by the manifest of today: the work tree of then may be gone."""
     try:
-        return bound_inputs.changed_inputs(then, path)
+        return receipt_inputs.changed_inputs(then, path)
     except IsosmokeError as error:
         return (error.message,)
 

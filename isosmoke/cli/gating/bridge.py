@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 
 from isosmoke.cli.options import ScenarioSelection, manifest_option, selected
-from isosmoke.execution import verdict_warnings
+from isosmoke.execution import surroundings_warnings
 from isosmoke.host import state
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.text import printable
-from isosmoke.wg_bridge import mirror
+from isosmoke.wg_bridge import mirror_manifest
 
 _STANDS_IN = Path(".isosmoke", "bridge.toml")
 
@@ -36,8 +36,8 @@ def command(manifest_path: Path | None, output: Path) -> None:
     """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
     loaded, _ = selected(ScenarioSelection(manifest=manifest_path))
     caller = Caller.here()
-    for warning in verdict_warnings.of_gate_programs(caller.environment, caller.working):
+    for warning in surroundings_warnings.of_gate_programs(caller.environment, caller.working):
         click.echo(printable(f"WARNING: {warning}"), err=True)
     written = output.absolute()
-    mirror.write(loaded, written, state.kept("scratch"))
+    mirror_manifest.write(loaded, written, state.kept("scratch"))
     click.echo(f"export WG_SMOKE_MANIFEST={shlex.quote(str(written))}")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from isosmoke.authoring import history_check
-from isosmoke.authoring.history_check import Blamed, Comparison
+from isosmoke.authoring import manifest_comparison
+from isosmoke.authoring.manifest_comparison import Blamed, Comparison
 from isosmoke.cli.options import manifest_file, manifest_option
 from isosmoke.errors import ExitCode
 from isosmoke.text import printable
@@ -27,7 +27,7 @@ def command(ctx: click.Context, against: str | None, manifest_path: Path | None)
     capability, service or tag is a note for you to judge. The work tree counts, committed or not.
     """
     path = manifest_file(manifest_path)
-    comparison = history_check.compare(path, against)
+    comparison = manifest_comparison.compare(path, against)
     for one in comparison.blamed:
         click.echo(_line(path, one))
     click.echo(f"check: {_summary(comparison)}", err=True)

@@ -15,14 +15,14 @@ from isosmoke.errors import BinaryError, UsageError
 from isosmoke.gate import gate_run
 from isosmoke.gate.gate_run import Answer, Ask
 from isosmoke.host import binary, state, system_programs
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import interruptible
 from isosmoke.manifest import loader
 from isosmoke.manifest.discovery import located
 from isosmoke.results import repeat_command
-from isosmoke.results.attempts import RunResult
-from isosmoke.wg_bridge import mirror, replies, shim, wg_process
-from isosmoke.wg_bridge.wg_process import Announced
+from isosmoke.results.run_results import RunResult
+from isosmoke.wg_bridge import mirror_manifest, scenario_shim, wg_call, wg_replies
+from isosmoke.wg_bridge.wg_call import Announced
 
 _RUN_BY_WG = ("bash", "timeout")
 """What wg starts a script with, by its PATH."""
@@ -49,7 +49,7 @@ def command(ctx: click.Context, words: tuple[str, ...], reports: tuple[str, ...]
     """
     caller = Caller.here()
     wg = _wg(caller.environment)
-    announced = wg_process.announced(("wg", "done", *words))
+    announced = wg_call.announced(("wg", "done", *words))
     if announced is None:
         raise UsageError("no task", hint="isosmoke done TASK")
     skip = "--skip-smoke" in words
@@ -84,13 +84,13 @@ def _served(caller: Caller, result: RunResult) -> Mapping[str, str]:
     """Begin a leader that has these verdicts, for the wg that this process is about to become."""
     source = loader.load(located(caller.working, caller.environment))
     scratch = state.kept("scratch")
-    folder = Path(shim.folder_for(str(scratch), os.getpid()))
+    folder = Path(scenario_shim.folder_for(str(scratch), os.getpid()))
     shown = folder / "bridge.toml"
-    mirror.write(source, shown, scratch)
-    known = {one.name: replies.of(one, source.path, result.warnings) for one in result.scenarios}
-    (folder / replies.KNOWN).write_text(replies.dumped(known))
-    with shim.listening(str(folder)) as listener:
-        shim.begin(str(folder), str(shown), listener)
+    mirror_manifest.write(source, shown, scratch)
+    known = {one.name: wg_replies.of(one, source.path, result.warnings) for one in result.scenarios}
+    (folder / wg_replies.KNOWN).write_text(wg_replies.dumped(known))
+    with scenario_shim.listening(str(folder)) as listener:
+        scenario_shim.begin(str(folder), str(shown), listener)
     return {
         "WG_SMOKE_MANIFEST": str(shown),
         "PATH": f"{_system_programs(folder)}:{caller.environment.get('PATH', os.defpath)}",

@@ -7,18 +7,18 @@ from typing import Literal
 
 import click
 
-from isosmoke.cli.documents import Written
+from isosmoke.cli.json_documents import Written
 from isosmoke.cli.options import json_option, manifest_option, warn
 from isosmoke.cli.reporting import Reporting, chosen, report_option
 from isosmoke.cli.running import EngineOptions, engine_options, progress, repeating
 from isosmoke.gate import gate_run
 from isosmoke.gate.gate_run import Answer, Ask
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import interruptible
 from isosmoke.reports import agent
-from isosmoke.results import record
+from isosmoke.results import run_record
 from isosmoke.results.events import Event
-from isosmoke.results.record import RecordModel, RunRecord, Text
+from isosmoke.results.run_record import RecordModel, RunRecord, Text
 from isosmoke.text import printable
 
 
@@ -112,7 +112,7 @@ def _answer(ask: Ask, caller: Caller, reporting: Reporting) -> Answer:
             repeat=repeat,
         )
     if terse and answer.run and not answer.verdict.whole:
-        click.echo(agent.render(record.of(answer.run), repeat), err=True, nl=False)
+        click.echo(agent.render(run_record.of(answer.run), repeat), err=True, nl=False)
     return answer
 
 
@@ -128,6 +128,6 @@ def _document(task: str, answer: Answer) -> str:
         exit_code=int(verdict.exit_code),
         lines=verdict.lines,
         receipt=str(answer.receipt) if answer.receipt else None,
-        run=record.of(answer.run) if answer.run else None,
+        run=run_record.of(answer.run) if answer.run else None,
     )
-    return record.render(document)
+    return run_record.render(document)

@@ -5,16 +5,16 @@ from typing import Literal
 
 import click
 
-from isosmoke.cli.documents import Written
+from isosmoke.cli.json_documents import Written
 from isosmoke.cli.options import json_option, manifest_option
 from isosmoke.errors import ExitCode, UsageError
-from isosmoke.gate import bound_inputs, receipt
+from isosmoke.gate import receipt, receipt_inputs
 from isosmoke.gate.receipt import Statement
 from isosmoke.host import git
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.host.git import GitError
-from isosmoke.results import record
-from isosmoke.results.record import RecordModel, Text
+from isosmoke.results import run_record
+from isosmoke.results.run_record import RecordModel, Text
 from isosmoke.text import printable
 
 
@@ -62,11 +62,11 @@ def verify(
     Exit codes: 0 it holds · 1 it does not · 2 it cannot be read
     """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
     then = _read(file)
-    broken = (*_shut(then), *bound_inputs.changes(then, manifest_path, binary))
+    broken = (*_shut(then), *receipt_inputs.changes(then, manifest_path, binary))
     note = _note(then, manifest_path)
     if as_json:
         verification = Verification(holds=not broken, broken=broken, note=note)
-        click.echo(record.render(verification), nl=False)
+        click.echo(run_record.render(verification), nl=False)
     else:
         _tell(file, broken, note)
     ctx.exit(ExitCode.BLOCKED if broken else ExitCode.OK)

@@ -7,14 +7,20 @@ import click
 from rich.text import Text as Line
 
 from isosmoke.cli.console import Printer
-from isosmoke.cli.documents import Written
+from isosmoke.cli.json_documents import Written
 from isosmoke.cli.options import json_option
 from isosmoke.history import reader
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.reports import summary
-from isosmoke.results import record
+from isosmoke.results import run_record
 from isosmoke.results.outcome import Outcome
-from isosmoke.results.record import BinaryRecord, RecordModel, RunRecord, ScenarioRecord, Text
+from isosmoke.results.run_record import (
+    BinaryRecord,
+    RecordModel,
+    RunRecord,
+    ScenarioRecord,
+    Text,
+)
 
 
 class OfRun(RecordModel):
@@ -58,7 +64,7 @@ def command(name: str, *, as_json: bool) -> None:
     past = reader.list_outcomes(name, Caller.here().working)
     if as_json:
         outcomes = tuple(_past(*one) for one in past)
-        click.echo(record.render(Document(name=name, outcomes=outcomes)), nl=False)
+        click.echo(run_record.render(Document(name=name, outcomes=outcomes)), nl=False)
         return
     console = Printer()
     for run, one in past:

@@ -8,8 +8,8 @@ import click
 
 from isosmoke.errors import NothingSelectedError, RecordError
 from isosmoke.history import reader
-from isosmoke.host.caller import Caller
-from isosmoke.results.record import ScenarioRecord, Told
+from isosmoke.host.caller_process import Caller
+from isosmoke.results.run_record import ScenarioRecord, Told
 from isosmoke.text import printable
 
 

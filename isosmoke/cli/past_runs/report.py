@@ -2,12 +2,12 @@
 
 import click
 
-from isosmoke.cli.documents import Written
+from isosmoke.cli.json_documents import Written
 from isosmoke.cli.report_files import STDOUT, put
 from isosmoke.cli.reporting import GITHUB, show_github
 from isosmoke.errors import IsosmokeError
 from isosmoke.history import reader
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.reports import REPORTS
 from isosmoke.reports.jsonl import AnyLine
 

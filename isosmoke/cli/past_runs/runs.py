@@ -8,15 +8,15 @@ import click
 from rich.text import Text
 
 from isosmoke.cli.console import Printer
-from isosmoke.cli.documents import Written
+from isosmoke.cli.json_documents import Written
 from isosmoke.cli.options import json_option
 from isosmoke.errors import RecordError
 from isosmoke.history import layout, reader
 from isosmoke.history.reader import Kept
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.reports import summary
-from isosmoke.results import record
-from isosmoke.results.record import Header, RecordModel, RunRecord
+from isosmoke.results import run_record
+from isosmoke.results.run_record import Header, RecordModel, RunRecord
 from isosmoke.text import command_line, printable, shortened
 
 
@@ -40,7 +40,7 @@ def command(*, as_json: bool) -> None:
     """List the runs of this project, newest first: when, on what, what came of them."""
     runs = tuple(_readable(Caller.here().working))
     if as_json:
-        click.echo(record.render(Document(runs=runs)), nl=False)
+        click.echo(run_record.render(Document(runs=runs)), nl=False)
         return
     console = Printer()
     for one in runs:

@@ -7,14 +7,14 @@ import click
 from rich.console import RenderableType
 
 from isosmoke.cli.console import Printer
-from isosmoke.cli.documents import Written
+from isosmoke.cli.json_documents import Written
 from isosmoke.cli.options import json_option
 from isosmoke.errors import NothingSelectedError, UsageError
 from isosmoke.history import reader
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.reports import summary
-from isosmoke.results import record
-from isosmoke.results.record import RunRecord, ScenarioRecord
+from isosmoke.results import run_record
+from isosmoke.results.run_record import RunRecord, ScenarioRecord
 
 DOCUMENTS = {
     "result": Written("NAME/result.json beside it", ScenarioRecord),
@@ -35,7 +35,7 @@ def command(named: str | None, pattern: str | None, *, as_json: bool) -> None:
     run, scenario = reader.find_run_or_scenario(named, Caller.here().working)
     if as_json:
         told = run.model_copy(update={"scenarios": (scenario,)}) if scenario else run
-        sys.stdout.write(record.render(told))
+        sys.stdout.write(run_record.render(told))
         return
     printer = Printer()
     for part in _told(run, scenario, pattern):

@@ -8,21 +8,21 @@ from typing import Literal
 
 import click
 
-from isosmoke.cli.documents import Written
+from isosmoke.cli.json_documents import Written
 from isosmoke.cli.options import json_option
 from isosmoke.engines import ENGINES
 from isosmoke.engines.base import Engine, Facts
 from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.errors import ExitCode, IsosmokeError
-from isosmoke.execution import engine_checks
-from isosmoke.host import binary, search_path, system_programs
-from isosmoke.host.caller import Caller
+from isosmoke.execution import engine_trials
+from isosmoke.host import binary, path_warnings, system_programs
+from isosmoke.host.caller_process import Caller
 from isosmoke.host.state import state_folder
-from isosmoke.host.workspace import git_top
+from isosmoke.host.workspace_directories import git_top
 from isosmoke.keeper import KEEPER_FILE
-from isosmoke.results import record
-from isosmoke.results.record import RecordModel, Text
-from isosmoke.runner import interpreter
+from isosmoke.results import run_record
+from isosmoke.results.run_record import RecordModel, Text
+from isosmoke.runner import bash_finder
 from isosmoke.sandbox.spec import HOST_IMAGE
 
 
@@ -87,7 +87,7 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
         engines = tuple(pool.map(looked_at, ENGINES, ENGINES.values()))
     document = Document(engines=engines, findings=tuple(_surroundings()))
     if as_json:
-        click.echo(record.render(document), nl=False)
+        click.echo(run_record.render(document), nl=False)
     else:
         _print(document)
     works = any(one.works for one in engines)
@@ -107,7 +107,7 @@ def looked_at(name: str, make: Callable[[], Engine]) -> EngineFinding:
 
 def _tried(name: str, engine: Engine, facts: Facts) -> EngineFinding:
     try:
-        tried = engine_checks.probe_engine(engine, Caller.here())
+        tried = engine_trials.probe_engine(engine, Caller.here())
     except IsosmokeError as error:
         words = f"{engine.description}: {error.message}"
         return EngineFinding(name=name, works=False, words=words, hint=error.hint, **asdict(facts))
@@ -117,7 +117,7 @@ def _tried(name: str, engine: Engine, facts: Facts) -> EngineFinding:
         words=engine.description,
         **asdict(facts),
         **asdict(tried),
-        lacks=tuple(Lacking(**asdict(one)) for one in engine_checks.missing_features(facts, tried)),
+        lacks=tuple(Lacking(**asdict(one)) for one in engine_trials.missing_features(facts, tried)),
     )
 
 
@@ -135,7 +135,7 @@ def _surroundings() -> Iterator[Finding]:
 
 def _interpreter() -> Finding:
     try:
-        found = interpreter.find(HOST_IMAGE, Path("/"))
+        found = bash_finder.find(HOST_IMAGE, Path("/"))
     except IsosmokeError as error:
         return Finding(subject="interpreter", good=False, words=error.message, hint=error.hint)
     return Finding(subject="interpreter", good=True, words=f"{found.path} {found.sha256[:12]}")
@@ -146,7 +146,7 @@ def _path() -> Iterator[Finding]:
     top = git_top(caller.working) or caller.working
     path = caller.environment.get("PATH", "")
     entries = system_programs.entries(path, caller.working, [top])
-    found = search_path.warnings(entries)
+    found = path_warnings.warnings(entries)
     for words in found:
         hint = "scripts run what comes first on PATH: put the system's directories before it"
         yield Finding(subject="PATH", good=False, words=words, hint=hint)

@@ -6,7 +6,7 @@ import click
 
 from isosmoke.authoring import setup
 from isosmoke.errors import UsageError
-from isosmoke.host.workspace import git_top
+from isosmoke.host.workspace_directories import git_top
 
 
 @click.command()

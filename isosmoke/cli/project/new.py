@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from isosmoke.authoring import editing
+from isosmoke.authoring import new_scenario
 from isosmoke.cli.options import manifest_file, manifest_option
 
 
@@ -44,8 +44,8 @@ def command(
     """
     optional = {"script": script, "timeout_seconds": timeout_seconds}
     given = {key: value for key, value in optional.items() if value is not None}
-    scenario = editing.drafted(name, owners=owners, assertion=assertion, **given)
+    scenario = new_scenario.drafted(name, owners=owners, assertion=assertion, **given)
     path = manifest_file(manifest_path)
-    made = editing.add(path, scenario)
+    made = new_scenario.add(path, scenario)
     click.echo(f"{relpath(path)}: scenario {name!r} added")
     click.echo(f"{relpath(made)}: made; it fails until you write it")

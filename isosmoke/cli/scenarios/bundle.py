@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from isosmoke.cli.documents import Written
+from isosmoke.cli.json_documents import Written
 from isosmoke.history import reader
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.repro import bundle
 from isosmoke.repro.bundle import Index
 from isosmoke.text import printable

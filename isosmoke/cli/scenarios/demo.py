@@ -12,14 +12,14 @@ from isosmoke.cli.running import engine_option
 from isosmoke.errors import ExitCode
 from isosmoke.execution import session
 from isosmoke.execution.session import Request
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.host.state import kept
 from isosmoke.interrupt import interruptible
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest
 from isosmoke.reports.progress import Progress
 from isosmoke.results import repeat_command
-from isosmoke.results.attempts import RunResult
+from isosmoke.results.run_results import RunResult
 
 MANIFEST = Path(isosmoke.__file__).parent / "demo" / "manifest.toml"
 

@@ -5,13 +5,13 @@ from typing import Literal
 
 import click
 
-from isosmoke.cli.documents import Written
+from isosmoke.cli.json_documents import Written
 from isosmoke.cli.options import ScenarioSelection, json_option, selected, selection_options
-from isosmoke.cli.past import PastSelection, narrowed, past_options
+from isosmoke.cli.rerun_options import PastSelection, narrowed, past_options
 from isosmoke.manifest.filters import Expression
 from isosmoke.manifest.models import Scenario
-from isosmoke.results import record
-from isosmoke.results.record import RecordModel
+from isosmoke.results import run_record
+from isosmoke.results.run_record import RecordModel
 
 
 class Document(RecordModel):
@@ -48,7 +48,7 @@ def command(
     past = PastSelection(last_failed=last_failed, rerun=rerun)
     scenarios, _ = narrowed(manifest, scenarios, past)
     if as_json:
-        click.echo(record.render(Document(scenarios=scenarios)), nl=False)
+        click.echo(run_record.render(Document(scenarios=scenarios)), nl=False)
         return
     width = max(len(one.name) for one in scenarios)
     for one in scenarios:

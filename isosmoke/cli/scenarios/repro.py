@@ -11,21 +11,21 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from isosmoke.authoring import editing
+from isosmoke.authoring import new_scenario
 from isosmoke.cli.console import Printer
 from isosmoke.cli.options import ScenarioSelection, manifest_file, manifest_option, selected
 from isosmoke.cli.running import EngineOptions, WithCommand, engine_options, repeating
 from isosmoke.errors import ExitCode, IsosmokeError, UsageError
 from isosmoke.execution.session import Request
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt, interruptible
 from isosmoke.keeper.client import StoppedError
 from isosmoke.manifest.models import Scenario
 from isosmoke.reports.summary import Hanging
-from isosmoke.repro import bundle, recording, session, target
+from isosmoke.repro import bundle, session, target, typed_script
 from isosmoke.repro.session import Manner, Sat
+from isosmoke.repro.shell_input import seat, write
 from isosmoke.repro.target import Case
-from isosmoke.repro.terminal import seat, write
 from isosmoke.text import command_line
 
 _Saving = tuple[Path, Scenario, str]
@@ -143,18 +143,18 @@ def _saving(chosen: Case, place: _Place, draft: _Draft) -> _Saving | None:
         if draft.owners or draft.assertion:
             raise UsageError("--owner and --assertion are for --save NAME")
         return None
-    surroundings = editing.surroundings(chosen.scenario)
+    surroundings = new_scenario.surroundings(chosen.scenario)
     if chosen.request.manifest is None:
         # The deadline of what is in no manifest is for whoever types, and nobody chose it.
         del surroundings["timeout_seconds"]
-    scenario = editing.drafted(
+    scenario = new_scenario.drafted(
         draft.name,
         owners=draft.owners,
         assertion=draft.assertion or f"As typed in isosmoke repro {chosen.scenario.name}.",
         **surroundings,
     )
     path = manifest_file(place.manifest)
-    editing.check(path, scenario)
+    new_scenario.check(path, scenario)
     return path, scenario, command_line(repeating(place.manifest, place.tested, scenario.name))
 
 
@@ -163,9 +163,9 @@ def _save(path: Path, scenario: Scenario, run: str, sat: Sat) -> None:
     if not sat.typed:
         click.echo("isosmoke: nothing was typed that bash kept, so nothing is saved", err=True)
         return
-    text = recording.script(scenario, sat.typed)
+    text = typed_script.script(scenario, sat.typed)
     try:
-        script = editing.add(path, scenario, text)
+        script = new_scenario.add(path, scenario, text)
     except IsosmokeError:
         click.echo(text, err=True)
         raise

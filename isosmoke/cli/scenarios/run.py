@@ -10,26 +10,38 @@ from typing import Literal, get_args
 
 import click
 
-from isosmoke.cli.documents import Written
-from isosmoke.cli.options import ScenarioSelection, json_option, selected, selection_options, warn
-from isosmoke.cli.past import PastSelection, narrowed, past_options
+from isosmoke.cli.json_documents import Written
+from isosmoke.cli.options import (
+    ScenarioSelection,
+    json_option,
+    selected,
+    selection_options,
+    warn,
+)
 from isosmoke.cli.reporting import Chosen, Reporting, chosen, report_option
-from isosmoke.cli.running import EngineOptions, WithCommand, engine_options, progress, repeating
+from isosmoke.cli.rerun_options import PastSelection, narrowed, past_options
+from isosmoke.cli.running import (
+    EngineOptions,
+    WithCommand,
+    engine_options,
+    progress,
+    repeating,
+)
 from isosmoke.errors import UsageError
 from isosmoke.execution import session
 from isosmoke.execution.scheduler import Policy, jobs_of_a_run
 from isosmoke.execution.session import Request
 from isosmoke.history import layout
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import interruptible
 from isosmoke.manifest.filters import Expression
 from isosmoke.reports import agent
 from isosmoke.repro import bundle, target
-from isosmoke.repro.terminal import write
+from isosmoke.repro.shell_input import write
 from isosmoke.results import repeat_command
 from isosmoke.results.events import Event
-from isosmoke.results.record import RunRecord
 from isosmoke.results.repeat_command import Repeat
+from isosmoke.results.run_record import RunRecord
 from isosmoke.text import printable
 
 DOCUMENTS = {

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS, Facts
-from isosmoke.engines.bubblewrap import bwrap, bwrap_args, cgroup
+from isosmoke.engines.bubblewrap import bwrap_args, bwrap_program, cgroup
 from isosmoke.engines.bubblewrap.bwrap_args import Layers
 from isosmoke.errors import EngineError, ImageError, LeftBehindError, raise_left_behind
 from isosmoke.host import state
@@ -90,18 +90,18 @@ class BubblewrapEngine:
 
     @property
     def description(self) -> str:
-        program = bwrap.program()
+        program = bwrap_program.program()
         return (
             f"{program.path}, changes kept {'on disk' if program.layers_on_disk else 'in memory'}"
         )
 
     def preflight(self) -> None:
-        bwrap.program()
+        bwrap_program.program()
 
     def facts(self) -> Facts:
-        program = bwrap.program().path
+        program = bwrap_program.program().path
         return Facts(
-            version=bwrap.version(program),
+            version=bwrap_program.version(program),
             where=program,
             reason="the first that passes a self-test",
             rootless=os.getuid() != 0,
@@ -122,12 +122,14 @@ class BubblewrapEngine:
     def sandbox(self, spec: SandboxSpec) -> Iterator[BubblewrapSandbox]:
         if spec.image != HOST_IMAGE:
             raise _no_image(spec.image)
-        program = bwrap.program()
-        bwrap.must_show_mounts(program, spec)
+        program = bwrap_program.program()
+        bwrap_program.must_show_mounts(program, spec)
         with ExitStack() as stack:
-            layers = stack.enter_context(bwrap.layers(spec)) if program.layers_on_disk else {}
+            layers = (
+                stack.enter_context(bwrap_program.layers(spec)) if program.layers_on_disk else {}
+            )
             group = stack.enter_context(cgroup.group(spec.limits))
-            devices = stack.enter_context(bwrap.devices(spec.uid))
+            devices = stack.enter_context(bwrap_program.devices(spec.uid))
             channel, pid = stack.enter_context(_spawned(program, spec, layers, devices))
             _hold(group, pid, channel)
             changes = {target: layer.upper for target, layer in layers.items()}
@@ -151,7 +153,7 @@ def _no_image(image: str) -> ImageError:
 
 @contextmanager
 def _spawned(
-    program: bwrap.Program, spec: SandboxSpec, layers: Layers, devices: Path | None
+    program: bwrap_program.Program, spec: SandboxSpec, layers: Layers, devices: Path | None
 ) -> Iterator[tuple[PipeChannel, int]]:
     """The channel to a keeper, and its pid on the host."""
     with os.fdopen(os.memfd_create("isosmoke-told"), "rb") as told:

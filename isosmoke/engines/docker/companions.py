@@ -9,7 +9,12 @@ from isosmoke.engines.base import START_SECONDS
 from isosmoke.engines.docker import create_body, endpoint
 from isosmoke.engines.docker.attach import AttachChannel, Printed
 from isosmoke.engines.docker.client import Daemon, docker_errors
-from isosmoke.engines.docker.container import Container, cleanup_failures, labels, new_container
+from isosmoke.engines.docker.container import (
+    Container,
+    cleanup_failures,
+    labels,
+    new_container,
+)
 
 
 class DockerCompanions:

@@ -11,7 +11,7 @@ from isosmoke.engines.docker.client import Client, Daemon, docker_errors
 from isosmoke.errors import ImageError
 from isosmoke.host import files, state
 from isosmoke.rootfs_images import store
-from isosmoke.rootfs_images.dockerfiles import Recipe
+from isosmoke.rootfs_images.shipped_dockerfiles import Recipe
 from isosmoke.sandbox.spec import HOST_IMAGE
 
 BUILD_SECONDS = 600.0

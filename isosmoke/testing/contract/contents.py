@@ -8,13 +8,7 @@ from pathlib import Path, PurePosixPath
 from isosmoke.engines.base import Engine
 from isosmoke.errors import ImageError
 from isosmoke.sandbox.spec import HOST_IMAGE
-from isosmoke.testing.bench import (
-    HOME,
-    Bench,
-    Terms,
-    Witness,
-    started,
-)
+from isosmoke.testing.bench import HOME, Bench, Terms, Witness, started
 from isosmoke.testing.contract.checks import PROMPT_SECONDS, check, expect, expect_pass
 
 _NO_IMAGE = "isosmoke-contract/missing:1"

@@ -4,13 +4,7 @@ import os
 
 from isosmoke.engines.base import Engine
 from isosmoke.results.outcome import Broke
-from isosmoke.testing.bench import (
-    HOME,
-    Bench,
-    Seen,
-    Terms,
-    run,
-)
+from isosmoke.testing.bench import HOME, Bench, Seen, Terms, run
 from isosmoke.testing.contract.checks import check, expect, expect_pass
 from isosmoke.testing.contract.keeper import the_keeper_cannot_be_opened
 

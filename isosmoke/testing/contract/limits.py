@@ -6,13 +6,7 @@ from isosmoke.engines.base import Engine
 from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.results.outcome import Exited
 from isosmoke.sandbox.spec import Limits
-from isosmoke.testing.bench import (
-    Bench,
-    Terms,
-    Witness,
-    going,
-    run,
-)
+from isosmoke.testing.bench import Bench, Terms, Witness, going, run
 from isosmoke.testing.contract.checks import check, expect, expect_ending, expect_pass
 
 MIN_PROCESSES, MAX_PROCESSES = 20, 40

@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 from isosmoke.engines.base import START_SECONDS, Engine
 from isosmoke.interrupt import Interrupt
-from isosmoke.keeper import protocol, shell
+from isosmoke.keeper import interactive_shell, protocol
 from isosmoke.keeper.client import Conversation
 from isosmoke.keeper.protocol import Size
 from isosmoke.sandbox.spec import Job
@@ -19,7 +19,7 @@ def _sit(engine: Engine, job: Job, typist: Typist) -> int:
     with typist, engine.sandbox(job.spec) as sandbox:
         keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
         keeper.ready(START_SECONDS)
-        return shell.attend(keeper, job, typist)
+        return interactive_shell.attend(keeper, job, typist)
 
 
 @check
@@ -90,7 +90,9 @@ def a_shell_may_follow_the_script(engine: Engine, bench: Bench) -> None:
             if thaw:
                 keeper.thaw()
             with Typist(size=Size(24, 80)) as typist:
-                status = shell.attend(keeper, bench.shell(_STATE.format(left.pid)), typist)
+                status = interactive_shell.attend(
+                    keeper, bench.shell(_STATE.format(left.pid)), typist
+                )
             told = typist.seen["stdout"].strip()
             wanted = b"S" if thaw else b"T"
             expect(that=(status, told) == (0, wanted), words=f"{status}, it is in {told!r}")
@@ -100,7 +102,7 @@ def a_shell_may_follow_the_script(engine: Engine, bench: Bench) -> None:
 def a_shell_that_cannot_be_started_changes_nothing(engine: Engine, bench: Bench) -> None:
     """A missing program is told at the shell's own terminal, and the script goes on."""
     with going(engine, bench.shell("sleep 600")) as keeper, Typist(size=Size(24, 80)) as typist:
-        status = shell.attend(keeper, bench.job(("no-such-shell",)), typist)
+        status = interactive_shell.attend(keeper, bench.job(("no-such-shell",)), typist)
         named = status == 127 << 8 and b"no-such-shell" in typist.seen["stdout"]
         expect(that=named, words=f"a missing shell is told as {status}, {typist.seen}")
         expect(that=keeper.exited(0.1) is None, words="a missing shell ended the script")

@@ -20,7 +20,7 @@ import pytest
 
 import isosmoke
 from isosmoke.cli import commands, summary
-from isosmoke.cli.documents import Written
+from isosmoke.cli.json_documents import Written
 from isosmoke.cli.project import schema
 from support.paths import ROOT
 
@@ -115,7 +115,7 @@ WHOLE = '''"""Greet somebody."""
 
 import click
 
-from isosmoke.cli.documents import Written
+from isosmoke.cli.json_documents import Written
 
 DOCUMENTS = {"greeting": Written("greet --json", int)}
 

@@ -13,14 +13,14 @@ import pytest
 from isosmoke.execution.attempt import AttemptRunner
 from isosmoke.execution.requirements import Requirements
 from isosmoke.execution.scheduler import Policy, Scheduler
-from isosmoke.host.caller import Caller
-from isosmoke.host.workspace import Workspace
+from isosmoke.host.caller_process import Caller
+from isosmoke.host.workspace_directories import Workspace
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.protocol import Output
 from isosmoke.manifest.models import Scenario
-from isosmoke.results.attempts import ScenarioResult
 from isosmoke.results.events import Event, ScenarioFinished, ScenarioPostponed, ScenarioStarted
 from isosmoke.results.outcome import Exited, Outcome, TimedOut
+from isosmoke.results.run_results import ScenarioResult
 from isosmoke.runner.job_builder import RunContext
 from isosmoke.testing import Act, FakeEngine, survivor
 

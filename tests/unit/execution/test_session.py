@@ -12,14 +12,14 @@ from isosmoke.errors import EngineUnavailableError, LeftBehindError
 from isosmoke.execution import preflight, session
 from isosmoke.execution.scheduler import Policy
 from isosmoke.execution.session import Request, Session
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Scenario
-from isosmoke.results.attempts import Attempt
 from isosmoke.results.events import Event, RunFinished, RunStarted, ScenarioFinished
 from isosmoke.results.outcome import Broke, Ending, Exited, Outcome
+from isosmoke.results.run_results import Attempt
 from isosmoke.testing import Act, FakeEngine
-from support import factories
+from support import result_factories
 
 
 class Watched(FakeEngine):
@@ -204,7 +204,7 @@ def test_what_is_left_behind_is_infrastructure_unless_something_blocks(
     """A run that left something never ends as if all were well, and hides no failure."""
     left = Attempt(ending=ending, left_behind=("box",))
 
-    assert session.exit_code(factories.run(factories.result(left))) == code
+    assert session.exit_code(result_factories.run(result_factories.result(left))) == code
 
 
 def test_what_a_dead_run_left_for_ever_is_noted(stage: Callable[..., Stage]) -> None:

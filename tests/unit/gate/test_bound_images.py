@@ -8,7 +8,7 @@ import pytest
 from isosmoke.engines import AUTO, EngineChoice
 from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineError, ImageError
-from isosmoke.gate import bound_inputs, receipt
+from isosmoke.gate import receipt, receipt_inputs
 from isosmoke.gate.receipt import Circumstances, Statement
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.manifest.parser import parse
@@ -51,9 +51,9 @@ def manifest(directory: Path, text: str) -> Manifest:
     return parse(text, directory / "manifest.toml")
 
 
-def digests(loaded: Manifest, engines: bound_inputs.Engines) -> dict[str, str]:
+def digests(loaded: Manifest, engines: receipt_inputs.Engines) -> dict[str, str]:
     """Return the digest of each image that a verdict is bound to."""
-    inputs = bound_inputs.inputs(loaded, loaded.scenarios, engines)
+    inputs = receipt_inputs.inputs(loaded, loaded.scenarios, engines)
     return {one.name: one.sha256 for one in inputs if one.name.startswith(("image ", "service "))}
 
 
@@ -127,7 +127,7 @@ def test_receipt_is_compared_on_the_engine_that_it_names(
     """Several names can only come from a run that left the choice to isosmoke."""
     (scenario,) = manifest(tmp_path, SCENARIO.replace(IMAGE, image)).scenarios
 
-    assert bound_inputs.engines_of(written(tmp_path, named))(scenario).name == engine
+    assert receipt_inputs.engines_of(written(tmp_path, named))(scenario).name == engine
 
 
 def test_receipt_of_an_unknown_engine_is_no_success(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_receipt_of_an_unknown_engine_is_no_success(tmp_path: Path) -> None:
     manifest(tmp_path, SCENARIO)
 
     with pytest.raises(EngineError, match="no engine 'jail'") as caught:
-        bound_inputs.changed_inputs(written(tmp_path, "jail"), tmp_path / "manifest.toml")
+        receipt_inputs.changed_inputs(written(tmp_path, "jail"), tmp_path / "manifest.toml")
     assert "podman" in caught.value.hint
 
 
@@ -143,7 +143,7 @@ def test_image_that_is_gone_breaks_a_receipt_by_name(tmp_path: Path) -> None:
     """An engine that works and has no such image is a difference, not a failure to compare."""
     manifest(tmp_path, SCENARIO)
 
-    broken = bound_inputs.changed_inputs(
+    broken = receipt_inputs.changed_inputs(
         written(tmp_path, "bubblewrap"), tmp_path / "manifest.toml"
     )
 

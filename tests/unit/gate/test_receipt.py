@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from isosmoke.engines import AUTO, EngineChoice
 from isosmoke.errors import UsageError
-from isosmoke.gate import bound_inputs, receipt
+from isosmoke.gate import receipt, receipt_inputs
 from isosmoke.gate.receipt import Circumstances, Statement
 from isosmoke.host.git import Checkout
 from isosmoke.manifest.loader import load
@@ -143,7 +143,7 @@ def test_an_entry_is_bound_by_its_meaning(tmp_path: Path) -> None:
     def entry(text: str) -> str:
         (tmp_path / "s.sh").write_text("")
         (one,) = (loaded := parse(text, tmp_path / "m.toml")).scenarios
-        return bound_inputs.inputs(loaded, [one], EngineChoice(AUTO))[0].sha256
+        return receipt_inputs.inputs(loaded, [one], EngineChoice(AUTO))[0].sha256
 
     plain = '[[scenario]]\nname = "a"\nscript = "s.sh"\n'
     assert entry('[[scenario]]\nscript = "s.sh" # here\nname = "a"\n') == entry(plain)
@@ -359,10 +359,10 @@ def test_the_hash_of_the_binary_is_that_of_what_ran(project: Project) -> None:
     then = receipt.parse(file.read_bytes(), str(file))
 
     loaded = load(project.manifest)
-    inputs = bound_inputs.inputs(loaded, loaded.scenarios[:1], EngineChoice(AUTO))
+    inputs = receipt_inputs.inputs(loaded, loaded.scenarios[:1], EngineChoice(AUTO))
 
-    assert then.subject[0] == bound_inputs.subject(
-        (project.binary, bound_inputs.digest(project.binary)), project.manifest
+    assert then.subject[0] == receipt_inputs.subject(
+        (project.binary, receipt_inputs.digest(project.binary)), project.manifest
     )
     assert then.predicate.configuration[:-1] == inputs
     commit = Git(project.top)("rev-parse", "HEAD")

@@ -9,7 +9,7 @@ import pytest
 from isosmoke.errors import IsosmokeError
 from isosmoke.history import gate_records
 from isosmoke.history.gate_records import BypassRecord
-from support.fixtures import Ordinary
+from support.fixture_types import Ordinary
 
 WHO = BypassRecord(
     task="task-a", agent=None, user="me", folder="/p", at="2026-11-22T20:00:00Z", repository=None

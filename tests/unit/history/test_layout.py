@@ -4,7 +4,7 @@ from pathlib import Path
 
 from isosmoke.history import layout
 from isosmoke.host import state
-from support.fixtures import Ordinary
+from support.fixture_types import Ordinary
 
 
 def begun(home: Path, name: str) -> Path:

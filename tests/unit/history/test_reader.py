@@ -7,9 +7,9 @@ import pytest
 
 from isosmoke.errors import NothingSelectedError, RecordError
 from isosmoke.history import layout, reader
-from isosmoke.results.attempts import Attempt
 from isosmoke.results.outcome import Exited, Outcome
-from support import available, factories
+from isosmoke.results.run_results import Attempt
+from support import available, result_factories
 from support.past_runs import FAILED, PASSED, halved, killed, outcomes, recorded
 from support.project import GOOD, Project
 
@@ -36,7 +36,7 @@ def test_a_run_whose_process_is_gone_ended_before_the_rest(tmp_path: Path) -> No
 
 def test_the_record_is_where_it_lies_now(tmp_path: Path) -> None:
     """A project that was moved has its records at its new place."""
-    folder = recorded(tmp_path / "old", factories.result(PASSED))
+    folder = recorded(tmp_path / "old", result_factories.result(PASSED))
     (tmp_path / "old").rename(tmp_path / "new")
 
     run = reader.find_run(None, tmp_path / "new")
@@ -91,7 +91,7 @@ def test_a_broken_header_is_a_clear_error(tmp_path: Path, text: str) -> None:
 
 def test_a_broken_result_is_a_clear_error(tmp_path: Path) -> None:
     """No verdict is made up for it."""
-    folder = recorded(tmp_path, factories.result(PASSED))
+    folder = recorded(tmp_path, result_factories.result(PASSED))
     (folder / "one/result.json").write_bytes(b'{"outcome": "\xff"}')
 
     with pytest.raises(RecordError, match=r"one/result\.json is not whole"):
@@ -128,9 +128,9 @@ def test_a_run_that_is_not_there_is_told_with_the_nearest(tmp_path: Path) -> Non
 
 def test_a_scenario_is_found_in_the_newest_run_that_had_it(tmp_path: Path) -> None:
     """A name alone does; a run before it chooses."""
-    older = recorded(tmp_path, factories.result(FAILED, name="bad"))
-    newer = recorded(tmp_path, factories.result(PASSED, name="bad"))
-    recorded(tmp_path, factories.result(PASSED, name="good"))
+    older = recorded(tmp_path, result_factories.result(FAILED, name="bad"))
+    newer = recorded(tmp_path, result_factories.result(PASSED, name="bad"))
+    recorded(tmp_path, result_factories.result(PASSED, name="good"))
 
     found = [reader.find_scenario(one, tmp_path) for one in ("bad", f"{older.name}/bad")]
 
@@ -142,10 +142,12 @@ def test_a_scenario_is_found_in_the_newest_run_that_had_it(tmp_path: Path) -> No
 
 def test_what_came_of_a_scenario_is_told_run_by_run(tmp_path: Path) -> None:
     """Newest first, without the runs that did not have it or cannot be read."""
-    recorded(tmp_path, factories.result(FAILED, name="bad"))
-    recorded(tmp_path, factories.result(PASSED, name="good"))
-    (recorded(tmp_path, factories.result(FAILED, name="bad")) / "bad/result.json").write_text("{")
-    recorded(tmp_path, factories.result(PASSED, name="bad"))
+    recorded(tmp_path, result_factories.result(FAILED, name="bad"))
+    recorded(tmp_path, result_factories.result(PASSED, name="good"))
+    (
+        recorded(tmp_path, result_factories.result(FAILED, name="bad")) / "bad/result.json"
+    ).write_text("{")
+    recorded(tmp_path, result_factories.result(PASSED, name="bad"))
 
     past = reader.list_outcomes("bad", tmp_path)
 
@@ -171,8 +173,8 @@ def test_a_run_knows_the_runs_whose_rest_it_did(tmp_path: Path) -> None:
 
 def test_a_name_is_a_scenario_or_else_a_run(tmp_path: Path) -> None:
     """A scenario wins, for its name is whole; nothing named is the newest run."""
-    older = recorded(tmp_path, factories.result(FAILED, name="bad"))
-    newest = recorded(tmp_path, factories.result(PASSED, name="good"))
+    older = recorded(tmp_path, result_factories.result(FAILED, name="bad"))
+    newest = recorded(tmp_path, result_factories.result(PASSED, name="good"))
 
     def found(named: str | None) -> tuple[str | None, str]:
         run, scenario = reader.find_run_or_scenario(named, tmp_path)
@@ -188,7 +190,9 @@ def test_a_name_is_a_scenario_or_else_a_run(tmp_path: Path) -> None:
 
 def test_a_log_is_found_where_its_run_lies_now(tmp_path: Path) -> None:
     """Also when the project was moved."""
-    logged = factories.result(Attempt(ending=Exited(0), log=Path("/old/runs/1/one/output-1.log")))
+    logged = result_factories.result(
+        Attempt(ending=Exited(0), log=Path("/old/runs/1/one/output-1.log"))
+    )
     folder = recorded(tmp_path, logged)
     run, scenario = reader.find_scenario("one", tmp_path)
 
@@ -201,7 +205,7 @@ def test_a_scenario_that_no_run_had_is_told_with_the_nearest(tmp_path: Path) -> 
     """In a given run, or in all of them."""
     with pytest.raises(NothingSelectedError, match="no run is recorded"):
         reader.find_scenario("bad", tmp_path)
-    name = recorded(tmp_path, factories.result(PASSED, name="daemon_starts")).name
+    name = recorded(tmp_path, result_factories.result(PASSED, name="daemon_starts")).name
     for asked in ("daemon_start", f"{name}/daemon_start"):
         with pytest.raises(NothingSelectedError, match="did you mean 'daemon_starts'"):
             reader.find_scenario(asked, tmp_path)
@@ -239,7 +243,7 @@ def test_a_run_that_cannot_be_looked_at_may_still_go_on(tmp_path: Path) -> None:
 
 def test_a_result_that_cannot_be_read_is_not_one_that_is_missing(tmp_path: Path) -> None:
     """An error while a result is read is an error of the record."""
-    folder = recorded(tmp_path, factories.result(PASSED))
+    folder = recorded(tmp_path, result_factories.result(PASSED))
     (folder / "one/result.json").unlink()
     (folder / "one/result.json").mkdir()
 

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from isosmoke.history import rerun
 from isosmoke.manifest.models import Scenario
-from isosmoke.results.attempts import Attempt, ScenarioResult
 from isosmoke.results.outcome import Exited, Outcome, Stopped
-from isosmoke.results.record import RunRecord
-from support import factories, records
+from isosmoke.results.run_record import RunRecord
+from isosmoke.results.run_results import Attempt, ScenarioResult
+from support import records, result_factories
 
 PASSED, FAILED, NOT_RUN = (Attempt(ending=one) for one in (Exited(0), Exited(1), Stopped("SIGINT")))
 NAMES = ("a", "b", "c")
@@ -18,7 +18,7 @@ SCENARIOS = tuple(Scenario(name=name, script="s.sh") for name in NAMES)
 
 def run(**outcomes: Attempt) -> RunRecord:
     """A run with these attempts at scenarios by name."""
-    return records.of(*(factories.result(one, name=name) for name, one in outcomes.items()))
+    return records.of(*(result_factories.result(one, name=name) for name, one in outcomes.items()))
 
 
 def names(scenarios: tuple[Scenario, ...]) -> list[str]:

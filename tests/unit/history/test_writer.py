@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from isosmoke.history import layout, reader, writer
 from isosmoke.host.leases import Lease
-from isosmoke.results import record
-from isosmoke.results.attempts import Attempt, Captured
+from isosmoke.results import run_record
 from isosmoke.results.leaks import Verdict
 from isosmoke.results.outcome import Broke, Exited, Signaled, Stopped, TimedOut, Unmet
+from isosmoke.results.run_results import Attempt, Captured
 from isosmoke.sandbox.processes import Process
-from support import available, factories
-from support.fixtures import Ordinary
+from support import available, result_factories
+from support.fixture_types import Ordinary
 from support.past_runs import FAILED, PASSED, outcomes, recorded
 from support.project import GOOD, Project
 
@@ -68,22 +68,24 @@ def test_what_is_kept_is_what_is_read(
     attempts: list[list[Attempt]], others: dict[str, object]
 ) -> None:
     """Whatever a run was, its record comes back from disk as it was."""
-    told = [factories.result(*ones, name=f"s{number}") for number, ones in enumerate(attempts)]
+    told = [
+        result_factories.result(*ones, name=f"s{number}") for number, ones in enumerate(attempts)
+    ]
     with TemporaryDirectory() as top:
         recording = writer.start_recording(Path(top))
-        run = factories.run(*told, record=recording.folder, **others)
+        run = result_factories.run(*told, record=recording.folder, **others)
         recording.begin(run, [one.scenario for one in told])
         for one in told:
             recording.keep(one)
         recording.end(run)
 
         assert recording.lost == ""
-        assert reader.load_run(recording.folder) == record.of(run)
+        assert reader.load_run(recording.folder) == run_record.of(run)
 
 
 def test_a_finished_run_holds_no_lease_and_nothing_unfinished(tmp_path: Path) -> None:
     """What is left of a run are its header and its results."""
-    folder = recorded(tmp_path, factories.result(PASSED))
+    folder = recorded(tmp_path, result_factories.result(PASSED))
 
     assert sorted(one.name for one in folder.rglob("*")) == ["one", "result.json", "run.json"]
     assert json.loads((folder / "one/result.json").read_text())["outcome"] == "PASS"
@@ -103,13 +105,13 @@ def _full(most: int) -> Iterator[None]:
 
 def test_what_cannot_be_written_is_told_once_and_costs_nothing_else(tmp_path: Path) -> None:
     """A result that does not fit leaves no half of itself; the first reason stays."""
-    one, two = (factories.result(PASSED, name=name) for name in ("one", "two"))
+    one, two = (result_factories.result(PASSED, name=name) for name in ("one", "two"))
     recording = writer.start_recording(tmp_path)
-    recording.begin(factories.run(), [one.scenario, two.scenario])
+    recording.begin(result_factories.run(), [one.scenario, two.scenario])
     with _full(100):
         recording.keep(one)
         recording.keep(two)
-    recording.end(factories.run(one, two))
+    recording.end(result_factories.run(one, two))
 
     assert recording.lost == f"{recording.folder}/one/result.json: File too large"
     assert list((recording.folder / "one").iterdir()) == []
@@ -121,7 +123,9 @@ def test_what_cannot_be_written_is_told_once_and_costs_nothing_else(tmp_path: Pa
 def test_a_log_that_is_not_whole_is_told_by_the_record(tmp_path: Path) -> None:
     """Evidence that is missing is a loss as well."""
     recording = writer.start_recording(tmp_path)
-    recording.keep(factories.result(Attempt(ending=Exited(0), unlogged="/log: No space left")))
+    recording.keep(
+        result_factories.result(Attempt(ending=Exited(0), unlogged="/log: No space left"))
+    )
 
     assert recording.lost == "/log: No space left"
 
@@ -130,8 +134,8 @@ def test_a_record_whose_folder_is_gone_costs_no_verdict(tmp_path: Path) -> None:
     """Whoever removes it under a live run gets a warning, not an error."""
     recording = writer.start_recording(tmp_path)
     shutil.rmtree(recording.folder)
-    recording.keep(factories.result(PASSED))
-    recording.end(factories.run(factories.result(PASSED)))
+    recording.keep(result_factories.result(PASSED))
+    recording.end(result_factories.run(result_factories.result(PASSED)))
 
     assert recording.lost.endswith("one/result.json: No such file or directory")
 
@@ -200,11 +204,11 @@ def test_a_full_disk_costs_the_record_and_no_verdict(tmp_path: Path) -> None:
 
 def test_the_end_of_a_run_decides_what_is_kept_of_it(tmp_path: Path) -> None:
     """What was tried on the way and is no result of the run is left out; later results replace."""
-    tried, passed = factories.result(FAILED, name="tried"), factories.result(PASSED)
+    tried, passed = result_factories.result(FAILED, name="tried"), result_factories.result(PASSED)
     recording = writer.start_recording(tmp_path)
-    recording.begin(factories.run(), [tried.scenario])
+    recording.begin(result_factories.run(), [tried.scenario])
     recording.keep(tried)
-    recording.keep(factories.result(FAILED))
-    recording.end(factories.run(passed))
+    recording.keep(result_factories.result(FAILED))
+    recording.end(result_factories.run(passed))
 
     assert outcomes(reader.load_run(recording.folder)) == {"one": "PASS"}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from isosmoke.errors import BinaryError, ExitCode, UsageError
 from isosmoke.host import binary
-from support.fixtures import Ordinary
+from support.fixture_types import Ordinary
 
 WEEK = 7 * 86400.0
 MACHINE = os.uname().machine

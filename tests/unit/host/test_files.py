@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke.authoring import editing, setup
+from isosmoke.authoring import new_scenario, setup
 from isosmoke.errors import IsosmokeError, UsageError
 from isosmoke.history import gate_records
 from isosmoke.host import files
 from isosmoke.manifest.models import Manifest, Scenario
-from isosmoke.wg_bridge import mirror, shim
+from isosmoke.wg_bridge import mirror_manifest, scenario_shim
 from support import available
 from support.git_repositories import Git
 from support.project import Project
@@ -281,7 +281,7 @@ def test_a_link_of_a_repository_to_another_one_leads_out(tmp_path: Path) -> None
     one, other = (Git(tmp_path / name).top for name in ("one", "other"))
     (one / "tests").symlink_to(other)
 
-    assert editing.project(one / "tests/manifest.toml") == one
+    assert new_scenario.project(one / "tests/manifest.toml") == one
     with pytest.raises(UsageError, match="tests"):
         files.resolve_in_project(one / "tests/manifest.toml", one)
 
@@ -293,7 +293,7 @@ def test_a_manifest_that_its_user_reaches_through_a_link_is_written(tmp_path: Pa
 
     path = tmp_path / "way/manifest.toml"
 
-    assert files.resolve_in_project(path, editing.project(path)) == top / "manifest.toml"
+    assert files.resolve_in_project(path, new_scenario.project(path)) == top / "manifest.toml"
 
 
 @pytest.mark.parametrize("place", [".isosmoke", ".isosmoke/bridge.toml", ".isosmoke/bridge.sh"])
@@ -315,11 +315,13 @@ def test_a_mirror_replaces_a_second_name(tmp_path: Path) -> None:
     source = Manifest(
         path=tmp_path / "manifest.toml", scenarios=(Scenario(name="a", script="a.sh"),)
     )
-    mirror.write(source, tmp_path / "bridge.toml", tmp_path)
+    mirror_manifest.write(source, tmp_path / "bridge.toml", tmp_path)
     (tmp_path / "kept").hardlink_to(tmp_path / "bridge.toml")
     before = (tmp_path / "kept").read_bytes()
 
-    mirror.write(Manifest(path=source.path, scenarios=()), tmp_path / "bridge.toml", tmp_path)
+    mirror_manifest.write(
+        Manifest(path=source.path, scenarios=()), tmp_path / "bridge.toml", tmp_path
+    )
 
     assert (tmp_path / "kept").read_bytes() == before
 
@@ -378,10 +380,10 @@ def test_a_link_is_removed_and_not_its_target(tmp_path: Path) -> None:
 
 def test_a_shim_does_not_use_a_folder_behind_a_link(tmp_path: Path) -> None:
     """The private folder of a wg that is a link already is an error."""
-    (tmp_path / f"{shim.lease(os.getpid())}.bridge").symlink_to(tmp_path)
+    (tmp_path / f"{scenario_shim.lease(os.getpid())}.bridge").symlink_to(tmp_path)
 
     with pytest.raises(FileExistsError):
-        shim.folder_for(str(tmp_path), os.getpid())
+        scenario_shim.folder_for(str(tmp_path), os.getpid())
 
 
 def test_remove_of_what_is_gone_is_harmless(tmp_path: Path) -> None:

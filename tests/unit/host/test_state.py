@@ -11,7 +11,7 @@ from isosmoke.errors import IsosmokeError
 from isosmoke.host import state
 from isosmoke.host.leases import Lease
 from support import available
-from support.fixtures import Ordinary
+from support.fixture_types import Ordinary
 
 
 @pytest.fixture

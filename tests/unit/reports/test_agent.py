@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from isosmoke.reports import agent
-from isosmoke.results import record
-from isosmoke.results.attempts import Attempt, Captured, RunResult, ScenarioResult
+from isosmoke.results import run_record
 from isosmoke.results.events import RunFinished, RunStarted
 from isosmoke.results.outcome import Exited, Stopped, TimedOut
-from support import available, factories, records
+from isosmoke.results.run_results import Attempt, Captured, RunResult, ScenarioResult
+from support import available, records, result_factories
 from support.project import Project
 
 LOG = Path("/p/.isosmoke/runs/1/bad/output-1.log")
@@ -22,17 +22,17 @@ def words(text: str) -> Captured:
 
 def run(*scenarios: ScenarioResult, stopped: str = "") -> RunResult:
     """A run of these scenarios."""
-    return factories.run(*scenarios, seconds=2.5, stopped=stopped)
+    return result_factories.run(*scenarios, seconds=2.5, stopped=stopped)
 
 
 def result(name: str, *attempts: Attempt, assertion: str = "") -> ScenarioResult:
     """A scenario with these attempts."""
-    return factories.result(*attempts, name=name, assertion=assertion)
+    return result_factories.result(*attempts, name=name, assertion=assertion)
 
 
 def told(*scenarios: ScenarioResult, stopped: str = "") -> list[str]:
     """The lines of the report."""
-    whole = record.of(run(*scenarios, stopped=stopped))
+    whole = run_record.of(run(*scenarios, stopped=stopped))
     text = agent.render(whole, lambda name: ("isosmoke", "run", name))
     return text.splitlines()
 

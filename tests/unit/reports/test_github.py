@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isosmoke.reports import github
-from isosmoke.results.attempts import Attempt, ScenarioResult
 from isosmoke.results.outcome import Exited, Stopped
-from isosmoke.results.record import RunRecord
-from support import factories, records
+from isosmoke.results.run_record import RunRecord
+from isosmoke.results.run_results import Attempt, ScenarioResult
+from support import records, result_factories
 
 COMMAND = re.compile(r"::(?P<kind>\w+) (?P<properties>[^:]*)::(?P<message>.*)")
 """A workflow command as the runner reads it: it ends its properties at the first two colons."""
@@ -47,7 +47,7 @@ def test_failure_is_an_error_on_the_line_of_its_script() -> None:
     """It has the outcome and the name as its title, and all that is known as its message."""
     attempt = Attempt(ending=Exited(2), output=records.words("one.sh: line 7: oops\n"))
     run = records.of(
-        in_folder(factories.result(attempt, name="bad", assertion="100%, always"), "/p/a")
+        in_folder(result_factories.result(attempt, name="bad", assertion="100%, always"), "/p/a")
     )
 
     assert github.annotations(run, "/p") == (
@@ -75,7 +75,7 @@ def test_script_elsewhere_has_no_place() -> None:
 
 def test_kinds_follow_the_outcomes() -> None:
     """What blocks is an error, the tried ones first; flaky and skipped are warnings."""
-    never = factories.result(Attempt(ending=Stopped("SIGINT")), name="first")
+    never = result_factories.result(Attempt(ending=Stopped("SIGINT")), name="first")
     titles = [
         (kind, properties["title"])
         for kind, properties, _ in told_of(records.of(never, *records.every_outcome()))
@@ -97,7 +97,8 @@ def test_ten_of_a_kind_and_the_rest_by_name() -> None:
     """GitHub would drop the eleventh in silence."""
     many = [records.failed(f"f{number}") for number in range(12)]
     skips = [
-        factories.result(Attempt(ending=Exited(77)), name=f"s{number}") for number in range(11)
+        result_factories.result(Attempt(ending=Exited(77)), name=f"s{number}")
+        for number in range(11)
     ]
     commands = told_of(records.of(*many, *skips))
 

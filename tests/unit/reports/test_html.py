@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 
 from isosmoke.reports import html
-from isosmoke.results.attempts import Attempt
 from isosmoke.results.evidence import Change, Evidence
 from isosmoke.results.outcome import Exited
-from isosmoke.results.record import RunRecord
-from support import factories, records
+from isosmoke.results.run_record import RunRecord
+from isosmoke.results.run_results import Attempt
+from support import records, result_factories
 
 VOID = {"meta"}
 
@@ -96,7 +96,7 @@ def test_failure_has_all_that_is_known_of_it() -> None:
 def test_evidence_is_folded_below_its_failure() -> None:
     """What was used, each change with its text, each terminal, and what is missing."""
     left = Attempt(ending=Exited(1), evidence=records.evidence("word"))
-    read = page(records.of(factories.result(left, Attempt(ending=Exited(1)))))
+    read = page(records.of(result_factories.result(left, Attempt(ending=Exited(1)))))
 
     folded = [one for tag, one in read.tags if tag == "details"]
     assert folded == [{"class": "evidence"}, *[{"class": "text", "open": None}] * 2]
@@ -116,7 +116,7 @@ def test_many_texts_are_folded_one_by_one() -> None:
     """Of a hundred files the names can be looked over, and any be opened."""
     change = Change(path="/p/a", change="added", kind="file", size=1, text="a")
     left = Attempt(ending=Exited(1), evidence=Evidence(changes=(change,) * 9))
-    read = page(records.of(factories.result(left)))
+    read = page(records.of(result_factories.result(left)))
 
     texts = [one for tag, one in read.tags if tag == "details" and one["class"] == "text"]
     assert texts == [{"class": "text"}] * 9
@@ -128,7 +128,7 @@ def test_each_try_is_a_row() -> None:
         Attempt(ending=Exited(1), alone=False, phases={"run": 1.0}),
         Attempt(ending=Exited(0), phases={"run": 0.5}, begun=2.0),
     ]
-    text = page(records.of(factories.result(*tries))).text
+    text = page(records.of(result_factories.result(*tries))).text
 
     assert "FAIL beside others" in text
     assert "PASS alone" in text

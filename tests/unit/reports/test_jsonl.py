@@ -6,8 +6,7 @@ from typing import Any
 from hypothesis import given
 
 from isosmoke.reports import jsonl
-from isosmoke.results import record
-from isosmoke.results.attempts import Attempt, RunResult, ScenarioResult
+from isosmoke.results import run_record
 from isosmoke.results.events import (
     Event,
     RunFinished,
@@ -17,8 +16,9 @@ from isosmoke.results.events import (
     ScenarioStarted,
 )
 from isosmoke.results.outcome import Exited, Stopped, Unmet
-from isosmoke.results.record import RunRecord
-from support import factories, records
+from isosmoke.results.run_record import RunRecord
+from isosmoke.results.run_results import Attempt, RunResult, ScenarioResult
+from support import records, result_factories
 
 
 def lines(text: str) -> list[Any]:
@@ -36,15 +36,15 @@ CROWDED = Attempt(
     ending=Exited(1), alone=False, postponed=True, phases={"create": 0.25, "run": 1.0}, begun=0.5
 )
 ALONE = Attempt(ending=Exited(0), phases={"create": 0.25, "run": 0.5}, begun=3.0)
-FLAKY = factories.result(CROWDED, ALONE, name="flaky")
-HINDERED = factories.result(Attempt(ending=Unmet("no tmux"), begun=0.75), name="skipped")
+FLAKY = result_factories.result(CROWDED, ALONE, name="flaky")
+HINDERED = result_factories.result(Attempt(ending=Unmet("no tmux"), begun=0.75), name="skipped")
 GOOD = records.passed()
 
 
 def events(run: RunResult) -> list[Event]:
     """What a schedule would have told of such a run, as it happened."""
     return [
-        RunStarted(("flaky", "skipped", "good"), factories.run(seconds=0.0)),
+        RunStarted(("flaky", "skipped", "good"), result_factories.run(seconds=0.0)),
         ScenarioStarted("good", 1, 0.125),
         ScenarioStarted("flaky", 1, 0.5),
         ScenarioFinished(HINDERED),
@@ -58,19 +58,19 @@ def events(run: RunResult) -> list[Event]:
 
 def test_lines_of_a_run_are_the_same_now_and_later() -> None:
     """What is written as it happens is what its record makes, line for line."""
-    run = factories.run(FLAKY, HINDERED, GOOD, seconds=4.0)
+    run = result_factories.run(FLAKY, HINDERED, GOOD, seconds=4.0)
     streamed: list[str] = []
     stream = jsonl.Stream(streamed.append)
     for event in events(run):
         stream(event)
 
-    assert "".join(streamed) == jsonl.render(record.of(run))
+    assert "".join(streamed) == jsonl.render(run_record.of(run))
     assert all(one.count("\n") == 1 for one in streamed)
 
 
 def test_lines_tell_what_happened_in_order() -> None:
     """Each line says what it is, of which run and scenario, and when."""
-    found = later(record.of(factories.run(FLAKY, HINDERED, GOOD, seconds=4.0)))
+    found = later(run_record.of(result_factories.run(FLAKY, HINDERED, GOOD, seconds=4.0)))
 
     assert [
         (one["event"], one.get("scenario"), one["at"])
@@ -129,8 +129,8 @@ def test_run_without_an_end_has_no_last_line() -> None:
 
 def test_what_never_began_did_not_start() -> None:
     """A scenario that an interrupt kept from running is only finished; one that it ended began."""
-    never = factories.result(Attempt(ending=Stopped("SIGINT")), name="never")
-    ended = factories.result(
+    never = result_factories.result(Attempt(ending=Stopped("SIGINT")), name="never")
+    ended = result_factories.result(
         Attempt(ending=Stopped("SIGINT"), phases={"create": 0.1}), name="ended"
     )
     started = [

@@ -9,10 +9,10 @@ from hypothesis import given
 from xmlschema import XMLSchema
 
 from isosmoke.reports import junit
-from isosmoke.results.attempts import Attempt, ScenarioResult
 from isosmoke.results.outcome import Broke, Exited
-from isosmoke.results.record import RunRecord
-from support import factories, records
+from isosmoke.results.run_record import RunRecord
+from isosmoke.results.run_results import Attempt, ScenarioResult
+from support import records, result_factories
 
 SCHEMA = XMLSchema(str(Path(__file__).with_name("junit.xsd")))
 
@@ -26,7 +26,7 @@ def read(run: RunRecord) -> Element:
 
 def case(*attempts: Attempt, **entry: Any) -> Element:
     """The test case of a scenario with these attempts."""
-    found = read(records.of(factories.result(*attempts, **entry))).find("testsuite/testcase")
+    found = read(records.of(result_factories.result(*attempts, **entry))).find("testsuite/testcase")
     assert found is not None
     return found
 
@@ -122,7 +122,7 @@ def test_flaky_passes_and_keeps_the_try_that_failed() -> None:
 
 def script_at(folder: Path, name: str) -> ScenarioResult:
     """A scenario whose script lies in a folder."""
-    scenario = factories.result(Attempt(ending=Exited(0)), name=name).scenario
+    scenario = result_factories.result(Attempt(ending=Exited(0)), name=name).scenario
     placed = type(scenario).model_validate(scenario.model_dump(), context=folder)
     return ScenarioResult(scenario=placed, attempts=(Attempt(ending=Exited(0)),))
 
@@ -173,7 +173,9 @@ def test_run_without_scenarios_is_valid() -> None:
 def test_output_names_no_attachment() -> None:
     """What a script prints makes no CI server fetch a file."""
     asked = records.words("[[ATTACHMENT|/etc/passwd]]\n")
-    rendered = junit.render(records.of(factories.result(Attempt(ending=Exited(1), output=asked))))
+    rendered = junit.render(
+        records.of(result_factories.result(Attempt(ending=Exited(1), output=asked)))
+    )
 
     assert "[[ATTACHMENT|" not in rendered
     assert "/etc/passwd" in rendered

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from isosmoke.reports.progress import Progress
-from isosmoke.results.attempts import Attempt, Captured, RunResult, ScenarioResult
 from isosmoke.results.events import (
     Event,
     RunFinished,
@@ -21,9 +20,10 @@ from isosmoke.results.events import (
 )
 from isosmoke.results.leaks import Verdict
 from isosmoke.results.outcome import Broke, Exited, Outcome, Stopped, TimedOut, Unmet
+from isosmoke.results.run_results import Attempt, Captured, RunResult, ScenarioResult
 from isosmoke.sandbox.processes import Process
 from isosmoke.text import printable
-from support import factories
+from support import result_factories
 
 BINARY = (Path("/p/target/debug/wg"), "0123456789abcdef" * 4)
 TOOK = {"create": 0.25, "run": 1.0}
@@ -51,12 +51,12 @@ def left(pid: int, *argv: str) -> Process:
 
 def result(*attempts: Attempt, name: str = "one", assertion: str = "") -> ScenarioResult:
     """A scenario with these attempts."""
-    return factories.result(*attempts, name=name, assertion=assertion)
+    return result_factories.result(*attempts, name=name, assertion=assertion)
 
 
 def run(*scenarios: ScenarioResult, stopped: str = "") -> RunResult:
     """A run of these scenarios."""
-    return factories.run(*scenarios, binary=BINARY, stopped=stopped)
+    return result_factories.run(*scenarios, binary=BINARY, stopped=stopped)
 
 
 def shown(*events: Event) -> list[str]:
@@ -93,7 +93,7 @@ def test_passing_run_shows_one_line_for_each_scenario() -> None:
 
 def test_run_without_a_binary_names_none() -> None:
     """Where there was no live binary the head line does not speak of one, and one is one."""
-    assert shown(RunStarted(("a",), factories.run(engine="docker", binary=None))) == [
+    assert shown(RunStarted(("a",), result_factories.run(engine="docker", binary=None))) == [
         "isosmoke · docker · 1 scenario"
     ]
 
@@ -259,7 +259,7 @@ def test_nothing_told_steers_the_terminal() -> None:
     binary = (Path("/p", STEERING), "0" * 64)
     one = result(everywhere, assertion=STEERING)
     lines = shown(
-        RunStarted(("one",), factories.run(engine=STEERING, binary=binary)),
+        RunStarted(("one",), result_factories.run(engine=STEERING, binary=binary)),
         ScenarioFinished(one),
         RunFinished(run(one)),
     )

@@ -9,13 +9,13 @@ from rich.console import Console, RenderableType
 
 from isosmoke.reports import summary
 from isosmoke.reports.progress import Progress
-from isosmoke.results.attempts import Attempt
 from isosmoke.results.events import RunFinished, RunStarted, ScenarioFinished
 from isosmoke.results.evidence import Change, Evidence, Pane
 from isosmoke.results.outcome import Exited
+from isosmoke.results.run_results import Attempt
 from isosmoke.sandbox.processes import Usage
 from isosmoke.text import printable
-from support import factories, records
+from support import records, result_factories
 
 
 def lines(parts: Iterable[RenderableType]) -> list[str]:
@@ -32,7 +32,7 @@ def test_a_scenario_is_told_whole() -> None:
     crowded = Attempt(ending=Exited(1), alone=False, output=records.words("no\n"))
     failed = records.failed().attempts[0]
     run = records.of(
-        factories.result(crowded, failed, name="bad", assertion="It holds.", owners=("t",))
+        result_factories.result(crowded, failed, name="bad", assertion="It holds.", owners=("t",))
     )
 
     shown = lines(summary.whole(run, run.scenarios[0]))
@@ -80,7 +80,7 @@ ALL_OF_IT = "4.2 MB the largest process, 123 MB memory at most, 4 processes at m
 def test_evidence_is_told_whole() -> None:
     """What was used, each change with the end of its text, each pane, and what is missing."""
     failed = Attempt(ending=Exited(1), phases={"run": 1.0}, waited=0.3, evidence=EVIDENCE)
-    run = records.of(factories.result(failed, name="bad"))
+    run = records.of(result_factories.result(failed, name="bad"))
 
     assert lines(summary.whole(run, run.scenarios[0]))[3:-2] == [
         "  took    1.00 s after 0.30 s of waiting: run 1.00 s",
@@ -116,7 +116,9 @@ def many() -> Evidence:
 
 def test_many_changes_are_told_by_their_folders() -> None:
     """That can be looked over; what a file holds is shown when it is asked for."""
-    run = records.of(factories.result(Attempt(ending=Exited(1), evidence=many()), name="bad"))
+    run = records.of(
+        result_factories.result(Attempt(ending=Exited(1), evidence=many()), name="bad")
+    )
     (one,) = run.scenarios
 
     assert lines(summary.whole(run, one))[3:-2] == [
@@ -137,7 +139,7 @@ def test_what_each_try_changed_alike_is_told_once() -> None:
     """A second try seldom writes anything else; one that does is told like the first."""
     first = Attempt(ending=Exited(1), evidence=many())
     other = Attempt(ending=Exited(1), evidence=replace(many(), changes=many().changes[1:]))
-    run = records.of(factories.result(first, other, first, name="bad"))
+    run = records.of(result_factories.result(first, other, first, name="bad"))
 
     shown = lines(summary.whole(run, run.scenarios[0]))
     assert "  changed the same 11 paths as in try 1" in shown
@@ -146,7 +148,9 @@ def test_what_each_try_changed_alike_is_told_once() -> None:
 
 def test_failure_says_where_its_evidence_is() -> None:
     """One short line: how much there is, and the command that shows it."""
-    run = records.of(factories.result(Attempt(ending=Exited(1), evidence=EVIDENCE), name="bad"))
+    run = records.of(
+        result_factories.result(Attempt(ending=Exited(1), evidence=EVIDENCE), name="bad")
+    )
 
     assert lines(summary.failure(run, run.scenarios[0], ("again",)))[-2:] == [
         "  kept    8 changes, 1 pane: isosmoke show 1/bad",
@@ -157,7 +161,7 @@ def test_failure_says_where_its_evidence_is() -> None:
 def test_failure_without_evidence_says_nothing_of_it() -> None:
     """What was used, or what is missing, is no reason to look."""
     empty = Evidence(usage=Usage(1.0, 1.0, 1), missing=("/run: why",))
-    run = records.of(factories.result(Attempt(ending=Exited(1), evidence=empty), name="bad"))
+    run = records.of(result_factories.result(Attempt(ending=Exited(1), evidence=empty), name="bad"))
 
     assert not [
         one
@@ -176,7 +180,7 @@ def test_what_passed_says_so_and_no_reason() -> None:
 def test_a_run_is_told_again_as_when_it_ended() -> None:
     """Word for word what the console said, but for how to repeat, which is exact."""
     scenarios = records.every_outcome()
-    result = factories.run(*scenarios, notes=("Beware.",))
+    result = result_factories.run(*scenarios, notes=("Beware.",))
     file = StringIO()
     console = Console(file=file, width=80, highlight=False, soft_wrap=True, color_system=None)
     progress = Progress(console, live=False, repeat=lambda name: ("isosmoke", "run", name))

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isosmoke.reports import trace
-from isosmoke.results.attempts import Attempt
 from isosmoke.results.outcome import Exited
-from isosmoke.results.record import RunRecord
-from support import factories, records
+from isosmoke.results.run_record import RunRecord
+from isosmoke.results.run_results import Attempt
+from support import records, result_factories
 
 Row = Mapping[str, Any]
 
@@ -61,7 +61,7 @@ def test_attempt_is_told_with_its_steps() -> None:
 
 def test_what_took_no_time_is_not_there() -> None:
     """A scenario that was skipped before its sandbox was made is no event; the file is valid."""
-    skipped = factories.result(Attempt(ending=Exited(77)))
+    skipped = result_factories.result(Attempt(ending=Exited(77)))
 
     assert rows(records.of(skipped), "attempt") == []
     assert "1 SKIP" in trace.render(records.of(skipped))
@@ -72,7 +72,7 @@ def test_lanes_are_named_and_as_many_as_are_needed() -> None:
     first, beside, second = attempt(0, run=1.0), attempt(0.5, run=2.0), attempt(1.0, run=1.0)
     run = records.of(
         *(
-            factories.result(one, name=name)
+            result_factories.result(one, name=name)
             for one, name in ((first, "a"), (beside, "b"), (second, "c"))
         )
     )
@@ -85,7 +85,7 @@ def test_lanes_are_named_and_as_many_as_are_needed() -> None:
 
 def test_every_try_is_an_event() -> None:
     """What was tried twice is there twice."""
-    twice = factories.result(attempt(0, run=1.0), attempt(3, run=1.0), name="twice")
+    twice = result_factories.result(attempt(0, run=1.0), attempt(3, run=1.0), name="twice")
 
     assert [one["ts"] for one in rows(records.of(twice), "attempt")] == [0, 3_000_000]
 
@@ -96,7 +96,7 @@ def test_colours_tell_outcomes_apart() -> None:
     endings = {"good": Exited(0), "bad": Exited(1), "skipped": Exited(77)}
     run = records.of(
         *(
-            factories.result(Attempt(ending=one, phases=ran), name=name)
+            result_factories.result(Attempt(ending=one, phases=ran), name=name)
             for name, one in endings.items()
         )
     )
@@ -115,7 +115,7 @@ SECONDS = st.floats(0, 1000, allow_nan=False)
 def test_nothing_in_a_lane_overlaps(spans: list[tuple[float, list[float]]]) -> None:
     """In a lane one attempt ends before the next begins, and steps stay inside their attempt."""
     results = [
-        factories.result(
+        result_factories.result(
             attempt(begun, **{f"p{at}": one for at, one in enumerate(phases)}), name=f"s{number}"
         )
         for number, (begun, phases) in enumerate(spans)

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 
 from isosmoke.reports import wording
-from isosmoke.results.attempts import Attempt
 from isosmoke.results.leaks import Verdict
 from isosmoke.results.outcome import Exited
-from isosmoke.results.record import ScenarioRecord
-from support import factories, records
+from isosmoke.results.run_record import ScenarioRecord
+from isosmoke.results.run_results import Attempt
+from support import records, result_factories
 
 
 def printing(text: str) -> ScenarioRecord:
     """A scenario whose script `one.sh` in /p/smoke printed this."""
-    failed = factories.result(Attempt(ending=Exited(1), output=records.words(text)))
+    failed = result_factories.result(Attempt(ending=Exited(1), output=records.words(text)))
     record = records.of(failed).scenarios[0]
     return record.model_copy(update={"script": "/p/smoke/one.sh"})
 
@@ -41,7 +41,7 @@ def test_line_is_the_one_that_bash_named_last(text: str, line: int) -> None:
 def test_many_leaks_are_counted() -> None:
     """A hundred processes left are fifty lines and a number."""
     many = Verdict(tuple(records.left("sleep", str(one)) for one in range(100)))
-    run = records.of(factories.result(Attempt(ending=Exited(0), verdict=many)))
+    run = records.of(result_factories.result(Attempt(ending=Exited(0), verdict=many)))
     left = [value for name, value in wording.of(run, run.scenarios[0]) if name == "left"]
 
     assert len(left) == 51

@@ -9,7 +9,7 @@ import pytest
 
 from isosmoke.errors import RecordError, UsageError
 from isosmoke.execution.session import Request
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.manifest.models import Scenario
 from isosmoke.repro import target
 from isosmoke.repro.target import Case

@@ -21,12 +21,12 @@ from isosmoke.gate import decision, receipt
 from isosmoke.manifest.models import Gate
 from isosmoke.reports import agent, github, html, jsonl, junit, summary, trace
 from isosmoke.reports.progress import Progress
-from isosmoke.results import record
-from isosmoke.results.attempts import RunResult, ScenarioResult
+from isosmoke.results import run_record
 from isosmoke.results.events import RunFinished, RunStarted, ScenarioFinished
 from isosmoke.results.outcome import SKIP_CODE, Facts, Outcome
-from isosmoke.wg_bridge import replies
-from support import factories, records
+from isosmoke.results.run_results import RunResult, ScenarioResult
+from isosmoke.wg_bridge import wg_replies
+from support import records, result_factories
 from support.paths import ROOT
 
 BLOCKING = {one for one in Outcome if one.blocks}
@@ -52,21 +52,23 @@ def on_console(run: RunResult) -> str:
 def replayed(run: RunResult) -> str:
     """Return what `isosmoke show` prints of a run."""
     console = Console(file=StringIO(), width=200)
-    for part in summary.replay(record.of(run)):
+    for part in summary.replay(run_record.of(run)):
         console.print(part)
     return cast("StringIO", console.file).getvalue()
 
 
 REPORTS: Mapping[str, Callable[[RunResult], str]] = {
-    "agent": lambda run: agent.render(record.of(run), repeat),
-    "github": lambda run: github.summary(record.of(run)) + github.annotations(record.of(run), "/"),
-    "html": lambda run: html.render(record.of(run)),
-    "jsonl": lambda run: jsonl.render(record.of(run)),
-    "junit": lambda run: junit.render(record.of(run)),
+    "agent": lambda run: agent.render(run_record.of(run), repeat),
+    "github": lambda run: (
+        github.summary(run_record.of(run)) + github.annotations(run_record.of(run), "/")
+    ),
+    "html": lambda run: html.render(run_record.of(run)),
+    "jsonl": lambda run: jsonl.render(run_record.of(run)),
+    "junit": lambda run: junit.render(run_record.of(run)),
     "progress": on_console,
-    "record": lambda run: record.render(record.of(run)),
+    "record": lambda run: run_record.render(run_record.of(run)),
     "summary": replayed,
-    "trace": lambda run: trace.render(record.of(run)),
+    "trace": lambda run: trace.render(run_record.of(run)),
 }
 """Every way to tell of a run, by the module that does."""
 
@@ -114,7 +116,7 @@ def test_every_report_is_among_those_that_are_tried() -> None:
 @EACH
 def test_every_report_tells_of_every_outcome(report: str, one: ScenarioResult) -> None:
     """Each names the outcome; JUnit has no word for a pass, and names the scenario."""
-    told = REPORTS[report](factories.run(one))
+    told = REPORTS[report](result_factories.run(one))
 
     is_untold = report == "junit" and not one.outcome.facts.junit
     assert (one.name if is_untold else str(one.outcome)) in told
@@ -123,7 +125,7 @@ def test_every_report_tells_of_every_outcome(report: str, one: ScenarioResult) -
 @pytest.mark.parametrize("outcome", Outcome)
 def test_page_has_rules_for_every_outcome(outcome: Outcome) -> None:
     """Its class has the colours that its facts give, on light paper and on dark."""
-    page = html.render(record.of(factories.run()))
+    page = html.render(run_record.of(result_factories.run()))
 
     light, dark = re.findall(rf"--{outcome}: (#\w+);", page)
     assert (light, dark) == outcome.facts.page
@@ -134,9 +136,9 @@ def test_page_has_rules_for_every_outcome(outcome: Outcome) -> None:
 @EACH
 def test_gate_exit_code_and_wg_agree_on_every_outcome(one: ScenarioResult) -> None:
     """What blocks shuts the gate, makes a run fail and fails for wg; nothing else does."""
-    run = factories.run(one)
+    run = result_factories.run(one)
     verdict = decision.verdict(run, Gate(), task="task-a")
-    reply = replies.of(one, Path("/p/manifest.toml"))
+    reply = wg_replies.of(one, Path("/p/manifest.toml"))
 
     assert verdict.open is not one.outcome.blocks
     assert str(one.outcome) in "\n".join(verdict.lines)

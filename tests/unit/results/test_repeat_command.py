@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from isosmoke.results import record, repeat_command
-from isosmoke.results.attempts import Attempt
+from isosmoke.results import repeat_command, run_record
 from isosmoke.results.outcome import Exited
-from support import factories
+from isosmoke.results.run_results import Attempt
+from support import result_factories
 
-BAD = factories.result(Attempt(ending=Exited(1)), name="bad")
+BAD = result_factories.result(Attempt(ending=Exited(1)), name="bad")
 
 
 def repeat(**others: Any) -> str:
     """What repeats the scenario `bad` of a run with these facts."""
-    return " ".join(repeat_command.of(record.of(factories.run(BAD, **others)), "bad"))
+    return " ".join(repeat_command.of(run_record.of(result_factories.run(BAD, **others)), "bad"))
 
 
 def test_repeats_with_the_manifest_binary_and_engine_of_the_run() -> None:

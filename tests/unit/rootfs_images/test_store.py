@@ -6,7 +6,7 @@ import pytest
 
 from isosmoke.engines import AUTO, EngineChoice
 from isosmoke.errors import EngineError
-from isosmoke.gate import bound_inputs
+from isosmoke.gate import receipt_inputs
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.rootfs_images import store
 
@@ -50,7 +50,7 @@ def test_verdict_is_bound_to_what_the_folder_holds(tmp_path: Path) -> None:
             {"name": "one", "script": "one.sh", "image": "rootfs:system"}, context=tmp_path
         )
         loaded = Manifest(path=tmp_path / "manifest.toml", scenarios=(scenario,))
-        inputs = bound_inputs.inputs(loaded, loaded.scenarios, EngineChoice(AUTO))
+        inputs = receipt_inputs.inputs(loaded, loaded.scenarios, EngineChoice(AUTO))
         return next(one.sha256 for one in inputs if one.name == "image rootfs:system")
 
     before = bound()

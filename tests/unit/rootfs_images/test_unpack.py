@@ -12,7 +12,7 @@ import pytest
 from isosmoke.errors import ImageError
 from isosmoke.rootfs_images.unpack import Unpacking
 from support import available
-from support.fixtures import Ordinary
+from support.fixture_types import Ordinary
 
 Member = tuple[str, bytes, bytes]
 """A name, the type of tarfile, and what it holds or leads to."""

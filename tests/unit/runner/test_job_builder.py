@@ -9,8 +9,8 @@ import pytest
 
 from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.host.binary import Binary
-from isosmoke.host.caller import Caller
-from isosmoke.host.workspace import Workspace
+from isosmoke.host.caller_process import Caller
+from isosmoke.host.workspace_directories import Workspace
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.manifest.models import Scenario
 from isosmoke.runner import job_builder

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from isosmoke.keeper.protocol import Output
 from isosmoke.redaction import Redactor, Secret
-from isosmoke.results.attempts import Captured
+from isosmoke.results.run_results import Captured
 from isosmoke.runner.output import HEAD, TAIL, Capture
 
 MARKER = re.compile(rb"\n\[isosmoke: (\d+) bytes left out\]\n")

@@ -10,7 +10,7 @@ import pytest
 
 from isosmoke.runner.overlay_diff import DEEPEST, Place, Walk, places, unseen
 from isosmoke.sandbox.spec import CopyOnWrite, Fresh, ReadOnly, SandboxSpec
-from support.fixtures import Ordinary
+from support.fixture_types import Ordinary
 
 TARGET = PurePosixPath("/project")
 

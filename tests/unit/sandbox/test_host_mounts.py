@@ -8,7 +8,7 @@ import pytest
 
 from isosmoke.sandbox.host_mounts import host_mounts
 from isosmoke.sandbox.spec import Fresh, Mount, ReadOnly
-from support.fixtures import Ordinary
+from support.fixture_types import Ordinary
 
 NATIVE = "\x7fELF"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.sandbox import user_files
 
 

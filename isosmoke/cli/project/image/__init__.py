@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from isosmoke.cli.documents import Written
+from isosmoke.cli.json_documents import Written
 from isosmoke.cli.options import json_option
 from isosmoke.cli.project.image import check
 from isosmoke.errors import EngineError
-from isosmoke.results import record
-from isosmoke.results.record import RecordModel
-from isosmoke.rootfs_images import dockerfiles, importer, store
+from isosmoke.results import run_record
+from isosmoke.results.run_record import RecordModel
+from isosmoke.rootfs_images import importer, shipped_dockerfiles, store
 from isosmoke.rootfs_images.store import Image
 from isosmoke.text import printable
 
@@ -83,7 +83,7 @@ def build(name: str, base: str | None) -> None:
 
     The base must be there already: nothing is pulled.
     """
-    recipe = dockerfiles.recipe(name, base)
+    recipe = shipped_dockerfiles.recipe(name, base)
     from isosmoke.engines.docker.engine import DockerEngine
 
     for words in DockerEngine().images.build(recipe):
@@ -98,7 +98,7 @@ def list_(*, as_json: bool) -> None:
     imported, built = store.kept(), _built()
     if as_json:
         document = Document(images=imported, built=tuple(map(_row_of, built)))
-        click.echo(record.render(document), nl=False)
+        click.echo(run_record.render(document), nl=False)
         return
     for one in imported:
         click.echo(printable(f"{_line(one)}  {_date(one.imported_at)}  from {one.source}"))

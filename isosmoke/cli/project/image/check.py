@@ -7,10 +7,10 @@ import click
 from isosmoke.cli.options import manifest_file, manifest_option
 from isosmoke.cli.running import engine_options
 from isosmoke.errors import ExitCode, ManifestError
-from isosmoke.execution import binary_check, session
-from isosmoke.execution.binary_check import BinaryCheck
+from isosmoke.execution import binary_trial, session
+from isosmoke.execution.binary_trial import BinaryCheck
 from isosmoke.execution.session import Request
-from isosmoke.host.caller import Caller
+from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import interruptible
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest, Scenario
@@ -81,7 +81,7 @@ def _check_commands(looked: BinaryCheck, image: str, loaded: Manifest | None) ->
     """Print which commands are missing there, of those that scenarios need."""
     scenarios = loaded.scenarios if loaded else ()
     chosen = [one for one in scenarios if one.image == image] or scenarios
-    needed = tuple(dict.fromkeys(binary_check.required_commands(chosen)))
+    needed = tuple(dict.fromkeys(binary_trial.required_commands(chosen)))
     lacks = looked.find_missing(needed)
     words = f"lacks {', '.join(lacks)}" if lacks else f"has {', '.join(needed)}"
     count = f"{len(chosen)} scenario{'s' if len(chosen) != 1 else ''}"

@@ -1,0 +1,154 @@
+"""Probes an engine on this machine: whether its limits and its network work in sandboxes."""
+
+import os
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from isosmoke.engines.base import Engine, Facts
+from isosmoke.errors import EngineError
+from isosmoke.host.caller_process import Caller
+from isosmoke.interrupt import Interrupt
+from isosmoke.keeper import KEEPER_FILE
+from isosmoke.redaction import Redactor
+from isosmoke.results.outcome import Broke, Ending, Exited
+from isosmoke.runner import bash_finder, sandbox_run
+from isosmoke.runner.output import Capture
+from isosmoke.sandbox.host_mounts import host_mounts
+from isosmoke.sandbox.spec import (
+    HOST_IMAGE,
+    KEEPER,
+    Fresh,
+    Job,
+    Limits,
+    Mount,
+    ReadOnly,
+    SandboxSpec,
+)
+
+_MEMORY = 64 << 20
+_TOO_MUCH = f"set -o pipefail; head -c {4 * _MEMORY} /dev/zero | tail | wc -c"
+"""`tail` keeps the whole of a line without an end in memory."""
+
+_PROCESSES = 30
+_TOO_MANY = "i=0; while [ $i -lt 60 ]; do sleep 30 & i=$((i+1)); done; exit 0"
+"""At the limit dash gives up at once, and bash retries until it is ended."""
+
+_SECONDS = 20.0
+_FORK_SECONDS = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """The features that work; `host_network` is the network of this machine itself."""
+
+    memory_limit: bool
+    processes_limit: bool
+    host_network: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MissingFeature:
+    """A feature that scenarios do not get from an engine, and how to enable it."""
+
+    words: str
+    hint: str
+
+
+def probe_engine(engine: Engine, caller: Caller) -> ProbeResult:
+    """Try each feature in a sandbox of its own.
+
+    Raises:
+        EngineError: if no sandbox can be created.
+    """
+    bash = bash_finder.find(HOST_IMAGE, caller.working).path
+    host_network = _reaches_host(engine, caller, bash)
+    with ThreadPoolExecutor(2) as pool:
+        memory = pool.submit(_passes, engine, _build_job(caller, bash, _TOO_MUCH, memory=_MEMORY))
+        many = _build_job(caller, "/bin/sh", _TOO_MANY, processes=_PROCESSES, seconds=_FORK_SECONDS)
+        processes = pool.submit(_passes, engine, many)
+    return ProbeResult(
+        memory_limit=not memory.result(),
+        processes_limit=not processes.result(),
+        host_network=host_network,
+    )
+
+
+def missing_features(facts: Facts, probe: ProbeResult) -> Iterator[MissingFeature]:
+    """Yield the features that do not work."""
+    if not probe.memory_limit:
+        yield MissingFeature("limits.memory has no effect", _limits_hint(facts))
+    if not probe.processes_limit:
+        yield MissingFeature("limits.processes has no effect", _limits_hint(facts))
+    if not probe.host_network:
+        yield MissingFeature(
+            "the host network is not that of this machine: its services cannot be reached",
+            "choose --engine bubblewrap, or a daemon that is not in a virtual machine",
+        )
+
+
+def _limits_hint(facts: Facts) -> str:
+    if facts.rootless and facts.cgroup == 1:
+        return "boot with systemd.unified_cgroup_hierarchy=1: version 1 is root's alone"
+    if facts.cgroup is None:
+        return "choose --engine docker or podman for scenarios with limits, or run as root"
+    return "enable the controllers memory and pids where the engine runs (cgroups(7))"
+
+
+def _reaches_host(engine: Engine, caller: Caller, bash: str) -> bool:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        return _passes(engine, _build_job(caller, bash, f"exec 3<>/dev/tcp/127.0.0.1/{port}"))
+
+
+def _passes(engine: Engine, job: Job) -> bool:
+    ending = _run(engine, job)
+    if isinstance(ending, Broke):
+        raise EngineError(ending.message)
+    return ending == Exited(0)
+
+
+def _run(engine: Engine, job: Job) -> Ending:
+    with Capture(None, 0, redactor=Redactor()) as capture:
+        run = sandbox_run.run_job(job, engine, capture=capture, interrupt=Interrupt())
+    if run.cleanup_failures:
+        raise EngineError(run.cleanup_failures[0])
+    return run.ending
+
+
+def _build_job(
+    caller: Caller,
+    shell: str,
+    line: str,
+    *,
+    memory: int | None = None,
+    processes: int | None = None,
+    seconds: float = _SECONDS,
+) -> Job:
+    path = caller.environment.get("PATH", os.defpath)
+    spec = SandboxSpec(
+        label="doctor",
+        image=HOST_IMAGE,
+        mounts=tuple(_mounts(caller, path)),
+        uid=caller.uid,
+        gid=caller.gid,
+        network="host",
+        limits=Limits(memory=memory, processes=processes),
+    )
+    return Job(
+        spec=spec,
+        argv=(shell, "-c", line),
+        folder=PurePosixPath("/"),
+        environment={"PATH": path},
+        timeout=seconds,
+        grace=0.0,
+        settle=0.0,
+    )
+
+
+def _mounts(caller: Caller, path: str) -> Iterator[Mount]:
+    yield from host_mounts(path, caller.home, masked=caller.uid == 0)
+    yield Fresh(PurePosixPath("/run"), 0o755)
+    yield ReadOnly(KEEPER_FILE, KEEPER)

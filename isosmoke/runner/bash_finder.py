@@ -1,0 +1,99 @@
+"""Finds the interpreter of a scenario's script: the bash of its image, independent of any PATH.
+
+A copy of it, named by its hash, is mounted at the path of the original, so the file that was
+hashed is the file that runs. In an image that only an engine has, the image's digest identifies it,
+and the keeper searches fixed directories.
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from isosmoke.errors import EngineError
+from isosmoke.host import files, system_programs
+from isosmoke.host.system_programs import DIRECTORIES
+from isosmoke.rootfs_images import store
+from isosmoke.sandbox import rootfs_mounts, user_files
+from isosmoke.sandbox.interpreter_data import Interpreter
+from isosmoke.sandbox.spec import HOST_IMAGE
+
+NAME = "bash"
+
+_FRESH = tuple(map(PurePosixPath, ("/dev", "/proc", "/run", "/sys", "/tmp")))  # noqa: S108
+"""Directories that every sandbox replaces: no program of an image can be run from there."""
+
+
+def find(image: str, folder: Path, hidden: Collection[PurePosixPath] = ()) -> Interpreter:
+    """Return the interpreter of an image; a relative image path starts from `folder`.
+
+    Programs below one of `hidden` are ignored, because the sandbox has other files there.
+
+    Raises:
+        EngineError: if the image has no bash in a directory of the system.
+    """
+    if image == HOST_IMAGE:
+        return _find_on_host(hidden)
+    root = store.root(image, folder)
+    if root is not None:
+        return _find_in_root(image, root, hidden)
+    visible = (path for path in DIRECTORIES if not _is_hidden(PurePosixPath(path), hidden))
+    return Interpreter(image, NAME, search=":".join(visible))
+
+
+def _find_on_host(hidden: Collection[PurePosixPath]) -> Interpreter:
+    program = system_programs.find(NAME, apart=map(Path, hidden))
+    if program is None:
+        raise _missing_error(HOST_IMAGE, "and nobody but the administrator can change")
+    real = program.resolve()
+    return _hash(HOST_IMAGE, PurePosixPath(real), real)
+
+
+def _find_in_root(image: str, root: Path, hidden: Collection[PurePosixPath]) -> Interpreter:
+    hidden = (*hidden, *_FRESH)
+    for directory in DIRECTORIES:
+        file = rootfs_mounts.which(root, NAME, directory)
+        inside = file and PurePosixPath("/", file.relative_to(root))
+        if file and inside and not _is_hidden(inside, hidden):
+            return _hash(image, inside, file)
+    raise _missing_error(image, "and the sandbox shows as it is in the image")
+
+
+def copy(bash: Interpreter) -> Interpreter:
+    """Return the interpreter with a copy in the state directory and the hash of that copy.
+
+    Raises:
+        EngineError: if it cannot be copied.
+    """
+    if bash.source is None:
+        return bash
+    try:
+        file = user_files.placed(bash.source)
+    except OSError as error:
+        raise _unreadable_error(bash.source, error) from error
+    return replace(bash, sha256=file.name, copy=file)
+
+
+def _hash(image: str, path: PurePosixPath, file: Path) -> Interpreter:
+    try:
+        return Interpreter(image, str(path), sha256=files.sha256(file), source=file)
+    except OSError as error:
+        raise _unreadable_error(file, error) from error
+
+
+def _unreadable_error(file: Path, error: OSError) -> EngineError:
+    return EngineError(
+        f"{file}, which runs the scripts, cannot be read or copied: {error.strerror or error}",
+        hint="make it readable, and see that the state folder has room (isosmoke doctor names it)",
+    )
+
+
+def _is_hidden(path: PurePosixPath, hidden: Collection[PurePosixPath]) -> bool:
+    return any(path.is_relative_to(directory) for directory in hidden)
+
+
+def _missing_error(image: str, condition: str) -> EngineError:
+    where = ":".join(DIRECTORIES)
+    return EngineError(
+        f"image '{image}' has no bash to run scripts with that lies in {where} {condition}",
+        hint=f"install bash in the system of '{image}', or choose another image",
+    )

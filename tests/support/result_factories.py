@@ -1,0 +1,30 @@
+"""Results as the tests of reports and gates need them, without running anything."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from isosmoke.manifest.models import Scenario
+from isosmoke.results.run_results import Attempt, RunResult, ScenarioResult
+
+STARTED = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
+
+
+def result(*attempts: Attempt, name: str = "one", **entry: Any) -> ScenarioResult:
+    """A scenario with these attempts; `entry` is what the manifest says of it."""
+    return ScenarioResult(scenario=Scenario(name=name, script="one.sh", **entry), attempts=attempts)
+
+
+def run(*scenarios: ScenarioResult, **others: Any) -> RunResult:
+    """A run of these scenarios, otherwise plain."""
+    plain: dict[str, Any] = {
+        "started": STARTED,
+        "working": Path("/p"),
+        "engine": "bubblewrap",
+        "host": "box",
+        "manifest": Path("/p/manifest.toml"),
+        "binary": (Path("/p/wg"), "0123456789abcdef" * 4),
+        "record": Path("/p/.isosmoke/runs/1"),
+        "seconds": 2.54,
+    }
+    return RunResult(scenarios=scenarios, **{**plain, **others})

@@ -1,0 +1,280 @@
+"""The record of a run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isosmoke import __version__
+from isosmoke.results import run_record
+from isosmoke.results.evidence import Change, Evidence, Pane
+from isosmoke.results.leaks import Tolerated, Verdict
+from isosmoke.results.outcome import (
+    Broke,
+    Ending,
+    Exited,
+    Outcome,
+    Signaled,
+    Stopped,
+    TimedOut,
+    Unmet,
+)
+from isosmoke.results.run_results import Attempt, Captured, RunResult
+from isosmoke.sandbox.processes import Process, Usage
+from support import result_factories
+
+SERVER = Process(
+    pid=7,
+    ppid=1,
+    argv=("serve", "--port", "80"),
+    cwd="/work",
+    exe="/bin/serve",
+    age_seconds=1.5,
+    state="S",
+    listens=("tcp 127.0.0.1:80",),
+)
+
+SERVER_TOLD = {
+    "pid": 7,
+    "ppid": 1,
+    "argv": ["serve", "--port", "80"],
+    "cwd": "/work",
+    "exe": "/bin/serve",
+    "age_seconds": 1.5,
+    "state": "S",
+    "listens": ["tcp 127.0.0.1:80"],
+}
+
+EVIDENCE = Evidence(
+    changes=(
+        Change(path="/p/.git", change="changed", kind="folder", size=9, within=2),
+        Change(path="/p/a.log", change="added", kind="file", size=7, text="end\n", before=3),
+    ),
+    changes_left_out=5,
+    panes=(Pane(server="/run/t", name="main:0.1", pid=9, lines=("$ wg", "up")),),
+    usage=Usage(1.5, 0.25, 4096),
+    peaks={"memory": 8192},
+    missing=("/run: it was in memory",),
+)
+
+EVIDENCE_TOLD = {
+    "changes": [
+        {
+            "path": "/p/.git",
+            "change": "changed",
+            "kind": "folder",
+            "size": 9,
+            "text": None,
+            "before": 0,
+            "within": 2,
+        },
+        {
+            "path": "/p/a.log",
+            "change": "added",
+            "kind": "file",
+            "size": 7,
+            "text": "end\n",
+            "before": 3,
+            "within": 0,
+        },
+    ],
+    "changes_left_out": 5,
+    "panes": [{"server": "/run/t", "name": "main:0.1", "pid": 9, "lines": ["$ wg", "up"]}],
+    "usage": {"user_seconds": 1.5, "system_seconds": 0.25, "largest": 4096},
+    "peaks": {"memory": 8192},
+    "missing": ["/run: it was in memory"],
+}
+
+
+def document(told: RunResult) -> Any:
+    """The document as whoever reads its text gets it."""
+    text = run_record.render(run_record.of(told))
+    assert text.endswith("}\n")
+    return json.loads(text)
+
+
+def test_document_of_a_run_is_exactly_the_published_one() -> None:
+    """Each field of a run, a scenario, an attempt and a process has its name and its value."""
+    crowded = Attempt(
+        ending=Exited(1),
+        verdict=Verdict((SERVER,), (Tolerated(SERVER, "Known."),)),
+        output=Captured(head=b"one\ntwo\n", size=8),
+        stderr=Captured(head=b"reason: it broke\n", size=17),
+        log=Path("/p/.isosmoke/runs/1/one/output-1.log"),
+        phases={"create": 0.12345, "run": 1.0},
+        alone=False,
+        begun=0.25,
+        waited=0.12345,
+        environment={"HOME": "/root"},
+        evidence=EVIDENCE,
+    )
+    alone = Attempt(ending=Exited(0), phases={"run": 0.5}, begun=2.0)
+    told = {
+        "outcome": "FAIL",
+        "reason": "exit 1: it broke, left 1 process: serve --port 80",
+        "exit_code": 1,
+        "signal": None,
+        "leaks": [SERVER_TOLD],
+        "tolerated": [{**SERVER_TOLD, "reason": "Known."}],
+        "output": {
+            "size": 8,
+            "log": "/p/.isosmoke/runs/1/one/output-1.log",
+            "last_lines": ["one", "two"],
+        },
+    }
+    first = {
+        **told,
+        "begun": 0.25,
+        "seconds": 1.123,
+        "alone": False,
+        "postponed": False,
+        "phases": {"create": 0.1235, "run": 1.0},
+        "environment": {"HOME": "/root"},
+        "waited": 0.1235,
+        "evidence": EVIDENCE_TOLD,
+    }
+    second = {
+        "outcome": "PASS",
+        "reason": "",
+        "exit_code": 0,
+        "signal": None,
+        "begun": 2.0,
+        "seconds": 0.5,
+        "alone": True,
+        "postponed": False,
+        "phases": {"run": 0.5},
+        "environment": {},
+        "waited": 0.0,
+        "evidence": None,
+        "leaks": [],
+        "tolerated": [],
+        "output": {"size": 0, "log": None, "last_lines": []},
+    }
+
+    made_of = result_factories.result(crowded, alone, assertion="It holds.", owners=("fix-a",))
+    assert document(result_factories.run(made_of, seconds=1.23456)) == {
+        "schema_version": 1,
+        "isosmoke": __version__,
+        "id": "1",
+        "started_at": "2026-11-22T12:30:00Z",
+        "finished": True,
+        "engine": "bubblewrap",
+        "host": "box",
+        "working": "/p",
+        "manifest": "/p/manifest.toml",
+        "binary": {"path": "/p/wg", "sha256": "0123456789abcdef" * 4},
+        "command": [],
+        "record": "/p/.isosmoke/runs/1",
+        "seconds": 1.235,
+        "stopped": None,
+        "notes": [],
+        "warnings": [],
+        "interpreters": [],
+        "dirty": [],
+        "rerun_of": None,
+        "daemon": [],
+        "counts": {"FLAKY": 1},
+        "scenarios": [
+            {
+                "name": "one",
+                "assertion": "It holds.",
+                "owners": ["fix-a"],
+                **told,
+                "outcome": "FLAKY",
+                "script": "one.sh",
+                "entry": made_of.scenario.model_dump(mode="json"),
+                "blocks": False,
+                "load_sensitive": True,
+                "seconds": 1.623,
+                "attempts": [first, second],
+            }
+        ],
+    }
+
+
+def test_what_a_run_had_not_is_null() -> None:
+    """Without manifest, binary and record, those are null; why it was stopped is told."""
+    told = document(result_factories.run(manifest=None, binary=None, record=None, stopped="SIGINT"))
+
+    assert [told[key] for key in ("manifest", "binary", "record")] == [None, None, None]
+    assert (told["stopped"], told["counts"], told["scenarios"]) == ("SIGINT", {}, [])
+
+
+ENDINGS: list[tuple[Ending, int | None, str | None]] = [
+    (Exited(0), 0, None),
+    (Exited(143), 143, None),
+    (Signaled(15), None, "SIGTERM"),
+    (Signaled(99), None, "signal 99"),
+    (TimedOut(3), None, None),
+    (Unmet("no tmux"), None, None),
+    (Broke("no daemon"), None, None),
+    (Stopped("SIGINT"), None, None),
+]
+
+
+@pytest.mark.parametrize(("ending", "code", "signal"), ENDINGS, ids=str)
+def test_ending_is_an_exit_code_or_a_signal(
+    ending: Ending, code: int | None, signal: str | None
+) -> None:
+    """An exit code is never confused with a signal, and where there was neither both are null."""
+    (told,) = document(result_factories.run(result_factories.result(Attempt(ending=ending))))[
+        "scenarios"
+    ]
+
+    assert (told["exit_code"], told["signal"]) == (code, signal)
+    assert told["attempts"][0]["exit_code"] == code
+
+
+def test_counts_name_only_outcomes_that_came_up() -> None:
+    """Each outcome that came up is counted, under the name that the table gives it."""
+    endings = enumerate(map(Exited, (0, 0, 77, 1)))
+    several = [
+        result_factories.result(Attempt(ending=one), name=f"s{number}") for number, one in endings
+    ]
+    told = document(result_factories.run(*several))
+
+    assert told["counts"] == {"PASS": 2, "SKIP": 1, "FAIL": 1}
+    assert [one["blocks"] for one in told["scenarios"]] == [False, False, False, True]
+    assert set(told["counts"]) <= {outcome.value for outcome in Outcome}
+
+
+ODD = st.text(st.characters(codec=None)).map(lambda text: text + "\udcff\0\x1b")
+
+
+@given(ODD, st.binary())
+def test_any_run_is_text_that_can_be_written(text: str, output: bytes) -> None:
+    """Whatever a script prints and whatever a path is of, the document is JSON in UTF-8."""
+    attempt = Attempt(
+        ending=Broke(text),
+        output=Captured(head=output, size=len(output)),
+        stderr=Captured(head=output, size=len(output)),
+        log=Path("/logs") / text.replace("/", ""),
+        evidence=Evidence(
+            changes=(Change(path=text, change="added", kind="file", text=text),),
+            panes=(Pane(server=text, name=text, pid=1, lines=(text,)),),
+            missing=(text,),
+        ),
+    )
+    rendered = run_record.render(
+        run_record.of(
+            result_factories.run(result_factories.result(attempt), manifest=Path("/p\udcff"))
+        )
+    )
+
+    assert json.loads(rendered.encode())["scenarios"][0]["outcome"] == "ERROR"
+
+
+def test_what_is_left_behind_is_on_record() -> None:
+    """Whatever attempts left, a run names it in the order of its scenarios."""
+    one, two = (Attempt(ending=Exited(0), left_behind=(f"box {name}",)) for name in "ab")
+
+    assert document(
+        result_factories.run(result_factories.result(one, two), result_factories.result(one))
+    )["dirty"] == [
+        "box a",
+        "box b",
+        "box a",
+    ]

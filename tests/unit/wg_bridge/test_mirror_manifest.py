@@ -1,0 +1,93 @@
+"""The manifest that wg is given instead of another."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from isosmoke.errors import ManifestError, UsageError
+from isosmoke.manifest import loader
+from isosmoke.manifest.models import Manifest, Scenario
+from isosmoke.wg_bridge import mirror_manifest
+
+
+def of(*scenarios: Scenario) -> Manifest:
+    """A manifest of these."""
+    return Manifest(path=Path("/a place/manifest.toml"), scenarios=scenarios)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A manifest on disk."""
+    (tmp_path / "one.sh").write_text("exit 0\n")
+    path = tmp_path / "manifest.toml"
+    path.write_text('[[scenario]]\nname = "one"\nscript = "one.sh"\nowners = ["a"]\n')
+    return path
+
+
+def test_mirror_has_what_wg_reads() -> None:
+    """Names and owners are the same, in the same order, and every script is the one shim."""
+    one = Scenario(name="one", script="x.sh", owners=("a", 'b "c" \\ \x7f ä'))
+    two = Scenario(name="two", script="y.sh")
+
+    read = tomllib.loads(mirror_manifest.text(of(one, two), "shim.sh"))
+
+    assert [entry["name"] for entry in read["scenario"]] == ["one", "two"]
+    assert [entry["owners"] for entry in read["scenario"]] == [list(one.owners), []]
+    assert {entry["script"] for entry in read["scenario"]} == {"shim.sh"}
+    assert read["bridge"] == {"source": "/a place/manifest.toml"}
+
+
+def test_deadline_bounds_a_whole_run() -> None:
+    """Each deadline outlasts all scenarios, one after another, each retried and confirmed alone."""
+    slow = Scenario(name="slow", script="x.sh", timeout_seconds=600, retries=2)
+    quick = Scenario(name="quick", script="y.sh", timeout_seconds=5)
+
+    read = tomllib.loads(mirror_manifest.text(of(slow, quick), "shim.sh"))
+
+    deadlines = {entry["timeout_seconds"] for entry in read["scenario"]}
+    assert deadlines == {mirror_manifest.longest((slow, quick))}
+    assert min(deadlines) > 4 * 600 + 2 * 5
+
+
+def test_mirror_stands_for_its_source(source: Path, tmp_path: Path) -> None:
+    """Whoever loads a mirror gets the manifest that it mirrors, never the shims."""
+    written = tmp_path / "elsewhere" / "bridge.toml"
+    mirror_manifest.write(loader.load(source), written, tmp_path)
+
+    assert loader.load(written) == loader.load(source)
+    assert mirror_manifest.read(written).path == source
+
+
+def test_mirror_of_a_mirror_shows_the_source(source: Path, tmp_path: Path) -> None:
+    """Mirroring what `WG_SMOKE_MANIFEST` names already gives another mirror of the same source."""
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    mirror_manifest.write(loader.load(source), first, tmp_path)
+    mirror_manifest.write(loader.load(first), second, tmp_path)
+
+    assert mirror_manifest.read(second).path == source
+
+
+def test_changed_source_is_noticed(source: Path, tmp_path: Path) -> None:
+    """A mirror that lacks what wg would read of the manifest now is an error with a remedy."""
+    written = tmp_path / "bridge.toml"
+    mirror_manifest.write(loader.load(source), written, tmp_path)
+    source.write_text(source.read_text().replace('"a"', '"a", "b"'))
+
+    with pytest.raises(ManifestError, match="no longer mirrors") as raised:
+        mirror_manifest.read(written)
+    assert raised.value.hint.startswith("isosmoke bridge --manifest ")
+
+
+def test_nothing_of_others_is_replaced(source: Path, tmp_path: Path) -> None:
+    """A manifest, or a script, that isosmoke has not written stays as it is."""
+    loaded, script = loader.load(source), tmp_path / "bridge.sh"
+    script.write_text("echo mine\n")
+    before = source.read_text()
+
+    for output in (source, tmp_path / "bridge.toml"):
+        with pytest.raises(UsageError, match="not a mirror"):
+            mirror_manifest.write(loaded, output, tmp_path)
+
+    assert source.read_text() == before
+    assert script.read_text() == "echo mine\n"
