@@ -33,9 +33,9 @@ def a_probe_stands_beside_the_script(engine: Engine, bench: Bench) -> None:
         job = bench.shell(f"echo mine; echo seen >/tmp/seen; {witness.connect} cat <&3; exit 4")
         with going(engine, job, heard.append) as keeper:
             line = witness.met()
-            told = run_probe(
-                keeper, bench, "cat /tmp/seen; pgrep -x cat >/dev/null && pwd >&2; exit 3"
-            )
+            # The script says that it is up before its `cat` has started.
+            seen = "until pgrep -x cat >/dev/null; do sleep 0.02; done"
+            told = run_probe(keeper, bench, f"cat /tmp/seen; {seen}; pwd >&2; exit 3")
             wanted = (3 << 8, f"seen\n{bench.workspace}\n".encode())
             expect(that=told == wanted, words=f"the probe told {told}, not {wanted}")
             line.close()
