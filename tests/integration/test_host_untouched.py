@@ -156,18 +156,18 @@ def _words(process: Path) -> str:
 
 
 _DAEMONS = ("/var/lib/docker/", "/run/docker/", "/var/lib/containers/", "/run/containers/")
-_TESTS = (f"{gettempdir()}/isosmoke-", f"{gettempdir()}/pytest-of-")
+_TEMPORARY = (f"{gettempdir()}/", "/tmp/", "/var/tmp/")  # noqa: S108
 
 
 def _mounts() -> set[str]:
     """Return the host's mount points, without those that come and go with the work of others.
 
-    These are a daemon's, for anybody's containers, and those in the directories of other tests,
-    which run beside this one. A mount of this run's own is found by `_mounted_from`.
+    These are a daemon's, for anybody's containers, and those in directories for temporary files:
+    other tests run beside this one. A mount of this run's own is found by `_mounted_from`.
     """
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = (line.split()[4] for line in lines)
-    return {one for one in points if not one.startswith((*_DAEMONS, *_TESTS))}
+    return {one for one in points if not one.startswith((*_DAEMONS, *_TEMPORARY))}
 
 
 def _mounted_from(folder: Path) -> list[str]:

@@ -134,9 +134,14 @@ def test_terminal_inside_is_a_real_one(project: Project, engine: str) -> None:
         screen.see("all-3")
         screen.type(r"printf '\033[31mr%s\033[0m\n' ed" + "\r")
         screen.see("\033[31mred\033[0m")
+        # A shell that redraws its line for a new size may lose what is typed meanwhile.
+        screen.type(
+            "echo waits-$((1)); until [ \"$(stty size)\" = '31 97' ]; do sleep 0.1; done;"
+            " echo sized-$((1))\r"
+        )
+        screen.see("waits-1")
         screen.resize(31, 97)
-        screen.type("stty size\r")
-        screen.see("31 97")
+        screen.see("sized-1")
         screen.type("sh -c 'echo up-$((1)); exec sleep 600'\r")
         screen.see("up-1")
         screen.type("\x03")
