@@ -202,9 +202,14 @@ def somebody() -> User:
     groups = str(_DOCKER.stat().st_gid) if _DOCKER.exists() else ""
     choice = ("--groups", groups) if groups else ("--clear-groups",)
     prefix = ("setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", *choice, "env")
+    return User("somebody", prefix, python_of(prefix), _NOBODY, _NOBODY)
+
+
+def python_of(prefix: tuple[str, ...]) -> str:
+    """Return a Python that the user whom `prefix` becomes can run isosmoke with; or a skip."""
     for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
         if _can_run(prefix, python):
-            return User("somebody", prefix, python, _NOBODY, _NOBODY)
+            return python
     pytest.skip("an ordinary user can run no Python here that has isosmoke's libraries")
 
 

@@ -6,7 +6,6 @@ import pwd
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -117,8 +116,7 @@ def subordinate() -> available.User:
         with suppress(KeyError):
             entry = pwd.getpwnam(line.split(":")[0])
             groups = (f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups")
-            python = f"/usr/bin/python3.{sys.version_info.minor}"
-            return available.User(
-                entry.pw_name, ("setpriv", *groups), python, entry.pw_uid, entry.pw_gid
-            )
+            prefix = ("setpriv", *groups)
+            python = available.python_of(prefix)
+            return available.User(entry.pw_name, prefix, python, entry.pw_uid, entry.pw_gid)
     pytest.skip("podman: no user here has a line in /etc/subuid")
