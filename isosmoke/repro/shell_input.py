@@ -8,13 +8,15 @@ import termios
 import tty
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
 
 from isosmoke.keeper.interactive_shell import User
 from isosmoke.keeper.protocol import ShellOutput, Size
 
 _USUAL = Size(24, 80)
 """The size of a terminal that does not know its own."""
+
+_WAKEUPS = 4096
+"""How many wake-ups are read at a time."""
 
 
 class Seat:
@@ -37,7 +39,9 @@ class Seat:
             return b""
 
     def resized(self) -> Size:
-        os.eventfd_read(self.resizes)
+        with suppress(BlockingIOError):
+            while os.read(self.resizes, _WAKEUPS):
+                pass
         return self._measured()
 
     def show(self, output: ShellOutput) -> None:
@@ -63,25 +67,31 @@ def seat() -> Iterator[User]:
     """Whoever has this process's stdin; a terminal passes every key on, until the block is left."""
     keyboard = 0
     with ExitStack() as stack:
-        resizes = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        resizes, wakeups = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         stack.callback(os.close, resizes)
+        stack.callback(os.close, wakeups)
         has_terminal = os.isatty(keyboard)
         if has_terminal:
-            stack.enter_context(_told_of_sizes(resizes))
+            stack.enter_context(_wakeups_by_signals(wakeups))
             stack.enter_context(_raw(keyboard))
         yield Seat(keyboard, resizes, has_terminal=has_terminal)
 
 
 @contextmanager
-def _told_of_sizes(resizes: int) -> Iterator[None]:
-    def tell(_: int, __: Any) -> None:
-        os.eventfd_write(resizes, 1)
+def _wakeups_by_signals(wakeups: int) -> Iterator[None]:
+    """Write to `wakeups` whenever a signal arrives that Python handles, SIGWINCH among them.
 
-    before = signal.signal(signal.SIGWINCH, tell)
+    Python runs a handler between two of its own instructions. That of a signal that arrives just
+    before poll(2) would run once something else ends the poll: so it is the handler in C that
+    writes (signal.set_wakeup_fd).
+    """
+    handler = signal.signal(signal.SIGWINCH, lambda _number, _frame: None)
+    descriptor = signal.set_wakeup_fd(wakeups, warn_on_full_buffer=False)
     try:
         yield
     finally:
-        signal.signal(signal.SIGWINCH, before)
+        signal.set_wakeup_fd(descriptor)
+        signal.signal(signal.SIGWINCH, handler)
 
 
 @contextmanager
