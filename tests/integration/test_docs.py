@@ -39,7 +39,7 @@ def test_the_container_of_the_page_finds_what_is_left(tmp_path: Path) -> None:
         assert example != CONTAINER
         outcomes = tried(tmp_path, example, ISOSMOKE_WG=str(wg))
 
-    assert outcomes == {"test_wg_says_its_version": "PASSED", "test_a_leak_is_seen": "ERROR"}
+    assert outcomes == {"test_wg_prints_its_version": "PASSED", "test_leak_is_reported": "ERROR"}
 
 
 def test_the_engine_of_the_page_is_held_to_the_contract(tmp_path: Path) -> None:
@@ -60,4 +60,4 @@ def test_the_engine_of_the_page_is_held_to_the_contract(tmp_path: Path) -> None:
 
 def test_the_fake_of_the_page_plays(tmp_path: Path) -> None:
     """The third example needs no process."""
-    assert tried(tmp_path, FAKE) == {"test_an_exit_code_comes_through": "PASSED"}
+    assert tried(tmp_path, FAKE) == {"test_exit_code_is_returned": "PASSED"}
