@@ -1,5 +1,5 @@
-# isosmoke itself in an image. It makes its sandboxes beside its own container, by the daemon whose
-# socket is mounted; docs/clean-environments.md says how it is run.
+# An image of isosmoke itself. In a container, it creates its sandboxes as sibling containers, through the
+# daemon whose socket is mounted. docs/clean-environments.md shows how to run it.
 ARG BASE=debian:stable-slim
 
 FROM ${BASE} AS built
