@@ -1,4 +1,4 @@
-"""The seam every engine fills: two protocols, and what a keeper's channel must do."""
+"""The `Engine` and `Sandbox` protocols, and what all engines share."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -12,68 +12,71 @@ from isosmoke.keeper.client import Channel
 from isosmoke.sandbox.spec import CopyOnWrite, SandboxSpec
 
 START_SECONDS = 60.0
-"""How long an engine may take to have a keeper up."""
+"""The time limit for starting a keeper, in seconds."""
 
 DESTROY_SECONDS = 20.0
-"""How long an engine may take to prove that a sandbox is gone; a deadline of its own."""
+"""The time limit for destroying a sandbox and proving that it is gone, in seconds."""
 
 
-def mounted_in(spec: SandboxSpec, text: str) -> tuple[Path, ...]:
-    """Return what is mounted in the folders that `spec` copies, by the text of a mountinfo."""
+def find_mounts_in(spec: SandboxSpec, text: str) -> tuple[Path, ...]:
+    """Return the mount points inside the directories that `spec` copies; `text` is a mountinfo."""
     mounts = mount_table.visible(text)
-    copies = (one for one in spec.mounts if isinstance(one, CopyOnWrite))
-    points = (one.point for copy in copies for one in mount_table.below(copy.source, mounts))
+    copied = (mount for mount in spec.mounts if isinstance(mount, CopyOnWrite))
+    points = (
+        mount.point for directory in copied for mount in mount_table.below(directory.source, mounts)
+    )
     return tuple(dict.fromkeys(points))
 
 
-def refused_copies(points: Iterable[Path]) -> EngineError:
-    """The error for a kernel that refuses a copy of the workspace for the mounts in it.
+def copies_refused_error(points: Iterable[Path]) -> EngineError:
+    """Return the error for a workspace that the kernel refuses to copy because of the mounts in it.
 
-    It lets no ordinary user see a folder without what is mounted in it, as an overlay would.
+    An overlay shows a directory without the mounts in it, and the kernel does not let an ordinary
+    user see a directory in that way.
     """
     points = tuple(points)
     names = ", ".join(map(str, points))
     if points and all(point.name == state.IN_PROJECT for point in points):
         return EngineError(
-            f"the kernel refuses a copy of the workspace with a mount at {names}, by which a "
-            "scenario hides isosmoke's records",
-            hint='in a scenario, run isosmoke in a copy: cp -r . "$(mktemp -d)/copy"; else unmount '
-            "it, or choose --engine docker",
+            f"the kernel refuses to copy a workspace with a mount at {names}, which hides "
+            "isosmoke's records from a scenario",
+            hint='in a scenario, run isosmoke in a copy: cp -r . "$(mktemp -d)/copy"; elsewhere, '
+            "unmount it or use --engine docker",
         )
     return EngineError(
-        f"the kernel refuses a copy of the workspace with what is mounted in it: {names}",
-        hint="an ordinary user needs --engine docker for that; else unmount it, or mount it "
-        "outside the workspace",
+        f"the kernel refuses to copy a workspace that contains mounts: {names}",
+        hint="use --engine docker, or unmount them, or mount them outside the workspace",
     )
 
 
 class Sandbox(Protocol):
-    """One fresh environment, alive until it is destroyed."""
+    """One fresh environment, which exists until it is destroyed."""
 
     @property
     def channel(self) -> Channel:
-        """The keeper's stdin and stdout; closing it ends everything inside."""
+        """The keeper's stdin and stdout; closing it ends every process in the sandbox."""
 
     @property
     def changes(self) -> Mapping[PurePosixPath, Path]:
-        """The folder of this host that holds what changed in a mount, by the mount's target.
+        """The host directory that holds the changes made in a mount, by the mount's target.
 
-        For a copy it is laid out as the upper layer of an overlay. A mount whose changes are kept
-        in memory, or on another machine, is not there.
+        For a copy it has the layout of an overlay's upper layer. A mount is missing from the
+        mapping if its changes are kept in memory or on another machine.
         """
 
     def peaks(self) -> Mapping[str, int]:
-        """The most that all processes together had at a time so far, where the kernel counted it.
+        """Return the peak usage of all processes together so far, as far as the kernel counts it.
 
-        That is bytes of `memory`, the page cache included, and a number of `processes`.
+        The keys are `memory`, in bytes and including the page cache, and `processes`, a count.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What makes the sandboxes: its version, where it is (a program or a socket), and why that one.
+    """An engine on this machine: its version, its location, and the reason for choosing it.
 
-    `cgroup` is the version of the control groups by which it limits, None where it has none.
+    `where` is a program or the URL of a socket. `cgroup` is the version of the control groups that
+    enforce its limits, None if it has none.
     """
 
     version: str
@@ -84,9 +87,10 @@ class Facts:
 
     @property
     def limits(self) -> frozenset[str]:
-        """What it can limit, going by this: control groups of version 1 are root's alone.
+        """The resources that the engine can limit.
 
-        An ordinary user's processes are limited without any, by the keeper.
+        Only root can use control groups of version 1. Without control groups, the keeper limits the
+        processes of an ordinary user.
         """
         if self.cgroup is None or (self.rootless and self.cgroup == 1):
             return frozenset({"processes"} if self.rootless else ())
@@ -94,25 +98,33 @@ class Facts:
 
 
 class Engine(Protocol):
-    """Makes fresh sandboxes."""
+    """A factory of fresh sandboxes."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def description(self) -> str:
-        """What makes the sandboxes, in a few words; known after `preflight`."""
+        """A short description of the sandbox program; known after `preflight`."""
 
     def preflight(self) -> None:
-        """Return when sandboxes can be made, else raise `EngineUnavailableError` with a hint."""
+        """Check that sandboxes can be created.
+
+        Raises:
+            EngineUnavailableError: if they cannot; its hint says what to do.
+        """
 
     def facts(self) -> Facts:
-        """What it is on this machine; `EngineUnavailableError` where it cannot be asked."""
+        """Return information about the engine on this machine.
+
+        Raises:
+            EngineUnavailableError: if the engine cannot be asked.
+        """
 
     def image_digest(self, image: str) -> str:
-        """Return the sha256, in hex, of the content that this engine has under the name `image`.
+        """Return the SHA-256, in hex, of the content of this engine's image `image`.
 
-        It is empty for the host's image, which has no digest.
+        The host's image has no digest; for it the result is empty.
 
         Raises:
             ImageError: if the engine has no such image.
@@ -120,10 +132,12 @@ class Engine(Protocol):
         """
 
     def sandbox(self, spec: SandboxSpec) -> AbstractContextManager[Sandbox]:
-        """Entering makes it, leaving destroys it on every path and proves that it is gone."""
+        """Yield a new sandbox; afterwards, always destroy it and prove that it is gone."""
 
     def sweep(self) -> tuple[str, ...]:
-        """Remove what dead runs left and say what that was; live runs are never touched.
+        """Remove the remains of dead runs and return their names; live runs are never touched.
 
-        `LeftBehindError` names what could not be removed, once all else is, and that in `removed`.
+        Raises:
+            LeftBehindError: if some could not be removed. It names them, and those that were
+                removed in `removed`.
         """

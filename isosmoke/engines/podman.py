@@ -1,4 +1,4 @@
-"""Sandboxes by Podman, through the socket on which it speaks as Docker does; rootless or root's."""
+"""Podman engine, which uses Podman's Docker-compatible socket, rootless or root's."""
 
 from isosmoke.engines.docker import endpoint
 from isosmoke.engines.docker.engine import DockerEngine

@@ -1,1 +1,1 @@
-"""Clean environments kept as directories: import, store, hash, diagnose."""
+"""Clean environments that are stored as directories: import, store, hash, diagnose."""

@@ -1,4 +1,4 @@
-"""What a compiled program needs of the system that it runs in, as its own file says (elf(5))."""
+"""The requirements of a compiled program, read from its ELF file (elf(5))."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,9 @@ _GLIBC = "GLIBC_"
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The loader's path, the shared libraries by name, and the lowest glibc that will do.
+    """The loader's path, the names of the shared libraries, and the minimum version of glibc.
 
-    `glibc` is empty where it asks for none, and so is `loader` in a static program.
+    `glibc` is empty if the program does not require it. `loader` is empty for a static program.
     """
 
     loader: str
@@ -25,30 +25,32 @@ class Needs:
 
 
 def read(path: Path) -> Needs | None:
-    """What the program in this file needs; None where it is no whole ELF file."""
+    """Return the requirements of the program in `path`; None if it is not a complete ELF file."""
     with path.open("rb") as file:
         try:
-            return _needs(ELFFile(file))
+            return _read_needs(ELFFile(file))
         except ELFError:
             return None
 
 
-def _needs(elf: ELFFile) -> Needs:
+def _read_needs(elf: ELFFile) -> Needs:
     loaders = [
-        one.get_interp_name() for one in elf.iter_segments() if isinstance(one, InterpSegment)
+        segment.get_interp_name()
+        for segment in elf.iter_segments()
+        if isinstance(segment, InterpSegment)
     ]
     libraries = [
-        str(tag.needed)  # type: ignore[attr-defined]  # its kind has it
-        for one in elf.iter_segments()
-        if isinstance(one, DynamicSegment)
-        for tag in one.iter_tags("DT_NEEDED")
+        str(tag.needed)  # type: ignore[attr-defined]  # a DT_NEEDED tag has it
+        for segment in elf.iter_segments()
+        if isinstance(segment, DynamicSegment)
+        for tag in segment.iter_tags("DT_NEEDED")
     ]
     versions = (
         tuple(map(int, name.removeprefix(_GLIBC).split(".")))
         for section in elf.iter_sections()
         if isinstance(section, GNUVerNeedSection)
         for _, required in section.iter_versions()
-        for name in (str(one.name) for one in required)
+        for name in (str(version.name) for version in required)
         if name.startswith(_GLIBC) and name.removeprefix(_GLIBC).replace(".", "").isdecimal()
     )
     return Needs(next(iter(loaders), ""), tuple(libraries), max(versions, default=()))

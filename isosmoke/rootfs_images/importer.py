@@ -1,6 +1,7 @@
-"""Root filesystems that are brought here by name, and removed.
+"""Import and removal of named root filesystems.
 
-Both happen by renaming, and a run holds what it uses (`images.held`): nobody ever sees half of one.
+Both take effect by renaming, and a run locks the images that it uses (`store.held`), so no process
+ever sees an incomplete image.
 """
 
 from collections.abc import Iterator
@@ -11,127 +12,136 @@ from pathlib import Path
 from isosmoke.errors import ImageError, UsageError
 from isosmoke.host import files, state
 from isosmoke.rootfs_images import store, tree_hash
-from isosmoke.rootfs_images.store import ROOTFS, Image
-from isosmoke.rootfs_images.unpack import Unpacking
+from isosmoke.rootfs_images.store import ROOTFS_PREFIX, Image
+from isosmoke.rootfs_images.unpack import Unpacker
 from isosmoke.sandbox.spec import HOST_IMAGE
 
-_NAME_LENGTH = 80  # each character may take three in a file name, which ends with `.json`
-_SHOWN = 10
-_LAYERED = ("manifest.json", "oci-layout")
+_MAX_NAME_LENGTH = 80  # a character may become three in the file name, which ends with `.json`
+_MAX_SHOWN = 10
+_LAYERED_MARKERS = ("manifest.json", "oci-layout")
 
 
 def add(source: Path, name: str, *, replace: bool) -> tuple[Image, tuple[str, ...]]:
-    """Keep what is in `source` by this name; also tells what differs from what had it before.
+    """Import the content of `source` under a name; also return the changes from the previous image.
 
-    `ImageError` where that is anything and `replace` is not asked for.
+    Raises:
+        ImageError: if the name has other content and `replace` is false.
     """
-    _check(name)
-    with state.scratch() as folder:
-        unpacked = folder / "rootfs"
+    _check_name(name)
+    with state.scratch() as directory:
+        unpacked = directory / "rootfs"
         unpacked.mkdir(mode=0o755)
-        filled = Unpacking(unpacked)
-        filled.take(source)
+        unpacker = Unpacker(unpacked)
+        unpacker.unpack(source)
         _check_kind(unpacked, source)
-        store.likely(unpacked, name)
-        listed = store.listing(unpacked)
+        store.require_rootfs(unpacked, name)
+        listing = store.list_entries(unpacked)
         image = Image(
             name=name,
-            digest=tree_hash.digest(listed),
-            size=filled.size,
+            digest=tree_hash.compute_digest(listing),
+            size=unpacker.size,
             source=str(source),
             imported_at=datetime.now().astimezone(),
-            left_out=tuple(filled.left_out),
+            left_out=tuple(unpacker.left_out),
         )
         with _locked():
-            return image, _place(image, unpacked, listed, replace=replace)
+            return image, _install(image, unpacked, listing, replace=replace)
 
 
-def _check(name: str) -> None:
-    taken = name == HOST_IMAGE or name.startswith(ROOTFS)
-    if taken or not name.strip() or len(name) > _NAME_LENGTH:
-        raise UsageError(f"'{name}' cannot be the name of an image", hint="choose another")
+def _check_name(name: str) -> None:
+    is_reserved = name == HOST_IMAGE or name.startswith(ROOTFS_PREFIX)
+    if is_reserved or not name.strip() or len(name) > _MAX_NAME_LENGTH:
+        raise UsageError(f"'{name}' cannot be used as an image name", hint="choose another name")
 
 
 def _check_kind(unpacked: Path, source: Path) -> None:
-    if any((unpacked / one).exists() for one in _LAYERED):
+    if any((unpacked / marker).exists() for marker in _LAYERED_MARKERS):
         raise ImageError(
-            f"{source} holds an image in layers, as docker save writes it",
+            f"{source} contains an image in layers, as written by docker save",
             hint="docker export $(docker create IMAGE) | isosmoke image import - NAME",
         )
 
 
-def _place(
-    image: Image, unpacked: Path, listed: tree_hash.Listing, *, replace: bool
+def _install(
+    image: Image, unpacked: Path, listing: tree_hash.Listing, *, replace: bool
 ) -> tuple[str, ...]:
-    before = store.named(image.name)
-    if before and not before.folder.is_dir():
-        before = None
-    if before and before.digest == image.digest:
+    previous = store.find_image(image.name)
+    if previous and not previous.folder.is_dir():
+        previous = None
+    if previous and previous.digest == image.digest:
         return ()
-    changes = tree_hash.differences(store.listing(before.folder), listed) if before else ()
-    if before and not replace:
+    changes = (
+        tree_hash.compare_listings(store.list_entries(previous.folder), listing) if previous else ()
+    )
+    if previous and not replace:
         raise ImageError(
-            f"image '{image.name}' is there already, and differs: {shortly(changes)}",
-            hint="--replace, or another name",
+            f"image '{image.name}' already exists with other content: {shortly(changes)}",
+            hint="pass --replace, or choose another name",
         )
-    with _alone(before):
+    with _exclusive_use(previous):
         if not image.folder.is_dir():
             unpacked.rename(state.kept("rootfs") / image.digest)
-        _write(image)
-        _forget(before)
+        _write_record(image)
+        _remove_unreferenced(previous)
     return changes
 
 
 def shortly(changes: tuple[str, ...]) -> str:
-    """How many entries of an image came (+), went (-) and changed (~), and the first of them."""
-    counts = " ".join(f"{sign}{sum(one[0] == sign for one in changes)}" for sign in "+-~")
-    return f"{counts}: {', '.join(changes[:_SHOWN])}{', ...' if len(changes) > _SHOWN else ''}"
+    """Return the numbers of new (+), removed (-) and changed (~) entries, and the first entries."""
+    counts = " ".join(f"{sign}{sum(change[0] == sign for change in changes)}" for sign in "+-~")
+    return (
+        f"{counts}: {', '.join(changes[:_MAX_SHOWN])}{', ...' if len(changes) > _MAX_SHOWN else ''}"
+    )
 
 
-def _write(image: Image) -> None:
-    with state.scratch() as folder:
-        record = folder / "record"
+def _write_record(image: Image) -> None:
+    with state.scratch() as directory:
+        record = directory / "record"
         record.write_text(image.model_dump_json(indent=2) + "\n")
         state.kept("images")
-        record.rename(store.record(image.name))
+        record.rename(store.get_record_path(image.name))
 
 
 def remove(name: str) -> Image:
-    """Keep it no more; `ImageError` where there is none, or a run uses it."""
+    """Remove an imported image and return it.
+
+    Raises:
+        ImageError: if there is none of this name, or if a run uses it.
+    """
     with _locked():
-        image = store.named(name)
+        image = store.find_image(name)
         if image is None:
-            raise ImageError(f"no image '{name}' was imported", hint="isosmoke image list")
-        with _alone(image):
-            store.record(name).unlink()
-            _forget(image)
+            raise ImageError(f"no imported image '{name}'", hint="isosmoke image list")
+        with _exclusive_use(image):
+            store.get_record_path(name).unlink()
+            _remove_unreferenced(image)
     return image
 
 
-def _forget(image: Image | None) -> None:
-    """Remove what an image held, unless a name still stands for it."""
-    if image is None or any(one.digest == image.digest for one in store.kept()):
+def _remove_unreferenced(image: Image | None) -> None:
+    """Remove the content of an image, unless another name refers to it."""
+    if image is None or any(other.digest == image.digest for other in store.kept()):
         return
-    with state.scratch() as folder, suppress(FileNotFoundError):
-        image.folder.rename(folder / "rootfs")
+    with state.scratch() as directory, suppress(FileNotFoundError):
+        image.folder.rename(directory / "rootfs")
 
 
 @contextmanager
 def _locked() -> Iterator[None]:
-    """One import or removal at a time."""
+    """Allow one import or removal at a time."""
     with files.lock(state.kept("locks") / "images"):
         yield
 
 
 @contextmanager
-def _alone(image: Image | None) -> Iterator[None]:
-    """Let no run use it meanwhile, or say that one does."""
+def _exclusive_use(image: Image | None) -> Iterator[None]:
+    """Prevent runs from using an image; raise `ImageError` if one already does."""
     with ExitStack() as stack:
         if image and image.folder.is_dir():
             try:
-                folder = store.likely(image.folder, image.name)
-                stack.enter_context(files.lock_directory(folder, wait=False))
+                directory = store.require_rootfs(image.folder, image.name)
+                stack.enter_context(files.lock_directory(directory, wait=False))
             except BlockingIOError as error:
-                words = f"image '{image.name}' is used by a run"
-                raise ImageError(words, hint="wait for that run to end") from error
+                message = f"image '{image.name}' is in use by a run"
+                raise ImageError(message, hint="wait for the run to end") from error
         yield

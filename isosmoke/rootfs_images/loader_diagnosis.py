@@ -1,4 +1,4 @@
-"""Why a program does not fit a system, from what it needs and what the system's loader says."""
+"""Diagnosis of a program that does not fit a system, by its needs and the loader's output."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ LOADERS = {
     "x86_64": ("/lib64/ld-linux-x86-64.so.2", "/lib/ld-musl-x86_64.so.1"),
     "aarch64": ("/lib/ld-linux-aarch64.so.1", "/lib/ld-musl-aarch64.so.1"),
 }
-"""Where each machine's loaders are, glibc's before musl's: the ABI fixes these paths."""
+"""The paths of each machine's loaders, glibc's before musl's; they are fixed by the ABI."""
 
 _MUSL = "ld-musl-"
 _GLIBC_BANNER = re.compile(r"GLIBC.* release version (\d+(?:\.\d+)+)")
@@ -27,49 +27,51 @@ _LOADER_ERRORS = (
 
 
 def is_musl(loader: str) -> bool:
-    """Whether a loader is musl's: its options are others."""
+    """Return whether a loader is musl's, which has other options than glibc's."""
     return _MUSL in loader
 
 
 def asks_version(loader: str) -> tuple[tuple[str, ...], ...]:
-    """The commands by which a loader names its library's version; glibc's knows one since 2.33."""
+    """Return commands that print a loader's version; glibc's has had `--version` since 2.33."""
     return ((loader,),) if is_musl(loader) else ((loader, "--version"), (loader, "libc.so.6"))
 
 
-def libc(said: str) -> str:
-    """The C library that introduced itself with these words; empty for other words."""
+def libc(output: str) -> str:
+    """Return the C library named in a loader's output; empty if there is none."""
     for name, banner in (("glibc", _GLIBC_BANNER), ("musl", _MUSL_BANNER)):
-        if found := banner.search(said):
-            return f"{name} {found[1]}"
+        if match := banner.search(output):
+            return f"{name} {match[1]}"
     return ""
 
 
-def loader_complaint(said: str) -> str:
-    """The line by which a loader, not the program, ended; empty where it did not."""
-    lines = said.splitlines()
-    return next((line for line in lines if any(one in line for one in _LOADER_ERRORS)), "")
+def loader_complaint(output: str) -> str:
+    """Return the line in which the loader reports a fatal error; empty if there is none."""
+    lines = output.splitlines()
+    return next((line for line in lines if any(error in line for error in _LOADER_ERRORS)), "")
 
 
-def foreign(needs: Needs, has: str) -> str:
-    """Why a program cannot start where its loader is not; `has` is the C library that is there."""
-    wanted = "musl" if is_musl(needs.loader) else "glibc"
-    there = f"the image has {has}" if has else "the image has no C library"
-    return f"it was linked for {wanted}, whose loader {needs.loader} is not there; {there}"
+def foreign(needs: Needs, present: str) -> str:
+    """Return why a program without its loader cannot start; `present` is the image's C library."""
+    required = "musl" if is_musl(needs.loader) else "glibc"
+    found = f"the image has {present}" if present else "the image has no C library"
+    return f"it was linked for {required}, whose loader {needs.loader} does not exist; {found}"
 
 
-def misfit(needs: Needs, has: str, listed: str) -> str:
-    """Why its loader refuses a program; `listed` are the libraries that it finds.
+def misfit(needs: Needs, present: str, listed: str) -> str:
+    """Return why the loader refuses a program; empty if no reason is known.
 
-    Empty where nothing of that is known to be wrong.
+    `present` is the image's C library, `listed` the loader's list of libraries.
     """
-    return "; ".join(_misfits(needs, has, listed))
+    return "; ".join(_find_misfits(needs, present, listed))
 
 
-def _misfits(needs: Needs, has: str, listed: str) -> Iterator[str]:
-    name, _, version = has.partition(" ")
+def _find_misfits(needs: Needs, present: str, listed: str) -> Iterator[str]:
+    name, _, version = present.partition(" ")
     if name == "glibc" and needs.glibc > tuple(map(int, version.split("."))):
         yield f"it needs glibc {'.'.join(map(str, needs.glibc))}, the image has {version}"
-    missing = dict.fromkeys(one or other for one, other in _MISSING.findall(listed))
+    missing = dict.fromkeys(
+        library or musl_library for library, musl_library in _MISSING.findall(listed)
+    )
     if missing:
         yield f"the image lacks {', '.join(missing)}"
     for library, symbol in dict.fromkeys(_UNVERSIONED.findall(listed)):

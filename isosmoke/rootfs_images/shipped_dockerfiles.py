@@ -7,12 +7,12 @@ from pathlib import Path
 
 from isosmoke.errors import UsageError
 
-BUILT = "isosmoke/"
-"""What the names of images begin with that are built from one of these."""
+BUILT_PREFIX = "isosmoke/"
+"""The prefix of the names of images that are built from one of these Dockerfiles."""
 
 _PACKAGE = Path(__file__).parents[1]
-_PLACES = (_PACKAGE / "images", _PACKAGE.parent / "images")
-"""In an installed isosmoke, and in a clone."""
+_DIRECTORIES = (_PACKAGE / "images", _PACKAGE.parent / "images")
+"""The directory of Dockerfiles in an installed isosmoke, and in a clone."""
 
 _BASE = re.compile(r"^ARG BASE=(\S+)$", re.MULTILINE)
 _TAG_LENGTH = 12
@@ -20,36 +20,44 @@ _TAG_LENGTH = 12
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A folder with a Dockerfile, the image for its `ARG BASE`, and the tags of the result.
+    """A directory with a Dockerfile, the image for its `ARG BASE`, and the tags of the result.
 
-    The first tag changes with the Dockerfile and the base, the second stays.
+    The first tag changes with the Dockerfile and the base, the second is always the same.
     """
 
-    folder: Path
+    directory: Path
     base: str
     tags: tuple[str, str]
 
 
-def names() -> tuple[str, ...]:
-    """All that there are."""
-    return tuple(sorted(one.parent.name for one in _folder().glob("*/Dockerfile")))
+def list_names() -> tuple[str, ...]:
+    """Return the names of all Dockerfiles."""
+    return tuple(sorted(path.parent.name for path in _find_images_directory().glob("*/Dockerfile")))
 
 
-def folder(name: str) -> Path:
-    """The folder that one of them is built from."""
-    if name not in names():
-        hint = f"there are {', '.join(names())}; for others: isosmoke image import, docker build"
-        raise UsageError(f"no Dockerfile for '{name}' comes with isosmoke", hint)
-    return _folder() / name
+def find_directory(name: str) -> Path:
+    """Return the directory of a Dockerfile.
+
+    Raises:
+        UsageError: if there is none of this name.
+    """
+    if name not in list_names():
+        hint = f"choose one of: {', '.join(list_names())}; or run isosmoke image import"
+        raise UsageError(f"isosmoke has no Dockerfile for '{name}'", hint)
+    return _find_images_directory() / name
 
 
 def recipe(name: str, base: str | None = None) -> Recipe:
-    """How one of them is built; `base` is what it stands on in place of what it names itself."""
-    text = (folder(name) / "Dockerfile").read_text()
+    """Return the recipe of an image; `base` overrides the base image in the Dockerfile."""
+    text = (find_directory(name) / "Dockerfile").read_text()
     base = base or _BASE.findall(text)[0]
-    tag = hashlib.sha256(f"{base}\n{text}".encode()).hexdigest()[:_TAG_LENGTH]
-    return Recipe(folder(name), base, (f"{BUILT}{name}:{tag}", f"{BUILT}{name}:latest"))
+    digest = hashlib.sha256(f"{base}\n{text}".encode()).hexdigest()[:_TAG_LENGTH]
+    return Recipe(
+        find_directory(name),
+        base,
+        (f"{BUILT_PREFIX}{name}:{digest}", f"{BUILT_PREFIX}{name}:latest"),
+    )
 
 
-def _folder() -> Path:
-    return next(one for one in _PLACES if one.is_dir())
+def _find_images_directory() -> Path:
+    return next(directory for directory in _DIRECTORIES if directory.is_dir())

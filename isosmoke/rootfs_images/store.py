@@ -1,7 +1,7 @@
-"""What `image` means on this machine: the host's folders, a root filesystem, or an engine's.
+"""The meaning of `image` on this machine: the host, a root filesystem, or an engine's image.
 
-A root filesystem that `isosmoke.rootfs_images.importer` brought has a name. What the name stands
-for is a small record; what it holds lies in a folder that its digest names.
+A root filesystem that `isosmoke.rootfs_images.importer` imported has a name. A small record
+describes it, and a directory named after its digest holds its content.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,21 +16,21 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from isosmoke.errors import ImageError
 from isosmoke.host import files, state
 from isosmoke.rootfs_images import tree_hash
-from isosmoke.rootfs_images.shipped_dockerfiles import BUILT
+from isosmoke.rootfs_images.shipped_dockerfiles import BUILT_PREFIX
 from isosmoke.sandbox import rootfs_mounts
 from isosmoke.sandbox.spec import HOST_IMAGE
 
-ROOTFS = "rootfs:"
-"""What the name of an image begins with that is a folder."""
+ROOTFS_PREFIX = "rootfs:"
+"""The prefix of an image name that is the path of a directory."""
 
-_MADE_ANEW = ("dev", "proc", "run", "sys", "tmp")
-"""The folders of a system whose content no sandbox shows."""
+_RECREATED = ("dev", "proc", "run", "sys", "tmp")
+"""The system directories whose content no sandbox shows."""
 
-_LIKELY = ("usr", "bin", "lib")
+_SYSTEM_DIRECTORIES = ("usr", "bin", "lib")
 
 
 class Image(BaseModel):
-    """A root filesystem that is kept here; `size` in bytes, `left_out` what was not brought."""
+    """An imported root filesystem; `size` in bytes, `left_out` names entries not imported."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -47,67 +47,78 @@ class Image(BaseModel):
         return state.state_folder() / "rootfs" / self.digest
 
 
-def root(image: str, folder: Path) -> Path | None:
-    """The root filesystem that `image` names, None where no folder of this machine is one.
+def root(image: str, directory: Path) -> Path | None:
+    """Return the root filesystem that `image` names, None if it is not a directory on this machine.
 
-    A relative path lies in `folder`, which is the manifest's. `ImageError` when it is not there.
+    A relative path is resolved against `directory`, the manifest's directory.
+
+    Raises:
+        ImageError: if the directory has no root filesystem.
     """
-    if image.startswith(ROOTFS):
-        return likely((folder / Path(image.removeprefix(ROOTFS)).expanduser()).resolve(), image)
-    found = None if image == HOST_IMAGE else named(image)
-    return None if found is None else likely(found.folder, image)
-
-
-def likely(folder: Path, image: str) -> Path:
-    """The folder, where it holds the root filesystem that `image` should be."""
-    if not any(rootfs_mounts.inside(folder, PurePosixPath("/", one)) for one in _LIKELY):
-        raise ImageError(
-            f"image '{image}': no root filesystem in {folder}",
-            hint="name what has the /usr, /bin, /lib of a system, as debootstrap makes them",
+    if image.startswith(ROOTFS_PREFIX):
+        return require_rootfs(
+            (directory / Path(image.removeprefix(ROOTFS_PREFIX)).expanduser()).resolve(), image
         )
-    return folder
+    imported = None if image == HOST_IMAGE else find_image(image)
+    return None if imported is None else require_rootfs(imported.folder, image)
 
 
-def digest(image: str, folder: Path) -> str:
-    """The sha256 of what the root filesystem holds; empty where `root` finds none."""
-    found = root(image, folder)
-    if found is None:
+def require_rootfs(directory: Path, image: str) -> Path:
+    """Return `directory` if it contains the root filesystem for `image`.
+
+    Raises:
+        ImageError: if it does not.
+    """
+    if not any(
+        rootfs_mounts.inside(directory, PurePosixPath("/", name)) for name in _SYSTEM_DIRECTORIES
+    ):
+        raise ImageError(
+            f"image '{image}': no root filesystem in {directory}",
+            hint="name a directory with a system's /usr, /bin and /lib, as created by debootstrap",
+        )
+    return directory
+
+
+def digest(image: str, directory: Path) -> str:
+    """Return the SHA-256 of a root filesystem's content; empty if `root` returns None."""
+    rootfs = root(image, directory)
+    if rootfs is None:
         return ""
-    image_here = None if image.startswith(ROOTFS) else named(image)
-    return image_here.digest if image_here else tree_hash.digest(listing(found))
+    imported = None if image.startswith(ROOTFS_PREFIX) else find_image(image)
+    return imported.digest if imported else tree_hash.compute_digest(list_entries(rootfs))
 
 
-def listing(folder: Path) -> tree_hash.Listing:
-    """What of a root filesystem counts."""
-    return tree_hash.listing(folder, apart=_MADE_ANEW)
+def list_entries(directory: Path) -> tree_hash.Listing:
+    """Return the entries of a root filesystem that count for its digest."""
+    return tree_hash.list_entries(directory, excluded=_RECREATED)
 
 
 def how_to_get(image: str, program: str = "docker") -> str:
-    """What would bring an image that is not here; `program` has the daemon that lacks it."""
-    if image.startswith(BUILT):
-        return f"isosmoke image build {image.removeprefix(BUILT).partition(':')[0]}"
-    return f"{program} pull {image}, or isosmoke image import ARCHIVE|FOLDER {image}"
+    """Return commands that provide a missing image; `program` has the daemon that lacks it."""
+    if image.startswith(BUILT_PREFIX):
+        return f"isosmoke image build {image.removeprefix(BUILT_PREFIX).partition(':')[0]}"
+    return f"{program} pull {image}, or isosmoke image import ARCHIVE|DIRECTORY {image}"
 
 
-def named(name: str) -> Image | None:
-    """The image that is kept here by this name."""
+def find_image(name: str) -> Image | None:
+    """Return the imported image of this name, None if there is none."""
     with suppress(FileNotFoundError):
-        return _read(record(name))
+        return _read_record(get_record_path(name))
     return None
 
 
 def kept() -> tuple[Image, ...]:
-    """All that are kept here, by name."""
-    found = (_read(one) for one in state.kept("images").glob("*.json"))
-    return tuple(sorted(found, key=lambda one: one.name))
+    """Return all imported images, sorted by name."""
+    images = (_read_record(path) for path in state.kept("images").glob("*.json"))
+    return tuple(sorted(images, key=lambda image: image.name))
 
 
-def record(name: str) -> Path:
-    """Where it is written down what a name stands for."""
+def get_record_path(name: str) -> Path:
+    """Return the path of the record of a name."""
     return state.state_folder() / "images" / f"{quote(name, safe='')}.json"
 
 
-def _read(path: Path) -> Image:
+def _read_record(path: Path) -> Image:
     try:
         return Image.model_validate_json(path.read_text())
     except ValidationError as error:
@@ -116,11 +127,11 @@ def _read(path: Path) -> Image:
 
 @contextmanager
 def held(names: Iterable[str]) -> Iterator[None]:
-    """Keep those of these images that are kept here from being removed, until the block ends."""
-    found = (named(one) for one in dict.fromkeys(names) if one != HOST_IMAGE)
+    """Prevent the removal of these images during the block, as far as they are imported."""
+    images = (find_image(name) for name in dict.fromkeys(names) if name != HOST_IMAGE)
     with ExitStack() as stack:
-        for image in filter(None, found):
-            folder = likely(image.folder, image.name)
-            stack.enter_context(files.lock_directory(folder, shared=True))
-            likely(image.folder, image.name)
+        for image in filter(None, images):
+            directory = require_rootfs(image.folder, image.name)
+            stack.enter_context(files.lock_directory(directory, shared=True))
+            require_rootfs(image.folder, image.name)
         yield

@@ -1,4 +1,4 @@
-"""A folder's content as plain lines: to hash it, and to say what differs from another's."""
+"""A directory's content as text, to hash it and to compare it with another's."""
 
 import hashlib
 import os
@@ -9,64 +9,64 @@ from pathlib import Path
 from isosmoke.host import files
 
 Listing = Mapping[str, str]
-"""Each entry by its path in the folder: its kind, its mode, and what it holds or leads to."""
+"""Each entry by its path in the directory: its kind, its mode, and its content or target."""
 
-_UNREAD = "not readable"
+_UNREADABLE = "not readable"
 
 
-def listing(folder: Path, *, apart: tuple[str, ...] = ()) -> Listing:
-    """All entries of `folder`, but for what is in the folders `apart` at its top.
+def list_entries(directory: Path, *, excluded: tuple[str, ...] = ()) -> Listing:
+    """Return all entries of `directory`, except those in the directories `excluded` at its top.
 
-    Times and owners are left out: they differ from one unpacking to the next.
+    Times and owners are not included, because they differ each time an image is unpacked.
     """
-    return dict(sorted(_entries(folder, apart)))
+    return dict(sorted(_walk_entries(directory, excluded)))
 
 
-def digest(listing: Listing) -> str:
-    """The sha256 of all lines."""
+def compute_digest(listing: Listing) -> str:
+    """Return the SHA-256 of a listing."""
     whole = hashlib.sha256()
-    for path, line in listing.items():
-        whole.update(f"{path}\0{line}\0".encode(errors="surrogateescape"))
+    for path, description in listing.items():
+        whole.update(f"{path}\0{description}\0".encode(errors="surrogateescape"))
     return whole.hexdigest()
 
 
-def differences(before: Listing, after: Listing) -> tuple[str, ...]:
-    """A line for each entry that came, went or changed, with +, - or ~ before its path."""
+def compare_listings(before: Listing, after: Listing) -> tuple[str, ...]:
+    """Return a line for each new, removed or changed entry: +, - or ~ before its path."""
     paths = sorted({*before, *after})
     return tuple(
-        f"{_sign(path, before, after)} {path}"
+        f"{_get_sign(path, before, after)} {path}"
         for path in paths
         if before.get(path) != after.get(path)
     )
 
 
-def _sign(path: str, before: Listing, after: Listing) -> str:
+def _get_sign(path: str, before: Listing, after: Listing) -> str:
     if path not in before:
         return "+"
     return "~" if path in after else "-"
 
 
-def _entries(folder: Path, apart: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    for here, folders, others in os.walk(folder):
-        below = Path(here)
-        for name in (*folders, *others):
-            yield str((below / name).relative_to(folder)), _line(below / name)
-        if below == folder:
-            folders[:] = [one for one in folders if one not in apart]
+def _walk_entries(directory: Path, excluded: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for parent_name, directories, names in os.walk(directory):
+        parent = Path(parent_name)
+        for name in (*directories, *names):
+            yield str((parent / name).relative_to(directory)), _describe_entry(parent / name)
+        if parent == directory:
+            directories[:] = [name for name in directories if name not in excluded]
 
 
-def _line(path: Path) -> str:
+def _describe_entry(path: Path) -> str:
     status = path.lstat()
     mode = f"{stat.S_IMODE(status.st_mode):o}"
     if stat.S_ISLNK(status.st_mode):
         return f"link {path.readlink()}"
     if stat.S_ISREG(status.st_mode):
-        return f"file {mode} {_content(path)}"
+        return f"file {mode} {_hash_content(path)}"
     return f"{'folder' if stat.S_ISDIR(status.st_mode) else 'special'} {mode}"
 
 
-def _content(path: Path) -> str:
+def _hash_content(path: Path) -> str:
     try:
         return files.sha256(path)
     except PermissionError:
-        return _UNREAD
+        return _UNREADABLE

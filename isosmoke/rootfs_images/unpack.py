@@ -1,7 +1,7 @@
-"""Unpacks a root filesystem, from an archive or a folder, without ever leaving its own folder.
+"""Safe extraction of a root filesystem from an archive or a directory into another directory.
 
-An ordinary user can: owners are not kept, nor setuid bits, nor what the kernel makes (devices).
-Links are kept as they are: they are for who looks from inside, and never followed here.
+It works for an ordinary user: owners, setuid bits and devices are not preserved. Symbolic links are
+preserved for readers inside the image, and never followed here.
 """
 
 import lzma
@@ -21,108 +21,113 @@ from isosmoke.errors import ImageError
 
 STDIN = Path("-")
 
-_KERNELS = frozenset(("dev", "proc", "sys"))
-"""Folders at the top whose content is the kernel's."""
+_KERNEL_DIRECTORIES = frozenset(("dev", "proc", "sys"))
+"""Top-level directories whose content comes from the kernel."""
 
-_MARKS = frozenset((".dockerenv", "run/.containerenv"))
-"""Empty files by which programs tell a container, which only an export has."""
+_CONTAINER_MARKERS = frozenset((".dockerenv", "run/.containerenv"))
+"""Empty files that mark a container for programs; only an export contains them."""
 
 _MOUNTED_ON = ("etc/hostname", "etc/hosts", "etc/resolv.conf")
 
-_CORRUPT = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
+_CORRUPTION_ERRORS = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
 
 
-_NO_HEADER = (
-    tarfile.EmptyHeaderError,  # type: ignore[attr-defined]  # typeshed leaves out both
+_HEADER_ERRORS = (
+    tarfile.EmptyHeaderError,  # type: ignore[attr-defined]  # missing in typeshed
     tarfile.InvalidHeaderError,  # type: ignore[attr-defined]
 )
-"""What tarfile takes for the end of an archive, unless it is the first thing in it."""
+"""Errors that tarfile treats as the end of an archive, except in its first header."""
 
 
 class _Member(tarfile.TarInfo):
-    """A member of an archive that must go on to its end, under a name that a file can have."""
+    """A member of an archive that must be complete, and whose name a file can have."""
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
         try:
-            made = super().fromtarfile(archive)
-        except _NO_HEADER as error:
+            member = super().fromtarfile(archive)
+        except _HEADER_ERRORS as error:
             raise tarfile.ReadError(str(error)) from error
-        if "\0" in made.name + made.linkname:
-            raise tarfile.ReadError(f"{made.name!r} is no name")
-        return made
+        if "\0" in member.name + member.linkname:
+            raise tarfile.ReadError(f"{member.name!r} is not a valid file name")
+        return member
 
 
-class Unpacking:
-    """Fills `folder`, which is empty; `left_out` names what was not brought."""
+class Unpacker:
+    """An import into the empty directory `root`.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._folders = {folder}
+    `left_out` names the entries that were not imported, and `size` counts the bytes of files.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._directories = {root}
         self.left_out: list[str] = []
         self.size = 0
 
-    def take(self, source: Path) -> None:
-        """Bring everything from a folder, an archive, or an archive on stdin."""
-        with _told(source):
+    def unpack(self, source: Path) -> None:
+        """Unpack a directory, an archive, or an archive on stdin."""
+        with _unpack_errors(source):
             if source.is_dir():
-                self._take_folder(source)
+                self._copy_directory(source)
             else:
-                self._take_archive(source)
-            self._settle()
+                self._extract_archive(source)
+            self._create_mount_points()
 
-    def _take_archive(self, source: Path) -> None:
-        """Whatever it is compressed with, read once from its beginning to its end."""
+    def _extract_archive(self, source: Path) -> None:
+        """Unpack an archive of any compression, reading it once from beginning to end."""
         with ExitStack() as stack:
             stdin = source == STDIN
             file = sys.stdin.buffer if stdin else stack.enter_context(source.open("rb"))
-            archive = stack.enter_context(_opened(file))
+            archive = stack.enter_context(_open_archive(file))
             for member in archive:
-                self._take_member(archive, member)
+                self._extract_member(archive, member)
 
-    def _take_member(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        path = _within(member.name)
-        if not path.parts or _unwanted(path):
+    def _extract_member(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        path = _resolve_member_path(member.name)
+        if not path.parts or _is_unwanted(path):
             return
         if member.isdir():
-            self._make_folder(path, member.mode)
+            self._create_directory(path, member.mode)
         elif member.issym():
-            self._make_link(path, member.linkname)
+            self._create_link(path, member.linkname)
         elif member.islnk():
-            self._make_same(path, _within(member.linkname))
+            self._create_hard_link(path, _resolve_member_path(member.linkname))
         elif content := archive.extractfile(member):
-            self._make_file(path, member.mode, content)
+            self._create_file(path, member.mode, content)
         else:
             self.left_out.append(f"/{path}")
 
-    def _take_folder(self, source: Path) -> None:
-        """One file system of it: what is mounted below is no part of the system."""
+    def _copy_directory(self, source: Path) -> None:
+        """Copy a directory without the file systems that are mounted in it."""
         device = source.stat().st_dev
-        first: dict[int, PurePosixPath] = {}
-        for here, folders, files in os.walk(source, onerror=self._leave_out(source)):
-            for name in sorted((*folders, *files)):
-                entry = Path(here, name)
+        first_paths: dict[int, PurePosixPath] = {}
+        for parent, directories, files in os.walk(source, onerror=self._leave_out(source)):
+            for name in sorted((*directories, *files)):
+                entry = Path(parent, name)
                 path = PurePosixPath(entry.relative_to(source))
-                if not _unwanted(path):
-                    self._take_entry(entry, path, first)
-            folders[:] = [one for one in folders if Path(here, one).lstat().st_dev == device]
+                if not _is_unwanted(path):
+                    self._copy_entry(entry, path, first_paths)
+            directories[:] = [
+                name for name in directories if Path(parent, name).lstat().st_dev == device
+            ]
 
-    def _take_entry(
-        self, entry: Path, path: PurePosixPath, first: dict[int, PurePosixPath]
+    def _copy_entry(
+        self, entry: Path, path: PurePosixPath, first_paths: dict[int, PurePosixPath]
     ) -> None:
         status = entry.lstat()
-        same = first.setdefault(status.st_ino, path) if status.st_nlink > 1 else path
+        target = first_paths.setdefault(status.st_ino, path) if status.st_nlink > 1 else path
         if stat.S_ISDIR(status.st_mode):
-            self._make_folder(path, status.st_mode)
+            self._create_directory(path, status.st_mode)
         elif stat.S_ISLNK(status.st_mode):
-            self._make_link(path, str(entry.readlink()))
+            self._create_link(path, str(entry.readlink()))
         elif not (stat.S_ISREG(status.st_mode) and os.access(entry, os.R_OK)):
             self.left_out.append(f"/{path}")
-        elif same != path:
-            self._make_same(path, same)
+        elif target != path:
+            self._create_hard_link(path, target)
         else:
             with entry.open("rb") as content:
-                self._make_file(path, status.st_mode, content)
+                self._create_file(path, status.st_mode, content)
 
     def _leave_out(self, source: Path) -> Callable[[OSError], None]:
         def leave_out(error: OSError) -> None:
@@ -130,79 +135,87 @@ class Unpacking:
 
         return leave_out
 
-    def _settle(self) -> None:
-        """Make the files that every engine mounts something on, where they are missing."""
+    def _create_mount_points(self) -> None:
+        """Create the files on which every engine mounts something, if they are missing."""
         for name in _MOUNTED_ON:
-            place = self._folder / name
-            if place.is_symlink() or not place.exists():
-                self._make_file(PurePosixPath(name), 0o644, BytesIO())
+            host_path = self._root / name
+            if host_path.is_symlink() or not host_path.exists():
+                self._create_file(PurePosixPath(name), 0o644, BytesIO())
 
-    def _make_folder(self, path: PurePosixPath, mode: int) -> None:
-        place = self._folder / path
-        if place not in self._folders:
-            if os.path.lexists(place):
-                raise ImageError(f"/{path} is something else first and then a folder")
-            self._cleared(path).mkdir()
-            self._folders.add(place)
-        place.chmod(mode & 0o755 | 0o700)
+    def _create_directory(self, path: PurePosixPath, mode: int) -> None:
+        host_path = self._root / path
+        if host_path not in self._directories:
+            if os.path.lexists(host_path):
+                raise ImageError(
+                    f"the archive has /{path} first as another file and then as a directory"
+                )
+            self._prepare_path(path).mkdir()
+            self._directories.add(host_path)
+        host_path.chmod(mode & 0o755 | 0o700)
 
-    def _make_file(self, path: PurePosixPath, mode: int, content: IO[bytes]) -> None:
-        place = self._cleared(path)
-        with place.open("xb") as file:
+    def _create_file(self, path: PurePosixPath, mode: int, content: IO[bytes]) -> None:
+        host_path = self._prepare_path(path)
+        with host_path.open("xb") as file:
             shutil.copyfileobj(content, file)
             self.size += file.tell()
-        place.chmod(mode & 0o755 | 0o400)
+        host_path.chmod(mode & 0o755 | 0o400)
 
-    def _make_link(self, path: PurePosixPath, target: str) -> None:
-        self._cleared(path).symlink_to(target)
+    def _create_link(self, path: PurePosixPath, target: str) -> None:
+        self._prepare_path(path).symlink_to(target)
 
-    def _make_same(self, path: PurePosixPath, other: PurePosixPath) -> None:
-        """A second name of a file; archives name the first before it."""
-        known = self._folder / other
-        if known.parent not in self._folders or not os.path.lexists(known):
-            if f"/{other}" not in self.left_out:
-                raise ImageError(f"/{path} is a second name of /{other}, which is not there before")
+    def _create_hard_link(self, path: PurePosixPath, target: PurePosixPath) -> None:
+        """Create a hard link; in archives, its target comes first."""
+        host_target = self._root / target
+        if host_target.parent not in self._directories or not os.path.lexists(host_target):
+            if f"/{target}" not in self.left_out:
+                raise ImageError(
+                    f"the hard link /{path} comes before its target /{target}, or has no target"
+                )
             self.left_out.append(f"/{path}")
-        elif known != self._folder / path:
-            os.link(known, self._cleared(path), follow_symlinks=False)
+        elif host_target != self._root / path:
+            os.link(host_target, self._prepare_path(path), follow_symlinks=False)
 
-    def _cleared(self, path: PurePosixPath) -> Path:
-        """Where `path` is made: all folders above it are real ones, and nothing is there."""
-        place = self._folder / path
-        if place in self._folders:
-            raise ImageError(f"/{path} is a folder first and then something else")
-        if place.parent not in self._folders:
-            if os.path.lexists(place.parent):
-                raise ImageError(f"/{path} lies in /{path.parent}, which is no folder")
-            self._make_folder(path.parent, 0o755)
-        place.unlink(missing_ok=True)
-        return place
+    def _prepare_path(self, path: PurePosixPath) -> Path:
+        """Return the host path for `path`, where nothing exists and no parent is a link."""
+        host_path = self._root / path
+        if host_path in self._directories:
+            raise ImageError(
+                f"the archive has /{path} first as a directory and then as another file"
+            )
+        if host_path.parent not in self._directories:
+            if os.path.lexists(host_path.parent):
+                raise ImageError(f"/{path.parent}, the parent of /{path}, is not a directory")
+            self._create_directory(path.parent, 0o755)
+        host_path.unlink(missing_ok=True)
+        return host_path
 
 
-def _opened(file: IO[bytes]) -> tarfile.TarFile:
+def _open_archive(file: IO[bytes]) -> tarfile.TarFile:
     try:
         return tarfile.open(fileobj=file, mode="r|*", tarinfo=_Member)
-    except TypeError as error:  # what tarfile makes of a gzip header that was cut short
-        raise tarfile.ReadError("it ends in the middle of its header") from error
+    except TypeError as error:  # raised by tarfile for a truncated gzip header
+        raise tarfile.ReadError("its header is truncated") from error
 
 
-def _within(name: str) -> PurePosixPath:
+def _resolve_member_path(name: str) -> PurePosixPath:
     path = PurePosixPath("/", name).relative_to("/")
     if ".." in path.parts:
-        raise ImageError(f"{name!r} leads out of the image", hint="do not trust this archive")
+        raise ImageError(f"{name!r} points outside the image", hint="do not trust this archive")
     return path
 
 
-def _unwanted(path: PurePosixPath) -> bool:
-    return str(path) in _MARKS or (len(path.parts) > 1 and path.parts[0] in _KERNELS)
+def _is_unwanted(path: PurePosixPath) -> bool:
+    return str(path) in _CONTAINER_MARKERS or (
+        len(path.parts) > 1 and path.parts[0] in _KERNEL_DIRECTORIES
+    )
 
 
 @contextmanager
-def _told(source: Path) -> Iterator[None]:
-    hint = "name a .tar, .tar.gz, .tar.bz2 or .tar.xz, as docker export writes it, or a folder"
+def _unpack_errors(source: Path) -> Iterator[None]:
+    hint = "name a directory, or a .tar, .tar.gz, .tar.bz2 or .tar.xz as written by docker export"
     try:
         yield
-    except _CORRUPT as error:
-        raise ImageError(f"{source} is no whole archive: {error}", hint=hint) from error
+    except _CORRUPTION_ERRORS as error:
+        raise ImageError(f"{source} is not a complete archive: {error}", hint=hint) from error
     except OSError as error:
         raise ImageError(f"cannot unpack {source}: {error.strerror or error}", hint) from error

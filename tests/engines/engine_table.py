@@ -1,9 +1,9 @@
-"""Every contract check and every scenario of the corpus on each engine, for root and for a user.
+"""Table of contract checks and corpus scenarios on each engine, as root and as an ordinary user.
 
     PYTHONPATH=tests python tests/engines/engine_table.py docs/engines.md
 
-It runs them all and writes what came out between the page's two `table` marks; nothing else of the
-page changes. Where an engine cannot be used, its column says why.
+It runs all of them and writes the results between the page's two `table` marks; the rest of the
+page is unchanged. An engine that cannot be used has the reason in its row.
 """
 
 import argparse
@@ -28,21 +28,21 @@ BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 GOOD, ALL = "ok", "all"
 
 Column = Mapping[str, str]
-"""What came of each check and scenario, by name: `GOOD` or words."""
+"""The result of each check and scenario by name: `GOOD` or a description of the failure."""
 
 
-def contract(engine: str) -> Column:
-    """Each check of the contract, for whoever runs this."""
-    made = ENGINES[engine]()
-    made.preflight()
-    with TemporaryDirectory(prefix="isosmoke-table-") as folder:
+def run_contract(engine: str) -> Column:
+    """Return the result of each contract check for the current user."""
+    instance = ENGINES[engine]()
+    instance.preflight()
+    with TemporaryDirectory(prefix="isosmoke-table-") as directory:
         return {
-            check.__name__: _kept(check, made, Bench(Path(folder, check.__name__)))
+            check.__name__: _run_check(check, instance, Bench(Path(directory, check.__name__)))
             for check in CONTRACT
         }
 
 
-def _kept(check: object, engine: object, bench: Bench) -> str:
+def _run_check(check: object, engine: object, bench: Bench) -> str:
     assert callable(check)
     try:
         check(engine, bench)
@@ -51,100 +51,105 @@ def _kept(check: object, engine: object, bench: Bench) -> str:
     return GOOD
 
 
-def column(engine: str, user: available.User) -> Column:
-    """All that came out on an engine for a user."""
+def build_column(engine: str, user: available.User) -> Column:
+    """Return all results of an engine for a user."""
     with TemporaryDirectory(prefix="isosmoke-table-") as name:
-        folder = Path(name)
-        user.settle_in(folder)
-        return {**_contract_of(engine, user, folder), **_corpus_of(engine, user, folder)}
+        directory = Path(name)
+        user.settle_in(directory)
+        return {
+            **_run_contract_as(engine, user, directory),
+            **_run_corpus_as(engine, user, directory),
+        }
 
 
-def _contract_of(engine: str, user: available.User, folder: Path) -> Column:
-    done = subprocess.run(
+def _run_contract_as(engine: str, user: available.User, directory: Path) -> Column:
+    result = subprocess.run(
         [*user.prefix, user.python, __file__, "--contract", engine],
-        env={**user.environment(folder), "PYTHONDONTWRITEBYTECODE": "1"},
-        cwd=folder,
+        env={**user.environment(directory), "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=directory,
         stdout=subprocess.PIPE,
         check=True,
     )
-    return dict(json.loads(done.stdout))
+    return dict(json.loads(result.stdout))
 
 
-def _corpus_of(engine: str, user: available.User, folder: Path) -> Column:
-    working = folder / "corpus"
-    subprocess.run(["cp", "-r", str(CORPUS), str(working)], check=True)
-    user.take_over(working)
-    words = ("run", "--manifest", "manifest.toml", "--engine", engine, "--jobs", "2", "--json")
-    done = user.run(*words, folder=folder, working=working)
-    told = {one["name"]: one for one in json.loads(done.stdout)["scenarios"]}
-    return {name: _declared(name, told[name]) for name in DECLARED}
+def _run_corpus_as(engine: str, user: available.User, directory: Path) -> Column:
+    corpus = directory / "corpus"
+    subprocess.run(["cp", "-r", str(CORPUS), str(corpus)], check=True)
+    user.take_over(corpus)
+    arguments = ("run", "--manifest", "manifest.toml", "--engine", engine, "--jobs", "2", "--json")
+    result = user.run(*arguments, folder=directory, working=corpus)
+    results = {scenario["name"]: scenario for scenario in json.loads(result.stdout)["scenarios"]}
+    return {name: _compare_with_declared(name, results[name]) for name in DECLARED}
 
 
-def _declared(name: str, told: Mapping[str, str]) -> str:
-    if told["outcome"] == DECLARED[name]:
+def _compare_with_declared(name: str, result: Mapping[str, str]) -> str:
+    if result["outcome"] == DECLARED[name]:
         return GOOD
-    return f"{told['outcome']}, declared {DECLARED[name]}: {told['reason']}"
+    return f"{result['outcome']}, declared {DECLARED[name]}: {result['reason']}"
 
 
-def columns() -> Iterator[tuple[str, Column | str]]:
-    """Each engine for each user, with its column or why there is none."""
+def build_columns() -> Iterator[tuple[str, Column | str]]:
+    """Yield a column for each engine and user, or the reason why there is none."""
     for engine in available.NAMES:
         for name in available.USERS:
-            came = _came(engine, name)
+            results = _build_column_or_reason(engine, name)
             title = "root" if name == "me" and os.getuid() == 0 else "an ordinary user"
             sys.stderr.write(f"{engine}, {title}: done\n")
-            yield f"{engine}, {title}", came
+            yield f"{engine}, {title}", results
 
 
-def _came(engine: str, name: str) -> Column | str:
+def _build_column_or_reason(engine: str, name: str) -> Column | str:
     try:
         with _user(engine, name) as user:
             user.must_have(engine)
-            return column(engine, user)
+            return build_column(engine, user)
     except pytest.skip.Exception as reason:
         return str(reason)
 
 
 @contextmanager
 def _user(engine: str, name: str) -> Iterator[available.User]:
-    """Who may use the engine; for Podman with a service of the user's own."""
+    """Yield a user of the engine; for Podman, one with its own service."""
     if engine != "podman":
         yield available.USERS[name]()
         return
     user = available.me() if name == "me" else subordinate()
-    with service(user, "runc") as made:
-        yield made.client
+    with service(user, "runc") as podman_service:
+        yield podman_service.client
 
 
-def table(found: Mapping[str, Column | str]) -> str:
+def render_table(columns: Mapping[str, Column | str]) -> str:
     """Return Markdown: a row for each engine and user, then each deviation by name.
 
-    It has no counts, which would be wrong with the next check.
+    It has no counts, which would be outdated by the next check.
     """
-    whole = {title: one for title, one in found.items() if not isinstance(one, str)}
-    lines = ["| engine, user | contract | corpus |", "|---|---|---|"]
-    lines += [_summary(title, one) for title, one in found.items()]
-    notes = [f"- {title}, `{row}`: {words}" for title, row, words in _bad(whole)]
-    return "\n".join([*lines, *([""] if notes else []), *notes, ""])
+    complete = {
+        title: results for title, results in columns.items() if not isinstance(results, str)
+    }
+    rows = ["| engine, user | contract | corpus |", "|---|---|---|"]
+    rows += [_render_row(title, results) for title, results in columns.items()]
+    notes = [f"- {title}, `{row}`: {result}" for title, row, result in _find_deviations(complete)]
+    return "\n".join([*rows, *([""] if notes else []), *notes, ""])
 
 
-def _summary(title: str, came: Column | str) -> str:
-    if isinstance(came, str):
-        return f"| {title} | not run: {came} | |"
-    checks = [came[check.__name__] for check in CONTRACT]
-    corpus = [came[name] for name in DECLARED]
-    return f"| {title} | {_verdict(checks)} | {_verdict(corpus)} |"
+def _render_row(title: str, results: Column | str) -> str:
+    if isinstance(results, str):
+        return f"| {title} | not run: {results} | |"
+    checks = [results[check.__name__] for check in CONTRACT]
+    corpus = [results[name] for name in DECLARED]
+    return f"| {title} | {_summarize(checks)} | {_summarize(corpus)} |"
 
 
-def _verdict(cells: list[str]) -> str:
+def _summarize(cells: list[str]) -> str:
     return ALL if {*cells} == {GOOD} else f"{ALL} but those below"
 
 
-def _bad(found: Mapping[str, Column]) -> Iterator[tuple[str, str, str]]:
-    for title, came in found.items():
-        for row, words in came.items():
-            if words != GOOD:
-                yield title, row, " ".join(words.split())
+def _find_deviations(columns: Mapping[str, Column]) -> Iterator[tuple[str, str, str]]:
+    for title, results in columns.items():
+        for row, result in results.items():
+            if result != GOOD:
+                yield title, row, " ".join(result.split())
 
 
 def main() -> None:
@@ -152,13 +157,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--contract", metavar="ENGINE", choices=available.NAMES)
     parser.add_argument("page", nargs="?", type=Path)
-    given = parser.parse_args()
-    if given.contract:
-        sys.stdout.write(json.dumps(contract(given.contract)))
+    options = parser.parse_args()
+    if options.contract:
+        sys.stdout.write(json.dumps(run_contract(options.contract)))
         return
-    text = given.page.read_text()
+    text = options.page.read_text()
     before, after = text.split(BEGIN)[0], text.split(END)[1]
-    given.page.write_text(f"{before}{BEGIN}{table(dict(columns()))}{END}{after}")
+    options.page.write_text(f"{before}{BEGIN}{render_table(dict(build_columns()))}{END}{after}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Sandboxes of bubblewrap where nobody can tell them to end, or they do not listen, or are many."""
+"""Bubblewrap sandboxes whose creator dies, whose keeper hangs, or that have many open files."""
 
 import os
 import resource
@@ -18,7 +18,7 @@ from isosmoke.testing.bench import run
 from support import available
 
 FD_SETSIZE = 1024
-"""How many descriptors select(2) can tell apart."""
+"""The number of descriptors that select(2) can handle."""
 
 DYING = """
 import os, signal, sys, time
@@ -26,7 +26,7 @@ from pathlib import Path
 from isosmoke.engines.bubblewrap.engine import BubblewrapEngine
 from isosmoke.testing import Bench
 
-def killed_after(seconds):
+def kill_after(seconds):
     victim = os.getpid()
     if os.fork() == 0:
         end = time.perf_counter() + seconds
@@ -38,27 +38,27 @@ def killed_after(seconds):
 job = Bench(Path(sys.argv[1])).shell("sleep 600")
 engine = BubblewrapEngine()
 engine.preflight()
-for moment in range(100):
+for step in range(100):
     pid = os.fork()
     if pid == 0:
-        killed_after(moment * 0.0001)
+        kill_after(step * 0.0001)
         with engine.sandbox(job.spec):
             signal.pause()
     os.waitpid(pid, 0)
 """
-"""Makes a hundred sandboxes and dies over each, a tenth of a millisecond later every time."""
+"""A script that creates a hundred sandboxes and dies during each, 0.1 ms later every time."""
 
 
-def test_no_sandbox_outlives_a_run_that_dies_while_it_is_made(tmp_path: Path) -> None:
-    """Wherever bwrap stands when its starter is killed, it comes to its end."""
+def test_sandbox_ends_if_its_creator_dies_during_creation(tmp_path: Path) -> None:
+    """A bwrap ends in whatever state it is when its parent is killed."""
     available.engine("bubblewrap")
     subprocess.run([sys.executable, "-c", DYING, str(tmp_path)], check=True)
 
-    assert available.eventually(lambda: not _naming(tmp_path)), _naming(tmp_path)
+    assert available.eventually(lambda: not _find_processes(tmp_path)), _find_processes(tmp_path)
 
 
-def test_keeper_that_does_not_answer_is_killed(tmp_path: Path) -> None:
-    """A sandbox whose keeper does not see the end of its stdin is gone all the same."""
+def test_unresponsive_keeper_is_killed(tmp_path: Path) -> None:
+    """A sandbox ends even if its keeper does not notice the end of its stdin."""
     available.engine("bubblewrap")
     with BubblewrapEngine().sandbox(Bench(tmp_path).shell(":").spec) as sandbox:
         os.kill(sandbox.pid, signal.SIGSTOP)
@@ -67,8 +67,8 @@ def test_keeper_that_does_not_answer_is_killed(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def crowded() -> Iterator[None]:
-    """A process that has more open than select(2) can name."""
+def many_open_files() -> Iterator[None]:
+    """A process with more open files than select(2) can handle."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 2 * FD_SETSIZE:
         pytest.skip(f"this process may open {hard} files only")
@@ -80,20 +80,20 @@ def crowded() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.usefixtures("crowded")
-def test_sandbox_is_made_beside_many_open_files(tmp_path: Path) -> None:
-    """How many descriptors a process has open changes nothing: a run may be wide, or a guest."""
+@pytest.mark.usefixtures("many_open_files")
+def test_sandbox_is_created_with_many_open_files(tmp_path: Path) -> None:
+    """The number of open descriptors in the process has no effect."""
     available.engine("bubblewrap")
 
     assert run(BubblewrapEngine(), Bench(tmp_path).shell("exit 3")).ending == Exited(3)
 
 
-def _naming(folder: Path) -> list[str]:
-    """The living whose command line names a folder."""
-    found = subprocess.run(
-        ["pgrep", "--full", "--list-name", f"overlay-src {folder}"],
+def _find_processes(directory: Path) -> list[str]:
+    """Return the running processes whose command line names a directory."""
+    result = subprocess.run(
+        ["pgrep", "--full", "--list-name", f"overlay-src {directory}"],
         capture_output=True,
         text=True,
         check=False,
     )
-    return found.stdout.splitlines()
+    return result.stdout.splitlines()

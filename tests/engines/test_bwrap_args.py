@@ -1,4 +1,4 @@
-"""A sandbox specification as a bubblewrap command line."""
+"""Conversion of a sandbox specification to a bubblewrap command line."""
 
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.engines.bubblewrap.bwrap_args import Layer, Layers, bubblewrap, trial
+from isosmoke.engines.bubblewrap.bwrap_args import (
+    BwrapLayer,
+    BwrapLayers,
+    build_arguments,
+    build_trial_arguments,
+)
 from isosmoke.sandbox.spec import (
     KEEPER,
     NAMESPACES,
@@ -34,17 +39,19 @@ SPEC = SandboxSpec(
     network="host",
 )
 
-LAYERS: Layers = {PurePosixPath("/home/u/repo"): Layer(Path("/state/upper"), Path("/state/work"))}
+LAYERS: BwrapLayers = {
+    PurePosixPath("/home/u/repo"): BwrapLayer(Path("/state/upper"), Path("/state/work"))
+}
 
 
-def pairs(words: list[str], option: str) -> list[str]:
-    """What follows each occurrence of an option."""
-    return [words[at + 1] for at, word in enumerate(words) if word == option]
+def find_values(arguments: list[str], option: str) -> list[str]:
+    """Return the argument after each occurrence of an option."""
+    return [arguments[index + 1] for index, argument in enumerate(arguments) if argument == option]
 
 
-def test_command_line_is_exactly_the_published_one() -> None:
-    """A specification becomes these arguments, in this order, and no other."""
-    assert bubblewrap(SPEC, layers=LAYERS, told=7) == [
+def test_command_line_is_exact() -> None:
+    """A specification becomes exactly these arguments, in this order."""
+    assert build_arguments(SPEC, layers=LAYERS, info_fd=7) == [
         *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
         *("--unshare-user", "--cap-drop", "ALL", "--clearenv"),
         *("--as-pid-1", "--info-fd", "7"),
@@ -63,90 +70,101 @@ def test_command_line_is_exactly_the_published_one() -> None:
 
 
 def test_kernel_settings_are_read_only_for_root() -> None:
-    """Their files are root's, so for root alone they need a mount of their own."""
-    words = bubblewrap(replace(SPEC, uid=0, gid=0), layers=LAYERS, told=7)
+    """The settings belong to root, so only root needs a read-only mount of them."""
+    arguments = build_arguments(replace(SPEC, uid=0, gid=0), layers=LAYERS, info_fd=7)
 
-    assert pairs(words, "--ro-bind-try") == ["/proc/sys", "/proc/sysrq-trigger", "/proc/fs"]
-    assert "--ro-bind-try" not in bubblewrap(SPEC, layers=LAYERS, told=7)
+    assert find_values(arguments, "--ro-bind-try") == [
+        "/proc/sys",
+        "/proc/sysrq-trigger",
+        "/proc/fs",
+    ]
+    assert "--ro-bind-try" not in build_arguments(SPEC, layers=LAYERS, info_fd=7)
 
 
-def test_own_devices_lie_over_those_of_the_host() -> None:
-    """Each device that bwrap shows of the host is replaced, after it is shown."""
-    words = bubblewrap(SPEC, layers=LAYERS, told=7, devices=Path("/state/nodes"))
+def test_own_devices_replace_those_of_the_host() -> None:
+    """Each device that bwrap shows is replaced after `--dev`."""
+    arguments = build_arguments(SPEC, layers=LAYERS, info_fd=7, devices=Path("/state/nodes"))
     names = ["null", "zero", "full", "random", "urandom", "tty"]
 
-    assert pairs(words, "--dev-bind") == [f"/state/nodes/{one}" for one in names]
-    assert words.index("--dev") < words.index("--dev-bind")
-    assert "--dev-bind" not in bubblewrap(SPEC, layers=LAYERS, told=7)
+    assert find_values(arguments, "--dev-bind") == [f"/state/nodes/{name}" for name in names]
+    assert arguments.index("--dev") < arguments.index("--dev-bind")
+    assert "--dev-bind" not in build_arguments(SPEC, layers=LAYERS, info_fd=7)
 
 
-def test_change_without_a_layer_is_kept_in_memory() -> None:
-    """A copy-on-write folder that has no layer on disk keeps its changes in memory."""
-    words = bubblewrap(SPEC, layers={}, told=7)
-    at = words.index("--overlay-src")
+def test_changes_without_a_layer_are_kept_in_memory() -> None:
+    """A copied directory without a layer on disk keeps its changes in memory."""
+    arguments = build_arguments(SPEC, layers={}, info_fd=7)
+    index = arguments.index("--overlay-src")
 
-    assert words[at : at + 4] == ["--overlay-src", "/home/u/repo", "--tmp-overlay", "/home/u/repo"]
-    assert "--overlay" not in words
+    assert arguments[index : index + 4] == [
+        "--overlay-src",
+        "/home/u/repo",
+        "--tmp-overlay",
+        "/home/u/repo",
+    ]
+    assert "--overlay" not in arguments
 
 
-def test_fresh_folder_with_a_layer_is_on_disk() -> None:
-    """It is the layer's upper folder, bound; without a layer it is in memory."""
+def test_fresh_directory_with_a_layer_is_on_disk() -> None:
+    """The layer's upper directory is mounted; without a layer a tmpfs is used."""
     home = PurePosixPath("/home/u")
-    layers = {**LAYERS, home: Layer(Path("/state/home"), Path("/state/unused"))}
-    words = bubblewrap(SPEC, layers=layers, told=7)
-    at = words.index("--bind")
+    layers = {**LAYERS, home: BwrapLayer(Path("/state/home"), Path("/state/unused"))}
+    arguments = build_arguments(SPEC, layers=layers, info_fd=7)
+    index = arguments.index("--bind")
 
-    assert words[at : at + 3] == ["--bind", "/state/home", "/home/u"]
-    assert pairs(words, "--tmpfs") == ["/tmp", "/run"]  # noqa: S108 - in the sandbox
+    assert arguments[index : index + 3] == ["--bind", "/state/home", "/home/u"]
+    assert find_values(arguments, "--tmpfs") == ["/tmp", "/run"]  # noqa: S108 - in the sandbox
 
 
 @pytest.mark.parametrize(("network", "unshared"), [("host", False), ("isolated", True)])
-def test_isolated_network_is_a_namespace_of_its_own(network: str, unshared: bool) -> None:  # noqa: FBT001 - a table
+def test_isolated_network_has_its_own_namespace(network: str, unshared: bool) -> None:  # noqa: FBT001 - a table
     """The host's network is shared unless the scenario is isolated."""
     spec = replace(SPEC, network="isolated" if network == "isolated" else "host")
 
-    assert ("--unshare-net" in bubblewrap(spec, layers={}, told=7)) is unshared
+    assert ("--unshare-net" in build_arguments(spec, layers={}, info_fd=7)) is unshared
 
 
 @pytest.mark.parametrize(("uid", "unshared"), [(0, False), (1000, True)])
 def test_ordinary_user_needs_a_user_namespace(uid: int, unshared: bool) -> None:  # noqa: FBT001 - a table
-    """Root makes the namespaces itself; anybody else needs a user namespace for it."""
-    words = bubblewrap(replace(SPEC, uid=uid), layers={}, told=7)
+    """Root can create namespaces directly; other users need a user namespace."""
+    arguments = build_arguments(replace(SPEC, uid=uid), layers={}, info_fd=7)
 
-    assert ("--unshare-user" in words) is unshared
-
-
-def test_named_capabilities_alone_are_kept() -> None:
-    """They are added to none, and the keeper's argument is their mask."""
-    words = bubblewrap(replace(SPEC, capabilities=("CHOWN", "NET_RAW")), layers={}, told=7)
-
-    assert pairs(words, "--cap-drop") == ["ALL"]
-    assert pairs(words, "--cap-add") == ["CAP_CHOWN", "CAP_NET_RAW"]
-    assert words[-3:-1] == [str(KEEPER), str(1 << 0 | 1 << 13)]
+    assert ("--unshare-user" in arguments) is unshared
 
 
-def test_cgroup_namespace_is_left_out_where_it_cannot_be_made() -> None:
-    """Nothing else of the command line changes by it."""
-    words = bubblewrap(SPEC, layers=LAYERS, told=7)
-    without = bubblewrap(SPEC, layers=LAYERS, told=7, own_cgroups=False)
+def test_only_named_capabilities_are_kept() -> None:
+    """All others are dropped, and the keeper's argument is the mask of those kept."""
+    arguments = build_arguments(
+        replace(SPEC, capabilities=("CHOWN", "NET_RAW")), layers={}, info_fd=7
+    )
 
-    assert without == [one for one in words if one != "--unshare-cgroup-try"]
-    assert "--unshare-cgroup-try" in words
+    assert find_values(arguments, "--cap-drop") == ["ALL"]
+    assert find_values(arguments, "--cap-add") == ["CAP_CHOWN", "CAP_NET_RAW"]
+    assert arguments[-3:-1] == [str(KEEPER), str(1 << 0 | 1 << 13)]
 
 
-def test_trial_runs_a_line_of_shell_on_the_whole_host() -> None:
-    """The self-test uses the same namespaces and mounts, over the host itself, read-only."""
-    words = trial(SPEC, layers=LAYERS, own_cgroups=True, script="true")
+def test_cgroup_namespace_can_be_omitted() -> None:
+    """The rest of the command line is unchanged."""
+    arguments = build_arguments(SPEC, layers=LAYERS, info_fd=7)
+    without = build_arguments(SPEC, layers=LAYERS, info_fd=7, own_cgroups=False)
 
-    assert words[-4:] == ["--", "/bin/sh", "-ec", "true"]
-    assert words[8:13] == ["--ro-bind", "/", "/", "--proc", "/proc"]
-    assert "--overlay" in words
-    assert "--as-pid-1" not in words
+    assert without == [argument for argument in arguments if argument != "--unshare-cgroup-try"]
+    assert "--unshare-cgroup-try" in arguments
+
+
+def test_trial_runs_a_shell_on_the_read_only_host() -> None:
+    """The self-test uses the same namespaces and mounts on top of the read-only host."""
+    arguments = build_trial_arguments(SPEC, layers=LAYERS, own_cgroups=True, script="true")
+
+    assert arguments[-4:] == ["--", "/bin/sh", "-ec", "true"]
+    assert arguments[8:13] == ["--ro-bind", "/", "/", "--proc", "/proc"]
+    assert "--overlay" in arguments
+    assert "--as-pid-1" not in arguments
 
 
 NAMES = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=6)
-FOLDERS = st.lists(NAMES.filter(lambda name: name not in (".", "..")), min_size=1, max_size=4)
-PATHS = FOLDERS.map(lambda names: Path("/", *names))
+DIRECTORIES = st.lists(NAMES.filter(lambda name: name not in (".", "..")), min_size=1, max_size=4)
+PATHS = DIRECTORIES.map(lambda names: Path("/", *names))
 MOUNTS: st.SearchStrategy[Mount] = st.one_of(
     st.builds(ReadOnly, PATHS, PATHS.map(PurePosixPath)),
     st.builds(CopyOnWrite, PATHS),
@@ -163,62 +181,64 @@ SPECS = st.builds(
 )
 
 
-def sources(mount: Mount) -> set[str]:
-    """What of the host a mount shows."""
+def list_sources(mount: Mount) -> set[str]:
+    """Return the host paths that a mount shows."""
     return set() if isinstance(mount, Fresh) else {str(mount.source)}
 
 
-def read(words: list[str]) -> tuple[list[str], list[str]]:
-    """The host's paths and the targets of a command line's mounts, as bwrap reads them."""
-    shown, made = list[str](), list[str]()
-    rest = iter(words)
-    for word in rest:
-        match word:
+def parse_mounts(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return the host paths and mount targets of a command line, parsed as bwrap does."""
+    host_paths, targets = list[str](), list[str]()
+    remaining = iter(arguments)
+    for argument in remaining:
+        match argument:
             case "--ro-bind":
-                shown.append(next(rest))
-                made.append(next(rest))
+                host_paths.append(next(remaining))
+                targets.append(next(remaining))
             case "--overlay-src":
-                shown.append(next(rest))
+                host_paths.append(next(remaining))
             case "--tmpfs" | "--tmp-overlay" | "--proc" | "--dev":
-                made.append(next(rest))
+                targets.append(next(remaining))
             case "--ro-bind-try":
-                assert next(rest).startswith("/proc/")
-                assert next(rest).startswith("/proc/")
+                assert next(remaining).startswith("/proc/")
+                assert next(remaining).startswith("/proc/")
             case "--perms" | "--info-fd" | "--cap-drop" | "--remount-ro" | "--chdir":
-                next(rest)
+                next(remaining)
             case "--":
-                assert next(rest) == str(KEEPER)
-                assert len(list(rest)) == 2
+                assert next(remaining) == str(KEEPER)
+                assert len(list(remaining)) == 2
             case _:
-                assert word.startswith(("--unshare-", "--clearenv", "--as-pid-1"))
-    return shown, made
+                assert argument.startswith(("--unshare-", "--clearenv", "--as-pid-1"))
+    return host_paths, targets
 
 
 @given(SPECS)
-def test_nothing_of_the_host_is_shown_but_what_the_specification_names(spec: SandboxSpec) -> None:
-    """Whatever the mounts are, no host path appears that is not in them, and none is left out."""
-    shown, made = read(bubblewrap(spec, layers={}, told=7))
+def test_only_specified_host_paths_are_shown(spec: SandboxSpec) -> None:
+    """The host paths on the command line are exactly those in the specification."""
+    host_paths, targets = parse_mounts(build_arguments(spec, layers={}, info_fd=7))
 
-    assert set(shown) == {one for mount in spec.mounts for one in sources(mount)}
-    assert sorted(made) == sorted(["/proc", "/dev", *(str(one.target) for one in spec.mounts)])
+    assert set(host_paths) == {path for mount in spec.mounts for path in list_sources(mount)}
+    assert sorted(targets) == sorted(
+        ["/proc", "/dev", *(str(mount.target) for mount in spec.mounts)]
+    )
 
 
 @given(SPECS)
-def test_folders_are_mounted_before_what_lies_in_them(spec: SandboxSpec) -> None:
-    """No mount hides one that was made earlier below it."""
-    _, made = read(bubblewrap(spec, layers={}, told=7))
-    targets = [PurePosixPath(one) for one in made]
+def test_parent_directories_are_mounted_first(spec: SandboxSpec) -> None:
+    """No mount hides an earlier one below it."""
+    _, target_paths = parse_mounts(build_arguments(spec, layers={}, info_fd=7))
+    targets = [PurePosixPath(path) for path in target_paths]
 
     for number, target in enumerate(targets):
         assert not any(later in target.parents for later in targets[number + 1 :])
 
 
 @given(SPECS)
-def test_root_is_sealed_after_every_mount(spec: SandboxSpec) -> None:
-    """Nothing is mounted once the root is read-only, and privileges are always dropped."""
-    words = bubblewrap(spec, layers={}, told=7)
+def test_root_becomes_read_only_after_all_mounts(spec: SandboxSpec) -> None:
+    """Nothing is mounted after the root is read-only, and capabilities are always dropped."""
+    arguments = build_arguments(spec, layers={}, info_fd=7)
 
-    assert words[-8:-2] == ["--remount-ro", "/", "--chdir", "/", "--", str(KEEPER)]
-    assert pairs(words[:14], "--cap-drop") == ["ALL"]
-    assert {"--unshare-pid", "--clearenv"} <= set(words[:12])
-    assert "--die-with-parent" not in words
+    assert arguments[-8:-2] == ["--remount-ro", "/", "--chdir", "/", "--", str(KEEPER)]
+    assert find_values(arguments[:14], "--cap-drop") == ["ALL"]
+    assert {"--unshare-pid", "--clearenv"} <= set(arguments[:12])
+    assert "--die-with-parent" not in arguments

@@ -1,4 +1,4 @@
-"""Which bwrap works, what is said where none does, and where overlays keep their changes."""
+"""Selection of bwrap, the hints if none works, and the layers of overlays."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -11,56 +11,59 @@ from isosmoke.sandbox.spec import CopyOnWrite, Fresh, SandboxSpec
 
 APPARMOR = "kernel/apparmor_restrict_unprivileged_userns"
 DEBIAN = "kernel/unprivileged_userns_clone"
-MOST = "user/max_user_namespaces"
+MAXIMUM = "user/max_user_namespaces"
 
 REMEDIES: dict[str, tuple[Mapping[str, str], str]] = {
     "AppArmor forbids it": (
-        {APPARMOR: "1", DEBIAN: "1", MOST: "63000"},
+        {APPARMOR: "1", DEBIAN: "1", MAXIMUM: "63000"},
         "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
     ),
     "Debian's setting forbids it": (
-        {APPARMOR: "0", DEBIAN: "0", MOST: "63000"},
+        {APPARMOR: "0", DEBIAN: "0", MAXIMUM: "63000"},
         "sudo sysctl -w kernel.unprivileged_userns_clone=1",
     ),
-    "there may be none": (
-        {MOST: "0"},
+    "the maximum is zero": (
+        {MAXIMUM: "0"},
         "sudo sysctl -w user.max_user_namespaces=15000",
     ),
-    "nothing known forbids it": ({APPARMOR: "0", DEBIAN: "1", MOST: "63000"}, "install bubblewrap"),
-    "nothing is known": ({}, "install bubblewrap"),
+    "no known setting forbids it": (
+        {APPARMOR: "0", DEBIAN: "1", MAXIMUM: "63000"},
+        "install bubblewrap",
+    ),
+    "no setting is known": ({}, "install bubblewrap"),
 }
 
 
 @pytest.fixture
 def fresh_search() -> Iterator[None]:
-    """The search for a bwrap starts anew, and so it does for whoever comes after."""
+    """A search for bwrap that is not cached, before and after the test."""
     bwrap_program.program.cache_clear()
     yield
     bwrap_program.program.cache_clear()
 
 
 @pytest.mark.parametrize(("settings", "command"), REMEDIES.values(), ids=REMEDIES)
-def test_remedy_is_the_one_command_that_mends_it(
+def test_remedy_changes_the_forbidding_setting(
     tmp_path: Path, settings: Mapping[str, str], command: str
 ) -> None:
-    """The setting that forbids user namespaces is named in the command that allows them."""
+    """The command changes the setting that forbids user namespaces."""
     for name, value in settings.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(f"{value}\n")
 
-    assert bwrap_program.remedy(tmp_path).startswith(command)
+    assert bwrap_program.find_remedy(tmp_path).startswith(command)
 
 
-def test_remedy_without_a_known_cause_names_another_engine(tmp_path: Path) -> None:
-    """Where nothing is known, the hint is still something that can be done."""
-    assert "--engine docker" in bwrap_program.remedy(tmp_path)
+def test_remedy_for_unknown_cause_names_another_engine(tmp_path: Path) -> None:
+    """The hint still names something that the user can do."""
+    assert "--engine docker" in bwrap_program.find_remedy(tmp_path)
 
 
 @pytest.mark.usefixtures("fresh_search")
-def test_state_folder_with_any_name_passes_the_self_test(
+def test_self_test_passes_with_quotes_in_the_state_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where bubblewrap works at all, it does so in a state folder with quotes in its name."""
+    """A state directory with quotes in its name does not break the self-test."""
     try:
         expected = bwrap_program.program()
     except EngineUnavailableError as error:
@@ -72,10 +75,10 @@ def test_state_folder_with_any_name_passes_the_self_test(
 
 
 @pytest.mark.usefixtures("fresh_search")
-def test_broken_bwrap_is_passed_over_or_told(
+def test_broken_bwrap_is_skipped_or_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bwrap that fails its self-test is not used: another is, or its own words are told."""
+    """A bwrap that fails its self-test is not used; if no other works, its error is reported."""
     broken = tmp_path / "bwrap"
     broken.write_text("#!/bin/sh\necho it is broken >&2\nexit 1\n")
     broken.chmod(0o755)
@@ -83,16 +86,16 @@ def test_broken_bwrap_is_passed_over_or_told(
     try:
         assert bwrap_program.program().path != str(broken)
     except EngineUnavailableError as error:
-        told = (error.message, error.hint)
-        assert f"{broken}: it is broken" in told[0]
-        assert told[1]
+        error_and_hint = (error.message, error.hint)
+        assert f"{broken}: it is broken" in error_and_hint[0]
+        assert error_and_hint[1]
 
 
 @pytest.mark.usefixtures("fresh_search")
-def test_bwrap_that_can_make_no_cgroup_namespace_is_used_without(
+def test_bwrap_without_cgroup_namespaces_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where cgroup namespaces are refused, as in a sandbox of isosmoke's, all else works."""
+    """Only the cgroup namespace is omitted if it is refused, as inside a sandbox of isosmoke."""
     try:
         path = bwrap_program.program().path
     except EngineUnavailableError as error:
@@ -106,29 +109,33 @@ def test_bwrap_that_can_make_no_cgroup_namespace_is_used_without(
         """
     )
     refusing.chmod(0o755)
-    monkeypatch.setenv(bwrap_program.NAMED_BY, str(refusing))
+    monkeypatch.setenv(bwrap_program.PATH_VARIABLE, str(refusing))
 
     assert bwrap_program.program().path == str(refusing)
     assert not bwrap_program.program().own_cgroups
 
 
-def test_each_copy_on_write_folder_has_a_layer_of_its_own(tmp_path: Path) -> None:
-    """Two folders on one file system for each overlay, there for the block and gone after it."""
-    folders = (tmp_path / "a", tmp_path / "b")
+def test_each_copied_directory_has_its_own_layer(tmp_path: Path) -> None:
+    """Each overlay has two directories on one file system, which are removed after the block."""
+    directories = (tmp_path / "a", tmp_path / "b")
     spec = SandboxSpec(
         label="one",
         image="host",
-        mounts=(*map(CopyOnWrite, folders), Fresh(PurePosixPath("/run"), 0o755)),
+        mounts=(*map(CopyOnWrite, directories), Fresh(PurePosixPath("/run"), 0o755)),
         uid=0,
         gid=0,
         network="host",
     )
     with bwrap_program.layers(spec) as layers:
-        made = [one for layer in layers.values() for one in (layer.upper, layer.work)]
+        layer_directories = [
+            directory for layer in layers.values() for directory in (layer.upper, layer.work)
+        ]
 
-        assert set(layers) == {PurePosixPath(one) for one in folders}
-        assert len(set(made)) == 4
-        assert all(one.is_dir() and not list(one.iterdir()) for one in made)
-        assert len({one.stat().st_dev for one in made}) == 1
+        assert set(layers) == {PurePosixPath(directory) for directory in directories}
+        assert len(set(layer_directories)) == 4
+        assert all(
+            directory.is_dir() and not list(directory.iterdir()) for directory in layer_directories
+        )
+        assert len({directory.stat().st_dev for directory in layer_directories}) == 1
 
-    assert not any(one.exists() for one in made)
+    assert not any(directory.exists() for directory in layer_directories)

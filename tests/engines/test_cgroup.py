@@ -1,4 +1,4 @@
-"""Limits by control group: made, held and removed, where this machine lets us."""
+"""Control groups: creation, membership, limits and removal, on machines that allow them."""
 
 import os
 import subprocess
@@ -14,129 +14,138 @@ from isosmoke.host.leases import Lease
 from isosmoke.host.state import kept
 from isosmoke.sandbox.spec import Limits
 
-MANY = 1 << 30
+ONE_GIB = 1 << 30
 
 
-def own() -> list[Path]:
-    """The groups of this very process."""
+def list_own_groups() -> list[Path]:
+    """Return the groups of this process."""
     name = f"isosmoke-{Lease.mine()}.*"
-    return sorted(folder for parent in cgroup.parents().values() for folder in parent.glob(name))
+    return sorted(
+        directory for parent in cgroup.parents().values() for directory in parent.glob(name)
+    )
 
 
 @pytest.fixture
 def parent() -> Path:
-    """A folder in which groups can be made."""
+    """A directory in which groups can be created."""
     if not cgroup.parents():
         pytest.skip("this process may not make control groups here")
     return next(iter(cgroup.parents().values()))
 
 
 @pytest.fixture
-def left(parent: Path) -> Iterator[Path]:
-    """A group that a dead run left."""
+def leftover(parent: Path) -> Iterator[Path]:
+    """A leftover group of a dead run."""
     mine = Lease.mine()
-    folder = parent / f"isosmoke-{Lease(mine.boot, mine.pid, '1')}.abcd"
-    folder.mkdir()
-    yield folder
-    if folder.exists():
-        folder.rmdir()
+    directory = parent / f"isosmoke-{Lease(mine.boot, mine.pid, '1')}.abcd"
+    directory.mkdir()
+    yield directory
+    if directory.exists():
+        directory.rmdir()
 
 
-def test_no_limits_need_no_group() -> None:
-    """A sandbox without limits makes no group, so it works where none can be made."""
+def test_no_limits_create_no_group() -> None:
+    """Sandboxes without limits also work if no groups can be created."""
     with cgroup.group(Limits(open_files=9)) as group:
-        group.hold(0)
-        assert own() == []
+        group.add_process(0)
+        assert list_own_groups() == []
 
 
 @pytest.mark.usefixtures("parent")
 def test_group_has_its_limits_and_ends_with_its_block() -> None:
-    """Each limit that can be kept here is set for the block, and nothing is left after it."""
-    most = {
-        "memory.max": str(MANY),
-        "memory.limit_in_bytes": str(MANY),
+    """Each available limit is set during the block, and nothing remains after it."""
+    expected = {
+        "memory.max": str(ONE_GIB),
+        "memory.limit_in_bytes": str(ONE_GIB),
         "pids.max": "50",
     }
-    with cgroup.group(Limits(memory=MANY, processes=50)):
-        files = [file for one in own() for file in one.iterdir() if file.name in most]
+    with cgroup.group(Limits(memory=ONE_GIB, processes=50)):
+        files = [
+            file
+            for group_directory in list_own_groups()
+            for file in group_directory.iterdir()
+            if file.name in expected
+        ]
 
         assert {file.name.split(".")[0] for file in files} == set(cgroup.parents())
-        assert all(file.read_text().strip() == most[file.name] for file in files)
+        assert all(file.read_text().strip() == expected[file.name] for file in files)
 
-    assert own() == []
+    assert list_own_groups() == []
 
 
 @pytest.mark.usefixtures("parent")
-def test_group_ends_although_its_block_fails() -> None:
+def test_group_is_removed_if_its_block_fails() -> None:
     """An error in the block leaves no group behind."""
     with pytest.raises(KeyError), cgroup.group(Limits(processes=50)):
         raise KeyError
 
-    assert own() == []
+    assert list_own_groups() == []
 
 
 @pytest.mark.usefixtures("parent")
-def test_held_process_is_in_every_group() -> None:
-    """A process that is held counts against each limit, and lets the group go when it ends."""
-    limits = Limits(memory=MANY, processes=50)
+def test_added_process_is_in_every_group() -> None:
+    """A member counts against each limit, and the groups can be removed when it ends."""
+    limits = Limits(memory=ONE_GIB, processes=50)
     with (
         cgroup.group(limits) as group,
         subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process,
     ):
-        group.hold(process.pid)
-        for folder in own():
-            assert str(process.pid) in (folder / "cgroup.procs").read_text().split()
-        assert own()
+        group.add_process(process.pid)
+        for directory in list_own_groups():
+            assert str(process.pid) in (directory / "cgroup.procs").read_text().split()
+        assert list_own_groups()
 
-    assert own() == []
+    assert list_own_groups() == []
 
 
 @pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits long for the end of what lives in a group."""
+def short_removal_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short time limit for the removal of groups."""
     monkeypatch.setattr("isosmoke.engines.bubblewrap.cgroup._REMOVE_SECONDS", 0.01)
 
 
-@pytest.mark.usefixtures("soon")
-def test_sweep_names_only_what_is_gone(left: Path) -> None:
-    """A group in which something lives is not told as removed; a later sweep finds it."""
+@pytest.mark.usefixtures("short_removal_limit")
+def test_sweep_reports_only_removed_groups(leftover: Path) -> None:
+    """A group with a living process is not reported as removed; a later sweep removes it."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
-        (left / "cgroup.procs").write_text(str(process.pid))
-        with pytest.raises(LeftBehindError, match=str(left)) as caught:
+        (leftover / "cgroup.procs").write_text(str(process.pid))
+        with pytest.raises(LeftBehindError, match=str(leftover)) as caught:
             cgroup.sweep()
         assert process.poll() is None
         process.communicate()
 
-    assert str(left) in caught.value.hint
-    assert str(left) in cgroup.sweep()
+    assert str(leftover) in caught.value.hint
+    assert str(leftover) in cgroup.sweep()
 
 
-@pytest.mark.usefixtures("soon")
-def test_sweep_removes_nested_groups_and_names_those_that_stay(left: Path) -> None:
-    """The innermost go first; what holds a living process stays, with all that it is nested in."""
-    busy, idle = left / "a/busy", left / "b/c/idle"
-    for folder in (busy, idle):
-        folder.mkdir(parents=True)
+@pytest.mark.usefixtures("short_removal_limit")
+def test_sweep_removes_nested_groups_inside_out(leftover: Path) -> None:
+    """Groups are removed inside out; a group with a process remains, as do its parents."""
+    busy, idle = leftover / "a/busy", leftover / "b/c/idle"
+    for directory in (busy, idle):
+        directory.mkdir(parents=True)
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
         (busy / "cgroup.procs").write_text(str(process.pid))
         with pytest.raises(LeftBehindError) as caught:
             cgroup.sweep()
         process.communicate()
 
-    assert caught.value.hint == f"rmdir {busy} {busy.parent} {left}"
-    assert set(caught.value.removed) == {str(one) for one in (idle, idle.parent, left / "b")}
-    assert not (left / "b").exists()
-    assert str(left) in cgroup.sweep()
-    assert not left.exists()
+    assert caught.value.hint == f"rmdir {busy} {busy.parent} {leftover}"
+    assert set(caught.value.removed) == {
+        str(group) for group in (idle, idle.parent, leftover / "b")
+    }
+    assert not (leftover / "b").exists()
+    assert str(leftover) in cgroup.sweep()
+    assert not leftover.exists()
 
 
-@pytest.mark.usefixtures("soon")
-def test_what_one_group_keeps_hinders_no_other(left: Path, parent: Path) -> None:
-    """All other groups of dead runs are removed before the sweep tells of those that stay."""
-    other = parent / f"{left.name}0"
+@pytest.mark.usefixtures("short_removal_limit")
+def test_busy_group_does_not_prevent_other_removals(leftover: Path, parent: Path) -> None:
+    """A group that cannot be removed does not prevent the removal of others."""
+    other = parent / f"{leftover.name}0"
     other.mkdir()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
-        (left / "cgroup.procs").write_text(str(process.pid))
+        (leftover / "cgroup.procs").write_text(str(process.pid))
         with pytest.raises(LeftBehindError) as caught:
             cgroup.sweep()
         process.communicate()
@@ -146,60 +155,60 @@ def test_what_one_group_keeps_hinders_no_other(left: Path, parent: Path) -> None
     assert not other.exists()
 
 
-def test_sweep_command_fails_where_something_stays(left: Path) -> None:
-    """`isosmoke sweep` names the group and ends with 125; once it is empty, it is removed."""
+def test_sweep_command_fails_if_a_group_remains(leftover: Path) -> None:
+    """`isosmoke sweep` names the group and exits with 125 until the group is empty."""
     mine = Lease.mine()
     scratch = kept("scratch") / f"{Lease(mine.boot, mine.pid, '1')}.abc"
     scratch.mkdir()
-    (left / "idle").mkdir()
+    (leftover / "idle").mkdir()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
-        (left / "cgroup.procs").write_text(str(process.pid))
-        first = swept()
+        (leftover / "cgroup.procs").write_text(str(process.pid))
+        first = run_sweep()
         process.communicate()
-    second = swept()
+    second = run_sweep()
 
-    assert f"removed {left}/idle\n" in first.stdout
+    assert f"removed {leftover}/idle\n" in first.stdout
     assert f"removed {scratch}\n" in first.stdout
     assert first.returncode == 125
-    assert f"{left} could not be removed" in first.stderr
-    assert f"removed {left}\n" not in first.stdout
+    assert f"{leftover} could not be removed" in first.stderr
+    assert f"removed {leftover}\n" not in first.stdout
     assert second.returncode == 0
-    assert not left.exists()
+    assert not leftover.exists()
 
 
-def swept() -> "subprocess.CompletedProcess[str]":
-    """What `isosmoke sweep` prints, and how it ends."""
+def run_sweep() -> "subprocess.CompletedProcess[str]":
+    """Run `isosmoke sweep`."""
     command = [sys.executable, "-m", "isosmoke", "sweep"]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.usefixtures("parent", "soon")
-def test_group_that_cannot_be_removed_is_told() -> None:
-    """What is left of a sandbox is never left in silence: it is named, with what removes it."""
+@pytest.mark.usefixtures("parent", "short_removal_limit")
+def test_leftover_group_is_reported() -> None:
+    """A leftover group is reported with the command that removes it."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
         with (
             pytest.raises(LeftBehindError, match="could not be removed") as caught,
             cgroup.group(Limits(processes=50)) as group,
         ):
-            group.hold(process.pid)
-        (folder,) = own()
+            group.add_process(process.pid)
+        (directory,) = list_own_groups()
         process.communicate()
 
-    assert str(folder) in caught.value.message
-    assert caught.value.hint == f"rmdir {folder}"
-    folder.rmdir()
+    assert str(directory) in caught.value.message
+    assert caught.value.hint == f"rmdir {directory}"
+    directory.rmdir()
 
 
 @pytest.mark.usefixtures("parent")
-def test_peaks_are_those_of_what_was_held() -> None:
-    """Memory that was used and given back is still in the peak, where the kernel counts it."""
+def test_peaks_include_released_memory() -> None:
+    """Released memory still counts for the peak, if the kernel measures it."""
     grow = "import sys; sys.stdin.read(1); bytearray(64 << 20)"
-    with cgroup.group(Limits(memory=MANY, processes=50)) as group:
+    with cgroup.group(Limits(memory=ONE_GIB, processes=50)) as group:
         before = group.peaks()
         with subprocess.Popen(
             [sys.executable, "-c", grow], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as process:
-            group.hold(process.pid)
+            group.add_process(process.pid)
             process.communicate(b"x")
         peaks = group.peaks()
 
@@ -211,21 +220,21 @@ def test_peaks_are_those_of_what_was_held() -> None:
 
 
 def test_group_without_limits_has_no_peaks() -> None:
-    """Where nothing is limited, nothing is counted."""
+    """Resources without limits are not measured."""
     with cgroup.group(Limits()) as group:
         assert group.peaks() == {}
 
 
-def test_sweep_removes_dead_and_spares_live(left: Path) -> None:
-    """A sweep removes and names the groups of dead runs; those of live ones stay."""
-    with cgroup.group(Limits(memory=MANY, processes=50)):
-        live = own()
-        swept = cgroup.sweep()
+def test_sweep_removes_dead_and_spares_live(leftover: Path) -> None:
+    """A sweep removes the groups of dead runs and does not touch those of live ones."""
+    with cgroup.group(Limits(memory=ONE_GIB, processes=50)):
+        live = list_own_groups()
+        removed = cgroup.sweep()
 
-        assert str(left) in swept
-        assert not left.exists()
-        assert own() == live
-        assert not set(map(str, live)) & set(swept)
+        assert str(leftover) in removed
+        assert not leftover.exists()
+        assert list_own_groups() == live
+        assert not set(map(str, live)) & set(removed)
 
 
 MOUNTS = """\
@@ -238,7 +247,7 @@ MOUNTS = """\
 
 
 @pytest.mark.parametrize(
-    ("group", "folder"),
+    ("group", "directory"),
     [
         ("3:cpu,cpuacct:/a", "/sys/fs/cgroup/cpu,cpuacct/a"),
         ("8:pids:/slice/one", "/sys/fs/cgroup/pids/one"),
@@ -249,15 +258,15 @@ MOUNTS = """\
         ("0::/../outside", None),
     ],
 )
-def test_own_group_is_found_in_what_is_mounted(group: str, folder: str | None) -> None:
-    """Each hierarchy's group is where its mount shows it; outside of all mounts it is not known."""
-    expected = None if folder is None else Path(folder)
+def test_own_group_is_found_by_its_mount(group: str, directory: str | None) -> None:
+    """A group is found where a mount shows it; outside all mounts it is unknown."""
+    expected = None if directory is None else Path(directory)
 
-    assert list(cgroup.own_groups(f"{group}\n", MOUNTS)) == [expected]
+    assert list(cgroup.find_own_groups(f"{group}\n", MOUNTS)) == [expected]
 
 
 @pytest.mark.parametrize(
-    ("owned", "uid", "writable"),
+    ("changed", "uid", "writable"),
     [
         ((0o755, "group"), 1, True),
         ((0o755, "group"), 2, False),
@@ -267,39 +276,39 @@ def test_own_group_is_found_in_what_is_mounted(group: str, folder: str | None) -
         ((0o222, "group/cgroup.event_control"), 2, False),
     ],
 )
-def test_who_may_write_in_a_group(
-    tmp_path: Path, owned: tuple[int, str], uid: int, *, writable: bool
+def test_write_access_depends_on_owner_and_mode(
+    tmp_path: Path, changed: tuple[int, str], uid: int, *, writable: bool
 ) -> None:
-    """Owners may, and whoever a mode lets, in a nested group or to a file of it too."""
+    """The owner may write, and any user whom the mode of a group or of its files allows."""
     if os.getuid() != 0:
         pytest.skip("only root can give files away")
     group = tmp_path / "group"
     (group / "nested").mkdir(parents=True)
     for file in (group / "nested/cgroup.procs", group / "cgroup.event_control"):
         file.touch(mode=0o644)
-    mode, name = owned
+    mode, name = changed
     (tmp_path / name).chmod(mode)
-    for one in (group, *group.rglob("*")):
-        os.chown(one, 1, 1)
+    for path in (group, *group.rglob("*")):
+        os.chown(path, 1, 1)
 
-    assert cgroup.may_write_in(group, uid) == writable
+    assert cgroup.can_write_in(group, uid) == writable
 
 
-def test_a_group_that_is_not_to_be_seen_may_be_written() -> None:
-    """What is not known is taken for the worse."""
-    assert cgroup.may_write_in(None, 1)
-    assert cgroup.may_write_in(Path("/sys/fs/cgroup/no/such/group"), 1)
+def test_unknown_group_counts_as_writable() -> None:
+    """An unknown group is assumed to be writable."""
+    assert cgroup.can_write_in(None, 1)
+    assert cgroup.can_write_in(Path("/sys/fs/cgroup/no/such/group"), 1)
 
 
 @pytest.mark.usefixtures("parent")
-def test_only_usable_controllers_are_offered() -> None:
-    """Each controller that is offered is one that limits something, in a folder that is there."""
+def test_available_controllers_are_usable() -> None:
+    """Each available controller limits a resource, and its directory exists."""
     assert set(cgroup.parents()) <= {"memory", "pids"}
-    assert all((folder / "cgroup.procs").exists() for folder in cgroup.parents().values())
+    assert all((directory / "cgroup.procs").exists() for directory in cgroup.parents().values())
 
 
-def test_a_group_whose_process_cannot_be_looked_at_stays(left: Path) -> None:
-    """In front of the /proc of another PID namespace nothing is removed, and it is named."""
+def test_group_of_unknown_process_is_kept(leftover: Path) -> None:
+    """With the /proc of another PID namespace, nothing is removed, and the group is reported."""
     if os.getuid() != 0:
         pytest.skip("only root can make a PID namespace and keep its own name")
     code = (
@@ -309,16 +318,16 @@ def test_a_group_whose_process_cannot_be_looked_at_stays(left: Path) -> None:
         "from isosmoke.errors import LeftBehindError\n"
         "from isosmoke.host.leases import Lease\n"
         "mine = Lease.mine()\n"
-        f"folder = Path({str(left.parent)!r}, f'isosmoke-{{mine}}.abcd')\n"
-        "folder.mkdir()\n"
+        f"directory = Path({str(leftover.parent)!r}, f'isosmoke-{{mine}}.abcd')\n"
+        "directory.mkdir()\n"
         "try:\n"
         "    cgroup.sweep()\n"
         "except LeftBehindError as error:\n"
-        "    print(folder.exists(), f'{folder} is kept' in error.message)\n"
-        "folder.rmdir()\n"
+        "    print(directory.exists(), f'{directory} is kept' in error.message)\n"
+        "directory.rmdir()\n"
     )
     command = ["unshare", "--pid", "--fork", sys.executable, "-c", code]
 
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
 
-    assert done.stdout == "True True\n", done.stderr
+    assert result.stdout == "True True\n", result.stderr

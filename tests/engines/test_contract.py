@@ -18,13 +18,13 @@ from support import available
 @pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", available.NAMES)
 def test_engine_keeps_the_contract(name: str, check: Check, tmp_path: Path) -> None:
-    """An engine holds to each check."""
+    """An engine passes each check."""
     check(available.engine(name), Bench(tmp_path))
 
 
 @pytest.mark.parametrize("name", available.NAMES)
 def test_engine_keeps_the_contract_for_an_ordinary_user(name: str) -> None:
-    """What holds for root holds for somebody without any privilege."""
+    """The contract also holds for a user without privileges."""
     user = available.somebody()
     user.must_have(name)
     done = user.pytest(__file__, "-k", f"test_engine_keeps_the_contract and {name}")
@@ -32,12 +32,12 @@ def test_engine_keeps_the_contract_for_an_ordinary_user(name: str) -> None:
     assert " passed" in done.stdout
 
 
-class _SpoiltEngine:
-    """A good engine that was misled about what to make."""
+class _ModifyingEngine:
+    """A correct engine that receives a modified specification."""
 
-    def __init__(self, good: Engine, spoil: Callable[[SandboxSpec], SandboxSpec]) -> None:
-        self._good, self._spoil = good, spoil
-        self.name = self.description = "spoilt"
+    def __init__(self, good: Engine, modify: Callable[[SandboxSpec], SandboxSpec]) -> None:
+        self._good, self._modify = good, modify
+        self.name = self.description = "modifying"
 
     def preflight(self) -> None:
         self._good.preflight()
@@ -49,61 +49,63 @@ class _SpoiltEngine:
         return self._good.image_digest(image)
 
     def sandbox(self, spec: SandboxSpec) -> AbstractContextManager[Sandbox]:
-        return self._good.sandbox(self._spoil(spec))
+        return self._good.sandbox(self._modify(spec))
 
     def sweep(self) -> tuple[str, ...]:
         return ()
 
 
-def _writable(spec: SandboxSpec) -> SandboxSpec:
+def _make_writable(spec: SandboxSpec) -> SandboxSpec:
     mounts = [
-        CopyOnWrite(one.source) if isinstance(one, ReadOnly) and one.source.name == "fixed" else one
-        for one in spec.mounts
+        CopyOnWrite(mount.source)
+        if isinstance(mount, ReadOnly) and mount.source.name == "fixed"
+        else mount
+        for mount in spec.mounts
     ]
     return replace(spec, mounts=tuple(mounts))
 
 
-def _live(spec: SandboxSpec) -> SandboxSpec:
+def _mount_live(spec: SandboxSpec) -> SandboxSpec:
     mounts = [
-        ReadOnly(one.source, one.target) if isinstance(one, CopyOnWrite) else one
-        for one in spec.mounts
+        ReadOnly(mount.source, mount.target) if isinstance(mount, CopyOnWrite) else mount
+        for mount in spec.mounts
     ]
     return replace(spec, mounts=tuple(mounts))
 
 
-def _wide_open(spec: SandboxSpec) -> SandboxSpec:
-    folder = next(one.source.parent for one in spec.mounts if isinstance(one, CopyOnWrite))
-    return replace(spec, mounts=(*spec.mounts, CopyOnWrite(folder)))
+def _mount_parent(spec: SandboxSpec) -> SandboxSpec:
+    directory = next(mount.source.parent for mount in spec.mounts if isinstance(mount, CopyOnWrite))
+    return replace(spec, mounts=(*spec.mounts, CopyOnWrite(directory)))
 
 
-def _without_home(spec: SandboxSpec) -> SandboxSpec:
-    kept = [one for one in spec.mounts if not isinstance(one, Fresh)]
-    return replace(spec, mounts=tuple(kept))
+def _remove_fresh(spec: SandboxSpec) -> SandboxSpec:
+    others = [mount for mount in spec.mounts if not isinstance(mount, Fresh)]
+    return replace(spec, mounts=tuple(others))
 
 
-SPOILT: dict[Check, Callable[[SandboxSpec], SandboxSpec]] = {
-    contract.a_read_only_mount_cannot_be_written: _writable,
-    contract.a_socket_in_the_workspace_cannot_be_reached: _live,
-    contract.copy_on_write_does_not_change_the_host: _live,
-    contract.a_file_outside_the_specification_is_invisible: _wide_open,
+VIOLATIONS: dict[Check, Callable[[SandboxSpec], SandboxSpec]] = {
+    contract.a_read_only_mount_cannot_be_written: _make_writable,
+    contract.a_socket_in_the_workspace_cannot_be_reached: _mount_live,
+    contract.copy_on_write_does_not_change_the_host: _mount_live,
+    contract.a_file_outside_the_specification_is_invisible: _mount_parent,
     contract.an_isolated_network_reaches_nothing: lambda spec: replace(spec, network="host"),
     contract.the_host_network_is_the_hosts: lambda spec: replace(spec, network="isolated"),
-    contract.each_sandbox_is_fresh: _without_home,
+    contract.each_sandbox_is_fresh: _remove_fresh,
 }
 
 
-@pytest.mark.parametrize("check", SPOILT, ids=lambda check: check.__name__)
-def test_contract_finds_what_is_wrong(check: Check, tmp_path: Path) -> None:
-    """A check fails, in words, on an engine that breaks what it is about."""
-    spoilt = _SpoiltEngine(available.engine("bubblewrap"), SPOILT[check])
+@pytest.mark.parametrize("check", VIOLATIONS, ids=lambda check: check.__name__)
+def test_check_fails_on_a_violating_engine(check: Check, tmp_path: Path) -> None:
+    """A check fails with a message on an engine that violates it."""
+    engine = _ModifyingEngine(available.engine("bubblewrap"), VIOLATIONS[check])
     with pytest.raises(AssertionError, match=r"\w+ \w+"):
-        check(spoilt, Bench(tmp_path))
+        check(engine, Bench(tmp_path))
 
 
-class _Mislaying:
-    """A good engine whose sandboxes name a folder that holds nothing."""
+class _WrongChangesEngine:
+    """A correct engine whose sandboxes report an empty directory of changes."""
 
-    name = description = "mislaying"
+    name = description = "wrong-changes"
 
     def __init__(self, good: Engine, empty: Path) -> None:
         self._good, self._empty = good, empty
@@ -121,14 +123,14 @@ class _Mislaying:
     def sandbox(self, spec: SandboxSpec) -> Iterator[Sandbox]:
         with self._good.sandbox(spec) as sandbox:
             changes = {mount.target: self._empty for mount in spec.mounts}
-            yield _Mislaid(sandbox.channel, changes)
+            yield _WrongChangesSandbox(sandbox.channel, changes)
 
     def sweep(self) -> tuple[str, ...]:
         return ()
 
 
 @dataclass(frozen=True, slots=True)
-class _Mislaid:
+class _WrongChangesSandbox:
     channel: Channel
     changes: Mapping[PurePosixPath, Path]
 
@@ -136,26 +138,26 @@ class _Mislaid:
         return {}
 
 
-def test_contract_finds_that_changes_are_elsewhere(tmp_path: Path) -> None:
-    """An engine that names the wrong folder for what a script wrote is found out."""
+def test_check_fails_on_a_wrong_directory_of_changes(tmp_path: Path) -> None:
+    """An engine that reports the wrong directory of changes fails the check."""
     empty = tmp_path / "empty"
     empty.mkdir()
-    mislaying = _Mislaying(available.engine("bubblewrap"), empty)
+    engine = _WrongChangesEngine(available.engine("bubblewrap"), empty)
     with pytest.raises(AssertionError, match="what was written in"):
-        contract.what_a_script_writes_is_found(mislaying, Bench(tmp_path))
+        contract.what_a_script_writes_is_found(engine, Bench(tmp_path))
 
 
 @pytest.mark.parametrize("name", available.NAMES)
-def test_changes_are_on_disk_where_they_can_be(name: str, tmp_path: Path) -> None:
-    """Each engine names a folder for every copy and every fresh folder that asks for the disk."""
+def test_changes_on_disk_are_reported(name: str, tmp_path: Path) -> None:
+    """Each engine reports a directory for every copy and for every fresh directory on disk."""
     spec = Bench(tmp_path).shell("true").spec
-    wanted = {
-        one.target
-        for one in spec.mounts
-        if isinstance(one, CopyOnWrite) or (isinstance(one, Fresh) and one.on_disk)
+    expected = {
+        mount.target
+        for mount in spec.mounts
+        if isinstance(mount, CopyOnWrite) or (isinstance(mount, Fresh) and mount.on_disk)
     }
     engine = available.engine(name)
     if "in memory" in engine.description:
         available.cannot(name, "no overlay on disk here")
     with engine.sandbox(spec) as sandbox:
-        assert set(sandbox.changes) == wanted
+        assert set(sandbox.changes) == expected

@@ -1,4 +1,4 @@
-"""What becomes of a run whose daemon dies under it, with a dockerd of the test's own."""
+"""A run whose daemon is killed, with a dockerd that belongs to the test."""
 
 import json
 import os
@@ -30,20 +30,22 @@ timeout_seconds = 300
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """A dockerd whose every file lies in one folder."""
+    """A dockerd with all its files in one directory."""
 
-    folder: Path
+    directory: Path
 
     @property
     def host(self) -> str:
-        return f"unix://{self.folder}/docker.sock"
+        return f"unix://{self.directory}/docker.sock"
 
     @contextmanager
     def running(self) -> Iterator["subprocess.Popen[bytes]"]:
-        """Up while the block lasts, unless the block ends it; or a skip with its last words."""
-        with self._started("dockerd", *self._settings()) as process:
-            log = (self.folder / "dockerd.log").read_text()[-500:]
-            if not available.eventually(lambda: process.poll() is not None or self._answers(), 60):
+        """Start the daemon for the block; skip the test if it cannot run here."""
+        with self._process("dockerd", *self._settings()) as process:
+            log = (self.directory / "dockerd.log").read_text()[-500:]
+            if not available.eventually(
+                lambda: process.poll() is not None or self._is_answering(), 60
+            ):
                 pytest.fail(f"dockerd did not come up: {log}")
             if process.poll() is not None:
                 pytest.skip(f"a second dockerd cannot run here: {log}")
@@ -51,19 +53,19 @@ class Daemon:
 
     @contextmanager
     def containerd(self) -> Iterator[None]:
-        """Its containerd, which outlives it as a service of its own does."""
-        words = (f"--address={self._containerd}", f"--root={self.folder}/containerd")
-        (self.folder / "containerd.toml").write_text(
+        """Start its containerd, which outlives it as a separate service would."""
+        options = (f"--address={self._containerd}", f"--root={self.directory}/containerd")
+        (self.directory / "containerd.toml").write_text(
             'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
         )
-        config = f"--config={self.folder}/containerd.toml"
-        with self._started("containerd", config, *words, f"--state={self.folder}/state"):
+        config = f"--config={self.directory}/containerd.toml"
+        with self._process("containerd", config, *options, f"--state={self.directory}/state"):
             assert available.eventually(lambda: Path(self._containerd).exists(), 60)
             yield
 
     @contextmanager
-    def _started(self, *command: str) -> Iterator["subprocess.Popen[bytes]"]:
-        with (self.folder / f"{command[0]}.log").open("wb") as log:
+    def _process(self, *command: str) -> Iterator["subprocess.Popen[bytes]"]:
+        with (self.directory / f"{command[0]}.log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
             yield process
@@ -73,24 +75,24 @@ class Daemon:
 
     @property
     def _containerd(self) -> str:
-        return f"{self.folder}/containerd.sock"
+        return f"{self.directory}/containerd.sock"
 
-    def docker(self, *words: str) -> list[str]:
-        """The lines that a docker command prints."""
-        command = ["docker", "--host", self.host, *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return done.stdout.splitlines()
+    def docker(self, *arguments: str) -> list[str]:
+        """Run a docker command and return its output lines."""
+        command = ["docker", "--host", self.host, *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        return result.stdout.splitlines()
 
-    def _answers(self) -> bool:
+    def _is_answering(self) -> bool:
         command = ["docker", "--host", self.host, "version"]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def _settings(self) -> list[str]:
         return [
             f"--containerd={self._containerd}",
-            f"--data-root={self.folder}/data",
-            f"--exec-root={self.folder}/exec",
-            f"--pidfile={self.folder}/pid",
+            f"--data-root={self.directory}/data",
+            f"--exec-root={self.directory}/exec",
+            f"--pidfile={self.directory}/pid",
             f"--host={self.host}",
             "--bridge=none",
             "--iptables=false",
@@ -100,26 +102,26 @@ class Daemon:
 
 @pytest.fixture
 def daemon() -> Iterator[Daemon]:
-    """A dockerd that is not yet up, in a short path, as sockets need it."""
+    """A dockerd that is not running yet, in a short path because of its sockets."""
     if os.getuid() != 0 or not shutil.which("dockerd"):
         pytest.skip("it needs root and dockerd")
-    with TemporaryDirectory(prefix="isosmoke-dockerd-") as folder:
-        made = Daemon(Path(folder))
-        with made.containerd():
-            yield made
-        available.unmount(made.folder)
+    with TemporaryDirectory(prefix="isosmoke-dockerd-") as directory:
+        daemon = Daemon(Path(directory))
+        with daemon.containerd():
+            yield daemon
+        available.unmount(daemon.directory)
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """Scenarios that wait to be ended."""
-    made = Project.within(tmp_path, MANIFEST)
-    (made.top / "scenarios/waits.sh").write_text("exec sleep 600\n")
-    return made
+    """A project whose scenarios wait until they are killed."""
+    project = Project.within(tmp_path, MANIFEST)
+    (project.top / "scenarios/waits.sh").write_text("exec sleep 600\n")
+    return project
 
 
 def test_run_ends_promptly_when_its_daemon_is_killed(daemon: Daemon, project: Project) -> None:
-    """Every scenario is an ERROR in one line, the code is 125, and the next start cleans up."""
+    """Every scenario ends as an ERROR of one line, the exit code is 125, and a sweep cleans up."""
     with (
         daemon.running() as dockerd,
         subprocess.Popen(
@@ -133,24 +135,24 @@ def test_run_ends_promptly_when_its_daemon_is_killed(daemon: Daemon, project: Pr
     ):
         assert available.eventually(lambda: len(daemon.docker("ps", "--quiet")) == 2, 60)
         dockerd.send_signal(signal.SIGKILL)
-        told, shown = running.communicate(timeout=60)
+        stdout, stderr = running.communicate(timeout=60)
 
-    record = json.loads(told)
-    assert running.returncode == 125, shown
-    assert [one["outcome"] for one in record["scenarios"]] == ["ERROR"] * len(NAMES)
-    for one in record["scenarios"]:
-        assert f"no daemon at {daemon.host} (DOCKER_HOST)" in one["reason"]
-        for attempt in one["attempts"]:
+    record = json.loads(stdout)
+    assert running.returncode == 125, stderr
+    assert [scenario["outcome"] for scenario in record["scenarios"]] == ["ERROR"] * len(NAMES)
+    for scenario in record["scenarios"]:
+        assert f"no daemon at {daemon.host} (DOCKER_HOST)" in scenario["reason"]
+        for attempt in scenario["attempts"]:
             assert attempt["phases"].get("destroy", 0.0) < 10
     assert len(record["dirty"]) == 2
     assert "docker rm --force --volumes isosmoke-" in record["dirty"][0]
-    assert "DIRTY: docker could not remove sandbox isosmoke-" in shown
+    assert "DIRTY: docker could not remove sandbox isosmoke-" in stderr
 
     with daemon.running():
-        left = ("--all", "--quiet", "--filter", "label=isosmoke.lease")
-        assert len(daemon.docker("ps", *left)) == 2
-        swept = project.run("sweep", DOCKER_HOST=daemon.host)
-        assert swept.returncode == 0, swept.stderr
-        assert daemon.docker("ps", *left) == []
+        leftover_filter = ("--all", "--quiet", "--filter", "label=isosmoke.lease")
+        assert len(daemon.docker("ps", *leftover_filter)) == 2
+        sweep = project.run("sweep", DOCKER_HOST=daemon.host)
+        assert sweep.returncode == 0, sweep.stderr
+        assert daemon.docker("ps", *leftover_filter) == []
         assert daemon.docker("volume", "ls", "--quiet") == []
     assert list(project.state.glob("scratch/*")) == []

@@ -1,4 +1,4 @@
-"""The Docker engine with a daemon: what only Docker could get wrong."""
+"""Docker engine with a daemon: behaviour that is specific to Docker."""
 
 import errno
 import os
@@ -37,7 +37,7 @@ EMPTY_TAR = bytes(10240)
 
 @pytest.fixture
 def docker() -> DockerEngine:
-    """An engine that works, or a skip in the engine's own words."""
+    """A working engine; skip the test with the engine's own message if there is none."""
     engine = DockerEngine()
     try:
         engine.preflight()
@@ -48,31 +48,31 @@ def docker() -> DockerEngine:
 
 @pytest.fixture
 def client(docker: DockerEngine) -> Iterator[APIClient]:
-    """The daemon, for a look at it past the engine."""
+    """A client of the daemon, to inspect it without the engine."""
     assert docker.name == "docker"
-    found = endpoint.docker(Place.here())
-    with closing(APIClient(found.url)) as client:
+    daemon_endpoint = endpoint.docker(Place.here())
+    with closing(APIClient(daemon_endpoint.url)) as client:
         yield client
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    """Jobs over a fresh folder."""
+    """Jobs in a new directory."""
     return Bench(tmp_path)
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(client: APIClient, state_folder: Path) -> Iterator[None]:
-    """After each test this process has no container, volume or scratch folder."""
+def no_leftovers(client: APIClient, state_folder: Path) -> Iterator[None]:
+    """Check after each test that this process has no container, volume or scratch directory."""
     yield
-    mine = {"label": f"{LEASE}={Lease.mine()}"}
-    assert client.containers(all=True, filters=mine) == []
-    assert not client.volumes(filters=mine)["Volumes"]
+    own = {"label": f"{LEASE}={Lease.mine()}"}
+    assert client.containers(all=True, filters=own) == []
+    assert not client.volumes(filters=own)["Volumes"]
     assert list(state_folder.glob("scratch/*")) == []
 
 
-def with_mounts(job: Job, *mounts: Mount) -> Job:
-    """The job with more mounts."""
+def add_mounts(job: Job, *mounts: Mount) -> Job:
+    """Return the job with more mounts."""
     return replace(job, spec=replace(job.spec, mounts=(*job.spec.mounts, *mounts)))
 
 
@@ -88,15 +88,15 @@ def with_mounts(job: Job, *mounts: Mount) -> Job:
         ("echo forged >/proc/1/fd/1 || exit 7", Exited(7)),
     ],
 )
-def test_ending_is_the_scripts(
+def test_ending_is_that_of_the_script(
     docker: DockerEngine, bench: Bench, line: str, ending: Ending
 ) -> None:
-    """A script ends as it ended, and can neither end nor forge its keeper."""
+    """The ending is the script's own, and a script can neither kill nor forge its keeper."""
     assert run(docker, bench.shell(line)).ending == ending
 
 
-def test_leak_is_seen_with_what_it_listens_on(docker: DockerEngine, bench: Bench) -> None:
-    """A daemon that left its session and its parents is named with its address."""
+def test_leaked_process_is_reported_with_its_address(docker: DockerEngine, bench: Bench) -> None:
+    """A daemon that left its session and its parents is reported with its address."""
     code = (
         "import os, socket, time\n"
         "server = socket.create_server(('127.0.0.1', 0))\n"
@@ -105,38 +105,38 @@ def test_leak_is_seen_with_what_it_listens_on(docker: DockerEngine, bench: Bench
         "os.fork() and os._exit(0)\n"
         "time.sleep(600)\n"
     )
-    seen = run(docker, bench.python(code))
+    result = run(docker, bench.python(code))
 
-    assert seen.ending == Exited(0)
-    (leak,) = seen.survivors
+    assert result.ending == Exited(0)
+    (leak,) = result.survivors
     assert leak.argv[0] == "python3"
     assert leak.listens[0].startswith("tcp 127.0.0.1:")
 
 
-def test_flood_is_read_to_the_byte(docker: DockerEngine, bench: Bench) -> None:
-    """A hundred megabytes of output arrive whole."""
-    seen = run(docker, bench.shell("head -c 100000000 /dev/zero", Terms(timeout=120)))
+def test_large_output_is_complete(docker: DockerEngine, bench: Bench) -> None:
+    """All of a hundred megabytes of output arrive."""
+    result = run(docker, bench.shell("head -c 100000000 /dev/zero", Terms(timeout=120)))
 
-    assert (seen.ending, seen.size) == (Exited(0), 100_000_000)
+    assert (result.ending, result.size) == (Exited(0), 100_000_000)
 
 
 def test_sandbox_is_gone_after_its_block(
     docker: DockerEngine, bench: Bench, client: APIClient
 ) -> None:
-    """Within the block the container runs under its labels; after it Docker knows it no more."""
+    """In the block the container runs with its labels; afterwards Docker does not know it."""
     with docker.sandbox(bench.shell(":").spec) as sandbox:
-        found = client.inspect_container(sandbox.name)
-        assert found["State"]["Running"]
-        assert found["Config"]["Labels"]["isosmoke.label"] == "contract"
+        details = client.inspect_container(sandbox.name)
+        assert details["State"]["Running"]
+        assert details["Config"]["Labels"]["isosmoke.label"] == "contract"
 
     with pytest.raises(NotFound):
         client.inspect_container(sandbox.name)
 
 
-def test_sandbox_that_dies_is_no_verdict(
+def test_removed_container_ends_the_channel(
     docker: DockerEngine, bench: Bench, client: APIClient
 ) -> None:
-    """A container that somebody removes from outside ends the channel, and leaving is harmless."""
+    """Removing the container from outside ends the channel, and leaving the block works."""
     with docker.sandbox(bench.shell(":").spec) as sandbox:
         first = sandbox.channel.read()
         client.remove_container(sandbox.name, force=True, v=True)
@@ -146,12 +146,12 @@ def test_sandbox_that_dies_is_no_verdict(
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
-def test_mounts_nest(docker: DockerEngine, bench: Bench, *, on_disk: bool) -> None:
-    """A mount lies in a mount in a mount, each with its own rights, whatever their order."""
+def test_mounts_can_be_nested(docker: DockerEngine, bench: Bench, *, on_disk: bool) -> None:
+    """Mounts can be nested in any order, each with its own permissions."""
     outer = HOME / "outer"
     home = outer / "a/home"
     deep = home / ".local/share/deep"
-    job = with_mounts(
+    job = add_mounts(
         bench.shell(
             f"set -e; cd {home}; test -e {deep}/file; ! touch {deep}/new 2>/dev/null; touch new"
             f" .local/new .local/share/new {outer}/a/new; test $(stat -c %a . ) = 700"
@@ -162,49 +162,49 @@ def test_mounts_nest(docker: DockerEngine, bench: Bench, *, on_disk: bool) -> No
         Fresh(outer, 0o755, on_disk=on_disk),
     )
 
-    seen = run(docker, job)
+    result = run(docker, job)
 
-    assert (seen.ending, seen.output) == (Exited(0), b"")
+    assert (result.ending, result.output) == (Exited(0), b"")
 
 
-def test_image_is_known_by_its_content(docker: DockerEngine, client: APIClient) -> None:
-    """The digest is the daemon's own; another image under the same name has another."""
+def test_image_digest_depends_on_content(docker: DockerEngine, client: APIClient) -> None:
+    """The digest is the daemon's own, and another image of the same name has another digest."""
     with image(client) as name:
         before = docker.image_digest(name)
-        (found,) = client.images(name)
-        assert f"sha256:{before}" == found["Id"]
+        (details,) = client.images(name)
+        assert f"sha256:{before}" == details["Id"]
     with image(client, "LABEL changed=yes") as name:
         assert docker.image_digest(name) != before
 
 
-def test_image_that_is_not_there_has_no_digest(docker: DockerEngine) -> None:
-    """What cannot be looked at is an error, never an empty digest."""
+def test_missing_image_has_no_digest(docker: DockerEngine) -> None:
+    """A missing image is an error, never an empty digest."""
     with pytest.raises(EngineError, match="no-such-image"):
         docker.image_digest("no-such-image:1")
 
 
 def test_description_names_the_daemon(docker: DockerEngine) -> None:
-    """The description has the daemon's version, its socket, and what named that."""
+    """The description contains the daemon's version, its socket, and the reason for choosing it."""
     assert docker.description.startswith("Docker ")
     assert str(endpoint.docker(Place.here())) in docker.description
 
 
 @pytest.mark.parametrize("name", ["a,b", "a:b c", "a\\b", 'ü"'])
 def test_workspace_may_have_any_name(docker: DockerEngine, bench: Bench, name: str) -> None:
-    """A folder whose name means something to Docker or to overlays is copied on write like any."""
-    folder = bench.folder / name
-    folder.mkdir()
-    (folder / "file").write_text("host")
-    job = with_mounts(bench.shell('cd "$0" && rm file && touch new'), CopyOnWrite(folder))
+    """A directory is copied on write even if its name has a meaning for Docker or overlays."""
+    directory = bench.folder / name
+    directory.mkdir()
+    (directory / "file").write_text("host")
+    job = add_mounts(bench.shell('cd "$0" && rm file && touch new'), CopyOnWrite(directory))
 
-    assert run(docker, replace(job, argv=(*job.argv, str(folder)))).ending == Exited(0)
-    assert [one.name for one in folder.iterdir()] == ["file"]
+    assert run(docker, replace(job, argv=(*job.argv, str(directory)))).ending == Exited(0)
+    assert [path.name for path in directory.iterdir()] == ["file"]
 
 
-def test_state_folder_with_a_comma_is_refused(
+def test_state_directory_with_a_comma_is_refused(
     docker: DockerEngine, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where an overlay's own folders cannot be named, the scenario breaks with the reason."""
+    """If an overlay's directories cannot be named, the scenario breaks with the reason."""
     monkeypatch.setenv("ISOSMOKE_STATE", str(tmp_path / "a,b"))
 
     ending = run(docker, bench.shell(":")).ending
@@ -213,28 +213,28 @@ def test_state_folder_with_a_comma_is_refused(
     assert "overlay options" in ending.message
 
 
-def test_etc_without_a_file_that_docker_needs_is_refused(
+def test_etc_without_a_required_file_is_refused(
     docker: DockerEngine, bench: Bench, tmp_path: Path
 ) -> None:
-    """A host that lacks one is told which file, and nothing is made on the host."""
+    """The error names the missing file, and nothing is created on the host."""
     etc = tmp_path / "etc"
     etc.mkdir()
-    job = with_mounts(bench.shell(":"), ReadOnly(etc, PurePosixPath("/etc")))
+    job = add_mounts(bench.shell(":"), ReadOnly(etc, PurePosixPath("/etc")))
 
     with pytest.raises(EngineError, match=f"{etc}/hostname"), docker.sandbox(job.spec):
         pass
     assert list(etc.iterdir()) == []
 
 
-def test_memory_has_a_limit(docker: DockerEngine, bench: Bench) -> None:
-    """What takes more than its memory is killed, and the keeper lives to say so."""
+def test_memory_limit_is_enforced(docker: DockerEngine, bench: Bench) -> None:
+    """A process that exceeds the memory limit is killed, and the keeper reports it."""
     job = bench.python("bytearray(256 << 20)", Terms(limits=Limits(memory=64 << 20)))
 
     assert run(docker, job).ending == Signaled(9)
 
 
-def test_death_by_memory_is_told(docker: DockerEngine, bench: Bench, client: APIClient) -> None:
-    """Where the keeper is gone and memory had run out, that is what the reader is told."""
+def test_out_of_memory_is_reported(docker: DockerEngine, bench: Bench, client: APIClient) -> None:
+    """If the keeper is gone after memory ran out, the reader gets that reason."""
     job = bench.python("bytearray(256 << 20)", Terms(limits=Limits(memory=64 << 20)))
     with docker.sandbox(job.spec) as sandbox:
         keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
@@ -247,27 +247,27 @@ def test_death_by_memory_is_told(docker: DockerEngine, bench: Bench, client: API
             keeper.exited(60)
 
 
-def test_removal_that_cannot_be_proved_is_an_error(
+def test_unproved_removal_is_an_error(
     docker: DockerEngine, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A container that is still known at the deadline is named, with the command against it."""
+    """A container that still exists at the deadline is reported with the command to remove it."""
     monkeypatch.setattr("isosmoke.engines.docker.container.DESTROY_SECONDS", 1.0)
     monkeypatch.setattr(APIClient, "inspect_container", lambda *_: {})
 
     with pytest.raises(EngineError, match="could not remove sandbox") as caught:
-        run_to_the_end(docker, bench.shell(":"))
+        create_and_destroy(docker, bench.shell(":"))
     assert caught.value.hint.startswith("docker rm --force --volumes isosmoke-")
 
 
-def run_to_the_end(docker: DockerEngine, job: Job) -> None:
-    """Make a sandbox and leave it."""
+def create_and_destroy(docker: DockerEngine, job: Job) -> None:
+    """Create a sandbox and destroy it."""
     with docker.sandbox(job.spec):
         pass
 
 
 @contextmanager
 def image(client: APIClient, *changes: str) -> Iterator[str]:
-    """A named image without a file, to which the host's folders are mounted."""
+    """Yield a named image without files, into which the host's directories are mounted."""
     name = f"isosmoke-test:{os.getpid()}"
     repository, tag = name.split(":")
     client.import_image_from_data(EMPTY_TAR, repository, tag, list(changes))
@@ -277,10 +277,10 @@ def image(client: APIClient, *changes: str) -> Iterator[str]:
         client.remove_image(name)
 
 
-def test_named_image_is_writable_and_thrown_away(
+def test_changes_to_a_named_image_are_discarded(
     docker: DockerEngine, bench: Bench, client: APIClient
 ) -> None:
-    """A script may write into the image's own folders, and the next one finds nothing of it."""
+    """A script may write to the image's own directories, and the next script does not see it."""
     job = bench.shell(f"test ! -e /new{'' if os.getuid() else ' && touch /new'}")
     with image(client) as name:
         job = replace(job, spec=replace(job.spec, image=name))
@@ -288,10 +288,10 @@ def test_named_image_is_writable_and_thrown_away(
         assert [run(docker, job).ending for _ in range(2)] == [Exited(0)] * 2
 
 
-def test_named_image_runs_nothing_of_its_own(
+def test_settings_of_a_named_image_have_no_effect(
     docker: DockerEngine, bench: Bench, client: APIClient
 ) -> None:
-    """Its entry point, user, folder, variables, volumes and health check have no effect."""
+    """Its entry point, user, directory, variables, volumes and health check have no effect."""
     changes = (
         'ENTRYPOINT ["/bin/false"]',
         "USER 4321",
@@ -302,34 +302,34 @@ def test_named_image_runs_nothing_of_its_own(
     )
     job = bench.shell(f'test $(id -u) = {os.getuid()} && test -z "$OF_THE_IMAGE" && sleep 0.5')
     with image(client, *changes) as name:
-        seen = run(docker, replace(job, spec=replace(job.spec, image=name)))
+        result = run(docker, replace(job, spec=replace(job.spec, image=name)))
 
-    assert (seen.ending, seen.survivors) == (Exited(0), ())
+    assert (result.ending, result.survivors) == (Exited(0), ())
 
 
 def test_missing_image_is_not_pulled(docker: DockerEngine, bench: Bench) -> None:
-    """An image that is not here is an error that says how to get it."""
-    wanted = replace(bench.shell(":").spec, image="isosmoke-nowhere:1")
+    """A missing image is an error whose hint says how to get it."""
+    spec = replace(bench.shell(":").spec, image="isosmoke-nowhere:1")
 
-    with pytest.raises(EngineError, match="'isosmoke-nowhere:1'") as caught, docker.sandbox(wanted):
+    with pytest.raises(EngineError, match="'isosmoke-nowhere:1'") as caught, docker.sandbox(spec):
         pass
     assert "docker pull isosmoke-nowhere:1" in caught.value.hint
 
 
-def test_ten_at_once_are_ten(bench: Bench, docker: DockerEngine) -> None:
-    """Sandboxes made from many threads by one engine keep apart what they print."""
+def test_concurrent_sandboxes_have_separate_output(bench: Bench, docker: DockerEngine) -> None:
+    """The output of concurrent sandboxes of one engine is not mixed."""
 
-    def word(number: int) -> bytes:
+    def run_echo(number: int) -> bytes:
         return run(docker, bench.shell(f"echo {number}")).output
 
     with ThreadPoolExecutor(10) as pool:
-        assert list(pool.map(word, range(10))) == [b"%d\n" % number for number in range(10)]
+        assert list(pool.map(run_echo, range(10))) == [b"%d\n" % number for number in range(10)]
 
 
-def test_image_of_the_hosts_sandboxes_is_made_once(
+def test_host_image_is_created_once(
     docker: DockerEngine, bench: Bench, client: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it is missing all threads can go on, and one image is made."""
+    """If the image is missing, concurrent sandboxes create only one."""
     name = f"isosmoke-test/empty:{os.getpid()}"
     monkeypatch.setattr("isosmoke.engines.docker.create_body.EMPTY_IMAGE", name)
     before = client.images(filters={"dangling": True})
@@ -346,7 +346,6 @@ HOLD = """
 import sys
 from pathlib import Path
 from isosmoke.engines.docker.engine import DockerEngine
-from isosmoke.engines.docker.endpoint import Place
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import Conversation
 from isosmoke.runner.sandbox_run import start
@@ -361,10 +360,10 @@ with DockerEngine().sandbox(job.spec) as sandbox:
 """
 
 
-def test_killed_run_takes_its_sandboxes_with_it(
+def test_killed_run_stops_its_sandboxes(
     docker: DockerEngine, bench: Bench, client: APIClient
 ) -> None:
-    """After `kill -9` its containers stop at once; a sweep removes them and spares the living."""
+    """After `kill -9` its containers stop at once; a sweep removes them and spares live ones."""
     command = [sys.executable, "-c", HOLD, str(bench.folder)]
     with (
         going(docker, bench.shell("sleep 600")) as living,
@@ -373,62 +372,62 @@ def test_killed_run_takes_its_sandboxes_with_it(
         assert holder.stdout
         name = holder.stdout.readline().strip()
         lease = client.inspect_container(name)["Config"]["Labels"][LEASE]
-        begun = monotonic()
+        started_at = monotonic()
         holder.kill()
         holder.wait()
         client.wait(name, timeout=20)
-        took = monotonic() - begun
-        swept = docker.sweep()
+        duration = monotonic() - started_at
+        removed = docker.sweep()
 
-        assert took < 5
-        assert f"{name} (contract)" in swept
+        assert duration < 5
+        assert f"{name} (contract)" in removed
         assert living.exited(0.05) is None
     for filters in ({"label": f"{LEASE}={lease}"}, {"label": f"{SANDBOX}={name}"}):
         assert client.containers(all=True, filters=filters) == []
         assert not client.volumes(filters=filters)["Volumes"]
 
 
-def test_sweep_does_not_tell_what_docker_only_lists(
+def test_sweep_ignores_removed_but_listed_containers(
     docker: DockerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A container that is gone and still listed, as "Removal In Progress", is not removed again."""
+    """A removed container that is still listed ("Removal In Progress") is not removed again."""
     name = f"{PREFIX}{'0' * 16}"
     listed = {"Names": [], "Labels": {LEASE: "gone-1.1.1", SANDBOX: name, LABEL: "listed"}}
     with monkeypatch.context() as patched:
         patched.setattr(APIClient, "containers", lambda *_, **__: [listed])
-        swept = docker.sweep()
+        removed = docker.sweep()
 
-    assert f"{name} (listed)" not in swept
+    assert f"{name} (listed)" not in removed
 
 
-def test_sweep_keeps_and_names_what_it_cannot_look_at(
+def test_sweep_keeps_containers_of_unknown_processes(
     docker: DockerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error while looking at the process of a sandbox does not mean that it has ended."""
+    """A sandbox is kept and reported if the state of its process cannot be read."""
     name = f"{PREFIX}{'0' * 16}"
     listed = {"Names": [name], "Labels": {LEASE: str(Lease.mine()), SANDBOX: name, LABEL: "busy"}}
     hidden = PermissionError(errno.EACCES, "hidden", "/proc/1/stat")
 
-    def cannot_tell(_: Lease) -> bool:
+    def raise_hidden(_: Lease) -> bool:
         raise hidden
 
     with monkeypatch.context() as patched:
         patched.setattr(APIClient, "containers", lambda *_, **__: [listed])
-        patched.setattr(Lease, "is_alive", cannot_tell)
+        patched.setattr(Lease, "is_alive", raise_hidden)
         with pytest.raises(LeftBehindError, match=f"{name} is kept, .*/proc/1/stat: hidden"):
             docker.sweep()
 
 
-def test_sweep_leaves_what_is_not_ours(docker: DockerEngine, client: APIClient) -> None:
-    """A container without our labels, or with the name of another, is never touched."""
+def test_sweep_ignores_containers_of_others(docker: DockerEngine, client: APIClient) -> None:
+    """A container without isosmoke's labels or name prefix is never touched."""
     config = {"Image": EMPTY_IMAGE, "Entrypoint": ["x"], "Labels": {LEASE: "x", SANDBOX: "theirs"}}
     create = client.create_container_from_config
-    made = create(config)["Id"]  # type: ignore[no-untyped-call]
+    container = create(config)["Id"]  # type: ignore[no-untyped-call]
     try:
         docker.sweep()
-        assert client.inspect_container(made)["Id"] == made
+        assert client.inspect_container(container)["Id"] == container
     finally:
-        client.remove_container(made)
+        client.remove_container(container)
 
 
 AS_ORDINARY_USER = """
@@ -436,7 +435,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from isosmoke.engines.docker.engine import DockerEngine
-from isosmoke.engines.docker.endpoint import Place
 from isosmoke.testing.bench import Bench, run
 job = Bench(Path(sys.argv[1])).shell(
     "set -e; echo x >new; rm file; echo y >of-root/mine/file; echo out >/dev/stdout; id -u"
@@ -448,40 +446,40 @@ print(seen.ending, seen.words)
 
 @pytest.mark.skipif(os.getuid() != 0, reason="every test here runs as an ordinary user already")
 @pytest.mark.usefixtures("docker")
-def test_ordinary_user_leaves_nothing() -> None:
-    """What the overlay's root made in the user's scratch folder goes too."""
+def test_sandbox_of_an_ordinary_user_leaves_no_files() -> None:
+    """Files of root that an overlay left in the user's scratch directory are removed."""
     with TemporaryDirectory() as name:
-        folder, kept = Path(name), Path(name, "workspace/of-root/mine")
-        kept.mkdir(parents=True)
-        (kept / "file").write_text("x")
-        for one in (folder, folder / "workspace", kept, kept / "file"):
-            os.chown(one, ORDINARY, ORDINARY)
-        done = _as_ordinary_user(folder)
+        directory, root_directory = Path(name), Path(name, "workspace/of-root/mine")
+        root_directory.mkdir(parents=True)
+        (root_directory / "file").write_text("x")
+        for path in (directory, directory / "workspace", root_directory, root_directory / "file"):
+            os.chown(path, ORDINARY, ORDINARY)
+        result = _run_as_ordinary_user(directory)
 
-        assert done.stdout == "Exited(code=0) ['out', '1000']\n", done.stderr
-        assert list(folder.glob("state/scratch/*")) == []
+        assert result.stdout == "Exited(code=0) ['out', '1000']\n", result.stderr
+        assert list(directory.glob("state/scratch/*")) == []
 
 
-def _as_ordinary_user(folder: Path) -> "subprocess.CompletedProcess[str]":
-    """By the system's Python where this one is root's own."""
-    program = subprocess.run(
+def _run_as_ordinary_user(directory: Path) -> "subprocess.CompletedProcess[str]":
+    """Run the script with the system's Python, because the current one may belong to root."""
+    version = subprocess.run(
         [SYSTEM_PYTHON, "-c", "import sys; print(*sys.version_info[:2])"],
         capture_output=True,
         text=True,
         check=False,
     )
-    if program.stdout.split() != [str(part) for part in sys.version_info[:2]]:
+    if version.stdout.split() != [str(part) for part in sys.version_info[:2]]:
         pytest.skip(f"{SYSTEM_PYTHON} is not the version of this Python")
     return subprocess.run(
-        [SYSTEM_PYTHON, "-c", AS_ORDINARY_USER, str(folder)],
+        [SYSTEM_PYTHON, "-c", AS_ORDINARY_USER, str(directory)],
         env={
-            "PYTHONPATH": os.pathsep.join(one for one in sys.path if "pyenv" not in one),
-            "HOME": str(folder),
-            "ISOSMOKE_STATE": str(folder / "state"),
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if "pyenv" not in path),
+            "HOME": str(directory),
+            "ISOSMOKE_STATE": str(directory / "state"),
         },
         user=ORDINARY,
         group=ORDINARY,
-        extra_groups=[Path(endpoint.docker(Place({}, folder, ORDINARY)).path).stat().st_gid],
+        extra_groups=[Path(endpoint.docker(Place({}, directory, ORDINARY)).path).stat().st_gid],
         capture_output=True,
         text=True,
         check=False,

@@ -1,4 +1,4 @@
-"""What the Docker engine asks the daemon for: the parts without a daemon."""
+"""Requests to the Docker daemon, without a daemon."""
 
 import io
 import tarfile
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from isosmoke.engines.docker import create_body
-from isosmoke.engines.docker.create_body import DOCKER, PODMAN, Dialect, Layer
+from isosmoke.engines.docker.create_body import DOCKER, PODMAN, Dialect, DockerLayer
 from isosmoke.errors import EngineError
 from isosmoke.sandbox.spec import (
     KEEPER,
@@ -25,27 +25,31 @@ from isosmoke.sandbox.spec import (
 LABELS = {"isosmoke.lease": "boot.1.2", "isosmoke.label": "install"}
 
 
-def spec(*mounts: Mount, image: str = "host", uid: int = 0) -> SandboxSpec:
-    """A specification with these mounts."""
+def create_spec(*mounts: Mount, image: str = "host", uid: int = 0) -> SandboxSpec:
+    """Return a specification with these mounts."""
     return SandboxSpec(
         label="install", image=image, mounts=mounts, uid=uid, gid=uid, network="host"
     )
 
 
-def asked(wanted: SandboxSpec, **layers: Layer) -> dict[str, Any]:
-    """What is asked of the daemon, the targets of layers being in the root."""
-    found = {PurePosixPath("/", name): layer for name, layer in layers.items()}
-    return create_body.body(wanted, Dialect(DOCKER), layers=found, labels=LABELS)
+def build_request(specification: SandboxSpec, **layers: DockerLayer) -> dict[str, Any]:
+    """Return the body of the request, with layers at targets in the root directory."""
+    layers_by_target = {
+        PurePosixPath("/", name): create_layer for name, create_layer in layers.items()
+    }
+    return create_body.build_body(
+        specification, Dialect(DOCKER), layers=layers_by_target, labels=LABELS
+    )
 
 
-def layer(folder: str) -> Layer:
-    """A layer in a folder."""
-    return Layer(*(Path(folder, name) for name in ("lower", "upper", "work")))
+def create_layer(directory: str) -> DockerLayer:
+    """Return a layer in a directory."""
+    return DockerLayer(*(Path(directory, name) for name in ("lower", "upper", "work")))
 
 
 def test_specification_becomes_a_container() -> None:
-    """Each part of a specification is asked for, and nothing that was not specified."""
-    wanted = SandboxSpec(
+    """The request contains every part of a specification and nothing else."""
+    specification = SandboxSpec(
         label="install",
         image="host",
         mounts=(
@@ -59,7 +63,7 @@ def test_specification_becomes_a_container() -> None:
         limits=Limits(memory=1 << 20, processes=7),
     )
 
-    assert asked(wanted, w=layer("/s")) == {
+    assert build_request(specification, w=create_layer("/s")) == {
         "Image": "isosmoke/empty:1",
         "Entrypoint": ["/run/isosmoke/keeper", "0", str(NAMESPACES["NEWCGROUP"])],
         "User": "1000:100",
@@ -116,14 +120,14 @@ def test_specification_becomes_a_container() -> None:
     }
 
 
-def test_fresh_folder_on_disk_is_a_folder_of_the_host() -> None:
-    """It is bound, writable, and neither it nor what leads to a mount in it is in memory."""
-    body = asked(
-        spec(
+def test_fresh_directory_on_disk_is_a_bind_mount() -> None:
+    """It is a writable bind mount, and no directory between it and a mount in it is in memory."""
+    body = build_request(
+        create_spec(
             Fresh(PurePosixPath("/home"), 0o700, on_disk=True),
             ReadOnly(Path("/tool"), PurePosixPath("/home/a/tool")),
         ),
-        home=layer("/s"),
+        home=create_layer("/s"),
     )
 
     assert body["HostConfig"]["Tmpfs"] == {}
@@ -135,9 +139,9 @@ def test_fresh_folder_on_disk_is_a_folder_of_the_host() -> None:
     }
 
 
-def test_named_image_keeps_a_writable_root_and_the_host_network() -> None:
-    """A named image is used as it is, and a specification without limits asks for none."""
-    body = asked(spec(image="debian:12"))
+def test_named_image_is_used_unchanged() -> None:
+    """A named image is used unchanged, and a specification without limits requests none."""
+    body = build_request(create_spec(image="debian:12"))
 
     assert body["Image"] == "debian:12"
     assert not body["HostConfig"]["ReadonlyRootfs"]
@@ -145,10 +149,10 @@ def test_named_image_keeps_a_writable_root_and_the_host_network() -> None:
     assert not {"Memory", "MemorySwap", "PidsLimit"} & set(body["HostConfig"])
 
 
-def test_folders_between_a_fresh_one_and_a_mount_belong_to_the_user() -> None:
-    """What leads from a fresh folder to a mount in it is fresh too, and nothing else is."""
-    body = asked(
-        spec(
+def test_directories_leading_to_a_mount_belong_to_the_user() -> None:
+    """Only the directories between a fresh directory and a mount in it are fresh too."""
+    body = build_request(
+        create_spec(
             Fresh(PurePosixPath("/home/u"), 0o700),
             ReadOnly(Path("/tools"), PurePosixPath("/home/u/.local/share/tools")),
             ReadOnly(Path("/deep"), PurePosixPath("/home/u/.local/share/tools/a/b")),
@@ -164,36 +168,44 @@ def test_folders_between_a_fresh_one_and_a_mount_belong_to_the_user() -> None:
     }
 
 
-def test_of_two_mounts_on_one_target_the_later_counts() -> None:
-    """Docker refuses a target that is named twice, so it is named once."""
+def test_later_mount_on_a_target_wins() -> None:
+    """Docker refuses a target that occurs twice, so only the later mount is requested."""
     target = PurePosixPath("/etc/passwd")
-    body = asked(spec(ReadOnly(Path("/first"), target), ReadOnly(Path("/second"), target)))
+    body = build_request(
+        create_spec(ReadOnly(Path("/first"), target), ReadOnly(Path("/second"), target))
+    )
 
-    assert [one["Source"] for one in body["HostConfig"]["Mounts"]] == ["/second"]
+    assert [mount["Source"] for mount in body["HostConfig"]["Mounts"]] == ["/second"]
 
 
-@pytest.mark.parametrize("folder", ["/a,b", "/a:b", "/a\\b", '/a"b'])
-def test_state_folder_that_an_overlay_cannot_name_is_refused(folder: str) -> None:
-    """A name that would be read as something else is an error that says which, and what to do."""
+@pytest.mark.parametrize("directory", ["/a,b", "/a:b", "/a\\b", '/a"b'])
+def test_unsupported_state_directory_is_refused(directory: str) -> None:
+    """The error names the directory, and the hint names the variable to set."""
     with pytest.raises(EngineError, match="overlay options") as caught:
-        asked(spec(CopyOnWrite(Path("/w"))), w=layer(folder))
+        build_request(create_spec(CopyOnWrite(Path("/w"))), w=create_layer(directory))
 
-    assert folder in caught.value.message
+    assert directory in caught.value.message
     assert "ISOSMOKE_STATE" in caught.value.hint
 
 
 ROOTLESS = Dialect(PODMAN, "keep-id", {"nofile": (99, 100), "nproc": (7, 8)})
 
 
-def test_podman_is_asked_in_its_own_way() -> None:
-    """Fresh folders are on disk, copies are its own overlays, and limits and users are named."""
+def test_request_to_podman_differs() -> None:
+    """Fresh directories are on disk, copies are Podman's overlays; limits and users are named."""
     fresh = PurePosixPath("/run")
-    wanted = create_body.adapted(spec(CopyOnWrite(Path("/w")), Fresh(fresh, 0o755)), ROOTLESS)
-    layers = {PurePosixPath("/w"): layer("/s/w"), fresh: layer("/s/run")}
-    host = create_body.body(wanted, ROOTLESS, layers=layers, labels=LABELS)["HostConfig"]
+    specification = create_body.adapt_spec(
+        create_spec(CopyOnWrite(Path("/w")), Fresh(fresh, 0o755)), ROOTLESS
+    )
+    layers = {PurePosixPath("/w"): create_layer("/s/w"), fresh: create_layer("/s/run")}
+    host = create_body.build_body(specification, ROOTLESS, layers=layers, labels=LABELS)[
+        "HostConfig"
+    ]
 
     assert host["Binds"] == ["/s/w/lower:/w:O,upperdir=/s/w/upper,workdir=/s/w/work"]
-    assert [(one["Source"], one["Target"]) for one in host["Mounts"]] == [("/s/run/upper", "/run")]
+    assert [(mount["Source"], mount["Target"]) for mount in host["Mounts"]] == [
+        ("/s/run/upper", "/run")
+    ]
     assert host["Tmpfs"] == {}
     assert host["UsernsMode"] == "keep-id"
     assert host["Ulimits"] == [
@@ -202,30 +214,32 @@ def test_podman_is_asked_in_its_own_way() -> None:
     ]
 
 
-def test_podman_replaces_no_user_of_the_hosts() -> None:
-    """The host's passwd and group are mounted by name, unless something else is."""
+def test_podman_preserves_user_files_of_the_host() -> None:
+    """The host's passwd and group files are mounted explicitly, unless others are."""
     etc = ReadOnly(Path("/etc"), PurePosixPath("/etc"))
     own = ReadOnly(Path("/own"), PurePosixPath("/etc/group"))
 
-    after = create_body.adapted(spec(etc, own), ROOTLESS)
+    after = create_body.adapt_spec(create_spec(etc, own), ROOTLESS)
 
     passwd = ReadOnly(Path("/etc/passwd"), PurePosixPath("/etc/passwd"))
     assert after.mounts == (etc, own, passwd)
-    assert create_body.adapted(spec(etc, own), Dialect(DOCKER)).mounts == (etc, own)
+    assert create_body.adapt_spec(create_spec(etc, own), Dialect(DOCKER)).mounts == (etc, own)
 
 
-@pytest.mark.parametrize(("folder", "state"), [("/a:b", "/s"), ("/w", "/a,b")])
-def test_what_podman_cannot_name_is_refused(folder: str, state: str) -> None:
-    """A colon in a copied folder, or a comma in the state folder, is an error that names it."""
-    layers = {PurePosixPath(folder): layer(state)}
+@pytest.mark.parametrize(("directory", "state"), [("/a:b", "/s"), ("/w", "/a,b")])
+def test_unsupported_paths_are_refused_for_podman(directory: str, state: str) -> None:
+    """A colon in a copied directory and a comma in the state directory are errors."""
+    layers = {PurePosixPath(directory): create_layer(state)}
     with pytest.raises(EngineError, match=r"a.b") as caught:
-        create_body.body(spec(CopyOnWrite(Path(folder))), ROOTLESS, layers=layers, labels=LABELS)
+        create_body.build_body(
+            create_spec(CopyOnWrite(Path(directory))), ROOTLESS, layers=layers, labels=LABELS
+        )
 
     assert caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("words", "mending"),
+    ("error", "remedy"),
     [
         ("crun: cgroups in hybrid mode not supported, drop all controllers", 'runtime = "runc"'),
         ("runc: error setting rlimit type 6: operation not permitted", "LimitNPROC"),
@@ -233,14 +247,14 @@ def test_what_podman_cannot_name_is_refused(folder: str, state: str) -> None:
         ("something else", ""),
     ],
 )
-def test_known_complaint_has_a_remedy(words: str, mending: str) -> None:
-    """What a runtime is known to complain of comes with what mends it, and nothing else does."""
-    assert mending in create_body.remedy(words)
-    assert bool(create_body.remedy(words)) == bool(mending)
+def test_known_errors_have_a_remedy(error: str, remedy: str) -> None:
+    """Known errors of a runtime have a remedy, and unknown errors have none."""
+    assert remedy in create_body.find_remedy(error)
+    assert bool(create_body.find_remedy(error)) == bool(remedy)
 
 
-def test_writable_mounts_below_a_read_only_one_are_read_only_too() -> None:
-    """Each gets a mount of its own, unless its target has one or it is read-only already."""
+def test_mounts_below_a_read_only_mount_are_read_only() -> None:
+    """Each gets its own mount, unless its target has one or it is already read-only."""
     mountinfo = (
         "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
         "28 27 0:25 / /opt/in\\040side rw,nosuid - tmpfs x rw\n"
@@ -248,19 +262,19 @@ def test_writable_mounts_below_a_read_only_one_are_read_only_too() -> None:
         "30 27 0:27 / /opt/taken rw - tmpfs x rw\n"
         "31 27 0:28 / /optical rw - tmpfs x rw\n"
     )
-    before = spec(
+    before = create_spec(
         ReadOnly(Path("/opt"), PurePosixPath("/o")),
         Fresh(PurePosixPath("/o/taken"), 0o755),
     )
 
-    after = create_body.with_submounts(before, mountinfo)
+    after = create_body.add_submounts(before, mountinfo)
 
     added = set(after.mounts) - set(before.mounts)
     assert added == {ReadOnly(Path("/opt/in side"), PurePosixPath("/o/in side"))}
 
 
-def test_a_mount_below_a_read_only_one_is_not_shown_over_what_lies_there() -> None:
-    """Of a mount under a copy or an empty folder, or under another mount, nothing is seen."""
+def test_hidden_mounts_are_not_added() -> None:
+    """A mount that is hidden by a copy, a fresh directory or another mount is not added."""
     mountinfo = (
         "27 1 254:0 / / rw - ext4 /dev/vda rw\n"
         "28 27 0:25 / /opt/project/data rw - tmpfs x rw\n"
@@ -268,41 +282,43 @@ def test_a_mount_below_a_read_only_one_is_not_shown_over_what_lies_there() -> No
         "30 27 0:27 / /opt/over/hidden rw - tmpfs x rw\n"
         "31 27 0:28 / /opt/over ro - tmpfs x rw\n"
     )
-    before = spec(
+    before = create_spec(
         ReadOnly(Path("/opt"), PurePosixPath("/opt")),
         CopyOnWrite(Path("/opt/project")),
         Fresh(PurePosixPath("/opt/empty"), 0o755),
     )
 
-    assert create_body.with_submounts(before, mountinfo).mounts == before.mounts
+    assert create_body.add_submounts(before, mountinfo).mounts == before.mounts
 
 
-def test_what_fails_for_a_mount_in_the_workspace_names_it() -> None:
-    """A refused overlay is told in plain words; of anything else the words are kept."""
+def test_errors_name_mounts_in_the_workspace() -> None:
+    """A refused overlay is explained; other errors keep their message."""
     points = [Path("/p/a"), Path("/p/b")]
 
-    refused = create_body.unshown(EngineError("runc: mount: invalid argument"), points)
-    other = create_body.unshown(EngineError("no space left", "free some"), points)
+    refused = create_body.workspace_mounts_error(
+        EngineError("runc: mount: invalid argument"), points
+    )
+    other = create_body.workspace_mounts_error(EngineError("no space left", "free some"), points)
 
-    assert refused.message.endswith("what is mounted in it: /p/a, /p/b")
+    assert refused.message.endswith("that contains mounts: /p/a, /p/b")
     assert other.message == "no space left (mounted in the workspace: /p/a, /p/b)"
     assert other.hint == "free some"
 
 
 def test_archive_has_an_empty_file_for_each_name() -> None:
-    """The archive that replaces folders holds regular empty files and nothing else."""
+    """The archive that replaces directories contains only empty regular files."""
     with tarfile.open(
-        fileobj=io.BytesIO(create_body.empty_files(["upper-0", "work-0"]))
+        fileobj=io.BytesIO(create_body.build_empty_files_archive(["upper-0", "work-0"]))
     ) as archive:
-        found = [(one.name, one.isreg(), one.size) for one in archive]
+        members = [(member.name, member.isreg(), member.size) for member in archive]
 
-    assert found == [("upper-0", True, 0), ("work-0", True, 0)]
+    assert members == [("upper-0", True, 0), ("work-0", True, 0)]
 
 
-def test_control_groups_of_a_rootless_podman_are_the_users_own() -> None:
-    """So a cgroup namespace is refused there, whoever owns the groups of isosmoke itself."""
-    safe = replace(spec(), uid=1, writes_to_cgroup=False)
+def test_rootless_podman_refuses_cgroup_namespaces() -> None:
+    """Rootless Podman always refuses cgroup namespaces, whoever owns isosmoke's own groups."""
+    safe = replace(create_spec(), uid=1, writes_to_cgroup=False)
 
-    assert create_body.adapted(safe, ROOTLESS).refused_namespaces() == {"NEWCGROUP"}
-    assert not create_body.adapted(safe, Dialect(PODMAN)).refused_namespaces()
-    assert not create_body.adapted(safe, Dialect(DOCKER)).refused_namespaces()
+    assert create_body.adapt_spec(safe, ROOTLESS).refused_namespaces() == {"NEWCGROUP"}
+    assert not create_body.adapt_spec(safe, Dialect(PODMAN)).refused_namespaces()
+    assert not create_body.adapt_spec(safe, Dialect(DOCKER)).refused_namespaces()

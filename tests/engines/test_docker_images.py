@@ -1,4 +1,4 @@
-"""Images that Docker builds: from what is here, and told as it happens."""
+"""Images that Docker builds: from local images, with the daemon's output."""
 
 import io
 import tarfile
@@ -20,14 +20,14 @@ from support import available
 
 @pytest.fixture
 def docker() -> DockerEngine:
-    """An engine that works, or a loud skip."""
+    """A working engine; skip the test with the reason if there is none."""
     available.engine("docker")
     return DockerEngine()
 
 
 @pytest.fixture
 def base(docker: DockerEngine) -> Iterator[str]:
-    """An image with one file, that is gone afterwards with all that was built on it."""
+    """A base image with one file, removed with all images that were built on it."""
     name = f"isosmoke-tests/base:{token_hex(4)}"
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as writer:
@@ -35,43 +35,43 @@ def base(docker: DockerEngine) -> Iterator[str]:
     with closing(APIClient(endpoint.docker(Place.here()).url)) as client:
         client.import_image_from_data(archive.getvalue(), name)
         yield name
-        for one in docker.images.built():
-            if one.tag.startswith("isosmoke-tests/"):
-                client.remove_image(one.tag, force=True)
+        for image in docker.images.built():
+            if image.tag.startswith("isosmoke-tests/"):
+                client.remove_image(image.tag, force=True)
         client.remove_image(name)
 
 
-def recipe(folder: Path, base: str, text: str) -> Recipe:
-    """A Dockerfile in a folder."""
-    (folder / "Dockerfile").write_text(text)
-    (folder / "more").touch()
+def create_recipe(directory: Path, base: str, text: str) -> Recipe:
+    """Create a Dockerfile in a directory and return its recipe."""
+    (directory / "Dockerfile").write_text(text)
+    (directory / "more").touch()
     name = f"isosmoke-tests/{token_hex(4)}"
-    return Recipe(folder, base, (f"{name}:1", f"{name}:latest"))
+    return Recipe(directory, base, (f"{name}:1", f"{name}:latest"))
 
 
 def test_image_is_built_on_the_named_base(docker: DockerEngine, base: str, tmp_path: Path) -> None:
-    """It has both tags, what was printed is told, and it is listed with its size and digest."""
-    made = recipe(tmp_path, base, "ARG BASE=nowhere:1\nFROM ${BASE}\nCOPY more /more\n")
-    said = "".join(docker.images.build(made))
-    assert "COPY more /more" in said
-    listed = {one.tag: one for one in docker.images.built()}
-    assert set(made.tags) <= set(listed)
-    assert {listed[one].digest for one in made.tags} == {docker.image_digest(made.tags[0])}
+    """The image has both tags, the output is returned, and the image is listed with its digest."""
+    recipe = create_recipe(tmp_path, base, "ARG BASE=nowhere:1\nFROM ${BASE}\nCOPY more /more\n")
+    output = "".join(docker.images.build(recipe))
+    assert "COPY more /more" in output
+    listed = {image.tag: image for image in docker.images.built()}
+    assert set(recipe.tags) <= set(listed)
+    assert {listed[tag].digest for tag in recipe.tags} == {docker.image_digest(recipe.tags[0])}
 
 
 def test_missing_base_is_not_fetched(docker: DockerEngine, tmp_path: Path) -> None:
-    """It is said how to get it, before anything is sent."""
-    made = recipe(tmp_path, "isosmoke-tests/nowhere:1", "ARG BASE\nFROM ${BASE}\n")
-    with pytest.raises(ImageError, match="to build on") as caught:
-        list(docker.images.build(made))
+    """The hint says how to get the base image, and nothing is built."""
+    recipe = create_recipe(tmp_path, "isosmoke-tests/nowhere:1", "ARG BASE\nFROM ${BASE}\n")
+    with pytest.raises(ImageError, match="no base image") as caught:
+        list(docker.images.build(recipe))
     assert "docker pull isosmoke-tests/nowhere:1" in caught.value.hint
 
 
-def test_failed_build_is_told_and_leaves_no_image(
+def test_failed_build_is_reported_and_leaves_no_image(
     docker: DockerEngine, base: str, tmp_path: Path
 ) -> None:
-    """In the daemon's words."""
-    made = recipe(tmp_path, base, "ARG BASE\nFROM ${BASE}\nCOPY nothing /more\n")
+    """The error contains the daemon's message."""
+    recipe = create_recipe(tmp_path, base, "ARG BASE\nFROM ${BASE}\nCOPY nothing /more\n")
     with pytest.raises(ImageError, match=r"could not build isosmoke-tests/\w+:1: .*nothing"):
-        list(docker.images.build(made))
-    assert not {*made.tags} & {one.tag for one in docker.images.built()}
+        list(docker.images.build(recipe))
+    assert not {*recipe.tags} & {image.tag for image in docker.images.built()}

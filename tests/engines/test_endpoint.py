@@ -1,4 +1,4 @@
-"""Which daemon is talked to: over faked homes, variables and sockets."""
+"""Selection of a daemon, with simulated home directories, variables and sockets."""
 
 import json
 import os
@@ -21,34 +21,34 @@ UID = 1000
 SERVE = "podman system service --time=0"
 OWN_SERVICE = f"{SERVE} unix://$HOME/podman.sock & export CONTAINER_HOST=unix://$HOME/podman.sock"
 DEFAULT = "/var/run/docker.sock"
-NONE = f"for there is no {DEFAULT}"
+NO_DEFAULT = f"because {DEFAULT} does not exist"
 
 
-def place(
+def create_caller(
     home: Path, environment: Mapping[str, str], *sockets: str, uid: int = UID, current: str = ""
 ) -> Place:
-    """A caller with two contexts, of which `current` may be the current one."""
+    """Return a caller with several contexts, of which `current` is the current one."""
     for name in ("colima", "orb"):
-        _context(home, name, f"unix:///{name}.sock")
-    _context(home, "far", "ssh://me@box")
+        _create_context(home, name, f"unix:///{name}.sock")
+    _create_context(home, "far", "ssh://me@box")
     if current:
         (home / ".docker/config.json").write_text(json.dumps({"currentContext": current}))
-    there = {Path(one.format(home=home)) for one in sockets}
-    return Place(environment, home, uid, there.__contains__, bool)
+    existing = {Path(template.format(home=home)) for template in sockets}
+    return Place(environment, home, uid, existing.__contains__, bool)
 
 
-def _context(home: Path, name: str, host: str) -> None:
-    folder = home / ".docker/contexts/meta" / sha256(name.encode()).hexdigest()
-    folder.mkdir(parents=True)
+def _create_context(home: Path, name: str, host: str) -> None:
+    directory = home / ".docker/contexts/meta" / sha256(name.encode()).hexdigest()
+    directory.mkdir(parents=True)
     meta = {"Name": name, "Endpoints": {"docker": {"Host": host}}}
-    (folder / "meta.json").write_text(json.dumps(meta))
+    (directory / "meta.json").write_text(json.dumps(meta))
 
 
 HOST = endpoint.asked("unix:///o", None)
 CONTEXT = endpoint.asked(None, "colima")
-USUAL = endpoint.asked(None, "default")
+DEFAULT_CONTEXT = endpoint.asked(None, "default")
 OF_OPTION = "context 'colima' of --context)"
-NAMED = [
+SOURCES = [
     ({}, "", f"unix://{DEFAULT} (the default)"),
     ({}, "colima", "unix:///colima.sock (context 'colima' of {home}/.docker/config.json)"),
     ({"DOCKER_CONTEXT": "orb"}, "colima", "unix:///orb.sock (context 'orb' of DOCKER_CONTEXT)"),
@@ -60,55 +60,57 @@ NAMED = [
     ({**HOST, "DOCKER_HOST": "unix:///h"}, "orb", "unix:///o (--host)"),
     ({**CONTEXT, "DOCKER_HOST": "unix:///h"}, "orb", "unix:///colima.sock (" + OF_OPTION),
     ({**CONTEXT, "DOCKER_CONTEXT": "orb"}, "", "unix:///colima.sock (" + OF_OPTION),
-    ({**USUAL, "DOCKER_CONTEXT": "orb"}, "orb", f"unix://{DEFAULT} (the default)"),
-    ({**USUAL, "DOCKER_HOST": "unix:///h"}, "orb", "unix:///h (DOCKER_HOST)"),
+    ({**DEFAULT_CONTEXT, "DOCKER_CONTEXT": "orb"}, "orb", f"unix://{DEFAULT} (the default)"),
+    ({**DEFAULT_CONTEXT, "DOCKER_HOST": "unix:///h"}, "orb", "unix:///h (DOCKER_HOST)"),
 ]
 
 
-@pytest.mark.parametrize("there", [(), (DEFAULT, "{home}/.orbstack/run/docker.sock")])
-@pytest.mark.parametrize(("environment", "current", "expected"), NAMED)
-def test_endpoint_is_the_one_the_docker_command_uses(
+@pytest.mark.parametrize("sockets", [(), (DEFAULT, "{home}/.orbstack/run/docker.sock")])
+@pytest.mark.parametrize(("environment", "current", "expected"), SOURCES)
+def test_endpoint_follows_the_docker_command(
     environment: Mapping[str, str],
     current: str,
     expected: str,
     *,
-    there: tuple[str, ...],
+    sockets: tuple[str, ...],
     tmp_path: Path,
 ) -> None:
-    """It comes from an option, DOCKER_HOST, the context or the default, and says from which."""
-    found = endpoint.docker(place(tmp_path, environment, *there, current=current))
+    """An option, DOCKER_HOST, the context or the default selects it, and the reason says which."""
+    daemon_endpoint = endpoint.docker(
+        create_caller(tmp_path, environment, *sockets, current=current)
+    )
 
-    assert str(found) == expected.format(home=tmp_path)
+    assert str(daemon_endpoint) == expected.format(home=tmp_path)
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Sockets that are there, and which of them is taken, whose, and started how."""
+class SocketCase:
+    """Existing sockets, and the expected socket, daemon and start command."""
 
     sockets: tuple[str, ...]
     path: str
-    whose: str
+    daemon: str
     start: str
     environment: Mapping[str, str]
 
 
 RUNTIME = {"XDG_RUNTIME_DIR": "/runtime"}
 PODMAN_SOCKET = "/run/podman/podman.sock"
-ELSEWHERE = [
-    Elsewhere(("/runtime/docker.sock",), "", "rootless Docker", "systemctl --user", RUNTIME),
-    Elsewhere(("/run/user/1000/docker.sock",), "", "rootless Docker", "systemctl --user", {}),
-    Elsewhere(("/run/user/1000/docker.sock",), "", "rootless Docker", "systemctl --user", RUNTIME),
-    Elsewhere(("{home}/.docker/desktop/docker.sock",), "", "Docker Desktop", "docker-desktop", {}),
-    Elsewhere(("{home}/.docker/run/docker.sock",), "", "Docker Desktop", "docker-desktop", {}),
-    Elsewhere(("{home}/.colima/default/docker.sock",), "", "Colima", "colima start", {}),
-    Elsewhere(("{home}/.config/colima/default/docker.sock",), "", "Colima", "colima start", {}),
-    Elsewhere(
+SOCKET_CASES = [
+    SocketCase(("/runtime/docker.sock",), "", "rootless Docker", "systemctl --user", RUNTIME),
+    SocketCase(("/run/user/1000/docker.sock",), "", "rootless Docker", "systemctl --user", {}),
+    SocketCase(("/run/user/1000/docker.sock",), "", "rootless Docker", "systemctl --user", RUNTIME),
+    SocketCase(("{home}/.docker/desktop/docker.sock",), "", "Docker Desktop", "docker-desktop", {}),
+    SocketCase(("{home}/.docker/run/docker.sock",), "", "Docker Desktop", "docker-desktop", {}),
+    SocketCase(("{home}/.colima/default/docker.sock",), "", "Colima", "colima start", {}),
+    SocketCase(("{home}/.config/colima/default/docker.sock",), "", "Colima", "colima start", {}),
+    SocketCase(
         ("/c/colima/default/docker.sock",), "", "Colima", "colima", {"XDG_CONFIG_HOME": "/c"}
     ),
-    Elsewhere(("{home}/.orbstack/run/docker.sock",), "", "OrbStack", "orb start", {}),
-    Elsewhere(("/runtime/podman/podman.sock",), "", "rootless Podman", "--user", RUNTIME),
-    Elsewhere((PODMAN_SOCKET,), "", "Podman", "sudo systemctl enable", {}),
-    Elsewhere(
+    SocketCase(("{home}/.orbstack/run/docker.sock",), "", "OrbStack", "orb start", {}),
+    SocketCase(("/runtime/podman/podman.sock",), "", "rootless Podman", "--user", RUNTIME),
+    SocketCase((PODMAN_SOCKET,), "", "Podman", "sudo systemctl enable", {}),
+    SocketCase(
         (PODMAN_SOCKET, "{home}/.orbstack/run/docker.sock", "/run/user/1000/docker.sock"),
         "/run/user/1000/docker.sock",
         "rootless Docker",
@@ -118,20 +120,18 @@ ELSEWHERE = [
 ]
 
 
-@pytest.mark.parametrize("one", ELSEWHERE, ids=lambda one: one.sockets[0])
-def test_another_known_socket_stands_in_for_a_missing_default(
-    one: Elsewhere, tmp_path: Path
-) -> None:
-    """It is taken only where the default is not there, and the reason says whose it is and why."""
-    found = endpoint.docker(place(tmp_path, one.environment, *one.sockets))
+@pytest.mark.parametrize("case", SOCKET_CASES, ids=lambda case: case.sockets[0])
+def test_known_socket_replaces_a_missing_default(case: SocketCase, tmp_path: Path) -> None:
+    """Another socket is used only if the default does not exist, and the reason says so."""
+    daemon_endpoint = endpoint.docker(create_caller(tmp_path, case.environment, *case.sockets))
 
-    wanted = (one.path or one.sockets[0]).format(home=tmp_path)
-    assert str(found) == f"unix://{wanted} ({one.whose}'s, {NONE})"
-    assert one.start in found.remedy
+    expected_path = (case.path or case.sockets[0]).format(home=tmp_path)
+    assert str(daemon_endpoint) == f"unix://{expected_path} ({case.daemon}, {NO_DEFAULT})"
+    assert case.start in daemon_endpoint.remedy
 
 
 OWN = f"/run/user/{UID}/podman/podman.sock"
-PODMANS = [
+PODMAN_SOURCES = [
     (UID, {}, (OWN, PODMAN_SOCKET), f"unix://{OWN} (the default)"),
     (UID, {}, (), f"unix://{OWN} (the default)"),
     (UID, {}, (PODMAN_SOCKET,), f"unix://{OWN} (the default)"),
@@ -146,8 +146,8 @@ PODMANS = [
 ]
 
 
-@pytest.mark.parametrize(("uid", "environment", "sockets", "expected"), PODMANS)
-def test_podman_is_the_callers_own(
+@pytest.mark.parametrize(("uid", "environment", "sockets", "expected"), PODMAN_SOURCES)
+def test_podman_belongs_to_the_caller(
     uid: int,
     environment: Mapping[str, str],
     *,
@@ -155,8 +155,8 @@ def test_podman_is_the_callers_own(
     expected: str,
     tmp_path: Path,
 ) -> None:
-    """The option, CONTAINER_HOST, else the caller's own service, never another's."""
-    assert str(endpoint.podman(place(tmp_path, environment, *sockets, uid=uid))) == expected
+    """An option or CONTAINER_HOST selects it, else it is the caller's own service."""
+    assert str(endpoint.podman(create_caller(tmp_path, environment, *sockets, uid=uid))) == expected
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_podman_is_the_callers_own(
         (endpoint.podman, 0, {"systemd": False}, f"sudo -b {SERVE}"),
     ],
 )
-def test_a_daemon_that_is_not_there_has_its_remedy(
+def test_missing_daemon_has_a_remedy(
     find: Callable[[Place], Endpoint],
     uid: int,
     others: Mapping[str, Any],
@@ -180,8 +180,8 @@ def test_a_daemon_that_is_not_there_has_its_remedy(
     remedy: str,
     tmp_path: Path,
 ) -> None:
-    """It is the command for this machine: with systemd or without, or what gets the program."""
-    assert find(replace(place(tmp_path, {}, uid=uid), **others)).remedy == remedy
+    """The command depends on whether systemd runs and the program is installed."""
+    assert find(replace(create_caller(tmp_path, {}, uid=uid), **others)).remedy == remedy
 
 
 @pytest.mark.parametrize(
@@ -199,17 +199,17 @@ def test_a_daemon_that_is_not_there_has_its_remedy(
         (
             endpoint.asked(None, "far"),
             "ssh://me@box (context 'far' of --context)",
-            "leave --context out",
+            "omit --context",
         ),
-        (endpoint.asked("tcp://box:1", None), "tcp://box:1 (--host)", "leave --host out"),
+        (endpoint.asked("tcp://box:1", None), "tcp://box:1 (--host)", "omit --host"),
     ],
 )
-def test_endpoint_that_is_no_unix_socket_is_refused(
+def test_endpoint_without_a_unix_socket_is_refused(
     environment: Mapping[str, str], named: str, remedy: str, tmp_path: Path
 ) -> None:
-    """A daemon elsewhere is refused in one line that names it and what named it."""
+    """A remote daemon is refused in one line with its URL and the setting that names it."""
     with pytest.raises(EngineUnavailableError) as caught:
-        endpoint.docker(place(tmp_path, environment))
+        endpoint.docker(create_caller(tmp_path, environment))
 
     assert named in caught.value.message
     assert "\n" not in caught.value.message
@@ -217,15 +217,15 @@ def test_endpoint_that_is_no_unix_socket_is_refused(
 
 
 def test_remote_podman_is_refused(tmp_path: Path) -> None:
-    """A Podman elsewhere is refused as a Docker elsewhere is."""
+    """A remote Podman is refused in the same way as a remote Docker."""
     with pytest.raises(EngineUnavailableError, match=r"ssh://box \(CONTAINER_HOST\)"):
-        endpoint.podman(place(tmp_path, {"CONTAINER_HOST": "ssh://box"}))
+        endpoint.podman(create_caller(tmp_path, {"CONTAINER_HOST": "ssh://box"}))
 
 
 @pytest.mark.parametrize(
     ("environment", "by", "remedy"),
     [
-        (endpoint.asked(None, "nope"), "--context", "leave --context out"),
+        (endpoint.asked(None, "nope"), "--context", "omit --context"),
         ({"DOCKER_CONTEXT": "nope"}, "DOCKER_CONTEXT", "unset DOCKER_CONTEXT"),
         ({}, "{home}/.docker/config.json", "docker context use default"),
     ],
@@ -233,9 +233,9 @@ def test_remote_podman_is_refused(tmp_path: Path) -> None:
 def test_unknown_context_is_refused(
     environment: Mapping[str, str], by: str, remedy: str, tmp_path: Path
 ) -> None:
-    """A context that does not exist is an error that says who named it, never another daemon."""
+    """The error names the source of a missing context, and no other daemon is used."""
     with pytest.raises(EngineUnavailableError) as caught:
-        endpoint.docker(place(tmp_path, environment, DEFAULT, current="nope"))
+        endpoint.docker(create_caller(tmp_path, environment, DEFAULT, current="nope"))
 
     named = by.format(home=tmp_path)
     assert caught.value.message.startswith(f"{named} names the Docker context 'nope', which")
@@ -243,28 +243,26 @@ def test_unknown_context_is_refused(
 
 
 def test_host_and_context_together_are_refused() -> None:
-    """Two options that each name a daemon are a mistake, as they are to docker."""
+    """As in the docker command, the two options cannot be combined."""
     with pytest.raises(UsageError, match="--host and --context"):
         endpoint.asked("unix:///h", "colima")
 
 
 @pytest.mark.parametrize(
-    ("environment", "words"),
+    ("environment", "arguments"),
     [
         (HOST, ("--host", "unix:///o")),
         (CONTEXT, ("--context", "colima")),
         ({"DOCKER_HOST": "unix:///h"}, ()),
     ],
 )
-def test_options_are_said_again_as_they_were_given(
-    environment: Mapping[str, str], words: tuple[str, ...]
-) -> None:
-    """What an option named is named by it again; what a variable named is not."""
-    assert endpoint.options(environment) == words
+def test_options_are_repeated(environment: Mapping[str, str], arguments: tuple[str, ...]) -> None:
+    """Options are repeated as options, and variables are not repeated."""
+    assert endpoint.options(environment) == arguments
 
 
 def test_unreadable_configuration_is_refused(tmp_path: Path) -> None:
-    """A configuration that is no JSON is an error that names the file."""
+    """The error names a configuration file that is not JSON."""
     (tmp_path / "config.json").write_text("{")
 
     with pytest.raises(EngineUnavailableError, match=r"config\.json cannot be read"):
@@ -272,54 +270,58 @@ def test_unreadable_configuration_is_refused(tmp_path: Path) -> None:
 
 
 def test_testcontainers_get_the_same_daemon(tmp_path: Path) -> None:
-    """By those variables alone docker-py finds the endpoint, whatever TLS was asked for before."""
-    found = endpoint.docker(place(tmp_path, {"DOCKER_HOST": f"unix://{tmp_path}/x.sock"}))
-    before = {"DOCKER_HOST": "tcp://elsewhere:1", "DOCKER_TLS_VERIFY": "1"}
+    """The variables override earlier settings of docker-py, including TLS."""
+    daemon_endpoint = endpoint.docker(
+        create_caller(tmp_path, {"DOCKER_HOST": f"unix://{tmp_path}/x.sock"})
+    )
+    earlier = {"DOCKER_HOST": "tcp://elsewhere:1", "DOCKER_TLS_VERIFY": "1"}
 
-    given = {**before, **endpoint.testcontainers(found)}
+    environment = {**earlier, **endpoint.build_testcontainers_environment(daemon_endpoint)}
 
-    assert given == {
-        "DOCKER_HOST": found.url,
+    assert environment == {
+        "DOCKER_HOST": daemon_endpoint.url,
         "DOCKER_TLS_VERIFY": "",
         "TESTCONTAINERS_DOCKER_SOCKET_OVERRIDE": f"{tmp_path}/x.sock",
     }
 
 
-def refusal(found: Endpoint) -> EngineUnavailableError:
-    """Why an endpoint cannot be reached."""
+def connection_error(daemon_endpoint: Endpoint) -> EngineUnavailableError:
+    """Return the error of an endpoint that cannot be reached."""
     with pytest.raises(EngineUnavailableError) as caught:
-        endpoint.reach(found, 1.0)
+        endpoint.check_connection(daemon_endpoint, 1.0)
     assert "\n" not in f"{caught.value.message}{caught.value.hint}"
     return caught.value
 
 
-def test_socket_that_nobody_listens_on_is_told(tmp_path: Path) -> None:
-    """What a dead daemon left is not taken for a missing one, and what starts it is said."""
+def test_dead_socket_is_reported(tmp_path: Path) -> None:
+    """The leftover socket of a dead daemon is distinguished from a missing one."""
     path = tmp_path / ".colima/default/docker.sock"
     path.parent.mkdir(parents=True)
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
 
-    told = refusal(endpoint.docker(Place({"DOCKER_HOST": f"unix://{path}"}, tmp_path, UID)))
+    error = connection_error(
+        endpoint.docker(Place({"DOCKER_HOST": f"unix://{path}"}, tmp_path, UID))
+    )
 
-    assert "nobody listens" in told.message
-    assert told.hint == "colima start, or unset DOCKER_HOST"
-
-
-def test_socket_of_a_context_that_is_gone_is_told(tmp_path: Path) -> None:
-    """A context whose daemon is gone says which context, and how to have the default again."""
-    told = refusal(endpoint.docker(place(tmp_path, {}, current="colima")))
-
-    assert "context 'colima'" in told.message
-    assert "No such file" in told.message
-    assert "docker context use default" in told.hint
+    assert "no process listens" in error.message
+    assert error.hint == "colima start, or unset DOCKER_HOST"
 
 
-@pytest.mark.parametrize(("group", "remedy"), [(0, "root's alone"), (1, "usermod -aG daemon")])
-def test_socket_that_may_not_be_used_names_its_group(
+def test_missing_socket_of_a_context_is_reported(tmp_path: Path) -> None:
+    """The error names the context of a missing daemon, and the hint restores the default."""
+    error = connection_error(endpoint.docker(create_caller(tmp_path, {}, current="colima")))
+
+    assert "context 'colima'" in error.message
+    assert "No such file" in error.message
+    assert "docker context use default" in error.hint
+
+
+@pytest.mark.parametrize(("group", "remedy"), [(0, "only root"), (1, "usermod -aG daemon")])
+def test_forbidden_socket_names_its_group(
     group: int, remedy: str, tmp_path: Path, ordinary: Ordinary
 ) -> None:
-    """Who is not allowed is told the group to join, unless that is root's."""
+    """The hint names the group to join, unless that is root's."""
     if os.getuid() != 0:
         pytest.skip("only root can give a socket away")
     path = tmp_path / "s"
@@ -327,27 +329,28 @@ def test_socket_that_may_not_be_used_names_its_group(
         closed.bind(str(path))
         os.chown(path, 0, group)
         path.chmod(0)
-        told = ordinary(_REACH, path)
+        output = ordinary(_CONNECT, path)
 
-    assert told.startswith("Permission denied / ")
-    assert remedy in told
+    assert output.startswith("Permission denied / ")
+    assert remedy in output
 
 
-_REACH = """
+_CONNECT = """
 import sys
 from isosmoke.engines.docker import endpoint
 from isosmoke.errors import EngineUnavailableError
+socket_endpoint = endpoint.Endpoint(f"unix://{sys.argv[1]}", "the default", "start it")
 try:
-    endpoint.reach(endpoint.Endpoint(f"unix://{sys.argv[1]}", "the default", "start it"), 1.0)
+    endpoint.check_connection(socket_endpoint, 1.0)
 except EngineUnavailableError as error:
     print(error.message.rpartition(": ")[2], "/", error.hint)
 """
 
 
-def test_preflight_says_which_daemon_is_missing(
+def test_preflight_names_the_missing_daemon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An unreachable daemon is named, with what named it and what to do."""
+    """The error names an unreachable daemon and the setting that names it."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
 
     with pytest.raises(EngineUnavailableError) as caught:
@@ -360,20 +363,20 @@ def test_preflight_says_which_daemon_is_missing(
 _EXISTS = """
 import sys
 from pathlib import Path
-from isosmoke.engines.docker.endpoint import Place
-print(Place.here().exists(Path(sys.argv[1])))
+from isosmoke.engines.docker.endpoint import is_socket
+print(is_socket(Path(sys.argv[1])))
 """
 
 
-def test_socket_that_cannot_be_looked_at_is_none(tmp_path: Path, ordinary: Ordinary) -> None:
-    """A socket in a folder that nobody may enter is as good as none, and no error."""
-    folder = tmp_path / "closed"
-    folder.mkdir()
+def test_invisible_socket_counts_as_missing(tmp_path: Path, ordinary: Ordinary) -> None:
+    """A socket in an inaccessible directory counts as missing."""
+    directory = tmp_path / "closed"
+    directory.mkdir()
     with socket.socket(socket.AF_UNIX) as service:
-        service.bind(str(folder / "s"))
-        there = ordinary(_EXISTS, folder / "s")
-        folder.chmod(0)
-        closed = ordinary(_EXISTS, folder / "s")
-    folder.chmod(0o700)
+        service.bind(str(directory / "s"))
+        before = ordinary(_EXISTS, directory / "s")
+        directory.chmod(0)
+        after = ordinary(_EXISTS, directory / "s")
+    directory.chmod(0o700)
 
-    assert (there, closed) == ("True", "False")
+    assert (before, after) == ("True", "False")

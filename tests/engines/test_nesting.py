@@ -1,4 +1,4 @@
-"""isosmoke in a container: how it knows, and what it refuses there."""
+"""Detection of a container around isosmoke, and the images that it refuses there."""
 
 import socket
 import subprocess
@@ -20,54 +20,64 @@ CODE = """
 import sys
 from pathlib import Path
 from isosmoke.engines.docker import nesting
-print(nesting.nested(sys.argv[1], Path(sys.argv[2])))
+print(nesting.is_nested(sys.argv[1], Path(sys.argv[2])))
 """
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """A socket on which this process listens."""
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(tmp_path / "socket"))
-        made.listen()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        server.listen()
         yield str(tmp_path / "socket")
 
 
-def nested(server: str, root: Path) -> bool:
-    """What a process of another PID namespace than this one finds."""
+def is_nested(server: str, root: Path) -> bool:
+    """Return whether a process in another PID namespace detects a container."""
     available.engine("bubblewrap")
-    walls = ("--dev-bind", "/", "/", "--unshare-pid")
-    command = [bwrap_program.program().path, *walls, sys.executable, "-c", CODE, server, str(root)]
+    options = ("--dev-bind", "/", "/", "--unshare-pid")
+    command = [
+        bwrap_program.program().path,
+        *options,
+        sys.executable,
+        "-c",
+        CODE,
+        server,
+        str(root),
+    ]
     return subprocess.run(command, capture_output=True, check=True).stdout == b"True\n"
 
 
-@pytest.mark.parametrize("mark", [".dockerenv", "run/.containerenv"])
-def test_container_is_told_by_its_mark(mark: str, server: str, tmp_path: Path) -> None:
-    """Docker's and Podman's; a folder without any is no container's root."""
-    assert not nested(server, tmp_path)
-    (tmp_path / mark).parent.mkdir(exist_ok=True)
-    (tmp_path / mark).touch()
-    assert nested(server, tmp_path)
+@pytest.mark.parametrize("marker", [".dockerenv", "run/.containerenv"])
+def test_container_is_detected_by_its_marker(marker: str, server: str, tmp_path: Path) -> None:
+    """Docker and Podman have different markers; a directory without a marker is not a container."""
+    assert not is_nested(server, tmp_path)
+    (tmp_path / marker).parent.mkdir(exist_ok=True)
+    (tmp_path / marker).touch()
+    assert is_nested(server, tmp_path)
 
 
-def test_daemon_in_the_same_container_is_not_outside(server: str, tmp_path: Path) -> None:
-    """What it mounts is what isosmoke sees."""
+def test_daemon_in_the_same_container_is_inside(server: str, tmp_path: Path) -> None:
+    """Such a daemon sees the same directories as isosmoke."""
     (tmp_path / ".dockerenv").touch()
-    assert not nesting.nested(server, tmp_path)
+    assert not nesting.is_nested(server, tmp_path)
 
 
-def test_system_of_another_host_is_refused(tmp_path: Path) -> None:
-    """A root filesystem is not: it lies where both sides see it."""
+def test_host_image_is_refused_in_a_container(tmp_path: Path) -> None:
+    """A root filesystem is accepted, because it has the same path on both sides."""
     spec = Bench(tmp_path).shell("true").spec
-    kept = ReadOnly(tmp_path / "usr", PurePosixPath("/usr"))
-    nesting.check(replace(spec, mounts=(kept, CopyOnWrite(tmp_path))))
-    with pytest.raises(EngineError, match="whose own system no other container can have") as caught:
-        nesting.check(spec)
+    rootfs = ReadOnly(tmp_path / "usr", PurePosixPath("/usr"))
+    nesting.refuse_host_system(replace(spec, mounts=(rootfs, CopyOnWrite(tmp_path))))
+    with pytest.raises(EngineError, match="whose system other containers cannot use") as caught:
+        nesting.refuse_host_system(spec)
     assert "image =" in caught.value.hint
 
 
-def test_unseen_folder_is_named_with_the_option_that_shows_it() -> None:
-    """As an argument for whoever starts the container."""
-    error = nesting.unseen(Path("/home/me/state"), "unix:///docker.sock", "does not exist")
+def test_invisible_directory_has_a_hint_with_its_option() -> None:
+    """The hint contains the option with which to start the container."""
+    error = nesting.invisible_directory_error(
+        Path("/home/me/state"), "unix:///docker.sock", "does not exist"
+    )
     assert "/home/me/state" in error.message
     assert "-v /home/me/state:/home/me/state" in error.hint

@@ -1,4 +1,4 @@
-"""Podman with services of the tests' own: what only Podman could get wrong."""
+"""Podman engine with services that belong to the tests: behaviour that is specific to Podman."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ from support.root_filesystems import small
 
 CONTRACT = TESTS / "engines" / "test_contract.py"
 COLLECTION = TESTS / "integration" / "test_evidence_collection.py"
-TELLING = (
+NAMESPACE_CHECKS = (
     "fresh",
     "copy_on_write",
     "is_found",
@@ -32,87 +32,91 @@ TELLING = (
     "nothing_survives",
     "swept",
 )
-"""Of the contract, what a user namespace could break; `engine_table.py` tries all of it."""
+"""The contract checks that a user namespace could break; `engine_table.py` runs all checks."""
 
 
-@pytest.mark.parametrize("find", [available.me, subordinate])
-def test_podman_keeps_the_contract(find: Callable[[], available.User]) -> None:
-    """Root's service, and an ordinary user's, make the same sandboxes and are left with none."""
-    with service(find(), "runc") as made:
-        checks = f"keeps_the_contract and podman and not ordinary and ({' or '.join(TELLING)})"
-        done = made.client.pytest(str(CONTRACT), "-k", checks)
+@pytest.mark.parametrize("create_user", [available.me, subordinate])
+def test_podman_keeps_the_contract(create_user: Callable[[], available.User]) -> None:
+    """Services of root and of an ordinary user pass the checks and have no leftover container."""
+    with service(create_user(), "runc") as podman_service:
+        checks = (
+            f"keeps_the_contract and podman and not ordinary and ({' or '.join(NAMESPACE_CHECKS)})"
+        )
+        result = podman_service.client.pytest(str(CONTRACT), "-k", checks)
 
-        assert done.returncode == 0, done.stdout
-        assert " passed" in done.stdout
-        assert " skipped" not in done.stdout
-        assert made.containers() == []
-
-
-def test_rootless_podman_keeps_its_changes_where_they_are_found() -> None:
-    """What changed in a sandbox can be read, whichever user namespace its overlays belong to."""
-    with service(subordinate(), "runc") as made:
-        done = made.client.pytest(str(COLLECTION), "-k", "podman and (changes_ or commit)")
-
-        assert done.returncode == 0, done.stdout
-        assert " passed" in done.stdout
-        assert " skipped" not in done.stdout
+        assert result.returncode == 0, result.stdout
+        assert " passed" in result.stdout
+        assert " skipped" not in result.stdout
+        assert podman_service.containers() == []
 
 
-def test_crun_on_hybrid_cgroups_is_told_with_what_mends_it(
+def test_changes_of_rootless_podman_are_found() -> None:
+    """Changes can be read, whichever user namespace the overlays belong to."""
+    with service(subordinate(), "runc") as podman_service:
+        result = podman_service.client.pytest(
+            str(COLLECTION), "-k", "podman and (changes_ or commit)"
+        )
+
+        assert result.returncode == 0, result.stdout
+        assert " passed" in result.stdout
+        assert " skipped" not in result.stdout
+
+
+def test_crun_on_hybrid_cgroups_has_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where crun refuses the machine, the scenario breaks with the setting that helps."""
+    """If crun refuses the machine, the scenario breaks with the setting to change."""
     if os.getuid() != 0 or not shutil.which("crun"):
         pytest.skip("it needs root and crun")
-    with service(available.me(), "crun") as made:
-        monkeypatch.setenv(*made.client.variables[0])
+    with service(available.me(), "crun") as podman_service:
+        monkeypatch.setenv(*podman_service.client.variables[0])
         ending = run(PodmanEngine(), Bench(tmp_path).shell(":")).ending
-        left = made.containers()
+        leftover = podman_service.containers()
 
     if ending == Exited(0):
         pytest.skip("crun works here")
     assert isinstance(ending, Broke)
     assert 'runtime = "runc"' in ending.message
-    assert left == []
+    assert leftover == []
 
 
-def test_services_on_podman_have_the_callers_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own defaults may be beyond what its service may set, and then nothing starts."""
-    with service(available.me(), "runc") as made:
-        monkeypatch.setenv(*made.client.variables[0])
+def test_podman_services_have_limits_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Podman's own defaults may exceed what its service may set, and then nothing starts."""
+    with service(available.me(), "runc") as podman_service:
+        monkeypatch.setenv(*podman_service.client.variables[0])
         limits = PodmanEngine().companions.ulimits
 
-    assert {one["Name"] for one in limits} == {"nofile", "nproc"}
+    assert {limit["Name"] for limit in limits} == {"nofile", "nproc"}
 
 
 IMAGE = "localhost/isosmoke-tests/bound:1"
 
 
-def import_image(made: Service, system: Path) -> str:
-    """Give a Podman service the image `IMAGE` with this content, and return its digest."""
-    archive = subprocess.run(["tar", "-C", system, "-c", "."], capture_output=True, check=True)
-    done = subprocess.run(
-        made.podman("import", "--quiet", "-", IMAGE),
-        env=made.environment,
-        cwd=made.folder,
+def import_image(podman_service: Service, root: Path) -> str:
+    """Import the image `IMAGE` with this content into a Podman service, and return its digest."""
+    archive = subprocess.run(["tar", "-C", root, "-c", "."], capture_output=True, check=True)
+    result = subprocess.run(
+        podman_service.podman("import", "--quiet", "-", IMAGE),
+        env=podman_service.environment,
+        cwd=podman_service.folder,
         input=archive.stdout,
         capture_output=True,
         check=True,
     )
-    return done.stdout.decode().strip().removeprefix("sha256:")
+    return result.stdout.decode().strip().removeprefix("sha256:")
 
 
-def test_gate_on_podman_is_bound_to_podmans_image(tmp_path: Path) -> None:
-    """It opens without any Docker; a receipt holds until Podman's own image is another one."""
+def test_gate_on_podman_is_bound_to_its_image(tmp_path: Path) -> None:
+    """The gate opens without Docker; a receipt is valid until Podman's image changes."""
     system = small(tmp_path / "system", "sh")
     project = Project.within(tmp_path, GOOD + f'image = "{IMAGE}"\n')
     project.path("scenarios/good.sh").write_text("exit 0\n")
-    with service(available.me(), "runc") as made:
+    with service(available.me(), "runc") as podman_service:
         without_docker = {
-            "CONTAINER_HOST": f"unix://{made.socket}",
+            "CONTAINER_HOST": f"unix://{podman_service.socket}",
             "DOCKER_HOST": f"unix://{tmp_path}/no-docker.sock",
         }
-        digest = import_image(made, system)
+        digest = import_image(podman_service, system)
 
         gate = project.run("gate", "task-a", "--engine", "podman", **without_docker)
 
@@ -123,19 +127,19 @@ def test_gate_on_podman_is_bound_to_podmans_image(tmp_path: Path) -> None:
         assert project.run(*verify, **without_docker).returncode == 0
 
         (system / "var/kept/more").touch()
-        assert import_image(made, system) != digest
+        assert import_image(podman_service, system) != digest
 
         broken = project.run(*verify, **without_docker)
         assert (broken.returncode, f"image {IMAGE} changed" in broken.stdout) == (1, True)
-        assert made.containers() == []
+        assert podman_service.containers() == []
 
 
-def test_image_that_podman_lacks_is_named_with_what_gets_it(
+def test_missing_podman_image_has_a_hint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The error is about Podman's images, whatever Docker has."""
-    with service(available.me(), "runc") as made:
-        monkeypatch.setenv(*made.client.variables[0])
+    """The error refers to Podman's images, whether or not Docker has the image."""
+    with service(available.me(), "runc") as podman_service:
+        monkeypatch.setenv(*podman_service.client.variables[0])
         with pytest.raises(ImageError, match="podman has no image 'debian:no-such'") as caught:
             PodmanEngine().image_digest("debian:no-such")
     assert caught.value.hint.startswith("podman pull debian:no-such")

@@ -363,5 +363,5 @@ def test_fake_bwrap_first_on_path_is_not_used(project: Project, fakes: Path) -> 
 
     assert not words.startswith(str(fakes))
     assert relative.returncode == 125
-    assert "ISOSMOKE_BWRAP: bwrap is no absolute path of a program" in relative.stderr
+    assert "ISOSMOKE_BWRAP: bwrap is not the absolute path of a program" in relative.stderr
     assert lying.returncode == 125

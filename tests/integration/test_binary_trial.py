@@ -62,7 +62,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing interpreter": (_script, "/no/such/interpreter -e, which its first line names"),
     "other libc": (
         lambda folder: elf_programs.ordinary(folder, compiler="musl-gcc"),
-        "linked for musl, whose loader /lib/ld-musl-x86_64.so.1 is not there; the image has glibc",
+        "linked for musl, whose loader /lib/ld-musl-x86_64.so.1 does not exist; the image has glibc",
     ),
 }
 
@@ -97,7 +97,7 @@ def test_system_without_a_c_library_is_told(place: Path) -> None:
     (place / "system/usr/bin").mkdir(parents=True)
     looked = trial(place, elf_programs.ordinary(place))
     assert looked.libc() == ""
-    assert looked.incompatibility().endswith("is not there; the image has no C library")
+    assert looked.incompatibility().endswith("does not exist; the image has no C library")
     assert looked.find_missing(("bash",)) == ("/bin/sh", "bash")
 
 

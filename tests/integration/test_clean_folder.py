@@ -106,7 +106,7 @@ def test_image_that_is_not_here_says_how_to_get_it(place: Path) -> None:
     done = _run(available.me(), place, "--engine", "bubblewrap", "own_system")
     assert done.returncode == 125
     assert "bubblewrap has no image 'nowhere:1'" in done.stderr
-    assert "isosmoke image import ARCHIVE|FOLDER nowhere:1" in done.stderr
+    assert "isosmoke image import ARCHIVE|DIRECTORY nowhere:1" in done.stderr
 
 
 def _settled(user: str, engine: str, place: Path) -> available.User:

@@ -173,7 +173,7 @@ def test_bubblewrap_names_what_it_cannot_show_an_ordinary_user(project: Path) ->
 def test_rootless_podman_names_what_it_cannot_show(project: Path) -> None:
     """In its user namespace the kernel forbids the same."""
     with service(subordinate(), "runc") as made:
-        assert "mount it outside the workspace" in named(made.client, "podman", project)
+        assert "mount them outside the workspace" in named(made.client, "podman", project)
 
 
 def test_a_folder_that_isosmoke_empties_may_be_a_mount(place: Path) -> None:

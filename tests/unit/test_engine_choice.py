@@ -1,4 +1,4 @@
-"""Each scenario gets the engine that was asked for, made once and not before it is needed."""
+"""The engine of each scenario, which is created once and only if needed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,61 +12,59 @@ from isosmoke.testing import FakeEngine
 
 
 @dataclass(frozen=True, slots=True)
-class InImage:
-    """The part of a scenario that decides."""
+class ImageUser:
+    """The part of a scenario that determines its engine."""
 
     image: str
     folder: Path = Path()
 
 
-def test_engine_is_made_once_and_only_when_it_is_needed() -> None:
-    """Twenty scenarios in one image ask one engine, and the others are never made."""
-    made: list[str] = []
+def test_engine_is_created_once_when_first_needed() -> None:
+    """Scenarios in different images share one engine, and unused engines are not created."""
+    created: list[str] = []
 
-    def maker() -> Engine:
-        made.append("docker")
+    def create_engine() -> Engine:
+        created.append("docker")
         return FakeEngine()
 
-    choice = EngineChoice("docker", {"docker": maker})
+    choice = EngineChoice("docker", {"docker": create_engine})
 
-    assert made == []
-    assert choice(InImage("a:1")) is choice(InImage("b:1"))
-    assert made == ["docker"]
+    assert created == []
+    assert choice(ImageUser("a:1")) is choice(ImageUser("b:1"))
+    assert created == ["docker"]
 
 
 @pytest.mark.parametrize(("image", "name"), [("host", "bubblewrap"), ("debian:12", "docker")])
-def test_auto_goes_by_the_image(image: str, name: str) -> None:
-    """The host's directories need no daemon, any other image does."""
-    assert EngineChoice(AUTO)(InImage(image)).name == name
+def test_auto_depends_on_the_image(image: str, name: str) -> None:
+    """The host's image needs no daemon, but an engine's image does."""
+    assert EngineChoice(AUTO)(ImageUser(image)).name == name
 
 
-def test_unknown_engine_is_named_with_those_that_exist() -> None:
-    """A record of another version may name an engine that is not here."""
-    with pytest.raises(EngineError, match="no engine 'jail'") as caught:
-        EngineChoice("jail")(InImage("host"))
+def test_unknown_engine_is_refused_with_known_names() -> None:
+    """A record of another version may name an engine that this version does not have."""
+    with pytest.raises(EngineError, match="unknown engine 'jail'") as caught:
+        EngineChoice("jail")(ImageUser("host"))
     assert all(name in caught.value.hint for name in ENGINES)
 
 
 @pytest.mark.parametrize(
-    ("name", "runs"), [("bubblewrap", "docker"), ("docker", "docker"), ("podman", "podman")]
+    ("name", "expected"), [("bubblewrap", "docker"), ("docker", "docker"), ("podman", "podman")]
 )
-def test_services_run_on_the_engine_itself_or_on_docker(name: str, runs: str) -> None:
-    """A scheduler and a gate that ask for the same scenario get the same kind of engine."""
-    assert service_engine(ENGINES[name]()).name == runs
+def test_services_run_on_a_container_engine(name: str, expected: str) -> None:
+    """`service_engine` and `EngineChoice` select the same kind of engine for services."""
+    assert service_engine(ENGINES[name]()).name == expected
     choice = EngineChoice(name)
-    assert choice.for_services(InImage("debian:12")).name == runs
+    assert choice.for_services(ImageUser("debian:12")).name == expected
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_host_has_no_digest_on_any_engine(name: str) -> None:
-    """It is what this machine has today, and no engine has to be asked."""
+def test_host_image_has_no_digest(name: str) -> None:
+    """The host's image has no fixed content, and no daemon is asked for it."""
     assert ENGINES[name]().image_digest("host") == ""
 
 
-def test_bubblewrap_has_images_that_are_directories_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A root filesystem has a digest; the name of another image is an error, not Docker's."""
+def test_bubblewrap_images_are_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A root filesystem has a digest; the name of any other image is an error."""
     monkeypatch.setenv("ISOSMOKE_STATE", str(tmp_path / "state"))
     (tmp_path / "system/usr/bin").mkdir(parents=True)
     engine = ENGINES["bubblewrap"]()

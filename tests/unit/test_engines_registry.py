@@ -1,6 +1,6 @@
-"""A registered engine is complete: protocol, contract, documentation, options and import rules.
+"""Completeness of registered engines: protocol, contract, documentation, options and import rules.
 
-The list of engines is `isosmoke.engines.ENGINES`, and nothing else repeats it by hand.
+`isosmoke.engines.ENGINES` is the only list of engines.
 """
 
 import inspect
@@ -25,44 +25,46 @@ ENGINES_PAGE = (ROOT / "docs/engines.md").read_text()
 TESTING_PAGE = (ROOT / "docs/testing.md").read_text()
 CHECKS = [check.__name__ for check in CONTRACT]
 SHARED = {"base"}
-"""The modules of the package that are no engine's."""
+"""The modules of the package that are not engines."""
 
 
-def members(protocol: type) -> set[str]:
-    """Return the names that a protocol asks for."""
+def list_members(protocol: type) -> set[str]:
+    """Return the public list_members of a protocol."""
     return {name for name in vars(protocol) if not name.startswith("_")}
 
 
 @pytest.mark.parametrize("name", [*ENGINES, FakeEngine.name])
-def test_engine_has_what_the_protocol_asks_for(name: str) -> None:
-    """Every member is there, and takes the same parameters."""
-    kind = FakeEngine if name == FakeEngine.name else type(ENGINES[name]())
+def test_engine_implements_the_protocol(name: str) -> None:
+    """Every member exists and takes the same parameters."""
+    engine_class = FakeEngine if name == FakeEngine.name else type(ENGINES[name]())
 
-    for member in members(Engine):
-        wanted, found = vars(Engine)[member], getattr(kind, member, None)
-        assert found is not None, member
-        if inspect.isfunction(wanted):
-            assert [*inspect.signature(found).parameters] == [*inspect.signature(wanted).parameters]
+    for member in list_members(Engine):
+        expected, actual = vars(Engine)[member], getattr(engine_class, member, None)
+        assert actual is not None, member
+        if inspect.isfunction(expected):
+            assert [*inspect.signature(actual).parameters] == [
+                *inspect.signature(expected).parameters
+            ]
 
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_engine_knows_its_name(name: str) -> None:
-    """Records and receipts have the name by which the engine is asked for again."""
+    """An engine has the name under which it is registered."""
     assert ENGINES[name]().name == name
 
 
-def test_protocol_is_listed_where_engines_are_explained() -> None:
-    """Who writes an engine reads every member that it must have."""
-    (listed,) = re.findall(
+def test_protocol_members_are_documented() -> None:
+    """The documentation lists every member of the protocols."""
+    (text,) = re.findall(
         r"An engine makes sandboxes \(`isosmoke\.engines\.base`\): ([^.]*)\.", TESTING_PAGE
     )
 
-    assert {*re.findall(r"`(\w+)`", listed)} == members(Engine)
-    assert members(Sandbox) == {"channel", "changes", "peaks"}
+    assert {*re.findall(r"`(\w+)`", text)} == list_members(Engine)
+    assert list_members(Sandbox) == {"channel", "changes", "peaks"}
 
 
-def test_every_engine_is_in_the_contract_run() -> None:
-    """All of them are held to the contract, for root and for an ordinary user."""
+def test_contract_runs_on_every_engine() -> None:
+    """The contract is checked for every engine, as root and as an ordinary user."""
     assert sorted(ENGINES) == available.NAMES
     text = inspect.getsource(test_contract)
     for test in ("keeps_the_contract", "keeps_the_contract_for_an_ordinary_user"):
@@ -70,22 +72,22 @@ def test_every_engine_is_in_the_contract_run() -> None:
         assert '@pytest.mark.parametrize("name", available.NAMES)' in marks
 
 
-def test_every_engine_is_in_the_help() -> None:
-    """`--engine` offers what is registered."""
+def test_help_lists_every_engine() -> None:
+    """`--engine` lists the registered engines."""
     text = CliRunner().invoke(run.command, ["--help"], terminal_width=200).output
 
     assert f"--engine [{'|'.join((AUTO, *ENGINES))}]" in text
 
 
 def test_every_engine_is_documented() -> None:
-    """The page of the engines has a row on what each needs, and no row of another."""
+    """The table of requirements has one row for each engine."""
     (table,) = re.findall(r"\| `--engine` \|.*?\n\n", ENGINES_PAGE, re.DOTALL)
 
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [*ENGINES]
 
 
-def test_table_of_results_has_every_engine_and_no_count() -> None:
-    """A count would be wrong with the next check; a deviation names a check or a scenario."""
+def test_results_table_has_every_engine_and_no_count() -> None:
+    """The table has no counts, which go stale; a deviation names a check or a scenario."""
     table = ENGINES_PAGE.split(engine_table.BEGIN)[1].split(engine_table.END)[0]
 
     listed = re.findall(r"^\| (\w+), ", table, re.MULTILINE)
@@ -99,29 +101,33 @@ def test_table_of_results_has_every_engine_and_no_count() -> None:
     ("cell", "verdict"),
     [(engine_table.GOOD, "all"), ("LEAK, declared PASS", "all but those below")],
 )
-def test_table_names_what_deviates(cell: str, verdict: str) -> None:
-    """One bad cell is enough, and it is told by name and with its words."""
+def test_results_table_lists_deviations(cell: str, verdict: str) -> None:
+    """One bad cell changes the verdict and is listed with its name and reason."""
     column = dict.fromkeys((*CHECKS, *DECLARED), engine_table.GOOD) | {"passes": cell}
 
-    text = engine_table.table({"docker, root": column, "podman, root": "no daemon"})
+    text = engine_table.render_table({"docker, root": column, "podman, root": "no daemon"})
 
     assert f"| docker, root | all | {verdict} |" in text
     assert "| podman, root | not run: no daemon | |" in text
     assert (f"- docker, root, `passes`: {cell}" in text) == (cell != engine_table.GOOD)
 
 
-def test_every_engine_is_a_module_of_its_own() -> None:
-    """The package holds what engines share, and one module or package for each engine."""
-    found = {module.name for module in pkgutil.iter_modules(engines.__path__)}
+def test_every_engine_has_its_own_module() -> None:
+    """Each engine has its own module or package."""
+    modules = {module.name for module in pkgutil.iter_modules(engines.__path__)}
 
-    assert found == {*ENGINES} | SHARED
+    assert modules == {*ENGINES} | SHARED
 
 
-def test_rule_of_independence_names_no_engine_by_hand() -> None:
-    """A new engine is under the rule from its first import; only Podman may use Docker's."""
+def test_import_rule_covers_all_engines() -> None:
+    """The import rule covers new engines automatically; only Podman may import Docker."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     contracts = settings["tool"]["importlinter"]["contracts"]
-    (rule,) = (one for one in contracts if one["name"] == "Engines do not know their siblings")
+    (rule,) = (
+        contract
+        for contract in contracts
+        if contract["name"] == "Engines do not know their siblings"
+    )
 
     assert rule["modules"] == ["isosmoke.engines.*"]
     assert rule["ignore_imports"] == [

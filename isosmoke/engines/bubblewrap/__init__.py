@@ -1,4 +1,4 @@
-"""Sandboxes by bubblewrap."""
+"""Bubblewrap engine."""
 
 from isosmoke.engines.bubblewrap.engine import BubblewrapEngine
 

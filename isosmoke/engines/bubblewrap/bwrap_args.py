@@ -1,4 +1,4 @@
-"""A sandbox specification as a bubblewrap command line (pure)."""
+"""Conversion of a sandbox specification to a bubblewrap command line (pure)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,24 +9,24 @@ from isosmoke.sandbox.spec import CopyOnWrite, Fresh, Mount, ReadOnly, SandboxSp
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """Where an overlay keeps its changes: both folders on one file system of the host.
+class BwrapLayer:
+    """The two directories in which an overlay keeps its changes, on one file system of the host.
 
-    A fresh folder on disk is its `upper` alone.
+    A fresh directory on disk uses only `upper`.
     """
 
     upper: Path
     work: Path
 
 
-Layers = Mapping[PurePosixPath, Layer]
-"""The layer of each target that has one; a target without keeps its changes in memory."""
+BwrapLayers = Mapping[PurePosixPath, BwrapLayer]
+"""The layer of each target that has one; other targets keep their changes in memory."""
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-"""The devices that bwrap shows in `/dev`: those of the host, unless others are mounted there."""
+"""The host devices that bwrap shows in `/dev`, unless other files are mounted over them."""
 
 
-def _mount(mount: Mount, layers: Layers) -> list[str]:
+def _build_mount(mount: Mount, layers: BwrapLayers) -> list[str]:
     match mount:
         case ReadOnly(source, target):
             return ["--ro-bind", str(source), str(target)]
@@ -35,19 +35,19 @@ def _mount(mount: Mount, layers: Layers) -> list[str]:
         case Fresh(target, mode):
             return ["--perms", f"{mode:04o}", "--tmpfs", str(target)]
         case CopyOnWrite(source):
-            return ["--overlay-src", str(source), *_overlay(mount.target, layers)]
+            return ["--overlay-src", str(source), *_build_overlay(mount.target, layers)]
         case _:
             assert_never(mount)
 
 
-def _overlay(target: PurePosixPath, layers: Layers) -> list[str]:
+def _build_overlay(target: PurePosixPath, layers: BwrapLayers) -> list[str]:
     layer = layers.get(target)
     if layer is None:
         return ["--tmp-overlay", str(target)]
     return ["--overlay", str(layer.upper), str(layer.work), str(target)]
 
 
-def _isolation(spec: SandboxSpec, *, own_cgroups: bool) -> Iterator[str]:
+def _build_isolation(spec: SandboxSpec, *, own_cgroups: bool) -> Iterator[str]:
     yield from ("--unshare-pid", "--unshare-ipc", "--unshare-uts")
     if own_cgroups:
         yield "--unshare-cgroup-try"
@@ -56,68 +56,74 @@ def _isolation(spec: SandboxSpec, *, own_cgroups: bool) -> Iterator[str]:
     if spec.uid != 0:
         yield "--unshare-user"
     yield from ("--cap-drop", "ALL")
-    for one in spec.capabilities:
-        yield from ("--cap-add", f"CAP_{one}")
+    for capability in spec.capabilities:
+        yield from ("--cap-add", f"CAP_{capability}")
     yield "--clearenv"
 
 
-def _own_devices(devices: Path | None) -> list[str]:
-    """Arguments that put the nodes in the directory `devices` over the host's; none for None."""
+def _build_own_devices(devices: Path | None) -> list[str]:
+    """Return arguments that mount the nodes in `devices` over the host's; empty for None."""
     if devices is None:
         return []
     return [
-        word for name in DEVICES for word in ("--dev-bind", str(devices / name), f"/dev/{name}")
+        argument
+        for name in DEVICES
+        for argument in ("--dev-bind", str(devices / name), f"/dev/{name}")
     ]
 
 
-def _devices(spec: SandboxSpec) -> list[str]:
-    """`/proc` and `/dev`; root, without any capability, could still write kernel settings.
+def _build_devices(spec: SandboxSpec) -> list[str]:
+    """Return the arguments for `/proc` and `/dev`.
 
-    Nobody else could, and in a `/proc` without mounts in it another can be mounted: sandboxes in
-    the sandbox need one of their own.
+    Root could write kernel settings even without capabilities, so they are read-only for root. For
+    other users `/proc` has no mounts in it, because a nested sandbox can only mount its own `/proc`
+    if the existing one is fully visible.
     """
-    names = ("sys", "sysrq-trigger", "fs") if spec.uid == 0 else ()
-    settings = (f"/proc/{name}" for name in names)
-    closed = [word for one in settings for word in ("--ro-bind-try", one, one)]
-    return ["--proc", "/proc", *closed, "--dev", "/dev"]
+    setting_names = ("sys", "sysrq-trigger", "fs") if spec.uid == 0 else ()
+    paths = (f"/proc/{name}" for name in setting_names)
+    read_only = [argument for path in paths for argument in ("--ro-bind-try", path, path)]
+    return ["--proc", "/proc", *read_only, "--dev", "/dev"]
 
 
-def _mounts(spec: SandboxSpec, layers: Layers) -> list[str]:
-    return [word for mount in spec.ordered() for word in _mount(mount, layers)]
+def _build_mounts(spec: SandboxSpec, layers: BwrapLayers) -> list[str]:
+    return [argument for mount in spec.ordered() for argument in _build_mount(mount, layers)]
 
 
-def bubblewrap(
+def build_arguments(
     spec: SandboxSpec,
     *,
-    layers: Layers,
-    told: int,
+    layers: BwrapLayers,
+    info_fd: int,
     own_cgroups: bool = True,
     devices: Path | None = None,
 ) -> list[str]:
-    """The arguments after `bwrap`; `told` is the descriptor that receives the keeper's pid.
+    """Return the arguments after `bwrap`.
 
-    `own_cgroups` is whether the sandbox has a cgroup namespace of its own, and `devices` the
-    directory of its own device nodes, None where it has those of the host.
+    `info_fd` is the descriptor that receives the keeper's PID. `own_cgroups` is true if the sandbox
+    gets its own cgroup namespace. `devices` is the directory of its own device nodes, None if it
+    uses those of the host.
     """
     return [
-        *_isolation(spec, own_cgroups=own_cgroups),
-        *("--as-pid-1", "--info-fd", str(told)),
-        *_devices(spec),
-        *_own_devices(devices),
-        *_mounts(spec, layers),
+        *_build_isolation(spec, own_cgroups=own_cgroups),
+        *("--as-pid-1", "--info-fd", str(info_fd)),
+        *_build_devices(spec),
+        *_build_own_devices(devices),
+        *_build_mounts(spec, layers),
         *("--remount-ro", "/", "--chdir", "/"),
         *("--", *spec.keeper()),
     ]
 
 
-def trial(spec: SandboxSpec, *, layers: Layers, script: str, own_cgroups: bool) -> list[str]:
-    """The arguments after `bwrap` that run a line of shell on top of the whole host, read-only."""
+def build_trial_arguments(
+    spec: SandboxSpec, *, layers: BwrapLayers, script: str, own_cgroups: bool
+) -> list[str]:
+    """Return the arguments after `bwrap` that run `script` in a shell on the read-only host."""
     host = ("--ro-bind", "/", "/")
     return [
-        *_isolation(spec, own_cgroups=own_cgroups),
+        *_build_isolation(spec, own_cgroups=own_cgroups),
         *host,
-        *_devices(spec),
-        *_mounts(spec, layers),
+        *_build_devices(spec),
+        *_build_mounts(spec, layers),
         "--",
         "/bin/sh",
         "-ec",

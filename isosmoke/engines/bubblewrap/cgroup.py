@@ -1,7 +1,7 @@
-"""Limits by control group, of version 2 or 1, where this process may make one.
+"""Resource limits by control groups of version 1 or 2, if this process may create them.
 
-An ordinary user without a delegated group has none; there the keeper's RLIMIT_NPROC, which counts
-inside the sandbox's own user namespace, limits the processes.
+An ordinary user without a delegated group has none. In that case the keeper's RLIMIT_NPROC limits
+the processes: it counts those in the sandbox's own user namespace.
 """
 
 import os
@@ -24,7 +24,7 @@ _PEAKS = {
     "memory": ("memory.peak", "memory.max_usage_in_bytes"),
     "processes": ("pids.peak",),
 }
-"""The names of version 2, then of 1; pids.peak came with Linux 6.6, memory.peak with 5.19."""
+"""The file names in version 2, then 1; pids.peak needs Linux 6.6, memory.peak 5.19."""
 
 _FILES = {"memory": ("memory.max", "memory.limit_in_bytes"), "pids": ("pids.max",)}
 _REMOVE_SECONDS = 5.0
@@ -32,208 +32,240 @@ _REMOVE_SECONDS = 5.0
 _UNIFIED = frozenset({""})
 """The name of version 2 among hierarchies: `/proc/PID/cgroup` names no controllers for it."""
 
-_FOR_EVERYBODY = frozenset({"cgroup.event_control"})
-"""What the kernel lets every user write to: version 1 takes orders for notifications there."""
+_WORLD_WRITABLE = frozenset({"cgroup.event_control"})
+"""Files that every user can write to: version 1 takes requests for notifications there."""
 
 
-def version() -> int:
-    """Of the control groups that are mounted here."""
+def get_version() -> int:
+    """Return the version of the control groups that are mounted here."""
     return 2 if (ROOT / "cgroup.controllers").exists() else 1
 
 
 @cache
 def parents() -> dict[str, Path]:
-    """Each controller that can be used here, with the folder in which a group can be made."""
-    unified = version() == 2  # noqa: PLR2004 - a version
-    offered = (ROOT / "cgroup.subtree_control").read_text().split() if unified else list(_FILES)
-    folders = {name: ROOT if unified else ROOT / name for name in _FILES if name in offered}
-    return {name: folder for name, folder in folders.items() if _can_make_groups(folder)}
+    """Return each usable controller, with the directory in which groups can be created."""
+    unified = get_version() == 2  # noqa: PLR2004 - a version
+    available = (ROOT / "cgroup.subtree_control").read_text().split() if unified else list(_FILES)
+    directories = {name: ROOT if unified else ROOT / name for name in _FILES if name in available}
+    return {
+        name: directory for name, directory in directories.items() if _can_create_groups(directory)
+    }
 
 
-def _can_make_groups(folder: Path) -> bool:
-    return (folder / "cgroup.procs").exists() and os.access(folder, os.W_OK)
+def _can_create_groups(directory: Path) -> bool:
+    return (directory / "cgroup.procs").exists() and os.access(directory, os.W_OK)
 
 
-class Group:
-    """The control groups of one sandbox, one folder for each hierarchy."""
+class ControlGroup:
+    """The control groups of one sandbox: one directory in each hierarchy."""
 
     def __init__(self, limits: Limits) -> None:
         name = f"{_PREFIX}{Lease.mine()}.{token_hex(4)}"
-        wanted = {"memory": limits.memory, "pids": limits.processes}
-        self._most = {one: most for one, most in wanted.items() if most and one in parents()}
-        self._folders = {one: parents()[one] / name for one in self._most}
-
-    def make(self) -> None:
-        """Make the folders and set the limits."""
-        for controller, folder in self._folders.items():
-            folder.mkdir(exist_ok=True)
-            file = next(folder / name for name in _FILES[controller] if (folder / name).exists())
-            file.write_text(str(self._most[controller]))
-
-    def hold(self, pid: int) -> None:
-        """Hold `pid`, and all that it will start."""
-        for folder in self._folders.values():
-            (folder / "cgroup.procs").write_text(str(pid))
-
-    def peaks(self) -> dict[str, int]:
-        """The most that its processes had at a time, of what is limited and counted."""
-        return {
-            what: int(file.read_text())
-            for what, names in _PEAKS.items()
-            for file in self._files(names)
+        requested = {"memory": limits.memory, "pids": limits.processes}
+        self._limits = {
+            controller: limit
+            for controller, limit in requested.items()
+            if limit and controller in parents()
+        }
+        self._directories = {
+            controller: parents()[controller] / name for controller in self._limits
         }
 
-    def _files(self, names: tuple[str, ...]) -> Iterator[Path]:
-        files = (folder / name for folder in set(self._folders.values()) for name in names)
+    def create(self) -> None:
+        """Create the directories and set the limits."""
+        for controller, directory in self._directories.items():
+            directory.mkdir(exist_ok=True)
+            file = next(
+                directory / name for name in _FILES[controller] if (directory / name).exists()
+            )
+            file.write_text(str(self._limits[controller]))
+
+    def add_process(self, pid: int) -> None:
+        """Move `pid` into the groups; the processes that it starts will be in them too."""
+        for directory in self._directories.values():
+            (directory / "cgroup.procs").write_text(str(pid))
+
+    def peaks(self) -> dict[str, int]:
+        """Return the peak usage of its processes, for each limited resource that is counted."""
+        return {
+            resource: int(file.read_text())
+            for resource, names in _PEAKS.items()
+            for file in self._find_files(names)
+        }
+
+    def _find_files(self, names: tuple[str, ...]) -> Iterator[Path]:
+        files = (
+            directory / name for directory in set(self._directories.values()) for name in names
+        )
         return (file for file in files if file.exists())
 
     def remove(self) -> None:
-        """Remove the folders, once nothing lives in them; `LeftBehindError` names what stays."""
-        raise_left_behind(tuple(_left_behind(_kept(dict.fromkeys(self._folders.values())))))
+        """Remove the directories once no process is in them.
+
+        Raises:
+            LeftBehindError: if some remain; it names them.
+        """
+        raise_left_behind(
+            tuple(_leftover_errors(_remove_groups(dict.fromkeys(self._directories.values()))))
+        )
 
 
 @contextmanager
-def group(limits: Limits) -> Iterator[Group]:
-    """The groups of one sandbox, for as long as the block lasts; the sandbox must end within it."""
-    made = Group(limits)
+def group(limits: Limits) -> Iterator[ControlGroup]:
+    """Yield the control groups of one sandbox, which must end within the block."""
+    control_group = ControlGroup(limits)
     try:
-        made.make()
-        yield made
+        control_group.create()
+        yield control_group
     finally:
-        made.remove()
+        control_group.remove()
 
 
 def sweep() -> tuple[str, ...]:
-    """Remove the groups of dead runs, with the groups in them, and return their names.
+    """Remove the groups of dead runs and the groups nested in them, and return their names.
 
-    No process is ended for it.
+    This ends no process.
 
     Raises:
-        LeftBehindError: if some could not be removed, or if it cannot be told whether their process
-            still runs; it names them, and the others have been removed.
+        LeftBehindError: if some could not be removed, or if it is unknown whether their process
+            still runs. It names them; all others have been removed.
     """
-    folders = (one for parent in set(parents().values()) for one in parent.glob(f"{_PREFIX}*"))
-    named = ((one, Lease.parse(one.name.removeprefix(_PREFIX))) for one in folders)
-    dead, unknown = find_dead(named)
-    nested = {folder: _inside_out(folder) for folder in dead}
-    left = _kept(dead)
-    removed = tuple(str(one) for folder in dead for one in _removed_of(folder, nested[folder]))
-    raise_left_behind((*_left_behind(left), *unknown), removed)
+    directories = (
+        directory for parent in set(parents().values()) for directory in parent.glob(f"{_PREFIX}*")
+    )
+    owned = (
+        (directory, Lease.parse(directory.name.removeprefix(_PREFIX))) for directory in directories
+    )
+    dead, unknown = find_dead(owned)
+    nested = {directory: _list_inside_out(directory) for directory in dead}
+    remaining = _remove_groups(dead)
+    removed = tuple(
+        str(path) for directory in dead for path in _list_removed(directory, nested[directory])
+    )
+    raise_left_behind((*_leftover_errors(remaining), *unknown), removed)
     return removed
 
 
-def _removed_of(folder: Path, groups: Iterable[Path]) -> list[Path]:
-    """Return a group if it is gone, else those of the `groups` in it that are."""
-    return [one for one in groups if not one.exists()] if folder.exists() else [folder]
+def _list_removed(directory: Path, groups: Iterable[Path]) -> list[Path]:
+    """Return `directory` if it is gone, otherwise those of the `groups` in it that are gone."""
+    return [group for group in groups if not group.exists()] if directory.exists() else [directory]
 
 
-def _left_behind(left: Sequence[Path]) -> Iterator[LeftBehindError]:
-    """Yield an error that names the groups that are left, if there are any."""
-    if left:
-        names = [str(one) for one in left]
+def _leftover_errors(remaining: Sequence[Path]) -> Iterator[LeftBehindError]:
+    """Yield an error that names the remaining groups, if there are any."""
+    if remaining:
+        names = [str(group) for group in remaining]
         yield LeftBehindError(
             f"{' and '.join(names)} could not be removed", hint=f"rmdir {' '.join(names)}"
         )
 
 
-def _kept(folders: Iterable[Path]) -> list[Path]:
-    """Remove these groups and all in them, and return what could not be removed in time.
+def _remove_groups(directories: Iterable[Path]) -> list[Path]:
+    """Remove groups with all groups in them, and return those that remain at the deadline.
 
-    That is a group in which something lives, and what it is nested in, the innermost first.
+    These are the groups with processes in them and their parents, the innermost first.
     """
     deadline = monotonic() + _REMOVE_SECONDS
-    return [one for folder in folders for one in _removed(folder, deadline)]
+    return [group for directory in directories for group in _remove_group(directory, deadline)]
 
 
-def _removed(folder: Path, deadline: float) -> list[Path]:
-    """Remove one group and all in it; a group counts its last process for a moment after its end.
+def _remove_group(directory: Path, deadline: float) -> list[Path]:
+    """Remove a group with all groups in it, and return those that remain at `deadline`.
 
-    Return what is still there at `deadline`, a value of `monotonic()`.
+    A group counts its last process for a moment after it has ended. `deadline` is a value of
+    `monotonic()`.
     """
-    while left := [one for one in _inside_out(folder) if not _is_gone(one)]:
+    while remaining := [group for group in _list_inside_out(directory) if not _try_remove(group)]:
         if monotonic() > deadline:
-            return left
+            return remaining
         sleep(0.01)
     return []
 
 
-def _inside_out(folder: Path) -> list[Path]:
-    """Return a group and all in it, each after those that are nested in it."""
-    return [Path(one) for one, _, _ in os.walk(folder, topdown=False, onerror=_raise_unless_gone)]
+def _list_inside_out(directory: Path) -> list[Path]:
+    """Return a group and all groups in it; nested groups come first."""
+    return [
+        Path(path) for path, _, _ in os.walk(directory, topdown=False, onerror=_raise_unless_gone)
+    ]
 
 
 def _raise_unless_gone(error: OSError) -> None:
-    """Raise what `os.walk` meets; a group that cannot be listed is not one that is gone."""
+    """Raise an error of `os.walk`: a group that cannot be listed may still exist."""
     if not isinstance(error, FileNotFoundError):
         raise error
 
 
-def _is_gone(folder: Path) -> bool:
+def _try_remove(directory: Path) -> bool:
     with suppress(OSError):
-        folder.rmdir()
-    return not folder.exists()
+        directory.rmdir()
+    return not directory.exists()
 
 
 def is_writable_by(uid: int) -> bool:
-    """Return whether this process has a control group that user `uid` may write to.
+    """Return whether user `uid` may write to a control group of this process.
 
-    A group in it counts as well, and so does one that this process may make. What is in a hierarchy
-    that is not mounted here is not known: it counts as writable.
+    This includes groups nested in them and groups that this process may create. A group in a
+    hierarchy that is not mounted here counts as writable, because its mode is unknown.
     """
-    own = own_groups(
+    groups = find_own_groups(
         Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text()
     )
-    return bool(parents()) or any(may_write_in(folder, uid) for folder in own)
+    return bool(parents()) or any(can_write_in(directory, uid) for directory in groups)
 
 
-def own_groups(groups: str, mountinfo: str) -> Iterator[Path | None]:
-    """Yield the folder of each group in `groups`, or None where no mount shows it.
+def find_own_groups(groups: str, mountinfo: str) -> Iterator[Path | None]:
+    """Yield the directory of each group in `groups`, or None if no mount shows it.
 
     `groups` has the format of `/proc/PID/cgroup` (cgroups(7)), `mountinfo` that of
     `/proc/PID/mountinfo` (proc(5)).
     """
-    mounts = tuple(_hierarchies(mountinfo))
+    mounts = tuple(_parse_hierarchies(mountinfo))
     for line in groups.splitlines():
-        _, controllers, group = line.split(":", 2)
+        _, controllers, path = line.split(":", 2)
         names = frozenset(controllers.split(",")) if controllers else _UNIFIED
-        shown = (_shown(group, root, point) for has, root, point in mounts if names <= has)
-        yield next(filter(None, shown), None)
+        candidates = (
+            _find_shown_path(path, root, mount_point)
+            for controllers_there, root, mount_point in mounts
+            if names <= controllers_there
+        )
+        yield next(filter(None, candidates), None)
 
 
-def _hierarchies(mountinfo: str) -> Iterator[tuple[frozenset[str], str, Path]]:
-    """Yield what each mount of control groups has: controllers, its root in them, its place."""
+def _parse_hierarchies(mountinfo: str) -> Iterator[tuple[frozenset[str], str, Path]]:
+    """Yield the controllers, the root and the mount point of each mount of control groups."""
     for line in mountinfo.splitlines():
         mount, _, source = line.partition(" - ")
-        kind, _, options = source.split(" ", 2)
-        if kind in ("cgroup", "cgroup2"):
-            has = _UNIFIED if kind == "cgroup2" else frozenset(options.split(","))
-            root, point = mount.split(" ")[3:5]
-            yield has, root, Path(point)
+        file_system, _, options = source.split(" ", 2)
+        if file_system in ("cgroup", "cgroup2"):
+            controllers = _UNIFIED if file_system == "cgroup2" else frozenset(options.split(","))
+            root, mount_point = mount.split(" ")[3:5]
+            yield controllers, root, Path(mount_point)
 
 
-def _shown(group: str, root: str, point: Path) -> Path | None:
-    """Return where a mount shows a group; None where the group is outside of the mount's root."""
+def _find_shown_path(group: str, root: str, mount_point: Path) -> Path | None:
+    """Return the path at which a mount shows a group; None if the group is outside its root."""
     path = PurePosixPath(group)
     if ".." in path.parts or not path.is_relative_to(root):
         return None
-    return point / path.relative_to(root)
+    return mount_point / path.relative_to(root)
 
 
-def may_write_in(folder: Path | None, uid: int) -> bool:
+def can_write_in(directory: Path | None, uid: int) -> bool:
     """Return whether user `uid`, with this process's groups, may write in a control group.
 
-    By owner and mode, for a read-only mount is no obstacle to who can mount it again.
+    Only the owner and the mode count: a read-only mount can be mounted again. An unknown group
+    counts as writable.
     """
-    if folder is None or not folder.is_dir():
+    if directory is None or not directory.is_dir():
         return True
-    files = (Path(top, one) for top, _, names in os.walk(folder) for one in (".", *names))
-    return any(_may_write(one, uid) for one in files if one.name not in _FOR_EVERYBODY)
+    paths = (Path(top, name) for top, _, names in os.walk(directory) for name in (".", *names))
+    return any(_can_write(path, uid) for path in paths if path.name not in _WORLD_WRITABLE)
 
 
-def _may_write(file: Path, uid: int) -> bool:
-    """Return whether a file's mode allows it; its owner can change that. False if it is gone."""
+def _can_write(file: Path, uid: int) -> bool:
+    """Return whether a user may write to a file, as its mode is or as its owner can change it."""
     with suppress(FileNotFoundError):
-        found = file.stat()
-        group = found.st_gid in (os.getgid(), *os.getgroups()) and found.st_mode & stat.S_IWGRP
-        return bool(found.st_uid == uid or group or found.st_mode & stat.S_IWOTH)
+        status = file.stat()
+        by_group = status.st_gid in (os.getgid(), *os.getgroups()) and status.st_mode & stat.S_IWGRP
+        return bool(status.st_uid == uid or by_group or status.st_mode & stat.S_IWOTH)
     return False

@@ -1,9 +1,9 @@
-"""Sandboxes by bubblewrap: no daemon, no root, no image but what is made of folders.
+"""Bubblewrap engine: no daemon, no root, and no images other than directories.
 
-However isosmoke dies, the keeper ends at the end of its stdin, and bwrap after it. A bwrap that
-dies before it has set its child free would leave that waiting for ever (seen with 0.8 and 0.11): so
-nothing ends one on purpose, no `--die-with-parent`, and what it tells goes to memory, where nobody
-hangs up.
+However isosmoke ends, the keeper ends at the end of its stdin, and bwrap after it. A bwrap that
+dies before it has released its child would leave that child waiting forever (seen with 0.8 and
+0.11). Therefore nothing kills a bwrap on purpose, `--die-with-parent` is not used, and its
+`--info-fd` is a file in memory, which never breaks like a pipe.
 """
 
 import json
@@ -18,31 +18,31 @@ from typing import IO
 
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS, Facts
 from isosmoke.engines.bubblewrap import bwrap_args, bwrap_program, cgroup
-from isosmoke.engines.bubblewrap.bwrap_args import Layers
+from isosmoke.engines.bubblewrap.bwrap_args import BwrapLayers
 from isosmoke.errors import EngineError, ImageError, LeftBehindError, raise_left_behind
 from isosmoke.host import state
 from isosmoke.interrupt import readable
 from isosmoke.rootfs_images import store
 from isosmoke.sandbox.spec import HOST_IMAGE, SandboxSpec
 
-CHUNK = 1 << 16
+CHUNK_SIZE = 1 << 16
 
 
 class PipeChannel:
-    """The keeper's stdin and stdout as two pipes, and bwrap's own complaints."""
+    """The keeper's stdin and stdout as two pipes, with the stderr of bwrap."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - for mypy
-        self._in, self._out, self._complaints = process.stdin, process.stdout, process.stderr
+        self._in, self._out, self._stderr = process.stdin, process.stdout, process.stderr
         os.set_blocking(self._in.fileno(), False)
 
     def fileno(self) -> int:
         return self._out.fileno()
 
     def read(self) -> bytes:
-        content = os.read(self._out.fileno(), CHUNK)
+        content = os.read(self._out.fileno(), CHUNK_SIZE)
         if not content:
-            self._raise_complaint()
+            self._raise_bwrap_error()
         return content
 
     def outlet(self) -> int:
@@ -54,37 +54,37 @@ class PipeChannel:
         except BlockingIOError:
             return 0
         except OSError as error:
-            self._raise_complaint()
-            raise EngineError("the sandbox ended before it could be spoken to") from error
+            self._raise_bwrap_error()
+            raise EngineError("the sandbox ended before the command could be sent") from error
 
     def close(self) -> None:
-        """End the keeper, and everything in its sandbox."""
-        for pipe in (self._in, self._out, self._complaints):
+        """End the keeper and every other process in its sandbox."""
+        for pipe in (self._in, self._out, self._stderr):
             with suppress(OSError):
                 pipe.close()
 
-    def _raise_complaint(self) -> None:
-        os.set_blocking(self._complaints.fileno(), False)
-        complaint = self._complaints.read() or b""
-        if complaint:
-            raise EngineError(complaint.decode(errors="replace").strip())
+    def _raise_bwrap_error(self) -> None:
+        os.set_blocking(self._stderr.fileno(), False)
+        error = self._stderr.read() or b""
+        if error:
+            raise EngineError(error.decode(errors="replace").strip())
 
 
 @dataclass(frozen=True, slots=True)
 class BubblewrapSandbox:
-    """One sandbox; `pid` is its keeper's on the host, `group` what limits it."""
+    """One sandbox; `pid` is its keeper's PID on the host, `group` enforces its limits."""
 
     channel: PipeChannel
     pid: int
     changes: Mapping[PurePosixPath, Path]
-    group: cgroup.Group
+    group: cgroup.ControlGroup
 
     def peaks(self) -> Mapping[str, int]:
         return self.group.peaks()
 
 
 class BubblewrapEngine:
-    """Makes sandboxes from namespaces, by the first bwrap that passes a self-test."""
+    """An engine that creates sandboxes with the first bwrap that passes a self-test."""
 
     name = "bubblewrap"
 
@@ -101,128 +101,131 @@ class BubblewrapEngine:
     def facts(self) -> Facts:
         program = bwrap_program.program().path
         return Facts(
-            version=bwrap_program.version(program),
+            version=bwrap_program.get_version(program),
             where=program,
             reason="the first that passes a self-test",
             rootless=os.getuid() != 0,
-            cgroup=cgroup.version() if cgroup.parents() else None,
+            cgroup=cgroup.get_version() if cgroup.parents() else None,
         )
 
     def image_digest(self, image: str) -> str:
-        """Return the digest of an image that is a directory; it has no other images.
+        """Return the digest of an image that is a directory; this engine has no other images.
 
         A relative path is resolved against the working directory.
         """
         digest = store.digest(image, Path.cwd())
         if not digest and image != HOST_IMAGE:
-            raise _no_image(image)
+            raise _missing_image_error(image)
         return digest
 
     @contextmanager
     def sandbox(self, spec: SandboxSpec) -> Iterator[BubblewrapSandbox]:
         if spec.image != HOST_IMAGE:
-            raise _no_image(spec.image)
+            raise _missing_image_error(spec.image)
         program = bwrap_program.program()
-        bwrap_program.must_show_mounts(program, spec)
+        bwrap_program.require_visible_mounts(program, spec)
         with ExitStack() as stack:
             layers = (
                 stack.enter_context(bwrap_program.layers(spec)) if program.layers_on_disk else {}
             )
             group = stack.enter_context(cgroup.group(spec.limits))
             devices = stack.enter_context(bwrap_program.devices(spec.uid))
-            channel, pid = stack.enter_context(_spawned(program, spec, layers, devices))
-            _hold(group, pid, channel)
+            channel, pid = stack.enter_context(_bwrap_process(program, spec, layers, devices))
+            _add_to_group(group, pid, channel)
             changes = {target: layer.upper for target, layer in layers.items()}
             yield BubblewrapSandbox(channel, pid, changes, group)
 
     def sweep(self) -> tuple[str, ...]:
         removed: list[str] = []
-        left: list[LeftBehindError] = []
+        errors: list[LeftBehindError] = []
         for sweep in (state.sweep_scratch, cgroup.sweep):
             try:
                 removed += sweep()
             except LeftBehindError as error:
-                left.append(error)
-        raise_left_behind(left, removed)
+                errors.append(error)
+        raise_left_behind(errors, removed)
         return tuple(removed)
 
 
-def _no_image(image: str) -> ImageError:
+def _missing_image_error(image: str) -> ImageError:
     return ImageError(f"bubblewrap has no image '{image}'", store.how_to_get(image))
 
 
 @contextmanager
-def _spawned(
-    program: bwrap_program.Program, spec: SandboxSpec, layers: Layers, devices: Path | None
+def _bwrap_process(
+    program: bwrap_program.Program, spec: SandboxSpec, layers: BwrapLayers, devices: Path | None
 ) -> Iterator[tuple[PipeChannel, int]]:
-    """The channel to a keeper, and its pid on the host."""
-    with os.fdopen(os.memfd_create("isosmoke-told"), "rb") as told:
-        options = bwrap_args.bubblewrap(
+    """Yield the channel to a keeper and its PID on the host; end bwrap afterwards."""
+    with os.fdopen(os.memfd_create("isosmoke-bwrap-info"), "rb") as info_file:
+        arguments = bwrap_args.build_arguments(
             spec,
             layers=layers,
-            told=told.fileno(),
+            info_fd=info_file.fileno(),
             own_cgroups=program.own_cgroups,
             devices=devices,
         )
-        process = _spawn([program.path, *options], told)
-        channel, last = PipeChannel(process), process.pid
+        process = _spawn([program.path, *arguments], info_file)
+        channel, last_pid = PipeChannel(process), process.pid
         try:
-            last = _keeper_pid(told, channel)
-            yield channel, last
+            last_pid = _read_keeper_pid(info_file, channel)
+            yield channel, last_pid
         finally:
             channel.close()
-            _wait(process, last)
+            _wait_for_end(process, last_pid)
 
 
-def _spawn(command: list[str], told: IO[bytes]) -> subprocess.Popen[bytes]:
-    """In a session of its own: Ctrl-C is for isosmoke, which then ends its sandboxes itself."""
+def _spawn(command: list[str], info_file: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start bwrap in its own session: Ctrl-C reaches only isosmoke, which ends its sandboxes."""
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        pass_fds=(told.fileno(),),
+        pass_fds=(info_file.fileno(),),
         start_new_session=True,
         env={"PATH": os.defpath},
     )
 
 
-def _keeper_pid(told: IO[bytes], channel: PipeChannel) -> int:
-    """Known once anything comes: the keeper's first word, or the end of bwrap's."""
+def _read_keeper_pid(info_file: IO[bytes], channel: PipeChannel) -> int:
+    """Return the keeper's PID, which is known once the keeper writes or bwrap ends."""
     if not readable(channel.fileno(), START_SECONDS):
-        raise EngineError(f"bwrap made no sandbox within {START_SECONDS:g} s")
-    words = os.pread(told.fileno(), CHUNK, 0)
-    if not words:
+        raise EngineError(f"bwrap created no sandbox within {START_SECONDS:g} s")
+    info = os.pread(info_file.fileno(), CHUNK_SIZE, 0)
+    if not info:
         channel.read()
-        raise EngineError("bwrap made no sandbox and did not say why")
-    return int(json.loads(words)["child-pid"])
+        raise EngineError("bwrap created no sandbox and gave no reason")
+    return int(json.loads(info)["child-pid"])
 
 
-def _hold(group: cgroup.Group, pid: int, channel: PipeChannel) -> None:
+def _add_to_group(group: cgroup.ControlGroup, pid: int, channel: PipeChannel) -> None:
     try:
-        group.hold(pid)
+        group.add_process(pid)
     except ProcessLookupError:
-        channel.read()  # it says why, where it was bwrap that gave up
+        channel.read()  # raises bwrap's own error if bwrap failed
         raise
 
 
-def _wait(process: subprocess.Popen[bytes], last: int) -> None:
-    """A bwrap ends when its keeper has, and the keeper when its whole namespace is gone.
+def _wait_for_end(process: subprocess.Popen[bytes], last_pid: int) -> None:
+    """Wait until bwrap ends, which it does after its keeper and the keeper's whole PID namespace.
 
-    So it is the keeper that is killed if need be, which is `last` once it is known: the end of a
-    bwrap that was killed itself would prove nothing.
+    If it does not end in time, kill `last_pid`, which is the keeper once its PID is known. Killing
+    bwrap itself would not prove that the sandbox is gone.
     """
     if _ends_within(process, DESTROY_SECONDS / 2):
         return
     with suppress(ProcessLookupError):
-        os.kill(last, signal.SIGKILL)
+        os.kill(last_pid, signal.SIGKILL)
     if not _ends_within(process, DESTROY_SECONDS / 2):
-        message = f"the sandbox of bwrap {process.pid} could not be ended"
-        raise LeftBehindError(message, hint=f"kill -KILL {last}")
+        message = f"cannot end the sandbox of bwrap {process.pid}"
+        raise LeftBehindError(message, hint=f"kill -KILL {last_pid}")
 
 
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Known at once; `Popen.wait` with a timeout would ask every few milliseconds."""
+    """Return whether a process ends in time, without polling.
+
+    `Popen.wait` with a timeout would ask every few milliseconds.
+    """
     descriptor = os.pidfd_open(process.pid)
     try:
         ended = readable(descriptor, seconds)

@@ -1,1 +1,1 @@
-"""Sandboxes by a Docker-compatible daemon."""
+"""Docker engine, which creates sandboxes with a Docker-compatible daemon."""

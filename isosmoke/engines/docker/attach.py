@@ -1,7 +1,7 @@
-"""The keeper's stdin and stdout over Docker's attach stream; and what another container prints.
+"""The keeper's stdin and stdout over Docker's attach stream, and the output of other containers.
 
-The stream is multiplexed: eight bytes of header, of which the first is the stream (1 stdout,
-2 stderr) and the last four the size (big endian), then the payload.
+The stream is multiplexed. Each payload follows a header of eight bytes: the first is the stream (1
+stdout, 2 stderr) and the last four are the size (big endian).
 """
 
 import socket
@@ -11,48 +11,48 @@ from struct import Struct
 
 from isosmoke.errors import EngineError
 
-CHUNK = 1 << 16
+CHUNK_SIZE = 1 << 16
 STDERR = 2
 
 _HEADER = Struct(">BxxxI")
 
 
 class Demultiplexer:
-    """Bytes in, whatever the chunks; stdout out; what came on stderr is kept in `complaint`.
+    """A filter that takes the attach stream in chunks of any size and returns stdout.
 
-    Unless it is to be kept `apart`, stderr comes out among it.
+    With `separate_stderr` it collects stderr in `stderr`; otherwise it returns both streams mixed.
     """
 
-    def __init__(self, *, apart: bool = True) -> None:
-        self._apart = apart
+    def __init__(self, *, separate_stderr: bool = True) -> None:
+        self._separate_stderr = separate_stderr
         self._pending = bytearray()
         self._stream = 0
-        self._left = 0
-        self.complaint = bytearray()
+        self._remaining = 0
+        self.stderr = bytearray()
 
     def feed(self, content: bytes) -> bytes:
-        """The bytes of stdout that `content` brought."""
+        """Return the bytes of stdout in `content`."""
         self._pending += content
         stdout = bytearray()
         while self._next_header():
-            piece = self._pending[: self._left]
-            del self._pending[: self._left]
-            self._left -= len(piece)
-            into = self.complaint if self._apart and self._stream == STDERR else stdout
-            into += piece
+            payload = self._pending[: self._remaining]
+            del self._pending[: self._remaining]
+            self._remaining -= len(payload)
+            output = self.stderr if self._separate_stderr and self._stream == STDERR else stdout
+            output += payload
         return bytes(stdout)
 
     def _next_header(self) -> bool:
-        """Whether a payload can go on, after a header if one is due."""
-        if not self._left and len(self._pending) >= _HEADER.size:
-            self._stream, self._left = _HEADER.unpack_from(self._pending)
+        """Return whether payload bytes are pending, after reading a header if one is due."""
+        if not self._remaining and len(self._pending) >= _HEADER.size:
+            self._stream, self._remaining = _HEADER.unpack_from(self._pending)
             del self._pending[: _HEADER.size]
             return True
-        return bool(self._left and self._pending)
+        return bool(self._remaining and self._pending)
 
 
 class AttachChannel:
-    """A keeper's channel; `explain` says why its container ended, or nothing."""
+    """A keeper's channel; `explain` returns why its container ended, or an empty string."""
 
     def __init__(self, connection: socket.socket, explain: Callable[[], str]) -> None:
         self._connection = connection
@@ -63,11 +63,11 @@ class AttachChannel:
         return self._connection.fileno()
 
     def read(self) -> bytes:
-        while received := self._received():
+        while received := self._receive():
             content = self._demultiplexer.feed(received)
             if content:
                 return content
-        self._raise_complaint()
+        self._raise_error()
         return b""
 
     def outlet(self) -> int:
@@ -79,42 +79,42 @@ class AttachChannel:
         except BlockingIOError:
             return 0
         except OSError as error:
-            self._raise_complaint()
-            raise EngineError("the sandbox ended before it could be spoken to") from error
+            self._raise_error()
+            raise EngineError("the sandbox ended before the command could be sent") from error
 
     def close(self) -> None:
-        """End the keeper, and everything in its sandbox."""
+        """End the keeper and every other process in its sandbox."""
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
-    def _received(self) -> bytes:
+    def _receive(self) -> bytes:
         try:
-            return self._connection.recv(CHUNK)
+            return self._connection.recv(CHUNK_SIZE)
         except ConnectionResetError:
             return b""
 
-    def _raise_complaint(self) -> None:
-        complaint = self._demultiplexer.complaint.decode(errors="replace").strip()
-        complaint = complaint or self._explain()
-        if complaint:
-            raise EngineError(complaint)
+    def _raise_error(self) -> None:
+        error = self._demultiplexer.stderr.decode(errors="replace").strip()
+        error = error or self._explain()
+        if error:
+            raise EngineError(error)
 
 
 class Printed:
-    """Both streams of a container, in order of arrival, until it ends or this is closed."""
+    """Both output streams of a container, in order of arrival, until it ends or this is closed."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
 
     def __iter__(self) -> Iterator[bytes]:
-        demultiplexer = Demultiplexer(apart=False)
+        demultiplexer = Demultiplexer(separate_stderr=False)
         with suppress(OSError):
-            while received := self._connection.recv(CHUNK):
+            while received := self._connection.recv(CHUNK_SIZE):
                 yield demultiplexer.feed(received)
 
     def close(self) -> None:
-        """Listen no more; whoever waits for the next piece gets the end."""
+        """Stop listening; a reader that waits for the next chunk reaches the end."""
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()

@@ -1,7 +1,7 @@
-"""The daemon that an engine talks to: its client, its own description, and its errors.
+"""The connection to a daemon: its client, its description of itself, and its errors.
 
-A client of docker-py is not thread-safe (docker-py#3229), so every sandbox has its own. No time
-limit of docker-py's decides anything but that the daemon itself does not answer.
+A client of docker-py is not thread-safe (docker-py#3229), so every sandbox has its own. docker-py's
+time limits only detect a daemon that does not answer.
 """
 
 import math
@@ -25,50 +25,53 @@ from isosmoke.engines.docker.endpoint import Endpoint, Place
 from isosmoke.errors import EngineError, EngineUnavailableError
 
 PING_SECONDS = 5.0
-"""How long a daemon may take to say that it is there."""
+"""The time limit for a daemon's first answer, in seconds."""
 
 CLIENT_ERRORS = (DockerException, RequestException, OSError)
-"""Everything that a call of a client may raise."""
+"""The errors that a call of a client can raise."""
 
 _MAX_OPEN_FILES = 524_288
-"""What systemd lets a service have open at most (systemd.exec(5), `LimitNOFILE`)."""
+"""The maximum number of open files of a systemd service (systemd.exec(5), `LimitNOFILE`)."""
 
 
 class Client(APIClient):
-    """A client that never waits for ever: docker-py forgets its time limit when it attaches.
+    """A client that never waits forever: docker-py forgets its time limit when it attaches.
 
-    `program` is the name of the command that asks the same daemon.
+    `program` is the name of the command that talks to the same daemon.
     """
 
-    def __init__(self, found: Endpoint, version: str | None, seconds: float, program: str) -> None:
-        self.endpoint, self.program = found, program
+    def __init__(
+        self, endpoint: Endpoint, version: str | None, seconds: float, program: str
+    ) -> None:
+        self.endpoint, self.program = endpoint, program
         try:
-            super().__init__(found.url, version=version, timeout=math.ceil(seconds))
+            super().__init__(endpoint.url, version=version, timeout=math.ceil(seconds))
         except CLIENT_ERRORS as error:
             raise EngineUnavailableError(
-                f"the daemon at {found} does not answer: {error_text(error)}",
-                hint="restart it, or choose --engine bubblewrap",
+                f"the daemon at {endpoint} does not answer: {get_error_text(error)}",
+                hint="restart it, or use --engine bubblewrap",
             ) from error
 
     def request(self, *args: Any, **options: Any) -> Response:
         return super().request(*args, **{"timeout": self.timeout, **options})
 
-    def changed_at(self, name: str, path: PurePosixPath) -> int:
+    def get_change_time(self, name: str, path: PurePosixPath) -> int:
         """Return when a path in a container last changed, in microseconds since the epoch.
 
-        It asks for the headers of an archive alone: the archive itself would lock the container.
+        This requests only the headers of an archive, because the archive itself would lock the
+        container.
         """
         url = f"{self.base_url}/v{self.api_version}/containers/{name}/archive"
-        answer = self.head(url, params={"path": str(path)})
-        answer.raise_for_status()
-        found = decode_json_header(answer.headers["X-Docker-Container-Path-Stat"])
-        since = datetime.fromisoformat(found["mtime"]) - datetime.fromtimestamp(0, UTC)
-        return since // timedelta(microseconds=1)
+        response = self.head(url, params={"path": str(path)})
+        response.raise_for_status()
+        status = decode_json_header(response.headers["X-Docker-Container-Path-Stat"])
+        since_epoch = datetime.fromisoformat(status["mtime"]) - datetime.fromtimestamp(0, UTC)
+        return since_epoch // timedelta(microseconds=1)
 
 
 @contextmanager
 def docker_errors(client: Client, action: str) -> Iterator[None]:
-    """Raise what a client raises in the block as an `EngineError` that names the action.
+    """Raise errors of `client` in the block as an `EngineError` that names the action.
 
     Raises:
         EngineUnavailableError: if the daemon is gone.
@@ -76,21 +79,21 @@ def docker_errors(client: Client, action: str) -> Iterator[None]:
     try:
         yield
     except CLIENT_ERRORS as error:
-        endpoint.reach(client.endpoint, PING_SECONDS)
-        text = error_text(error)
+        endpoint.check_connection(client.endpoint, PING_SECONDS)
+        text = get_error_text(error)
         message = f"{client.program} could not {action}: {text}"
-        raise EngineError(message, hint=create_body.remedy(text)) from error
+        raise EngineError(message, hint=create_body.find_remedy(text)) from error
 
 
-def error_text(error: Exception) -> str:
-    """Return the daemon's own explanation of an error where it gave one."""
+def get_error_text(error: Exception) -> str:
+    """Return the text of an error: the daemon's own explanation if it gave one."""
     return str((isinstance(error, APIError) and error.explanation) or error)
 
 
 class Daemon:
-    """The daemon at one endpoint, looked for and asked about itself once.
+    """The daemon at one endpoint; the endpoint and the daemon's version are determined once.
 
-    `find` decides which endpoint that is; `program` is the name of the engine's own command.
+    `find` finds the endpoint; `program` is the name of the engine's own command.
     """
 
     def __init__(self, find: Callable[[Place], Endpoint], program: str) -> None:
@@ -98,35 +101,35 @@ class Daemon:
 
     @cached_property
     def endpoint(self) -> Endpoint:
-        """Where the daemon listens."""
+        """The endpoint at which the daemon listens."""
         return self._find(Place.here())
 
     @cached_property
     def server(self) -> dict[str, Any]:
-        """The daemon's answer to `version`. A client that is given no version asks again."""
-        endpoint.reach(self.endpoint, PING_SECONDS)
+        """The daemon's answer to `version`; a client without a version would ask for it again."""
+        endpoint.check_connection(self.endpoint, PING_SECONDS)
         client = Client(self.endpoint, None, PING_SECONDS, self._program)
         with closing(client), docker_errors(client, "answer"):
             return client.version()
 
     @property
     def kind(self) -> str:
-        """The kind of daemon that answers: a socket of Docker's name may be Podman's."""
-        parts = [one["Name"] for one in self.server.get("Components", ())]
-        return create_body.PODMAN if "Podman Engine" in parts else create_body.DOCKER
+        """The kind of daemon that answers: Podman may listen on a socket named for Docker."""
+        components = [component["Name"] for component in self.server.get("Components", ())]
+        return create_body.PODMAN if "Podman Engine" in components else create_body.DOCKER
 
     @cached_property
     def is_outside(self) -> bool:
-        """Whether isosmoke is in a container that the daemon is not in."""
-        return nesting.nested(self.endpoint.path)
+        """True if isosmoke is in a container and the daemon is outside it."""
+        return nesting.is_nested(self.endpoint.path)
 
     @cached_property
     def dialect(self) -> Dialect:
-        """How this daemon is asked for a container."""
+        """The dialect in which to ask this daemon for a container."""
         if self.kind == create_body.DOCKER:
             return Dialect(create_body.DOCKER)
         users = create_body.KEEP_ID if is_rootless(self.info()) else "host"
-        return Dialect(create_body.PODMAN, users, _limits())
+        return Dialect(create_body.PODMAN, users, _get_limits())
 
     def info(self) -> dict[str, Any]:
         """Return the daemon's answer to `info`."""
@@ -134,29 +137,29 @@ class Daemon:
             return client.info()
 
     def client(self, seconds: float = START_SECONDS) -> "closing[Client]":
-        """Return a new client, for a `with`; a call of it may take so many seconds."""
+        """Return a new client to use in a `with`; `seconds` limits each of its calls."""
         version = self.server["ApiVersion"]
         return closing(Client(self.endpoint, version, seconds, self.kind.lower()))
 
 
 def is_rootless(info: dict[str, Any]) -> bool:
-    """Whether a daemon runs as an ordinary user, by Podman's field or by Docker's option."""
+    """Return whether a daemon runs as an ordinary user, by Podman's field or by Docker's option."""
     return bool(info.get("Rootless")) or "name=rootless" in info.get("SecurityOptions", ())
 
 
-def _limits() -> dict[str, tuple[int, int]]:
-    """Return the caller's own limits as far as a service surely has them.
+def _get_limits() -> dict[str, tuple[int, int]]:
+    """Return the caller's own limits, capped at what a service can have.
 
-    Podman's defaults may be beyond what its service may set.
+    Podman's defaults may exceed the limits that its service may set.
     """
     processes = int(Path("/proc/sys/kernel/pid_max").read_text())
     return {
-        "nofile": _limit(resource.RLIMIT_NOFILE, _MAX_OPEN_FILES),
-        "nproc": _limit(resource.RLIMIT_NPROC, processes),
+        "nofile": _get_limit(resource.RLIMIT_NOFILE, _MAX_OPEN_FILES),
+        "nproc": _get_limit(resource.RLIMIT_NPROC, processes),
     }
 
 
-def _limit(limit: int, maximum: int) -> tuple[int, int]:
+def _get_limit(limit: int, maximum: int) -> tuple[int, int]:
     soft, hard = (
         maximum if value == resource.RLIM_INFINITY else min(value, maximum)
         for value in resource.getrlimit(limit)

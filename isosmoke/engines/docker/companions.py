@@ -1,4 +1,4 @@
-"""What other clients of the same daemon need: services of scenarios, and containers of tests."""
+"""Containers and networks for scenarios' services and for tests, on the engine's daemon."""
 
 import math
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class DockerCompanions:
     def reserved(self, label: str) -> Iterator[tuple[str, dict[str, str]]]:
         """Yield a name and labels for a container, which is gone after the block.
 
-        The labels are a sandbox's, so that a sweep removes what a dead run left.
+        The labels are those of a sandbox, so that a sweep removes the container of a dead run.
         """
         with (
             self._daemon.client() as client,
@@ -48,32 +48,32 @@ class DockerCompanions:
 
     @contextmanager
     def printing(self, name: str) -> Iterator[Printed]:
-        """Yield what a container will print, from its start on."""
+        """Yield the output of a container; enter this before the container starts."""
         with (
             self._daemon.client() as client,
-            closing(Container(client, name).output()) as printed,
+            closing(Container(client, name).output()) as output,
         ):
-            yield printed
+            yield output
 
     @contextmanager
     def network(self, label: str) -> Iterator[str]:
-        """Yield the name of a new network, which is gone after the block, or with a sweep."""
-        with self.reserved(label) as (name, given), self._daemon.client() as client:
-            with docker_errors(client, "make a network"):
-                client.create_network(name, labels=given)
+        """Yield the name of a new network, which is removed after the block, or by a sweep."""
+        with self.reserved(label) as (name, own_labels), self._daemon.client() as client:
+            with docker_errors(client, "create a network"):
+                client.create_network(name, labels=own_labels)
             yield name
 
     @contextmanager
     def errors(self, action: str) -> Iterator[None]:
-        """Raise what another client of the daemon raises in the block as an `EngineError`."""
+        """Raise errors of another client of the daemon in the block as an `EngineError`."""
         with self._daemon.client() as client, docker_errors(client, action):
             yield
 
     @property
     def for_testcontainers(self) -> dict[str, Any]:
-        """The options of a client of testcontainers that talks to the same daemon."""
+        """The options for a client of testcontainers that talks to the same daemon."""
         return {
-            "environment": dict(endpoint.testcontainers(self._daemon.endpoint)),
+            "environment": dict(endpoint.build_testcontainers_environment(self._daemon.endpoint)),
             "version": self._daemon.server["ApiVersion"],
             "timeout": math.ceil(START_SECONDS),
         }
@@ -81,4 +81,4 @@ class DockerCompanions:
     @property
     def ulimits(self) -> list[create_body.Body]:
         """The limits that must be named for each container."""
-        return create_body.ulimits(self._daemon.dialect)
+        return create_body.build_ulimits(self._daemon.dialect)

@@ -1,4 +1,4 @@
-"""The life of one container, from before it exists until it is proved to be gone."""
+"""The life of one container, from before its creation until it is proved to be gone."""
 
 import math
 import os
@@ -19,7 +19,7 @@ from isosmoke.engines.docker.client import (
     PING_SECONDS,
     Client,
     docker_errors,
-    error_text,
+    get_error_text,
 )
 from isosmoke.errors import EngineUnavailableError, LeftBehindError, raise_left_behind
 from isosmoke.host import leases
@@ -29,14 +29,14 @@ _RETRY_SECONDS = 0.05
 
 
 class Container:
-    """One container by its name, be it there or not."""
+    """One container by its name; it may not exist."""
 
     def __init__(self, client: Client, name: str) -> None:
         self._client, self.name = client, name
         self._may_exist = True
 
     def create(self, image: str, body: create_body.Body) -> None:
-        """Create it; without a daemon there is none, and nothing to remove later."""
+        """Create the container; if the daemon is unavailable, there is nothing to remove later."""
         try:
             self._create_from(image, body)
         except EngineUnavailableError:
@@ -48,53 +48,53 @@ class Container:
             try:
                 self._create(body)
             except ImageNotFound as error:
-                images.provide(self._client, image, error)
+                images.provide_host_image(self._client, image, error)
                 self._create(body)
 
     def _create(self, body: create_body.Body) -> None:
         self._client.create_container_from_config(body, self.name)  # type: ignore[no-untyped-call]
 
     def attach(self) -> AttachChannel:
-        """Return its keeper's channel, before it starts.
+        """Return the channel to the keeper, before the container starts.
 
         The daemon closes the stdin of a container that no client is attached to.
         """
-        return AttachChannel(self._connection("stdin", "stdout", "stderr"), self._ending)
+        return AttachChannel(self._connect("stdin", "stdout", "stderr"), self._explain_ending)
 
     def output(self) -> Printed:
-        """Return what it prints; asked for before it starts, or the first bytes are missing."""
-        return Printed(self._connection("stdout", "stderr"))
+        """Return the container's output; after its start, the first bytes would be missing."""
+        return Printed(self._connect("stdout", "stderr"))
 
-    def _connection(self, *streams: str) -> socket.socket:
-        wanted = dict.fromkeys((*streams, "stream"), 1)
+    def _connect(self, *streams: str) -> socket.socket:
+        parameters = dict.fromkeys((*streams, "stream"), 1)
         with docker_errors(self._client, f"attach to {self.name}"):
-            answer = self._client.attach_socket(self.name, wanted)
-            connection = socket.socket(fileno=os.dup(answer.fileno()))
+            stream = self._client.attach_socket(self.name, parameters)
+            connection = socket.socket(fileno=os.dup(stream.fileno()))
             connection.settimeout(None)
-            answer._response.close()  # noqa: SLF001 - nothing else ends its hold on the socket
+            stream._response.close()  # noqa: SLF001 - the only way to release the socket
         return connection
 
     def start(self) -> None:
-        """Start it, once it is created and attached to."""
+        """Start the container, which must have been created and attached to."""
         with docker_errors(self._client, "start the sandbox"):
             self._client.start(self.name)
 
-    def _ending(self) -> str:
-        """Return why it ended; empty where the daemon knows no reason.
+    def _explain_ending(self) -> str:
+        """Return the reason why the container ended; empty if the daemon knows none.
 
         Raises:
             EngineUnavailableError: if the daemon itself is gone.
         """
         try:
             self._client.wait(self.name, timeout=_ENDING_SECONDS)
-            found = self._client.inspect_container(self.name)["State"]
+            state = self._client.inspect_container(self.name)["State"]
         except CLIENT_ERRORS:
-            endpoint.reach(self._client.endpoint, PING_SECONDS)
+            endpoint.check_connection(self._client.endpoint, PING_SECONDS)
             return ""
-        return "the sandbox ran out of memory" if found["OOMKilled"] else str(found["Error"])
+        return "the sandbox ran out of memory" if state["OOMKilled"] else str(state["Error"])
 
     def destroy(self) -> list[LeftBehindError]:
-        """Remove it with volumes and networks, by force, and return what could not be removed."""
+        """Remove it, its volumes and its networks by force; return an error if that failed."""
         deadline = monotonic() + DESTROY_SECONDS
         self._client.timeout = math.ceil(DESTROY_SECONDS)
         try:
@@ -102,8 +102,8 @@ class Container:
                 if monotonic() > deadline:
                     return [self._left_behind(obstacle)]
                 sleep(_RETRY_SECONDS)
-        except EngineUnavailableError as gone:
-            return [self._left_behind(str(gone))]
+        except EngineUnavailableError as error:
+            return [self._left_behind(str(error))]
         return []
 
     def _left_behind(self, reason: str) -> LeftBehindError:
@@ -114,7 +114,7 @@ class Container:
         )
 
     def _remove(self) -> str | None:
-        """Try to remove it, and return what prevents that; None once it is gone."""
+        """Try to remove the container, and return what prevents that; None once it is gone."""
         try:
             with suppress(NotFound):
                 self._client.remove_container(self.name, v=True, force=True)
@@ -129,17 +129,17 @@ class Container:
         except NotFound:
             return None
         except CLIENT_ERRORS as error:
-            endpoint.reach(self._client.endpoint, PING_SECONDS)
-            return error_text(error)
-        return "it is still there"
+            endpoint.check_connection(self._client.endpoint, PING_SECONDS)
+            return get_error_text(error)
+        return "it still exists"
 
 
 @contextmanager
 def cleanup_failures() -> Iterator[list[LeftBehindError]]:
-    """Collect what could not be proved to be gone, and raise it at the end as one error.
+    """Collect cleanup failures, and raise them at the end as one error.
 
     Raises:
-        LeftBehindError: if there is any, over whatever else the block raised.
+        LeftBehindError: if there is any failure, even if the block raised another error.
     """
     failures: list[LeftBehindError] = []
     try:
@@ -150,7 +150,7 @@ def cleanup_failures() -> Iterator[list[LeftBehindError]]:
 
 @contextmanager
 def new_container(client: Client, failures: list[LeftBehindError]) -> Iterator[Container]:
-    """Name a container that is created in the block, and destroy it at the end."""
+    """Yield a container that the block may create, and destroy it at the end."""
     container = Container(client, f"{create_body.PREFIX}{token_hex(8)}")
     try:
         yield container
@@ -159,7 +159,7 @@ def new_container(client: Client, failures: list[LeftBehindError]) -> Iterator[C
 
 
 def labels(name: str, label: str) -> dict[str, str]:
-    """Return the labels by which a sweep knows whose container it is, and for what."""
+    """Return the labels that tell a sweep which process a container belongs to, and its purpose."""
     return {
         create_body.LEASE: str(leases.Lease.mine()),
         create_body.LABEL: label,
@@ -168,24 +168,28 @@ def labels(name: str, label: str) -> dict[str, str]:
 
 
 def find_dead(client: Client) -> tuple[Mapping[str, str], tuple[LeftBehindError, ...]]:
-    """Return the containers of dead runs with their labels, and errors that name doubtful ones.
+    """Return the containers of dead runs with their labels, and errors for the undecidable ones.
 
-    Docker may go on listing a container after its removal, until it is restarted: without a name.
+    Docker may list a removed container without a name until the daemon is restarted.
     """
-    with docker_errors(client, "list what is left"):
+    with docker_errors(client, "list leftover resources"):
         containers = client.containers(all=True, filters={"label": create_body.LEASE})
         resources = [
             *(container for container in containers if container["Names"]),
             *_volumes(client, create_body.LEASE),
             *client.networks(filters={"label": create_body.LEASE}),
         ]
-    found = [resource["Labels"] for resource in resources]
-    named = {labels.get(create_body.SANDBOX, ""): labels for labels in found}
-    ours = {name: one for name, one in named.items() if name.startswith(create_body.PREFIX)}
+    label_sets = [resource["Labels"] for resource in resources]
+    labels_by_name = {labels.get(create_body.SANDBOX, ""): labels for labels in label_sets}
+    own_labels = {
+        name: labels
+        for name, labels in labels_by_name.items()
+        if name.startswith(create_body.PREFIX)
+    }
     dead, unknown = leases.find_dead(
-        (name, leases.Lease.parse(labels[create_body.LEASE])) for name, labels in ours.items()
+        (name, leases.Lease.parse(labels[create_body.LEASE])) for name, labels in own_labels.items()
     )
-    return {name: ours[name].get(create_body.LABEL, "") for name in dead}, unknown
+    return {name: own_labels[name].get(create_body.LABEL, "") for name in dead}, unknown
 
 
 def _volumes(client: Client, label: str) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""A sandbox specification as the body of Docker's `POST /containers/create` (pure).
+"""Conversion of a sandbox specification to the body of Docker's `POST /containers/create` (pure).
 
-Docker mounts by depth itself, so the order of mounts here means nothing, but a target may be named
+Docker itself sorts mounts by depth, so their order here has no effect, but each target may occur
 only once. Documentation: https://docs.docker.com/reference/api/engine/, `ContainerCreate`.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
-from isosmoke.engines.base import refused_copies
+from isosmoke.engines.base import copies_refused_error
 from isosmoke.errors import EngineError
 from isosmoke.host import mount_table
 from isosmoke.sandbox.spec import (
@@ -25,36 +25,36 @@ from isosmoke.sandbox.spec import (
 )
 
 EMPTY_IMAGE = "isosmoke/empty:1"
-"""What the host image is mounted on: an image without a file."""
+"""The image without files on which the mounts of the host image are made."""
 
 PREFIX = "isosmoke-"
 LEASE = "isosmoke.lease"
 LABEL = "isosmoke.label"
 SANDBOX = "isosmoke.sandbox"
-"""The labels of a container and its volumes: whose they are, for what, and the container's name."""
+"""The labels of a container and its volumes: its owner, its purpose, and the container's name."""
 
 IMAGE = "isosmoke.image"
-"""The label of an image that isosmoke built: its tag."""
+"""The label of an image that isosmoke built; its value is the tag."""
 
 SCRATCH = PurePosixPath("/scratch")
 ETC = PurePosixPath("/etc")
 
 _SHARED_MEMORY = 1 << 30
-"""Docker gives /dev/shm 64 MB, where browsers and databases fail; bubblewrap sets no limit."""
+"""Docker's default of 64 MB is too small for browsers and databases; bubblewrap sets no limit."""
 
 _SECURITY = ("no-new-privileges", "label=disable")
-"""SELinux would need every file of the host that is mounted to be labelled anew."""
+"""SELinux is disabled, as it would require relabelling every mounted file of the host."""
 
-_NOT_IN_OPTIONS = frozenset(',:\\"')
+_FORBIDDEN_IN_OPTIONS = frozenset(',:\\"')
 
 Body = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """An overlay on the host: what it shows unchanged, and where it keeps its changes.
+class DockerLayer:
+    """An overlay on the host: the directory that it shows, and those in which it keeps its changes.
 
-    A fresh folder on disk is its `upper` alone.
+    A fresh directory on disk uses only `upper`.
     """
 
     lower: Path
@@ -62,16 +62,16 @@ class Layer:
     work: Path
 
 
-Layers = Mapping[PurePosixPath, Layer]
+DockerLayers = Mapping[PurePosixPath, DockerLayer]
 """The layer of each target that is kept on disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a kind of daemon is asked for the same sandbox.
+    """The way to ask a kind of daemon for a sandbox.
 
-    `users` is the mode of the user namespace in which the caller has the caller's own uid; `limits`
-    are those of `getrlimit` that have to be named, each with its soft and hard value.
+    `users` is the mode of the user namespace that preserves the caller's UID. `limits` are the
+    limits of `getrlimit` that must be named, each with its soft and hard value.
     """
 
     name: str
@@ -79,8 +79,11 @@ class Dialect:
     limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
-    def is_podmans(self) -> bool:
-        """Its tmpfs has no owner, and its volumes cannot be overlays for ordinary users."""
+    def is_podman(self) -> bool:
+        """True for Podman.
+
+        Its tmpfs has no owner, and its volumes cannot be overlays for ordinary users.
+        """
         return self.name == PODMAN
 
 
@@ -89,21 +92,24 @@ DOCKER = "Docker"
 PODMAN = "Podman"
 
 
-def adapted(spec: SandboxSpec, dialect: Dialect) -> SandboxSpec:
-    """Where a folder in memory would be root's, it is on disk; nor are the user's files replaced.
+def adapt_spec(spec: SandboxSpec, dialect: Dialect) -> SandboxSpec:
+    """Return `spec` with the changes that Podman needs; for Docker, return it unchanged.
 
-    Podman mounts a passwd and a group of its own unless something is mounted there. Where it is
-    rootless, so are its control groups: the user's own.
+    A fresh directory in memory would belong to root, so it is moved to disk. Podman mounts its own
+    passwd and group files unless something else is mounted there. The control groups of a rootless
+    Podman belong to the user.
     """
-    if not dialect.is_podmans:
+    if not dialect.is_podman:
         return spec
-    mounts = [replace(one, on_disk=True) if isinstance(one, Fresh) else one for one in spec.mounts]
-    taken = {one.target for one in mounts}
+    mounts = [
+        replace(mount, on_disk=True) if isinstance(mount, Fresh) else mount for mount in spec.mounts
+    ]
+    targets = {mount.target for mount in mounts}
     users = [
-        ReadOnly(one.source / name, one.target / name)
-        for one in mounts
+        ReadOnly(mount.source / name, mount.target / name)
+        for mount in mounts
         for name in ("passwd", "group")
-        if isinstance(one, ReadOnly) and one.target == ETC and ETC / name not in taken
+        if isinstance(mount, ReadOnly) and mount.target == ETC and ETC / name not in targets
     ]
     return replace(
         spec,
@@ -112,8 +118,10 @@ def adapted(spec: SandboxSpec, dialect: Dialect) -> SandboxSpec:
     )
 
 
-def body(spec: SandboxSpec, dialect: Dialect, *, layers: Layers, labels: Mapping[str, str]) -> Body:
-    """The container that is `spec`, with the keeper as its only process."""
+def build_body(
+    spec: SandboxSpec, dialect: Dialect, *, layers: DockerLayers, labels: Mapping[str, str]
+) -> Body:
+    """Return the container for `spec`, with the keeper as its only process."""
     return {
         "Image": EMPTY_IMAGE if spec.image == HOST_IMAGE else spec.image,
         "Entrypoint": list(spec.keeper()),
@@ -121,14 +129,14 @@ def body(spec: SandboxSpec, dialect: Dialect, *, layers: Layers, labels: Mapping
         "WorkingDir": "/",
         "Labels": dict(labels),
         **({} if spec.image == HOST_IMAGE else {"Healthcheck": {"Test": ["NONE"]}}),
-        **_streams(),
-        "HostConfig": _host_config(spec, dialect, layers, labels),
+        **_build_streams(),
+        "HostConfig": _build_host_config(spec, dialect, layers, labels),
     }
 
 
-def shell(folder: Path, dialect: Dialect, labels: Mapping[str, str]) -> Body:
-    """A container that is never started, with a folder of the host in it."""
-    bind = {"Type": "bind", "Source": str(folder), "Target": str(SCRATCH)}
+def build_probe_body(directory: Path, dialect: Dialect, labels: Mapping[str, str]) -> Body:
+    """Return a container with a host directory in it; it is never started."""
+    bind = {"Type": "bind", "Source": str(directory), "Target": str(SCRATCH)}
     return {
         "Image": EMPTY_IMAGE,
         "Entrypoint": [str(KEEPER)],
@@ -137,17 +145,20 @@ def shell(folder: Path, dialect: Dialect, labels: Mapping[str, str]) -> Body:
     }
 
 
-def _streams() -> Body:
-    """The lifeline: the end of the only attachment is the end of the keeper's stdin."""
-    attached = {f"Attach{stream}": True for stream in ("Stdin", "Stdout", "Stderr")}
-    return {"Tty": False, "OpenStdin": True, "StdinOnce": True, **attached}
+def _build_streams() -> Body:
+    """Return the settings of the lifeline.
+
+    When the only attached client disconnects, the keeper's stdin ends.
+    """
+    streams = {f"Attach{stream}": True for stream in ("Stdin", "Stdout", "Stderr")}
+    return {"Tty": False, "OpenStdin": True, "StdinOnce": True, **streams}
 
 
-def _host_config(
-    spec: SandboxSpec, dialect: Dialect, layers: Layers, labels: Mapping[str, str]
+def _build_host_config(
+    spec: SandboxSpec, dialect: Dialect, layers: DockerLayers, labels: Mapping[str, str]
 ) -> Body:
-    mounts = list(_mounts(spec))
-    volumes = [one for one in mounts if isinstance(one, CopyOnWrite)]
+    mounts = list(_resolve_mounts(spec))
+    copies = [mount for mount in mounts if isinstance(mount, CopyOnWrite)]
     return {
         "NetworkMode": "host" if spec.network == "host" else "none",
         "UsernsMode": dialect.users,
@@ -159,80 +170,93 @@ def _host_config(
         "AutoRemove": False,
         "LogConfig": {"Type": "none"},
         "ShmSize": _SHARED_MEMORY,
-        **_limits(spec),
-        "Ulimits": ulimits(dialect),
-        "Tmpfs": {str(one.target): _tmpfs(one, spec) for one in mounts if in_memory(one)},
-        "Binds": [_overlay_bind(one, layers) for one in volumes if dialect.is_podmans],
+        **_build_limits(spec),
+        "Ulimits": build_ulimits(dialect),
+        "Tmpfs": {
+            str(mount.target): _build_tmpfs_options(mount, spec)
+            for mount in mounts
+            if is_in_memory(mount)
+        },
+        "Binds": [_build_overlay_bind(copy, layers) for copy in copies if dialect.is_podman],
         "Mounts": [
-            *(_overlay(one, layers, labels) for one in volumes if not dialect.is_podmans),
-            *(one for mount in mounts for one in _mounted(mount, layers)),
+            *(_build_overlay(copy, layers, labels) for copy in copies if not dialect.is_podman),
+            *(bind for mount in mounts for bind in _build_binds(mount, layers)),
         ],
     }
 
 
-def ulimits(dialect: Dialect) -> list[Body]:
-    """The limits that must be named for any container, be it a sandbox or not."""
+def build_ulimits(dialect: Dialect) -> list[Body]:
+    """Return the limits that must be named for any container, including those of services."""
     return [
         {"Name": name, "Soft": soft, "Hard": hard} for name, (soft, hard) in dialect.limits.items()
     ]
 
 
-def _limits(spec: SandboxSpec) -> Body:
-    """No swap beyond the memory, as with bubblewrap."""
+def _build_limits(spec: SandboxSpec) -> Body:
+    """Return the limits, without swap in addition to the memory, as with bubblewrap."""
     limits = spec.limits
     memory = {"Memory": limits.memory, "MemorySwap": limits.memory} if limits.memory else {}
     processes = {"PidsLimit": limits.processes} if limits.processes else {}
     return {**memory, **processes}
 
 
-def _mounts(spec: SandboxSpec) -> Iterator[Mount]:
-    """One mount for each target, the later where there are two."""
+def _resolve_mounts(spec: SandboxSpec) -> Iterator[Mount]:
+    """Yield the last mount for each target, and the directories that lead to the mounts."""
     mounts: dict[PurePosixPath, Mount] = {mount.target: mount for mount in spec.ordered()}
     yield from mounts.values()
-    for folder in dict.fromkeys(one for target in mounts for one in _between(target, mounts)):
-        yield Fresh(folder, 0o755)
+    for directory in dict.fromkeys(
+        directory for target in mounts for directory in _find_directories_between(target, mounts)
+    ):
+        yield Fresh(directory, 0o755)
 
 
-def _between(
+def _find_directories_between(
     target: PurePosixPath, mounts: Mapping[PurePosixPath, Mount]
 ) -> Iterator[PurePosixPath]:
-    """The folders from a fresh one down to `target`: made by runc, they would be root's."""
+    """Yield the directories from a fresh one in memory down to `target`.
+
+    If runc created them, they would belong to root.
+    """
     missing: list[PurePosixPath] = []
-    for folder in target.parents:
-        if folder in mounts:
-            yield from missing if in_memory(mounts[folder]) else ()
+    for directory in target.parents:
+        if directory in mounts:
+            yield from missing if is_in_memory(mounts[directory]) else ()
             return
-        missing.append(folder)
+        missing.append(directory)
 
 
-def _tmpfs(fresh: Fresh, spec: SandboxSpec) -> str:
-    """Docker forbids execution in a tmpfs unless told otherwise."""
+def _build_tmpfs_options(fresh: Fresh, spec: SandboxSpec) -> str:
+    """Return the options of a tmpfs; Docker forbids execution in it by default."""
     return f"exec,nosuid,nodev,mode={fresh.mode:04o},uid={spec.uid},gid={spec.gid}"
 
 
-def in_memory(mount: Mount) -> TypeGuard[Fresh]:
-    """Whether it is a folder that need not be on disk."""
+def is_in_memory(mount: Mount) -> TypeGuard[Fresh]:
+    """Return whether a mount is a fresh directory that need not be on disk."""
     return isinstance(mount, Fresh) and not mount.on_disk
 
 
-def _mounted(mount: Mount, layers: Layers) -> Iterator[Body]:
-    """What is neither a tmpfs nor an overlay."""
+def _build_binds(mount: Mount, layers: DockerLayers) -> Iterator[Body]:
+    """Yield the bind of a mount that is neither a tmpfs nor an overlay."""
     match mount:
         case ReadOnly(source, target):
-            yield _bind(source, target, read_only=True)
+            yield _build_bind(source, target, read_only=True)
         case Fresh(target, on_disk=True):
-            yield _bind(layers[target].upper, target, read_only=False)
+            yield _build_bind(layers[target].upper, target, read_only=False)
         case _:
             return
 
 
-def _bind(source: Path, target: PurePosixPath, *, read_only: bool) -> Body:
+def _build_bind(source: Path, target: PurePosixPath, *, read_only: bool) -> Body:
     return {"Type": "bind", "Source": str(source), "Target": str(target), "ReadOnly": read_only}
 
 
-def _overlay(mount: CopyOnWrite, layers: Layers, labels: Mapping[str, str]) -> Body:
-    """A volume without a name, which Docker removes with its container."""
-    options = {"type": "overlay", "device": "overlay", "o": _overlay_options(layers[mount.target])}
+def _build_overlay(mount: CopyOnWrite, layers: DockerLayers, labels: Mapping[str, str]) -> Body:
+    """Return an unnamed volume, which Docker removes with its container."""
+    options = {
+        "type": "overlay",
+        "device": "overlay",
+        "o": _build_overlay_options(layers[mount.target]),
+    }
     return {
         "Type": "volume",
         "Target": str(mount.target),
@@ -244,82 +268,92 @@ def _overlay(mount: CopyOnWrite, layers: Layers, labels: Mapping[str, str]) -> B
     }
 
 
-def _overlay_options(layer: Layer) -> str:
-    folders = {"lowerdir": layer.lower, "upperdir": layer.upper, "workdir": layer.work}
-    return ",".join(f"{name}={_in_option(folder)}" for name, folder in folders.items())
+def _build_overlay_options(layer: DockerLayer) -> str:
+    directories = {"lowerdir": layer.lower, "upperdir": layer.upper, "workdir": layer.work}
+    return ",".join(
+        f"{name}={_check_option_path(directory)}" for name, directory in directories.items()
+    )
 
 
-def _in_option(folder: Path) -> Path:
-    if _NOT_IN_OPTIONS & set(str(folder)):
+def _check_option_path(path: Path) -> Path:
+    if _FORBIDDEN_IN_OPTIONS & set(str(path)):
         raise EngineError(
-            f"docker cannot keep changes in {folder}: overlay options cannot carry its name",
-            hint="set ISOSMOKE_STATE to a folder without any of , : \\ and quotes in its name",
+            f"docker cannot keep changes in {path}: overlay options cannot contain this path",
+            hint="set ISOSMOKE_STATE to a path without commas, colons, backslashes and quotes",
         )
-    return folder
+    return path
 
 
-def _overlay_bind(mount: CopyOnWrite, layers: Layers) -> str:
-    """Podman's own overlay (podman-run(1), `--volume`, option `O`), which it removes itself."""
+def _build_overlay_bind(mount: CopyOnWrite, layers: DockerLayers) -> str:
+    """Return an overlay that Podman itself removes (podman-run(1), `--volume`, option `O`)."""
     layer = layers[mount.target]
     if ":" in str(mount.target):
         raise EngineError(
-            f"podman cannot mount {mount.target}: its name has a colon",
-            hint="rename the folder, or choose --engine bubblewrap",
+            f"podman cannot mount {mount.target}: its path contains a colon",
+            hint="rename the directory, or use --engine bubblewrap",
         )
-    options = f"O,upperdir={_in_option(layer.upper)},workdir={_in_option(layer.work)}"
-    return f"{_in_option(layer.lower)}:{mount.target}:{options}"
+    options = (
+        f"O,upperdir={_check_option_path(layer.upper)},workdir={_check_option_path(layer.work)}"
+    )
+    return f"{_check_option_path(layer.lower)}:{mount.target}:{options}"
 
 
-def with_submounts(spec: SandboxSpec, text: str) -> SandboxSpec:
-    """Docker makes a mount read-only, not the mounts below it: those get their own."""
+def add_submounts(spec: SandboxSpec, text: str) -> SandboxSpec:
+    """Return `spec` with a read-only mount for each writable mount below a read-only one.
+
+    Docker makes a mount read-only, but not the mounts below it. `text` is a mountinfo.
+    """
     mounts = mount_table.visible(text)
-    below = [
-        ReadOnly(one.point, mount.target / one.point.relative_to(mount.source))
+    submounts = [
+        ReadOnly(submount.point, mount.target / submount.point.relative_to(mount.source))
         for mount in spec.mounts
         if isinstance(mount, ReadOnly)
-        for one in mount_table.below(mount.source, mounts)
-        if not one.read_only and _shown_by(mount, one.point, spec)
+        for submount in mount_table.below(mount.source, mounts)
+        if not submount.read_only and _is_shown_by(mount, submount.point, spec)
     ]
-    return replace(spec, mounts=(*spec.mounts, *below))
+    return replace(spec, mounts=(*spec.mounts, *submounts))
 
 
-def _shown_by(mount: ReadOnly, point: Path, spec: SandboxSpec) -> bool:
-    """Whether no other mount of the sandbox lies over the place of `point` in `mount`."""
+def _is_shown_by(mount: ReadOnly, point: Path, spec: SandboxSpec) -> bool:
+    """Return whether no other mount of the sandbox covers the path of `point` in `mount`."""
     target = mount.target / point.relative_to(mount.source)
-    others = (one for one in spec.mounts if mount.target in one.target.parents)
-    return not any(target.is_relative_to(one.target) for one in others)
+    others = (other for other in spec.mounts if mount.target in other.target.parents)
+    return not any(target.is_relative_to(other.target) for other in others)
 
 
 _REMEDIES = (
     (
         "cgroups in hybrid mode not supported",
-        'set runtime = "runc" below [engine] in /etc/containers/containers.conf, restart Podman',
+        'set runtime = "runc" in [engine] of /etc/containers/containers.conf, then restart Podman',
     ),
-    ("error setting rlimit", "raise LimitNOFILE and LimitNPROC of podman.service, restart Podman"),
-    ("newuidmap", "sudo apt-get install uidmap, and give yourself a line in /etc/subuid"),
+    (
+        "error setting rlimit",
+        "raise LimitNOFILE and LimitNPROC of podman.service, then restart Podman",
+    ),
+    ("newuidmap", "sudo apt-get install uidmap, then add a line for your user to /etc/subuid"),
 )
-"""What a daemon's runtime complains of, and what mends it."""
+"""Known errors of a daemon's runtime, with their remedies."""
 
 
-def remedy(words: str) -> str:
-    """What mends what a daemon complains of in `words`; empty where that is not known."""
-    return next((mending for known, mending in _REMEDIES if known in words), "")
+def find_remedy(error: str) -> str:
+    """Return the remedy for a daemon's error; empty if none is known."""
+    return next((remedy for pattern, remedy in _REMEDIES if pattern in error), "")
 
 
-def unshown(error: EngineError, points: Iterable[Path]) -> EngineError:
-    """The error for a sandbox of a workspace that has mounts in it, and that could not be made.
+def workspace_mounts_error(error: EngineError, points: Iterable[Path]) -> EngineError:
+    """Return the error for a sandbox that failed and whose workspace contains mounts.
 
-    A runtime calls an overlay that the kernel refuses an invalid argument.
+    A runtime reports an overlay that the kernel refuses as an invalid argument.
     """
     if "invalid argument" in error.message:
-        return refused_copies(points)
+        return copies_refused_error(points)
     names = ", ".join(map(str, points))
-    hint = error.hint or "unmount that, or mount it outside the workspace"
+    hint = error.hint or "unmount them, or mount them outside the workspace"
     return EngineError(f"{error.message} (mounted in the workspace: {names})", hint)
 
 
-def empty_files(names: Iterable[str]) -> bytes:
-    """A tar archive of empty files."""
+def build_empty_files_archive(names: Iterable[str]) -> bytes:
+    """Return a tar archive of empty files."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as writer:
         for name in names:

@@ -1,7 +1,7 @@
-"""Which daemon a command talks to, and why that one: as the docker command decides it.
+"""Selection of the daemon that a command talks to, by the same rules as the docker command.
 
-What a person's `docker ps` talks to is what isosmoke talks to. Only where that is the default
-socket and does not exist are other known sockets looked for, and the reason says so.
+isosmoke talks to the daemon that the user's `docker ps` talks to. Other known sockets are tried
+only if that is the default socket and it does not exist; the reason then says so.
 """
 
 import json
@@ -18,20 +18,20 @@ from typing import Any
 
 from isosmoke.errors import EngineUnavailableError, UsageError
 
-DEFAULT = "unix:///var/run/docker.sock"
+DEFAULT_URL = "unix:///var/run/docker.sock"
 
 _UNIX = "unix://"
 _HOST, _CONTEXT = "ISOSMOKE_HOST", "ISOSMOKE_CONTEXT"
 _OPTIONS = {_HOST: "--host", _CONTEXT: "--context"}
-_USUAL = "default"
-_SYSTEM = ":/usr/local/sbin:/usr/sbin:/sbin"
-_BOOTED = Path("/run/systemd/system")
-"""Is there where systemd runs (sd_booted(3))."""
+_DEFAULT_CONTEXT = "default"
+_SYSTEM_PATH = ":/usr/local/sbin:/usr/sbin:/sbin"
+_SYSTEMD_DIRECTORY = Path("/run/systemd/system")
+"""A directory that exists if systemd runs (sd_booted(3))."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The socket of a daemon on this machine, what named it, and what mends it if it is dead."""
+    """A daemon's socket on this machine, the reason for choosing it, and its remedy if dead."""
 
     url: str
     reason: str
@@ -45,97 +45,104 @@ class Endpoint:
         return f"{self.url} ({self.reason})"
 
 
-def _is_socket(path: Path) -> bool:
-    """Whether there is one that can be seen: another user's folder is no error."""
+def is_socket(path: Path) -> bool:
+    """Return whether a path is a visible socket; another user's directory is not an error."""
     with suppress(OSError):
         return path.is_socket()
     return False
 
 
-def _is_installed(program: str) -> bool:
-    """Also where a daemon's program lies, which is not on everybody's PATH."""
-    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}{_SYSTEM}") is not None
+def is_installed(program: str) -> bool:
+    """Return whether a program is installed, including the directories of daemons outside PATH."""
+    return (
+        shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}{_SYSTEM_PATH}")
+        is not None
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What decides over the endpoint: a caller's variables, home and uid, and which sockets are.
+    """The facts that determine the endpoint: the caller's variables, home and UID, and the sockets.
 
-    What mends a missing one depends on which programs are there, and on whether systemd runs.
+    The remedy for a missing socket depends on the installed programs and on whether systemd runs.
     """
 
     environment: Mapping[str, str]
     home: Path
     uid: int
-    exists: Callable[[Path], bool] = _is_socket
-    installed: Callable[[str], bool] = _is_installed
+    exists: Callable[[Path], bool] = is_socket
+    installed: Callable[[str], bool] = is_installed
     systemd: bool = True
 
     @classmethod
     def here(cls) -> "Place":
-        """That of this process."""
-        return cls(os.environ, Path.home(), os.getuid(), systemd=_BOOTED.is_dir())
+        """Return the environment of this process."""
+        return cls(os.environ, Path.home(), os.getuid(), systemd=_SYSTEMD_DIRECTORY.is_dir())
 
 
 @dataclass(frozen=True, slots=True)
-class _Start:
-    """How a daemon is started where there is no systemd, and how its program is got."""
+class _ManualStart:
+    """The commands that start a daemon without systemd and that install its program."""
 
     program: str
-    by_hand: str
+    command: str
     install: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Daemon:
-    """A known daemon: where it listens, the likeliest first, and the command that starts it."""
+    """A known daemon: its sockets, the likeliest first, and the command that starts it."""
 
     name: str
     start: str
     sockets: tuple[str, ...]
-    otherwise: _Start | None = None
+    manual: _ManualStart | None = None
 
     def remedy(self, place: Place) -> str:
-        """The command that starts it here, or that gets it."""
-        if self.otherwise is None:
+        """Return the command that starts the daemon here, or that installs it."""
+        if self.manual is None:
             return self.start
-        if not place.installed(self.otherwise.program):
-            return self.otherwise.install
-        return self.start if place.systemd else self.otherwise.by_hand
+        if not place.installed(self.manual.program):
+            return self.manual.install
+        return self.start if place.systemd else self.manual.command
 
     def paths(self, place: Place) -> Iterator[Path]:
-        """Where it listens here; what the environment must name and does not is left out."""
-        given = place.environment
-        folders = {
+        """Yield its possible sockets; a variable of the environment that is unset has a default."""
+        environment = place.environment
+        directories = {
             "home": str(place.home),
             "user": f"/run/user/{place.uid}",
-            "runtime": given.get("XDG_RUNTIME_DIR") or f"/run/user/{place.uid}",
-            "config": given.get("XDG_CONFIG_HOME") or f"{place.home}/.config",
+            "runtime": environment.get("XDG_RUNTIME_DIR") or f"/run/user/{place.uid}",
+            "config": environment.get("XDG_CONFIG_HOME") or f"{place.home}/.config",
         }
-        yield from dict.fromkeys(Path(one.format(**folders)) for one in self.sockets)
+        yield from dict.fromkeys(Path(template.format(**directories)) for template in self.sockets)
 
 
 _DOCKER = _Daemon(
     "Docker",
     "sudo systemctl start docker",
-    (DEFAULT.removeprefix(_UNIX),),
-    _Start("dockerd", "sudo -b dockerd", "sudo apt-get install docker.io"),
+    (DEFAULT_URL.removeprefix(_UNIX),),
+    _ManualStart("dockerd", "sudo -b dockerd", "sudo apt-get install docker.io"),
 )
-_SERVE, _GET = "podman system service --time=0", "sudo apt-get install podman"
-_OWN = "unix://$HOME/podman.sock"
-"""Named, for where nobody has a runtime folder, Podman would listen below /tmp."""
+_SERVE_COMMAND, _INSTALL_COMMAND = "podman system service --time=0", "sudo apt-get install podman"
+_OWN_SOCKET = "unix://$HOME/podman.sock"
+"""A socket to name explicitly: without a runtime directory, Podman would listen below /tmp."""
 
 _PODMAN = _Daemon(
     "Podman",
     "sudo systemctl enable --now podman.socket",
     ("/run/podman/podman.sock",),
-    _Start("podman", f"sudo -b {_SERVE}", _GET),
+    _ManualStart("podman", f"sudo -b {_SERVE_COMMAND}", _INSTALL_COMMAND),
 )
 _ROOTLESS_PODMAN = _Daemon(
     "rootless Podman",
     "systemctl --user enable --now podman.socket",
     ("{runtime}/podman/podman.sock", "{user}/podman/podman.sock"),
-    _Start("podman", f"{_SERVE} {_OWN} & export CONTAINER_HOST={_OWN}", _GET),
+    _ManualStart(
+        "podman",
+        f"{_SERVE_COMMAND} {_OWN_SOCKET} & export CONTAINER_HOST={_OWN_SOCKET}",
+        _INSTALL_COMMAND,
+    ),
 )
 _OTHERS = (
     _Daemon(
@@ -160,151 +167,161 @@ _OTHERS = (
 
 
 def docker(place: Place) -> Endpoint:
-    """By option, `DOCKER_HOST` or context, else the default socket, else another that is there."""
-    return _named_docker(place) or _first(place, _DOCKER, _OTHERS)
+    """Return the endpoint of an option, `DOCKER_HOST` or a context, or else a known socket."""
+    return _find_named_docker(place) or _find_first(place, _DOCKER, _OTHERS)
 
 
 def podman(place: Place) -> Endpoint:
-    """`--host`, `CONTAINER_HOST`, else the caller's own: rootless for anybody but root."""
+    """Return the endpoint of `--host` or `CONTAINER_HOST`, or else the caller's own service."""
     usual = _ROOTLESS_PODMAN if place.uid else _PODMAN
-    return _named_host(place, _HOST, "CONTAINER_HOST") or _first(place, usual, ())
+    return _find_named_host(place, _HOST, "CONTAINER_HOST") or _find_first(place, usual, ())
 
 
 def asked(host: str | None, context: str | None) -> Mapping[str, str]:
-    """The variables by which these options hold for a whole process, and for its children."""
+    """Return variables that pass these options to the whole process and its children."""
     if host and context:
-        raise UsageError("--host and --context each name a daemon", hint="leave one of them out")
+        raise UsageError("--host and --context cannot be combined", hint="pass only one of them")
     return {_HOST: host or "", _CONTEXT: context or ""}
 
 
 def options(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The words by which a command line asks for the same daemon again."""
-    given = ((option, environment.get(name)) for name, option in _OPTIONS.items())
-    return tuple(word for option, value in given if value for word in (option, value))
+    """Return the arguments that select the same daemon on another command line."""
+    values = ((option, environment.get(name)) for name, option in _OPTIONS.items())
+    return tuple(argument for option, value in values if value for argument in (option, value))
 
 
-def testcontainers(found: Endpoint) -> Mapping[str, str]:
-    """The variables by which testcontainers, and docker-py's `from_env`, talk to `found` too.
+def build_testcontainers_environment(endpoint: Endpoint) -> Mapping[str, str]:
+    """Return variables that make testcontainers and docker-py's `from_env` use the same daemon.
 
-    `tc.host` of `~/.testcontainers.properties` would still win over them.
+    `tc.host` in `~/.testcontainers.properties` still takes precedence over them.
     """
     return {
-        "DOCKER_HOST": found.url,
+        "DOCKER_HOST": endpoint.url,
         "DOCKER_TLS_VERIFY": "",
-        "TESTCONTAINERS_DOCKER_SOCKET_OVERRIDE": found.path,
+        "TESTCONTAINERS_DOCKER_SOCKET_OVERRIDE": endpoint.path,
     }
 
 
-def reach(found: Endpoint, seconds: float) -> None:
-    """Return when somebody listens; Docker's own client would say less of what is in the way."""
-    with socket.socket(socket.AF_UNIX) as trial:
-        trial.settimeout(seconds)
+def check_connection(endpoint: Endpoint, seconds: float) -> None:
+    """Check that a daemon listens; Docker's own client explains failures less well.
+
+    Raises:
+        EngineUnavailableError: if none does.
+    """
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(seconds)
         try:
-            trial.connect(found.path)
+            client.connect(endpoint.path)
         except OSError as error:
             raise EngineUnavailableError(
-                f"no daemon at {found}: {_why(error)}", hint=_mending(found, error)
+                f"no daemon at {endpoint}: {_describe_failure(error)}",
+                hint=_find_remedy(endpoint, error),
             ) from error
 
 
-def _why(error: OSError) -> str:
+def _describe_failure(error: OSError) -> str:
     if isinstance(error, ConnectionRefusedError):
-        return "the socket is there, but nobody listens"
+        return "the socket exists, but no process listens on it"
     return error.strerror or str(error)
 
 
-def _mending(found: Endpoint, error: OSError) -> str:
+def _find_remedy(endpoint: Endpoint, error: OSError) -> str:
     if not isinstance(error, PermissionError):
-        return found.remedy
-    group = _group(Path(found.path))
+        return endpoint.remedy
+    group = _get_group_name(Path(endpoint.path))
     if group == "root":
-        return "it is root's alone: `docker context use` another, or choose --engine bubblewrap"
+        return "only root may use it: select another `docker context`, or use --engine bubblewrap"
     return f"sudo usermod -aG {group} $USER, then log in again"
 
 
-def _group(path: Path) -> str:
-    """The group that may use a socket; Docker's, where nobody may look."""
+def _get_group_name(path: Path) -> str:
+    """Return the group that may use a socket; if it cannot be read, assume Docker's."""
     with suppress(OSError, KeyError):
         return getgrgid(path.stat().st_gid).gr_name
     return "docker"
 
 
-def _first(place: Place, usual: _Daemon, others: tuple[_Daemon, ...]) -> Endpoint:
-    """The usual one, unless it is not there and another is."""
+def _find_first(place: Place, usual: _Daemon, others: tuple[_Daemon, ...]) -> Endpoint:
+    """Return the usual daemon's endpoint, unless only another daemon's socket exists."""
     paths = list(usual.paths(place))
-    there = next(filter(place.exists, paths), None)
-    if there is not None:
-        return Endpoint(f"{_UNIX}{there}", "the default", usual.remedy(place))
+    existing = next(filter(place.exists, paths), None)
+    if existing is not None:
+        return Endpoint(f"{_UNIX}{existing}", "the default", usual.remedy(place))
     for daemon in others:
         for path in filter(place.exists, daemon.paths(place)):
-            why = f"{daemon.name}'s, for there is no {paths[0]}"
-            return Endpoint(f"{_UNIX}{path}", why, daemon.remedy(place))
+            reason = f"{daemon.name}, because {paths[0]} does not exist"
+            return Endpoint(f"{_UNIX}{path}", reason, daemon.remedy(place))
     return Endpoint(f"{_UNIX}{paths[0]}", "the default", usual.remedy(place))
 
 
-def _chosen(place: Place, host: str, by: str, otherwise: str) -> Endpoint:
-    """What somebody named `by` a setting, on this machine; `otherwise` is how to unname it."""
+def _resolve_host(place: Place, host: str, source: str, undo: str) -> Endpoint:
+    """Return the endpoint for `host`, which must be on this machine.
+
+    `source` is the setting that names it, and `undo` the way to remove that setting.
+    """
     if not host.startswith(_UNIX):
         raise EngineUnavailableError(
-            f"the daemon {host} ({by}) is not on a unix socket of this machine, as it must be",
-            hint=otherwise,
+            f"the daemon {host} ({source}) does not use a Unix socket on this machine",
+            hint=undo,
         )
     path = Path(host.removeprefix(_UNIX))
-    known = (one.remedy(place) for one in (_DOCKER, *_OTHERS) if path in one.paths(place))
-    start = next(known, "start the daemon that listens there")
-    return Endpoint(host, by, f"{start}, or {otherwise}")
+    commands = (
+        daemon.remedy(place) for daemon in (_DOCKER, *_OTHERS) if path in daemon.paths(place)
+    )
+    command = next(commands, "start the daemon that listens on it")
+    return Endpoint(host, source, f"{command}, or {undo}")
 
 
-def _named_docker(place: Place) -> Endpoint | None:
-    """What an option, a variable or docker's configuration names; None for docker's default."""
-    asks_for_context = place.environment.get(_CONTEXT, "") not in ("", _USUAL)
-    host = None if asks_for_context else _named_host(place, _HOST, "DOCKER_HOST")
-    return host or _of_context(place)
+def _find_named_docker(place: Place) -> Endpoint | None:
+    """Return the endpoint in an option, a variable or docker's configuration, if any."""
+    asks_for_context = place.environment.get(_CONTEXT, "") not in ("", _DEFAULT_CONTEXT)
+    host = None if asks_for_context else _find_named_host(place, _HOST, "DOCKER_HOST")
+    return host or _find_by_context(place)
 
 
-def _named_host(place: Place, *variables: str) -> Endpoint | None:
-    """What the first of them that is set names."""
+def _find_named_host(place: Place, *variables: str) -> Endpoint | None:
+    """Return the endpoint named by the first of `variables` that is set; None if none is."""
     for variable in variables:
         if host := place.environment.get(variable):
-            return _chosen(place, host, *_spoken(variable))
+            return _resolve_host(place, host, *_describe_variable(variable))
     return None
 
 
-def _spoken(variable: str) -> tuple[str, str]:
-    """What the caller knows it by, and how to be without it."""
+def _describe_variable(variable: str) -> tuple[str, str]:
+    """Return the name under which the caller knows a variable, and the way to remove it."""
     option = _OPTIONS.get(variable)
-    return (option, f"leave {option} out") if option else (variable, f"unset {variable}")
+    return (option, f"omit {option}") if option else (variable, f"unset {variable}")
 
 
-def _of_context(place: Place) -> Endpoint | None:
+def _find_by_context(place: Place) -> Endpoint | None:
     config = Path(place.environment.get("DOCKER_CONFIG") or place.home / ".docker")
-    name, by, otherwise = _context(place, config / "config.json")
-    if name == _USUAL:
+    name, source, undo = _find_context(place, config / "config.json")
+    if name == _DEFAULT_CONTEXT:
         return None
     try:
-        host = _context_host(config, name)
+        host = _read_context_host(config, name)
     except (KeyError, TypeError) as error:
-        message = f"{by} names the Docker context '{name}', which does not exist"
-        raise EngineUnavailableError(message, hint=otherwise) from error
-    return _chosen(place, host, f"context '{name}' of {by}", otherwise)
+        message = f"{source} names the Docker context '{name}', which does not exist"
+        raise EngineUnavailableError(message, hint=undo) from error
+    return _resolve_host(place, host, f"context '{name}' of {source}", undo)
 
 
-def _context(place: Place, file: Path) -> tuple[str, str, str]:
-    """Its name, what names it, and how to be without it."""
+def _find_context(place: Place, file: Path) -> tuple[str, str, str]:
+    """Return the name of the context, its source, and the way to remove that setting."""
     for variable in (_CONTEXT, "DOCKER_CONTEXT"):
         if name := place.environment.get(variable):
-            return name, *_spoken(variable)
-    name = _json(file).get("currentContext") or _USUAL
+            return name, *_describe_variable(variable)
+    name = _read_json(file).get("currentContext") or _DEFAULT_CONTEXT
     return name, str(file), "docker context use default"
 
 
-def _context_host(config: Path, name: str) -> str:
-    folder = config / "contexts/meta" / sha256(name.encode()).hexdigest()
-    return str(_json(folder / "meta.json")["Endpoints"]["docker"]["Host"])
+def _read_context_host(config: Path, name: str) -> str:
+    directory = config / "contexts/meta" / sha256(name.encode()).hexdigest()
+    return str(_read_json(directory / "meta.json")["Endpoints"]["docker"]["Host"])
 
 
-def _json(file: Path) -> dict[str, Any]:
-    """What a file of the docker command holds; empty where there is none."""
+def _read_json(file: Path) -> dict[str, Any]:
+    """Return the content of a configuration file of docker; empty if the file does not exist."""
     try:
         content = json.loads(file.read_bytes())
     except FileNotFoundError:

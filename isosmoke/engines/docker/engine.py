@@ -1,4 +1,4 @@
-"""Sandboxes by a Docker daemon on this machine: the host's directories, or a named image."""
+"""Docker engine, which creates sandboxes from the host's directories or from a named image."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeGuard
 
-from isosmoke.engines.base import Facts, mounted_in
+from isosmoke.engines.base import Facts, find_mounts_in
 from isosmoke.engines.docker import container, create_body, endpoint, layers, nesting
 from isosmoke.engines.docker.attach import AttachChannel
 from isosmoke.engines.docker.client import (
@@ -30,27 +30,27 @@ _OVERMOUNTED = ("hostname", "hosts", "resolv.conf")
 
 @dataclass(frozen=True, slots=True)
 class DockerSandbox:
-    """One sandbox; `name` is its container's."""
+    """One sandbox; `name` is the name of its container."""
 
     channel: AttachChannel
     name: str
     changes: Mapping[PurePosixPath, Path]
 
     def peaks(self) -> Mapping[str, int]:
-        return {}  # the daemon reports none for every version of control groups
+        return {}  # the daemon does not report them for every version of control groups
 
 
 class DockerEngine:
-    """Makes sandboxes from containers whose only process is the keeper.
+    """An engine that creates sandboxes from containers whose only process is the keeper.
 
-    `images` are those of its daemon, `companions` the containers beside the sandboxes.
+    `images` are the images of its daemon, `companions` the containers alongside the sandboxes.
     """
 
     name = "docker"
 
     def __init__(self, find: Callable[[Place], Endpoint] = endpoint.docker) -> None:
         self._daemon = Daemon(find, self.name)
-        self._seen: set[Path] = set()
+        self._visible_points: set[Path] = set()
         self.images = DockerImages(self._daemon)
         self.companions = DockerCompanions(self._daemon)
 
@@ -60,12 +60,12 @@ class DockerEngine:
         return f"{daemon.dialect.name} {daemon.server['Version']} at {daemon.endpoint}"
 
     def preflight(self) -> None:
-        endpoint.reach(self._daemon.endpoint, PING_SECONDS)
+        endpoint.check_connection(self._daemon.endpoint, PING_SECONDS)
         with self._daemon.client(PING_SECONDS) as client, docker_errors(client, "answer"):
             client.ping()
             if self._daemon.is_outside:
                 with state.scratch() as directory:
-                    _must_see(client, directory, state.state_folder(), self._daemon.dialect)
+                    _require_visible(client, directory, state.state_folder(), self._daemon.dialect)
 
     def facts(self) -> Facts:
         info = self._daemon.info()
@@ -84,30 +84,36 @@ class DockerEngine:
     @contextmanager
     def sandbox(self, spec: SandboxSpec) -> Iterator[DockerSandbox]:
         _require_overmounted_files(spec)
-        shown = {mount.target for mount in spec.mounts if not create_body.in_memory(mount)}
+        targets_on_disk = {
+            mount.target for mount in spec.mounts if not create_body.is_in_memory(mount)
+        }
         dialect = self._daemon.dialect
-        spec = create_body.adapted(create_body.with_submounts(spec, mount_table.text()), dialect)
+        spec = create_body.adapt_spec(create_body.add_submounts(spec, mount_table.text()), dialect)
         with ExitStack() as stack:
             client = stack.enter_context(self._daemon.client())
-            points = self._must_see_sources(client, spec)
+            points = self._require_visible_sources(client, spec)
             failures = stack.enter_context(cleanup_failures())
-            kept = stack.enter_context(layers.layers(client, spec, dialect, failures))
-            made = stack.enter_context(new_container(client, failures))
-            labels = container.labels(made.name, spec.label)
-            body = create_body.body(spec, dialect, layers=kept, labels=labels)
-            with _naming_mounts(points):
-                made.create(spec.image, body)
-                channel = made.attach()
+            disk_layers = stack.enter_context(layers.layers(client, spec, dialect, failures))
+            sandbox_container = stack.enter_context(new_container(client, failures))
+            labels = container.labels(sandbox_container.name, spec.label)
+            body = create_body.build_body(spec, dialect, layers=disk_layers, labels=labels)
+            with _mounts_named_in_errors(points):
+                sandbox_container.create(spec.image, body)
+                channel = sandbox_container.attach()
                 stack.callback(channel.close)
-                made.start()
-            changes = {target: layer.upper for target, layer in kept.items() if target in shown}
-            yield DockerSandbox(channel, made.name, changes)
+                sandbox_container.start()
+            changes = {
+                target: layer.upper
+                for target, layer in disk_layers.items()
+                if target in targets_on_disk
+            }
+            yield DockerSandbox(channel, sandbox_container.name, changes)
 
     def sweep(self) -> tuple[str, ...]:
         with self._daemon.client() as client:
             dead, unknown = container.find_dead(client)
             directories, unknown_directories = state.find_dead_scratch()
-            tries = {
+            results = {
                 **{
                     f"{name} ({label})": Container(client, name).destroy()
                     for name, label in dead.items()
@@ -117,37 +123,42 @@ class DockerEngine:
                     for directory in directories
                 },
             }
-        removed = tuple(name for name, failures in tries.items() if not failures)
-        failures = [error for errors in tries.values() for error in errors]
+        removed = tuple(name for name, failures in results.items() if not failures)
+        failures = [error for errors in results.values() for error in errors]
         raise_left_behind((*failures, *unknown, *unknown_directories), removed)
         return removed
 
-    def _must_see_sources(self, client: Client, spec: SandboxSpec) -> Collection[Path]:
-        """Return what is mounted in the workspace, once the daemon is known to see it all."""
+    def _require_visible_sources(self, client: Client, spec: SandboxSpec) -> Collection[Path]:
+        """Return the mount points in the workspace, all of which the daemon sees."""
         if self._daemon.is_outside:
-            nesting.check(spec)
+            nesting.refuse_host_system(spec)
             for mount in spec.mounts:
                 if isinstance(mount, CopyOnWrite):
-                    _must_see(client, mount.source, mount.source, self._daemon.dialect)
-        points = mounted_in(spec, mount_table.text())
-        for point in sorted({mount.source for mount in spec.mounts if _shows(mount, points)}):
-            self._must_see_mounted(client, point)
+                    _require_visible(client, mount.source, mount.source, self._daemon.dialect)
+        points = find_mounts_in(spec, mount_table.text())
+        for point in sorted(
+            {mount.source for mount in spec.mounts if _has_source_in(mount, points)}
+        ):
+            self._require_visible_mount(client, point)
         return points
 
-    def _must_see_mounted(self, client: Client, point: Path) -> None:
-        """Return when the daemon sees at `point` what is mounted there, looked at once for a run.
+    def _require_visible_mount(self, client: Client, point: Path) -> None:
+        """Check, once per run, that the daemon sees the file system mounted at `point`.
 
-        In a mount namespace of its own it may see the directory below, which is empty.
+        In its own mount namespace it may see the empty directory below the mount instead.
         """
-        # Podman reports no times of a file.
-        is_askable = point.is_dir() or not self._daemon.dialect.is_podmans
-        if is_askable and point not in self._seen:
-            _must_see_same(client, point, self._daemon.dialect)
-            self._seen.add(point)
+        # Podman does not report the times of files.
+        is_comparable = point.is_dir() or not self._daemon.dialect.is_podman
+        if is_comparable and point not in self._visible_points:
+            _require_same_content(client, point, self._daemon.dialect)
+            self._visible_points.add(point)
 
 
 def _require_overmounted_files(spec: SandboxSpec) -> None:
-    """Docker mounts three files of its own in `/etc`, and cannot make them in a read-only one."""
+    """Check that the files that Docker mounts in `/etc` exist in a read-only `/etc`.
+
+    Docker mounts three files of its own there, and cannot create them.
+    """
     directories = [
         mount.source
         for mount in spec.mounts
@@ -156,50 +167,52 @@ def _require_overmounted_files(spec: SandboxSpec) -> None:
     for file in (directory / name for directory in directories for name in _OVERMOUNTED):
         if not file.is_symlink() and not file.exists():
             raise EngineError(
-                f"docker cannot do without {file}, which does not exist",
-                hint=f"sudo touch {file}, or choose --engine bubblewrap",
+                f"docker needs {file}, which does not exist",
+                hint=f"sudo touch {file}, or use --engine bubblewrap",
             )
 
 
-def _must_see(client: Client, directory: Path, named: Path, dialect: Dialect) -> None:
-    """Return when the daemon knows `directory`, which is below `named`, by its name here."""
-    with cleanup_failures() as failures, new_container(client, failures) as made:
-        labels = container.labels(made.name, "look")
+def _require_visible(client: Client, directory: Path, named: Path, dialect: Dialect) -> None:
+    """Check that the daemon knows `directory` by its path here; an error names `named`."""
+    with cleanup_failures() as failures, new_container(client, failures) as probe:
+        labels = container.labels(probe.name, "probe")
         try:
-            made.create(HOST_IMAGE, create_body.shell(directory, dialect, labels))
+            probe.create(HOST_IMAGE, create_body.build_probe_body(directory, dialect, labels))
         except EngineError as error:
-            raise nesting.unseen(named, str(client.endpoint), error.message) from error
+            raise nesting.invisible_directory_error(
+                named, str(client.endpoint), error.message
+            ) from error
 
 
-def _shows(mount: Mount, points: Collection[Path]) -> TypeGuard[CopyOnWrite | ReadOnly]:
+def _has_source_in(mount: Mount, points: Collection[Path]) -> TypeGuard[CopyOnWrite | ReadOnly]:
     return not isinstance(mount, Fresh) and mount.source in points
 
 
-def _must_see_same(client: Client, point: Path, dialect: Dialect) -> None:
-    """Return when the daemon has at `point` the directory that is there for this process.
+def _require_same_content(client: Client, point: Path, dialect: Dialect) -> None:
+    """Check that the daemon sees the same directory at `point` as this process.
 
-    Two directories of one name are told apart by when they last changed.
+    Two directories with the same path are distinguished by their times of change.
     """
-    with cleanup_failures() as failures, new_container(client, failures) as made:
-        labels = container.labels(made.name, "look")
-        made.create(HOST_IMAGE, create_body.shell(point, dialect, labels))
+    with cleanup_failures() as failures, new_container(client, failures) as probe:
+        labels = container.labels(probe.name, "probe")
+        probe.create(HOST_IMAGE, create_body.build_probe_body(point, dialect, labels))
         before = point.stat().st_mtime_ns
-        with docker_errors(client, f"look at {point}"):
-            changed_at = client.changed_at(made.name, create_body.SCRATCH)
+        with docker_errors(client, f"inspect {point}"):
+            change_time = client.get_change_time(probe.name, create_body.SCRATCH)
         times = {before // 1000, point.stat().st_mtime_ns // 1000}
-    if changed_at not in times:
+    if change_time not in times:
         raise EngineError(
             f"the daemon at {client.endpoint} does not see what is mounted at {point}",
-            hint="restart it, choose --engine bubblewrap, or mount that outside the workspace",
+            hint="restart it, use --engine bubblewrap, or mount it outside the workspace",
         )
 
 
 @contextmanager
-def _naming_mounts(points: Collection[Path]) -> Iterator[None]:
-    """Name the mounts in the workspace where the block fails, as it may because of them."""
+def _mounts_named_in_errors(points: Collection[Path]) -> Iterator[None]:
+    """Name the mounts in the workspace in errors of the block, as they may be the cause."""
     try:
         yield
     except EngineError as error:
         if not points or type(error) is not EngineError:
             raise
-        raise create_body.unshown(error, points) from error
+        raise create_body.workspace_mounts_error(error, points) from error

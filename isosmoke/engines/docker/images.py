@@ -1,4 +1,4 @@
-"""The images that a daemon has: look up, digest, build, list. None is ever pulled."""
+"""The images of a daemon: look up, digest, build and list them. No image is ever pulled."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,14 +15,14 @@ from isosmoke.rootfs_images.shipped_dockerfiles import Recipe
 from isosmoke.sandbox.spec import HOST_IMAGE
 
 BUILD_SECONDS = 600.0
-"""How long a step of a build may print nothing."""
+"""The time for which a step of a build may print nothing, in seconds."""
 
 _EMPTY_TAR = bytes(10240)
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """An image by one of its tags; `size` in bytes, `created` in seconds since the epoch."""
+    """An image and one of its tags; `size` in bytes, `created` in seconds since the epoch."""
 
     tag: str
     digest: str
@@ -37,70 +37,70 @@ class DockerImages:
         self._daemon = daemon
 
     def has(self, image: str) -> bool:
-        """Whether the daemon has an image."""
-        with self._daemon.client() as client, docker_errors(client, f"look for image '{image}'"):
+        """Return whether the daemon has an image."""
+        with self._daemon.client() as client, docker_errors(client, f"look up image '{image}'"):
             with suppress(ImageNotFound):
                 client.inspect_image(image)  # type: ignore[no-untyped-call]
                 return True
             return False
 
     def digest(self, image: str) -> str:
-        """Return the sha256 of an image's configuration, which names its layers by theirs.
+        """Return the SHA-256 of an image's configuration, which includes the digests of its layers.
 
         Raises:
             ImageError: if the daemon has no such image.
         """
-        with self._daemon.client() as client, docker_errors(client, f"look at image '{image}'"):
+        with self._daemon.client() as client, docker_errors(client, f"inspect image '{image}'"):
             try:
-                found = client.inspect_image(image)  # type: ignore[no-untyped-call]
+                details = client.inspect_image(image)  # type: ignore[no-untyped-call]
             except ImageNotFound as error:
-                raise _missing(client, image) from error
-            return _hexadecimal(found["Id"])
+                raise _missing_image_error(client, image) from error
+            return _strip_algorithm(details["Id"])
 
     def build(self, recipe: Recipe) -> Iterator[str]:
-        """Build an image, and yield what the daemon prints meanwhile.
+        """Build an image, and yield the daemon's output during the build.
 
         Raises:
-            ImageError: if the base is not here, or a step fails.
+            ImageError: if the daemon does not have the base image, or if a step fails.
         """
         action = f"build {recipe.tags[0]}"
         with self._daemon.client(BUILD_SECONDS) as client, docker_errors(client, action):
             _require_base(client, recipe.base)
-            yield from _build_output(client, recipe)
+            yield from _run_build(client, recipe)
             for tag in recipe.tags[1:]:
                 repository, _, name = tag.partition(":")
                 client.tag(recipe.tags[0], repository, name)
 
     def built(self) -> tuple[Built, ...]:
-        """Return the images that `build` has made and that are still here."""
+        """Return the images that `build` has created and that still exist."""
         with self._daemon.client() as client, docker_errors(client, "list images"):
             images = client.images(filters={"label": create_body.IMAGE})
         rows = ((tag, image) for image in images for tag in image["RepoTags"] or ())
         return tuple(
-            Built(tag, _hexadecimal(image["Id"]), image["Size"], image["Created"])
+            Built(tag, _strip_algorithm(image["Id"]), image["Size"], image["Created"])
             for tag, image in rows
         )
 
 
-def provide(client: Client, image: str, error: ImageNotFound) -> None:
-    """Make the host's image, which is empty, where the daemon lacks it.
+def provide_host_image(client: Client, image: str, error: ImageNotFound) -> None:
+    """Create the host's image, which is empty, if the daemon lacks it.
 
     Raises:
         ImageError: for any other image.
     """
     if image != HOST_IMAGE:
-        raise _missing(client, image) from error
+        raise _missing_image_error(client, image) from error
     with files.lock(state.kept("locks") / "docker-image"):
         if not client.images(create_body.EMPTY_IMAGE):
             client.import_image_from_data(_EMPTY_TAR, create_body.EMPTY_IMAGE)
 
 
-def _missing(client: Client, image: str) -> ImageError:
+def _missing_image_error(client: Client, image: str) -> ImageError:
     hint = store.how_to_get(image, client.program)
     return ImageError(f"{client.program} has no image '{image}'", hint)
 
 
-def _hexadecimal(digest: str) -> str:
+def _strip_algorithm(digest: str) -> str:
     return digest.removeprefix("sha256:")
 
 
@@ -108,14 +108,14 @@ def _require_base(client: Client, base: str) -> None:
     try:
         client.inspect_image(base)  # type: ignore[no-untyped-call]
     except ImageNotFound as error:
-        hint = f"{client.program} pull {base}, or --base with an image that is here"
-        raise ImageError(f"{client.program} has no image '{base}' to build on", hint) from error
+        hint = f"{client.program} pull {base}, or use --base to name a local image"
+        raise ImageError(f"{client.program} has no base image '{base}'", hint) from error
 
 
-def _build_output(client: Client, recipe: Recipe) -> Iterator[str]:
-    """Build on the host's network, as sandboxes run; a failed step leaves no container."""
+def _run_build(client: Client, recipe: Recipe) -> Iterator[str]:
+    """Build on the host's network, which sandboxes use too; a failed step leaves no container."""
     steps = client.build(
-        path=str(recipe.folder),
+        path=str(recipe.directory),
         tag=recipe.tags[0],
         buildargs={"BASE": recipe.base},
         labels={create_body.IMAGE: recipe.tags[0]},

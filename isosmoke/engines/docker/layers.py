@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from isosmoke.engines.docker import create_body
 from isosmoke.engines.docker.client import Client, docker_errors
 from isosmoke.engines.docker.container import labels, new_container
-from isosmoke.engines.docker.create_body import Dialect, Layer
+from isosmoke.engines.docker.create_body import Dialect, DockerLayer
 from isosmoke.errors import EngineError, LeftBehindError
 from isosmoke.host import files, state
 from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Fresh, ReadOnly, SandboxSpec
@@ -16,8 +16,8 @@ from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Fresh, ReadOnly, Sand
 @contextmanager
 def layers(
     client: Client, spec: SandboxSpec, dialect: Dialect, failures: list[LeftBehindError]
-) -> Iterator[create_body.Layers]:
-    """Yield a layer for each mount that keeps changes on disk, and remove them all at the end."""
+) -> Iterator[create_body.DockerLayers]:
+    """Yield a layer for each mount that keeps changes on disk; remove all of them afterwards."""
     with state.scratch() as directory:
         try:
             yield dict(_create_layers(directory, spec))
@@ -25,29 +25,33 @@ def layers(
             failures += remove(client, directory, dialect)
 
 
-def _create_layers(directory: Path, spec: SandboxSpec) -> Iterator[tuple[PurePosixPath, Layer]]:
+def _create_layers(
+    directory: Path, spec: SandboxSpec
+) -> Iterator[tuple[PurePosixPath, DockerLayer]]:
     for number, mount in enumerate(spec.mounts):
         parts = (directory / f"{part}-{number}" for part in ("lower", "upper", "work"))
         match mount:
             case CopyOnWrite(source):
-                yield mount.target, _create_overlay(Layer(*parts), source)
+                yield mount.target, _create_overlay(DockerLayer(*parts), source)
             case Fresh(target, mode, on_disk=True):
-                points = _points_below(target, spec)
-                yield target, _create_empty(Layer(*parts), mode, points)
+                points = _find_points_below(target, spec)
+                yield target, _create_empty(DockerLayer(*parts), mode, points)
             case _:
                 pass
 
 
-def _create_overlay(layer: Layer, source: Path) -> Layer:
-    """Name the source by a link: a path may hold what overlay options cannot."""
+def _create_overlay(layer: DockerLayer, source: Path) -> DockerLayer:
+    """Create an overlay with a link to its source, as overlay options cannot contain every path."""
     layer.lower.symlink_to(source)
     layer.upper.mkdir()
     layer.work.mkdir()
     return layer
 
 
-def _create_empty(layer: Layer, mode: int, points: Mapping[PurePosixPath, bool]) -> Layer:
-    """Create the points at which something is mounted: made by runc, they would be root's."""
+def _create_empty(
+    layer: DockerLayer, mode: int, points: Mapping[PurePosixPath, bool]
+) -> DockerLayer:
+    """Create an empty layer with its mount points, which would belong to root if runc made them."""
     layer.upper.mkdir()
     layer.upper.chmod(mode)
     for point, is_directory in points.items():
@@ -58,8 +62,8 @@ def _create_empty(layer: Layer, mode: int, points: Mapping[PurePosixPath, bool])
     return layer
 
 
-def _points_below(target: PurePosixPath, spec: SandboxSpec) -> Mapping[PurePosixPath, bool]:
-    """Return where in `target` something else is mounted, and whether that is a directory."""
+def _find_points_below(target: PurePosixPath, spec: SandboxSpec) -> Mapping[PurePosixPath, bool]:
+    """Return the paths in `target` at which there are other mounts; true for a directory."""
     return {
         mount.target.relative_to(target): not isinstance(mount, ReadOnly) or mount.source.is_dir()
         for mount in spec.ordered()
@@ -68,9 +72,9 @@ def _points_below(target: PurePosixPath, spec: SandboxSpec) -> Mapping[PurePosix
 
 
 def remove(client: Client, directory: Path, dialect: Dialect) -> list[LeftBehindError]:
-    """Remove a scratch directory, and return what could not be removed.
+    """Remove a scratch directory; return an error if that failed.
 
-    The daemon does it where an overlay left files that are root's.
+    The daemon removes it if an overlay left files that belong to root.
     """
     for empty in directory.glob("work-*/work"):
         with suppress(OSError):
@@ -80,28 +84,32 @@ def remove(client: Client, directory: Path, dialect: Dialect) -> list[LeftBehind
     except PermissionError:
         return _remove_by_daemon(client, directory, dialect)
     except OSError as error:
-        return [_not_removed(directory, str(error))]
+        return [_removal_error(directory, str(error))]
     return []
 
 
 def _remove_by_daemon(client: Client, directory: Path, dialect: Dialect) -> list[LeftBehindError]:
-    """Run nothing for that: files that are unpacked into a container replace its directories."""
+    """Remove a directory without starting a container: unpacked files replace its directories."""
     failures: list[LeftBehindError] = []
     try:
         with (
             new_container(client, failures) as container,
             docker_errors(client, f"remove {directory}"),
         ):
-            given = labels(container.name, "clean-up")
-            container.create(HOST_IMAGE, create_body.shell(directory, dialect, given))
-            names = create_body.empty_files(path.name for path in directory.iterdir())
-            client.put_archive(container.name, str(create_body.SCRATCH), names)
+            own_labels = labels(container.name, "clean-up")
+            container.create(
+                HOST_IMAGE, create_body.build_probe_body(directory, dialect, own_labels)
+            )
+            archive = create_body.build_empty_files_archive(
+                path.name for path in directory.iterdir()
+            )
+            client.put_archive(container.name, str(create_body.SCRATCH), archive)
             files.remove(directory)
     except EngineError as error:
-        failures.append(_not_removed(directory, str(error)))
+        failures.append(_removal_error(directory, str(error)))
     return failures
 
 
-def _not_removed(directory: Path, reason: str) -> LeftBehindError:
+def _removal_error(directory: Path, reason: str) -> LeftBehindError:
     message = f"{directory} could not be removed: {reason}"
     return LeftBehindError(message, hint=f"sudo rm -rf {directory}")

@@ -1,7 +1,7 @@
-"""isosmoke in a container of its own, while the daemon that makes sandboxes is outside of it.
+"""Operation of isosmoke in a container while the daemon that creates sandboxes is outside it.
 
-The daemon mounts folders of its host, by their names there: so what a sandbox needs must have the
-same name inside of isosmoke's container as outside.
+The daemon mounts directories of its own host by their paths there. Everything that a sandbox needs
+must therefore have the same path inside and outside isosmoke's container.
 """
 
 import socket
@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from isosmoke.errors import EngineError, EngineUnavailableError
 from isosmoke.sandbox.spec import ReadOnly, SandboxSpec
 
-_MARKS = (".dockerenv", "run/.containerenv")
-"""The files by which Docker's and Podman's containers can be told."""
+_CONTAINER_MARKERS = (".dockerenv", "run/.containerenv")
+"""The files that identify containers of Docker and Podman."""
 
 _CREDENTIALS = struct.Struct("3i")
 """A process, its user and its group: `struct ucred`."""
@@ -20,34 +20,44 @@ _CREDENTIALS = struct.Struct("3i")
 _SYSTEM = ReadOnly(Path("/usr"), PurePosixPath("/usr"))
 
 
-def nested(server: str, root: Path = Path("/")) -> bool:
-    """Whether this process runs in a container, and what listens on the socket `server` does not.
+def is_nested(server: str, root: Path = Path("/")) -> bool:
+    """Return whether this process is in a container, and the listener on `server` is outside it.
 
-    A process of another PID namespace has no pid here (unix(7), SO_PEERCRED).
+    A process of another PID namespace has no PID here (unix(7), SO_PEERCRED).
     """
-    return any((root / mark).exists() for mark in _MARKS) and _listener(server) == 0
+    return (
+        any((root / marker).exists() for marker in _CONTAINER_MARKERS)
+        and _get_listener_pid(server) == 0
+    )
 
 
-def _listener(server: str) -> int:
+def _get_listener_pid(server: str) -> int:
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(server)
-        found = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid: int = _CREDENTIALS.unpack(found)[0]
+        credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid: int = _CREDENTIALS.unpack(credentials)[0]
     return pid
 
 
-def check(spec: SandboxSpec) -> None:
-    """Refuse the host's own image: the host of the daemon is another, with other programs."""
+def refuse_host_system(spec: SandboxSpec) -> None:
+    """Refuse the host's own image: the daemon's host is another one, with other programs.
+
+    Raises:
+        EngineError: if `spec` uses that image.
+    """
     if _SYSTEM in spec.mounts:
         raise EngineError(
-            "isosmoke is in a container, whose own system no other container can have",
-            hint='name a clean environment: image = "NAME" in the manifest',
+            "isosmoke is in a container, whose system other containers cannot use",
+            hint='set image = "NAME" in the manifest to the name of a clean environment',
         )
 
 
-def unseen(folder: Path, endpoint: str, why: str) -> EngineUnavailableError:
-    """The error for a folder that the daemon does not know."""
+def invisible_directory_error(
+    directory: Path, endpoint: str, reason: str
+) -> EngineUnavailableError:
+    """Return the error for a directory that the daemon does not see."""
     return EngineUnavailableError(
-        f"isosmoke is in a container, and the daemon at {endpoint} does not see {folder}: {why}",
-        hint=f"start that container with -v {folder}:{folder}, the same name on both sides",
+        f"isosmoke is in a container, and the daemon at {endpoint} does not see {directory}: "
+        f"{reason}",
+        hint=f"start that container with -v {directory}:{directory}, the same path on both sides",
     )

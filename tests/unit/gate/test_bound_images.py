@@ -134,7 +134,7 @@ def test_receipt_of_an_unknown_engine_is_no_success(tmp_path: Path) -> None:
     """An image that cannot be compared is an error that names the engine."""
     manifest(tmp_path, SCENARIO)
 
-    with pytest.raises(EngineError, match="no engine 'jail'") as caught:
+    with pytest.raises(EngineError, match="unknown engine 'jail'") as caught:
         receipt_inputs.changed_inputs(written(tmp_path, "jail"), tmp_path / "manifest.toml")
     assert "podman" in caught.value.hint
 

@@ -1,4 +1,4 @@
-"""What a program's own file says that it needs."""
+"""Requirements read from a program's ELF file."""
 
 import platform
 import sys
@@ -11,15 +11,15 @@ from support import elf_programs
 
 
 def test_program_names_its_loader_and_libraries(tmp_path: Path) -> None:
-    """An ordinary one is linked for one of the loaders that this machine can have."""
+    """An ordinary program is linked for one of the loaders of this machine's architecture."""
     needs = elf.read(elf_programs.ordinary(tmp_path))
     assert needs
     assert needs.loader in loader_diagnosis.LOADERS[platform.machine()]
-    assert any(one.startswith("libc.") for one in needs.libraries)
+    assert any(library.startswith("libc.") for library in needs.libraries)
 
 
-def test_highest_version_is_what_counts(tmp_path: Path) -> None:
-    """Versions are compared as numbers, and a library that is not here is named all the same."""
+def test_highest_required_version_is_returned(tmp_path: Path) -> None:
+    """Versions are compared as numbers, and a missing library is still named."""
     needs = elf.read(elf_programs.newer(tmp_path))
     assert needs
     assert needs.glibc == (2, 99)
@@ -28,14 +28,14 @@ def test_highest_version_is_what_counts(tmp_path: Path) -> None:
     assert "libgone.so" in lacking.libraries
 
 
-def test_static_program_needs_nothing(tmp_path: Path) -> None:
-    """Neither a loader nor a library."""
+def test_static_program_has_no_requirements(tmp_path: Path) -> None:
+    """A static program has neither a loader nor a library."""
     static = elf_programs.ordinary(tmp_path, options=("-static",))
     assert elf.read(static) == elf.Needs("", (), ())
 
 
-def test_this_python_is_a_program() -> None:
-    """A real one, of whatever made it."""
+def test_python_interpreter_has_a_loader() -> None:
+    """The running interpreter is a real program, built by an unknown toolchain."""
     needs = elf.read(Path(sys.executable).resolve())
     assert needs
     assert needs.loader
@@ -44,7 +44,7 @@ def test_this_python_is_a_program() -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"#!/bin/sh\n", b"\x7fELF", b"\x7fELF\x02\x01\x01" + b"\0" * 9]
 )
-def test_what_is_no_program_needs_nothing_known(content: bytes, tmp_path: Path) -> None:
-    """A script, an empty file, and one that was cut short."""
+def test_file_that_is_not_a_program_has_no_requirements(content: bytes, tmp_path: Path) -> None:
+    """A script, an empty file and a truncated ELF file have no known requirements."""
     (tmp_path / "file").write_bytes(content)
     assert elf.read(tmp_path / "file") is None

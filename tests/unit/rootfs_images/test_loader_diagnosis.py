@@ -1,4 +1,4 @@
-"""What is made of a loader's words; those here were printed by real ones."""
+"""Diagnosis from output that real loaders printed."""
 
 import pytest
 
@@ -30,7 +30,7 @@ Error loading shared library libssl.so.3: No such file or directory (needed by .
 
 
 @pytest.mark.parametrize(
-    ("said", "library"),
+    ("output", "library"),
     [
         (OLD_GLIBC, "glibc 2.31"),
         ("ld.so (Ubuntu GLIBC 2.39-0ubuntu8) stable release version 2.39.\n", "glibc 2.39"),
@@ -39,13 +39,13 @@ Error loading shared library libssl.so.3: No such file or directory (needed by .
         ("version 2.31", ""),
     ],
 )
-def test_library_introduces_itself(said: str, library: str) -> None:
-    """By name and version, and nothing else is taken for one."""
-    assert loader_diagnosis.libc(said) == library
+def test_c_library_is_identified(output: str, library: str) -> None:
+    """Name and version are found, and other output is not mistaken for them."""
+    assert loader_diagnosis.libc(output) == library
 
 
 @pytest.mark.parametrize(
-    "said",
+    "error",
     [
         "wg: error while loading shared libraries: libgone.so: cannot open shared object file",
         "wg: /lib/libc.so.6: version `GLIBC_2.34' not found (required by wg)",
@@ -53,50 +53,52 @@ def test_library_introduces_itself(said: str, library: str) -> None:
         "Error relocating ./wg: __res_init: symbol not found",
     ],
 )
-def test_loader_is_told_from_the_program(said: str) -> None:
-    """Its complaint is found among what the program printed before."""
-    assert loader_diagnosis.loader_complaint(f"hello\n{said}\n") == said
-
-
-@pytest.mark.parametrize("said", ["", "wg 0.1.0", "error: config file not found", "GLIBC_TUNABLES"])
-def test_program_that_speaks_has_started(said: str) -> None:
-    """Its own errors are its own affair."""
-    assert loader_diagnosis.loader_complaint(said) == ""
-
-
-def test_everything_that_does_not_fit_is_named() -> None:
-    """The C library's version, each missing library, and versions of other libraries."""
-    words = loader_diagnosis.misfit(Needs(GLIBC, (), (2, 34)), "glibc 2.31", LISTED)
-    assert words == (
-        "it needs glibc 2.34, the image has 2.31; the image lacks libgone.so; "
-        "/lib/x86_64-linux-gnu/libstdc++.so.6 of the image has no GLIBCXX_3.4.30"
-    )
-    words = loader_diagnosis.misfit(Needs(MUSL, (), ()), "musl 1.2.3", LISTED_BY_MUSL)
-    assert words == "the image lacks libgone.so, libssl.so.3"
-
-
-@pytest.mark.parametrize("has", ["glibc 2.34", "glibc 2.41", "glibc 2.100", ""])
-def test_new_enough_is_no_misfit(has: str) -> None:
-    """Versions count as numbers, and what is not known is not claimed."""
-    assert loader_diagnosis.misfit(Needs(GLIBC, (), (2, 34)), has, "") == ""
+def test_loader_error_is_found_in_output(error: str) -> None:
+    """The loader's error is found after other output of the program."""
+    assert loader_diagnosis.loader_complaint(f"hello\n{error}\n") == error
 
 
 @pytest.mark.parametrize(
-    ("loader", "has", "words"),
+    "output", ["", "wg 0.1.0", "error: config file not found", "GLIBC_TUNABLES"]
+)
+def test_program_output_is_not_a_loader_error(output: str) -> None:
+    """The program's own output and errors are not loader errors."""
+    assert loader_diagnosis.loader_complaint(output) == ""
+
+
+def test_every_incompatibility_is_reported() -> None:
+    """The C library's version, missing libraries and versions of other libraries are reported."""
+    reason = loader_diagnosis.misfit(Needs(GLIBC, (), (2, 34)), "glibc 2.31", LISTED)
+    assert reason == (
+        "it needs glibc 2.34, the image has 2.31; the image lacks libgone.so; "
+        "/lib/x86_64-linux-gnu/libstdc++.so.6 of the image has no GLIBCXX_3.4.30"
+    )
+    reason = loader_diagnosis.misfit(Needs(MUSL, (), ()), "musl 1.2.3", LISTED_BY_MUSL)
+    assert reason == "the image lacks libgone.so, libssl.so.3"
+
+
+@pytest.mark.parametrize("present", ["glibc 2.34", "glibc 2.41", "glibc 2.100", ""])
+def test_recent_c_library_is_compatible(present: str) -> None:
+    """Versions are compared as numbers, and an unknown version is not a reason."""
+    assert loader_diagnosis.misfit(Needs(GLIBC, (), (2, 34)), present, "") == ""
+
+
+@pytest.mark.parametrize(
+    ("loader", "present", "expected"),
     [
         (
             MUSL,
             "glibc 2.41",
-            f"linked for musl, whose loader {MUSL} is not there; the image has glibc",
+            f"linked for musl, whose loader {MUSL} does not exist; the image has glibc",
         ),
         (
             GLIBC,
             "musl 1.2.3",
-            f"linked for glibc, whose loader {GLIBC} is not there; the image has musl",
+            f"linked for glibc, whose loader {GLIBC} does not exist; the image has musl",
         ),
         (GLIBC, "", "the image has no C library"),
     ],
 )
-def test_other_c_library_is_named(loader: str, has: str, words: str) -> None:
-    """Both the one that is wanted and the one that is there."""
-    assert words in loader_diagnosis.foreign(Needs(loader, (), ()), has)
+def test_foreign_c_library_is_reported(loader: str, present: str, expected: str) -> None:
+    """The message names the required and the present C library."""
+    assert expected in loader_diagnosis.foreign(Needs(loader, (), ()), present)

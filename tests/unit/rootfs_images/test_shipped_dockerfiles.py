@@ -1,4 +1,4 @@
-"""The Dockerfiles that come with isosmoke: found in a clone and in a wheel, and whole."""
+"""The Dockerfiles of a clone and of a wheel."""
 
 import subprocess
 import sys
@@ -12,41 +12,41 @@ from isosmoke.rootfs_images import shipped_dockerfiles
 from support.paths import ROOT
 
 
-def test_every_recipe_stands_on_a_base_that_can_be_chosen() -> None:
-    """And no other image: so nothing is fetched that nobody named."""
-    assert shipped_dockerfiles.names() == tuple(
-        sorted(one.name for one in (ROOT / "images").iterdir())
+def test_every_dockerfile_has_one_configurable_base() -> None:
+    """Each Dockerfile has one configurable base image, so no other image is fetched."""
+    assert shipped_dockerfiles.list_names() == tuple(
+        sorted(directory.name for directory in (ROOT / "images").iterdir())
     )
-    for name in shipped_dockerfiles.names():
-        text = (shipped_dockerfiles.folder(name) / "Dockerfile").read_text()
+    for name in shipped_dockerfiles.list_names():
+        text = (shipped_dockerfiles.find_directory(name) / "Dockerfile").read_text()
         assert [line for line in text.splitlines() if line.startswith("FROM")] == ["FROM ${BASE}"]
         assert f"ARG BASE={shipped_dockerfiles.recipe(name).base}" in text
 
 
-def test_tag_changes_with_what_is_built() -> None:
-    """One tag is the hash of the Dockerfile and its base, the other always the same."""
-    plain, other = (
+def test_first_tag_depends_on_dockerfile_and_base() -> None:
+    """One tag is the hash of the Dockerfile and its base, the other is constant."""
+    default, rebased = (
         shipped_dockerfiles.recipe("debian"),
         shipped_dockerfiles.recipe("debian", "mine:1"),
     )
-    assert (plain.folder, other.base) == (other.folder, "mine:1")
-    assert plain.tags[0] != other.tags[0]
-    assert plain.tags[1] == other.tags[1] == "isosmoke/debian:latest"
-    assert shipped_dockerfiles.recipe("debian").tags == plain.tags
+    assert (default.directory, rebased.base) == (rebased.directory, "mine:1")
+    assert default.tags[0] != rebased.tags[0]
+    assert default.tags[1] == rebased.tags[1] == "isosmoke/debian:latest"
+    assert shipped_dockerfiles.recipe("debian").tags == default.tags
 
 
 @pytest.mark.parametrize("name", ["nowhere", "../images/debian", ""])
-def test_unknown_name_is_refused_with_those_that_there_are(name: str) -> None:
-    """Whatever it is, no path of it is looked for."""
+def test_unknown_name_is_refused_with_known_names(name: str) -> None:
+    """An unknown name is never used as a path."""
     with pytest.raises(UsageError) as caught:
-        shipped_dockerfiles.folder(name)
-    assert "there are debian" in caught.value.hint
+        shipped_dockerfiles.find_directory(name)
+    assert "choose one of: debian" in caught.value.hint
 
 
-def test_wheel_has_the_recipes(tmp_path: Path) -> None:
-    """An installed isosmoke finds them inside its own package."""
+def test_wheel_contains_the_dockerfiles(tmp_path: Path) -> None:
+    """The wheel contains the Dockerfiles inside its package."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as packed:
-        assert "isosmoke/images/debian/Dockerfile" in packed.namelist()
+    with zipfile.ZipFile(wheel) as archive:
+        assert "isosmoke/images/debian/Dockerfile" in archive.namelist()

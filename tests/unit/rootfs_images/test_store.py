@@ -1,4 +1,4 @@
-"""What an image's name means here, and what a verdict about it is bound to."""
+"""The meaning of an image name, and the input to which a verdict is bound."""
 
 from pathlib import Path
 
@@ -11,50 +11,50 @@ from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.rootfs_images import store
 
 
-def system(folder: Path) -> Path:
-    """The least that passes for a root filesystem."""
-    (folder / "usr/bin").mkdir(parents=True)
-    (folder / "proc").mkdir()
-    return folder
+def create_system(directory: Path) -> Path:
+    """Create a minimal root filesystem in `directory`."""
+    (directory / "usr/bin").mkdir(parents=True)
+    (directory / "proc").mkdir()
+    return directory
 
 
-def test_folder_is_relative_to_the_manifest(tmp_path: Path) -> None:
-    """`rootfs:` and a path from the manifest's folder, or an absolute one."""
-    found = system(tmp_path / "systems/one")
-    assert store.root("rootfs:../systems/one", tmp_path / "project") == found
-    assert store.root(f"rootfs:{found}", tmp_path / "elsewhere") == found
+def test_directory_is_relative_to_the_manifest(tmp_path: Path) -> None:
+    """`rootfs:` takes a path relative to the manifest's directory, or an absolute one."""
+    root = create_system(tmp_path / "systems/one")
+    assert store.root("rootfs:../systems/one", tmp_path / "project") == root
+    assert store.root(f"rootfs:{root}", tmp_path / "elsewhere") == root
 
 
 @pytest.mark.parametrize("image", ["host", "debian:12", "isosmoke/debian"])
-def test_other_images_are_no_folders(image: str, tmp_path: Path) -> None:
-    """The host's own system and what an engine has are not looked for on disk."""
+def test_other_images_are_not_directories(image: str, tmp_path: Path) -> None:
+    """The host's image and an engine's images are not looked up on disk."""
     assert store.root(image, tmp_path) is None
     assert store.digest(image, tmp_path) == ""
 
 
-def test_folder_that_holds_no_system_is_named(tmp_path: Path) -> None:
-    """Whether it is missing or merely something else."""
-    for folder in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(EngineError, match=f"no root filesystem in {folder}"):
-            store.root(f"rootfs:{folder}", tmp_path)
+def test_directory_without_a_system_is_refused(tmp_path: Path) -> None:
+    """A missing directory and a directory without a system are refused alike."""
+    for directory in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(EngineError, match=f"no root filesystem in {directory}"):
+            store.root(f"rootfs:{directory}", tmp_path)
 
 
-def test_verdict_is_bound_to_what_the_folder_holds(tmp_path: Path) -> None:
-    """A changed file of the system changes the receipt's input; what is made anew does not."""
-    found = system(tmp_path / "system")
+def test_verdict_is_bound_to_directory_content(tmp_path: Path) -> None:
+    """A changed file of the system changes the receipt's input; a file in /proc does not."""
+    root = create_system(tmp_path / "system")
     (tmp_path / "one.sh").touch()
     (tmp_path / "manifest.toml").touch()
 
-    def bound() -> str:
+    def compute_input() -> str:
         scenario = Scenario.model_validate(
             {"name": "one", "script": "one.sh", "image": "rootfs:system"}, context=tmp_path
         )
         loaded = Manifest(path=tmp_path / "manifest.toml", scenarios=(scenario,))
         inputs = receipt_inputs.inputs(loaded, loaded.scenarios, EngineChoice(AUTO))
-        return next(one.sha256 for one in inputs if one.name == "image rootfs:system")
+        return next(entry.sha256 for entry in inputs if entry.name == "image rootfs:system")
 
-    before = bound()
-    (found / "proc/1").touch()
-    assert bound() == before
-    (found / "usr/bin/tool").touch()
-    assert bound() != before
+    before = compute_input()
+    (root / "proc/1").touch()
+    assert compute_input() == before
+    (root / "usr/bin/tool").touch()
+    assert compute_input() != before

@@ -1,4 +1,4 @@
-"""What a folder holds, as lines: the same content is the same digest, any change another."""
+"""Digests of directories: equal for equal content, different after any change."""
 
 import os
 from collections.abc import Callable
@@ -9,65 +9,70 @@ import pytest
 from isosmoke.rootfs_images import tree_hash
 
 
-def made(folder: Path) -> Path:
-    """A folder with one entry of each kind."""
-    (folder / "sub").mkdir(parents=True)
-    (folder / "sub/file").write_text("content")
-    (folder / "link").symlink_to("sub/file")
-    (folder / "dev").mkdir()
-    (folder / "dev/null").touch()
-    return folder
+def create_tree(directory: Path) -> Path:
+    """Create a directory with one entry of each kind."""
+    (directory / "sub").mkdir(parents=True)
+    (directory / "sub/file").write_text("content")
+    (directory / "link").symlink_to("sub/file")
+    (directory / "dev").mkdir()
+    (directory / "dev/null").touch()
+    return directory
 
 
-def _emptied(path: Path) -> None:
-    """An empty file where something else was."""
+def _replace_with_empty_file(path: Path) -> None:
+    """Replace a path with an empty file."""
     path.unlink()
     path.touch()
 
 
 CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "content": (lambda one: (one / "sub/file").write_text("other"), "~ sub/file"),
-    "mode": (lambda one: (one / "sub/file").chmod(0o755), "~ sub/file"),
-    "new file": (lambda one: (one / "new").touch(), "+ new"),
-    "lost file": (lambda one: (one / "sub/file").unlink(), "- sub/file"),
-    "new folder": (lambda one: (one / "new").mkdir(), "+ new"),
-    "kind": (lambda one: _emptied(one / "link"), "~ link"),
+    "content": (lambda root: (root / "sub/file").write_text("other"), "~ sub/file"),
+    "mode": (lambda root: (root / "sub/file").chmod(0o755), "~ sub/file"),
+    "new file": (lambda root: (root / "new").touch(), "+ new"),
+    "removed file": (lambda root: (root / "sub/file").unlink(), "- sub/file"),
+    "new directory": (lambda root: (root / "new").mkdir(), "+ new"),
+    "kind": (lambda root: _replace_with_empty_file(root / "link"), "~ link"),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_every_change_is_another_digest_and_is_named(change: str, tmp_path: Path) -> None:
-    """Content, mode, kind, and whatever comes or goes."""
-    folder = made(tmp_path / "one")
-    before = tree_hash.listing(folder)
-    act, words = CHANGES[change]
-    act(folder)
-    after = tree_hash.listing(folder)
-    assert tree_hash.digest(after) != tree_hash.digest(before)
-    assert tree_hash.differences(before, after) == (words,)
+def test_every_change_alters_the_digest_and_is_listed(change: str, tmp_path: Path) -> None:
+    """A change of content, mode, kind or entries changes the digest and is listed."""
+    directory = create_tree(tmp_path / "one")
+    before = tree_hash.list_entries(directory)
+    apply, expected = CHANGES[change]
+    apply(directory)
+    after = tree_hash.list_entries(directory)
+    assert tree_hash.compute_digest(after) != tree_hash.compute_digest(before)
+    assert tree_hash.compare_listings(before, after) == (expected,)
 
 
-def test_same_content_elsewhere_is_the_same_digest(tmp_path: Path) -> None:
-    """Neither the place nor the times of files count."""
-    first, second = made(tmp_path / "one"), made(tmp_path / "two")
+def test_equal_content_has_equal_digest(tmp_path: Path) -> None:
+    """Neither the location nor the times of files count."""
+    first, second = create_tree(tmp_path / "one"), create_tree(tmp_path / "two")
     os.utime(second / "sub/file", (1, 1))
-    assert tree_hash.digest(tree_hash.listing(first)) == tree_hash.digest(tree_hash.listing(second))
-    assert tree_hash.differences(tree_hash.listing(first), tree_hash.listing(second)) == ()
+    assert tree_hash.compute_digest(tree_hash.list_entries(first)) == tree_hash.compute_digest(
+        tree_hash.list_entries(second)
+    )
+    assert (
+        tree_hash.compare_listings(tree_hash.list_entries(first), tree_hash.list_entries(second))
+        == ()
+    )
 
 
-def test_retargeted_link_is_a_change(tmp_path: Path) -> None:
-    """A link counts by what it says, whether that is there or not."""
-    folder = made(tmp_path / "one")
-    before = tree_hash.listing(folder)
-    (folder / "link").unlink()
-    (folder / "link").symlink_to("nowhere")
-    assert tree_hash.differences(before, tree_hash.listing(folder)) == ("~ link",)
+def test_link_target_counts(tmp_path: Path) -> None:
+    """A link is compared by its target, which need not exist."""
+    directory = create_tree(tmp_path / "one")
+    before = tree_hash.list_entries(directory)
+    (directory / "link").unlink()
+    (directory / "link").symlink_to("nowhere")
+    assert tree_hash.compare_listings(before, tree_hash.list_entries(directory)) == ("~ link",)
 
 
-def test_content_of_folders_apart_does_not_count(tmp_path: Path) -> None:
-    """What an engine makes anew is no part of a system."""
-    folder = made(tmp_path / "one")
-    before = tree_hash.listing(folder, apart=("dev",))
-    (folder / "dev/more").touch()
-    assert tree_hash.listing(folder, apart=("dev",)) == before
+def test_content_of_excluded_directories_does_not_count(tmp_path: Path) -> None:
+    """The content of directories that engines recreate is not part of a system."""
+    directory = create_tree(tmp_path / "one")
+    before = tree_hash.list_entries(directory, excluded=("dev",))
+    (directory / "dev/more").touch()
+    assert tree_hash.list_entries(directory, excluded=("dev",)) == before
     assert "dev" in before

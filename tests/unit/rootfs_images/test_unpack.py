@@ -1,4 +1,4 @@
-"""A root filesystem out of an archive or a folder: whole, and never outside its own folder."""
+"""Unpacking of a root filesystem from an archive or a directory, never outside its target."""
 
 import io
 import os
@@ -10,151 +10,176 @@ from pathlib import Path
 import pytest
 
 from isosmoke.errors import ImageError
-from isosmoke.rootfs_images.unpack import Unpacking
+from isosmoke.rootfs_images.unpack import Unpacker
 from support import available
 from support.fixture_types import Ordinary
 
 Member = tuple[str, bytes, bytes]
-"""A name, the type of tarfile, and what it holds or leads to."""
+"""A name, a type of tarfile, and the content or the link target."""
 
 
-def archive(path: Path, members: Iterable[Member], mode: int = 0o644) -> Path:
-    """A tar file with these members, compressed as its name says."""
-    kind = {".gz": "w:gz", ".xz": "w:xz", ".bz2": "w:bz2"}.get(path.suffix, "w:")
-    with tarfile.open(path, kind) as writer:  # type: ignore[call-overload]  # one of the four
+def create_archive(path: Path, members: Iterable[Member], mode: int = 0o644) -> Path:
+    """Create a tar file with these members, compressed as its suffix says."""
+    mode_and_compression = {".gz": "w:gz", ".xz": "w:xz", ".bz2": "w:bz2"}.get(path.suffix, "w:")
+    with tarfile.open(path, mode_and_compression) as writer:  # type: ignore[call-overload]  # one of the four
         for name, type_, content in members:
-            one = tarfile.TarInfo(name)
-            one.type, one.mode = type_, mode
+            info = tarfile.TarInfo(name)
+            info.type, info.mode = type_, mode
             if type_ in (tarfile.SYMTYPE, tarfile.LNKTYPE):
-                one.linkname = content.decode()
-            one.size = len(content) if type_ == tarfile.REGTYPE else 0
-            writer.addfile(one, io.BytesIO(content))
+                info.linkname = content.decode()
+            info.size = len(content) if type_ == tarfile.REGTYPE else 0
+            writer.addfile(info, io.BytesIO(content))
     return path
 
 
-def file(name: str, content: bytes = b"content") -> Member:
-    """An ordinary file."""
+def file_member(name: str, content: bytes = b"content") -> Member:
+    """Return an ordinary file."""
     return name, tarfile.REGTYPE, content
 
 
-def folder(name: str) -> Member:
-    """A folder."""
+def directory_member(name: str) -> Member:
+    """Return a directory."""
     return name, tarfile.DIRTYPE, b""
 
 
-def link(name: str, target: str) -> Member:
-    """A symbolic link."""
+def link_member(name: str, target: str) -> Member:
+    """Return a symbolic link."""
     return name, tarfile.SYMTYPE, target.encode()
 
 
-def same(name: str, other: str) -> Member:
-    """A hard link."""
+def hard_link_member(name: str, other: str) -> Member:
+    """Return a hard link."""
     return name, tarfile.LNKTYPE, other.encode()
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Where things are unpacked."""
-    made = tmp_path / "deep/root"
-    made.mkdir(parents=True)
-    return made
+    """An empty directory to unpack into."""
+    directory = tmp_path / "deep/root"
+    directory.mkdir(parents=True)
+    return directory
 
 
-def unpacked(root: Path, source: Path) -> Unpacking:
-    """What came of it."""
-    filled = Unpacking(root)
-    filled.take(source)
-    return filled
+def unpack(root: Path, source: Path) -> Unpacker:
+    """Unpack `source` into `root`."""
+    unpacker = Unpacker(root)
+    unpacker.unpack(source)
+    return unpacker
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.xz", ".tar.bz2"])
-def test_archive_is_unpacked_however_it_is_compressed(
-    suffix: str, root: Path, tmp_path: Path
-) -> None:
-    """Files, folders, links of both kinds, with a leading `./` or without."""
+def test_archive_of_any_compression_is_unpacked(suffix: str, root: Path, tmp_path: Path) -> None:
+    """Files, directories and links are unpacked, with or without a leading `./`."""
     members = [
         *(
-            folder("."),
-            folder("./usr/bin"),
-            file("./usr/bin/tool"),
-            same("usr/bin/t", "usr/bin/tool"),
+            directory_member("."),
+            directory_member("./usr/bin"),
+            file_member("./usr/bin/tool"),
+            hard_link_member("usr/bin/t", "usr/bin/tool"),
         ),
-        *(link("bin", "usr/bin"), link("./etc/away", "/etc/passwd"), file("/abs")),
+        *(
+            link_member("bin", "usr/bin"),
+            link_member("./etc/away", "/etc/passwd"),
+            file_member("/abs"),
+        ),
     ]
-    filled = unpacked(root, archive(tmp_path / f"one{suffix}", members))
+    result = unpack(root, create_archive(tmp_path / f"one{suffix}", members))
     assert (root / "bin/tool").read_bytes() == b"content"
     assert (root / "usr/bin/t").samefile(root / "usr/bin/tool")
     assert (root / "etc/away").readlink() == Path("/etc/passwd")
     assert (root / "abs").is_file()
-    assert filled.size == 2 * len(b"content")
-    assert filled.left_out == []
+    assert result.size == 2 * len(b"content")
+    assert result.left_out == []
 
 
-EVIL: dict[str, list[Member]] = {
-    "parent": [file("../escaped")],
-    "parent in the middle": [file("usr/../../escaped")],
-    "through a link": [link("way", ".."), file("way/escaped")],
-    "through an absolute link": [link("way", "/usr"), folder("way"), file("way/escaped")],
-    "through a link in a folder": [
-        folder("usr"),
-        link("usr/way", "../.."),
-        file("usr/way/escaped"),
+MALICIOUS: dict[str, list[Member]] = {
+    "parent": [file_member("../escaped")],
+    "parent in the middle": [file_member("usr/../../escaped")],
+    "through a link": [link_member("way", ".."), file_member("way/escaped")],
+    "through an absolute link": [
+        link_member("way", "/usr"),
+        directory_member("way"),
+        file_member("way/escaped"),
     ],
-    "second name of what is outside": [same("inside", "../outside")],
-    "second name through a link": [link("way", ".."), same("inside", "way/outside")],
-    "second name of nothing": [same("inside", "nowhere")],
-    "folder becomes a link": [folder("usr"), link("usr", "..")],
-    "etc leads away": [link("etc", ".."), file("usr")],
+    "through a link in a directory": [
+        directory_member("usr"),
+        link_member("usr/way", "../.."),
+        file_member("usr/way/escaped"),
+    ],
+    "hard link to a file outside": [hard_link_member("inside", "../outside")],
+    "hard link through a link": [
+        link_member("way", ".."),
+        hard_link_member("inside", "way/outside"),
+    ],
+    "hard link to nothing": [hard_link_member("inside", "nowhere")],
+    "directory becomes a link": [directory_member("usr"), link_member("usr", "..")],
+    "etc leads away": [link_member("etc", ".."), file_member("usr")],
 }
 
 
-@pytest.mark.parametrize("name", EVIL)
-def test_no_archive_writes_or_reads_outside(name: str, root: Path, tmp_path: Path) -> None:
-    """It is refused in words, and what lies beside the folder stays as it was."""
+@pytest.mark.parametrize("name", MALICIOUS)
+def test_malicious_archive_is_refused(name: str, root: Path, tmp_path: Path) -> None:
+    """A malicious archive is refused, and nothing outside the directory changes."""
     (root.parent / "outside").write_text("secret")
     before = {*tmp_path.rglob("*")}
-    source = archive(tmp_path / "evil.tar", EVIL[name])
+    source = create_archive(tmp_path / "evil.tar", MALICIOUS[name])
     with pytest.raises(ImageError):
-        unpacked(root, source)
-    assert {one for one in tmp_path.rglob("*") if root not in one.parents} - before == {source}
-    assert not any(one.read_bytes() == b"secret" for one in root.rglob("*") if one.is_file())
+        unpack(root, source)
+    assert {path for path in tmp_path.rglob("*") if root not in path.parents} - before == {source}
+    assert not any(path.read_bytes() == b"secret" for path in root.rglob("*") if path.is_file())
 
 
-def test_file_behind_a_link_of_the_same_name_takes_its_place(root: Path, tmp_path: Path) -> None:
+def test_file_replaces_a_link_of_the_same_name(root: Path, tmp_path: Path) -> None:
     """A link is replaced, never written through."""
     (root.parent / "outside").write_text("before")
-    members = [link("file", "../outside"), file("file", b"after")]
-    unpacked(root, archive(tmp_path / "one.tar", members))
+    members = [link_member("file", "../outside"), file_member("file", b"after")]
+    unpack(root, create_archive(tmp_path / "one.tar", members))
     assert (root.parent / "outside").read_text() == "before"
     assert (root / "file").read_text() == "after"
 
 
-def test_what_a_system_must_not_bring_is_left_out(root: Path, tmp_path: Path) -> None:
-    """Devices and pipes are named, the kernel's folders stay empty, marks of containers go."""
+def test_devices_and_container_markers_are_left_out(root: Path, tmp_path: Path) -> None:
+    """Devices and pipes are listed, kernel directories stay empty, and markers are dropped."""
     members = [
-        *(folder("dev"), file("dev/shm"), folder("proc"), file("proc/1"), file(".dockerenv")),
+        *(
+            directory_member("dev"),
+            file_member("dev/shm"),
+            directory_member("proc"),
+            file_member("proc/1"),
+            file_member(".dockerenv"),
+        ),
         *(("lib/pipe", tarfile.FIFOTYPE, b""), ("lib/disk", tarfile.BLKTYPE, b"")),
     ]
-    filled = unpacked(root, archive(tmp_path / "one.tar", members))
-    assert sorted(filled.left_out) == ["/lib/disk", "/lib/pipe"]
-    assert {one.name for one in root.iterdir()} == {"dev", "proc", "etc"}
+    result = unpack(root, create_archive(tmp_path / "one.tar", members))
+    assert sorted(result.left_out) == ["/lib/disk", "/lib/pipe"]
+    assert {path.name for path in root.iterdir()} == {"dev", "proc", "etc"}
     assert not any((root / "dev").iterdir())
 
 
-def test_modes_are_safe_and_the_owner_may_remove_all(root: Path, tmp_path: Path) -> None:
-    """No setuid, nothing that others may write, and no folder that its owner may not enter."""
-    unpacked(root, archive(tmp_path / "one.tar", [folder("usr"), file("usr/su")], mode=0o4777))
+def test_modes_are_restricted(root: Path, tmp_path: Path) -> None:
+    """Setuid bits and write access for others are dropped; the owner may enter every directory."""
+    unpack(
+        root,
+        create_archive(
+            tmp_path / "one.tar", [directory_member("usr"), file_member("usr/su")], mode=0o4777
+        ),
+    )
     assert stat.S_IMODE((root / "usr/su").stat().st_mode) == 0o755
-    unpacked_shut = archive(tmp_path / "two.tar", [folder("shut"), file("shut/in")], mode=0)
+    inaccessible = create_archive(
+        tmp_path / "two.tar", [directory_member("shut"), file_member("shut/in")], mode=0
+    )
     (tmp_path / "other").mkdir()
-    unpacked(tmp_path / "other", unpacked_shut)
+    unpack(tmp_path / "other", inaccessible)
     assert (tmp_path / "other/shut").stat().st_mode & 0o700 == 0o700
 
 
-def test_files_that_engines_mount_on_are_there(root: Path, tmp_path: Path) -> None:
-    """A link that would lead nowhere becomes an empty file, and what is a file stays."""
-    members = [link("etc/resolv.conf", "../run/systemd/resolve"), file("etc/hosts", b"127.0.0.1")]
-    unpacked(root, archive(tmp_path / "one.tar", members))
+def test_mount_points_of_engines_are_created(root: Path, tmp_path: Path) -> None:
+    """A dangling link becomes an empty file, and an existing file is preserved."""
+    members = [
+        link_member("etc/resolv.conf", "../run/systemd/resolve"),
+        file_member("etc/hosts", b"127.0.0.1"),
+    ]
+    unpack(root, create_archive(tmp_path / "one.tar", members))
     assert not (root / "etc/resolv.conf").is_symlink()
     assert (root / "etc/hosts").read_text() == "127.0.0.1"
     assert (root / "etc/hostname").is_file()
@@ -163,49 +188,51 @@ def test_files_that_engines_mount_on_are_there(root: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "content", [b"no archive at all" * 99, b"", b"\x1f\x8b\x08cut short", b"\x1f\x8b\x08"]
 )
-def test_what_is_no_archive_is_refused(content: bytes, root: Path, tmp_path: Path) -> None:
-    """In words, with what would do."""
+def test_file_that_is_not_an_archive_is_refused(content: bytes, root: Path, tmp_path: Path) -> None:
+    """The hint says which archives are accepted."""
     source = tmp_path / "source"
     source.write_bytes(content)
     with pytest.raises(ImageError) as caught:
-        unpacked(root, source)
+        unpack(root, source)
     assert "docker export" in caught.value.hint
 
 
-def test_archive_that_was_cut_short_is_refused(root: Path, tmp_path: Path) -> None:
-    """An export that was interrupted is no image."""
-    whole = archive(tmp_path / "one.tar", [file("usr/big", b"x" * 100_000)])
-    whole.write_bytes(whole.read_bytes()[:50_000])
-    with pytest.raises(ImageError, match="no whole archive"):
-        unpacked(root, whole)
+def test_truncated_archive_is_refused(root: Path, tmp_path: Path) -> None:
+    """An interrupted export is not an image."""
+    source = create_archive(tmp_path / "one.tar", [file_member("usr/big", b"x" * 100_000)])
+    source.write_bytes(source.read_bytes()[:50_000])
+    with pytest.raises(ImageError, match="not a complete archive"):
+        unpack(root, source)
 
 
 def test_archive_without_its_end_is_refused(tmp_path: Path) -> None:
-    """Also where it was cut between two members, or where one of them is damaged."""
-    whole = archive(tmp_path / "one.tar", [file("usr/one"), file("usr/two")]).read_bytes()
+    """An archive cut between two members, or with a damaged header, is refused."""
+    whole = create_archive(
+        tmp_path / "one.tar", [file_member("usr/one"), file_member("usr/two")]
+    ).read_bytes()
     block = 512  # name, content, name, content, and two of zeros (tar(5))
     damaged = whole[: 2 * block] + b"?" + whole[2 * block + 1 :]
     for number, content in enumerate([damaged, *(whole[: end * block] for end in (2, 4))]):
         (tmp_path / "cut.tar").write_bytes(content)
         (root := tmp_path / str(number)).mkdir()
-        with pytest.raises(ImageError, match="no whole archive"):
-            unpacked(root, tmp_path / "cut.tar")
+        with pytest.raises(ImageError, match="not a complete archive"):
+            unpack(root, tmp_path / "cut.tar")
 
 
 @pytest.mark.parametrize("key", ["path", "linkpath"])
-def test_name_that_no_file_can_have_is_refused(key: str, root: Path, tmp_path: Path) -> None:
-    """An extended header may hold any bytes, zeros too."""
+def test_invalid_file_name_is_refused(key: str, root: Path, tmp_path: Path) -> None:
+    """Extended headers may contain any bytes, including zeros."""
     with tarfile.open(tmp_path / "one.tar", "w") as writer:
-        one = tarfile.TarInfo("usr")
-        one.type, one.linkname = tarfile.SYMTYPE, "lib"
-        one.pax_headers = {key: "usr\0bin"}
-        writer.addfile(one)
-    with pytest.raises(ImageError, match="is no name"):
-        unpacked(root, tmp_path / "one.tar")
+        info = tarfile.TarInfo("usr")
+        info.type, info.linkname = tarfile.SYMTYPE, "lib"
+        info.pax_headers = {key: "usr\0bin"}
+        writer.addfile(info)
+    with pytest.raises(ImageError, match="is not a valid file name"):
+        unpack(root, tmp_path / "one.tar")
 
 
-def test_folder_is_brought_like_its_archive(root: Path, tmp_path: Path) -> None:
-    """Content, links of both kinds and modes are the same either way."""
+def test_directory_and_its_archive_give_the_same_result(root: Path, tmp_path: Path) -> None:
+    """Content, links and modes are the same for a directory and its archive."""
     source = tmp_path / "source"
     (source / "usr/bin").mkdir(parents=True)
     (source / "usr/bin/tool").write_text("tool")
@@ -215,28 +242,28 @@ def test_folder_is_brought_like_its_archive(root: Path, tmp_path: Path) -> None:
     (source / "proc").mkdir()
     (source / "proc/1").touch()
     os.mkfifo(source / "pipe")
-    filled = unpacked(root, source)
+    from_directory = unpack(root, source)
     with tarfile.open(tmp_path / "one.tar", "w") as writer:
         writer.add(source, ".")
     (tmp_path / "other").mkdir()
-    from_archive = unpacked(tmp_path / "other", tmp_path / "one.tar")
+    from_archive = unpack(tmp_path / "other", tmp_path / "one.tar")
     assert available.listing(root) == available.listing(tmp_path / "other")
     assert (root / "usr/bin/t").samefile(root / "usr/bin/tool")
-    assert filled.left_out == from_archive.left_out == ["/pipe"]
+    assert from_directory.left_out == from_archive.left_out == ["/pipe"]
 
 
 UNREADABLE = """
 import sys
 from pathlib import Path
-from isosmoke.rootfs_images.unpack import Unpacking
-filled = Unpacking(Path(sys.argv[2]))
-filled.take(Path(sys.argv[1]))
-print(*sorted(filled.left_out))
+from isosmoke.rootfs_images.unpack import Unpacker
+unpacker = Unpacker(Path(sys.argv[2]))
+unpacker.unpack(Path(sys.argv[1]))
+print(*sorted(unpacker.left_out))
 """
 
 
-def test_what_may_not_be_read_is_named(ordinary: Ordinary, root: Path, tmp_path: Path) -> None:
-    """An ordinary user can bring a system that root made, but for its secrets."""
+def test_unreadable_files_are_listed(ordinary: Ordinary, root: Path, tmp_path: Path) -> None:
+    """An ordinary user can import a system that belongs to root, without its unreadable files."""
     source = tmp_path / "source"
     for name in ("usr", "etc", "root"):
         (source / name).mkdir(parents=True)

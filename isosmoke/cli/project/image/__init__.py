@@ -57,7 +57,7 @@ def command() -> None:
 
 
 @command.command("import")
-@click.argument("source", type=click.Path(path_type=Path), metavar="ARCHIVE|FOLDER")
+@click.argument("source", type=click.Path(path_type=Path), metavar="ARCHIVE|DIRECTORY")
 @click.argument("name")
 @click.option("--replace", is_flag=True, help="Also where another image has that name.")
 def import_(source: Path, name: str, *, replace: bool) -> None:
