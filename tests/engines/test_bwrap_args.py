@@ -133,7 +133,7 @@ def test_ordinary_user_needs_a_user_namespace(uid: int, unshared: bool) -> None:
 
 
 def test_only_named_capabilities_are_kept() -> None:
-    """All others are dropped, and the keeper's argument is the mask of those kept."""
+    """Any other capability is dropped, and the keeper's argument is the mask of the named ones."""
     arguments = build_arguments(
         replace(SPEC, capabilities=("CHOWN", "NET_RAW")), layers={}, info_fd=7
     )

@@ -114,7 +114,7 @@ def test_leaked_process_is_reported_with_its_address(docker: DockerEngine, bench
 
 
 def test_large_output_is_complete(docker: DockerEngine, bench: Bench) -> None:
-    """All of a hundred megabytes of output arrive."""
+    """A hundred megabytes of output arrive without loss."""
     result = run(docker, bench.shell("head -c 100000000 /dev/zero", Terms(timeout=120)))
 
     assert (result.ending, result.size) == (Exited(0), 100_000_000)

@@ -129,7 +129,7 @@ def _run_trial(command: list[str]) -> str | None:
     return None if result.returncode == 0 else result.stderr.strip() or f"exit {result.returncode}"
 
 
-def require_visible_mounts(program: Program, spec: SandboxSpec) -> None:
+def require_visible_mounts(bwrap: Program, spec: SandboxSpec) -> None:
     """Check that the copies in `spec` can be created.
 
     An overlay cannot show every file system. An overlay also shows a directory without the mounts
@@ -140,16 +140,16 @@ def require_visible_mounts(program: Program, spec: SandboxSpec) -> None:
     """
     if points := find_mounts_in(spec, mount_table.text()):
         copies = tuple(mount for mount in spec.mounts if isinstance(mount, CopyOnWrite))
-        _require_copies(program, replace(_build_trial_spec(Path("/")), mounts=copies), points)
+        _require_copies(bwrap, replace(_build_trial_spec(Path("/")), mounts=copies), points)
 
 
 @cache
-def _require_copies(program: Program, spec: SandboxSpec, points: tuple[Path, ...]) -> None:
-    if _test_mounts(program, spec) is None:
+def _require_copies(bwrap: Program, spec: SandboxSpec, points: tuple[Path, ...]) -> None:
+    if _test_mounts(bwrap, spec) is None:
         return
     # If a copy with another mount in it is refused, either may be the reason.
     trials = (
-        (copy, _test_mounts(program, replace(spec, mounts=(copy,))))
+        (copy, _test_mounts(bwrap, replace(spec, mounts=(copy,))))
         for copy in spec.inner()
         if not find_mounts_in(replace(spec, mounts=(copy,)), mount_table.text())
     )
@@ -164,14 +164,14 @@ def _require_copies(program: Program, spec: SandboxSpec, points: tuple[Path, ...
     raise copies_refused_error(points)
 
 
-def _test_mounts(program: Program, spec: SandboxSpec) -> str | None:
+def _test_mounts(bwrap: Program, spec: SandboxSpec) -> str | None:
     """Return why bwrap cannot create these mounts; None if it can."""
     with layers(spec) as layers_on_disk:
-        used_layers = layers_on_disk if program.layers_on_disk else {}
+        used_layers = layers_on_disk if bwrap.layers_on_disk else {}
         arguments = bwrap_args.build_trial_arguments(
-            spec, layers=used_layers, own_cgroups=program.own_cgroups, script=":"
+            spec, layers=used_layers, own_cgroups=bwrap.own_cgroups, script=":"
         )
-        return _run_trial([program.path, *arguments])
+        return _run_trial([bwrap.path, *arguments])
 
 
 _REMEDIES = (

@@ -98,22 +98,22 @@ class _Daemon:
     sockets: tuple[str, ...]
     manual: _ManualStart | None = None
 
-    def remedy(self, place: Place) -> str:
+    def remedy(self, caller: Place) -> str:
         """Return the command that starts the daemon here, or that installs it."""
         if self.manual is None:
             return self.start
-        if not place.installed(self.manual.program):
+        if not caller.installed(self.manual.program):
             return self.manual.install
-        return self.start if place.systemd else self.manual.command
+        return self.start if caller.systemd else self.manual.command
 
-    def paths(self, place: Place) -> Iterator[Path]:
+    def paths(self, caller: Place) -> Iterator[Path]:
         """Yield its possible sockets; a variable of the environment that is unset has a default."""
-        environment = place.environment
+        environment = caller.environment
         directories = {
-            "home": str(place.home),
-            "user": f"/run/user/{place.uid}",
-            "runtime": environment.get("XDG_RUNTIME_DIR") or f"/run/user/{place.uid}",
-            "config": environment.get("XDG_CONFIG_HOME") or f"{place.home}/.config",
+            "home": str(caller.home),
+            "user": f"/run/user/{caller.uid}",
+            "runtime": environment.get("XDG_RUNTIME_DIR") or f"/run/user/{caller.uid}",
+            "config": environment.get("XDG_CONFIG_HOME") or f"{caller.home}/.config",
         }
         yield from dict.fromkeys(Path(template.format(**directories)) for template in self.sockets)
 
@@ -166,15 +166,15 @@ _OTHERS = (
 )
 
 
-def docker(place: Place) -> Endpoint:
+def docker(caller: Place) -> Endpoint:
     """Return the endpoint of an option, `DOCKER_HOST` or a context, or else a known socket."""
-    return _find_named_docker(place) or _find_first(place, _DOCKER, _OTHERS)
+    return _find_named_docker(caller) or _find_first(caller, _DOCKER, _OTHERS)
 
 
-def podman(place: Place) -> Endpoint:
+def podman(caller: Place) -> Endpoint:
     """Return the endpoint of `--host` or `CONTAINER_HOST`, or else the caller's own service."""
-    usual = _ROOTLESS_PODMAN if place.uid else _PODMAN
-    return _find_named_host(place, _HOST, "CONTAINER_HOST") or _find_first(place, usual, ())
+    usual = _ROOTLESS_PODMAN if caller.uid else _PODMAN
+    return _find_named_host(caller, _HOST, "CONTAINER_HOST") or _find_first(caller, usual, ())
 
 
 def asked(host: str | None, context: str | None) -> Mapping[str, str]:
@@ -241,20 +241,20 @@ def _get_group_name(path: Path) -> str:
     return "docker"
 
 
-def _find_first(place: Place, usual: _Daemon, others: tuple[_Daemon, ...]) -> Endpoint:
+def _find_first(caller: Place, usual: _Daemon, others: tuple[_Daemon, ...]) -> Endpoint:
     """Return the usual daemon's endpoint, unless only another daemon's socket exists."""
-    paths = list(usual.paths(place))
-    existing = next(filter(place.exists, paths), None)
+    paths = list(usual.paths(caller))
+    existing = next(filter(caller.exists, paths), None)
     if existing is not None:
-        return Endpoint(f"{_UNIX}{existing}", "the default", usual.remedy(place))
+        return Endpoint(f"{_UNIX}{existing}", "the default", usual.remedy(caller))
     for daemon in others:
-        for path in filter(place.exists, daemon.paths(place)):
+        for path in filter(caller.exists, daemon.paths(caller)):
             reason = f"{daemon.name}, because {paths[0]} does not exist"
-            return Endpoint(f"{_UNIX}{path}", reason, daemon.remedy(place))
-    return Endpoint(f"{_UNIX}{paths[0]}", "the default", usual.remedy(place))
+            return Endpoint(f"{_UNIX}{path}", reason, daemon.remedy(caller))
+    return Endpoint(f"{_UNIX}{paths[0]}", "the default", usual.remedy(caller))
 
 
-def _resolve_host(place: Place, host: str, source: str, undo: str) -> Endpoint:
+def _resolve_host(caller: Place, host: str, source: str, undo: str) -> Endpoint:
     """Return the endpoint for `host`, which must be on this machine.
 
     `source` is the setting that names it, and `undo` the way to remove that setting.
@@ -266,24 +266,24 @@ def _resolve_host(place: Place, host: str, source: str, undo: str) -> Endpoint:
         )
     path = Path(host.removeprefix(_UNIX))
     commands = (
-        daemon.remedy(place) for daemon in (_DOCKER, *_OTHERS) if path in daemon.paths(place)
+        daemon.remedy(caller) for daemon in (_DOCKER, *_OTHERS) if path in daemon.paths(caller)
     )
     command = next(commands, "start the daemon that listens on it")
     return Endpoint(host, source, f"{command}, or {undo}")
 
 
-def _find_named_docker(place: Place) -> Endpoint | None:
+def _find_named_docker(caller: Place) -> Endpoint | None:
     """Return the endpoint in an option, a variable or docker's configuration, if any."""
-    asks_for_context = place.environment.get(_CONTEXT, "") not in ("", _DEFAULT_CONTEXT)
-    host = None if asks_for_context else _find_named_host(place, _HOST, "DOCKER_HOST")
-    return host or _find_by_context(place)
+    asks_for_context = caller.environment.get(_CONTEXT, "") not in ("", _DEFAULT_CONTEXT)
+    host = None if asks_for_context else _find_named_host(caller, _HOST, "DOCKER_HOST")
+    return host or _find_by_context(caller)
 
 
-def _find_named_host(place: Place, *variables: str) -> Endpoint | None:
+def _find_named_host(caller: Place, *variables: str) -> Endpoint | None:
     """Return the endpoint named by the first of `variables` that is set; None if none is."""
     for variable in variables:
-        if host := place.environment.get(variable):
-            return _resolve_host(place, host, *_describe_variable(variable))
+        if host := caller.environment.get(variable):
+            return _resolve_host(caller, host, *_describe_variable(variable))
     return None
 
 
@@ -293,9 +293,9 @@ def _describe_variable(variable: str) -> tuple[str, str]:
     return (option, f"omit {option}") if option else (variable, f"unset {variable}")
 
 
-def _find_by_context(place: Place) -> Endpoint | None:
-    config = Path(place.environment.get("DOCKER_CONFIG") or place.home / ".docker")
-    name, source, undo = _find_context(place, config / "config.json")
+def _find_by_context(caller: Place) -> Endpoint | None:
+    config = Path(caller.environment.get("DOCKER_CONFIG") or caller.home / ".docker")
+    name, source, undo = _find_context(caller, config / "config.json")
     if name == _DEFAULT_CONTEXT:
         return None
     try:
@@ -303,13 +303,13 @@ def _find_by_context(place: Place) -> Endpoint | None:
     except (KeyError, TypeError) as error:
         message = f"{source} names the Docker context '{name}', which does not exist"
         raise EngineUnavailableError(message, hint=undo) from error
-    return _resolve_host(place, host, f"context '{name}' of {source}", undo)
+    return _resolve_host(caller, host, f"context '{name}' of {source}", undo)
 
 
-def _find_context(place: Place, file: Path) -> tuple[str, str, str]:
+def _find_context(caller: Place, file: Path) -> tuple[str, str, str]:
     """Return the name of the context, its source, and the way to remove that setting."""
     for variable in (_CONTEXT, "DOCKER_CONTEXT"):
-        if name := place.environment.get(variable):
+        if name := caller.environment.get(variable):
             return name, *_describe_variable(variable)
     name = _read_json(file).get("currentContext") or _DEFAULT_CONTEXT
     return name, str(file), "docker context use default"
