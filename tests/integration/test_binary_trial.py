@@ -62,7 +62,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing interpreter": (_script, "/no/such/interpreter -e, which its first line names"),
     "other libc": (
         lambda folder: elf_programs.ordinary(folder, compiler="musl-gcc"),
-        "linked for musl, whose loader /lib/ld-musl-x86_64.so.1 does not exist; the image has glibc",
+        "linked for musl, whose loader /lib/ld-musl-x86_64.so.1 does not exist; the image has",
     ),
 }
 
