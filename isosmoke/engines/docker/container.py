@@ -159,7 +159,7 @@ def new_container(client: Client, failures: list[LeftBehindError]) -> Iterator[C
 
 
 def labels(name: str, label: str) -> dict[str, str]:
-    """Return the labels that tell a sweep which process a container belongs to, and its purpose."""
+    """Return labels that identify a container's owner, its purpose and its name for a sweep."""
     return {
         create_body.LEASE: str(leases.Lease.mine()),
         create_body.LABEL: label,

@@ -157,7 +157,7 @@ class DockerEngine:
 def _require_overmounted_files(spec: SandboxSpec) -> None:
     """Check that the files that Docker mounts in `/etc` exist in a read-only `/etc`.
 
-    Docker mounts three files of its own there, and cannot create them.
+    Docker mounts its own versions of three files there, and cannot create them.
     """
     directories = [
         mount.source

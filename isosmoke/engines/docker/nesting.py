@@ -1,6 +1,6 @@
 """Operation of isosmoke in a container while the daemon that creates sandboxes is outside it.
 
-The daemon mounts directories of its own host by their paths there. Everything that a sandbox needs
+The daemon mounts its host's directories by their paths there. Everything that a sandbox needs
 must therefore have the same path inside and outside isosmoke's container.
 """
 
