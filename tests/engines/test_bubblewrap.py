@@ -68,7 +68,7 @@ def test_unresponsive_keeper_is_killed(tmp_path: Path) -> None:
 
 @pytest.fixture
 def many_open_files() -> Iterator[None]:
-    """A process with more open files than select(2) can handle."""
+    """Give the process more open files than select(2) can handle."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 2 * FD_SETSIZE:
         pytest.skip(f"this process may open {hard} files only")

@@ -36,7 +36,7 @@ REMEDIES: dict[str, tuple[Mapping[str, str], str]] = {
 
 @pytest.fixture
 def fresh_search() -> Iterator[None]:
-    """A search for bwrap that is not cached, before and after the test."""
+    """Clear the cached result of the search for bwrap before and after the test."""
     bwrap_program.program.cache_clear()
     yield
     bwrap_program.program.cache_clear()

@@ -27,7 +27,7 @@ def list_own_groups() -> list[Path]:
 
 @pytest.fixture
 def parent() -> Path:
-    """A directory in which groups can be created."""
+    """Return a directory in which groups can be created."""
     if not cgroup.parents():
         pytest.skip("this process may not make control groups here")
     return next(iter(cgroup.parents().values()))
@@ -35,7 +35,7 @@ def parent() -> Path:
 
 @pytest.fixture
 def leftover(parent: Path) -> Iterator[Path]:
-    """A leftover group of a dead run."""
+    """Yield a leftover group of a dead run."""
     mine = Lease.mine()
     directory = parent / f"isosmoke-{Lease(mine.boot, mine.pid, '1')}.abcd"
     directory.mkdir()
@@ -100,7 +100,7 @@ def test_added_process_is_in_every_group() -> None:
 
 @pytest.fixture
 def short_removal_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A short time limit for the removal of groups."""
+    """Shorten the time limit for the removal of groups."""
     monkeypatch.setattr("isosmoke.engines.bubblewrap.cgroup._REMOVE_SECONDS", 0.01)
 
 

@@ -102,7 +102,7 @@ class Daemon:
 
 @pytest.fixture
 def daemon() -> Iterator[Daemon]:
-    """A dockerd that is not running yet, in a short path because of its sockets."""
+    """Yield a dockerd that is not running yet, in a short path because of its sockets."""
     if os.getuid() != 0 or not shutil.which("dockerd"):
         pytest.skip("it needs root and dockerd")
     with TemporaryDirectory(prefix="isosmoke-dockerd-") as directory:
@@ -114,7 +114,7 @@ def daemon() -> Iterator[Daemon]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project whose scenarios wait until they are killed."""
+    """Return a project whose scenarios wait until they are killed."""
     project = Project.within(tmp_path, MANIFEST)
     (project.top / "scenarios/waits.sh").write_text("exec sleep 600\n")
     return project

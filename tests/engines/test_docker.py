@@ -37,7 +37,7 @@ EMPTY_TAR = bytes(10240)
 
 @pytest.fixture
 def docker() -> DockerEngine:
-    """A working engine; skip the test with the engine's own message if there is none."""
+    """Return a working engine; skip the test with the engine's own message if there is none."""
     engine = DockerEngine()
     try:
         engine.preflight()
@@ -48,7 +48,7 @@ def docker() -> DockerEngine:
 
 @pytest.fixture
 def client(docker: DockerEngine) -> Iterator[APIClient]:
-    """A client of the daemon, to inspect it without the engine."""
+    """Yield a client of the daemon, to inspect it without the engine."""
     assert docker.name == "docker"
     daemon_endpoint = endpoint.docker(Place.here())
     with closing(APIClient(daemon_endpoint.url)) as client:

@@ -50,7 +50,7 @@ def test_partial_payload_is_returned_at_once(payload: bytes, data: st.DataObject
 
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """The two ends of a connection: the channel's, and the daemon's."""
+    """Yield the two ends of a connection: the channel's, and the daemon's."""
     ours, theirs = socket.socketpair()
     with closing(ours), closing(theirs):
         yield ours, theirs

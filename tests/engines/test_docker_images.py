@@ -20,14 +20,14 @@ from support import available
 
 @pytest.fixture
 def docker() -> DockerEngine:
-    """A working engine; skip the test with the reason if there is none."""
+    """Return a working engine; skip the test with the reason if there is none."""
     available.engine("docker")
     return DockerEngine()
 
 
 @pytest.fixture
 def base(docker: DockerEngine) -> Iterator[str]:
-    """A base image with one file, removed with all images that were built on it."""
+    """Yield a base image with one file, removed with all images that were built on it."""
     name = f"isosmoke-tests/base:{token_hex(4)}"
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as writer:

@@ -26,7 +26,7 @@ print(nesting.is_nested(sys.argv[1], Path(sys.argv[2])))
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """A socket on which this process listens."""
+    """Yield a socket on which this process listens."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket"))
         server.listen()

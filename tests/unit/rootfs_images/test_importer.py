@@ -12,7 +12,7 @@ from isosmoke.rootfs_images import importer, store
 
 @pytest.fixture
 def system(tmp_path: Path) -> Path:
-    """A minimal system to import."""
+    """Return a minimal system to import."""
     directory = tmp_path / "system"
     (directory / "usr/bin").mkdir(parents=True)
     (directory / "usr/bin/tool").write_text("one")

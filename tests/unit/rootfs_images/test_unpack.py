@@ -54,7 +54,7 @@ def hard_link_member(name: str, other: str) -> Member:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """An empty directory to unpack into."""
+    """Return an empty directory to unpack into."""
     directory = tmp_path / "deep/root"
     directory.mkdir(parents=True)
     return directory
