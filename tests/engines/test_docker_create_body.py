@@ -316,7 +316,7 @@ def test_archive_has_an_empty_file_for_each_name() -> None:
 
 
 def test_rootless_podman_refuses_cgroup_namespaces() -> None:
-    """Rootless Podman always refuses cgroup namespaces, regardless of who owns isosmoke's groups."""
+    """Rootless Podman refuses cgroup namespaces, regardless of who owns isosmoke's groups."""
     safe = replace(create_spec(), uid=1, writes_to_cgroup=False)
 
     assert create_body.adapt_spec(safe, ROOTLESS).refused_namespaces() == {"NEWCGROUP"}
