@@ -1,1 +1,1 @@
-"""What a sandbox contains, as data: mounts, user files, limits, processes."""
+"""The contents of a sandbox as data: mounts, user files, limits and processes."""

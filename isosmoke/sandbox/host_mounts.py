@@ -1,7 +1,7 @@
-"""The image made of the host's own folders: its system, and the tools on PATH wherever they live.
+"""The mounts of the host image: the host's system directories and the tools on PATH.
 
-A tool under HOME comes without the rest of HOME. What comes is the tool's install prefix, and of
-that only the folders that hold programs: `~/.fly/bin`, not the token in `~/.fly/config.yml`.
+A tool under HOME is mounted without the rest of HOME. Only those directories of its install prefix
+that hold programs are mounted: `~/.fly/bin`, but not the token in `~/.fly/config.yml`.
 """
 
 import os
@@ -18,45 +18,49 @@ _SYSTEM = (
     *("/nix/store", "/gnu/store", "/snap", "/home/linuxbrew/.linuxbrew"),
 )
 
-_INSIDE_SYSTEM = tuple(f"{folder}/" for folder in _SYSTEM)
+_INSIDE_SYSTEM = tuple(f"{directory}/" for directory in _SYSTEM)
 
-_PREFIX_FOLDERS = (
+_PREFIX_ENTRIES = (
     *("bin", "sbin", "lib", "lib64", "libexec", "include", "share", "jmods"),
     *("shims", "versions", "version", "plugins", "installs", "tools", "toolchains"),
     *("pyvenv.cfg", "conda-meta"),
 )
-"""What a prefix holds besides secrets: FHS names, and those of pyenv, asdf, volta and JDKs."""
+"""Entries of an install prefix that hold no secrets: FHS names, and pyenv, asdf, volta and JDKs."""
 
 _SHARED_PREFIXES = (".local", ".cargo", "go")
-"""Prefixes under HOME that many tools share: `share` there holds keyrings."""
+"""Prefixes under HOME that many tools share; their `share` directory can hold keyrings."""
 
 _COMPANIONS = {".cargo/bin": (".rustup/toolchains", ".rustup/settings.toml")}
-"""What the programs of a folder under HOME need besides: rustup's proxies start its toolchains."""
+"""Paths under HOME that the programs of another directory need.
+
+rustup's proxies start its toolchains.
+"""
 
 _SHEBANG_BYTES = 256
 
 
 def host_mounts(path: str, home: Path, *, masked: bool) -> tuple[Mount, ...]:
-    """The mounts of the host image for a PATH; `masked` hides what an ordinary user cannot read.
+    """Return the mounts of the host image for a PATH.
 
-    Root's sandbox would otherwise see `/etc/shadow` and private keys.
+    With `masked`, files under /etc that an ordinary user cannot read are hidden. Otherwise root's
+    sandbox would see `/etc/shadow` and private keys.
     """
-    system = [Path(one) for one in _SYSTEM if Path(one).is_dir()]
+    system = [Path(directory) for directory in _SYSTEM if Path(directory).is_dir()]
     wanted = {*system, *_resolver_target(), *_tool_roots(path, home)}
     mounts = [ReadOnly(root, PurePosixPath(root)) for root in outermost(wanted)]
     return (*mounts, *(_masks(Path("/etc")) if masked else ()))
 
 
 def _resolver_target() -> Iterator[Path]:
-    """`/etc/resolv.conf` is often a link into /run, which a sandbox has fresh."""
+    """Yield the file that `/etc/resolv.conf` links to, often in /run, which a sandbox replaces."""
     target = Path("/etc/resolv.conf").resolve()
     if target.is_file():
         yield target
 
 
-def _masks(folder: Path) -> Iterator[Mount]:
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda one: one.name):
+def _masks(directory: Path) -> Iterator[Mount]:
+    with os.scandir(directory) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
             yield from _mask(entry)
 
 
@@ -73,56 +77,63 @@ def _mask(entry: "os.DirEntry[str]") -> Iterator[Mount]:
 
 
 def _tool_roots(path: str, home: Path) -> Iterator[Path]:
-    """Every folder or file that the programs on PATH need."""
-    for folder in dict.fromkeys(Path(word) for word in path.split(":")):
-        if folder.is_absolute() and _is_open(folder) and not holds_home(folder, home):
-            yield from _folder_roots(folder, home)
+    """Yield every directory or file that the programs on PATH need."""
+    for directory in dict.fromkeys(Path(entry) for entry in path.split(":")):
+        if directory.is_absolute() and _is_open(directory) and not holds_home(directory, home):
+            yield from _directory_roots(directory, home)
 
 
-def _is_open(folder: Path) -> bool:
-    """A PATH may name another user's folders, as sudo leaves it: those are no error."""
-    return os.access(folder, os.X_OK) and folder.is_dir()
+def _is_open(directory: Path) -> bool:
+    """Return whether the user may search a directory.
+
+    Under sudo, PATH may name another user's directories. They are skipped without an error.
+    """
+    return os.access(directory, os.X_OK) and directory.is_dir()
 
 
-def _folder_roots(folder: Path, home: Path) -> Iterator[Path]:
-    yield folder
-    yield from _prefix_roots(folder, home)
-    yield from _prefix_roots(folder.resolve(), home)
-    yield from _companions(folder, home)
-    with suppress(OSError), os.scandir(folder) as programs:
+def _directory_roots(directory: Path, home: Path) -> Iterator[Path]:
+    yield directory
+    yield from _prefix_roots(directory, home)
+    yield from _prefix_roots(directory.resolve(), home)
+    yield from _companions(directory, home)
+    with suppress(OSError), os.scandir(directory) as programs:
         for program in programs:
             yield from _program_roots(program, home)
 
 
-def _prefix_roots(folder: Path, home: Path) -> Iterator[Path]:
-    """The program folders of the prefix whose `bin` (or `shims`) this is."""
-    prefix = folder.parent
-    if folder.name not in ("bin", "sbin", "shims") or holds_home(prefix, home):
+def _prefix_roots(directory: Path, home: Path) -> Iterator[Path]:
+    """Yield the program directories of the prefix whose `bin`, `sbin` or `shims` this is."""
+    prefix = directory.parent
+    if directory.name not in ("bin", "sbin", "shims") or holds_home(prefix, home):
         return
-    for name in _PREFIX_FOLDERS:
-        shared = name == "share" and prefix.name in _SHARED_PREFIXES
-        if not shared and os.access(prefix / name, os.F_OK):
+    for name in _PREFIX_ENTRIES:
+        is_shared = name == "share" and prefix.name in _SHARED_PREFIXES
+        if not is_shared and os.access(prefix / name, os.F_OK):
             yield prefix / name
     if (prefix / "jmods").is_dir():
-        yield prefix / "conf"  # a JDK does not start without; elsewhere it may hold secrets
+        yield prefix / "conf"  # a JDK does not start without it; elsewhere it may hold secrets
 
 
-def _companions(folder: Path, home: Path) -> Iterator[Path]:
-    for place, companions in _COMPANIONS.items():
-        if folder == home / place:
-            yield from (home / one for one in companions if (home / one).exists())
+def _companions(directory: Path, home: Path) -> Iterator[Path]:
+    for name, companions in _COMPANIONS.items():
+        if directory == home / name:
+            yield from (home / path for path in companions if (home / path).exists())
 
 
-def _may_lead_away(program: "os.DirEntry[str]", home: Path) -> bool:
-    """Cheap, for the thousands in /usr/bin: there, a relative link stays inside the system."""
+def _may_need_more(program: "os.DirEntry[str]", home: Path) -> bool:
+    """Return whether a program may need files outside the system directories.
+
+    This check is cheap because /usr/bin has thousands of entries. A relative link there stays
+    inside the system directories.
+    """
     if not program.path.startswith(_INSIDE_SYSTEM):
         return program.is_symlink() or program.path.startswith(f"{home}/")
     return program.is_symlink() and Path(program.path).readlink().is_absolute()
 
 
 def _program_roots(program: "os.DirEntry[str]", home: Path) -> Iterator[Path]:
-    """Where a link on PATH leads, and the interpreter that a script under HOME names."""
-    if not _may_lead_away(program, home):
+    """Yield the targets of a link on PATH, and the interpreter of a script under HOME."""
+    if not _may_need_more(program, home):
         return
     real = os.path.realpath(program.path)
     if real.startswith(_INSIDE_SYSTEM):
@@ -138,7 +149,7 @@ def _program_roots(program: "os.DirEntry[str]", home: Path) -> Iterator[Path]:
 
 
 def _steps(link: Path) -> Iterator[Path]:
-    """Each path that a link leads through by name: `current/bin/node` before `20/bin/node`."""
+    """Yield each intermediate path of a chain of links, such as `current/bin/node`."""
     for _ in range(files.MAX_LINKS):
         if not link.is_symlink():
             return
@@ -152,8 +163,8 @@ def _interpreter(script: Path) -> Path | None:
     with suppress(OSError, IndexError, UnicodeDecodeError), script.open("rb") as file:
         line = file.read(_SHEBANG_BYTES).split(b"\n")[0]
         if line.startswith(b"#!"):
-            named = line[2:].split()[0].decode()
-            return None if named.startswith(_INSIDE_SYSTEM) else _existing(Path(named))
+            name = line[2:].split()[0].decode()
+            return None if name.startswith(_INSIDE_SYSTEM) else _existing(Path(name))
     return None
 
 
@@ -162,8 +173,8 @@ def _existing(path: Path) -> Path | None:
 
 
 def _target_roots(target: Path, home: Path) -> Iterator[Path]:
-    """A program's prefix, its topmost `node_modules`, or the file alone."""
-    modules = [one for one in target.parents if one.name == "node_modules"]
+    """Yield a program's prefix, its topmost `node_modules`, or only the file itself."""
+    modules = [parent for parent in target.parents if parent.name == "node_modules"]
     if modules:
         yield modules[-1]
     elif target.parent.name in ("bin", "sbin") and not holds_home(target.parent, home):

@@ -10,9 +10,9 @@ from isosmoke.sandbox.spec import HOST_IMAGE, ReadOnly
 class Interpreter:
     """The program that runs the scripts of an image.
 
-    `path` is absolute; `source` is the file that it means on this machine, and `copy`, once there
-    is one, what is at `path` in the sandbox. Where source and `sha256` are missing, `path` is a
-    name that the keeper looks for in the directories of `search`.
+    `path` is absolute. `source` is that file on this machine, and `copy`, if there is one, is the
+    file mounted at `path` in the sandbox. If `source` and `sha256` are missing, `path` is a name
+    that the keeper looks up in the directories of `search`.
     """
 
     image: str
@@ -24,10 +24,10 @@ class Interpreter:
 
     @property
     def name(self) -> str:
-        """How a receipt and a record name it."""
+        """The name in receipts and records."""
         return self.path if self.image == HOST_IMAGE else f"{self.path} in {self.image}"
 
     @property
     def mounts(self) -> tuple[ReadOnly, ...]:
-        """What puts the hashed copy in its place."""
+        """The mount of the hashed copy; empty without a copy."""
         return () if self.copy is None else (ReadOnly(self.copy, PurePosixPath(self.path)),)

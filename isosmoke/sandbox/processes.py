@@ -1,4 +1,4 @@
-"""Processes of a sandbox: one that is still there, and what those that ended took (pure)."""
+"""Survivors of a sandbox, and the resource usage of processes that ended (pure)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -7,12 +7,12 @@ from shlex import join
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A process that outlived its scenario, with the pids of its sandbox.
+    """A process that outlived its scenario; PIDs are those of the sandbox.
 
-    `argv` of a process that wiped its own is `[name]`, as ps has it. `ppid` is its parent now: 1,
-    the keeper, for an orphan. `age_seconds` counts from its start to the list; `state` is the
-    letter of proc(5) before it was frozen; `listens` are the addresses that its sockets accept on,
-    such as `tcp 127.0.0.1:8080` or `unix /tmp/daemon.sock`.
+    `argv` is `[name]`, as in ps, for a process that wiped its arguments. `ppid` is its current
+    parent: 1, the keeper, for an orphan. `age_seconds` is the time from its start to the listing.
+    `state` is the letter of proc(5) before it was frozen. `listens` are the addresses on which its
+    sockets accept, such as `tcp 127.0.0.1:8080` or `unix /tmp/daemon.sock`.
     """
 
     pid: int
@@ -26,22 +26,22 @@ class Process:
 
     @property
     def command_line(self) -> str:
-        """The arguments as a shell would take them."""
+        """The arguments, quoted for a shell."""
         return join(self.argv) if self.argv else f"[{self.exe or 'unknown'}]"
 
-    def told_by(self, words: Callable[[str], str]) -> "Process":
-        """The same process, each of its texts as `words` has it."""
+    def told_by(self, transform: Callable[[str], str]) -> "Process":
+        """Return a copy with `transform` applied to each text."""
         return replace(
             self,
-            argv=tuple(map(words, self.argv)),
-            cwd=words(self.cwd),
-            exe=words(self.exe),
-            listens=tuple(map(words, self.listens)),
+            argv=tuple(map(transform, self.argv)),
+            cwd=transform(self.cwd),
+            exe=transform(self.exe),
+            listens=tuple(map(transform, self.listens)),
         )
 
 
 def described(process: Process) -> str:
-    """One process that was left, in one line."""
+    """Return a one-line description of a survivor."""
     listens = f"  listens {', '.join(process.listens)}" if process.listens else ""
     return (
         f"pid {process.pid} ppid {process.ppid} {process.state} {process.age_seconds:.1f}s  "
@@ -51,10 +51,10 @@ def described(process: Process) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of every process that is over, as getrusage(2) counts: CPU time in seconds, all together.
+    """The resource usage of all ended processes together, as counted by getrusage(2).
 
-    `largest` is the most memory that a single one of them had at a time, in bytes. What still runs
-    is not in it, nor are probes.
+    CPU times are in seconds. `largest` is the peak memory of the largest single process, in bytes.
+    Processes that still run and probes are not included.
     """
 
     user_seconds: float

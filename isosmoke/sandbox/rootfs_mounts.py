@@ -1,7 +1,7 @@
-"""A root filesystem in a folder of the host: its paths as it means them, and how it is mounted.
+"""The mounts of a root filesystem in a host directory, and the resolution of paths in it.
 
-Only what it holds is mounted, read-only, entry by entry, on an empty root: so every engine can, an
-ordinary user too, and a place that it lacks can still be made beside what it has.
+Its entries are mounted read-only, one by one, on an empty root. Every engine can do that, even for
+an ordinary user, and missing mount points can be created alongside the existing entries.
 """
 
 import os
@@ -13,73 +13,78 @@ from isosmoke.host import files
 from isosmoke.sandbox.spec import Mount, ReadOnly
 
 SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""The PATH of a sandbox that has a system of its own, as Debian gives it to root."""
+"""The PATH of a sandbox with its own system, as Debian sets it for root."""
 
 _ROOT = PurePosixPath("/")
-_KERNELS = frozenset(PurePosixPath(one) for one in ("/dev", "/proc", "/sys"))
-"""What every engine makes itself."""
+_KERNEL_MOUNTS = frozenset(PurePosixPath(path) for path in ("/dev", "/proc", "/sys"))
+"""Directories that every engine mounts itself."""
 
 
 def inside(root: Path, path: PurePosixPath) -> Path | None:
-    """Where `path` leads when `root` is the root folder; None where that is nothing.
+    """Return the host path of `path` in the root filesystem `root`; None if there is no such file.
 
-    A symbolic link is followed as a process inside would: never out of `root`. What this user may
-    not look at is not found either.
+    Symbolic links are followed as for a process inside: never out of `root`. A path that this user
+    may not access counts as missing.
     """
     with suppress(PermissionError):
-        return _followed(root, path)
+        return _follow_links(root, path)
     return None
 
 
-def _followed(root: Path, path: PurePosixPath) -> Path | None:
-    place, ahead = _ROOT, list(reversed(path.parts))
+def _follow_links(root: Path, path: PurePosixPath) -> Path | None:
+    resolved, remaining = _ROOT, list(reversed(path.parts))
     for _ in range(files.MAX_LINKS * len(path.parts) + files.MAX_LINKS):
-        if not ahead:
-            return root / place.relative_to(_ROOT)
-        name = ahead.pop()
-        here = root / place.relative_to(_ROOT) / name
+        if not remaining:
+            return root / resolved.relative_to(_ROOT)
+        name = remaining.pop()
+        candidate = root / resolved.relative_to(_ROOT) / name
         if name in ("/", ".."):
-            place = _ROOT if name == "/" else place.parent
-        elif here.is_symlink():
-            ahead += reversed(PurePosixPath(here.readlink()).parts)
-        elif here.exists():
-            place /= name
+            resolved = _ROOT if name == "/" else resolved.parent
+        elif candidate.is_symlink():
+            remaining += reversed(PurePosixPath(candidate.readlink()).parts)
+        elif candidate.exists():
+            resolved /= name
         else:
             return None
     return None
 
 
 def which(root: Path, command: str, searched: str = SEARCHED) -> Path | None:
-    """The file that a shell inside would start for `command`; None where there is none."""
-    folders = [""] if "/" in command else searched.split(":")
-    found = (inside(root, PurePosixPath("/", folder, command)) for folder in folders)
-    return next((one for one in found if one and one.is_file() and os.access(one, os.X_OK)), None)
+    """Return the file that a shell inside would start for `command`; None if there is none."""
+    directories = [""] if "/" in command else searched.split(":")
+    paths = (inside(root, PurePosixPath("/", directory, command)) for directory in directories)
+    programs = (path for path in paths if path and path.is_file() and os.access(path, os.X_OK))
+    return next(programs, None)
 
 
 def mounts(root: Path, others: Collection[PurePosixPath]) -> tuple[Mount, ...]:
-    """The mounts that show `root`, beneath `others`: the targets of whatever else is mounted."""
-    missing = [one for one in others if not _has(root, one)]
-    return tuple(_mounted(root, _ROOT, frozenset(others) | _KERNELS, missing))
+    """Return the mounts that show `root`, except at `others`, the targets of all other mounts."""
+    missing = [target for target in others if not _has_mount_point(root, target)]
+    return tuple(_mount_entries(root, _ROOT, frozenset(others) | _KERNEL_MOUNTS, missing))
 
 
-def _has(root: Path, target: PurePosixPath) -> bool:
-    """Whether something can be mounted at `target`: through a link it would land elsewhere."""
+def _has_mount_point(root: Path, target: PurePosixPath) -> bool:
+    """Return whether `target` exists and no link leads from it to another path."""
     return inside(root, target) == root / target.relative_to(_ROOT)
 
 
-def _mounted(
+def _mount_entries(
     root: Path,
-    folder: PurePosixPath,
+    directory: PurePosixPath,
     taken: Collection[PurePosixPath],
     missing: Collection[PurePosixPath],
 ) -> Iterator[Mount]:
-    """Each entry of a folder; one in which a target is missing is not mounted but made anew."""
-    for real in sorted((root / folder.relative_to(_ROOT)).iterdir()):
-        target = folder / real.name
+    """Yield a mount for each entry of a directory.
+
+    A directory that lacks a mount point is not mounted itself. Its entries are mounted instead, so
+    that the mount point can be created.
+    """
+    for real in sorted((root / directory.relative_to(_ROOT)).iterdir()):
+        target = directory / real.name
         if target in taken:
             continue
-        if any(target in one.parents for one in missing):
+        if any(target in path.parents for path in missing):
             if real.is_dir() and not real.is_symlink():
-                yield from _mounted(root, target, taken, missing)
+                yield from _mount_entries(root, target, taken, missing)
         elif source := inside(root, target):
             yield ReadOnly(source, target)

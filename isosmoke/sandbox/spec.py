@@ -1,4 +1,4 @@
-"""What a sandbox contains and what is run in it: plain data that engines and the runner read."""
+"""The description of a sandbox and of the command in it, as data for engines and the runner."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 HOST_IMAGE = "host"
-"""The image that is made of mounts alone: of the host's system folders or a root filesystem."""
+"""The image that consists only of mounts: the host's system directories or a root filesystem."""
 
 PRIVATE = PurePosixPath("/run/isosmoke")
-"""Where a sandbox keeps what isosmoke itself brings."""
+"""The directory of isosmoke's own files in a sandbox."""
 
 KEEPER = PRIVATE / "keeper"
 BINARIES = PRIVATE / "bin"
@@ -17,7 +17,7 @@ BINARIES = PRIVATE / "bin"
 
 @dataclass(frozen=True, slots=True)
 class ReadOnly:
-    """A file or folder of the host, unwritable."""
+    """A read-only file or directory of the host."""
 
     source: Path
     target: PurePosixPath
@@ -25,7 +25,7 @@ class ReadOnly:
 
 @dataclass(frozen=True, slots=True)
 class CopyOnWrite:
-    """A folder of the host whose changes end with the sandbox, at its own path."""
+    """A directory of the host at its own path; changes are discarded with the sandbox."""
 
     source: Path
 
@@ -36,10 +36,10 @@ class CopyOnWrite:
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """An empty folder that belongs to the script's user; `mode` as in chmod.
+    """An empty directory owned by the script's user; `mode` as in chmod.
 
-    On disk it has as much room as the host, where the engine can; else it is in memory, which has
-    half of that at most, and programs that look for free space see no more.
+    With `on_disk`, and if the engine can, it has the host's free disk space. Otherwise it is in
+    memory, is limited to half of the memory, and programs see only that much free space.
     """
 
     target: PurePosixPath
@@ -65,11 +65,10 @@ CAPABILITIES = {
     "SYS_NICE": 23,
     "AUDIT_WRITE": 29,
 }
-"""What a script may be given, by its bit (capabilities(7)).
+"""The capabilities that a script may be granted, with their bits (capabilities(7)).
 
-None of them opens the keeper or the host, as SYS_PTRACE and SYS_ADMIN would.
+None of them gives access to the keeper or the host, as SYS_PTRACE and SYS_ADMIN would.
 """
-
 
 NAMESPACES = {
     "NEWTIME": 0x80,
@@ -81,12 +80,12 @@ NAMESPACES = {
     "NEWPID": 0x20000000,
     "NEWNET": 0x40000000,
 }
-"""The flags of clone(2) and unshare(2) that make namespaces, without their prefix `CLONE_`."""
+"""The flags of clone(2) and unshare(2) that create namespaces, without the prefix `CLONE_`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a sandbox may use; `memory` in bytes, None is no limit."""
+    """The resource limits of a sandbox; `memory` in bytes, None for no limit."""
 
     memory: int | None = None
     processes: int | None = None
@@ -95,11 +94,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSpec:
-    """All that an engine needs to make one sandbox; it reads nothing else.
+    """Everything that an engine needs to create one sandbox; it reads nothing else.
 
-    `new_namespaces` is whether root may make namespaces in it, as any other user may, and
-    `writes_to_cgroup` whether the user may write to a control group that a new cgroup namespace
-    would show. Not known is yes.
+    `new_namespaces` permits root to create namespaces in it, as any other user may.
+    `writes_to_cgroup` means that the user may write to a control group that a new cgroup namespace
+    would show; it is also true if that is unknown.
     """
 
     label: str
@@ -115,15 +114,15 @@ class SandboxSpec:
 
     def keeper(self) -> tuple[str, ...]:
         """Return the keeper's command line: the capabilities to keep, the namespaces to refuse."""
-        kept = sum(1 << CAPABILITIES[one] for one in set(self.capabilities))
-        refused = sum(NAMESPACES[one] for one in self.refused_namespaces())
-        return (str(KEEPER), str(kept), str(refused))
+        capabilities = sum(1 << CAPABILITIES[name] for name in set(self.capabilities))
+        namespaces = sum(NAMESPACES[name] for name in self.refused_namespaces())
+        return (str(KEEPER), str(capabilities), str(namespaces))
 
     def refused_namespaces(self) -> frozenset[str]:
-        """Return the names of the `NAMESPACES` that nothing in the sandbox may make.
+        """Return the names of the `NAMESPACES` that no process in the sandbox may create.
 
-        In a user and cgroup namespace of its own a process may mount control groups, and write to
-        those that its user owns: root owns all of them. A capability can make up for ownership.
+        In its own user and cgroup namespaces, a process may mount control groups and write to those
+        that its user owns. Root owns all of them. A capability can replace ownership.
         """
         if self.uid == 0 and not self.new_namespaces:
             return frozenset(NAMESPACES)
@@ -131,24 +130,24 @@ class SandboxSpec:
         return frozenset({"NEWCGROUP"} if may_write else ())
 
     def inner(self) -> tuple[CopyOnWrite, ...]:
-        """The copies that lie in another one: what is mounted in a folder of the workspace."""
-        copies = [one for one in self.mounts if isinstance(one, CopyOnWrite)]
-        targets = {one.target for one in copies}
-        return tuple(one for one in copies if not targets.isdisjoint(one.target.parents))
+        """Return the copies inside another copy: file systems mounted inside the workspace."""
+        copies = [mount for mount in self.mounts if isinstance(mount, CopyOnWrite)]
+        targets = {copy.target for copy in copies}
+        return tuple(copy for copy in copies if not targets.isdisjoint(copy.target.parents))
 
     def ordered(self) -> tuple[Mount, ...]:
-        """The mounts, each after the folders it lies in."""
+        """Return the mounts, each after the directories that contain it."""
         return tuple(sorted(self.mounts, key=lambda mount: len(mount.target.parts)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One command in one sandbox; all durations in seconds.
+    """One command in one sandbox; durations in seconds.
 
-    `timeout` bounds the command, `grace` lies between SIGTERM and SIGKILL once it is over, and
-    `settle` is how long processes may take to end after the command before they count as left.
-    The command's program is looked for in the directories of `search`, separated by colons, or
-    where that is empty in those of the environment's PATH.
+    `timeout` limits the command. `grace` is the time between SIGTERM and SIGKILL after the timeout.
+    `settle` is the time that processes have to end after the command before they count as
+    survivors. The program is looked up in the colon-separated directories of `search`, or if that
+    is empty, in those of the environment's PATH.
     """
 
     spec: SandboxSpec
