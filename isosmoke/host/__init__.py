@@ -1,1 +1,1 @@
-"""This machine: its users, directories, git repositories and the binary under test."""
+"""Access to this machine: its users, directories, git repositories and the binary under test."""

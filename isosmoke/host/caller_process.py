@@ -1,4 +1,4 @@
-"""Who runs isosmoke, and where: the facts of the process that a sandbox takes over."""
+"""The user, working directory and environment of the isosmoke process."""
 
 import os
 import pwd
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_HOME_OF_THE_HOMELESS = Path("/home/isosmoke")
+_DEFAULT_HOME = Path("/home/isosmoke")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """A user in a folder, with an environment."""
+    """A user with a working directory and an environment, which sandboxes take over."""
 
     uid: int
     gid: int
@@ -22,30 +22,30 @@ class Caller:
 
     @classmethod
     def here(cls) -> "Caller":
-        """This process."""
+        """Return the caller that this process runs for."""
         uid = os.getuid()
         return cls(
             uid=uid,
             gid=os.getgid(),
-            user=_user(uid),
-            home=_home(os.environ.get("HOME", "")),
+            user=_find_user_name(uid),
+            home=_find_home(os.environ.get("HOME", "")),
             working=Path.cwd(),
             environment=dict(os.environ),
         )
 
 
-def _user(uid: int) -> str:
+def _find_user_name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return "isosmoke"
 
 
-def _home(named: str) -> Path:
-    """Service users often have `/` or a folder that does not exist: scenarios get a usable one."""
-    home = Path(named)
-    return (
-        home
-        if home.is_absolute() and home != Path("/") and home.is_dir()
-        else _HOME_OF_THE_HOMELESS
-    )
+def _find_home(variable: str) -> Path:
+    """Return the home directory, or a usable default.
+
+    HOME of a service user is often `/` or a directory that does not exist.
+    """
+    home = Path(variable)
+    is_usable = home.is_absolute() and home != Path("/") and home.is_dir()
+    return home if is_usable else _DEFAULT_HOME

@@ -1,7 +1,7 @@
-"""Files of isosmoke's own: written whole, locked, hashed and removed, and no link is followed.
+"""Operations on isosmoke's own files: atomic writes, locks, hashes and removal.
 
-A cloned repository can contain any symbolic link, so a path that isosmoke chooses itself is never
-followed through one: neither to write nor to read. A path that the user names may be a link.
+A cloned repository can contain any symbolic link. For paths that isosmoke itself chooses, links are
+therefore never followed, neither to write nor to read. A path that the user names may be a link.
 """
 
 import errno
@@ -18,7 +18,7 @@ from tempfile import mkstemp
 from isosmoke.errors import UsageError
 
 MAX_LINKS = 40
-"""How many symbolic links the kernel follows in one path (path_resolution(7))."""
+"""The maximum number of symbolic links that the kernel follows (path_resolution(7))."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -26,86 +26,86 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def refuse_links(*paths: Path) -> None:
     """Raise `UsageError` for the first path that is a symbolic link."""
     for path in paths:
-        with suppress(OSError):  # what cannot be looked at cannot be followed either
+        with suppress(OSError):  # a path that cannot be inspected cannot be followed either
             if path.is_symlink():
-                raise _refusal(path)
+                raise _link_error(path)
 
 
-def _refusal(path: Path) -> UsageError:
+def _link_error(path: Path) -> UsageError:
     return UsageError(
-        f"{path} is a symbolic link, and isosmoke neither writes nor reads through one",
-        hint=f"rm {path}; for records on another disk, mount a directory there (as root, or with "
-        "--engine docker)",
+        f"{path} is a symbolic link, which isosmoke does not follow for its own files",
+        hint=f"rm {path}; to store records on another disk, mount a directory there (as root, or "
+        "with --engine docker)",
     )
 
 
 def resolve_in_project(path: Path, top: Path) -> Path:
-    """Return the path without links to which writing `path` leads.
+    """Return `path` with its symbolic links resolved, for writing.
 
     Raises:
-        UsageError: if that is outside the project `top`, in git's own directory, nowhere, or a
-            file of another kind.
+        UsageError: if a link leads out of the project `top`, into git's own directory, to a
+            missing file, or to a file with another suffix.
     """
     path = path.absolute()
-    target, project = _resolved(path), top.resolve()
-    if not any(one.is_symlink() for one in (path, *_below(top, path))):
+    target, project = _resolve(path), top.resolve()
+    if not any(step.is_symlink() for step in (path, *_list_parents(top, path))):
         return target
     is_outside = not target.is_relative_to(project) or ".git" in target.relative_to(project).parts
     is_dangling = path.is_symlink() and not path.exists()
     if is_outside or is_dangling or target.suffix != path.suffix:
         raise UsageError(
-            f"{path} leads through a symbolic link to {target}, where isosmoke does not write",
-            hint=f"replace the link by a file or directory of {project} itself",
+            f"{path} leads through a symbolic link to {target}, and isosmoke does not write there",
+            hint=f"replace the link with a file or directory in {project}",
         )
     return target
 
 
-def _resolved(path: Path) -> Path:
+def _resolve(path: Path) -> Path:
     try:
         return path.resolve()
-    except (OSError, RuntimeError) as error:  # RuntimeError: a circle of links, before Python 3.13
-        raise _refusal(path) from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
+        raise _link_error(path) from error
 
 
-def _below(top: Path, path: Path) -> Iterator[Path]:
-    """The directories of `path` that lie below `top`."""
-    return (one for one in path.parents if top in one.parents)
+def _list_parents(top: Path, path: Path) -> Iterator[Path]:
+    """Return the parent directories of `path` that are below `top`."""
+    return (parent for parent in path.parents if top in parent.parents)
 
 
 @contextmanager
 def open_file(path: Path, flags: int, mode: int = 0o644) -> Iterator[int]:
-    """Open a file of isosmoke's own for the time of the block, without following a link.
+    """Hold one of isosmoke's own files open, without following a link.
 
     Raises:
-        UsageError: if it is a link, or has a second name (a hard link), under which it is another
-            file of the user's.
+        UsageError: if it is a symbolic link, or has a second hard link, under which it may be one
+            of the user's files.
     """
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise _refusal(path) from error
+            raise _link_error(path) from error
         raise
     try:
-        _refuse_other_names(path, os.fstat(descriptor))
+        _refuse_hard_links(path, os.fstat(descriptor))
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _refuse_other_names(path: Path, status: os.stat_result) -> None:
+def _refuse_hard_links(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         raise UsageError(
-            f"{path} is not a file of isosmoke's own: it has a second name, or is no plain file",
+            f"{path} does not belong to isosmoke: it is not a regular file, or has a second name",
             hint=f"rm {path}",
         )
 
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` for the time of the block, as the only process that does.
+    """Hold an exclusive lock on the file `path`; wait for other processes first.
 
-    Wait for other processes first. The file is created where it is missing, and stays empty.
+    The file is created if it is missing, and stays empty.
     """
     with open_file(path, os.O_RDWR | os.O_CREAT) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -114,10 +114,12 @@ def lock(path: Path) -> Iterator[None]:
 
 @contextmanager
 def lock_directory(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
-    """Hold a lock on the directory `path` for the time of the block.
+    """Hold a lock on the directory `path`.
 
-    Several processes can hold a `shared` lock at a time. Unless told to `wait`, raise
-    `BlockingIOError` where another process holds a lock that excludes this one.
+    Several processes can hold a `shared` lock at the same time.
+
+    Raises:
+        BlockingIOError: if `wait` is false and another process holds a conflicting lock.
     """
     operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -130,16 +132,19 @@ def lock_directory(path: Path, *, shared: bool = False, wait: bool = True) -> It
 
 @contextmanager
 def open_directory(base: Path, *names: str) -> Iterator[int]:
-    """Open the directory `names` below `base`, made where missing, without following a link.
+    """Hold the directory `names` below `base` open; create it if missing, and follow no link.
 
-    Links in `base` itself are followed. `UsageError` if one of the names is a link, `OSError` if
-    one cannot be made.
+    Links in `base` itself are followed.
+
+    Raises:
+        UsageError: if one of the names is a link.
+        OSError: if a directory cannot be created.
     """
     path, descriptor = base, os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name in names:
             path /= name
-            inner = _entered(path, descriptor)
+            inner = _open_subdirectory(path, descriptor)
             os.close(descriptor)
             descriptor = inner
         yield descriptor
@@ -147,20 +152,20 @@ def open_directory(base: Path, *names: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _entered(path: Path, parent: int) -> int:
+def _open_subdirectory(path: Path, parent: int) -> int:
     with suppress(FileExistsError):
         os.mkdir(path.name, dir_fd=parent)
     try:
         return os.open(path.name, _DIRECTORY, dir_fd=parent)
     except OSError as error:
         if path.is_symlink():
-            raise _refusal(path) from error
+            raise _link_error(path) from error
         error.filename = str(path)
         raise
 
 
 def write_new(name: str, content: str, within: int) -> None:
-    """Write a file into the open directory `within`, unless there is anything of that name."""
+    """Write a file into the open directory `within`, unless the name already exists."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with suppress(FileExistsError):
         descriptor = os.open(name, flags, 0o644, dir_fd=within)
@@ -174,9 +179,10 @@ def write_new(name: str, content: str, within: int) -> None:
 
 
 def write(path: Path, content: str | bytes, *, mode: int = 0o644) -> Path:
-    """Write a file whole or not at all, whatever ends this process or the machine.
+    """Write a file atomically: completely or not at all, even if the machine crashes.
 
-    `OSError` names the file, also where it is the disk that has no room.
+    Raises:
+        OSError: if it cannot be written, with the name of the file even if the disk is full.
     """
     with ExitStack() as undo:
         try:
@@ -189,47 +195,47 @@ def write(path: Path, content: str | bytes, *, mode: int = 0o644) -> Path:
             Path(unfinished).chmod(mode)
             Path(unfinished).rename(path)
         except OSError as error:
-            error.filename = str(path)  # the unfinished file has a name that nobody knows
+            error.filename = str(path)  # the temporary file's name means nothing to the user
             raise
         undo.pop_all()
     return path
 
 
-def remove(folder: Path) -> None:
-    """Remove a tree or a file, also where an overlay left folders that nobody may enter.
+def remove(path: Path) -> None:
+    """Remove a tree or a file, including directories that an overlay made inaccessible.
 
-    A script may nest folders deeper than a path can be long: each is moved to the top before it is
-    emptied.
+    A script may nest directories deeper than the maximum length of a path. Each directory is
+    therefore moved to the top before it is emptied.
     """
-    if folder.is_symlink() or not folder.is_dir():
-        folder.unlink(missing_ok=True)
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
         return
     with suppress(FileNotFoundError):
-        with _open_for_removal(folder) as top:
+        with _open_for_removal(path) as top:
             _empty(top, top)
-            while names := os.listdir(top):  # noqa: PTH208 - a path would get too long
+            while names := os.listdir(top):  # noqa: PTH208 - a path would be too long
                 for name in names:
                     with _open_for_removal(name, top) as inner:
                         _empty(inner, top)
                     os.rmdir(name, dir_fd=top)
-        folder.rmdir()
+        path.rmdir()
 
 
-def _empty(folder: int, top: int) -> None:
-    """Remove the files of an open folder, and move its folders to `top`, with new names."""
-    with os.scandir(folder) as entries:
+def _empty(directory: int, top: int) -> None:
+    """Remove the files of an open directory, and move its subdirectories to `top`, renamed."""
+    with os.scandir(directory) as entries:
         for entry in tuple(entries):
             if not entry.is_dir(follow_symlinks=False):
-                os.unlink(entry.name, dir_fd=folder)
+                os.unlink(entry.name, dir_fd=directory)
                 continue
             with suppress(OSError):
-                os.chmod(entry.name, 0o700, dir_fd=folder)
-            os.rename(entry.name, token_hex(8), src_dir_fd=folder, dst_dir_fd=top)
+                os.chmod(entry.name, 0o700, dir_fd=directory)
+            os.rename(entry.name, token_hex(8), src_dir_fd=directory, dst_dir_fd=top)
 
 
 @contextmanager
-def _open_for_removal(folder: str | Path, within: int | None = None) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=within)
+def _open_for_removal(path: str | Path, within: int | None = None) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=within)
     try:
         yield descriptor
     finally:

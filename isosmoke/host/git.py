@@ -1,7 +1,7 @@
-"""Git, run in one way only, and what it knows: checkouts, revisions, texts and commits.
+"""Safe reading of git repositories: checkouts, revisions, file contents and commits.
 
-The configuration of a repository is its writer's, and reading must not run any program of that
-writer's, wait for a prompt, change a file, or be told another history. See git-config(1) and
+The author of a repository controls its configuration. Reading it must not run the author's
+programs, wait for a prompt, change a file, or return a forged history. See git-config(1) and
 git(1), "ENVIRONMENT VARIABLES".
 """
 
@@ -19,41 +19,41 @@ from isosmoke.host import system_programs
 from isosmoke.host.workspace_directories import git_top
 
 _SECONDS = 60.0
-"""How long git may take."""
+"""The default timeout of a git command."""
 
 _SETTINGS = (
-    "core.fsmonitor=false",  # or a program
+    "core.fsmonitor=false",  # otherwise it can name a program
     "core.hooksPath=/dev/null",
     "credential.helper=",
-    "log.follow=false",  # it would follow a file beyond its name
-    "log.showSignature=false",  # or gpg.program is run
+    "log.follow=false",  # otherwise it follows a file across renames
+    "log.showSignature=false",  # otherwise gpg.program is run
     "safe.bareRepository=explicit",  # a directory of the work tree may look like a repository
 )
-"""What counts in place of the repository's own configuration."""
+"""Settings that override the repository's own configuration."""
 
 _ENVIRONMENT = {
     "LC_ALL": "C",
-    "GIT_ALLOW_PROTOCOL": "",  # a partial clone would fetch what it lacks, by any program
+    "GIT_ALLOW_PROTOCOL": "",  # a partial clone would fetch missing objects, through any program
     "GIT_ASKPASS": "",
     "GIT_GRAFT_FILE": f"{os.devnull}/none",
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_TERMINAL_PROMPT": "0",
 }
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+_NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
-_MAIN = (
+_MAIN_BRANCHES = (
     "refs/remotes/origin/HEAD",
     "refs/heads/main",
     "refs/heads/master",
-    # A clone made by a CI service often has nothing but these.
+    # A clone made by a CI service often has only these.
     "refs/remotes/origin/main",
     "refs/remotes/origin/master",
 )
 
 
 class GitError(IsosmokeError):
-    """Git ended with an error, for the reason in `stderr` if it gave one."""
+    """A git command failed, for the reason in `stderr`, which may be empty."""
 
     def __init__(self, arguments: Iterable[str], top: Path, stderr: str) -> None:
         command = next(iter(arguments))
@@ -65,12 +65,12 @@ def _hint(top: Path, stderr: str) -> str:
     if "dubious ownership" in stderr:
         return f"if you trust its owner: git config --global --add safe.directory {top}"
     if "promisor" in stderr:
-        return f"fetch the objects that this partial clone lacks: git -C {top} fetch --refetch"
+        return f"fetch the missing objects of this partial clone: git -C {top} fetch --refetch"
     return f"git -C {top} status"
 
 
 def find_program(top: Path, environment: Mapping[str, str]) -> Path | None:
-    """Return the git that is used for the repository `top`, never one from inside it, or None."""
+    """Return the git program for the repository `top`, never one inside it; None without git."""
     path = environment.get("PATH", os.defpath)
     return system_programs.find_for(path, "git", apart=[top])
 
@@ -80,31 +80,32 @@ def run(
     *arguments: str,
     stdin: bytes = b"",
     environment: Mapping[str, str] | None = None,
-    variables: Mapping[str, str] = _NOTHING,
+    variables: Mapping[str, str] = _NO_VARIABLES,
     settings: Iterable[str] = (),
     seconds: float = _SECONDS,
 ) -> bytes:
-    """Run a git command in the top directory of a work tree, and return what it prints.
+    """Run a git command in the top directory of a work tree, and return its stdout.
 
-    No GIT_* variable of `environment`, by default this process's, is passed on: a hook sets some,
-    which name its own repository. `variables` and `settings` (`name=value`) count in addition.
+    GIT_* variables of `environment`, by default this process's, are not passed on, because those
+    set by a hook name the hook's own repository. `variables` and `settings` (`name=value`) are
+    added.
 
     Raises:
-        GitError: if git ends with an error, or does not end within `seconds`.
-        IsosmokeError: if there is no git, or it cannot be started.
+        GitError: if git fails, or does not end within `seconds`.
+        IsosmokeError: if git is not installed or cannot be started.
     """
     inherited = os.environ if environment is None else environment
     program = find_program(top, inherited)
     if program is None:
-        raise IsosmokeError(f"cannot run git in {top}: there is no git", "install git")
-    options = [word for setting in (*_SETTINGS, *settings) for word in ("-c", setting)]
+        raise IsosmokeError(f"cannot run git in {top}: git not found", "install git")
+    options = [option for setting in (*_SETTINGS, *settings) for option in ("-c", setting)]
     fixed = ("--no-pager", "--no-optional-locks", "--literal-pathspecs")
     command = [str(program), *fixed, *options, *arguments]
     plain = {name: value for name, value in inherited.items() if not name.startswith("GIT_")}
     above = {"GIT_CEILING_DIRECTORIES": str(top.absolute().parent)}
     try:
         process = _start(command, top, {**plain, **_ENVIRONMENT, **above, **variables})
-        output, stderr = _outputs(process, stdin, seconds)
+        output, stderr = _communicate(process, stdin, seconds)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise IsosmokeError(f"cannot run git in {top}: {reason}", f"ls -la {program}") from error
@@ -118,17 +119,17 @@ def run(
 def _start(
     command: list[str], top: Path, environment: Mapping[str, str]
 ) -> "subprocess.Popen[bytes]":
-    """Start git as the leader of a process group, so that what it starts can be ended with it."""
+    """Start git as the leader of a process group, so that its children can be killed with it."""
     pipe = subprocess.PIPE
     return subprocess.Popen(
         command, cwd=top, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, process_group=0
     )
 
 
-def _outputs(
+def _communicate(
     process: "subprocess.Popen[bytes]", stdin: bytes, seconds: float
 ) -> tuple[bytes, bytes]:
-    """Return stdout and stderr; end the process group if that fails or takes too long."""
+    """Return stdout and stderr; kill the process group if that fails or takes too long."""
     with process:
         try:
             return process.communicate(stdin, timeout=seconds)
@@ -139,17 +140,17 @@ def _outputs(
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """The commit of a work tree, empty before the first one; `dirty` where files differ."""
+    """The commit of a work tree, empty before the first one; `dirty` if files differ from it."""
 
     commit: str
     dirty: bool
 
 
 def read_checkout(folder: Path, environment: Mapping[str, str]) -> Checkout | None:
-    """Return the state of the work tree around `folder`; None if there is none, or no git.
+    """Return the state of the work tree around `folder`; None without a work tree or git.
 
     Raises:
-        GitError: if git refuses to tell.
+        GitError: if git refuses to read the repository.
     """
     top = git_top(folder)
     if top is None or find_program(top, environment) is None:
@@ -163,19 +164,19 @@ def read_checkout(folder: Path, environment: Mapping[str, str]) -> Checkout | No
 
 
 def find_tops(folder: Path, environment: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return the main work tree and the one around `folder`; `folder` itself outside of any.
+    """Return the main work tree and the one around `folder`; `folder` itself outside of both.
 
-    Agents work in linked work trees, which are removed once their task is done.
+    Agents work in linked work trees, which are removed when their task is done.
 
     Raises:
-        GitError: if git refuses to tell.
+        GitError: if git refuses to read the repository.
     """
     own = git_top(folder)
     if own is None or find_program(own, environment) is None:
         return ((own or folder).resolve(),)
     try:
-        found = run(own, "rev-parse", "--git-common-dir", environment=environment)
-        common = own / os.fsdecode(found.rstrip(b"\n"))
+        output = run(own, "rev-parse", "--git-common-dir", environment=environment)
+        common = own / os.fsdecode(output.rstrip(b"\n"))
     except GitError as error:
         if not _is_no_repository(error):
             raise
@@ -185,15 +186,15 @@ def find_tops(folder: Path, environment: Mapping[str, str]) -> tuple[Path, ...]:
 
 
 def _is_no_repository(error: GitError) -> bool:
-    """Return whether what is called `.git` is none, for git's messages are not translated here."""
+    """Return whether `.git` is not a repository; git's messages are not translated (LC_ALL=C)."""
     return error.stderr.startswith("fatal: not a git repository")
 
 
 def read_head(top: Path, environment: Mapping[str, str]) -> str:
-    """Return the commit that is checked out; empty before the first one."""
+    """Return the commit that is checked out; an empty string before the first one."""
     verify = ("rev-parse", "--quiet", "--verify", "HEAD")
     try:
-        return _line(run(top, *verify, environment=environment))
+        return _decode_line(run(top, *verify, environment=environment))
     except GitError as error:
         if error.stderr:
             raise
@@ -201,24 +202,25 @@ def read_head(top: Path, environment: Mapping[str, str]) -> str:
 
 
 def _is_dirty(top: Path, environment: Mapping[str, str]) -> bool:
-    """Return whether the files differ from the commit, those of checked out submodules included.
+    """Return whether files differ from the commit, including those of checked out submodules.
 
-    Git would look at a submodule with all programs that the submodule's own configuration names.
+    Each submodule is read separately. Otherwise git would run the programs that the submodule's
+    own configuration names.
     """
     status = ("status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=dirty")
     settings = tuple(_without_filters(top, environment))
     if run(top, *status, environment=environment, settings=settings):
         return True
     entries = run(top, "ls-files", "--stage", "-z", environment=environment).split(b"\0")
-    paths = (os.fsdecode(one.partition(b"\t")[2]) for one in entries if one.startswith(b"160000"))
-    submodules = (top / path for path in paths)
-    return any(_is_dirty(one, environment) for one in submodules if (one / ".git").exists())
+    links = (entry for entry in entries if entry.startswith(b"160000"))
+    submodules = (top / os.fsdecode(link.partition(b"\t")[2]) for link in links)
+    return any(_is_dirty(path, environment) for path in submodules if (path / ".git").exists())
 
 
 def _without_filters(top: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield settings that turn off each filter of the repository's own; the user's stay.
+    """Yield settings that disable each filter of the repository, but not the user's filters.
 
-    `git status` would run it on a file that may have changed (gitattributes(5)).
+    `git status` would run a filter on a file that may have changed (gitattributes(5)).
     """
     worktree = os.fsdecode(
         run(top, "rev-parse", "--git-path", "config.worktree", environment=environment).rstrip(
@@ -232,17 +234,17 @@ def _without_filters(top: Path, environment: Mapping[str, str]) -> Iterator[str]
         except GitError as error:
             if error.stderr:
                 raise
-            continue  # there is none
-        for name in sorted({os.fsdecode(one).rpartition(".")[0] for one in names.split(b"\0")}):
+            continue  # the configuration has no filter
+        for name in sorted({os.fsdecode(key).rpartition(".")[0] for key in names.split(b"\0")}):
             if "=" in name:
-                raise GitError(("config",), top, f"{name}: no filter can have that name")
+                raise GitError(("config",), top, f"{name}: invalid name of a filter")
             if name:
                 yield from (f"{name}.clean=", f"{name}.process=", f"{name}.required=false")
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A commit, or the empty tree; `words` name it, or say why it was chosen."""
+    """A commit or the empty tree; `words` is its name, or the reason why it was chosen."""
 
     identity: str
     words: str
@@ -250,7 +252,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit of a walk; `parents` are those of its parents that belong to the walk."""
+    """A commit of a walk; `parents` are only those parents that belong to the walk."""
 
     identity: str
     parents: tuple[str, ...]
@@ -263,34 +265,39 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A work tree of git, by its top directory; nothing here writes to it."""
+    """A git work tree, by its top directory; it is only read."""
 
     top: Path
 
     def revision(self, name: str) -> Revision:
-        """Return the commit that `name` names; `UsageError` if there is none."""
-        if identity := self._identity(name):
+        """Return the commit `name`; raise `UsageError` if there is none."""
+        if identity := self._find_commit(name):
             return Revision(identity, name)
-        hint = "`git log --oneline` shows commits; a clone of CI may have to fetch more of them"
+        hint = "list commits with `git log --oneline`; in a CI clone, fetch more history"
         raise UsageError(f"git knows no revision {name!r} in {self.top}", hint)
 
     def fork(self) -> Revision:
-        """Return where this branch left the main branch; the empty tree before the first commit."""
+        """Return the merge base with the main branch; the empty tree before the first commit.
+
+        Raises:
+            UsageError: if there is no main branch, or no commit in common with it.
+        """
         if not run(self.top, "rev-list", "--all", "--max-count=1"):
-            return Revision(_line(run(self.top, "hash-object", "-t", "tree", "--stdin")), "nothing")
-        main = next((name for name in _MAIN if self._identity(name)), None)
+            empty_tree = _decode_line(run(self.top, "hash-object", "-t", "tree", "--stdin"))
+            return Revision(empty_tree, "nothing")
+        main = next((name for name in _MAIN_BRANCHES if self._find_commit(name)), None)
         if main is None:
             raise UsageError(
-                f"{self.top} has no main branch: there is none of {', '.join(_MAIN)}",
+                f"{self.top} has no main branch, none of {', '.join(_MAIN_BRANCHES)}",
                 "name a revision: --against REV",
             )
         name = main.removeprefix("refs/heads/").removeprefix("refs/remotes/")
         return Revision(self.merge_base(main), f"the merge base with {name}")
 
     def merge_base(self, name: str) -> str:
-        """Return the last commit that HEAD and `name` have in common; `UsageError` if none."""
+        """Return the last commit common to HEAD and `name`; raise `UsageError` if there is none."""
         try:
-            return _line(run(self.top, "merge-base", name, "HEAD"))
+            return _decode_line(run(self.top, "merge-base", name, "HEAD"))
         except GitError as error:
             if error.stderr:
                 raise
@@ -302,16 +309,20 @@ class Repository:
     def texts(self, revision: str, paths: Iterable[str]) -> Mapping[str, str]:
         """Return the contents at `revision` of those `paths` that are files there.
 
-        Paths are relative to the top. `GitError` if a file is there and cannot be read.
+        Paths are relative to the top.
+
+        Raises:
+            GitError: if a file exists in the revision and cannot be read.
         """
-        asked = tuple(dict.fromkeys(_inside(paths)))
-        if not asked:
+        requested = tuple(dict.fromkeys(_filter_inside(paths)))
+        if not requested:
             return {}
-        listed = dict(_blobs(run(self.top, "ls-tree", "--full-tree", "-z", revision, "--", *asked)))
-        found = [(path, listed[path]) for path in asked if path in listed]
-        objects = "".join(f"{identity}\n" for _, identity in found).encode()
-        answer = BytesIO(run(self.top, "cat-file", "--batch", stdin=objects))
-        contents = zip(found, _contents(answer, self.top), strict=True)
+        listing = run(self.top, "ls-tree", "--full-tree", "-z", revision, "--", *requested)
+        blobs = dict(_parse_blobs(listing))
+        existing = [(path, blobs[path]) for path in requested if path in blobs]
+        objects = "".join(f"{identity}\n" for _, identity in existing).encode()
+        output = BytesIO(run(self.top, "cat-file", "--batch", stdin=objects))
+        contents = zip(existing, _parse_contents(output, self.top), strict=True)
         return {
             path: content.decode("utf-8-sig", errors="replace") for (path, _), content in contents
         }
@@ -319,38 +330,48 @@ class Repository:
     def commits(self, since: str, paths: Iterable[str]) -> tuple[Commit, ...]:
         """Return the commits after `since` that change `paths`, and all merges, newest first.
 
-        Only descendants of `since` count: a branch that began before it never had what it has.
+        Only descendants of `since` count, because a branch that forked earlier never had the
+        contents of `since`.
         """
         form = ("--no-show-signature", "--format=%H%x00%P%x00%h%x00%s")
         walk = ("--full-history", "--parents", "--topo-order", "--ancestry-path")
-        answer = run(self.top, "log", *form, *walk, f"{since}..HEAD", "--", *_inside(paths))
-        lines = [line.split("\0") for line in answer.decode(errors="replace").split("\n") if line]
-        known = {since, *(identity for identity, *_ in lines)}
+        output = run(self.top, "log", *form, *walk, f"{since}..HEAD", "--", *_filter_inside(paths))
+        rows = [line.split("\0") for line in output.decode(errors="replace").split("\n") if line]
+        known = {since, *(identity for identity, *_ in rows)}
         return tuple(
-            Commit(identity, tuple(up for up in parents.split() if up in known), short, subject)
-            for identity, parents, short, subject in lines
+            Commit(
+                identity,
+                tuple(parent for parent in parents.split() if parent in known),
+                short,
+                subject,
+            )
+            for identity, parents, short, subject in rows
         )
 
-    def _identity(self, name: str) -> str:
+    def _find_commit(self, name: str) -> str:
+        """Return the identity of the commit `name`; an empty string if there is none."""
         verify = ("rev-parse", "--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
         try:
-            return _line(run(self.top, *verify))
+            return _decode_line(run(self.top, *verify))
         except GitError as error:
             if error.stderr:
                 raise
             return ""
 
 
-def _line(answer: bytes) -> str:
-    return answer.decode().strip()
+def _decode_line(output: bytes) -> str:
+    return output.decode().strip()
 
 
-def _inside(paths: Iterable[str]) -> Iterator[str]:
-    return (one for one in paths if one and "\0" not in one and not one.startswith(("/", "../")))
+def _filter_inside(paths: Iterable[str]) -> Iterator[str]:
+    """Yield the paths that can be inside the repository."""
+    for path in paths:
+        if path and "\0" not in path and not path.startswith(("/", "../")):
+            yield path
 
 
-def _blobs(listing: bytes) -> Iterator[tuple[str, str]]:
-    """Yield the path and the object of each file that `git ls-tree -z` lists."""
+def _parse_blobs(listing: bytes) -> Iterator[tuple[str, str]]:
+    """Yield the path and the object of each file in the output of `git ls-tree -z`."""
     for entry in filter(None, listing.split(b"\0")):
         description, _, path = entry.partition(b"\t")
         _, kind, identity = description.decode().split()
@@ -358,10 +379,10 @@ def _blobs(listing: bytes) -> Iterator[tuple[str, str]]:
             yield os.fsdecode(path), identity
 
 
-def _contents(answer: BytesIO, top: Path) -> Iterator[bytes]:
-    """Yield the contents that `git cat-file --batch` prints, each after a header."""
-    while header := answer.readline():
+def _parse_contents(output: BytesIO, top: Path) -> Iterator[bytes]:
+    """Yield the contents in the output of `git cat-file --batch`, each preceded by a header."""
+    while header := output.readline():
         identity, *rest = header.split()
         if not rest[-1].isdigit():
             raise GitError(("cat-file",), top, f"object {identity.decode()} is {rest[-1].decode()}")
-        yield answer.read(int(rest[-1]) + 1)[:-1]
+        yield output.read(int(rest[-1]) + 1)[:-1]

@@ -1,7 +1,7 @@
-"""Leases: which process something on this machine belongs to, and whether that process runs.
+"""Leases, which name the process that a resource on this machine belongs to.
 
-An error while looking at a process does not mean that the process has ended. Whatever may belong to
-a live process is never removed.
+An error while inspecting a process does not mean that the process has ended. A resource that may
+belong to a live process is never removed.
 """
 
 import errno
@@ -13,21 +13,21 @@ from typing import TypeVar
 
 from isosmoke.errors import LeftBehindError
 
-_Thing = TypeVar("_Thing")
+_Resource = TypeVar("_Resource")
 
 _MAX_PID_DIGITS = 7
 """A PID is at most 4194304 (proc_sys_kernel(5), `pid_max`)."""
 
 _ENDED_STATES = frozenset({b"Z", b"X"})
-"""A zombie, and a process that the kernel is about to forget (proc_pid_stat(5))."""
+"""The states of a zombie, and of a process that is being removed (proc_pid_stat(5))."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The process that something belongs to: a PID alone may have been reused.
+    """The process that a resource belongs to.
 
-    `boot` is the kernel's boot ID and the PID namespace in which `pid` means that process;
-    `started` is its start time in clock ticks since boot.
+    A PID alone is not enough, because it can be reused. `boot` is the kernel's boot ID and the PID
+    namespace of `pid`. `started` is the start time of the process in clock ticks since boot.
     """
 
     boot: str
@@ -36,58 +36,58 @@ class Lease:
 
     @classmethod
     def mine(cls) -> "Lease":
-        """Return the lease of this process; `OSError` if /proc cannot be read."""
-        started = _start_time(Path("/proc/self/stat").read_bytes())
-        return cls(f"{_boot_id()}-{_pid_namespace()}", os.getpid(), started)
+        """Return the lease of this process; raise `OSError` if /proc cannot be read."""
+        started = _parse_start_time(Path("/proc/self/stat").read_bytes())
+        return cls(f"{_read_boot_id()}-{_read_pid_namespace()}", os.getpid(), started)
 
     @classmethod
     def parse(cls, text: str) -> "Lease | None":
-        """Return the lease that `text` begins with, in the format of `str`; None if there is none.
+        """Return the lease at the start of `text`, in the format of `str`; None if there is none.
 
-        What follows a third dot is ignored.
+        Text after a third dot is ignored.
         """
-        words = text.split(".")
-        is_lease = len(words) >= 3 and _is_pid(words[1])  # noqa: PLR2004 - boot, PID, start
-        return cls(words[0], int(words[1]), words[2]) if is_lease else None
+        parts = text.split(".")
+        is_lease = len(parts) >= 3 and _is_pid(parts[1])  # noqa: PLR2004 - boot, PID, start
+        return cls(parts[0], int(parts[1]), parts[2]) if is_lease else None
 
     def __str__(self) -> str:
         return f"{self.boot}.{self.pid}.{self.started}"
 
     def is_alive(self) -> bool:
-        """Return whether this very process still runs.
+        """Return whether the process still runs.
 
-        A process of another PID namespace counts as alive, as it cannot be seen from here.
+        A process of another PID namespace counts as alive, because it is not visible from here.
 
         Raises:
-            OSError: if that cannot be told, for example because /proc cannot be read.
+            OSError: if that cannot be determined, for example because /proc cannot be read.
         """
         boot, _, namespace = self.boot.rpartition("-")
-        if boot != _boot_id() or not self.started:
+        if boot != _read_boot_id() or not self.started:
             return False
-        return namespace != _pid_namespace() or self.started == _started(self.pid)
+        return namespace != _read_pid_namespace() or self.started == _read_start_time(self.pid)
 
 
 def find_dead(
-    owned: Iterable[tuple[_Thing, Lease | None]],
-) -> tuple[tuple[_Thing, ...], tuple[LeftBehindError, ...]]:
-    """Return what belongs to no live process, and an error for each thing of which nobody can tell.
+    owned: Iterable[tuple[_Resource, Lease | None]],
+) -> tuple[tuple[_Resource, ...], tuple[LeftBehindError, ...]]:
+    """Return the resources of ended processes, and an error for each one that may still be in use.
 
-    A thing without a lease belongs to no process.
+    A resource without a lease belongs to no process.
     """
-    dead: list[_Thing] = []
+    dead: list[_Resource] = []
     unknown: list[LeftBehindError] = []
-    for thing, lease in owned:
+    for resource, lease in owned:
         try:
             if lease is None or not lease.is_alive():
-                dead.append(thing)
+                dead.append(resource)
         except OSError as error:
-            unknown.append(_kept(thing, error))
+            unknown.append(_unknown_owner_error(resource, error))
     return tuple(dead), tuple(unknown)
 
 
-def _kept(thing: object, error: OSError) -> LeftBehindError:
+def _unknown_owner_error(resource: object, error: OSError) -> LeftBehindError:
     return LeftBehindError(
-        f"{thing} is kept, as its process may still run: {error.filename}: {error.strerror}",
+        f"{resource} is kept because its process may still run: {error.filename}: {error.strerror}",
         hint=f"run `isosmoke sweep` as a user and with limits that let it read {error.filename}",
     )
 
@@ -96,18 +96,19 @@ def _is_pid(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= _MAX_PID_DIGITS
 
 
-def _boot_id() -> str:
+def _read_boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def _pid_namespace() -> str:
+def _read_pid_namespace() -> str:
     return Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
 
 
-def _started(pid: int) -> str:
-    """Return the start time of a process; empty for one that is gone, or that is a zombie.
+def _read_start_time(pid: int) -> str:
+    """Return the start time of a process; an empty string if it is gone or a zombie.
 
-    A mount option of /proc (hidepid) hides the processes of other users: their files are missing.
+    With the mount option hidepid, /proc hides the processes of other users: their files are
+    missing.
     """
     file = Path(f"/proc/{pid}/stat")
     if not _exists(pid):
@@ -115,15 +116,15 @@ def _started(pid: int) -> str:
     if os.readlink("/proc/self") != str(os.getpid()):  # noqa: PTH115 - as text
         raise OSError(errno.ESTALE, "/proc shows another PID namespace", "/proc")
     try:
-        return _start_time(file.read_bytes())
+        return _parse_start_time(file.read_bytes())
     except (FileNotFoundError, ProcessLookupError):
         if _exists(pid):
-            raise PermissionError(errno.EACCES, "/proc hides that process", str(file)) from None
+            raise PermissionError(errno.EACCES, "/proc hides this process", str(file)) from None
         return ""
 
 
 def _exists(pid: int) -> bool:
-    """Return whether the kernel knows the process; a signal of 0 is not sent (kill(2))."""
+    """Return whether the process exists; signal 0 only checks that (kill(2))."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -133,7 +134,7 @@ def _exists(pid: int) -> bool:
     return pid > 0
 
 
-def _start_time(status: bytes) -> str:
-    """Return field 22 of `/proc/PID/stat`, or nothing for a zombie; field 2 may hold anything."""
+def _parse_start_time(status: bytes) -> str:
+    """Return field 22 of `/proc/PID/stat`, empty for a zombie; field 2 may contain any bytes."""
     state, *fields = status.rpartition(b")")[2].split()
     return "" if state in _ENDED_STATES else fields[18].decode()

@@ -1,4 +1,4 @@
-"""What is mounted where, from the text of `/proc/self/mountinfo` (pure; proc_pid_mountinfo(5))."""
+"""The mounts of this process, parsed from `/proc/self/mountinfo` (proc_pid_mountinfo(5))."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Mounted:
-    """A mount: where it is, its file system's type, and whether it is read-only by itself.
+class MountPoint:
+    """A mount with the type of its file system; `read_only` is the mount's own option.
 
-    Of one that is `deleted` the mount point has been unlinked: no path leads there.
+    The mount point of a `deleted` mount has been unlinked, so no path leads to it.
     """
 
     number: int
@@ -22,61 +22,64 @@ class Mounted:
 
 
 def text() -> str:
-    """Return the lines of this process; a name that is no UTF-8 is decoded as a path is."""
+    """Return the table of this process; a name that is not UTF-8 is decoded like a path."""
     return Path("/proc/self/mountinfo").read_bytes().decode(errors="surrogateescape")
 
 
-def visible(text: str) -> tuple[Mounted, ...]:
-    """The mounts in `text` that can be reached by a path: no other mount lies over them."""
-    mounts = [_parsed(line) for line in text.split("\n") if line]
+def visible(text: str) -> tuple[MountPoint, ...]:
+    """Return the mounts in `text` that a path leads to, because no other mount covers them."""
+    mounts = [_parse(line) for line in text.split("\n") if line]
     tree = _Tree(mounts)
-    reached = (one for one in mounts if tree.at(one.point) is one)
-    return tuple(sorted(reached, key=lambda one: one.point.parts))
+    reachable = (mount for mount in mounts if tree.find(mount.point) is mount)
+    return tuple(sorted(reachable, key=lambda mount: mount.point.parts))
 
 
-def below(folder: Path, mounts: Sequence[Mounted]) -> tuple[Mounted, ...]:
-    """The mounts inside `folder`, without one at the folder itself."""
-    return tuple(one for one in mounts if folder in one.point.parents)
+def below(directory: Path, mounts: Sequence[MountPoint]) -> tuple[MountPoint, ...]:
+    """Return the mounts inside `directory`, without one at the directory itself."""
+    return tuple(mount for mount in mounts if directory in mount.point.parents)
 
 
-def _parsed(line: str) -> Mounted:
+def _parse(line: str) -> MountPoint:
     fields = line.split(" ")
     separator = fields.index("-", 6)
-    return Mounted(
+    return MountPoint(
         number=int(fields[0]),
         parent=int(fields[1]),
-        point=Path(_unescaped(fields[4])),
-        kind=_unescaped(fields[separator + 1]),
+        point=Path(_unescape(fields[4])),
+        kind=_unescape(fields[separator + 1]),
         read_only="ro" in fields[5].split(","),
         deleted=fields[4].endswith("//deleted"),
     )
 
 
-def _unescaped(text: str) -> str:
-    """Space, tab, line feed and backslash are written as three octal digits."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
+def _unescape(text: str) -> str:
+    """Decode space, tab, line feed and backslash, which are written as three octal digits."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
 class _Tree:
-    """Follows a path from mount to mount as the kernel does."""
+    """The tree of mounts, for following a path from mount to mount as the kernel does."""
 
-    def __init__(self, mounts: Sequence[Mounted]) -> None:
-        numbers = {one.number for one in mounts}
-        self._children: Mapping[tuple[int | None, Path], Mounted] = {
-            (one.parent if self._is_inner(one, numbers) else None, one.point): one
-            for one in mounts
-            if not one.deleted
+    def __init__(self, mounts: Sequence[MountPoint]) -> None:
+        numbers = {mount.number for mount in mounts}
+        self._children: Mapping[tuple[int | None, Path], MountPoint] = {
+            (mount.parent if self._is_inner(mount, numbers) else None, mount.point): mount
+            for mount in mounts
+            if not mount.deleted
         }
 
     @staticmethod
-    def _is_inner(one: Mounted, numbers: set[int]) -> bool:
-        """Whether its parent is listed; the root's is not, and of the first root it is itself."""
-        return one.parent in numbers and one.parent != one.number
+    def _is_inner(mount: MountPoint, numbers: set[int]) -> bool:
+        """Return whether the mount has a listed parent.
 
-    def at(self, path: Path) -> Mounted | None:
-        """The mount that is met at the end of `path`."""
-        here: Mounted | None = None
+        The parent of the root is not listed, and the first root is its own parent.
+        """
+        return mount.parent in numbers and mount.parent != mount.number
+
+    def find(self, path: Path) -> MountPoint | None:
+        """Return the mount that `path` leads to; None if there is none."""
+        current: MountPoint | None = None
         for step in (*reversed(path.parents), path):
-            while found := self._children.get((here.number if here else None, step)):
-                here = found
-        return here
+            while child := self._children.get((current.number if current else None, step)):
+                current = child
+        return current

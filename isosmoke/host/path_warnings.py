@@ -1,6 +1,7 @@
-"""What of a PATH may change a verdict, in words: directories of the workspace, shadowed programs.
+"""Warnings about PATH entries that may change a verdict (pure).
 
-Pure: `isosmoke.host.system_programs.entries` looks at the disk.
+They are directories inside the workspace and programs that shadow the system's.
+`isosmoke.host.system_programs.entries` reads the disk.
 """
 
 import re
@@ -9,19 +10,19 @@ from dataclasses import dataclass
 
 from isosmoke.text import shortened
 
-_NAMES_SHOWN = 4
-_ENTRIES_SHOWN = 2
-_WIDEST = 160
+_MAX_NAMES = 4
+_MAX_ENTRIES = 2
+_MAX_WIDTH = 160
 
-_FIRST = {
-    name: place
-    for place, name in enumerate(
+_RANKS = {
+    name: rank
+    for rank, name in enumerate(
         ("bash", "sh", "env", "timeout", "git", "grep", "sed", "awk", "tmux")
     )
 }
-"""The programs whose stand-ins decide most, named before the others."""
+"""The programs whose replacements affect a verdict most, named before the others."""
 
-_LANGUAGE = re.compile(
+_LANGUAGE_PROGRAM = re.compile(
     r"(?:python|pydoc|idle|pip|2to3|node|nodejs|npm|npx|corepack|yarn|pnpm|deno|bun|ruby|gem|irb|erb"
     r"|rake|rdoc|ri|bundle|bundler|perl|cpan|prove|java|javac|jar|jshell|cargo|rustc|rustdoc|rustfmt"
     r"|rustup|go|gofmt|php|composer|luac?|ghc|julia|Rscript|R|gcc|g\+\+|cc|c\+\+|clang|clang\+\+|ld)"
@@ -32,10 +33,10 @@ _LANGUAGE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One word of a PATH.
+    """One entry of a PATH.
 
-    `programs` are those in it that share the name of a system program and are another one; of a
-    directory of the system itself, all of its programs.
+    `programs` are the programs in it that have the name of a system program and differ from it.
+    For a directory of the system itself, they are all of its programs.
     """
 
     text: str
@@ -45,69 +46,76 @@ class Entry:
 
     @property
     def shown(self) -> str:
-        """The entry as one readable word."""
-        return shortened(self.text, _WIDEST) if self.text else "'' (the current directory)"
+        """The entry in a readable form."""
+        return shortened(self.text, _MAX_WIDTH) if self.text else "'' (the current directory)"
 
 
 def warnings(entries: Sequence[Entry]) -> tuple[str, ...]:
-    """Return one line for each kind of entry that may change a verdict; none for a plain PATH."""
-    shadowing = tuple(_shadowing(entries))
-    tools = [(one, _tools(names)) for one, names in shadowing]
-    languages = [(one, _languages(names)) for one, names in shadowing if not one.is_in_workspace]
+    """Return one line for each kind of risky entry; an empty tuple for a plain PATH."""
+    shadowing = tuple(_find_shadowing(entries))
+    tools = [(entry, _select_tools(names)) for entry, names in shadowing]
+    languages = [
+        (entry, _select_language_programs(names))
+        for entry, names in shadowing
+        if not entry.is_in_workspace
+    ]
     return (
-        *_inside([one.shown for one in entries if one.is_in_workspace]),
-        *_of_tools([f"{one.shown}: {_listed(names)}" for one, names in tools if names]),
-        *_of_languages([f"{_listed(names)} of {one.shown}" for one, names in languages if names]),
+        *_warn_of_workspace([entry.shown for entry in entries if entry.is_in_workspace]),
+        *_warn_of_tools([f"{entry.shown}: {_format(names)}" for entry, names in tools if names]),
+        *_warn_of_languages(
+            [f"{_format(names)} from {entry.shown}" for entry, names in languages if names]
+        ),
     )
 
 
-def _inside(shown: Sequence[str]) -> Iterator[str]:
-    if shown:
-        subject, verb = ("entry", "lies") if len(shown) == 1 else ("entries", "lie")
-        named = _first(shown, ", ")
-        yield f"PATH {subject} {named} {verb} inside the workspace: its programs are no system's"
+def _warn_of_workspace(entries: Sequence[str]) -> Iterator[str]:
+    if len(entries) == 1:
+        yield f"PATH entry {entries[0]} lies inside the workspace and can replace system programs"
+    elif entries:
+        shown = _join_first(entries, ", ")
+        yield f"PATH entries {shown} lie inside the workspace and can replace system programs"
 
 
-def _of_tools(told: Sequence[str]) -> Iterator[str]:
-    if len(told) == 1:
-        entry, _, names = told[0].rpartition(": ")
+def _warn_of_tools(entries: Sequence[str]) -> Iterator[str]:
+    if len(entries) == 1:
+        entry, _, names = entries[0].rpartition(": ")
         yield f"PATH entry {entry} shadows system programs: {names}"
-    elif told:
-        yield f"PATH entries shadow system programs: {_first(told, '; ')}"
+    elif entries:
+        yield f"PATH entries shadow system programs: {_join_first(entries, '; ')}"
 
 
-def _of_languages(told: Sequence[str]) -> Iterator[str]:
-    if told:
-        yield f"PATH puts before the system's own: {_first(told, '; ')}"
+def _warn_of_languages(entries: Sequence[str]) -> Iterator[str]:
+    if entries:
+        yield f"PATH puts language tools before the system's: {_join_first(entries, '; ')}"
 
 
-def _first(texts: Sequence[str], between: str) -> str:
-    more = len(texts) - _ENTRIES_SHOWN
+def _join_first(texts: Sequence[str], separator: str) -> str:
+    more = len(texts) - _MAX_ENTRIES
     rest = f" (+{more} more)" if more > 0 else ""
-    return f"{between.join(texts[:_ENTRIES_SHOWN])}{rest}"
+    return f"{separator.join(texts[:_MAX_ENTRIES])}{rest}"
 
 
-def _shadowing(entries: Sequence[Entry]) -> Iterator[tuple[Entry, frozenset[str]]]:
-    """Each entry with the system programs that are found in it before they are in the system."""
+def _find_shadowing(entries: Sequence[Entry]) -> Iterator[tuple[Entry, frozenset[str]]]:
+    """Yield each entry with the system programs that it provides before the system does."""
     provided: frozenset[str] = frozenset()
-    for one in entries:
-        if one.is_system:
-            provided |= one.programs
-        elif found := one.programs - provided:
-            yield one, found
+    for entry in entries:
+        if entry.is_system:
+            provided |= entry.programs
+        elif shadowed := entry.programs - provided:
+            yield entry, shadowed
 
 
-def _tools(names: Collection[str]) -> list[str]:
-    """The names that are not those of interpreters and compilers, the weightiest first."""
-    tools = [one for one in names if not _LANGUAGE.fullmatch(one)]
-    return sorted(tools, key=lambda one: (one not in _FIRST, _FIRST.get(one, 0), one))
+def _select_tools(names: Collection[str]) -> list[str]:
+    """Return the names other than interpreters and compilers, the most important first."""
+    tools = [name for name in names if not _LANGUAGE_PROGRAM.fullmatch(name)]
+    return sorted(tools, key=lambda name: (name not in _RANKS, _RANKS.get(name, 0), name))
 
 
-def _languages(names: Collection[str]) -> list[str]:
-    return sorted(one for one in names if _LANGUAGE.fullmatch(one))
+def _select_language_programs(names: Collection[str]) -> list[str]:
+    return sorted(name for name in names if _LANGUAGE_PROGRAM.fullmatch(name))
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _NAMES_SHOWN
+def _format(names: Sequence[str]) -> str:
+    more = len(names) - _MAX_NAMES
     rest = f" (+{more} more)" if more > 0 else ""
-    return f"{', '.join(shortened(one, 40) for one in names[:_NAMES_SHOWN])}{rest}"
+    return f"{', '.join(shortened(name, 40) for name in names[:_MAX_NAMES])}{rest}"

@@ -1,4 +1,4 @@
-"""The directories in which isosmoke keeps what outlives a command, and scratch directories."""
+"""The directories of isosmoke's persistent state, and scratch directories."""
 
 import hashlib
 import os
@@ -14,86 +14,88 @@ from isosmoke.host import files, leases
 from isosmoke.host.leases import Lease
 
 IN_PROJECT = ".isosmoke"
-"""The folder of a project for what isosmoke keeps there: records of runs, receipts."""
+"""The directory in a project for records of runs and receipts."""
 
 
 def state_folder() -> Path:
-    """`$ISOSMOKE_STATE`, else the user's state folder (XDG)."""
-    named = os.environ.get("ISOSMOKE_STATE")
-    return Path(named).absolute() if named else user_state_path("isosmoke", appauthor=False)
+    """Return `$ISOSMOKE_STATE`, else the user's state directory (XDG)."""
+    override = os.environ.get("ISOSMOKE_STATE")
+    return Path(override).absolute() if override else user_state_path("isosmoke", appauthor=False)
 
 
-def _made(folder: Path) -> Path:
+def _create(directory: Path) -> Path:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise IsosmokeError(
-            f"cannot write to {folder}: {error.strerror}",
-            hint="set ISOSMOKE_STATE to a folder that can be written",
+            f"cannot write to {directory}: {error.strerror}",
+            hint="set ISOSMOKE_STATE to a writable directory",
         ) from error
-    return folder
+    return directory
 
 
 def kept(name: str) -> Path:
-    """The folder `name` in the state folder, made if missing."""
-    folder = state_folder() / name
-    files.refuse_links(folder)
-    return _made(folder)
+    """Return the directory `name` in the state directory; create it if it is missing."""
+    directory = state_folder() / name
+    files.refuse_links(directory)
+    return _create(directory)
 
 
-def in_project(top: Path, *places: str) -> Path:
-    """The folder of the project `top` for what isosmoke keeps there; it may be missing.
+def in_project(top: Path, *names: str) -> Path:
+    """Return isosmoke's directory in the project `top`; it may be missing.
 
-    `UsageError` if it, or one of the `places` in it, is a link: what that leads to is not ours.
+    Raises:
+        UsageError: if it, or one of the `names` in it, is a symbolic link.
     """
-    folder = top / IN_PROJECT
-    files.refuse_links(folder, *(folder / one for one in places))
-    return folder
+    directory = top / IN_PROJECT
+    files.refuse_links(directory, *(directory / name for name in names))
+    return directory
 
 
 def project(top: Path) -> Path:
-    """Where a project that cannot be written to has its records: a folder that may be missing."""
+    """Return the records directory of a project that is not writable; it may be missing."""
     return state_folder() / "projects" / hashlib.sha256(os.fsencode(top)).hexdigest()[:16]
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder that ends with the block, or with a later `sweep_scratch`: its name is its lease.
+    """Create a scratch directory, and remove it at the end of the block.
 
-    What this user cannot remove is left to the engine of the daemon that wrote it.
+    Its name is its lease, so a later `sweep_scratch` can remove it. Files that this user cannot
+    remove are left to the engine whose daemon wrote them.
     """
-    folder = Path(mkdtemp(prefix=f"{Lease.mine()}.", dir=kept("scratch")))
+    directory = Path(mkdtemp(prefix=f"{Lease.mine()}.", dir=kept("scratch")))
     try:
-        yield folder
+        yield directory
     finally:
         with suppress(PermissionError):
-            files.remove(folder)
+            files.remove(directory)
 
 
 def find_dead_scratch() -> tuple[tuple[Path, ...], tuple[LeftBehindError, ...]]:
-    """Return the scratch directories of ended processes, and errors that name the doubtful ones.
+    """Return the scratch directories of ended processes, and an error for each uncertain one.
 
-    A symbolic link is not isosmoke's own.
+    Symbolic links are skipped, because isosmoke did not create them.
     """
-    folders = (one for one in kept("scratch").iterdir() if not one.is_symlink())
-    return leases.find_dead((one, Lease.parse(one.name)) for one in folders)
+    directories = (path for path in kept("scratch").iterdir() if not path.is_symlink())
+    return leases.find_dead((path, Lease.parse(path.name)) for path in directories)
 
 
 def sweep_scratch() -> tuple[str, ...]:
     """Remove the scratch directories of ended processes, and return their paths.
 
-    What cannot be removed stays, and no other is kept for it: what a root daemon wrote is left to
-    the engine of that daemon.
+    A directory that cannot be removed is skipped: files written by a root daemon are left to the
+    engine of that daemon.
 
     Raises:
-        LeftBehindError: if it cannot be told of some whether their process still runs; it names
-            them, and the others have been removed.
+        LeftBehindError: if processes of some directories may still run. The error names these
+            directories; the others have been removed.
     """
     removed = []
     dead, unknown = find_dead_scratch()
-    for folder in dead:
+    for directory in dead:
         with suppress(OSError):
-            files.remove(folder)
-            removed.append(str(folder))
+            files.remove(directory)
+            removed.append(str(directory))
     raise_left_behind(unknown, removed)
     return tuple(removed)

@@ -1,7 +1,7 @@
-"""The system's own programs: found in fixed directories, whatever the caller's PATH says.
+"""The lookup of system programs in fixed directories, independent of the caller's PATH.
 
-A program by which isosmoke reaches a verdict is the administrator's: neither the program nor a
-directory on the way to it can be changed by the ordinary user who asks for the verdict.
+A program that contributes to a verdict belongs to the administrator. The ordinary user who asks for
+the verdict can change neither the program nor a directory on the way to it.
 """
 
 import os
@@ -17,39 +17,44 @@ DIRECTORIES = tuple(
     dict.fromkeys(
         (
             *("/bin", "/usr/bin"),
-            *(one for one in (os.confstr("CS_PATH") or "").split(":") if one.startswith("/")),
+            *(path for path in (os.confstr("CS_PATH") or "").split(":") if path.startswith("/")),
             *("/usr/local/bin", "/sbin", "/usr/sbin", "/usr/local/sbin"),
             *("/run/current-system/sw/bin", "/run/current-system/profile/bin"),
             "/nix/var/nix/profiles/default/bin",
         )
     )
 )
-"""Where systems keep their programs, the last three on NixOS, Guix and in images made by Nix."""
+"""The program directories of systems; the last three are of NixOS, Guix and images made by Nix."""
 
 
 def find(name: str, *, apart: Iterable[Path] = ()) -> Path | None:
-    """Return the path of a system program, its links not followed; None where there is none.
+    """Return the path of a system program, without resolving links; None if there is none.
 
-    What lies in one of the directories `apart`, or leads there, does not count, and neither does
-    what the calling user could replace.
+    Programs in one of the directories `apart`, programs that link there, and programs that the
+    calling user could replace are ignored.
     """
-    shunned = tuple(one.resolve() for one in apart)
+    excluded = tuple(directory.resolve() for directory in apart)
     candidates = (Path(directory, name) for directory in DIRECTORIES)
-    return next((one for one in candidates if is_executable(one) and _is_safe(one, shunned)), None)
+    programs = (path for path in candidates if is_executable(path) and _is_safe(path, excluded))
+    return next(programs, None)
 
 
 def find_for(path: str, name: str, *, apart: Iterable[Path] = ()) -> Path | None:
-    """Return the program that stands for what a caller has by `name` on a PATH; None for none.
+    """Return the program to run as `name` for a caller with this PATH; None if PATH lacks it.
 
-    It is the system's own, whatever comes first on `path`; where the system has none, the first on
-    `path` that lies in an absolute entry outside the directories `apart`.
+    The system's own program is preferred, whatever comes first on `path`. If the system has none,
+    it is the first one in an absolute entry of `path` that is outside the directories `apart`.
     """
     if shutil.which(name, path=path) is None:
         return None
-    shunned = tuple(one.resolve() for one in apart)
-    entries = (Path(one) for one in path.split(":"))
-    searched = (one / name for one in entries if one.is_absolute() and not _within(one, shunned))
-    return find(name, apart=shunned) or next(filter(is_executable, searched), None)
+    excluded = tuple(directory.resolve() for directory in apart)
+    directories = (Path(entry) for entry in path.split(":"))
+    candidates = (
+        directory / name
+        for directory in directories
+        if directory.is_absolute() and not _is_within(directory, excluded)
+    )
+    return find(name, apart=excluded) or next(filter(is_executable, candidates), None)
 
 
 def is_executable(path: Path) -> bool:
@@ -60,7 +65,7 @@ def is_executable(path: Path) -> bool:
 def is_protected(path: Path) -> bool:
     """Return whether the calling user can replace neither `path` nor a directory above it.
 
-    Root can replace anything; for root it is enough that not everybody can.
+    Root can replace anything. For root, it is enough that not every user can.
     """
     try:
         return all(map(_is_fixed, (path, *path.parents)))
@@ -69,23 +74,23 @@ def is_protected(path: Path) -> bool:
 
 
 def _is_fixed(path: Path) -> bool:
-    found = path.stat()
-    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+    status = path.stat()
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         return False
     user = os.geteuid()
-    # In a sandbox of isosmoke's the root directory and the copy of bash are the caller's own, on
-    # file systems that nobody inside can make writable: a read-only one keeps its owner out too.
-    is_kept_from_owner = found.st_uid != user or os.statvfs(path).f_flag & os.ST_RDONLY
-    return user == 0 or (bool(is_kept_from_owner) and not os.access(path, os.W_OK))
+    # In isosmoke's own sandboxes, the caller owns the root directory and the copy of bash. They are
+    # on read-only file systems, which no process inside can make writable, not even their owner.
+    is_safe_from_owner = status.st_uid != user or os.statvfs(path).f_flag & os.ST_RDONLY
+    return user == 0 or (bool(is_safe_from_owner) and not os.access(path, os.W_OK))
 
 
-def _is_safe(path: Path, shunned: tuple[Path, ...]) -> bool:
-    steps = tuple(_steps(path))
-    return all(is_protected(one) and not _within(one, shunned) for one in steps)
+def _is_safe(path: Path, excluded: tuple[Path, ...]) -> bool:
+    steps = tuple(_follow_links(path))
+    return all(is_protected(step) and not _is_within(step, excluded) for step in steps)
 
 
-def _steps(path: Path) -> Iterator[Path]:
-    """Each directory that holds a link on the way, and the file at its end."""
+def _follow_links(path: Path) -> Iterator[Path]:
+    """Yield the directory of each link in a chain of links, and the file at its end."""
     for _ in range(files.MAX_LINKS):
         yield path.parent.resolve()
         if not path.is_symlink():
@@ -94,21 +99,23 @@ def _steps(path: Path) -> Iterator[Path]:
         path = path.parent.resolve() / path.readlink()
 
 
-def _within(path: Path, directories: tuple[Path, ...]) -> bool:
-    real = path.resolve()
-    return any(one.is_relative_to(directory) for one in (path, real) for directory in directories)
+def _is_within(path: Path, directories: tuple[Path, ...]) -> bool:
+    names = (path, path.resolve())
+    return any(name.is_relative_to(directory) for name in names for directory in directories)
 
 
 def entries(path: str, working: Path, workspace: Iterable[Path]) -> tuple[Entry, ...]:
-    """Return the entries of a PATH, as they stand on disk for a caller in `working`."""
-    system = tuple(Path(one) for one in DIRECTORIES if is_protected(Path(one).resolve()))
-    names = {name for one in system for name in _names(one)}
-    look = _Look(system, frozenset(names), working, tuple(one.resolve() for one in workspace))
-    return tuple(look.entry(one) for one in dict.fromkeys(path.split(":")))
+    """Return the entries of a PATH, read from disk for a caller in the directory `working`."""
+    directories = map(Path, DIRECTORIES)
+    system = tuple(path for path in directories if is_protected(path.resolve()))
+    names = {name for directory in system for name in _list_names(directory)}
+    inside = tuple(directory.resolve() for directory in workspace)
+    reader = _EntryReader(system, frozenset(names), working, inside)
+    return tuple(reader.read(entry) for entry in dict.fromkeys(path.split(":")))
 
 
-class _Look:
-    """One look at the directories of a PATH."""
+class _EntryReader:
+    """A reader of PATH entries for one caller."""
 
     def __init__(
         self,
@@ -117,37 +124,37 @@ class _Look:
         working: Path,
         workspace: tuple[Path, ...],
     ) -> None:
-        self._system = {one.resolve(): one for one in reversed(system)}
+        self._system = {directory.resolve(): directory for directory in reversed(system)}
         self._names = names
         self._working = working
         self._workspace = workspace
 
-    def entry(self, text: str) -> Entry:
-        """Return what one word of PATH stands for."""
+    def read(self, text: str) -> Entry:
+        """Return one entry of PATH with its programs."""
         directory = self._working / text
         is_system = directory.resolve() in self._system
-        named = _names(directory) if os.access(directory, os.R_OK) else self._names
-        shared = self._names & set(named)
+        names = _list_names(directory) if os.access(directory, os.R_OK) else self._names
+        shared = self._names & set(names)
         return Entry(
             text=text,
             is_system=is_system,
-            is_in_workspace=not text.startswith("/") or _within(directory, self._workspace),
+            is_in_workspace=not text.startswith("/") or _is_within(directory, self._workspace),
             programs=frozenset(
-                one for one in shared if is_system or self._is_other(directory / one)
+                name for name in shared if is_system or self._is_replacement(directory / name)
             ),
         )
 
-    def _is_other(self, program: Path) -> bool:
-        """Whether this runs, and is not the system's program by another path."""
+    def _is_replacement(self, program: Path) -> bool:
+        """Return whether a program is executable and differs from the system's program."""
         if not is_executable(program):
             return False
-        system = (one / program.name for one in self._system)
-        return program.resolve() not in {one.resolve() for one in system if one.exists()}
+        system = (directory / program.name for directory in self._system)
+        return program.resolve() not in {path.resolve() for path in system if path.exists()}
 
 
-def _names(directory: Path) -> tuple[str, ...]:
+def _list_names(directory: Path) -> tuple[str, ...]:
     try:
-        with os.scandir(directory) as found:
-            return tuple(one.name for one in found)
+        with os.scandir(directory) as entries:
+            return tuple(entry.name for entry in entries)
     except OSError:
         return ()

@@ -1,4 +1,4 @@
-"""Which folders a scenario works in: a repository with its git folders, or one folder."""
+"""The workspace of a scenario: a repository with its git directories, or one directory."""
 
 import shlex
 import stat
@@ -12,10 +12,10 @@ from isosmoke.host import mount_table, state
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Copy-on-write folders, read-only extras (borrowed git objects), and the working folder.
+    """Copy-on-write directories, borrowed git objects (read-only) and the working directory.
 
-    `mounted` are the mount points inside those folders, outer ones first. A copy of a folder does
-    not have what is mounted in it.
+    `mounted` are the mount points inside those directories, outer ones first. A copy of a directory
+    does not contain the file systems mounted in it.
     """
 
     folders: tuple[Path, ...]
@@ -25,85 +25,92 @@ class Workspace:
 
 
 def git_top(folder: Path) -> Path | None:
-    """The top of the work tree that `folder` lies in, as git finds it, without running git."""
-    return next((one for one in (folder, *folder.parents) if (one / ".git").exists()), None)
+    """Return the top of the work tree around `folder`, as git finds it, without running git."""
+    candidates = (folder, *folder.parents)
+    return next((path for path in candidates if (path / ".git").exists()), None)
 
 
-def _git_folder(top: Path) -> Path:
-    """The work tree's own git folder; in a worktree or a submodule a file `.git` names it."""
+def _find_git_directory(top: Path) -> Path:
+    """Return the git directory of a work tree; in a linked one, the file `.git` names it."""
     link = top / ".git"
     if link.is_dir():
         return link.resolve()
     return (top / link.read_text().removeprefix("gitdir:").strip()).resolve()
 
 
-def _common_folder(git_folder: Path) -> Path:
-    """The folder that all worktrees share (gitrepository-layout(5), `commondir`)."""
-    pointer = git_folder / "commondir"
-    return (git_folder / pointer.read_text().strip()).resolve() if pointer.exists() else git_folder
+def _find_common_directory(git_directory: Path) -> Path:
+    """Return the git directory that all worktrees share (gitrepository-layout(5), `commondir`)."""
+    pointer = git_directory / "commondir"
+    if not pointer.exists():
+        return git_directory
+    return (git_directory / pointer.read_text().strip()).resolve()
 
 
-def _borrowed(common: Path) -> list[Path]:
-    """Object folders of other repositories that this one reads (`git clone --shared`).
+def _find_borrowed(common: Path) -> list[Path]:
+    """Return the object directories of other repositories that this one reads.
 
-    Those may borrow in their turn, and git follows them all.
+    `git clone --shared` creates such repositories. Those may borrow in turn, and git follows all
+    of them.
     """
     known = [(common / "objects").resolve()]
     for objects in known:
-        others = [(objects / line).resolve() for line in _alternates(objects)]
-        known += [one for one in dict.fromkeys(others) if one.is_dir() and one not in known]
+        others = [(objects / line).resolve() for line in _read_alternates(objects)]
+        known += [path for path in dict.fromkeys(others) if path.is_dir() and path not in known]
     return known[1:]
 
 
-def _alternates(objects: Path) -> list[str]:
+def _read_alternates(objects: Path) -> list[str]:
     file = objects / "info/alternates"
     lines = file.read_text().splitlines() if file.exists() else []
     return [line for line in lines if line.strip()]
 
 
 def find(working: Path, manifest_folder: Path | None, *, home: Path) -> Workspace:
-    """The workspace of a caller who stands in `working`.
+    """Return the workspace of a caller in the directory `working`.
 
-    It is the repositories of the working folder and of the manifest; outside a repository, the
-    manifest's folder or, for a bare command, the working folder. `UsageError` for HOME and `/`.
+    It consists of the repositories of the working directory and of the manifest. Outside a
+    repository, it is the manifest's directory or, without a manifest, the working directory.
+
+    Raises:
+        UsageError: if the workspace would contain HOME.
     """
     working = working.resolve()
     manifest_folder = (manifest_folder or working).resolve()
-    own = _repository(manifest_folder, home) or manifest_folder
-    base = _repository(working, home) or own
+    own = _find_repository(manifest_folder, home) or manifest_folder
+    base = _find_repository(working, home) or own
     tops = [base] if manifest_folder.is_relative_to(base) else [base, own]
     for top in tops:
         _refuse_home(top, home)
-    return _assembled(tops, working if working.is_relative_to(base) else base)
+    return _build(tops, working if working.is_relative_to(base) else base)
 
 
-def with_mounts(found: Workspace) -> Workspace:
-    """Return the workspace with the mount points that are inside its folders now.
+def with_mounts(workspace: Workspace) -> Workspace:
+    """Return a copy of the workspace with the current mount points inside its directories.
 
-    What is mounted in place of isosmoke's own records, or in them, is none of its content.
+    Mounts at or below isosmoke's own records are not part of the content and are left out.
 
     Raises:
-        UsageError: if one of them cannot be read, or is neither a directory nor a regular file.
+        UsageError: if a mount cannot be read, or is neither a directory nor a regular file.
     """
     mounts = mount_table.visible(mount_table.text())
     points = [
-        one.point
-        for folder in found.folders
-        for one in mount_table.below(folder, mounts)
-        if not one.point.is_relative_to(folder / state.IN_PROJECT)
+        mount.point
+        for directory in workspace.folders
+        for mount in mount_table.below(directory, mounts)
+        if not mount.point.is_relative_to(directory / state.IN_PROJECT)
     ]
     for point in points:
-        if trouble := _trouble(point):
+        if problem := _find_problem(point):
             raise UsageError(
-                f"{point}, which is mounted inside the workspace, {trouble}, and a sandbox would "
-                "be without it",
+                f"{point} is mounted inside the workspace but {problem}, so it would be missing in "
+                "a sandbox",
                 hint=f"sudo umount {shlex.quote(str(point))}, or mount it outside the workspace",
             )
-    return replace(found, mounted=tuple(points))
+    return replace(workspace, mounted=tuple(points))
 
 
-def _trouble(point: Path) -> str:
-    """What keeps a mount from being shown in a sandbox; empty if nothing does."""
+def _find_problem(point: Path) -> str:
+    """Return the reason why a sandbox cannot show a mount; an empty string if it can."""
     try:
         mode = point.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -113,34 +120,35 @@ def _trouble(point: Path) -> str:
     return "" if stat.S_ISDIR(mode) or stat.S_ISREG(mode) else "is neither a directory nor a file"
 
 
-def _repository(folder: Path, home: Path) -> Path | None:
-    top = git_top(folder)
+def _find_repository(directory: Path, home: Path) -> Path | None:
+    top = git_top(directory)
     return None if top is None or holds_home(top, home) else top
 
 
-def holds_home(folder: Path, home: Path) -> bool:
-    """Return whether `folder` is the home directory or a directory above it."""
-    return home.is_relative_to(folder) or home.resolve().is_relative_to(folder.resolve())
+def holds_home(directory: Path, home: Path) -> bool:
+    """Return whether `directory` is the home directory or a directory above it."""
+    return home.is_relative_to(directory) or home.resolve().is_relative_to(directory.resolve())
 
 
 def _refuse_home(top: Path, home: Path) -> None:
     if holds_home(top, home):
         raise UsageError(
-            f"{top} cannot be a workspace: it holds your home folder",
-            hint="change to a project's folder, or make one with `git init`",
+            f"{top} cannot be a workspace because it contains your home directory",
+            hint="change to a project's directory, or create one with `git init`",
         )
 
 
-def _assembled(tops: list[Path], working: Path) -> Workspace:
-    commons = [_common_folder(_git_folder(top)) for top in tops if (top / ".git").exists()]
-    borrowed = [one for common in commons for one in _borrowed(common)]
+def _build(tops: list[Path], working: Path) -> Workspace:
+    repositories = [top for top in tops if (top / ".git").exists()]
+    commons = [_find_common_directory(_find_git_directory(top)) for top in repositories]
+    borrowed = [objects for common in commons for objects in _find_borrowed(common)]
     return Workspace(outermost([*tops, *commons]), outermost(borrowed), working)
 
 
 def outermost(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Return each path once, sorted, without those inside another one of `paths`."""
+    """Return each path once, sorted, without paths inside another of the paths."""
     outer: list[Path] = []
-    for path in sorted(set(paths)):  # a directory sorts right before what is inside it
+    for path in sorted(set(paths)):  # a directory sorts right before its contents
         if not (outer and path.is_relative_to(outer[-1])):
             outer.append(path)
     return tuple(outer)

@@ -1,4 +1,4 @@
-"""What is said of a PATH: one line for each kind of entry, and nothing of a plain one."""
+"""Warnings about PATH entries: one line for each kind of risky entry, none for a plain PATH."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ SYSTEM = Entry("/usr/bin", True, False, frozenset({"bash", "grep", "sed", "pytho
 
 
 def entry(text: str, *programs: str, inside: bool = False) -> Entry:
-    """A directory that is not the system's, with these names of system programs."""
+    """Return an entry outside the system with these names of system programs."""
     return Entry(text, is_system=False, is_in_workspace=inside, programs=frozenset(programs))
 
 
@@ -42,21 +42,21 @@ CASES: dict[str, tuple[tuple[Entry, ...], tuple[str, ...]]] = {
         (entry("/h/.pyenv/shims", "python3", "python3.11"), entry("/h/n", "node"), SYSTEM),
         (
             (
-                "PATH puts before the system's own: python3, python3.11 of /h/.pyenv/shims;"
-                " node of /h/n"
+                "PATH puts language tools before the system's:"
+                " python3, python3.11 from /h/.pyenv/shims; node from /h/n"
             ),
         ),
     ),
     "inside the workspace": (
         (entry("/p/.venv/bin", "python3", inside=True), SYSTEM),
-        ("PATH entry /p/.venv/bin lies inside the workspace: its programs are no system's",),
+        ("PATH entry /p/.venv/bin lies inside the workspace and can replace system programs",),
     ),
     "the current directory": (
         (entry("", inside=True), entry(".", "bash", inside=True), SYSTEM),
         (
             (
-                "PATH entries '' (the current directory), . lie inside the workspace:"
-                " its programs are no system's"
+                "PATH entries '' (the current directory), . lie inside the workspace"
+                " and can replace system programs"
             ),
             "PATH entry . shadows system programs: bash",
         ),
@@ -65,8 +65,10 @@ CASES: dict[str, tuple[tuple[Entry, ...], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("entries", "lines"), CASES.values(), ids=CASES)
-def test_each_kind_of_entry_is_one_line(entries: tuple[Entry, ...], lines: tuple[str, ...]) -> None:
-    """What may change a verdict is named, and no more."""
+def test_each_kind_of_risky_entry_has_one_line(
+    entries: tuple[Entry, ...], lines: tuple[str, ...]
+) -> None:
+    """Only entries that may change a verdict are named."""
     assert path_warnings.warnings(entries) == lines
 
 
@@ -79,16 +81,16 @@ ENTRIES = st.lists(
 
 
 @given(ENTRIES)
-def test_at_most_three_short_lines(entries: list[Entry]) -> None:
-    """However long a PATH is, the lines are few."""
-    found = path_warnings.warnings(entries)
+def test_any_path_has_at_most_three_warnings(entries: list[Entry]) -> None:
+    """A PATH of any length has at most three lines of warnings."""
+    lines = path_warnings.warnings(entries)
 
-    assert len(found) <= 3
-    assert all("\n" not in one for one in found)
+    assert len(lines) <= 3
+    assert all("\n" not in line for line in lines)
 
 
-def test_link_to_the_systems_own_program_shadows_nothing(tmp_path: Path) -> None:
-    """The same program by another path is no other program; a copy is."""
+def test_link_to_system_program_shadows_nothing(tmp_path: Path) -> None:
+    """A link to the system's program does not shadow it, but a copy does."""
     (tmp_path / "links").mkdir()
     (tmp_path / "links/bash").symlink_to("/bin/bash")
     (tmp_path / "copies").mkdir()
@@ -103,34 +105,34 @@ def test_link_to_the_systems_own_program_shadows_nothing(tmp_path: Path) -> None
     assert system.is_system
 
 
-def test_directory_that_leads_into_the_workspace_is_inside(tmp_path: Path) -> None:
-    """A link from elsewhere is followed, and so is a workspace that is reached by one."""
+def test_linked_directory_in_workspace_is_inside(tmp_path: Path) -> None:
+    """Links of the entry and of the workspace are followed."""
     (tmp_path / "work/bin").mkdir(parents=True)
     (tmp_path / "elsewhere").symlink_to("work/bin")
     (tmp_path / "alias").symlink_to("work")
     path = f"{tmp_path}/elsewhere:{tmp_path}/alias/bin:/usr/bin"
 
-    found = system_programs.entries(path, tmp_path, [tmp_path / "work"])
-    assert [one.is_in_workspace for one in found] == [True, True, False]
+    entries = system_programs.entries(path, tmp_path, [tmp_path / "work"])
+    assert [entry.is_in_workspace for entry in entries] == [True, True, False]
 
 
-def test_directory_that_cannot_be_listed_is_looked_into(tmp_path: Path) -> None:
-    """Programs of a directory that is only searchable run all the same, so they count."""
+def test_programs_of_unlistable_directory_count(tmp_path: Path) -> None:
+    """Programs of a directory that can be searched but not listed can run, so they count."""
     (tmp_path / "bash").write_text("#!/bin/sh\n")
     (tmp_path / "bash").chmod(0o755)
     tmp_path.chmod(0o311)
     try:
-        (found,) = system_programs.entries(str(tmp_path), Path("/"), [])
+        (unlistable,) = system_programs.entries(str(tmp_path), Path("/"), [])
     finally:
         tmp_path.chmod(0o700)
 
-    assert found.programs == {"bash"}
+    assert unlistable.programs == {"bash"}
 
 
 def test_missing_directory_is_an_entry_without_programs() -> None:
-    """What is not there shadows nothing."""
-    (found,) = system_programs.entries(f"{os.devnull}/x", Path("/"), [])
+    """A missing directory shadows nothing."""
+    (missing,) = system_programs.entries(f"{os.devnull}/x", Path("/"), [])
 
-    assert found == Entry(
+    assert missing == Entry(
         f"{os.devnull}/x", is_system=False, is_in_workspace=False, programs=frozenset()
     )

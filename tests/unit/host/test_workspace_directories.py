@@ -215,7 +215,7 @@ def test_home_and_what_holds_it_are_refused(home: Path, up: int) -> None:
     """Neither HOME nor a folder above it is ever handed to a scenario, for whatever reason."""
     folder = (home, *home.parents)[up]
     for manifest in (None, folder):
-        with pytest.raises(UsageError, match="home folder") as caught:
+        with pytest.raises(UsageError, match="home directory") as caught:
             workspace_directories.find(folder, manifest, home=home)
         assert str(folder) in caught.value.message
         assert caught.value.hint
