@@ -1,6 +1,6 @@
-"""The keeper: PID 1 of every sandbox, and the conversation with it."""
+"""The keeper, which is PID 1 of every sandbox, with its protocol and client."""
 
 from pathlib import Path
 
 KEEPER_FILE = Path(__file__).parent / "keeper"
-"""The static program, built with isosmoke."""
+"""The static keeper program, built together with isosmoke."""

@@ -1,4 +1,4 @@
-"""Builds the keeper when isosmoke is: by the machine's compiler, else by the ziglang wheel."""
+"""The build hook that compiles the keeper with the machine's compiler or the ziglang wheel."""
 
 import platform
 import subprocess
@@ -19,25 +19,30 @@ def _compilers() -> Iterator[tuple[str, ...]]:
 
 
 def compile_keeper(target: Path) -> None:
-    """Write the static keeper; `RuntimeError` with every compiler's words when none can."""
-    complaints = []
+    """Compile the static keeper to `target`.
+
+    Raises:
+        RuntimeError: if no compiler can build it, with the error output of each.
+    """
+    failures = []
     for compiler in _compilers():
         command = [*compiler, *FLAGS, "-o", str(target), str(SOURCE)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         except OSError as error:
-            complaints.append(f"{compiler[0]}: {error.strerror}")
+            failures.append(f"{compiler[0]}: {error.strerror}")
             continue
         if done.returncode == 0:
             return
-        complaints.append(f"{' '.join(compiler)}: {done.stderr.strip()}")
-    raise RuntimeError("\n".join(["no compiler could build a static keeper", *complaints]))
+        failures.append(f"{' '.join(compiler)}: {done.stderr.strip()}")
+    raise RuntimeError("\n".join(["no compiler could build a static keeper", *failures]))
 
 
-class KeeperBuild(BuildHookInterface):  # type: ignore[type-arg]  # its config is not ours to name
-    """Hatchling's hook: the wheel carries the program, so it is tagged for this machine."""
+class KeeperBuild(BuildHookInterface):  # type: ignore[type-arg]  # the config type is hatchling's
+    """The hatchling build hook that adds the keeper to the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile the keeper, and tag the wheel for this machine because it has a program."""
         compile_keeper(SOURCE.with_name("keeper"))
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-manylinux2014_{platform.machine()}"

@@ -1,4 +1,4 @@
-"""The runner's side of a conversation with one keeper: commands out, the wanted events in."""
+"""The runner's client for one keeper: it sends commands and waits for events."""
 
 import os
 import select
@@ -16,10 +16,10 @@ from isosmoke.keeper.protocol import Event, Output
 from isosmoke.sandbox.processes import Process, Usage
 
 ANSWER_SECONDS = 30.0
-"""How long a keeper may take over anything that does not wait for the script."""
+"""The time limit for answers that do not depend on the script."""
 
 PROBE_BYTES = 1 << 20
-"""How much of what a probe prints is kept."""
+"""The maximum output of a probe that is returned."""
 
 Wanted = TypeVar("Wanted", bound=Event)
 
@@ -28,33 +28,37 @@ class Channel(Protocol):
     """A duplex byte stream to a keeper."""
 
     def fileno(self) -> int:
-        """What to poll for reading."""
+        """Return the descriptor to poll for reading."""
 
     def read(self) -> bytes:
-        """What is there now, at least one byte; nothing at the end."""
+        """Return the available bytes, at least one; empty bytes at the end of the stream."""
 
     def outlet(self) -> int:
-        """What to poll for writing."""
+        """Return the descriptor to poll for writing."""
 
     def write(self, content: bytes) -> int:
-        """Send what can be sent now and say how much; `EngineError` when nobody listens."""
+        """Send as much as possible without waiting, and return the number of bytes.
+
+        Raises:
+            EngineError: if the other end is closed.
+        """
 
 
 class KeeperGoneError(EngineError):
-    """The channel ended although the scenario had not."""
+    """The channel ended before the scenario did."""
 
 
 class RefusedError(EngineError):
-    """The keeper could not start what it was asked to; the sandbox is as it was."""
+    """The keeper could not start a process; the sandbox is unchanged."""
 
 
 class StoppedError(Exception):
-    """The run was interrupted while a keeper was being waited for."""
+    """The run was interrupted while it waited for a keeper."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """What is alive, with the text of `/proc/net/*` by table and the sandbox's clock."""
+    """The living processes, the contents of `/proc/net/*` by table, and the uptime in seconds."""
 
     processes: Sequence[protocol.Survivor]
     tables: Mapping[str, bytes]
@@ -62,7 +66,11 @@ class _Listing:
 
 
 class Conversation:
-    """One keeper, asked in order; whatever the script prints meanwhile goes to `sink`."""
+    """A conversation with one keeper; the script's output is passed to `sink` meanwhile.
+
+    Each method raises `EngineError` if the keeper breaks or does not answer, and `StoppedError`
+    if `interrupt` is raised.
+    """
 
     def __init__(
         self, channel: Channel, *, sink: Callable[[Output], object], interrupt: Interrupt
@@ -75,13 +83,14 @@ class Conversation:
         self._endings: list[Event] = []
 
     def ready(self, seconds: float) -> None:
-        """Wait for the keeper to be up; `EngineError` when it is not within `seconds`."""
+        """Wait until the keeper is ready; raise `EngineError` if it is not within `seconds`."""
         event = self._wait(protocol.Ready, seconds)
         if event is None:
-            raise EngineError(f"the sandbox was not up within {seconds:g} s")
+            raise EngineError(f"the sandbox did not start within {seconds:g} s")
         if event.version != protocol.VERSION:
             raise EngineError(
-                f"the keeper speaks version {event.version}, isosmoke {protocol.VERSION}",
+                f"the keeper has protocol version {event.version}, but isosmoke has version "
+                f"{protocol.VERSION}",
                 hint="build isosmoke again",
             )
 
@@ -95,9 +104,9 @@ class Conversation:
         open_files: int | None,
         search: str = "",
     ) -> None:
-        """Start the script, by a program that is looked for in `search` if that is given."""
+        """Start the script; if `search` is given, the program is looked up in its directories."""
         self.send(
-            protocol.go(
+            protocol.encode_go(
                 argv,
                 folder,
                 environment,
@@ -108,8 +117,8 @@ class Conversation:
         )
 
     def exited(self, seconds: float) -> int | None:
-        """The raw wait status of the script, or None when it still runs after `seconds`."""
-        event = self._wait(protocol.Exited, seconds)
+        """Wait for the script, and return its raw wait status; None if it runs after `seconds`."""
+        event = self._wait(protocol.ScriptExited, seconds)
         return None if event is None else event.status
 
     def term(self) -> None:
@@ -121,31 +130,31 @@ class Conversation:
         self.send(protocol.KILL)
 
     def empty(self, seconds: float) -> bool:
-        """Whether every process is gone within `seconds`; known the moment the last one ends."""
+        """Return whether every process ends within `seconds`, as soon as the last one has."""
         return self._wait(protocol.Empty, seconds) is not None
 
     def living(self) -> tuple[Process, ...]:
-        """List what is alive, and let it go on."""
+        """Return the living processes without freezing them."""
         listing = self._list()
-        return _described(listing, _states(listing))
+        return _describe(listing, _parse_states(listing))
 
     def survivors(self) -> tuple[Process, ...]:
-        """Freeze what is left and list it, each process with the state it had before."""
-        states = _states(self._list())
+        """Freeze the living processes, and return them with the states from before the freeze."""
+        states = _parse_states(self._list())
         self.send(protocol.FREEZE)
-        if not self._answer(protocol.Frozen).still:
-            raise EngineError("what the scenario left behind could not be stopped")
-        return _described(self._list(), states)
+        if not self._wait_for_answer(protocol.Frozen).still:
+            raise EngineError("leftover processes of the scenario could not be stopped")
+        return _describe(self._list(), states)
 
     def thaw(self) -> None:
-        """Let everything that was frozen go on."""
+        """Resume all frozen processes."""
         self.send(protocol.THAW)
-        self._answer(protocol.Thawed)
+        self._wait_for_answer(protocol.Thawed)
 
     def usage(self) -> Usage:
-        """What the script took, and all else that is over by now."""
+        """Return the resource usage of the script and of all other ended processes."""
         self.send(protocol.USAGE)
-        return self._answer(protocol.Used).usage
+        return self._wait_for_answer(protocol.UsageReport).usage
 
     def probe(
         self,
@@ -154,28 +163,31 @@ class Conversation:
         environment: Mapping[str, str],
         seconds: float,
     ) -> tuple[int | None, bytes]:
-        """Run a command beside the script or after it: its raw wait status and what it printed.
+        """Run a command alongside the script or after it; return its raw wait status and output.
 
-        It is killed after `seconds`, and its status is None then; of what it printed the first
-        `PROBE_BYTES` are kept. Nothing of it is left when this returns, and no verdict changes by
-        it. `RefusedError` when it could not be started, at a process limit for one.
+        It is killed after `seconds`; its status is then None. At most `PROBE_BYTES` of its output
+        are returned. When this method returns, all of its processes have ended. It never changes a
+        verdict.
+
+        Raises:
+            RefusedError: if it cannot be started, for example because of a process limit.
         """
-        self.send(protocol.probe(argv, folder, environment))
-        printed = bytearray()
-        status = self._probed(printed, seconds)
+        self.send(protocol.encode_probe(argv, folder, environment))
+        output = bytearray()
+        status = self._wait_for_probe(output, seconds)
         if status is None:
             self.send(protocol.END_PROBE)
-            if self._probed(printed, ANSWER_SECONDS) is None:
+            if self._wait_for_probe(output, ANSWER_SECONDS) is None:
                 raise EngineError("the probe outlived SIGKILL")
-        return status, bytes(printed)
+        return status, bytes(output)
 
-    def _probed(self, printed: bytearray, seconds: float) -> int | None:
+    def _wait_for_probe(self, output: bytearray, seconds: float) -> int | None:
         deadline = monotonic() + seconds
         wanted = (protocol.ProbeOutput, protocol.Probed, protocol.Refused)
-        while (left := deadline - monotonic()) > 0:  # also when it never stops printing
-            match self._wait(wanted, left):
+        while (remaining := deadline - monotonic()) > 0:  # even if its output never ends
+            match self._wait(wanted, remaining):
                 case protocol.ProbeOutput(content):
-                    printed += content[: PROBE_BYTES - len(printed)]
+                    output += content[: PROBE_BYTES - len(output)]
                 case protocol.Probed(status):
                     return status
                 case protocol.Refused(message):
@@ -185,44 +197,45 @@ class Conversation:
         return None
 
     def send(self, command: bytes) -> None:
-        """Say something; what the keeper has to say meanwhile is heard, so neither waits for ever.
+        """Send a command, and receive events meanwhile so that neither end blocks forever.
 
-        `EngineError` when it takes too long to listen.
+        Raises:
+            EngineError: if the keeper does not read it in time.
         """
         deadline = monotonic() + ANSWER_SECONDS
         while command := command[self._channel.write(command) :]:
-            self._make_room(max(0.0, deadline - monotonic()))
+            self._wait_until_writable(max(0.0, deadline - monotonic()))
 
-    def _make_room(self, seconds: float) -> None:
+    def _wait_until_writable(self, seconds: float) -> None:
         source, outlet = self._channel.fileno(), self._channel.outlet()
         wanted = {outlet: select.POLLOUT}
         wanted[source] = wanted.get(source, 0) | select.POLLIN
-        came = self._polled(seconds, wanted)
-        if not came:
-            raise EngineError(f"the keeper did not listen within {ANSWER_SECONDS:g} s")
-        if came.get(source, 0) & ~select.POLLOUT:
-            self._events.extend(self._received())
+        polled = self._poll(seconds, wanted)
+        if not polled:
+            raise EngineError(f"the keeper read nothing within {ANSWER_SECONDS:g} s")
+        if polled.get(source, 0) & ~select.POLLOUT:
+            self._events.extend(self._receive())
 
     def attend(
         self, wanted: tuple[type[Wanted], ...], others: Collection[int]
     ) -> tuple[Wanted | None, Collection[int]]:
-        """The next of `wanted`, or those of the descriptors `others` that can be read by now."""
-        event = self._next(wanted)
+        """Wait for one of `wanted` or for a readable descriptor of `others`, and return both."""
+        event = self._pop(wanted)
         if event is not None:
             return event, ()
-        ready = self._ready(None, others)
+        ready = self._find_readable(None, others)
         if self._channel.fileno() in ready:
-            self._events.extend(self._received())
-        return self._next(wanted), ready & set(others)
+            self._events.extend(self._receive())
+        return self._pop(wanted), ready & set(others)
 
     def _list(self) -> "_Listing":
         self.send(protocol.LIST)
         survivors: list[protocol.Survivor] = []
         tables: dict[str, bytes] = {}
         while True:
-            match self._answer(protocol.Survivor, protocol.Sockets, protocol.Listed):
+            match self._wait_for_answer(protocol.Survivor, protocol.Sockets, protocol.Listed):
                 case protocol.Survivor() as survivor if survivor.stat:
-                    survivors.append(survivor)  # without, it ended while it was read
+                    survivors.append(survivor)  # without a stat line, it ended while it was read
                 case protocol.Sockets(table, content):
                     tables[table] = tables.get(table, b"") + content
                 case protocol.Listed(uptime):
@@ -230,7 +243,7 @@ class Conversation:
                 case _:
                     pass
 
-    def _answer(self, *wanted: type[Wanted]) -> Wanted:
+    def _wait_for_answer(self, *wanted: type[Wanted]) -> Wanted:
         event = self._wait(wanted, ANSWER_SECONDS)
         if event is None:
             raise EngineError(f"the keeper did not answer within {ANSWER_SECONDS:g} s")
@@ -239,21 +252,27 @@ class Conversation:
     def _wait(
         self, wanted: type[Wanted] | tuple[type[Wanted], ...], seconds: float
     ) -> Wanted | None:
-        """What came by the deadline counts, even if it is read a moment later."""
+        """Return the next of `wanted`; None if none arrives within `seconds`.
+
+        An event that arrived by the deadline counts, even if it is read later.
+        """
         deadline = monotonic() + seconds
         while True:
-            event = self._next(wanted)
+            event = self._pop(wanted)
             if event is not None:
                 return event
-            left = deadline - monotonic()
-            if not self._ready(max(0.0, left)):
+            remaining = deadline - monotonic()
+            if not self._find_readable(max(0.0, remaining)):
                 return None
-            self._events.extend(self._received())
-            if left <= 0:
-                return self._next(wanted)
+            self._events.extend(self._receive())
+            if remaining <= 0:
+                return self._pop(wanted)
 
-    def _next(self, wanted: type[Wanted] | tuple[type[Wanted], ...]) -> Wanted | None:
-        """The script may end while something else is asked: nothing of its end is lost by that."""
+    def _pop(self, wanted: type[Wanted] | tuple[type[Wanted], ...]) -> Wanted | None:
+        """Return the next received event of `wanted`, and handle the events before it.
+
+        The script may end during another request. Its ending is then kept for a later call.
+        """
         for ending in self._endings:
             if isinstance(ending, wanted):
                 self._endings.remove(ending)
@@ -262,60 +281,63 @@ class Conversation:
             event = self._events.popleft()
             if isinstance(event, wanted):
                 return event
-            self._take(event)
+            self._handle(event)
         return None
 
-    def _take(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         match event:
             case Output():
                 self._sink(event)
             case protocol.Broken(message):
-                raise EngineError(f"the sandbox could not go on: {message}")
-            case protocol.Exited() | protocol.Empty():
+                raise EngineError(f"the sandbox could not continue: {message}")
+            case protocol.ScriptExited() | protocol.Empty():
                 self._endings.append(event)
             case _:
                 pass
 
-    def _ready(self, seconds: float | None, others: Collection[int] = ()) -> set[int]:
-        """Which descriptors can be read in time, the channel's and `others`; None is for ever."""
-        readable = dict.fromkeys((self._channel.fileno(), *others), select.POLLIN)
-        return set(self._polled(seconds, readable))
+    def _find_readable(self, seconds: float | None, others: Collection[int] = ()) -> set[int]:
+        """Return the readable descriptors among the channel and `others`; wait at most `seconds`.
 
-    def _polled(self, seconds: float | None, wanted: Mapping[int, int]) -> Mapping[int, int]:
-        """What came in time of the `wanted` events, by descriptor."""
+        None means no time limit.
+        """
+        readable = dict.fromkeys((self._channel.fileno(), *others), select.POLLIN)
+        return set(self._poll(seconds, readable))
+
+    def _poll(self, seconds: float | None, wanted: Mapping[int, int]) -> Mapping[int, int]:
+        """Return the poll events that occur within `seconds`, by descriptor."""
         poll = select.poll()
         for fd, events in {**wanted, self._interrupt.fileno(): select.POLLIN}.items():
             poll.register(fd, events)
-        came = dict(poll.poll(None if seconds is None else seconds * 1000))
-        if self._interrupt.fileno() in came:
+        polled = dict(poll.poll(None if seconds is None else seconds * 1000))
+        if self._interrupt.fileno() in polled:
             raise StoppedError(self._interrupt.reason)
-        return came
+        return polled
 
-    def _received(self) -> list[Event]:
+    def _receive(self) -> list[Event]:
         content = self._channel.read()
         if not content:
             raise KeeperGoneError("the sandbox ended before the scenario did")
         try:
             return list(self._decoder.feed(content))
         except protocol.ProtocolError as error:
-            raise EngineError(f"the keeper was not understood: {error}") from error
+            raise EngineError(f"the keeper sent an invalid message: {error}") from error
 
 
-def _states(listing: _Listing) -> Mapping[int, str]:
-    return dict(procfs.pid_and_state(one.stat) for one in listing.processes)
+def _parse_states(listing: _Listing) -> Mapping[int, str]:
+    return dict(procfs.parse_pid_and_state(process.stat) for process in listing.processes)
 
 
-def _described(listing: _Listing, states: Mapping[int, str]) -> tuple[Process, ...]:
-    """What was not yet there when `states` were seen was running."""
-    accepting = procfs.listeners(listing.tables)
+def _describe(listing: _Listing, states: Mapping[int, str]) -> tuple[Process, ...]:
+    """Return the listed processes; a process without an earlier state counts as running."""
+    accepting = procfs.parse_listeners(listing.tables)
     ticks = os.sysconf("SC_CLK_TCK")
     return tuple(
-        procfs.process(
-            one,
+        procfs.parse_process(
+            process,
             uptime=listing.uptime,
             ticks=ticks,
-            state=states.get(procfs.pid_and_state(one.stat)[0], "R"),
+            state=states.get(procfs.parse_pid_and_state(process.stat)[0], "R"),
             accepting=accepting,
         )
-        for one in listing.processes
+        for process in listing.processes
     )

@@ -1,48 +1,51 @@
-"""A shell inside a sandbox: somebody types, the keeper passes on, and what is printed is shown."""
+"""An interactive shell in a sandbox, connected to a user through the keeper."""
 
 from collections.abc import Collection
 from typing import Protocol
 
 from isosmoke.keeper import protocol
 from isosmoke.keeper.client import Conversation, RefusedError, StoppedError
-from isosmoke.keeper.protocol import Left, Refused, ShellOutput, Size, Took
+from isosmoke.keeper.protocol import InputAccepted, Refused, ShellExited, ShellOutput, Size
 from isosmoke.sandbox.spec import Job
 
 _WINDOW = 1 << 14
-"""How much may be typed ahead, in bytes: less than what a pipe holds, so that no side ever waits
-for the other while that one waits for it."""
+"""The maximum input in transit, in bytes: less than a pipe holds, to prevent a deadlock."""
 
 
 class User(Protocol):
-    """Whoever sits at the shell."""
+    """The user of the shell."""
 
     @property
     def size(self) -> Size | None:
-        """How large the terminal is now; None for a user without one."""
+        """The current size of the terminal; None for a user without a terminal."""
 
     @property
     def keyboard(self) -> int:
-        """The descriptor that can be read when there is something typed."""
+        """The descriptor that is readable when input is available."""
 
     @property
     def resizes(self) -> int:
-        """The descriptor that can be read when the terminal has another size."""
+        """The descriptor that is readable when the terminal has been resized."""
 
-    def typed(self, most: int) -> bytes:
-        """What was typed by now, at most so many bytes; nothing when no more will be."""
+    def typed(self, limit: int, /) -> bytes:
+        """Return the available input, at most `limit` bytes; empty bytes at its end."""
 
     def resized(self) -> Size:
-        """The terminal's new size; `resizes` is quiet until it changes again."""
+        """Return the terminal's new size; `resizes` is then not readable until the next change."""
 
     def show(self, output: ShellOutput) -> None:
-        """What the shell printed."""
+        """Show output of the shell."""
 
 
 def attend(keeper: Conversation, job: Job, user: User) -> int:
-    """Let `user` sit at the shell that is `job`'s command, to its end: its raw wait status.
+    """Run the command of `job` as a shell for `user`, and return its raw wait status.
 
-    Where the user has a terminal the shell gets one too, else pipes. `RefusedError` when it could
-    not be started, `StoppedError` when the terminal is gone. The job's durations do not count.
+    The shell has a terminal if the user has one, otherwise pipes. The durations of the job do not
+    apply.
+
+    Raises:
+        RefusedError: if the shell cannot be started.
+        StoppedError: if the user's terminal is gone.
     """
     limits = job.spec.limits
     size = user.size
@@ -56,47 +59,50 @@ def attend(keeper: Conversation, job: Job, user: User) -> int:
             open_files=limits.open_files,
         )
     )
-    return _Session(keeper, user, has_terminal=size is not None).status()
+    return _Session(keeper, user, has_terminal=size is not None).run()
 
 
 class _Session:
+    """One shell and its user."""
+
     def __init__(self, keeper: Conversation, user: User, *, has_terminal: bool) -> None:
         self._keeper = keeper
         self._user = user
         self._has_terminal = has_terminal
-        self._under_way = 0
+        self._in_transit = 0
         self._is_open = True
 
-    def status(self) -> int:
-        wanted = (ShellOutput, Took, Left, Refused)
+    def run(self) -> int:
+        """Connect shell and user until the shell ends, and return its raw wait status."""
+        wanted = (ShellOutput, InputAccepted, ShellExited, Refused)
         while True:
-            event, ready = self._keeper.attend(wanted, self._sources())
+            event, ready = self._keeper.attend(wanted, self._list_sources())
             match event:
                 case ShellOutput():
                     self._user.show(event)
-                case Took(size):
-                    self._under_way -= size
-                case Left(status):
+                case InputAccepted(size):
+                    self._in_transit -= size
+                case ShellExited(status):
                     return status
                 case Refused(message):
                     raise RefusedError(message)
                 case _:
                     pass
-            self._pass_on(ready)
+            self._forward(ready)
 
-    def _sources(self) -> tuple[int, ...]:
-        keyboard = (self._user.keyboard,) if self._is_open and self._under_way < _WINDOW else ()
+    def _list_sources(self) -> tuple[int, ...]:
+        keyboard = (self._user.keyboard,) if self._is_open and self._in_transit < _WINDOW else ()
         return (*keyboard, self._user.resizes) if self._has_terminal else keyboard
 
-    def _pass_on(self, ready: Collection[int]) -> None:
+    def _forward(self, ready: Collection[int]) -> None:
         if self._has_terminal and self._user.resizes in ready:
-            self._keeper.send(protocol.resized(self._user.resized()))
+            self._keeper.send(protocol.encode_resize(self._user.resized()))
         if self._user.keyboard in ready:
-            self._type(self._user.typed(_WINDOW - self._under_way))
+            self._send_input(self._user.typed(_WINDOW - self._in_transit))
 
-    def _type(self, content: bytes) -> None:
+    def _send_input(self, content: bytes) -> None:
         if not content and self._has_terminal:
             raise StoppedError("the terminal is gone")
         self._is_open = bool(content)
-        self._under_way += len(content)
+        self._in_transit += len(content)
         self._keeper.send(protocol.typed(content))

@@ -1,24 +1,26 @@
 /*
  * keeper: PID 1 of every sandbox.
  *
- * It starts one script, drains what the script prints, outlives it, and says
- * who else is still alive. The runner speaks to it in frames over its stdin and
- * stdout; protocol.py beside this file is the other end and names each frame.
+ * It starts one script, forwards the script's output, outlives it, and lists the
+ * processes that are still alive. It exchanges frames with the runner over its
+ * stdin and stdout. The other end, which also describes each frame, is protocol.py
+ * in this directory.
  *
- * Rules this file lives by:
- *  1. End of file on stdin ends the keeper, and with it the kernel ends the
- *     whole PID namespace: however the runner dies, nothing outlives it.
- *  2. Nothing a script can reach is believed. The keeper is not dumpable and
- *     holds no capability, so a script cannot open its descriptors; signals
- *     from inside do not reach PID 1, for it handles none.
- *  3. After "go" judging needs no new process, so a sandbox at its process limit
- *     can still be judged. What needs one is refused there, never fatal.
- *  4. A probe leaves nothing: its whole tree is gone before it is told to be over,
- *     so no process has to be left out of a list, and none can hide as a probe's.
- *  5. Who cannot look does not say that nobody is there. A script may lower the
- *     keeper's resource limits: an error other than "it is gone" ends the sandbox.
- *  6. Nothing inside can hold the keeper up: it reads from no pipe that could make
- *     it wait, and does a bounded amount of work before it looks at its input again.
+ * Rules:
+ *  1. End of file on stdin ends the keeper. The kernel then ends the whole PID
+ *     namespace, so no process outlives the runner, however the runner dies.
+ *  2. Nothing that a script can access is trusted. The keeper is not dumpable and
+ *     has no capability, so a script cannot open its descriptors. Signals from
+ *     inside do not reach PID 1, because it handles none.
+ *  3. After "go", a verdict needs no new process, so it is also possible in a
+ *     sandbox at its process limit. A command that needs a new process is refused
+ *     there, which does not break the sandbox.
+ *  4. A probe leaves no process: its whole tree has ended before its end is
+ *     reported. So a list omits no process, and none can hide as part of a probe.
+ *  5. A failed check never counts as "no process". A script may lower the keeper's
+ *     resource limits, so any error other than "it is gone" breaks the sandbox.
+ *  6. No process inside can block the keeper. It never waits for a pipe, and does
+ *     a limited amount of work before it checks its input again.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -50,66 +52,68 @@
 
 #define VERSION "3"
 #define CHUNK 65536
-#define LARGEST_COMMAND (8u << 20)
-#define FREEZE_ROUNDS 1000 /* of a millisecond each */
-#define LAST_CHUNKS 32
-#define REAPED_AT_ONCE 1000
-#define LOOKS 1000
-#define STAT_SIZE 2048 /* of a line of /proc: 52 numbers and a name */
+#define MAX_COMMAND_SIZE (8u << 20)
+#define MAX_FREEZE_ROUNDS 1000 /* one millisecond each */
+#define MAX_LAST_CHUNKS 32
+#define MAX_REAPED 1000
+#define MAX_ATTEMPTS 1000
+#define MAX_STAT_SIZE 2048 /* size of /proc/PID/stat: 52 numbers and a name */
 
-/* The names, letters and version of protocol.py; tests/unit/keeper/test_letters.py compares them. */
+/* The same names, letters and version as in protocol.py; compared by
+ * tests/unit/keeper/test_letters.py. */
 enum command {
 	GO = 'g', TERM = 't', KILL = 'k', FREEZE = 'f', THAW = 'c', LIST = 'l', USAGE = 'u',
-	PROBE = 'p', END_PROBE = 'x', SHELL = 's', TYPE = 'i', RESIZE = 'w'
+	PROBE = 'p', END_PROBE = 'x', SHELL = 's', INPUT = 'i', RESIZE = 'w'
 };
 enum event {
 	READY = 'R', STDOUT = 'o', STDERR = 'e', EXITED = 'X', EMPTY = '0', FROZEN = 'F',
 	THAWED = 'T', PROCESS = 'P', SOCKETS = 'S', LISTED = 'L', USED = 'U',
 	PROBE_OUTPUT = 'q', PROBED = 'Q', REFUSED = 'N', SHELL_STDOUT = 'h', SHELL_STDERR = 'j',
-	TOOK = 'y', LEFT = 'H', BROKEN = '!'
+	INPUT_ACCEPTED = 'y', SHELL_EXITED = 'H', BROKEN = '!'
 };
 
 static struct {
 	pid_t pid;          /* 0: not started */
-	int reaped;         /* its wait status was told */
-	int told_empty;
-	int failed;         /* read end of what kept it from starting, -1 once that is known */
-	int output[2];      /* read ends of its stdout and stderr, -1 before the first */
-	int input[2];       /* the other ends: they stay open for what a script left, and for the next */
-} script = { .failed = -1, .output = { -1, -1 }, .input = { -1, -1 } };
+	int reaped;         /* its wait status has been reported */
+	int reported_empty; /* the end of the last process has been reported */
+	int start_error;    /* read end of the pipe for an error of its start; -1 after the start */
+	int output[2];      /* read ends of its stdout and stderr; -1 before the first script */
+	int input[2];       /* the write ends, kept open for survivors and for the next script */
+} script = { .start_error = -1, .output = { -1, -1 }, .input = { -1, -1 } };
 
-/* What a warden tells: why the probe could not be started (errno), else its wait status. Or it
- * could not look for what the probe left, and why (errno). */
-struct verdict {
+/* The result that a probe's supervisor sends. `error` (errno) means that the probe could not be
+ * started; with `is_broken`, that its leftover processes could not be found. Otherwise `status`
+ * is the wait status. */
+struct probe_result {
 	int error, status, is_broken;
 };
 
-static int wardens_verdict = -1; /* write end, in a warden */
+static int supervisor_output = -1; /* write end for the result, only in a supervisor */
 
 static struct {
-	pid_t pid;          /* of its warden; 0: there is none */
-	int output, verdict; /* read ends of what it prints and of what the warden tells */
-} probe = { .output = -1, .verdict = -1 };
+	pid_t pid;          /* its supervisor; 0: no probe */
+	int output, result; /* read ends of its output and of the supervisor's result */
+} probe = { .output = -1, .result = -1 };
 
 static struct {
-	pid_t pid;          /* 0: there is none */
-	int input;          /* the end that it reads from, -1 once closed */
-	int output[2];      /* read ends; of a terminal only the first, which is its master */
-	int no_more;        /* its input ends with what waits */
-	size_t waiting;     /* what it has not taken yet */
-	char typed[CHUNK];
+	pid_t pid;            /* 0: no shell */
+	int input;            /* write end of its input; -1 after it is closed */
+	int output[2];        /* read ends; with a terminal only the first, which is the master */
+	int input_ended;      /* no input follows the pending input */
+	size_t pending_size;  /* size of the input that it has not accepted yet */
+	char pending[CHUNK];
 } shell = { .input = -1, .output = { -1, -1 } };
 
 static struct {
 	long long user, system; /* microseconds */
 	long long largest;      /* KiB */
-} used;
+} used; /* by ended processes */
 
 static char buffer[CHUNK];
 
 /* ---- frames: one byte of type, four of length (big endian), the payload ---- */
 
-static void put(const void *bytes, size_t size)
+static void write_all(const void *bytes, size_t size)
 {
 	const char *at = bytes;
 	while (size) {
@@ -126,20 +130,20 @@ static void put(const void *bytes, size_t size)
 static void put_u32(uint32_t value)
 {
 	unsigned char bytes[4] = { value >> 24, value >> 16, value >> 8, value };
-	put(bytes, sizeof bytes);
+	write_all(bytes, sizeof bytes);
 }
 
 static void put_header(enum event type, size_t size)
 {
 	char byte = (char)type;
-	put(&byte, 1);
+	write_all(&byte, 1);
 	put_u32((uint32_t)size);
 }
 
 static void put_frame(enum event type, const void *bytes, size_t size)
 {
 	put_header(type, size);
-	put(bytes, size);
+	write_all(bytes, size);
 }
 
 static void put_status(enum event type, int status)
@@ -160,24 +164,25 @@ static void put_text(enum event type, const char *format, ...)
 	put_frame(type, text, (size_t)size);
 }
 
-/* What was asked for cannot be done; all else goes on. */
-static void refuse(const char *what)
+/* Report that a command cannot be carried out; the sandbox continues. */
+static void refuse(const char *message)
 {
-	put_text(REFUSED, "%s: %s", what, strerror(errno));
+	put_text(REFUSED, "%s: %s", message, strerror(errno));
 }
 
-/* A warden must not write among the frames of the keeper: the keeper gives up for it. */
-__attribute__((noreturn)) static void give_up(const char *what)
+/* Break the sandbox. A probe's supervisor must not write between the frames of the keeper, so the
+ * keeper does it on the supervisor's behalf. */
+__attribute__((noreturn)) static void fail(const char *message)
 {
-	struct verdict verdict = { .error = errno, .is_broken = 1 };
-	if (wardens_verdict < 0)
-		put_text(BROKEN, "%s: %s", what, strerror(errno));
-	else if (write(wardens_verdict, &verdict, sizeof verdict) < 0)
-		_exit(2); /* nobody listens: the keeper is gone, or gave up */
+	struct probe_result result = { .error = errno, .is_broken = 1 };
+	if (supervisor_output < 0)
+		put_text(BROKEN, "%s: %s", message, strerror(errno));
+	else if (write(supervisor_output, &result, sizeof result) < 0)
+		_exit(2); /* no reader: the keeper has ended */
 	_exit(1);
 }
 
-static void get(void *bytes, size_t size)
+static void read_all(void *bytes, size_t size)
 {
 	char *at = bytes;
 	while (size) {
@@ -191,8 +196,8 @@ static void get(void *bytes, size_t size)
 	}
 }
 
-/* The size of what was read, or -1: errno says why. */
-static ssize_t slurp(const char *path, char *into, size_t size)
+/* Read at most `size` bytes of a file. Return their number, or -1 with errno. */
+static ssize_t read_file(const char *path, char *into, size_t size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	size_t total = 0;
@@ -207,7 +212,7 @@ static ssize_t slurp(const char *path, char *into, size_t size)
 	return got < 0 ? -1 : (ssize_t)total;
 }
 
-/* ---- becoming a keeper nobody inside can touch ---- */
+/* ---- hardening of the keeper against processes inside ---- */
 
 static void close_from(unsigned first)
 {
@@ -219,34 +224,37 @@ static void close_from(unsigned first)
 		close((int)fd);
 }
 
-/* All capabilities go, but those in `named` (a bit each): the keeper does not use them, the script
- * inherits them. No mask may hold CAP_SYS_PTRACE, which opens the keeper. */
-static void drop_capabilities(uint32_t named)
+/* Drop all capabilities except those in `granted` (one bit each). The keeper does not use them,
+ * and the script inherits them. The mask must not contain CAP_SYS_PTRACE, which gives access to
+ * the keeper. */
+static void drop_capabilities(uint32_t granted)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct kept[2] = { { .permitted = named, .inheritable = named }, { 0 } };
-	if (syscall(SYS_capset, &header, kept) != 0)
-		give_up(named ? "keeping the named capabilities" : "dropping capabilities");
-	for (unsigned long one = 0; one < 32; one++)
-		if (named >> one & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, one, 0, 0) != 0)
-			give_up("passing a named capability on");
+	struct __user_cap_data_struct sets[2] = { { 0 } };
+	sets[0].permitted = sets[0].inheritable = granted;
+	if (syscall(SYS_capset, &header, sets) != 0)
+		fail(granted ? "cannot keep the granted capabilities" : "cannot drop capabilities");
+	for (unsigned long bit = 0; bit < 32; bit++)
+		if (granted >> bit & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, bit, 0, 0) != 0)
+			fail("cannot pass on a granted capability");
 }
 
-/* Keys of the caller's login; a sandbox that forbids the call has no keys either. */
+/* It holds keys of the caller's login. An error is ignored: a sandbox that forbids the call has no
+ * access to keys either. */
 static void leave_session_keyring(void)
 {
 	syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 }
 
-static void harden(uint32_t named)
+static void harden(uint32_t granted)
 {
 	close_from(3);
 	umask(022);
-	drop_capabilities(named);
+	drop_capabilities(granted);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-		give_up("refusing new privileges");
+		fail("cannot set no_new_privs");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
-		give_up("closing the keeper to its namespace");
+		fail("cannot make the keeper undumpable");
 	leave_session_keyring();
 	fcntl(STDIN_FILENO, F_SETFD, FD_CLOEXEC);
 	fcntl(STDOUT_FILENO, F_SETFD, FD_CLOEXEC);
@@ -256,19 +264,19 @@ static void harden(uint32_t named)
 static int watch_children(void)
 {
 	sigset_t children;
-	signal(SIGCHLD, SIG_DFL); /* who ignores it by inheritance has no child to wait for */
+	signal(SIGCHLD, SIG_DFL); /* if an inherited SIG_IGN stayed, no child could be waited for */
 	sigemptyset(&children);
 	sigaddset(&children, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &children, NULL);
 	int fd = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
-		give_up("watching children");
+		fail("cannot watch child processes");
 	return fd;
 }
 
-/* ---- a job: "processes\0open files\0search\0folder\0argc\0argv...\0environment...\0" ---- */
+/* ---- a job: "processes\0open files\0search\0directory\0argc\0argv...\0environment...\0" ---- */
 
-static void default_signals(void)
+static void reset_signals(void)
 {
 	sigset_t none;
 	for (int number = 1; number < NSIG; number++)
@@ -277,22 +285,23 @@ static void default_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void limit(int resource, const char *most)
+static void set_limit(int resource, const char *text)
 {
-	if (!*most)
+	if (!*text)
 		return;
-	rlim_t value = (rlim_t)strtoull(most, NULL, 10);
-	struct rlimit both = { value, value };
-	setrlimit(resource, &both);
+	rlim_t value = (rlim_t)strtoull(text, NULL, 10);
+	struct rlimit soft_and_hard = { value, value };
+	setrlimit(resource, &soft_and_hard);
 }
 
-/* RLIMIT_NPROC counts a user's processes in the user namespace. In the host's own that would be
- * all of that user's processes; there a control group sets the limit, or nothing does.
- * 1, 0, or -1 where that cannot be known: errno says why. */
-static int counts_its_own_processes(void)
+/* Return whether this process is in a user namespace other than the host's, or -1 with errno if
+ * that is unknown. RLIMIT_NPROC counts a user's processes in the user namespace. In the host's,
+ * it would count all of the user's processes, so a limit can only be set there by a control
+ * group. */
+static int is_in_user_namespace(void)
 {
 	char map[256];
-	ssize_t size = slurp("/proc/self/uid_map", map, sizeof map - 1);
+	ssize_t size = read_file("/proc/self/uid_map", map, sizeof map - 1);
 	if (size < 0)
 		return errno == ENOENT ? 0 : -1; /* a kernel without user namespaces */
 	map[size] = 0;
@@ -300,31 +309,31 @@ static int counts_its_own_processes(void)
 }
 
 struct job {
-	const char *processes, *open_files, *folder;
-	char *search; /* "PATH=..." in which argv[0] is looked for, or "": the job's own */
+	const char *processes, *open_files, *directory;
+	char *search; /* "PATH=..." for the lookup of argv[0]; "" means the PATH of `environment` */
 	char **argv, **environment;
-	const struct winsize *terminal; /* that its stdin is, or NULL */
+	const struct winsize *terminal; /* size of the terminal on its stdin; NULL without a terminal */
 };
 
-/* ---- what no job may call (seccomp(2)) ----
+/* ---- system calls that no job may make (seccomp(2)) ----
  *
- * Two things are refused that permissions alone allow. In a cgroup namespace that belongs to a user
- * namespace of its own, a process may mount control groups, and write to those that its user owns.
- * And a process may change limits and priorities of any other with its own user, of the keeper too.
+ * Two actions are refused that permissions alone would allow. In its own user and cgroup
+ * namespaces, a process may mount control groups, and write to those that its user owns. And a
+ * process may change limits and priorities of any other process of its user, including the keeper.
  *
- * The refusal is EPERM, as of a process without the privilege. clone3(2) has its flags in memory,
- * where no filter can see them: ENOSYS makes the C libraries fall back to clone(2). System calls by
- * another ABI have other numbers, so all of them are refused. */
+ * The error is EPERM, as for a process without the privilege. clone3(2) has its flags in memory,
+ * where a filter cannot read them; ENOSYS makes the C libraries fall back to clone(2). System
+ * calls of another ABI have other numbers, so all of them are refused. */
 
 #if defined __x86_64__
 #define NATIVE_ABI AUDIT_ARCH_X86_64
 #elif defined __aarch64__
 #define NATIVE_ABI AUDIT_ARCH_AARCH64
 #else
-#error "the system calls of this machine are not known to the filter"
+#error "the filter does not know the system calls of this architecture"
 #endif
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "the filter reads the lower half of an argument first"
+#error "the filter expects the lower half of an argument first (little endian)"
 #endif
 #ifndef SYS_clone3
 #define SYS_clone3 435
@@ -333,12 +342,12 @@ struct job {
 #define SECCOMP_FILTER_FLAG_SPEC_ALLOW (1UL << 2)
 #endif
 
-#define X32_BIT 0x40000000    /* of a system call's number, on x86-64 */
-#define EVERY_NAMESPACE 0x7e020080 /* each CLONE_NEW... of clone(2) and unshare(2) */
-#define NEW_TIME 0x80         /* CLONE_NEWTIME: to clone(2) it is a part of a signal's number */
-#define OF_A_USER 2           /* PRIO_USER */
-#define IO_OF_A_USER 3        /* IOPRIO_WHO_USER, which no header of a C library has */
-#define KEEPER 1              /* by its process ID, and by its process group's */
+#define X32_BIT 0x40000000        /* set in x32 system call numbers, on x86-64 */
+#define ALL_NAMESPACES 0x7e020080 /* every CLONE_NEW... flag of clone(2) and unshare(2) */
+#define NEW_TIME_FLAG 0x80        /* CLONE_NEWTIME; for clone(2), part of a signal number */
+#define PRIORITY_USER 2           /* PRIO_USER */
+#define IOPRIO_USER 3             /* IOPRIO_WHO_USER, which no header of a C library defines */
+#define KEEPER_PID 1              /* its process ID and its process group ID */
 
 #define LOAD(offset) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset)
 #define NUMBER offsetof(struct seccomp_data, nr)
@@ -348,16 +357,16 @@ struct job {
 #define REFUSE(error) BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (error))
 #define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
-/* Refuse a system call by the lower half of one argument. The kernel reads no more of it: it is an
- * int, or flags whose upper half names nothing. */
-#define REFUSE_WHERE(number, argument, test, value) \
+/* Refuse a system call depending on the lower half of one argument. The kernel ignores the upper
+ * half: the argument is an int, or flags whose upper half is undefined. */
+#define REFUSE_IF(number, argument, test, value) \
 	JUMP(BPF_JEQ, number, 0, 4), LOAD(LOWER(argument)), JUMP(test, value, 0, 1), \
 	REFUSE(EPERM), LOAD(NUMBER)
 
-static uint32_t refused_namespaces = EVERY_NAMESPACE;
+static uint32_t refused_namespaces = ALL_NAMESPACES;
 
-/* 0, or the filter is not there and errno says why. Bound are this process and all that it starts.
- * SPEC_ALLOW leaves mitigations as they are without a filter; where it is unknown it is not needed. */
+/* Install the filter in this process and its descendants. Return 0, or nonzero with errno.
+ * SPEC_ALLOW leaves speculation mitigations unchanged; kernels without this flag do not need it. */
 static int refuse_system_calls(void)
 {
 	struct sock_filter rules[] = {
@@ -369,19 +378,19 @@ static int refuse_system_calls(void)
 		REFUSE(EPERM),
 		JUMP(BPF_JEQ, SYS_clone3, 0, 1),
 		REFUSE(ENOSYS),
-		REFUSE_WHERE(SYS_clone, 0, BPF_JSET, refused_namespaces & ~(uint32_t)NEW_TIME),
-		REFUSE_WHERE(SYS_unshare, 0, BPF_JSET, refused_namespaces),
-		REFUSE_WHERE(SYS_setpriority, 0, BPF_JEQ, OF_A_USER),
-		REFUSE_WHERE(SYS_setpriority, 1, BPF_JEQ, KEEPER),
-		REFUSE_WHERE(SYS_ioprio_set, 0, BPF_JEQ, IO_OF_A_USER),
-		REFUSE_WHERE(SYS_ioprio_set, 1, BPF_JEQ, KEEPER),
-		REFUSE_WHERE(SYS_sched_setaffinity, 0, BPF_JEQ, KEEPER),
-		REFUSE_WHERE(SYS_sched_setscheduler, 0, BPF_JEQ, KEEPER),
-		REFUSE_WHERE(SYS_sched_setparam, 0, BPF_JEQ, KEEPER),
-		REFUSE_WHERE(SYS_sched_setattr, 0, BPF_JEQ, KEEPER),
-		JUMP(BPF_JEQ, SYS_prlimit64, 0, 7), /* of the keeper, and not only to read its limits */
+		REFUSE_IF(SYS_clone, 0, BPF_JSET, refused_namespaces & ~(uint32_t)NEW_TIME_FLAG),
+		REFUSE_IF(SYS_unshare, 0, BPF_JSET, refused_namespaces),
+		REFUSE_IF(SYS_setpriority, 0, BPF_JEQ, PRIORITY_USER),
+		REFUSE_IF(SYS_setpriority, 1, BPF_JEQ, KEEPER_PID),
+		REFUSE_IF(SYS_ioprio_set, 0, BPF_JEQ, IOPRIO_USER),
+		REFUSE_IF(SYS_ioprio_set, 1, BPF_JEQ, KEEPER_PID),
+		REFUSE_IF(SYS_sched_setaffinity, 0, BPF_JEQ, KEEPER_PID),
+		REFUSE_IF(SYS_sched_setscheduler, 0, BPF_JEQ, KEEPER_PID),
+		REFUSE_IF(SYS_sched_setparam, 0, BPF_JEQ, KEEPER_PID),
+		REFUSE_IF(SYS_sched_setattr, 0, BPF_JEQ, KEEPER_PID),
+		JUMP(BPF_JEQ, SYS_prlimit64, 0, 7), /* refused for the keeper, except to read its limits */
 		LOAD(LOWER(0)),
-		JUMP(BPF_JEQ, KEEPER, 0, 5),
+		JUMP(BPF_JEQ, KEEPER_PID, 0, 5),
 		LOAD(LOWER(2)),
 		JUMP(BPF_JEQ, 0, 0, 2),
 		LOAD(UPPER(2)),
@@ -395,29 +404,29 @@ static int refuse_system_calls(void)
 	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0);
 }
 
-/* ---- a job's own process ---- */
+/* ---- the process of a job ---- */
 
-/* The rest of a child's life: the job, or what kept it from that, said to `failed`. */
-static void become(const struct job *job, int in, int out, int err, int failed)
+/* Execute the job in this child process, or write the reason to `error_output` and exit. */
+static void exec_job(const struct job *job, int in, int out, int err, int error_output)
 {
-	const char *step = "its streams", *where = "";
+	const char *step = "cannot set up the standard streams", *where = "";
 	setsid();
 	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		goto fail;
 	if (job->terminal && ioctl(0, TIOCSCTTY, 0) != 0)
 		goto fail;
-	default_signals();
-	step = job->folder;
-	if (chdir(job->folder) != 0)
+	reset_signals();
+	step = job->directory;
+	if (chdir(job->directory) != 0)
 		goto fail;
 	step = "/proc/self/uid_map";
-	int counts = counts_its_own_processes(); /* before few files may be open */
-	if (counts < 0)
+	int counts_only_sandbox = is_in_user_namespace(); /* before the limit of open files applies */
+	if (counts_only_sandbox < 0)
 		goto fail;
-	limit(RLIMIT_NOFILE, job->open_files);
-	if (counts)
-		limit(RLIMIT_NPROC, job->processes);
-	step = "the filter of its system calls, for which the kernel needs CONFIG_SECCOMP_FILTER";
+	set_limit(RLIMIT_NOFILE, job->open_files);
+	if (counts_only_sandbox)
+		set_limit(RLIMIT_NPROC, job->processes);
+	step = "cannot filter system calls, which needs CONFIG_SECCOMP_FILTER in the kernel";
 	if (refuse_system_calls() != 0)
 		goto fail;
 	char *search[] = { job->search, NULL };
@@ -427,53 +436,55 @@ static void become(const struct job *job, int in, int out, int err, int failed)
 		where = ", looked for in ";
 	execvpe(job->argv[0], job->argv, job->environment);
 fail:
-	dprintf(failed, "%s%s%s: %s", step, where, *where ? job->search : "", strerror(errno));
+	dprintf(error_output, "%s%s%s: %s", step, where, *where ? job->search : "", strerror(errno));
 	_exit(127);
 }
 
-static int nothing(void)
+static int open_null(void)
 {
 	return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-static char *next(char **at, const char *end)
+static char *next_field(char **at, const char *end)
 {
-	char *word = *at;
-	size_t length = strnlen(word, (size_t)(end - word));
-	if (word + length >= end) {
+	char *field = *at;
+	size_t length = strnlen(field, (size_t)(end - field));
+	if (field + length >= end) {
 		errno = EBADMSG;
-		give_up("reading a job");
+		fail("cannot read a job");
 	}
-	*at = word + length + 1;
-	return word;
+	*at = field + length + 1;
+	return field;
 }
 
-static void with_job(char *at, const char *end, const struct winsize *terminal,
+/* Parse a job, and pass it to `start`. */
+static void start_job(char *at, const char *end, const struct winsize *terminal,
                      void (*start)(const struct job *))
 {
-	struct job job = { .terminal = terminal, .processes = next(&at, end) };
-	job.open_files = next(&at, end);
-	job.search = next(&at, end);
-	job.folder = next(&at, end);
-	size_t argc = strtoul(next(&at, end), NULL, 10), most = (size_t)(end - at) + 2, count = 0;
-	char **words = calloc(most, sizeof *words);
-	if (!words || !argc)
-		give_up("reading a job");
-	job.argv = words;
+	struct job job = { .terminal = terminal, .processes = next_field(&at, end) };
+	job.open_files = next_field(&at, end);
+	job.search = next_field(&at, end);
+	job.directory = next_field(&at, end);
+	size_t argc = strtoul(next_field(&at, end), NULL, 10), max = (size_t)(end - at) + 2, count = 0;
+	char **strings = calloc(max, sizeof *strings);
+	if (!strings || !argc)
+		fail("cannot read a job");
+	job.argv = strings;
 	for (; count < argc; count++)
-		words[count] = next(&at, end);
-	words[count++] = NULL;
-	job.environment = words + count;
+		strings[count] = next_field(&at, end);
+	strings[count++] = NULL;
+	job.environment = strings + count;
 	while (at < end)
-		words[count++] = next(&at, end);
+		strings[count++] = next_field(&at, end);
 	start(&job);
-	free(words);
+	free(strings);
 }
 
-/* ---- go ---- */
+/* ---- the script ---- */
 
-/* The read end is ours and never blocks: whoever holds the other end can open the pipe for reading
- * too (/proc/self/fd), and take what poll() saw. The two ends have flags of their own. */
+/* The read end belongs to the keeper and never blocks: any holder of the other end can open the
+ * pipe for reading too (/proc/self/fd), and take the bytes that poll() saw. Each end has its own
+ * flags. */
 static int open_pipe(int ends[2])
 {
 	return pipe2(ends, O_CLOEXEC) || fcntl(ends[0], F_SETFL, O_NONBLOCK) ? -1 : 0;
@@ -481,36 +492,36 @@ static int open_pipe(int ends[2])
 
 static void open_output(void)
 {
-	for (int which = 0; which < 2; which++) {
+	for (int stream = 0; stream < 2; stream++) {
 		int ends[2];
 		if (open_pipe(ends))
-			give_up("making pipes");
-		script.output[which] = ends[0];
-		script.input[which] = ends[1];
+			fail("cannot create a pipe");
+		script.output[stream] = ends[0];
+		script.input[stream] = ends[1];
 	}
 }
 
-/* Another may follow once one is over: what the first left can go on printing. */
-static void go(const struct job *job)
+/* Another script may follow after the end of the first, whose survivors keep the same output. */
+static void start_script(const struct job *job)
 {
-	int failed[2];
+	int start_error[2];
 	if (script.pid && !script.reaped) {
 		errno = EBUSY;
-		give_up("starting the script");
+		fail("cannot start the script");
 	}
 	if (!script.pid)
 		open_output();
-	if (open_pipe(failed))
-		give_up("making pipes");
+	if (open_pipe(start_error))
+		fail("cannot create a pipe");
 	pid_t pid = fork();
 	if (pid < 0)
-		give_up("starting the script");
+		fail("cannot start the script");
 	if (pid == 0)
-		become(job, nothing(), script.input[0], script.input[1], failed[1]);
-	close(failed[1]);
+		exec_job(job, open_null(), script.input[0], script.input[1], start_error[1]);
+	close(start_error[1]);
 	script.pid = pid;
-	script.failed = failed[0];
-	script.reaped = script.told_empty = 0;
+	script.start_error = start_error[0];
+	script.reaped = script.reported_empty = 0;
 }
 
 static void close_end(int *end)
@@ -520,32 +531,33 @@ static void close_end(int *end)
 	*end = -1;
 }
 
-/* The end of the file says that it runs: the other end was closed as the child became the script. */
-static void hear_start(void)
+/* End of file means that the script runs: execve() closed the other end. Otherwise there is an
+ * error. */
+static void check_start(void)
 {
-	ssize_t size = script.failed < 0 ? 0 : read(script.failed, buffer, sizeof buffer);
+	ssize_t size = script.start_error < 0 ? 0 : read(script.start_error, buffer, sizeof buffer);
 	if (size < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
 	if (size < 0)
-		give_up("starting the script");
+		fail("cannot start the script");
 	if (size > 0)
 		put_frame(BROKEN, buffer, (size_t)size);
-	close_end(&script.failed);
+	close_end(&script.start_error);
 }
 
-/* ---- what is printed ---- */
+/* ---- output ---- */
 
-/* One read. What it returns is told; the end of the file, or of a terminal (EIO), closes that end.
- * 0: there is nothing, by now. */
-static ssize_t drain(int *end, enum event type, size_t most)
+/* Read once and forward the bytes. Return their number, 0 if no bytes are available, or -1 after
+ * the end of the file or the terminal (EIO), which closes `end`. */
+static ssize_t drain(int *end, enum event type, size_t limit)
 {
 	if (*end < 0)
 		return -1;
-	ssize_t size = read(*end, buffer, most < CHUNK ? most : CHUNK);
+	ssize_t size = read(*end, buffer, limit < CHUNK ? limit : CHUNK);
 	if (size < 0 && (errno == EINTR || errno == EAGAIN))
 		return 0;
 	if (size < 0 && errno != EIO)
-		give_up("reading what is printed");
+		fail("cannot read output");
 	if (size > 0) {
 		put_frame(type, buffer, (size_t)size);
 		return size;
@@ -554,12 +566,13 @@ static ssize_t drain(int *end, enum event type, size_t most)
 	return -1;
 }
 
-/* Only what is there now: a child it leaves behind may go on printing for ever, or take it first. */
+/* Forward only the bytes that are available now: a survivor may print forever, or read them
+ * first. */
 static void drain_pending(int *end, enum event type)
 {
 	int pending = 0;
 	if (*end >= 0 && ioctl(*end, FIONREAD, &pending) != 0)
-		give_up("reading what is printed");
+		fail("cannot read output");
 	while (pending > 0) {
 		ssize_t size = drain(end, type, (size_t)pending);
 		if (size <= 0)
@@ -568,26 +581,26 @@ static void drain_pending(int *end, enum event type)
 	}
 }
 
-/* ---- who is alive ---- */
+/* ---- living processes ---- */
 
-/* Rule 5: nothing but these two says that a process, or a task of one, is over. */
+/* Rule 5: only these two errors mean that a process or one of its tasks has ended. */
 static int is_gone(int error)
 {
 	return error == ENOENT || error == ESRCH;
 }
 
-static void give_up_unless_gone(const char *path)
+static void fail_unless_gone(const char *message)
 {
 	if (!is_gone(errno))
-		give_up(path);
+		fail(message);
 }
 
-/* NULL: whose directory it is, is gone. */
+/* Return NULL if the process of the directory is gone. */
 static DIR *open_directory(const char *path)
 {
 	DIR *directory = opendir(path);
 	if (!directory)
-		give_up_unless_gone(path);
+		fail_unless_gone(path);
 	return directory;
 }
 
@@ -595,11 +608,11 @@ static DIR *open_processes(void)
 {
 	DIR *processes = opendir("/proc");
 	if (!processes)
-		give_up("/proc");
+		fail("/proc");
 	return processes;
 }
 
-/* The next entry that is a number, -1 at the end. */
+/* Return the next entry that is a number, or -1 at the end. */
 static int next_number(DIR *directory, const char *path)
 {
 	struct dirent *entry;
@@ -607,7 +620,7 @@ static int next_number(DIR *directory, const char *path)
 		errno = 0;
 		entry = readdir(directory);
 		if (!entry && errno)
-			give_up_unless_gone(path);
+			fail_unless_gone(path);
 	} while (entry && (entry->d_name[0] < '0' || entry->d_name[0] > '9'));
 	return entry ? (int)strtol(entry->d_name, NULL, 10) : -1;
 }
@@ -620,38 +633,39 @@ static pid_t next_process(DIR *processes)
 	return pid;
 }
 
-/* What a line of /proc tells of a process, or of one of its tasks: see proc(5), `stat`. */
+/* The status of a process or of one of its tasks, from its line in /proc: see proc(5), `stat`. */
 struct status {
-	char line[STAT_SIZE];
+	char line[MAX_STAT_SIZE];
 	size_t size;
 	char *state; /* a letter in the line */
 	pid_t parent;
-	int threads; /* of the process, the dead that nobody has waited for included */
+	int threads; /* of the process, including dead ones that have not been waited for */
 };
 
-/* The state follows the last ')': a command name may hold any byte. 0: it is gone. */
+/* Return 0 if the process or task is gone. The state follows the last ')', because a command
+ * name may contain any byte. */
 static int read_status(const char *path, struct status *status)
 {
-	ssize_t size = slurp(path, status->line, sizeof status->line - 1);
+	ssize_t size = read_file(path, status->line, sizeof status->line - 1);
 	if (size < 0) {
-		give_up_unless_gone(path);
+		fail_unless_gone(path);
 		return 0;
 	}
 	status->line[size] = 0;
 	status->size = (size_t)size;
 	status->state = strrchr(status->line, ')');
-	if (status->state) /* it, its parent, 15 fields further the number of threads, and the line's end */
+	if (status->state) /* the state, the parent, 15 fields, the number of threads, and the line's end */
 		status->state += 2;
 	if (!status->state || status->line[size - 1] != '\n'
 	    || sscanf(status->state, "%*c %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %d",
 	              &status->parent, &status->threads) != 2) {
 		errno = EBADMSG;
-		give_up(path);
+		fail(path);
 	}
 	return 1;
 }
 
-static int status_of(pid_t pid, struct status *status)
+static int read_process_status(pid_t pid, struct status *status)
 {
 	char path[64];
 	snprintf(path, sizeof path, "/proc/%d/stat", pid);
@@ -663,16 +677,16 @@ static int is_dead(char state)
 	return state == 'Z' || state == 'X' || state == 'x';
 }
 
-/* D counts as still: with SIGSTOP pending it cannot reach its own code again, and
- * a parent in vfork() stays in D for as long as its stopped child does. */
-static int is_still(char state)
+/* D counts as stopped: with SIGSTOP pending, a task cannot return to its own code. And a parent in
+ * vfork() stays in D for as long as its child is stopped. */
+static int is_stopped(char state)
 {
 	return is_dead(state) || state == 'T' || state == 't' || state == 'D';
 }
 
-/* How many of the tasks of a process are in a state that `is_so`; -1 in `task` or the first that
- * is not. A process that is gone has none. */
-static int count_tasks(pid_t pid, int (*is_so)(char), pid_t *task, char *state)
+/* Count the tasks of a process up to the first one whose state does not match. Store that task in
+ * `task`, or -1 if there is none. A process that is gone has no tasks. */
+static int count_tasks(pid_t pid, int (*has_state)(char), pid_t *task, char *state)
 {
 	char path[64];
 	int count = 0;
@@ -687,7 +701,7 @@ static int count_tasks(pid_t pid, int (*is_so)(char), pid_t *task, char *state)
 		if (!read_status(path, &status))
 			continue;
 		*state = *status.state;
-		if (!is_so(*state))
+		if (!has_state(*state))
 			break;
 		count++;
 	}
@@ -695,45 +709,45 @@ static int count_tasks(pid_t pid, int (*is_so)(char), pid_t *task, char *state)
 	return count;
 }
 
-/* Fewer tasks than the process had before: one of them is new, and was not seen. */
-static int is_still_process(pid_t pid)
+/* If fewer tasks are counted than the process had before, a new one was missed. */
+static int is_process_stopped(pid_t pid)
 {
 	struct status status;
-	pid_t moving;
+	pid_t running;
 	char state;
-	if (!status_of(pid, &status))
+	if (!read_process_status(pid, &status))
 		return 1;
-	return count_tasks(pid, is_still, &moving, &state) >= status.threads && moving < 0;
+	return count_tasks(pid, is_stopped, &running, &state) >= status.threads && running < 0;
 }
 
-static int all_still(void)
+static int are_all_stopped(void)
 {
 	DIR *processes = open_processes();
-	int still = 1;
+	int stopped = 1;
 	pid_t pid;
-	while (still && (pid = next_process(processes)) >= 0)
-		still = is_still_process(pid);
+	while (stopped && (pid = next_process(processes)) >= 0)
+		stopped = is_process_stopped(pid);
 	closedir(processes);
-	return still;
+	return stopped;
 }
 
-/* A task of a process that is alive, and its state; -1: the process is over. It is when each of its
- * tasks is, and not when its main thread is: that one stays as a zombie until the last has ended. */
-static pid_t living_task(pid_t pid, char *state)
+/* Return a living task of a process and its state, or -1 if the process has ended. A process
+ * ends with the last of its tasks, not with its main thread, which stays as a zombie until then. */
+static pid_t find_living_task(pid_t pid, char *state)
 {
 	struct status status;
-	for (int look = 0; look < LOOKS; look++) {
+	for (int attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
 		pid_t living;
-		if (!status_of(pid, &status))
+		if (!read_process_status(pid, &status))
 			return -1;
 		if (count_tasks(pid, is_dead, &living, state) >= status.threads || living >= 0)
 			return living;
 	}
 	errno = EAGAIN;
-	give_up("looking at the tasks of a process");
+	fail("cannot list the tasks of a process");
 }
 
-/* ---- probe: a command beside the script or after it ---- */
+/* ---- the probe: a command alongside the script or after it ---- */
 
 static void kill_children(void)
 {
@@ -741,34 +755,34 @@ static void kill_children(void)
 	struct status status;
 	pid_t pid;
 	while ((pid = next_process(processes)) >= 0)
-		if (status_of(pid, &status) && status.parent == getpid() && kill(pid, SIGKILL) != 0)
-			give_up_unless_gone("ending what a probe left");
+		if (read_process_status(pid, &status) && status.parent == getpid() && kill(pid, SIGKILL) != 0)
+			fail_unless_gone("cannot kill leftovers of a probe");
 	closedir(processes);
 }
 
-/* Until the probe ends by itself, or the keeper says so with SIGTERM. */
-static int reaped_in_time(pid_t pid, int *status)
+/* Return 1 if the probe ended by itself, 0 if the keeper ended it with SIGTERM. */
+static int wait_for_probe(pid_t pid, int *status)
 {
 	sigset_t awaited;
 	sigemptyset(&awaited);
 	sigaddset(&awaited, SIGCHLD);
 	sigaddset(&awaited, SIGTERM);
 	while (sigwaitinfo(&awaited, NULL) != SIGTERM) {
-		pid_t reaped;
-		while ((reaped = waitpid(-1, status, WNOHANG)) > 0)
-			if (reaped == pid)
+		pid_t child;
+		while ((child = waitpid(-1, status, WNOHANG)) > 0)
+			if (child == pid)
 				return 1;
 	}
 	return 0;
 }
 
-/* A probe's parent, and that of whatever the probe leaves: as long as there is a process in the
- * tree, the warden has a child, and who is killed hands its own children to it (rule 4). */
-static void be_warden(const struct job *job, int out, int told)
+/* Run a probe as its parent, and as the subreaper of its leftover processes. While the tree has a
+ * process, the supervisor has a child: a killed process hands over its own children (rule 4). */
+static void supervise_probe(const struct job *job, int out, int result_output)
 {
 	sigset_t all;
 	int status = 0, ignored;
-	wardens_verdict = told;
+	supervisor_output = result_output;
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, NULL);
 	setsid();
@@ -776,50 +790,50 @@ static void be_warden(const struct job *job, int out, int told)
 	pid_t pid = fork(), ended;
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-		become(job, nothing(), out, out, out);
+		exec_job(job, open_null(), out, out, out);
 	}
-	struct verdict verdict = { .error = pid < 0 ? errno : 0 };
-	int over = pid < 0 || reaped_in_time(pid, &status);
-	for (kill_children(); (ended = wait(over ? &ignored : &status)) > 0; kill_children())
-		over |= ended == pid;
+	struct probe_result result = { .error = pid < 0 ? errno : 0 };
+	int has_ended = pid < 0 || wait_for_probe(pid, &status);
+	for (kill_children(); (ended = wait(has_ended ? &ignored : &status)) > 0; kill_children())
+		has_ended |= ended == pid;
 	if (errno != ECHILD)
-		give_up("waiting for what a probe left");
-	verdict.status = status;
-	_exit(write(told, &verdict, sizeof verdict) != sizeof verdict);
+		fail("cannot wait for leftovers of a probe");
+	result.status = status;
+	_exit(write(result_output, &result, sizeof result) != sizeof result);
 }
 
-/* 0, or nothing was started and errno says why. */
-static int try_probe(const struct job *job)
+/* Return 0, or -1 with errno if nothing was started. */
+static int fork_probe(const struct job *job)
 {
-	int out[2] = { -1, -1 }, told[2] = { -1, -1 }, error;
+	int out[2] = { -1, -1 }, result[2] = { -1, -1 }, error;
 	errno = EBUSY;
 	pid_t pid = -1;
-	if (!probe.pid && !open_pipe(out) && !open_pipe(told))
+	if (!probe.pid && !open_pipe(out) && !open_pipe(result))
 		pid = fork();
 	if (pid == 0)
-		be_warden(job, out[1], told[1]);
+		supervise_probe(job, out[1], result[1]);
 	error = errno;
 	close_end(&out[1]);
-	close_end(&told[1]);
+	close_end(&result[1]);
 	if (pid < 0) {
 		close_end(&out[0]);
-		close_end(&told[0]);
+		close_end(&result[0]);
 		errno = error;
 		return -1;
 	}
 	probe.pid = pid;
 	probe.output = out[0];
-	probe.verdict = told[0];
+	probe.result = result[0];
 	return 0;
 }
 
 static void start_probe(const struct job *job)
 {
-	if (try_probe(job) < 0)
-		refuse("starting the probe");
+	if (fork_probe(job) < 0)
+		refuse("cannot start the probe");
 }
 
-/* SIGCONT too: whoever may signal the script may have stopped the warden. */
+/* SIGCONT too, because a process that may signal the script may have stopped the supervisor. */
 static void end_probe(void)
 {
 	if (!probe.pid)
@@ -828,31 +842,31 @@ static void end_probe(void)
 	kill(probe.pid, SIGCONT);
 }
 
-/* A warden that somebody killed tells nothing; its own end stands for the probe's then. */
-static void probe_ended(int status)
+/* A supervisor that was killed sends no result; its own wait status is then used for the probe. */
+static void handle_probe_exit(int status)
 {
-	struct verdict verdict;
+	struct probe_result result;
 	probe.pid = 0;
 	drain_pending(&probe.output, PROBE_OUTPUT);
-	ssize_t size = read(probe.verdict, &verdict, sizeof verdict);
+	ssize_t size = read(probe.result, &result, sizeof result);
 	if (size < 0 && errno != EAGAIN && errno != EINTR)
-		give_up("reading how a probe ended");
-	if (size != sizeof verdict)
-		verdict = (struct verdict){ .status = status };
+		fail("cannot read the result of a probe");
+	if (size != sizeof result)
+		result = (struct probe_result){ .status = status };
 	close_end(&probe.output);
-	close_end(&probe.verdict);
-	errno = verdict.error;
-	if (verdict.is_broken)
-		give_up("looking for what a probe left");
-	if (verdict.error)
-		refuse("starting the probe");
+	close_end(&probe.result);
+	errno = result.error;
+	if (result.is_broken)
+		fail("cannot find leftovers of a probe");
+	if (result.error)
+		refuse("cannot start the probe");
 	else
-		put_status(PROBED, verdict.status);
+		put_status(PROBED, result.status);
 }
 
-/* ---- shell: somebody at a terminal, or lines through pipes ---- */
+/* ---- the shell: a user at a terminal, or input through pipes ---- */
 
-/* Of /dev a script may change what it likes, of a mounted /dev/pts nothing (rule 2). */
+/* A script may change anything in /dev, but nothing in a mounted /dev/pts (rule 2). */
 static int open_terminal(int *master, int *slave, const struct winsize *size)
 {
 	char path[32];
@@ -866,8 +880,8 @@ static int open_terminal(int *master, int *slave, const struct winsize *size)
 	return *slave < 0 ? -1 : 0;
 }
 
-/* The shell's own three ends, and ours in `shell`. */
-static int open_ends(int own[3], const struct winsize *terminal)
+/* Open the three streams of a shell: its ends in `own`, the keeper's in `shell`. */
+static int open_shell_ends(int own[3], const struct winsize *terminal)
 {
 	int in[2], out[2], err[2];
 	if (terminal) {
@@ -904,73 +918,73 @@ static void start_shell(const struct job *job)
 	pid_t pid = -1;
 	if (shell.pid) {
 		errno = EBUSY;
-		refuse("starting the shell");
+		refuse("cannot start the shell");
 		return;
 	}
-	shell.waiting = 0;
-	shell.no_more = 0;
-	if (!open_ends(own, job->terminal))
+	shell.pending_size = 0;
+	shell.input_ended = 0;
+	if (!open_shell_ends(own, job->terminal))
 		pid = fork();
 	if (pid == 0)
-		become(job, own[0], own[1], own[2], own[2]);
+		exec_job(job, own[0], own[1], own[2], own[2]);
 	shell.pid = pid;
 	if (pid < 0) {
-		refuse("starting the shell");
+		refuse("cannot start the shell");
 		close_shell();
 	}
-	for (int which = 0; which < 3; which++)
-		close_end(&own[which]);
+	for (int stream = 0; stream < 3; stream++)
+		close_end(&own[stream]);
 }
 
-/* "rows\0columns\0", both blank where there is no terminal, then a job. */
-static void with_terminal(char *at, const char *end)
+/* Parse "rows\0columns\0", both blank without a terminal, and a job; start it as a shell. */
+static void start_shell_job(char *at, const char *end)
 {
-	struct winsize size = { .ws_row = (unsigned short)strtoul(next(&at, end), NULL, 10) };
-	size.ws_col = (unsigned short)strtoul(next(&at, end), NULL, 10);
-	with_job(at, end, size.ws_row ? &size : NULL, start_shell);
+	struct winsize size = { .ws_row = (unsigned short)strtoul(next_field(&at, end), NULL, 10) };
+	size.ws_col = (unsigned short)strtoul(next_field(&at, end), NULL, 10);
+	start_job(at, end, size.ws_row ? &size : NULL, start_shell);
 }
 
-static void taken(size_t size)
+static void remove_input(size_t size)
 {
-	shell.waiting -= size;
-	memmove(shell.typed, shell.typed + size, shell.waiting);
-	put_status(TOOK, (int)size);
+	shell.pending_size -= size;
+	memmove(shell.pending, shell.pending + size, shell.pending_size);
+	put_status(INPUT_ACCEPTED, (int)size);
 }
 
-/* As much as it takes now: a shell that does not read must not stop the keeper. */
-static void pass_on(void)
+/* Write as much as the shell accepts now: a shell that does not read must not block the keeper. */
+static void forward_input(void)
 {
-	while (shell.waiting) {
-		ssize_t size = shell.input < 0 ? -1 : write(shell.input, shell.typed, shell.waiting);
+	while (shell.pending_size) {
+		ssize_t size = shell.input < 0 ? -1 : write(shell.input, shell.pending, shell.pending_size);
 		if (size < 0 && shell.input >= 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (size < 0)
-			close_end(&shell.input); /* nobody reads it any more */
-		taken(size < 0 ? shell.waiting : (size_t)size);
+			close_end(&shell.input); /* it has no reader any more */
+		remove_input(size < 0 ? shell.pending_size : (size_t)size);
 	}
-	if (shell.no_more)
+	if (shell.input_ended)
 		close_end(&shell.input);
 }
 
-/* Nothing is the end of the input. The runner sends no more than was taken of what it sent. */
-static void type(const char *bytes, size_t size)
+/* Empty input is the end of the input. The runner limits the input that is not yet accepted. */
+static void add_input(const char *bytes, size_t size)
 {
-	if (size > sizeof shell.typed - shell.waiting) {
+	if (size > sizeof shell.pending - shell.pending_size) {
 		errno = EMSGSIZE;
-		give_up("typing");
+		fail("cannot send input to the shell");
 	}
-	memcpy(shell.typed + shell.waiting, bytes, size);
-	shell.waiting += size;
-	shell.no_more |= !size;
-	pass_on();
+	memcpy(shell.pending + shell.pending_size, bytes, size);
+	shell.pending_size += size;
+	shell.input_ended |= !size;
+	forward_input();
 }
 
-static void resize(const unsigned char *bytes, size_t size)
+static void resize_terminal(const unsigned char *bytes, size_t size)
 {
 	struct winsize window = { 0 };
 	if (size != 4) {
 		errno = EBADMSG;
-		give_up("resizing");
+		fail("cannot resize the terminal");
 	}
 	window.ws_row = (unsigned short)(bytes[0] << 8 | bytes[1]);
 	window.ws_col = (unsigned short)(bytes[2] << 8 | bytes[3]);
@@ -978,23 +992,23 @@ static void resize(const unsigned char *bytes, size_t size)
 		ioctl(shell.output[0], TIOCSWINSZ, &window);
 }
 
-/* What it printed before it ended, and not what others may print for ever. */
-static void shell_ended(int status)
+/* Forward its last output. The amount is limited because other processes may print forever. */
+static void handle_shell_exit(int status)
 {
-	for (int rest = LAST_CHUNKS; rest && drain(&shell.output[0], SHELL_STDOUT, CHUNK) > 0; rest--)
+	for (int i = 0; i < MAX_LAST_CHUNKS && drain(&shell.output[0], SHELL_STDOUT, CHUNK) > 0; i++)
 		;
-	for (int rest = LAST_CHUNKS; rest && drain(&shell.output[1], SHELL_STDERR, CHUNK) > 0; rest--)
+	for (int i = 0; i < MAX_LAST_CHUNKS && drain(&shell.output[1], SHELL_STDERR, CHUNK) > 0; i++)
 		;
 	close_shell();
-	put_status(LEFT, status);
+	put_status(SHELL_EXITED, status);
 }
 
-/* ---- how it ends, and what it took ---- */
+/* ---- endings and resource usage ---- */
 
-static void script_ended(int status)
+static void handle_script_exit(int status)
 {
 	script.reaped = 1;
-	hear_start();
+	check_start();
 	drain_pending(&script.output[0], STDOUT);
 	drain_pending(&script.output[1], STDERR);
 	put_status(EXITED, status);
@@ -1005,52 +1019,52 @@ static long long microseconds(struct timeval time)
 	return (long long)time.tv_sec * 1000000 + time.tv_usec;
 }
 
-/* What a process took includes what its own reaped children took. */
-static void add_usage(const struct rusage *one)
+/* The usage of a process includes that of its own reaped children. */
+static void add_usage(const struct rusage *usage)
 {
-	used.user += microseconds(one->ru_utime);
-	used.system += microseconds(one->ru_stime);
-	if (one->ru_maxrss > used.largest)
-		used.largest = one->ru_maxrss;
+	used.user += microseconds(usage->ru_utime);
+	used.system += microseconds(usage->ru_stime);
+	if (usage->ru_maxrss > used.largest)
+		used.largest = usage->ru_maxrss;
 }
 
-static void tell_usage(void)
+static void send_usage(void)
 {
 	put_text(USED, "%lld %lld %lld", used.user, used.system, used.largest);
 }
 
-/* The script's number may be another's once it was reaped. */
-static void reaped(pid_t pid, int status, const struct rusage *took)
+/* Once the script has been reaped, its PID may belong to another process. */
+static void handle_exit(pid_t pid, int status, const struct rusage *usage)
 {
 	if (pid == probe.pid) {
-		probe_ended(status);
+		handle_probe_exit(status);
 		return;
 	}
 	if (pid == shell.pid) {
-		shell_ended(status);
+		handle_shell_exit(status);
 		return;
 	}
-	add_usage(took);
+	add_usage(usage);
 	if (pid == script.pid && !script.reaped)
-		script_ended(status);
+		handle_script_exit(status);
 }
 
-/* Every process in the namespace descends from PID 1, so no child means no process.
- * Whether there may be more to reap: rule 6 bounds what is done at once. */
-static int reap(int signals)
+/* Return whether there may be more children to reap: rule 6 limits the work per call. Every
+ * process in the namespace descends from PID 1, so no child means no process. */
+static int reap_children(int signals)
 {
 	struct signalfd_siginfo ignored;
-	struct rusage took;
-	int status, left = REAPED_AT_ONCE;
+	struct rusage usage;
+	int status, remaining = MAX_REAPED;
 	pid_t pid = 1;
 	if (read(signals, &ignored, sizeof ignored) < 0 && errno != EAGAIN && errno != EINTR)
-		give_up("watching children");
-	while (left-- && (pid = wait4(-1, &status, WNOHANG | __WALL, &took)) > 0)
-		reaped(pid, status, &took);
+		fail("cannot watch child processes");
+	while (remaining-- && (pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0)
+		handle_exit(pid, status, &usage);
 	if (pid < 0 && errno != ECHILD && errno != EINTR)
-		give_up("waiting for children");
-	if (pid < 0 && errno == ECHILD && script.reaped && !script.told_empty) {
-		script.told_empty = 1;
+		fail("cannot wait for child processes");
+	if (pid < 0 && errno == ECHILD && script.reaped && !script.reported_empty) {
+		script.reported_empty = 1;
 		put_frame(EMPTY, NULL, 0);
 	}
 	return pid > 0 || (pid < 0 && errno == EINTR);
@@ -1058,28 +1072,29 @@ static int reap(int signals)
 
 /* ---- survivors ---- */
 
-static void freeze(void)
+static void freeze_processes(void)
 {
 	const struct timespec millisecond = { .tv_nsec = 1000000 };
-	int still = 0;
-	for (int round = 0; round < FREEZE_ROUNDS && !still; round++) {
+	int stopped = 0;
+	for (int round = 0; round < MAX_FREEZE_ROUNDS && !stopped; round++) {
 		if (round)
 			nanosleep(&millisecond, NULL);
 		if (kill(-1, SIGSTOP) != 0)
-			give_up_unless_gone("stopping what is left");
-		still = all_still();
+			fail_unless_gone("cannot stop leftover processes");
+		stopped = are_all_stopped();
 	}
-	put_text(FROZEN, "%d", still);
+	put_text(FROZEN, "%d", stopped);
 }
 
-static void thaw(void)
+static void thaw_processes(void)
 {
 	if (kill(-1, SIGCONT) != 0)
-		give_up_unless_gone("letting what is left go on");
+		fail_unless_gone("cannot resume leftover processes");
 	put_frame(THAWED, NULL, 0);
 }
 
-/* A field: four bytes of length, then the bytes. Collected, so that one frame holds one process. */
+/* The fields of one process, collected for one frame. A field is four bytes of length, then the
+ * bytes. */
 static struct {
 	char bytes[4 * CHUNK];
 	size_t size;
@@ -1087,85 +1102,85 @@ static struct {
 
 static void add_field(const char *bytes, ssize_t size)
 {
-	size_t room = sizeof record.bytes - record.size, length = size > 0 ? (size_t)size : 0;
-	if (room < 4)
+	size_t remaining = sizeof record.bytes - record.size, length = size > 0 ? (size_t)size : 0;
+	if (remaining < 4)
 		return;
-	if (length > room - 4)
-		length = room - 4;
+	if (length > remaining - 4)
+		length = remaining - 4;
 	unsigned char prefix[4] = { length >> 24, length >> 16, length >> 8, length };
 	memcpy(record.bytes + record.size, prefix, 4);
 	memcpy(record.bytes + record.size + 4, bytes, length);
 	record.size += 4 + length;
 }
 
-/* What a process may keep from us without hiding itself: it is not dumpable, another user's, in a
- * folder with too long a name, or over by now. Such a field is blank; the process is listed. */
-static void give_up_unless_kept_back(const char *path)
+/* Some data of a listed process may be unreadable: it is not dumpable, belongs to another user,
+ * is in a directory whose path is too long, or has just ended. The field is then blank. */
+static void fail_unless_hidden(const char *path)
 {
 	if (errno != EACCES && errno != EPERM && errno != ENAMETOOLONG)
-		give_up_unless_gone(path);
+		fail_unless_gone(path);
 }
 
-static void add_file(const char *of, const char *name)
+static void add_file(const char *directory, const char *name)
 {
 	char path[96];
-	snprintf(path, sizeof path, "%s/%s", of, name);
-	ssize_t size = slurp(path, buffer, sizeof buffer);
+	snprintf(path, sizeof path, "%s/%s", directory, name);
+	ssize_t size = read_file(path, buffer, sizeof buffer);
 	if (size < 0)
-		give_up_unless_kept_back(path);
+		fail_unless_hidden(path);
 	add_field(buffer, size);
 }
 
-static void add_link(const char *of, const char *name)
+static void add_link(const char *directory, const char *name)
 {
 	char path[96];
-	snprintf(path, sizeof path, "%s/%s", of, name);
+	snprintf(path, sizeof path, "%s/%s", directory, name);
 	ssize_t size = readlink(path, buffer, sizeof buffer);
 	if (size < 0)
-		give_up_unless_kept_back(path);
+		fail_unless_hidden(path);
 	add_field(buffer, size);
 }
 
-/* Inodes, each between spaces and once: the tasks of a process may share what they have open. */
+/* Inodes between spaces, each only once: the tasks of a process may share descriptors. */
 static struct {
 	char inodes[CHUNK];
 	size_t size;
 } sockets;
 
-static void note_socket(char *inode, size_t length)
+static void record_socket(char *inode, size_t length)
 {
-	char word[32];
-	int size = snprintf(word, sizeof word, " %.*s ", (int)length, inode);
-	if (memmem(sockets.inodes, sockets.size, word, (size_t)size)
+	char entry[32];
+	int size = snprintf(entry, sizeof entry, " %.*s ", (int)length, inode);
+	if (memmem(sockets.inodes, sockets.size, entry, (size_t)size)
 	    || sockets.size + (size_t)size > sizeof sockets.inodes)
 		return;
-	memcpy(sockets.inodes + sockets.size, word, (size_t)size);
+	memcpy(sockets.inodes + sockets.size, entry, (size_t)size);
 	sockets.size += (size_t)size;
 }
 
-static void note_sockets_of(pid_t pid, pid_t task)
+static void record_task_sockets(pid_t pid, pid_t task)
 {
-	char path[96], folder[64], link[64];
+	char path[96], directory[64], link[64];
 	int number;
-	snprintf(folder, sizeof folder, "/proc/%d/task/%d/fd", pid, task);
-	DIR *descriptors = opendir(folder);
+	snprintf(directory, sizeof directory, "/proc/%d/task/%d/fd", pid, task);
+	DIR *descriptors = opendir(directory);
 	if (!descriptors) {
-		give_up_unless_kept_back(folder);
+		fail_unless_hidden(directory);
 		return;
 	}
-	while ((number = next_number(descriptors, folder)) >= 0) {
-		snprintf(path, sizeof path, "%s/%d", folder, number);
+	while ((number = next_number(descriptors, directory)) >= 0) {
+		snprintf(path, sizeof path, "%s/%d", directory, number);
 		ssize_t length = readlink(path, link, sizeof link);
 		if (length < 0)
-			give_up_unless_kept_back(path);
+			fail_unless_hidden(path);
 		if (length > 9 && strncmp(link, "socket:[", 8) == 0)
-			note_socket(link + 8, (size_t)length - 9);
+			record_socket(link + 8, (size_t)length - 9);
 	}
 	closedir(descriptors);
 }
 
-/* Every task is asked: each may have descriptors of its own. */
-static void note_sockets(pid_t pid)
+/* Check every task, because each may have its own descriptors. */
+static void record_sockets(pid_t pid)
 {
 	char path[64];
 	pid_t task;
@@ -1175,18 +1190,19 @@ static void note_sockets(pid_t pid)
 	if (!tasks)
 		return;
 	while ((task = next_number(tasks, path)) >= 0)
-		note_sockets_of(pid, task);
+		record_task_sockets(pid, task);
 	closedir(tasks);
 }
 
-/* Of the main thread, which may be dead, are pid, parent and start; all else is of a living task,
- * the state too. */
-static int tell_process(pid_t pid)
+/* Send one process, and return whether it has sockets. Its PID, parent and start time are those
+ * of the main thread, which may be dead; everything else, including the state, is that of a
+ * living task. */
+static int send_process(pid_t pid)
 {
 	char task[64], state = 0;
 	struct status status;
-	pid_t living = living_task(pid, &state);
-	if (living < 0 || !status_of(pid, &status))
+	pid_t living = find_living_task(pid, &state);
+	if (living < 0 || !read_process_status(pid, &status))
 		return 0;
 	*status.state = state;
 	snprintf(task, sizeof task, "/proc/%d/task/%d", pid, living);
@@ -1195,14 +1211,14 @@ static int tell_process(pid_t pid)
 	add_file(task, "cmdline");
 	add_link(task, "cwd");
 	add_link(task, "exe");
-	note_sockets(pid);
+	record_sockets(pid);
 	add_field(sockets.inodes, (ssize_t)sockets.size);
 	put_frame(PROCESS, record.bytes, record.size);
 	return sockets.size > 0;
 }
 
-/* A kernel need not have every table, and each of those it has can be read. */
-static void tell_sockets(const char *table)
+/* A kernel may lack a table, but every table that exists must be readable. */
+static void send_sockets(const char *table)
 {
 	char path[32];
 	size_t name = strlen(table) + 1;
@@ -1211,36 +1227,36 @@ static void tell_sockets(const char *table)
 	if (fd < 0 && errno == ENOENT)
 		return;
 	if (fd < 0)
-		give_up(path);
+		fail(path);
 	memcpy(buffer, table, name);
 	ssize_t size;
 	while ((size = read(fd, buffer + name, sizeof buffer - name)) > 0)
 		put_frame(SOCKETS, buffer, name + (size_t)size);
 	if (size < 0)
-		give_up(path);
+		fail(path);
 	close(fd);
 }
 
-static void list(void)
+static void send_list(void)
 {
 	static const char *const tables[] = { "tcp", "tcp6", "udp", "udp6", "unix" };
 	DIR *processes = open_processes();
 	int has_sockets = 0;
 	pid_t pid;
 	while ((pid = next_process(processes)) >= 0)
-		has_sockets |= tell_process(pid);
+		has_sockets |= send_process(pid);
 	closedir(processes);
 	for (size_t table = 0; has_sockets && table < sizeof tables / sizeof *tables; table++)
-		tell_sockets(tables[table]);
-	ssize_t uptime = slurp("/proc/uptime", buffer, 64);
+		send_sockets(tables[table]);
+	ssize_t uptime = read_file("/proc/uptime", buffer, 64);
 	if (uptime <= 0)
-		give_up("/proc/uptime");
+		fail("/proc/uptime");
 	put_frame(LISTED, buffer, (size_t)uptime);
 }
 
 /* ---- the loop ---- */
 
-/* Until it leads a process group it is all that there is of it. */
+/* Signal its process group, or before it has one, only the script itself. */
 static void signal_script(int number)
 {
 	if (!script.pid || script.reaped)
@@ -1249,39 +1265,39 @@ static void signal_script(int number)
 		kill(script.pid, number);
 }
 
-static void obey(void)
+static void handle_command(void)
 {
 	unsigned char header[5];
-	get(header, sizeof header);
+	read_all(header, sizeof header);
 	uint32_t size = (uint32_t)header[1] << 24 | (uint32_t)header[2] << 16 | (uint32_t)header[3] << 8 | header[4];
-	char *payload = size <= LARGEST_COMMAND ? malloc(size + 1) : NULL;
+	char *payload = size <= MAX_COMMAND_SIZE ? malloc(size + 1) : NULL;
 	if (!payload)
-		give_up("reading a command");
-	get(payload, size);
+		fail("cannot read a command");
+	read_all(payload, size);
 	switch (header[0]) {
-	case GO: with_job(payload, payload + size, NULL, go); break;
+	case GO: start_job(payload, payload + size, NULL, start_script); break;
 	case TERM: signal_script(SIGTERM); break;
 	case KILL: signal_script(SIGKILL); break;
-	case FREEZE: freeze(); break;
-	case THAW: thaw(); break;
-	case USAGE: tell_usage(); break;
-	case PROBE: with_job(payload, payload + size, NULL, start_probe); break;
+	case FREEZE: freeze_processes(); break;
+	case THAW: thaw_processes(); break;
+	case USAGE: send_usage(); break;
+	case PROBE: start_job(payload, payload + size, NULL, start_probe); break;
 	case END_PROBE: end_probe(); break;
-	case SHELL: with_terminal(payload, payload + size); break;
-	case TYPE: type(payload, size); break;
-	case RESIZE: resize((unsigned char *)payload, size); break;
-	case LIST: list(); break;
-	default: errno = EBADMSG; give_up("reading a command");
+	case SHELL: start_shell_job(payload, payload + size); break;
+	case INPUT: add_input(payload, size); break;
+	case RESIZE: resize_terminal((unsigned char *)payload, size); break;
+	case LIST: send_list(); break;
+	default: errno = EBADMSG; fail("cannot read a command");
 	}
 	free(payload);
 }
 
-/* The arguments, both masks: the capabilities that a script may have, by default none, and the
- * namespaces that it may not make, as flags of clone(2), by default all. */
+/* The arguments are two masks: the capabilities that a script is granted (default: none), and the
+ * namespaces that it must not create, as flags of clone(2) (default: all). */
 int main(int argc, char **argv)
 {
 	if (getpid() != 1) {
-		fputs("keeper: it is PID 1 of a sandbox and nothing else\n", stderr);
+		fputs("keeper: can only run as PID 1 of a sandbox\n", stderr);
 		return 1;
 	}
 	harden(argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 0);
@@ -1297,12 +1313,12 @@ int main(int argc, char **argv)
 			{ .fd = probe.output, .events = POLLIN },
 			{ .fd = shell.output[0], .events = POLLIN },
 			{ .fd = shell.output[1], .events = POLLIN },
-			{ .fd = shell.waiting ? shell.input : -1, .events = POLLOUT },
+			{ .fd = shell.pending_size ? shell.input : -1, .events = POLLOUT },
 			{ .fd = STDIN_FILENO, .events = POLLIN },
-			{ .fd = script.failed, .events = POLLIN },
+			{ .fd = script.start_error, .events = POLLIN },
 		};
 		if (poll(watched, sizeof watched / sizeof *watched, more_to_reap ? 0 : -1) < 0 && errno != EINTR)
-			give_up("waiting");
+			fail("cannot wait for events");
 		if (watched[1].revents)
 			drain(&script.output[0], STDOUT, CHUNK);
 		if (watched[2].revents)
@@ -1314,12 +1330,12 @@ int main(int argc, char **argv)
 		if (watched[5].revents)
 			drain(&shell.output[1], SHELL_STDERR, CHUNK);
 		if (watched[6].revents)
-			pass_on();
+			forward_input();
 		if (watched[8].revents)
-			hear_start();
+			check_start();
 		if (watched[0].revents || more_to_reap)
-			more_to_reap = reap(signals);
+			more_to_reap = reap_children(signals);
 		if (watched[7].revents)
-			obey();
+			handle_command();
 	}
 }

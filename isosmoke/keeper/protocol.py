@@ -1,8 +1,8 @@
-"""Frames between runner and keeper, both ways, as pure functions: bytes ⇄ commands and events.
+"""The encoding of commands to the keeper and the decoding of its events (pure).
 
-A frame is one byte of type, four bytes of payload length (big endian) and the payload.
-`keeper.c` beside this file is the other end, and has `VERSION`, `Command` and `EventKind` under the
-same names; a test compares them. `VERSION` is raised in both when a frame changes.
+A frame is one byte of type, four bytes of payload length (big endian) and the payload. `keeper.c`
+in this directory is the other end. It has `VERSION`, `Command` and `EventKind` with the same names
+and letters, which a test compares. When a frame changes, `VERSION` is raised in both files.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ class Command(bytes, Enum):
     PROBE = b"p"
     END_PROBE = b"x"
     SHELL = b"s"
-    TYPE = b"i"
+    INPUT = b"i"
     RESIZE = b"w"
 
 
@@ -54,8 +54,8 @@ class EventKind(bytes, Enum):
     REFUSED = b"N"
     SHELL_STDOUT = b"h"
     SHELL_STDERR = b"j"
-    TOOK = b"y"
-    LEFT = b"H"
+    INPUT_ACCEPTED = b"y"
+    SHELL_EXITED = b"H"
     BROKEN = b"!"
 
 
@@ -65,12 +65,12 @@ _SIZE = Struct(">HH")
 
 
 def frame(kind: bytes, payload: bytes) -> bytes:
-    """One frame, ready to be sent."""
+    """Return the bytes of one frame."""
     return _HEADER.pack(bytes(kind), len(payload)) + payload
 
 
 def take_frames(pending: bytearray) -> Iterator[tuple[bytes, bytes]]:
-    """Remove each whole frame from the front of `pending`; yield its type and its payload."""
+    """Remove each complete frame from the front of `pending`; yield its type and payload."""
     while len(pending) >= _HEADER.size:
         kind, size = _HEADER.unpack_from(pending)
         end = _HEADER.size + size
@@ -90,27 +90,27 @@ USAGE = frame(Command.USAGE, b"")
 END_PROBE = frame(Command.END_PROBE, b"")
 
 
-def go(
+def encode_go(
     argv: Sequence[str],
-    folder: PurePosixPath,
+    directory: PurePosixPath,
     environment: Mapping[str, str],
     *,
     processes: int | None = None,
     open_files: int | None = None,
     search: str = "",
 ) -> bytes:
-    """The command that starts the script; limits of None leave what the sandbox has.
+    """Return the command that starts the script.
 
-    The program is looked for in the directories of `search`, or where it is empty in those of the
-    environment's own PATH.
+    A limit of None leaves the sandbox's own limit. The program is looked up in the directories of
+    `search`, or if that is empty, in those of the environment's PATH.
     """
-    limits = _limit(processes) + _limit(open_files)
-    return frame(Command.GO, limits + _job(argv, folder, environment, search))
+    limits = _encode_number(processes) + _encode_number(open_files)
+    return frame(Command.GO, limits + _encode_job(argv, directory, environment, search))
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large a terminal is."""
+    """The size of a terminal in characters."""
 
     rows: int
     columns: int
@@ -118,64 +118,71 @@ class Size:
 
 def shell(
     argv: Sequence[str],
-    folder: PurePosixPath,
+    directory: PurePosixPath,
     environment: Mapping[str, str],
     *,
     size: Size | None,
     processes: int | None = None,
     open_files: int | None = None,
 ) -> bytes:
-    """The command that starts a shell at a terminal of its own, or at pipes where size is None."""
-    terminal = b"\0\0" if size is None else _limit(size.rows) + _limit(size.columns)
-    limits = _limit(processes) + _limit(open_files)
-    return frame(Command.SHELL, terminal + limits + _job(argv, folder, environment))
+    """Return the command that starts a shell with its own terminal, or with pipes if size is None.
+
+    A limit of None leaves the sandbox's own limit.
+    """
+    rows, columns = (None, None) if size is None else (size.rows, size.columns)
+    terminal = _encode_number(rows) + _encode_number(columns)
+    limits = _encode_number(processes) + _encode_number(open_files)
+    return frame(Command.SHELL, terminal + limits + _encode_job(argv, directory, environment))
 
 
 def typed(content: bytes) -> bytes:
-    """The command that types into the shell; nothing is the end of its input."""
-    return frame(Command.TYPE, content)
+    """Return the command that sends input to the shell; empty content ends the input."""
+    return frame(Command.INPUT, content)
 
 
-def resized(size: Size) -> bytes:
-    """The command that gives the shell's terminal another size."""
+def encode_resize(size: Size) -> bytes:
+    """Return the command that resizes the shell's terminal."""
     return frame(Command.RESIZE, _SIZE.pack(size.rows, size.columns))
 
 
-def probe(argv: Sequence[str], folder: PurePosixPath, environment: Mapping[str, str]) -> bytes:
-    """The command that starts a probe, which the script's limits do not bind."""
-    return frame(Command.PROBE, _limit(None) + _limit(None) + _job(argv, folder, environment))
+def encode_probe(
+    argv: Sequence[str], directory: PurePosixPath, environment: Mapping[str, str]
+) -> bytes:
+    """Return the command that starts a probe, to which the script's limits do not apply."""
+    no_limits = _encode_number(None) + _encode_number(None)
+    return frame(Command.PROBE, no_limits + _encode_job(argv, directory, environment))
 
 
-def _limit(most: int | None) -> bytes:
-    return b"\0" if most is None else b"%d\0" % most
+def _encode_number(number: int | None) -> bytes:
+    return b"\0" if number is None else b"%d\0" % number
 
 
-def _job(
-    argv: Sequence[str], folder: PurePosixPath, environment: Mapping[str, str], search: str = ""
+def _encode_job(
+    argv: Sequence[str], directory: PurePosixPath, environment: Mapping[str, str], search: str = ""
 ) -> bytes:
     variables = (f"{name}={value}" for name, value in environment.items())
-    searched = f"PATH={search}" if search else ""
-    words = (searched, str(folder), str(len(argv)), *argv, *variables)
-    return b"".join(word.encode(errors="surrogateescape") + b"\0" for word in words)
+    search_path = f"PATH={search}" if search else ""
+    fields = (search_path, str(directory), str(len(argv)), *argv, *variables)
+    return b"".join(field.encode(errors="surrogateescape") + b"\0" for field in fields)
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The keeper is PID 1, hardened, and waits for `go`."""
+    """The keeper is PID 1 and hardened, and waits for `go`."""
 
     version: str
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Bytes that the script, or what it left behind, printed."""
+    """Output of the script or of its leftover processes."""
 
     stream: Literal["stdout", "stderr"]
     content: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Exited:
+class ScriptExited:
     """The script ended; `status` is the raw wait status (see `os.waitstatus_to_exitcode`)."""
 
     status: int
@@ -183,74 +190,74 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Empty:
-    """The script ended and no process but the keeper is left."""
+    """The script ended, and the keeper is the only remaining process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """Every survivor was told to stop; `still` when each was seen to have stopped."""
+    """Every survivor was sent SIGSTOP; `still` is true if all of them have stopped."""
 
     still: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Thawed:
-    """Every process was told to go on."""
+    """Every process was sent SIGCONT."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeOutput:
-    """Bytes that the probe printed, on either stream."""
+    """Output of the probe, from either stream."""
 
     content: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """The probe is over and nothing of it is left; `status` is its raw wait status."""
+    """The probe and all of its processes have ended; `status` is its raw wait status."""
 
     status: int
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """What was asked for could not be done; all else goes on."""
+    """The keeper could not carry out a command; the sandbox is unchanged."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class ShellOutput:
-    """Bytes that the shell printed; at a terminal all of it is stdout."""
+    """Output of the shell; with a terminal, all of it is stdout."""
 
     stream: Literal["stdout", "stderr"]
     content: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Took:
-    """So many bytes of what was typed have gone to the shell."""
+class InputAccepted:
+    """The shell accepted `size` bytes of the input."""
 
     size: int
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class ShellExited:
     """The shell ended; `status` is its raw wait status."""
 
     status: int
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
-    """What the script took, and all else that is over."""
+class UsageReport:
+    """The resource usage of the script and of all other ended processes."""
 
     usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
 class Survivor:
-    """One living process, as raw as `/proc` gives it; `sockets` are inodes."""
+    """One living process, with the raw contents of `/proc`; `sockets` are inodes."""
 
     stat: bytes
     cmdline: bytes
@@ -269,47 +276,48 @@ class Sockets:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The list is complete; `uptime` is the sandbox's clock in seconds, for the ages."""
+    """The list is complete; `uptime` of the sandbox is in seconds, to compute ages."""
 
     uptime: float
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The script could not be started, or the keeper cannot go on."""
+    """The script could not be started, or the keeper cannot continue."""
 
     message: str
 
 
-Judging = Ready | Output | Exited | Empty | Frozen | Survivor | Sockets | Listed | Broken
-Event = Judging | Thawed | ProbeOutput | Probed | ShellOutput | Took | Left | Refused | Used
+_ScriptEvent = Ready | Output | ScriptExited | Empty | Frozen | Survivor | Sockets | Listed | Broken
+_ShellEvent = ShellOutput | InputAccepted | ShellExited
+Event = _ScriptEvent | _ShellEvent | Thawed | ProbeOutput | Probed | Refused | UsageReport
 
 
 class ProtocolError(Exception):
-    """What came over the channel is not a keeper's."""
+    """The channel delivered bytes that no keeper sends."""
 
 
-def _fields(payload: bytes) -> Iterator[bytes]:
-    at = 0
-    while at < len(payload):
-        (size,) = _LENGTH.unpack_from(payload, at)
-        at += _LENGTH.size + size
-        if at > len(payload):
-            raise ValueError("a field is cut short")
-        yield payload[at - size : at]
+def _split_fields(payload: bytes) -> Iterator[bytes]:
+    end = 0
+    while end < len(payload):
+        (size,) = _LENGTH.unpack_from(payload, end)
+        end += _LENGTH.size + size
+        if end > len(payload):
+            raise ValueError("a field is truncated")
+        yield payload[end - size : end]
 
 
-def _survivor(payload: bytes) -> Survivor:
-    stat, cmdline, cwd, exe, sockets = _fields(payload)
+def _decode_survivor(payload: bytes) -> Survivor:
+    stat, cmdline, cwd, exe, sockets = _split_fields(payload)
     return Survivor(stat, cmdline, cwd, exe, frozenset(sockets.decode().split()))
 
 
-def _used(payload: bytes) -> Used:
+def _decode_usage(payload: bytes) -> UsageReport:
     user, system, kibibytes = map(int, payload.split())
-    return Used(Usage(user / 1e6, system / 1e6, kibibytes * 1024))
+    return UsageReport(Usage(user / 1e6, system / 1e6, kibibytes * 1024))
 
 
-def _sockets(payload: bytes) -> Sockets:
+def _decode_sockets(payload: bytes) -> Sockets:
     table, _, content = payload.partition(b"\0")
     return Sockets(table.decode(), content)
 
@@ -318,26 +326,26 @@ _EVENTS: Mapping[bytes, Callable[[bytes], Event]] = {
     EventKind.READY: lambda payload: Ready(payload.decode()),
     EventKind.STDOUT: lambda payload: Output("stdout", payload),
     EventKind.STDERR: lambda payload: Output("stderr", payload),
-    EventKind.EXITED: lambda payload: Exited(*_LENGTH.unpack(payload)),
+    EventKind.EXITED: lambda payload: ScriptExited(*_LENGTH.unpack(payload)),
     EventKind.EMPTY: lambda _: Empty(),
     EventKind.FROZEN: lambda payload: Frozen(payload == b"1"),
     EventKind.THAWED: lambda _: Thawed(),
-    EventKind.PROCESS: _survivor,
-    EventKind.SOCKETS: _sockets,
+    EventKind.PROCESS: _decode_survivor,
+    EventKind.SOCKETS: _decode_sockets,
     EventKind.LISTED: lambda payload: Listed(float(payload.split()[0])),
-    EventKind.USED: _used,
+    EventKind.USED: _decode_usage,
     EventKind.PROBE_OUTPUT: ProbeOutput,
     EventKind.PROBED: lambda payload: Probed(*_LENGTH.unpack(payload)),
     EventKind.SHELL_STDOUT: lambda payload: ShellOutput("stdout", payload),
     EventKind.SHELL_STDERR: lambda payload: ShellOutput("stderr", payload),
-    EventKind.TOOK: lambda payload: Took(*_LENGTH.unpack(payload)),
-    EventKind.LEFT: lambda payload: Left(*_LENGTH.unpack(payload)),
+    EventKind.INPUT_ACCEPTED: lambda payload: InputAccepted(*_LENGTH.unpack(payload)),
+    EventKind.SHELL_EXITED: lambda payload: ShellExited(*_LENGTH.unpack(payload)),
     EventKind.REFUSED: lambda payload: Refused(payload.decode(errors="replace")),
     EventKind.BROKEN: lambda payload: Broken(payload.decode(errors="replace")),
 }
 
 
-def _event(kind: bytes, payload: bytes) -> Event:
+def _decode_event(kind: bytes, payload: bytes) -> Event:
     try:
         return _EVENTS[kind](payload)
     except (KeyError, ValueError, IndexError, struct_error) as error:
@@ -345,7 +353,7 @@ def _event(kind: bytes, payload: bytes) -> Event:
 
 
 class Decoder:
-    """Bytes in, whatever the chunks; events out, in order."""
+    """A decoder that turns chunks of bytes into events, in order."""
 
     def __init__(self) -> None:
         self._pending = bytearray()
@@ -354,4 +362,4 @@ class Decoder:
         """Yield each event that `content` completes."""
         self._pending += content
         for kind, payload in take_frames(self._pending):
-            yield _event(kind, payload)
+            yield _decode_event(kind, payload)

@@ -37,11 +37,11 @@ ENDINGS: list[tuple[Act, Ending]] = [
     (Act(status=None), TimedOut(0.01)),
     (Act(status=None, ignores_term=True), TimedOut(0.01)),
     (Act(refuses="no room"), Broke("no room")),
-    (Act(broken="bash: not found"), Broke("the sandbox could not go on: bash: not found")),
+    (Act(broken="bash: not found"), Broke("the sandbox could not continue: bash: not found")),
     (Act(dies_at=b"g"), Broke("the sandbox ended before the scenario did")),
     (
         Act(survivors=[SLEEPER], can_be_frozen=False),
-        Broke("what the scenario left behind could not be stopped"),
+        Broke("leftover processes of the scenario could not be stopped"),
     ),
 ]
 
@@ -76,8 +76,8 @@ def test_ending_is_what_the_act_says(act: Act, ending: Ending) -> None:
 def test_wrong_version_is_an_engine_that_must_be_built_again() -> None:
     """A keeper of another version is not believed."""
     ending = _run(FakeEngine({"one": Act(version="0")}), Interrupt())[0].ending
-    said = f"the keeper speaks version 0, isosmoke {protocol.VERSION} (try: build isosmoke again)"
-    assert ending == Broke(said)
+    versions = f"protocol version 0, but isosmoke has version {protocol.VERSION}"
+    assert ending == Broke(f"the keeper has {versions} (try: build isosmoke again)")
 
 
 def test_survivor_comes_with_what_it_listens_on() -> None:

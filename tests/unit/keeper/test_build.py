@@ -1,4 +1,4 @@
-"""How the keeper is compiled, and what is said when it cannot be."""
+"""The compilation of the keeper, and the error if no compiler works."""
 
 import platform
 import shutil
@@ -18,33 +18,33 @@ MACHINES = {"x86_64": 62, "aarch64": 183}
 
 
 def segments(program: bytes) -> set[int]:
-    """The kinds of program headers of a 64-bit little endian ELF file."""
+    """Return the kinds of program headers of a 64-bit little endian ELF file."""
     (table,) = struct.unpack_from("<Q", program, 32)
     size, count = struct.unpack_from("<HH", program, 54)
     return {struct.unpack_from("<I", program, table + number * size)[0] for number in range(count)}
 
 
-def complain(folder: Path, text: str) -> None:
-    """Put a `cc` there that fails with these words."""
-    compiler = folder / "cc"
+def write_failing_compiler(directory: Path, text: str) -> None:
+    """Write a `cc` that prints `text` and fails."""
+    compiler = directory / "cc"
     compiler.write_text(f"#!/bin/sh\necho {text} >&2\nexit 1\n")
     compiler.chmod(0o755)
 
 
 @pytest.fixture
 def without_compilers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The only folder on PATH, with nothing in it."""
+    """Return the only directory on PATH, which is empty."""
     if find_spec("ziglang") is not None:
         pytest.skip("the ziglang wheel is installed, so there is always a compiler")
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    return folder
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    monkeypatch.setenv("PATH", str(directory))
+    return directory
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on this machine")
 def test_keeper_is_a_static_program_for_this_machine(tmp_path: Path) -> None:
-    """The keeper is an ELF program for this machine that needs no loader, so any image runs it."""
+    """The keeper is an ELF program that needs no loader, so it runs in any image."""
     compile_keeper(tmp_path / "keeper")
     program = (tmp_path / "keeper").read_bytes()
 
@@ -55,8 +55,8 @@ def test_keeper_is_a_static_program_for_this_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on this machine")
-def test_keeper_refuses_to_be_anything_but_pid_1(tmp_path: Path) -> None:
-    """Started by hand, the keeper says what it is and ends."""
+def test_keeper_that_is_not_pid_1_fails(tmp_path: Path) -> None:
+    """A keeper that is started by hand prints an error and exits."""
     compile_keeper(tmp_path / "keeper")
     done = subprocess.run([tmp_path / "keeper"], capture_output=True, text=True, check=False)
 
@@ -67,36 +67,36 @@ def test_keeper_refuses_to_be_anything_but_pid_1(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
 def test_analyzer_finds_nothing_in_the_keeper(tmp_path: Path) -> None:
-    """No path through the keeper leaks a descriptor or uses what may be missing, gcc says."""
+    """The analyzer of gcc finds no leaked descriptor and no null pointer on any path."""
     command = ["gcc", *FLAGS, "-fanalyzer", "-o", str(tmp_path / "keeper"), str(SOURCE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
 
 
-def test_keeper_of_this_checkout_is_there() -> None:
-    """Whoever runs these tests has built the keeper, executable and where isosmoke looks for it."""
+def test_keeper_of_this_checkout_is_built() -> None:
+    """The keeper is built and executable at the path where isosmoke looks for it."""
     assert KEEPER_FILE.is_file()
     assert KEEPER_FILE.stat().st_mode & 0o111
 
 
 @pytest.mark.usefixtures("without_compilers")
 def test_missing_compilers_are_each_named(tmp_path: Path) -> None:
-    """Where nothing can compile, the error has a line for each compiler that was tried."""
+    """If nothing can compile, the error has a line for each compiler that was tried."""
     with pytest.raises(RuntimeError) as caught:
         compile_keeper(tmp_path / "keeper")
 
-    first, *complaints = str(caught.value).splitlines()
+    first, *failures = str(caught.value).splitlines()
     assert "static keeper" in first
-    assert complaints[0] == "cc: No such file or directory"
-    assert complaints[1].startswith(f"{sys.executable} -m ziglang cc")
-    assert "No module named ziglang" in "\n".join(complaints[1:])
+    assert failures[0] == "cc: No such file or directory"
+    assert failures[1].startswith(f"{sys.executable} -m ziglang cc")
+    assert "No module named ziglang" in "\n".join(failures[1:])
     assert not (tmp_path / "keeper").exists()
 
 
-def test_failing_compiler_is_told_in_its_own_words(without_compilers: Path, tmp_path: Path) -> None:
-    """A compiler that fails, for want of a static libc say, is quoted beside the next one tried."""
-    complain(without_compilers, "cannot find -lc")
+def test_failing_compiler_is_quoted(without_compilers: Path, tmp_path: Path) -> None:
+    """The error quotes a compiler that fails, for example without a static libc, and the next."""
+    write_failing_compiler(without_compilers, "cannot find -lc")
     with pytest.raises(RuntimeError) as caught:
         compile_keeper(tmp_path / "keeper")
 

@@ -1,4 +1,4 @@
-"""Who sits at a shell, with a keeper that is played: what is typed, shown, resized and ended."""
+"""The interactive shell with a fake keeper: input, output, resizing and endings."""
 
 import socket
 import struct
@@ -18,15 +18,15 @@ SCREEN = Size(24, 80)
 
 
 class Keeper:
-    """The other end: it starts with `says`, and takes what is typed where it `takes` it."""
+    """The other end of the channel: it first sends `output`, then answers input."""
 
-    def __init__(self, says: bytes = b"", *, takes: bool = True) -> None:
+    def __init__(self, output: bytes = b"", *, accepts_input: bool = True) -> None:
         self._runner, self._own = socket.socketpair()
-        self._takes = takes
-        self.says(says)
+        self._accepts_input = accepts_input
+        self.send(output)
         self.commands: list[tuple[bytes, bytes]] = []
 
-    def says(self, content: bytes) -> None:
+    def send(self, content: bytes) -> None:
         self._own.sendall(content)
 
     def fileno(self) -> int:
@@ -42,16 +42,16 @@ class Keeper:
         kind, payload = content[:1], content[5:]
         self.commands.append((kind, payload))
         if kind == b"i" and payload in (b"bye\n", b""):
-            self.says(left(0))
-        elif kind == b"i" and self._takes:
-            self.says(frame(b"y", struct.pack(">I", len(payload))))
-        elif kind == b"i" and self.typed == 1 << 14:
-            self.says(left(3))
+            self.send(encode_exit(0))
+        elif kind == b"i" and self._accepts_input:
+            self.send(frame(b"y", struct.pack(">I", len(payload))))
+        elif kind == b"i" and self.input_size == 1 << 14:
+            self.send(encode_exit(3))
         return len(content)
 
     @property
-    def typed(self) -> int:
-        """How many bytes were typed."""
+    def input_size(self) -> int:
+        """The size of the input so far, in bytes."""
         return sum(len(payload) for kind, payload in self.commands if kind == b"i")
 
     def close(self) -> None:
@@ -59,21 +59,21 @@ class Keeper:
         self._own.close()
 
 
-def left(status: int) -> bytes:
-    """The frame of a shell that ended."""
+def encode_exit(status: int) -> bytes:
+    """Return the frame of a shell that ended."""
     return frame(b"H", struct.pack(">I", status))
 
 
 @pytest.fixture
 def keeper() -> Iterator[Keeper]:
-    """A keeper that has printed a prompt."""
-    made = Keeper(frame(b"h", b"$ "))
-    yield made
-    made.close()
+    """Return a keeper whose shell has printed a prompt."""
+    keeper = Keeper(frame(b"h", b"$ "))
+    yield keeper
+    keeper.close()
 
 
-def sit(keeper: Keeper, user: Typist, interrupt: Interrupt | None = None) -> int:
-    """Sit at a shell of this keeper."""
+def run_shell(keeper: Keeper, user: Typist, interrupt: Interrupt | None = None) -> int:
+    """Run a shell of this keeper for a user, and return its raw wait status."""
     spec = SandboxSpec(
         label="one",
         image="host",
@@ -92,14 +92,14 @@ def sit(keeper: Keeper, user: Typist, interrupt: Interrupt | None = None) -> int
         grace=0,
         settle=0,
     )
-    talk = Conversation(keeper, sink=print, interrupt=interrupt or Interrupt())
+    conversation = Conversation(keeper, sink=print, interrupt=interrupt or Interrupt())
     with user:
-        return interactive_shell.attend(talk, job, user)
+        return interactive_shell.attend(conversation, job, user)
 
 
 def test_shell_is_started_with_limits_and_terminal(keeper: Keeper) -> None:
-    """The shell is the job's command, with its folder, environment and limits."""
-    sit(keeper, Typist(("$ ", b"bye\n"), size=SCREEN))
+    """The shell is the job's command, with its directory, environment and limits."""
+    run_shell(keeper, Typist(("$ ", b"bye\n"), size=SCREEN))
     wanted = protocol.shell(
         ("bash",), PurePosixPath("/"), {"A": "1"}, size=SCREEN, processes=9, open_files=None
     )
@@ -108,65 +108,65 @@ def test_shell_is_started_with_limits_and_terminal(keeper: Keeper) -> None:
 
 
 def test_both_streams_are_shown(keeper: Keeper) -> None:
-    """What the shell prints is shown as it came, up to its end."""
-    keeper.says(frame(b"j", b"oh") + frame(b"h", b"last") + left(256))
+    """Each output of the shell is shown unchanged."""
+    keeper.send(frame(b"j", b"oh") + frame(b"h", b"last") + encode_exit(256))
     user = Typist(size=None)
 
-    assert sit(keeper, user) == 256
+    assert run_shell(keeper, user) == 256
     assert user.seen == {"stdout": b"$ last", "stderr": b"oh"}
 
 
-def test_new_size_is_passed_on_before_what_is_typed_then(keeper: Keeper) -> None:
-    """A resize is told to the shell, once."""
-    sit(keeper, Typist(("$ ", Size(9, 33)), ("$ ", b"bye\n"), size=SCREEN))
+def test_new_size_is_sent_before_later_input(keeper: Keeper) -> None:
+    """A resize is sent once, before the input that follows it."""
+    run_shell(keeper, Typist(("$ ", Size(9, 33)), ("$ ", b"bye\n"), size=SCREEN))
 
     assert [kind for kind, _ in keeper.commands] == [b"s", b"w", b"i"]
     assert keeper.commands[1] == (b"w", struct.pack(">HH", 9, 33))
 
 
-def test_end_of_lines_is_passed_on_once(keeper: Keeper) -> None:
-    """Without a terminal the end of the input is told, and nobody asks for more."""
+def test_end_of_input_is_sent_once(keeper: Keeper) -> None:
+    """Without a terminal, the end of the input is sent and no more input is read."""
     user = Typist(("$ ", b"ls\n"), ("$ ", b""), size=None)
 
-    assert sit(keeper, user) == 0
+    assert run_shell(keeper, user) == 0
     assert keeper.commands[1:] == [(b"i", b"ls\n"), (b"i", b"")]
 
 
-def test_no_more_is_typed_ahead_than_a_window() -> None:
-    """A shell that takes nothing is sent a window's worth, and the rest waits for it."""
-    keeper = Keeper(frame(b"h", b"$ "), takes=False)
+def test_input_in_transit_is_limited_to_the_window() -> None:
+    """A shell that accepts no input is sent only one window of it."""
+    keeper = Keeper(frame(b"h", b"$ "), accepts_input=False)
     user = Typist(("$ ", b"x" * 60_000), size=SCREEN)
 
-    assert sit(keeper, user) == 3
-    assert keeper.typed == 1 << 14
+    assert run_shell(keeper, user) == 3
+    assert keeper.input_size == 1 << 14
     keeper.close()
 
 
-def test_terminal_that_is_gone_ends_it(keeper: Keeper) -> None:
-    """Nobody is left to see anything, so nothing goes on."""
+def test_lost_terminal_ends_the_shell(keeper: Keeper) -> None:
+    """The session stops if the user's terminal is gone."""
     with pytest.raises(StoppedError, match="terminal is gone"):
-        sit(keeper, Typist(("$ ", b""), size=SCREEN))
+        run_shell(keeper, Typist(("$ ", b""), size=SCREEN))
 
 
-def test_interrupt_ends_it(keeper: Keeper) -> None:
-    """A signal to isosmoke ends the shell like everything else."""
+def test_interrupt_ends_the_shell(keeper: Keeper) -> None:
+    """A signal to isosmoke ends the shell."""
     interrupt = Interrupt()
     interrupt.raise_for("SIGTERM")
     with pytest.raises(StoppedError, match="SIGTERM"):
-        sit(keeper, Typist(size=SCREEN), interrupt)
+        run_shell(keeper, Typist(size=SCREEN), interrupt)
 
 
-def test_refusal_is_told(keeper: Keeper) -> None:
-    """Where no terminal can be had, the keeper's words say why."""
-    keeper.says(frame(b"N", b"starting the shell: No space left on device"))
+def test_refusal_is_an_error_with_the_reason(keeper: Keeper) -> None:
+    """If no terminal can be opened, the error has the keeper's message."""
+    keeper.send(frame(b"N", b"starting the shell: No space left on device"))
     with pytest.raises(RefusedError, match="No space left"):
-        sit(keeper, Typist(size=SCREEN))
+        run_shell(keeper, Typist(size=SCREEN))
 
 
-def test_output_of_survivors_is_not_the_shells(keeper: Keeper) -> None:
-    """What a thawed process prints does not get onto the user's screen."""
-    keeper.says(frame(b"o", b"leaked") + left(0))
+def test_output_of_survivors_is_not_shown(keeper: Keeper) -> None:
+    """Output of a resumed process is not shown to the user of the shell."""
+    keeper.send(frame(b"o", b"leaked") + encode_exit(0))
     user = Typist(size=SCREEN)
-    sit(keeper, user)
+    run_shell(keeper, user)
 
     assert user.seen["stdout"] == b"$ "

@@ -1,4 +1,4 @@
-"""The keeper itself in a real sandbox, with its limits changed from outside as a script may try."""
+"""The keeper in a real sandbox, with its limits changed from outside as a script may try."""
 
 import os
 import resource
@@ -36,7 +36,7 @@ LIMITS = {
     "SIGPENDING": resource.RLIMIT_SIGPENDING,
     "STACK": resource.RLIMIT_STACK,
 }
-"""Every limit but that of CPU time, which would have to be spent first."""
+"""Every limit except CPU time, which would have to be used up first."""
 
 
 def _parent(pid: int) -> int:
@@ -53,89 +53,86 @@ def _is_below(pid: int, ancestor: int) -> bool:
 
 
 def _is_keeper(pid: int) -> bool:
-    """Whether this is PID 1 of a sandbox that this process has made."""
+    """Return whether `pid` is PID 1 of a sandbox that this process created."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return False
-    pids = next(one for one in lines if one.startswith("NSpid:")).split()[1:]
+    pids = next(line for line in lines if line.startswith("NSpid:")).split()[1:]
     return len(pids) > 1 and pids[-1] == "1" and _is_below(pid, os.getpid())
 
 
-def keepers() -> set[int]:
-    """The pids, here, of the keepers of this process."""
-    return {int(one.name) for one in Path("/proc").glob("[0-9]*") if _is_keeper(int(one.name))}
+def find_keepers() -> set[int]:
+    """Return the PIDs of this process's keepers, in this PID namespace."""
+    pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+    return {pid for pid in pids if _is_keeper(pid)}
 
 
 @contextmanager
-def over(job: Job) -> Iterator[tuple[Conversation, int]]:
-    """A keeper whose script has ended, and its pid here."""
-    before = keepers()
+def ended_script(job: Job) -> Iterator[tuple[Conversation, int]]:
+    """Run a job until its script has ended; yield its keeper and the keeper's PID here."""
+    before = find_keepers()
     with going(available.engine("bubblewrap"), job) as keeper:
         assert keeper.exited(SECONDS) == 0
-        (pid,) = keepers() - before
+        (pid,) = find_keepers() - before
         yield keeper, pid
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    """Where the jobs come from."""
+    """Return the source of the jobs."""
     return Bench(tmp_path)
 
 
-def listed_or_broken(look: Callable[[], tuple[Process, ...]]) -> int | None:
-    """How many processes are told, or None where it was told that the sandbox broke."""
+def count_or_none(list_processes: Callable[[], tuple[Process, ...]]) -> int | None:
+    """Return the number of listed processes, or None if the sandbox is broken."""
     try:
-        return len(look())
+        return len(list_processes())
     except EngineError:
         return None
 
 
 @pytest.mark.parametrize("files", range(16))
-def test_keeper_without_descriptors_never_says_that_nobody_is_there(
-    bench: Bench, files: int
-) -> None:
-    """However few files it may open, it lists what is left or the sandbox is broken."""
-    with over(bench.shell("sleep 600 & exit 0")) as (keeper, pid):
+def test_keeper_without_descriptors_never_misses_a_survivor(bench: Bench, files: int) -> None:
+    """For any limit of open files, the survivor is listed or the sandbox is broken."""
+    with ended_script(bench.shell("sleep 600 & exit 0")) as (keeper, pid):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (files, files))
-        told = listed_or_broken(keeper.survivors)
+        count = count_or_none(keeper.survivors)
 
-    assert told in (None, 1)
+    assert count in (None, 1)
 
 
 @pytest.mark.parametrize("files", [9, 10])
-def test_keeper_says_what_it_could_not_look_at(bench: Bench, files: int) -> None:
+def test_keeper_names_the_file_that_it_cannot_read(bench: Bench, files: int) -> None:
     """The error names the file and the reason."""
-    with over(bench.shell("sleep 600 & exit 0")) as (keeper, pid):
+    with ended_script(bench.shell("sleep 600 & exit 0")) as (keeper, pid):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (files, files))
         with pytest.raises(EngineError, match=r"/proc.*: Too many open files"):
             keeper.living()
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-def test_keeper_without_a_resource_never_says_that_nobody_is_there(
-    bench: Bench, limit: str
-) -> None:
-    """Whatever limit is nothing, what is left is listed or the sandbox is broken."""
-    with over(bench.shell("sleep 600 & exit 0")) as (keeper, pid):
+def test_keeper_without_a_resource_never_misses_a_survivor(bench: Bench, limit: str) -> None:
+    """For any limit of zero, the survivor is listed or the sandbox is broken."""
+    with ended_script(bench.shell("sleep 600 & exit 0")) as (keeper, pid):
         resource.prlimit(pid, LIMITS[limit], (0, 0))
-        told = listed_or_broken(keeper.survivors)
+        count = count_or_none(keeper.survivors)
 
-    assert told in (None, 1)
+    assert count in (None, 1)
 
 
-def test_warden_that_cannot_look_breaks_the_sandbox(bench: Bench) -> None:
-    """Where nobody can tell what a probe left, no verdict is told any more."""
+def test_supervisor_that_cannot_read_proc_breaks_the_sandbox(bench: Bench) -> None:
+    """If leftover processes of a probe cannot be found, the sandbox is broken."""
     job = bench.shell("sleep 600 & exit 0")
     probe = ("bash", "-c", "setsid sleep 601 & exit 0")
-    with over(job) as (keeper, pid):
+    with ended_script(job) as (keeper, pid):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (12, 12))
-        blind = (
+        set_limit = (
             "import resource, os; resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (3, 3))"
         )
-        with pytest.raises(EngineError, match="what a probe left: Too many open files"):
+        with pytest.raises(EngineError, match="leftovers of a probe: Too many open files"):
             keeper.probe(
-                ("python3", "-c", f"{blind}; os.execvp('bash', {list(probe)!r})"),
+                ("python3", "-c", f"{set_limit}; os.execvp('bash', {list(probe)!r})"),
                 job.folder,
                 job.environment,
                 SECONDS,
@@ -155,9 +152,9 @@ def serve():
         time.sleep(0.01)
     os.write(ready, b"%d" % server.getsockname()[1])
     time.sleep(600)
-told, ready = os.pipe()
+source, ready = os.pipe()
 if os.fork():
-    print(os.read(told, 9).decode(), flush=True)
+    print(os.read(source, 9).decode(), flush=True)
     os._exit(0)
 threading.Thread(target=serve).start()
 if "dead" in sys.argv:
@@ -166,39 +163,41 @@ time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("words", [(), ("own",), ("dead",), ("dead", "own")], ids="-".join)
-def test_all_that_a_thread_has_is_told(bench: Bench, words: tuple[str, ...]) -> None:
-    """A process is told with the sockets of its threads, whether its main thread is alive."""
-    argv = ("python3", "-c", HEADLESS, *words)
-    printed: list[bytes] = []
+@pytest.mark.parametrize("options", [(), ("own",), ("dead",), ("dead", "own")], ids="-".join)
+def test_process_is_listed_with_the_sockets_of_its_threads(
+    bench: Bench, options: tuple[str, ...]
+) -> None:
+    """A process has the sockets of all its threads, even if its main thread is dead."""
+    argv = ("python3", "-c", HEADLESS, *options)
+    chunks: list[bytes] = []
     job = bench.job(argv)
     with going(
-        available.engine("bubblewrap"), job, lambda output: printed.append(output.content)
+        available.engine("bubblewrap"), job, lambda output: chunks.append(output.content)
     ) as keeper:
         assert keeper.exited(SECONDS) == 0
         (living,) = keeper.living()
         (frozen,) = keeper.survivors()
 
-    for told in (living, frozen):
-        assert told.argv == argv
-        assert told.ppid == 1
-        assert told.state not in "TZXx"
-        assert told.cwd == str(bench.workspace)
-        assert "python3" in told.exe
-        assert told.listens == (f"tcp 127.0.0.1:{b''.join(printed).decode().strip()}",)
+    for process in (living, frozen):
+        assert process.argv == argv
+        assert process.ppid == 1
+        assert process.state not in "TZXx"
+        assert process.cwd == str(bench.workspace)
+        assert "python3" in process.exe
+        assert process.listens == (f"tcp 127.0.0.1:{b''.join(chunks).decode().strip()}",)
 
 
 HIDDEN = {
     "not dumpable": "ctypes.CDLL(None).prctl(4, 0)",
-    "in a deep folder": "[(os.mkdir('d' * 200), os.chdir('d' * 200)) for _ in range(30)]",
+    "in a deep directory": "[(os.mkdir('d' * 200), os.chdir('d' * 200)) for _ in range(30)]",
     "without descriptors": "os.closerange(0, 3)",
 }
 
 HIDING = """
 import ctypes, os, time
-told, ready = os.pipe()
+source, ready = os.pipe()
 if os.fork():
-    os.read(told, 1)
+    os.read(source, 1)
     os._exit(0)
 {}
 os.write(ready, b"x")
@@ -207,10 +206,10 @@ time.sleep(600)
 
 
 @pytest.mark.parametrize("hide", HIDDEN)
-def test_process_that_keeps_something_back_is_listed(bench: Bench, hide: str) -> None:
-    """What cannot be read of a process is left out, and the process is not."""
+def test_process_with_unreadable_data_is_listed(bench: Bench, hide: str) -> None:
+    """A process is listed even if some of its data cannot be read."""
     code = HIDING.format(HIDDEN[hide])
-    with over(bench.python(code)) as (keeper, _):
+    with ended_script(bench.python(code)) as (keeper, _):
         (frozen,) = keeper.survivors()
 
     assert frozen.argv == ("python3", "-c", code)
@@ -218,9 +217,9 @@ def test_process_that_keeps_something_back_is_listed(bench: Bench, hide: str) ->
 
 TRACED = """
 import ctypes, os, signal, time
-told, ready = os.pipe()
+source, ready = os.pipe()
 if os.fork():
-    os.read(told, 1)
+    os.read(source, 1)
     os._exit(0)
 traced = os.fork()
 if not traced:
@@ -234,16 +233,16 @@ time.sleep(600)
 
 
 def test_traced_process_and_its_tracer_are_listed(bench: Bench) -> None:
-    """A process that a debugger has stopped is still, and a leak as any other."""
-    with over(bench.python(TRACED)) as (keeper, _):
+    """A process that a debugger has stopped counts as frozen, and as a leak."""
+    with ended_script(bench.python(TRACED)) as (keeper, _):
         frozen = keeper.survivors()
 
     assert len(frozen) == 2
-    assert [one.state for one in frozen].count("t") == 1
+    assert [process.state for process in frozen].count("t") == 1
 
 
-def test_second_script_that_cannot_be_started_is_told(bench: Bench) -> None:
-    """Why a script could not be started comes before its end does, however often one is."""
+def test_failed_start_of_second_script_is_an_error(bench: Bench) -> None:
+    """The reason why a later script could not be started is reported before its end."""
     with going(available.engine("bubblewrap"), bench.shell("exit 0")) as keeper:
         assert keeper.exited(SECONDS) == 0
         keeper.go(("no-such",), bench.job(()).folder, {}, processes=None, open_files=None)
@@ -251,8 +250,8 @@ def test_second_script_that_cannot_be_started_is_told(bench: Bench) -> None:
             keeper.exited(SECONDS)
 
 
-def test_script_that_is_ended_at_once_is_ended(bench: Bench) -> None:
-    """A signal that comes before the script has its own session is not lost."""
+def test_script_that_is_killed_at_once_ends(bench: Bench) -> None:
+    """A signal that arrives before the script has its own session is not lost."""
     with going(available.engine("bubblewrap"), bench.shell("sleep 600")) as keeper:
         keeper.kill()
 
@@ -260,25 +259,25 @@ def test_script_that_is_ended_at_once_is_ended(bench: Bench) -> None:
         assert keeper.empty(SECONDS)
 
 
-def test_limit_of_processes_holds_beside_the_fewest_files(bench: Bench) -> None:
-    """A script that may open next to nothing gets its other limit too."""
+def test_process_limit_applies_with_a_minimal_file_limit(bench: Bench) -> None:
+    """A script that may open only four files still gets its process limit."""
     if os.getuid() == 0:
         pytest.skip("root's processes are counted by control groups alone")
     job = bench.shell("ulimit -u; exit 0")
-    printed: list[bytes] = []
+    chunks: list[bytes] = []
     with available.engine("bubblewrap").sandbox(job.spec) as sandbox:
         keeper = Conversation(
-            sandbox.channel, sink=lambda output: printed.append(output.content), interrupt=NEVER
+            sandbox.channel, sink=lambda output: chunks.append(output.content), interrupt=NEVER
         )
         keeper.ready(SECONDS)
         keeper.go(job.argv, job.folder, job.environment, processes=40, open_files=4)
         assert keeper.exited(SECONDS) == 0
 
-    assert b"".join(printed) == b"40\n"
+    assert b"".join(chunks) == b"40\n"
 
 
-def test_keeper_is_as_exact_for_an_ordinary_user() -> None:
-    """What holds for root's keeper holds for that of somebody without any privilege."""
+def test_keeper_passes_these_tests_for_an_ordinary_user() -> None:
+    """These tests also pass for a user without privileges."""
     user = available.somebody()
     user.must_have("bubblewrap")
     done = user.pytest(__file__)

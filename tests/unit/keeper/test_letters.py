@@ -1,4 +1,4 @@
-"""The letters of the frames are those of protocol.py, in keeper.c and in the fake engine."""
+"""The letters of frames in keeper.c and in the fake engine, compared with protocol.py."""
 
 import inspect
 import re
@@ -17,31 +17,31 @@ KEEPER = SOURCE.read_text()
 def enumerators(name: str) -> dict[str, bytes]:
     """Return the names and letters of an enum in keeper.c."""
     (content,) = re.findall(rf"^enum {name} \{{(.*?)^\}};", KEEPER, re.DOTALL | re.MULTILINE)
-    found = re.findall(r"(\w+) = '(.)'", content)
-    assert len(found) == content.count("="), "an enumerator has no letter"
-    return {name: letter.encode() for name, letter in found}
+    pairs = re.findall(r"(\w+) = '(.)'", content)
+    assert len(pairs) == content.count("="), "an enumerator has no letter"
+    return {name: letter.encode() for name, letter in pairs}
 
 
 @pytest.mark.parametrize(("name", "letters"), [("command", Command), ("event", EventKind)])
 def test_keeper_has_the_letters_of_the_protocol(name: str, letters: type[Enum]) -> None:
-    """Each frame has the same name and letter on both ends, and neither end has another."""
+    """Both ends have the same frames, with the same names and letters."""
     assert enumerators(name) == {letter.name: letter.value for letter in letters}
 
 
 def test_keeper_has_the_version_of_the_protocol() -> None:
-    """A keeper of another version is refused, so both are raised together."""
+    """Both ends have the same version, because a keeper of another version is refused."""
     assert re.findall(r'^#define VERSION "(.*)"', KEEPER, re.MULTILINE) == [protocol.VERSION]
 
 
 @pytest.mark.parametrize("letters", [Command, EventKind])
 def test_letters_differ(letters: type[Enum]) -> None:
-    """A second name for a letter would be an alias, which an enum hides."""
+    """No letter has two names; in an enum, the second name would be a hidden alias."""
     assert all(len(letter.value) == 1 for letter in letters)
     assert len({*letters}) == len(letters.__members__)
 
 
 def is_unknown(kind: bytes) -> bool:
-    """Whether the decoder refuses a frame for its letter, and not for a payload that it lacks."""
+    """Return whether the decoder refuses a frame because of its letter, not of its payload."""
     try:
         list(protocol.Decoder().feed(frame(kind, b"")))
     except protocol.ProtocolError as error:
@@ -50,19 +50,19 @@ def is_unknown(kind: bytes) -> bool:
 
 
 def test_every_event_is_decoded() -> None:
-    """No letter of the keeper's is unknown to the decoder."""
+    """The decoder knows every letter of the keeper's events."""
     assert [kind for kind in EventKind if is_unknown(kind)] == []
     assert is_unknown(b"?")
 
 
 @pytest.mark.parametrize("kind", [*Command, *EventKind])
-def test_frame_is_the_letter_its_length_and_the_payload(kind: bytes) -> None:
-    """A letter by its name is packed as the byte that it is."""
+def test_frame_is_letter_length_and_payload(kind: bytes) -> None:
+    """An enum member is packed as its letter."""
     assert frame(kind, b"ab") == bytes(kind) + b"\0\0\0\2ab"
 
 
 def test_fake_keeper_repeats_no_letter() -> None:
-    """A frame whose letter changes changes in the fake engine too."""
+    """The fake engine uses the enum members, so a changed letter changes there too."""
     text = inspect.getsource(fake)
     assert "case Command.GO" in text
     assert re.findall(r'(?:_tell\(|case )b".*', text) == []

@@ -1,4 +1,4 @@
-"""What `/proc` says of survivors, on text as a kernel writes it."""
+"""The parser of survivors' `/proc` data, with text as a kernel writes it."""
 
 # ruff: noqa: E501, W291 - the kernel's tables are wide, and padded.
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.keeper.procfs import listeners, pid_and_state, process
+from isosmoke.keeper.procfs import parse_listeners, parse_pid_and_state, parse_process
 from isosmoke.keeper.protocol import Survivor
 from isosmoke.sandbox.processes import Process
 
@@ -77,48 +77,48 @@ LISTENERS = {
 
 @pytest.mark.parametrize("table", LISTENERS)
 def test_listeners_are_the_accepting_sockets(table: str) -> None:
-    """Of each table only the sockets that accept are told, with the address as people write it."""
+    """Only the accepting sockets of a table are returned, with readable addresses."""
     content, expected = LISTENERS[table]
 
-    assert listeners({table: content}) == expected
+    assert parse_listeners({table: content}) == expected
 
 
-def test_listeners_of_all_tables_are_told_together() -> None:
-    """The inodes of all tables end up in one answer."""
-    found = listeners({table: content for table, (content, _) in LISTENERS.items()})
+def test_listeners_of_all_tables_are_combined() -> None:
+    """The result contains the inodes of all tables."""
+    addresses = parse_listeners({table: content for table, (content, _) in LISTENERS.items()})
 
-    assert {"41001", "42001", "43001", "44001"} <= set(found)
+    assert {"41001", "42001", "43001", "44001"} <= set(addresses)
 
 
 @pytest.mark.parametrize("table", ["tcp", "udp6", "unix"])
 def test_table_without_sockets_has_no_listeners(table: str) -> None:
-    """A table of nothing but its headline, or of nothing at all, is no mistake."""
-    assert listeners({table: b"  sl  local_address rem_address   st\n", "tcp6": b""}) == {}
+    """A table with only a header, and an empty table, are valid."""
+    assert parse_listeners({table: b"  sl  local_address rem_address   st\n", "tcp6": b""}) == {}
 
 
 @pytest.mark.parametrize(
     "name", [b"/tmp/a\nb", b"/tmp/a\n", b"\n\n", b"/tmp/\xff\x0b\x1c\x85", "/run/\u2028".encode()]
 )
 def test_socket_with_an_odd_name_hides_no_other(name: bytes) -> None:
-    """A script may bind any bytes: what follows in the table is still read."""
+    """A script may bind a name of arbitrary bytes; the rest of the table is still parsed."""
     line = b"0000000000000000: 00000002 00000000 00010000 0001 01 45001 %b\n" % name
-    headline, rest = UNIX.split(b"\n", 1)
-    found = listeners({"unix": headline + b"\n" + line + rest})
+    header, rest = UNIX.split(b"\n", 1)
+    addresses = parse_listeners({"unix": header + b"\n" + line + rest})
 
-    assert found.pop("45001").startswith("unix ")
-    assert found == LISTENERS["unix"][1]
+    assert addresses.pop("45001").startswith("unix ")
+    assert addresses == LISTENERS["unix"][1]
 
 
 @given(st.binary(max_size=108).filter(lambda name: name[:1] != b"\0"))
-def test_any_name_of_a_socket_is_told(name: bytes) -> None:
-    """No name that a socket can have breaks the list."""
+def test_socket_with_any_name_is_a_listener(name: bytes) -> None:
+    """A socket with any possible name is parsed."""
     line = b"0000000000000000: 00000002 00000000 00010000 0001 01 45001 %b\n" % name
 
-    assert "45001" in listeners({"unix": b"Num\n" + line})
+    assert "45001" in parse_listeners({"unix": b"Num\n" + line})
 
 
 def stat(pid: int, name: bytes, state: bytes = b"S", *, ppid: int = 1, started: int = 0) -> bytes:
-    """A line of `/proc/PID/stat` as kernels since 3.5 write it."""
+    """Return a line of `/proc/PID/stat` as kernels since 3.5 write it."""
     head = b"%d (%b) %b %d %d %d" % (pid, name, state, ppid, pid, pid)
     counts = b"0 -1 4194304 95 0 0 0 0 0 0 0 20 0 1 0"
     rest = b"5783552 202 18446744073709551615 1 1 0 0 0 0 0 0 0 1 0 0 17 1 0 0 0 0 0"
@@ -128,33 +128,34 @@ def stat(pid: int, name: bytes, state: bytes = b"S", *, ppid: int = 1, started: 
 def survivor(
     line: bytes, cmdline: bytes = b"sleep\x009\0", sockets: frozenset[str] = frozenset()
 ) -> Survivor:
-    """A process as raw as the keeper sends it."""
+    """Return the raw data of a process, as the keeper sends it."""
     return Survivor(line, cmdline, b"/work", b"/usr/bin/sleep", sockets)
 
 
-def parsed(raw: Survivor, *, uptime: float = 1000.0, state: str = "S") -> Process:
-    """A process in words, on a machine of 100 ticks, with three listeners known."""
+def parse(raw: Survivor, *, uptime: float = 1000.0, state: str = "S") -> Process:
+    """Parse a process, with 100 ticks per second and three known listeners."""
     accepting = {"1": "tcp 127.0.0.1:80", "2": "unix /s", "3": "tcp 127.0.0.1:22"}
-    return process(raw, uptime=uptime, ticks=100, state=state, accepting=accepting)
+    return parse_process(raw, uptime=uptime, ticks=100, state=state, accepting=accepting)
 
 
-def test_process_of_this_kernel_is_understood() -> None:
-    """This very process, as this machine's kernel tells it, is read rightly."""
-    here = Path("/proc/self")
-    raw = survivor((here / "stat").read_bytes(), (here / "cmdline").read_bytes())
+def test_process_of_this_kernel_is_parsed() -> None:
+    """The data of this process, from this machine's kernel, is parsed correctly."""
+    directory = Path("/proc/self")
+    raw = survivor((directory / "stat").read_bytes(), (directory / "cmdline").read_bytes())
     uptime = float(Path("/proc/uptime").read_text().split()[0])
     ticks = os.sysconf("SC_CLK_TCK")
-    told = process(raw, uptime=uptime, ticks=ticks, state="R", accepting={})
+    process = parse_process(raw, uptime=uptime, ticks=ticks, state="R", accepting={})
 
-    assert (told.pid, told.ppid, told.argv) == (os.getpid(), os.getppid(), tuple(sys.orig_argv))
-    assert 0 <= told.age_seconds < uptime
+    assert (process.pid, process.ppid) == (os.getpid(), os.getppid())
+    assert process.argv == tuple(sys.orig_argv)
+    assert 0 <= process.age_seconds < uptime
 
 
-def test_process_is_told_in_words() -> None:
-    """Each raw part of a survivor ends up where reports look for it."""
+def test_each_part_of_a_survivor_is_parsed() -> None:
+    """Each raw part of a survivor is in the field of the process that reports use."""
     raw = survivor(stat(12, b"sleep", ppid=3, started=99_000), sockets=frozenset("21"))
 
-    assert parsed(raw, state="R") == Process(
+    assert parse(raw, state="R") == Process(
         pid=12,
         ppid=3,
         argv=("sleep", "9"),
@@ -170,42 +171,42 @@ NAMES = {
     "plain": b"sleep",
     "spaces": b"tmux: server",
     "brackets": b"(sd-pam)",
-    "all of it": b"a) R 99 (b c",
+    "a fake state": b"a) R 99 (b c",
     "a line feed": b"a\nb",
-    "no text": b"\xff)\xfe",
-    "nothing": b"",
+    "invalid UTF-8": b"\xff)\xfe",
+    "empty": b"",
 }
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_command_name_may_hold_anything(name: bytes) -> None:
-    """A command name with spaces and brackets moves no field of the line."""
+def test_command_name_may_contain_any_bytes(name: bytes) -> None:
+    """A command name with spaces and brackets does not shift the fields of the line."""
     line = stat(12, name, b"T", ppid=3, started=99_000)
-    told = parsed(survivor(line))
+    process = parse(survivor(line))
 
-    assert pid_and_state(line) == (12, "T")
-    assert (told.pid, told.ppid, told.age_seconds) == (12, 3, 10.0)
+    assert parse_pid_and_state(line) == (12, "T")
+    assert (process.pid, process.ppid, process.age_seconds) == (12, 3, 10.0)
 
 
 @given(st.integers(2, 2**22), st.binary(max_size=15), st.sampled_from("RSDTtI"))
-def test_pid_and_state_are_found_behind_any_name(pid: int, name: bytes, state: str) -> None:
-    """Whatever the name is, the pid stands before it and the state behind its last bracket."""
-    assert pid_and_state(stat(pid, name, state.encode())) == (pid, state)
+def test_pid_and_state_are_parsed_around_any_name(pid: int, name: bytes, state: str) -> None:
+    """For any name, the PID comes before it and the state after its last bracket."""
+    assert parse_pid_and_state(stat(pid, name, state.encode())) == (pid, state)
 
 
 COMMAND_LINES: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "arguments": (b"bash\0-c\0a b\0", ("bash", "-c", "a b")),
     "an empty last argument": (b"printf\0\0", ("printf", "")),
     "a title without its zero": (b"nginx: worker", ("nginx: worker",)),
-    "bytes that are no text": (b"x\0\xff\0", ("x", "\\xff")),
+    "invalid UTF-8": (b"x\0\xff\0", ("x", "\\xff")),
     "an empty first argument": (b"\0-c\0", ("", "-c")),
 }
 
 
 @pytest.mark.parametrize(("cmdline", "argv"), COMMAND_LINES.values(), ids=COMMAND_LINES)
-def test_command_line_is_cut_at_its_zeros(cmdline: bytes, argv: tuple[str, ...]) -> None:
-    """Arguments are told one by one, empty ones too, and bytes that are no text are spelt out."""
-    assert parsed(survivor(stat(12, b"x"), cmdline)).argv == argv
+def test_command_line_is_split_at_zeros(cmdline: bytes, argv: tuple[str, ...]) -> None:
+    """Each argument is returned, including empty ones; invalid UTF-8 is escaped."""
+    assert parse(survivor(stat(12, b"x"), cmdline)).argv == argv
 
 
 WIPED = {
@@ -219,20 +220,20 @@ WIPED = {
 
 @pytest.mark.parametrize("cmdline", WIPED.values(), ids=WIPED)
 def test_blank_command_line_shows_the_command_name(cmdline: bytes) -> None:
-    """A process that wiped its arguments is called by its command name in brackets, as ps does."""
-    told = parsed(survivor(stat(12, b"my (odd) name"), cmdline))
+    """A process that wiped its arguments is shown by its command name in brackets, as in ps."""
+    process = parse(survivor(stat(12, b"my (odd) name"), cmdline))
 
-    assert told.argv == ("[my (odd) name]",)
+    assert process.argv == ("[my (odd) name]",)
 
 
 @pytest.mark.parametrize("name", [b"", b"  "])
-def test_process_without_any_name_is_called_by_its_program(name: bytes) -> None:
-    """Of a process that wiped its command name too, the name of its program is left."""
-    told = parsed(survivor(stat(12, name), b"\0\0"))
+def test_process_without_a_command_name_shows_its_program(name: bytes) -> None:
+    """A process that also wiped its command name is shown by the path of its program."""
+    process = parse(survivor(stat(12, name), b"\0\0"))
 
-    assert told.argv == ("[/usr/bin/sleep]",)
+    assert process.argv == ("[/usr/bin/sleep]",)
 
 
 def test_age_is_never_negative() -> None:
-    """A process that started after the clock was read is new, not younger than that."""
-    assert parsed(survivor(stat(12, b"x", started=100_050))).age_seconds == 0.0
+    """A process that started after the clock was read has an age of zero."""
+    assert parse(survivor(stat(12, b"x", started=100_050))).age_seconds == 0.0

@@ -1,4 +1,4 @@
-"""Frames between runner and keeper: any chunks, any bytes, and both ways."""
+"""The frames between runner and keeper: encoding, and decoding of any chunks and bytes."""
 
 import struct
 from itertools import pairwise
@@ -14,9 +14,8 @@ from isosmoke.keeper.protocol import (
     Decoder,
     Empty,
     Event,
-    Exited,
     Frozen,
-    Left,
+    InputAccepted,
     Listed,
     Output,
     Probed,
@@ -24,45 +23,46 @@ from isosmoke.keeper.protocol import (
     ProtocolError,
     Ready,
     Refused,
+    ScriptExited,
+    ShellExited,
     ShellOutput,
     Size,
     Sockets,
     Survivor,
     Thawed,
-    Took,
-    Used,
+    UsageReport,
+    encode_go,
+    encode_probe,
+    encode_resize,
     frame,
-    go,
-    probe,
-    resized,
     shell,
     typed,
 )
 from isosmoke.sandbox.processes import Usage
 
 
-def fields(*parts: bytes) -> bytes:
-    """The payload of a survivor's frame."""
-    return b"".join(struct.pack(">I", len(part)) + part for part in parts)
+def join_fields(*fields: bytes) -> bytes:
+    """Return the payload of a survivor's frame."""
+    return b"".join(struct.pack(">I", len(field)) + field for field in fields)
 
 
-def encoded(event: Event) -> bytes:
-    """The frame that a keeper would send for this event."""
+def encode(event: Event) -> bytes:
+    """Return the frame that a keeper would send for this event."""
     match event:
         case Ready(version):
             return frame(b"R", version.encode())
         case Output(stream, content):
             return frame(b"o" if stream == "stdout" else b"e", content)
-        case Exited(status):
+        case ScriptExited(status):
             return frame(b"X", struct.pack(">I", status))
         case Survivor(stat, cmdline, cwd, exe, sockets):
-            inodes = "".join(f"{one} " for one in sorted(sockets)).encode()
-            return frame(b"P", fields(stat, cmdline, cwd, exe, inodes))
+            inodes = "".join(f"{inode} " for inode in sorted(sockets)).encode()
+            return frame(b"P", join_fields(stat, cmdline, cwd, exe, inodes))
         case _:
-            return _encoded_further(event)
+            return _encode_sandbox_event(event)
 
 
-def _encoded_further(event: Event) -> bytes:
+def _encode_sandbox_event(event: Event) -> bytes:
     match event:
         case Sockets(table, content):
             return frame(b"S", table.encode() + b"\0" + content)
@@ -73,10 +73,10 @@ def _encoded_further(event: Event) -> bytes:
         case Thawed() | Empty():
             return frame(b"T" if event == Thawed() else b"0", b"")
         case _:
-            return _encoded_answer(event)
+            return _encode_answer(event)
 
 
-def _encoded_answer(event: Event) -> bytes:
+def _encode_answer(event: Event) -> bytes:
     match event:
         case ProbeOutput(content):
             return frame(b"q", content)
@@ -84,22 +84,22 @@ def _encoded_answer(event: Event) -> bytes:
             return frame(b"Q", struct.pack(">I", status))
         case Refused(message):
             return frame(b"N", message.encode())
-        case Used(Usage(user, system, largest)):
-            micros = (round(one * 1e6) for one in (user, system))
+        case UsageReport(Usage(user, system, largest)):
+            micros = (round(seconds * 1e6) for seconds in (user, system))
             return frame(b"U", " ".join(map(str, (*micros, largest // 1024))).encode())
         case _:
-            return _encoded_rest(event)
+            return _encode_shell_event(event)
 
 
-def _encoded_rest(event: Event) -> bytes:
+def _encode_shell_event(event: Event) -> bytes:
     match event:
         case ShellOutput(stream, content):
             return frame(b"h" if stream == "stdout" else b"j", content)
-        case Took(size):
+        case InputAccepted(size):
             return frame(b"y", struct.pack(">I", size))
         case Listed(uptime):
             return frame(b"L", f"{uptime} 12.5\n".encode())
-        case Left(status):
+        case ShellExited(status):
             return frame(b"H", struct.pack(">I", status))
         case _:
             raise AssertionError(event)
@@ -110,7 +110,7 @@ SECONDS = st.integers(0, 10**12).map(lambda micros: micros / 1e6)
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Ready, st.text()),
     st.builds(Output, st.sampled_from(["stdout", "stderr"]), st.binary()),
-    st.builds(Exited, st.integers(0, 2**32 - 1)),
+    st.builds(ScriptExited, st.integers(0, 2**32 - 1)),
     st.just(Empty()),
     st.builds(Frozen, st.booleans()),
     st.builds(
@@ -125,33 +125,35 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Probed, st.integers(0, 2**32 - 1)),
     st.builds(Refused, st.text()),
     st.builds(ShellOutput, st.sampled_from(["stdout", "stderr"]), st.binary()),
-    st.builds(Took, st.integers(0, 2**32 - 1)),
-    st.builds(Left, st.integers(0, 2**32 - 1)),
-    st.builds(Used, st.builds(Usage, SECONDS, SECONDS, st.integers(0, 2**40).map((1024).__mul__))),
+    st.builds(InputAccepted, st.integers(0, 2**32 - 1)),
+    st.builds(ShellExited, st.integers(0, 2**32 - 1)),
+    st.builds(
+        UsageReport, st.builds(Usage, SECONDS, SECONDS, st.integers(0, 2**40).map((1024).__mul__))
+    ),
     st.builds(Broken, st.text()),
 )
 
 
-def decoded(content: bytes, cuts: list[int]) -> list[Event]:
-    """The events of `content` that arrives cut at these places."""
+def decode(content: bytes, cuts: list[int]) -> list[Event]:
+    """Return the events of `content` that arrives in chunks, cut at these offsets."""
     decoder = Decoder()
-    places = sorted({0, len(content), *(cut % (len(content) + 1) for cut in cuts)})
-    return [event for a, b in pairwise(places) for event in decoder.feed(content[a:b])]
+    offsets = sorted({0, len(content), *(cut % (len(content) + 1) for cut in cuts)})
+    return [event for a, b in pairwise(offsets) for event in decoder.feed(content[a:b])]
 
 
 @given(st.lists(EVENTS), st.lists(st.integers(0)))
-def test_events_come_back_whatever_the_chunks(events: list[Event], cuts: list[int]) -> None:
-    """What a keeper says is understood alike, wherever the bytes are cut."""
-    content = b"".join(map(encoded, events))
+def test_events_are_decoded_from_any_chunks(events: list[Event], cuts: list[int]) -> None:
+    """The same events are decoded wherever the bytes are cut."""
+    content = b"".join(map(encode, events))
 
-    assert decoded(content, cuts) == events
+    assert decode(content, cuts) == events
 
 
 @given(EVENTS)
-def test_event_comes_back_byte_by_byte(event: Event) -> None:
-    """An event is told with its last byte, and not before."""
-    decoder, content = Decoder(), encoded(event)
-    early = [one for at in range(len(content) - 1) for one in decoder.feed(content[at : at + 1])]
+def test_event_is_decoded_with_its_last_byte(event: Event) -> None:
+    """An event is returned with its last byte, and not earlier."""
+    decoder, content = Decoder(), encode(event)
+    early = [early for byte in content[:-1] for early in decoder.feed(bytes([byte]))]
 
     assert early == []
     assert list(decoder.feed(content[-1:])) == [event]
@@ -160,49 +162,49 @@ def test_event_comes_back_byte_by_byte(event: Event) -> None:
 KINDS = st.sampled_from([bytes([kind]) for kind in b"RoeX0FTPSLUqQNhjyH!gtkfclupxsiw\xff"])
 PAYLOADS = st.one_of(
     st.binary(),
-    st.lists(st.binary(max_size=4), max_size=6).map(lambda parts: fields(*parts)),
+    st.lists(st.binary(max_size=4), max_size=6).map(lambda fields: join_fields(*fields)),
     st.sampled_from([b"nan", b"1e999", b"-1", b"tcp\0", b"\xff\0", b"\0\0\0\xff"]),
 )
 
 
 @given(st.one_of(st.binary(), st.lists(st.builds(frame, KINDS, PAYLOADS)).map(b"".join)))
-def test_any_bytes_are_understood_or_refused(content: bytes) -> None:
-    """Bytes that are not a keeper's raise a ProtocolError and nothing else."""
+def test_any_bytes_are_decoded_or_refused(content: bytes) -> None:
+    """Arbitrary bytes are decoded or raise a ProtocolError, and no other exception."""
     try:
         list(Decoder().feed(content))
     except ProtocolError as error:
         assert str(error)  # noqa: PT017 - passing is allowed too
 
 
-NONSENSE = {
+INVALID = {
     "an unknown frame": frame(b"?", b""),
-    "a version that is no text": frame(b"R", b"\xff"),
+    "a version in invalid UTF-8": frame(b"R", b"\xff"),
     "a status too short": frame(b"X", b"\0\0\0"),
     "a status too long": frame(b"X", b"\0\0\0\0\0"),
     "a survivor without fields": frame(b"P", b""),
-    "a survivor with a field too few": frame(b"P", fields(b"", b"", b"", b"")),
-    "a survivor with a field too many": frame(b"P", fields(*[b""] * 6)),
-    "a survivor whose last length is cut": frame(b"P", fields(*[b""] * 4) + b"\0\0"),
-    "a survivor whose last field is cut": frame(b"P", fields(*[b""] * 4) + b"\0\0\0\x09abc"),
-    "sockets that are no text": frame(b"P", fields(b"", b"", b"", b"", b"\xff")),
-    "a table that is no text": frame(b"S", b"\xff\0"),
-    "a list without a clock": frame(b"L", b""),
-    "a clock that is no number": frame(b"L", b"soon"),
+    "a survivor with a field too few": frame(b"P", join_fields(b"", b"", b"", b"")),
+    "a survivor with a field too many": frame(b"P", join_fields(*[b""] * 6)),
+    "a truncated length of a field": frame(b"P", join_fields(*[b""] * 4) + b"\0\0"),
+    "a truncated field": frame(b"P", join_fields(*[b""] * 4) + b"\0\0\0\x09abc"),
+    "sockets in invalid UTF-8": frame(b"P", join_fields(b"", b"", b"", b"", b"\xff")),
+    "a table in invalid UTF-8": frame(b"S", b"\xff\0"),
+    "a list without an uptime": frame(b"L", b""),
+    "an uptime that is not a number": frame(b"L", b"soon"),
     "a usage with a number too few": frame(b"U", b"1 2"),
-    "a usage that is no number": frame(b"U", b"1 2 much"),
+    "a usage that is not a number": frame(b"U", b"1 2 much"),
     "a probe's status too short": frame(b"Q", b"\0"),
 }
 
 
-@pytest.mark.parametrize("content", NONSENSE.values(), ids=NONSENSE)
-def test_nonsense_is_refused(content: bytes) -> None:
-    """A frame that no keeper sends is refused, never read as something else."""
+@pytest.mark.parametrize("content", INVALID.values(), ids=INVALID)
+def test_invalid_frame_is_refused(content: bytes) -> None:
+    """A frame that no keeper sends is refused, and not decoded as another event."""
     with pytest.raises(ProtocolError):
         list(Decoder().feed(content))
 
 
-def test_events_before_nonsense_are_told() -> None:
-    """What was understood before the nonsense came is not lost."""
+def test_events_before_an_invalid_frame_are_returned() -> None:
+    """Events that were decoded before an invalid frame are not lost."""
     events = Decoder().feed(frame(b"o", b"said") + frame(b"?", b""))
 
     assert next(events) == Output("stdout", b"said")
@@ -210,13 +212,13 @@ def test_events_before_nonsense_are_told() -> None:
         next(events)
 
 
-def test_broken_tells_bytes_that_are_no_text() -> None:
-    """A complaint is shown whatever its bytes are: a path in it may be any."""
-    assert decoded(frame(b"!", b"/\xff: No such file"), []) == [Broken("/\ufffd: No such file")]
+def test_message_in_invalid_utf8_is_decoded() -> None:
+    """An error message may contain any bytes, because a path in it may."""
+    assert decode(frame(b"!", b"/\xff: No such file"), []) == [Broken("/\ufffd: No such file")]
 
 
 def test_commands_are_empty_frames() -> None:
-    """Each command without arguments is its letter and a length of zero."""
+    """A command without arguments is its letter and a length of zero."""
     commands = (
         *(protocol.TERM, protocol.KILL, protocol.FREEZE, protocol.THAW),
         *(protocol.LIST, protocol.USAGE, protocol.END_PROBE),
@@ -225,9 +227,9 @@ def test_commands_are_empty_frames() -> None:
     assert commands == tuple(frame(bytes([kind]), b"") for kind in b"tkfclux")
 
 
-def test_go_lists_limits_folder_arguments_and_environment() -> None:
-    """The keeper reads limits, folder, count of arguments, arguments and environment, in order."""
-    told = go(
+def test_go_has_limits_directory_arguments_and_environment() -> None:
+    """The order is limits, directory, number of arguments, arguments and environment."""
+    command = encode_go(
         ["bash", "a b.sh", ""],
         PurePosixPath("/work"),
         {"A": "1", "B": ""},
@@ -235,52 +237,54 @@ def test_go_lists_limits_folder_arguments_and_environment() -> None:
         open_files=256,
     )
 
-    words = b"64\x00256\0\0/work\x003\0bash\0a b.sh\0\0A=1\0B=\0"
-    assert told == b"g" + struct.pack(">I", len(words)) + words
+    payload = b"64\x00256\0\0/work\x003\0bash\0a b.sh\0\0A=1\0B=\0"
+    assert command == b"g" + struct.pack(">I", len(payload)) + payload
 
 
-def test_go_without_limits_leaves_them_blank() -> None:
-    """A limit of None is an empty word, which the keeper takes for no limit."""
-    assert go(["x"], PurePosixPath("/"), {}) == frame(b"g", b"\0\0\0/\x001\0x\0")
+def test_missing_limit_is_an_empty_field() -> None:
+    """A limit of None is an empty field, which means no limit to the keeper."""
+    assert encode_go(["x"], PurePosixPath("/"), {}) == frame(b"g", b"\0\0\0/\x001\0x\0")
 
 
-def test_go_names_where_its_program_is_looked_for() -> None:
-    """The directories come before the folder, as the variable that the keeper searches by."""
-    told = go(["bash"], PurePosixPath("/"), {"PATH": "/fakes"}, search="/bin:/usr/bin")
+def test_go_has_the_search_path_of_its_program() -> None:
+    """The search path comes before the directory, as a PATH variable."""
+    command = encode_go(["bash"], PurePosixPath("/"), {"PATH": "/fakes"}, search="/bin:/usr/bin")
 
-    assert told == frame(b"g", b"\0\0PATH=/bin:/usr/bin\0/\x001\0bash\0PATH=/fakes\0")
+    assert command == frame(b"g", b"\0\0PATH=/bin:/usr/bin\0/\x001\0bash\0PATH=/fakes\0")
 
 
 def test_probe_is_a_job_without_limits() -> None:
-    """A probe is told as a script is, and nothing limits it."""
-    told = probe(["tmux", "ls"], PurePosixPath("/work"), {"A": "1"})
+    """A probe is encoded like a script, without limits."""
+    command = encode_probe(["tmux", "ls"], PurePosixPath("/work"), {"A": "1"})
 
-    assert told == frame(b"p", b"\0\0\0/work\x002\0tmux\0ls\0A=1\0")
+    assert command == frame(b"p", b"\0\0\0/work\x002\0tmux\0ls\0A=1\0")
 
 
 @pytest.mark.parametrize(
-    ("size", "words"), [(Size(24, 80), b"24\x0080\0"), (None, b"\0\0")], ids=str
+    ("size", "fields"), [(Size(24, 80), b"24\x0080\0"), (None, b"\0\0")], ids=str
 )
-def test_shell_is_a_job_at_a_terminal_or_at_none(size: Size | None, words: bytes) -> None:
-    """A shell is told with the size of its terminal, blank for pipes, and then as a script is."""
-    told = shell(["bash"], PurePosixPath("/work"), {"A": "1"}, size=size, processes=9)
+def test_shell_is_a_job_with_a_terminal_size(size: Size | None, fields: bytes) -> None:
+    """A shell has the size of its terminal, empty for pipes, and is then encoded like a script."""
+    command = shell(["bash"], PurePosixPath("/work"), {"A": "1"}, size=size, processes=9)
 
-    assert told == frame(b"s", words + b"9\0\0\0/work\x001\0bash\0A=1\0")
+    assert command == frame(b"s", fields + b"9\0\0\0/work\x001\0bash\0A=1\0")
 
 
-def test_typing_and_resizing_are_frames_of_their_own() -> None:
-    """What is typed goes as it is, a size as two numbers of two bytes."""
+def test_input_and_size_are_encoded() -> None:
+    """Input is sent unchanged, a size as two numbers of two bytes."""
     assert typed(b"ls\r") == frame(b"i", b"ls\r")
-    assert resized(Size(24, 300)) == frame(b"w", b"\0\x18\x01\x2c")
+    assert encode_resize(Size(24, 300)) == frame(b"w", b"\0\x18\x01\x2c")
 
 
-def test_usage_is_told_in_seconds_and_bytes() -> None:
-    """The keeper counts microseconds and kibibytes, as the kernel does; what is told are units."""
-    assert decoded(frame(b"U", b"1500000 250000 2048"), []) == [Used(Usage(1.5, 0.25, 2 << 20))]
+def test_usage_is_in_seconds_and_bytes() -> None:
+    """The keeper sends microseconds and kibibytes, which are converted."""
+    events = decode(frame(b"U", b"1500000 250000 2048"), [])
+
+    assert events == [UsageReport(Usage(1.5, 0.25, 2 << 20))]
 
 
-def test_go_carries_bytes_that_are_no_text() -> None:
-    """An argument or a variable that is no UTF-8 reaches the script byte for byte."""
-    told = go(["\udcff"], PurePosixPath("/\udcfe"), {"A": "\udcfd"})
+def test_go_preserves_invalid_utf8() -> None:
+    """An argument or a variable in invalid UTF-8 reaches the script byte for byte."""
+    command = encode_go(["\udcff"], PurePosixPath("/\udcfe"), {"A": "\udcfd"})
 
-    assert told == frame(b"g", b"\0\0\0/\xfe\x001\0\xff\0A=\xfd\0")
+    assert command == frame(b"g", b"\0\0\0/\xfe\x001\0\xff\0A=\xfd\0")

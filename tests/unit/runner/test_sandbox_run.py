@@ -261,7 +261,7 @@ LEFT = "box could not be removed"
     [
         (Act(leaves=LEFT), Exited(0)),
         (Act(leaves=LEFT, status=3 << 8), Exited(3)),
-        (Act(leaves=LEFT, broken="no bash"), Broke("the sandbox could not go on: no bash")),
+        (Act(leaves=LEFT, broken="no bash"), Broke("the sandbox could not continue: no bash")),
         (Act(leaves=LEFT, dies_at=b"g"), Broke("the sandbox ended before the scenario did")),
     ],
 )
