@@ -146,13 +146,13 @@ class Checkout:
     dirty: bool
 
 
-def read_checkout(folder: Path, environment: Mapping[str, str]) -> Checkout | None:
-    """Return the state of the work tree around `folder`; None without a work tree or git.
+def read_checkout(directory: Path, environment: Mapping[str, str]) -> Checkout | None:
+    """Return the state of the work tree around `directory`; None without a work tree or git.
 
     Raises:
         GitError: if git refuses to read the repository.
     """
-    top = git_top(folder)
+    top = git_top(directory)
     if top is None or find_program(top, environment) is None:
         return None
     try:
@@ -163,17 +163,17 @@ def read_checkout(folder: Path, environment: Mapping[str, str]) -> Checkout | No
         raise
 
 
-def find_tops(folder: Path, environment: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return the main work tree and the one around `folder`; `folder` itself outside of both.
+def find_tops(directory: Path, environment: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return the main work tree and the one around `directory`; `directory` itself outside of both.
 
     Agents work in linked work trees, which are removed when their task is done.
 
     Raises:
         GitError: if git refuses to read the repository.
     """
-    own = git_top(folder)
+    own = git_top(directory)
     if own is None or find_program(own, environment) is None:
-        return ((own or folder).resolve(),)
+        return ((own or directory).resolve(),)
     try:
         output = run(own, "rev-parse", "--git-common-dir", environment=environment)
         common = own / os.fsdecode(output.rstrip(b"\n"))

@@ -24,9 +24,9 @@ class Workspace:
     mounted: tuple[Path, ...] = ()
 
 
-def git_top(folder: Path) -> Path | None:
-    """Return the top of the work tree around `folder`, as git finds it, without running git."""
-    candidates = (folder, *folder.parents)
+def git_top(directory: Path) -> Path | None:
+    """Return the top of the work tree around `directory`, as git finds it, without running git."""
+    candidates = (directory, *directory.parents)
     return next((path for path in candidates if (path / ".git").exists()), None)
 
 

@@ -1,4 +1,4 @@
-"""No symbolic link of a repository makes isosmoke write, lock, read or remove elsewhere."""
+"""Operations on isosmoke's own files, which never follow a symbolic link of a repository."""
 
 import os
 import subprocess
@@ -20,14 +20,14 @@ from support.project import Project
 TARGETS: Mapping[str, Callable[[Path], str]] = {
     "itself": lambda _: ".",
     "inside": lambda _: "scenarios",
-    "outside": lambda folder: str(folder / "outside"),
-    "home": lambda folder: str(folder / "home"),
-    "dangling": lambda folder: str(folder / "outside/missing"),
-    "file": lambda folder: str(folder / "outside/.gitignore"),
+    "outside": lambda directory: str(directory / "outside"),
+    "home": lambda directory: str(directory / "home"),
+    "dangling": lambda directory: str(directory / "outside/missing"),
+    "file": lambda directory: str(directory / "outside/.gitignore"),
 }
-"""Where a link of a prepared repository leads."""
+"""The targets of links in a prepared repository."""
 
-PLACES = (".isosmoke", ".isosmoke/runs", ".isosmoke/receipts", ".isosmoke/bypasses.jsonl")
+RECORDS = (".isosmoke", ".isosmoke/runs", ".isosmoke/receipts", ".isosmoke/bypasses.jsonl")
 
 COMMANDS = (
     ("run", "good", "--engine", "bubblewrap"),
@@ -38,7 +38,7 @@ COMMANDS = (
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project with a `.gitignore` of its own, beside another folder of its user."""
+    """Return a project with its own `.gitignore`, next to another directory of its user."""
     project = Project.within(tmp_path)
     Git(project.top).commit("all", _gitignore="mine\n")
     (tmp_path / "outside").mkdir()
@@ -46,81 +46,79 @@ def project(tmp_path: Path) -> Project:
     return project
 
 
-def link(project: Project, place: str, target: str) -> None:
-    """Make a link of the project, and the folders that it lies in."""
-    path = project.path(place)
+def link(project: Project, name: str, target: str) -> None:
+    """Create a link in the project, and its parent directory."""
+    path = project.path(name)
     path.parent.mkdir(exist_ok=True)
     path.symlink_to(target)
 
 
-def untouched(project: Project) -> dict[str, bytes]:
-    """All that must be the same after a command: everything but isosmoke's state."""
-    found = available.listing(project.top.parent)
-    return {path: line for path, line in found.items() if path.partition("/")[0] != "state"}
+def list_user_files(project: Project) -> dict[str, bytes]:
+    """Return all files that no command may change: everything except isosmoke's state."""
+    files = available.listing(project.top.parent)
+    return {path: line for path, line in files.items() if path.partition("/")[0] != "state"}
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: arguments[0])
 @pytest.mark.parametrize("target", TARGETS)
-def test_no_command_follows_a_link_in_place_of_the_records(
-    project: Project, target: str, words: tuple[str, ...]
+def test_no_command_follows_a_link_to_the_records(
+    project: Project, target: str, arguments: tuple[str, ...]
 ) -> None:
-    """Each is refused with the link's path, and nothing of the user's has changed by a byte."""
+    """Each command is refused with the link's path, and no file of the user changes."""
     available.engine("bubblewrap")
     link(project, ".isosmoke", TARGETS[target](project.top.parent))
-    before = untouched(project)
+    before = list_user_files(project)
 
-    done = project.run(*words)
+    done = project.run(*arguments)
 
     assert done.returncode == 2, done.stderr
     assert str(project.path(".isosmoke")) in done.stderr
-    assert untouched(project) == before
+    assert list_user_files(project) == before
 
 
-@pytest.mark.parametrize("place", PLACES[1:])
-def test_no_gate_follows_a_link_among_the_records(project: Project, place: str) -> None:
-    """A link in the folder of records shuts the gate before anything is run."""
+@pytest.mark.parametrize("name", RECORDS[1:])
+def test_no_gate_follows_a_link_among_the_records(project: Project, name: str) -> None:
+    """A link in the records directory shuts the gate before anything is run."""
     available.engine("bubblewrap")
-    link(project, place, str(project.top.parent / "outside"))
-    before = untouched(project)
+    link(project, name, str(project.top.parent / "outside"))
+    before = list_user_files(project)
 
     done = project.run("gate", "task-a", "--engine", "bubblewrap")
 
     assert done.returncode == 2, done.stderr
-    assert str(project.path(place)) in done.stderr
-    assert {path for path in untouched(project) if "outside" in path} == {
+    assert str(project.path(name)) in done.stderr
+    assert {path for path in list_user_files(project) if "outside" in path} == {
         path for path in before if "outside" in path
     }
 
 
-@pytest.mark.parametrize("place", [".isosmoke", ".isosmoke/bypasses.jsonl"])
-def test_a_bypass_that_would_be_recorded_through_a_link_is_refused(
-    project: Project, place: str
-) -> None:
-    """The gate stays shut, and no line is appended to a file of the user's."""
-    link(project, place, str(project.top.parent / "outside/.gitignore"))
-    before = untouched(project)
+@pytest.mark.parametrize("name", [".isosmoke", ".isosmoke/bypasses.jsonl"])
+def test_bypass_is_not_recorded_through_a_link(project: Project, name: str) -> None:
+    """The gate stays shut, and no line is appended to a file of the user."""
+    link(project, name, str(project.top.parent / "outside/.gitignore"))
+    before = list_user_files(project)
 
     done = project.run("gate", "task-a", "--skip-smoke")
 
     assert done.returncode == 2, done.stderr
-    assert untouched(project) == before
+    assert list_user_files(project) == before
 
 
-@pytest.mark.parametrize("words", [("runs",), ("show",), ("logs", "good"), ("audit",)])
-def test_no_record_is_read_through_a_link(project: Project, words: tuple[str, ...]) -> None:
-    """Prepared runs and receipts elsewhere speak for nobody."""
+@pytest.mark.parametrize("arguments", [("runs",), ("show",), ("logs", "good"), ("audit",)])
+def test_no_record_is_read_through_a_link(project: Project, arguments: tuple[str, ...]) -> None:
+    """Prepared runs and receipts in another directory are not read."""
     link(project, ".isosmoke", str(project.top.parent / "outside"))
     project.path(".wg").mkdir()
     project.path(".wg/graph.jsonl").write_text('{"kind": "task", "id": "task-a"}\n')
 
-    done = project.run(*words)
+    done = project.run(*arguments)
 
     assert done.returncode == 2, done.stdout + done.stderr
     assert str(project.path(".isosmoke")) in done.stderr
 
 
-def test_an_existing_gitignore_is_kept(project: Project) -> None:
-    """What a project has put into the folder of records is not replaced."""
+def test_existing_gitignore_is_kept(project: Project) -> None:
+    """A project's own file in the records directory is not replaced."""
     available.engine("bubblewrap")
     project.path(".isosmoke").mkdir()
     project.path(".isosmoke/.gitignore").symlink_to("../.gitignore")
@@ -131,8 +129,10 @@ def test_an_existing_gitignore_is_kept(project: Project) -> None:
 
 
 @pytest.mark.parametrize("make", [os.symlink, os.link])
-def test_a_lock_is_no_other_file(project: Project, make: Callable[[Path, Path], None]) -> None:
-    """A lock file that is a link, or a second name, of a file does not empty it."""
+def test_locking_through_a_link_is_refused(
+    project: Project, make: Callable[[Path, Path], None]
+) -> None:
+    """A lock file that is a symbolic or hard link does not change the linked file."""
     available.engine("bubblewrap")
     project.path(".isosmoke/runs").mkdir(parents=True)
     make(project.path("wg"), project.path(".isosmoke/runs/.lock"))
@@ -145,7 +145,7 @@ def test_a_lock_is_no_other_file(project: Project, make: Callable[[Path, Path], 
 
 
 def test_old_runs_are_not_removed_through_a_link(project: Project) -> None:
-    """The folder of runs leads to another project's: its runs are not forgotten."""
+    """If the directory of runs links to another project's, its runs are not removed."""
     available.engine("bubblewrap")
     runs = project.top.parent / "outside/runs"
     for number in range(30):
@@ -157,8 +157,8 @@ def test_old_runs_are_not_removed_through_a_link(project: Project) -> None:
     assert available.listing(runs) == before
 
 
-def test_a_bypass_is_not_appended_to_a_second_name(tmp_path: Path) -> None:
-    """A list of bypasses that is a hard link of a file leaves that file as it is."""
+def test_bypass_is_not_appended_to_a_hard_link(tmp_path: Path) -> None:
+    """A list of bypasses that is a hard link of a file leaves that file unchanged."""
     (tmp_path / "mine").write_text("mine\n")
     (tmp_path / "home").mkdir()
     (tmp_path / "home/bypasses.jsonl").hardlink_to(tmp_path / "mine")
@@ -172,18 +172,18 @@ def test_a_bypass_is_not_appended_to_a_second_name(tmp_path: Path) -> None:
     assert (tmp_path / "mine").read_text() == "mine\n"
 
 
-def test_a_receipt_is_not_read_through_a_link(tmp_path: Path) -> None:
-    """A receipt that is a link to a prepared one is refused by its name."""
+def test_receipt_is_not_read_through_a_link(tmp_path: Path) -> None:
+    """A receipt that is a link to another one is refused, and named."""
     home = tmp_path / ".isosmoke"
-    kept = gate_records.keep_receipt([home], "run", "text")
-    kept.with_name("other.json").symlink_to(kept)
+    receipt = gate_records.keep_receipt([home], "run", "text")
+    receipt.with_name("other.json").symlink_to(receipt)
 
     with pytest.raises(UsageError, match=r"other\.json"):
         gate_records.receipts([home])
 
 
-def test_repro_shows_no_folder_in_place_of_the_records(project: Project) -> None:
-    """A sandbox is not made where the link would hide the whole project in it."""
+def test_repro_refuses_a_link_in_place_of_the_records(project: Project) -> None:
+    """No sandbox is created if the link would hide the whole project in it."""
     available.engine("bubblewrap")
     link(project, ".isosmoke", ".")
 
@@ -194,11 +194,11 @@ def test_repro_shows_no_folder_in_place_of_the_records(project: Project) -> None
 
 
 def test_repro_saves_nothing_through_a_link(project: Project) -> None:
-    """The folder of scripts leads out of the project: nothing is made there."""
+    """If the directory of scripts links out of the project, no file is created there."""
     available.engine("bubblewrap")
     scripts = project.path("scenarios").rename(project.top.parent / "outside/scenarios")
     project.path("scenarios").symlink_to(scripts)
-    before = untouched(project)
+    before = list_user_files(project)
 
     done = subprocess.run(
         project.command("repro", "--engine", "bubblewrap", "--save", "typed", "--owner", "a"),
@@ -212,11 +212,11 @@ def test_repro_saves_nothing_through_a_link(project: Project) -> None:
 
     assert done.returncode == 2, done.stderr
     assert "scenarios" in done.stderr
-    assert untouched(project) == before
+    assert list_user_files(project) == before
 
 
 @pytest.mark.parametrize(
-    ("place", "target"),
+    ("name", "target"),
     [
         ("manifest.toml", "outside/other.toml"),
         ("manifest.toml", "project/.git/other.toml"),
@@ -224,23 +224,23 @@ def test_repro_saves_nothing_through_a_link(project: Project) -> None:
         ("scenarios", "project/.git/scenarios"),
     ],
 )
-def test_new_adds_nothing_through_a_link_that_leads_out(
-    project: Project, place: str, target: str
+def test_new_adds_nothing_through_a_link_out_of_the_project(
+    project: Project, name: str, target: str
 ) -> None:
-    """A manifest or a folder of scripts that is elsewhere, or git's own, stays as it is."""
-    moved = project.path(place).rename(project.top.parent / target)
-    project.path(place).symlink_to(moved)
-    before = untouched(project)
+    """A manifest or directory of scripts outside the project, or in `.git`, is not changed."""
+    moved = project.path(name).rename(project.top.parent / target)
+    project.path(name).symlink_to(moved)
+    before = list_user_files(project)
 
     done = project.run("new", "fresh", "--owner", "a", "--assertion", "It holds.")
 
     assert done.returncode == 2, done.stderr
-    assert place in done.stderr
-    assert untouched(project) == before
+    assert name in done.stderr
+    assert list_user_files(project) == before
 
 
 @pytest.mark.parametrize(
-    ("place", "target"),
+    ("name", "target"),
     [
         ("AGENTS.md", "outside/.gitignore"),
         ("AGENTS.md", "outside/missing.md"),
@@ -258,60 +258,60 @@ def test_new_adds_nothing_through_a_link_that_leads_out(
         ("tests/smoke/scenarios/binary_starts.sh", "outside/missing.sh"),
     ],
 )
-def test_init_writes_nothing_through_a_link_that_leads_out(
-    tmp_path: Path, place: str, target: str
+def test_init_writes_nothing_through_a_link_out_of_the_project(
+    tmp_path: Path, name: str, target: str
 ) -> None:
-    """Whatever of its files is a link to another place, nothing is written at all."""
+    """If one of its files is a link out of the project, no file is written at all."""
     project = Git(tmp_path / "project").top
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/.gitignore").write_text("precious\n")
     (project / "notes.md").write_text("mine\n")
-    (project / place).parent.mkdir(parents=True, exist_ok=True)
-    (project / place).symlink_to(tmp_path / target)
+    (project / name).parent.mkdir(parents=True, exist_ok=True)
+    (project / name).symlink_to(tmp_path / target)
     before = available.listing(tmp_path)
 
-    with pytest.raises(IsosmokeError, match=Path(place).name):
+    with pytest.raises(IsosmokeError, match=Path(name).name):
         setup.carry_out(setup.plan(project))
 
     assert available.listing(tmp_path) == before
 
 
-def test_a_link_of_a_repository_to_another_one_leads_out(tmp_path: Path) -> None:
-    """That the other folder is a repository too does not make it the same project."""
-    one, other = (Git(tmp_path / name).top for name in ("one", "other"))
-    (one / "tests").symlink_to(other)
+def test_link_to_another_repository_leads_out_of_the_project(tmp_path: Path) -> None:
+    """A directory in another repository is not part of the project."""
+    project, other = (Git(tmp_path / name).top for name in ("project", "other"))
+    (project / "tests").symlink_to(other)
 
-    assert new_scenario.project(one / "tests/manifest.toml") == one
+    assert new_scenario.project(project / "tests/manifest.toml") == project
     with pytest.raises(UsageError, match="tests"):
-        files.resolve_in_project(one / "tests/manifest.toml", one)
+        files.resolve_in_project(project / "tests/manifest.toml", project)
 
 
-def test_a_manifest_that_its_user_reaches_through_a_link_is_written(tmp_path: Path) -> None:
-    """A path that the user types may have links in it, above the project."""
-    top = Git(tmp_path / "one").top
-    (tmp_path / "way").symlink_to(top)
+def test_link_above_the_project_is_followed(tmp_path: Path) -> None:
+    """A path that the user types may contain links above the project."""
+    top = Git(tmp_path / "project").top
+    (tmp_path / "link").symlink_to(top)
 
-    path = tmp_path / "way/manifest.toml"
+    path = tmp_path / "link/manifest.toml"
 
     assert files.resolve_in_project(path, new_scenario.project(path)) == top / "manifest.toml"
 
 
-@pytest.mark.parametrize("place", [".isosmoke", ".isosmoke/bridge.toml", ".isosmoke/bridge.sh"])
-def test_no_mirror_is_written_through_a_link(project: Project, place: str) -> None:
-    """The bridge makes no file where a link of the repository leads."""
-    target = "outside" if place == ".isosmoke" else "outside/missing"
-    link(project, place, str(project.top.parent / target))
-    before = untouched(project)
+@pytest.mark.parametrize("name", [".isosmoke", ".isosmoke/bridge.toml", ".isosmoke/bridge.sh"])
+def test_no_mirror_is_written_through_a_link(project: Project, name: str) -> None:
+    """The bridge creates no file in the target of a link."""
+    target = "outside" if name == ".isosmoke" else "outside/missing"
+    link(project, name, str(project.top.parent / target))
+    before = list_user_files(project)
 
     done = project.run("bridge")
 
     assert done.returncode == 2, done.stderr
-    assert str(project.path(place)) in done.stderr
-    assert untouched(project) == before
+    assert str(project.path(name)) in done.stderr
+    assert list_user_files(project) == before
 
 
-def test_a_mirror_replaces_a_second_name(tmp_path: Path) -> None:
-    """What isosmoke once wrote and somebody else keeps under another name is not changed there."""
+def test_writing_a_mirror_does_not_change_a_hard_link_of_it(tmp_path: Path) -> None:
+    """A file that a user keeps as a hard link of an old mirror is not changed."""
     source = Manifest(
         path=tmp_path / "manifest.toml", scenarios=(Scenario(name="a", script="a.sh"),)
     )
@@ -326,8 +326,8 @@ def test_a_mirror_replaces_a_second_name(tmp_path: Path) -> None:
     assert (tmp_path / "kept").read_bytes() == before
 
 
-def test_a_bundle_is_not_begun_in_a_prepared_file(project: Project) -> None:
-    """A link under the name that an unfinished bundle once had leaves its target alone."""
+def test_bundle_is_not_written_through_a_link(project: Project) -> None:
+    """A link with the former name of unfinished bundles does not change its target."""
     available.engine("bubblewrap")
     assert project.run("run", "good", "--engine", "bubblewrap").returncode == 0
     outside = project.top.parent / "outside/.gitignore"
@@ -340,79 +340,79 @@ def test_a_bundle_is_not_begun_in_a_prepared_file(project: Project) -> None:
     assert project.path("good.isosmoke.tar.gz").is_file()
 
 
-def test_a_sweep_leaves_what_a_link_in_the_scratch_folder_leads_to(project: Project) -> None:
-    """Neither the link nor the empty folders in its target are taken for a dead run's."""
+def test_sweep_ignores_a_link_in_the_scratch_directory(project: Project) -> None:
+    """Neither the link nor the empty directories in its target are removed."""
     outside = project.top.parent / "outside"
     (outside / "work-0/work").mkdir(parents=True)
     project.state.mkdir()
     (project.state / "scratch").mkdir()
     (project.state / "scratch/dead").symlink_to(outside)
-    before = untouched(project)
+    before = list_user_files(project)
 
     done = project.run("sweep")
 
     assert done.returncode == 0, done.stderr
-    assert untouched(project) == before
+    assert list_user_files(project) == before
 
 
-def test_a_sweep_does_not_follow_a_link_in_place_of_the_scratch_folder(project: Project) -> None:
-    """The folder for scratch is another user's link: nothing in its target is removed."""
+def test_sweep_refuses_a_link_in_place_of_the_scratch_directory(project: Project) -> None:
+    """If the scratch directory is a link, no file in its target is removed."""
     project.state.mkdir()
     (project.state / "scratch").symlink_to(project.top.parent / "outside")
-    before = untouched(project)
+    before = list_user_files(project)
 
     done = project.run("sweep")
 
     assert done.returncode == 2, done.stderr
     assert str(project.state / "scratch") in done.stderr
-    assert untouched(project) == before
+    assert list_user_files(project) == before
 
 
-def test_a_link_is_removed_and_not_its_target(tmp_path: Path) -> None:
-    """To remove a link to a folder is to remove the link."""
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "link").symlink_to("folder")
+def test_link_is_removed_and_its_target_is_not(tmp_path: Path) -> None:
+    """Removing a link to a directory removes only the link."""
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "link").symlink_to("directory")
 
     files.remove(tmp_path / "link")
 
-    assert [one.name for one in tmp_path.iterdir()] == ["folder"]
+    assert [path.name for path in tmp_path.iterdir()] == ["directory"]
 
 
-def test_a_shim_does_not_use_a_folder_behind_a_link(tmp_path: Path) -> None:
-    """The private folder of a wg that is a link already is an error."""
+def test_shim_refuses_a_link_in_place_of_its_directory(tmp_path: Path) -> None:
+    """It is an error if the private directory for a wg process is a link."""
     (tmp_path / f"{scenario_shim.lease(os.getpid())}.bridge").symlink_to(tmp_path)
 
     with pytest.raises(FileExistsError):
         scenario_shim.folder_for(str(tmp_path), os.getpid())
 
 
-def test_remove_of_what_is_gone_is_harmless(tmp_path: Path) -> None:
-    """Two sweeps at once may both try: the second finds nothing and says nothing."""
+def test_removing_a_missing_path_is_no_error(tmp_path: Path) -> None:
+    """Two concurrent sweeps may remove the same path; the second one does nothing."""
     files.remove(tmp_path / "gone")
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    """What was there before stays when the new text cannot be put in its place."""
+def test_file_is_written_completely_or_not_at_all(tmp_path: Path) -> None:
+    """An existing file stays if the new one cannot replace it."""
     (tmp_path / "taken").mkdir()
 
     assert files.write(tmp_path / "one", "1").read_text() == "1"
     assert files.write(tmp_path / "one", "2").read_text() == "2"
     with pytest.raises(IsADirectoryError):
         files.write(tmp_path / "taken", "text")
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["one", "taken"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "taken"]
     assert (tmp_path / "one").stat().st_mode & 0o777 == 0o644
 
 
 def test_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    """The error names what was to be written, not the unfinished file beside it."""
+    """The error names the file itself, not the temporary file next to it."""
     with pytest.raises(FileNotFoundError) as caught:
         files.write(tmp_path / "missing" / "file", "text")
 
     assert caught.value.filename == str(tmp_path / "missing" / "file")
 
 
-def test_only_one_process_holds_a_directory_that_others_may_share(tmp_path: Path) -> None:
-    """Shared locks go together, and exclude one that is not shared."""
+def test_shared_directory_locks_exclude_an_exclusive_one(tmp_path: Path) -> None:
+    """Several shared locks can be held at the same time, and exclude an exclusive lock."""
     with (
         files.lock_directory(tmp_path, shared=True),
         files.lock_directory(tmp_path, shared=True, wait=False),
@@ -425,37 +425,37 @@ def test_only_one_process_holds_a_directory_that_others_may_share(tmp_path: Path
         pass
 
 
-def test_a_lock_file_keeps_its_content(tmp_path: Path) -> None:
-    """A lock file is created where it is missing, and never written to."""
+def test_lock_file_keeps_its_content(tmp_path: Path) -> None:
+    """A lock file is created if it is missing, and never written to."""
     (tmp_path / "there").write_text("text")
     for name in ("there", "new"):
         with files.lock(tmp_path / name):
             pass
 
-    assert [(tmp_path / one).read_text() for one in ("there", "new")] == ["text", ""]
+    assert [(tmp_path / name).read_text() for name in ("there", "new")] == ["text", ""]
 
 
 @pytest.mark.parametrize("kind", ["junit", "jsonl"])
-@pytest.mark.parametrize("place", ["report", "folder/report"])
-def test_a_report_does_not_follow_a_link_out_of_the_repository(
-    project: Project, place: str, kind: str
+@pytest.mark.parametrize("name", ["report", "directory/report"])
+def test_report_is_not_written_through_a_link_out_of_the_repository(
+    project: Project, name: str, kind: str
 ) -> None:
-    """A repository may have a link where a report usually goes: nothing is run, nothing written."""
+    """If the path of a report is a link out of the repository, nothing is run or written."""
     outside = project.top.parent / "outside"
     (outside / "report").write_text("precious")
-    first, _, rest = place.partition("/")
+    first, _, rest = name.partition("/")
     link(project, first, str(outside / "report" if not rest else outside))
-    before = untouched(project)
+    before = list_user_files(project)
 
-    done = project.run("run", "good", "--report", f"{kind}={place}")
+    done = project.run("run", "good", "--report", f"{kind}={name}")
 
     assert done.returncode == 2, done.stderr
-    assert f"{project.path(place)} leads through a symbolic link" in done.stderr
-    assert untouched(project) == before
+    assert f"{project.path(name)} leads through a symbolic link" in done.stderr
+    assert list_user_files(project) == before
 
 
-def test_a_past_report_does_not_follow_a_link_out_of_the_repository(project: Project) -> None:
-    """The report of a past run is not written there either."""
+def test_past_report_is_not_written_through_a_link_out_of_the_repository(project: Project) -> None:
+    """The report of a past run is not written through such a link either."""
     available.engine("bubblewrap")
     outside = project.top.parent / "outside/report"
     outside.write_text("precious")
@@ -468,16 +468,16 @@ def test_a_past_report_does_not_follow_a_link_out_of_the_repository(project: Pro
     assert outside.read_text() == "precious"
 
 
-def test_a_report_follows_a_link_that_is_the_users_own(project: Project) -> None:
-    """Outside of a repository, and from one file of a repository to another, links are followed."""
+def test_report_is_written_through_the_users_own_link(project: Project) -> None:
+    """Links outside a repository, and links inside one to its own files, are followed."""
     available.engine("bubblewrap")
     own = project.top.parent / "own.xml"
     own.symlink_to(project.top.parent / "outside/report.xml")
     link(project, "link.xml", "report.xml")
     project.path("report.xml").write_text("before")
-    words = ("--report", f"junit={own}", "--report", "html=link.xml")
+    options = ("--report", f"junit={own}", "--report", "html=link.xml")
 
-    done = project.run("run", "good", "--engine", "bubblewrap", *words)
+    done = project.run("run", "good", "--engine", "bubblewrap", *options)
 
     assert done.returncode == 0, done.stderr
     assert "<testsuite" in (project.top.parent / "outside/report.xml").read_text()

@@ -1,4 +1,4 @@
-"""What is read of real git repositories, which stay as they were."""
+"""The reading of real git repositories, which it does not change."""
 
 import os
 import subprocess
@@ -16,11 +16,11 @@ from support.git_repositories import Git
 
 @pytest.fixture
 def git(tmp_path: Path) -> Git:
-    """A repository without a commit."""
+    """Return a repository without a commit."""
     return Git(tmp_path / "project")
 
 
-def test_a_branch_forks_from_main(git: Git) -> None:
+def test_branch_forks_from_main(git: Git) -> None:
     """The base is the last commit that the branch has in common with main."""
     base = git.commit("base")
     git("checkout", "-q", "-b", "feature")
@@ -34,8 +34,8 @@ def test_a_branch_forks_from_main(git: Git) -> None:
     assert (fork.identity, fork.words) == (base, "the merge base with main")
 
 
-def test_the_main_branch_of_origin_counts_first(git: Git, tmp_path: Path) -> None:
-    """A clone is compared with what it was cloned from, even where its own main went on."""
+def test_main_branch_of_origin_takes_precedence(git: Git, tmp_path: Path) -> None:
+    """A clone is compared with its origin, even if its own main branch has newer commits."""
     base = git.commit("base")
     git("clone", "-q", str(git.top), str(tmp_path / "clone"))
     clone = Git(tmp_path / "clone")
@@ -46,8 +46,8 @@ def test_the_main_branch_of_origin_counts_first(git: Git, tmp_path: Path) -> Non
     assert (fork.identity, fork.words) == (base, "the merge base with origin/HEAD")
 
 
-def test_a_clone_of_ci_has_a_main_branch(git: Git, tmp_path: Path) -> None:
-    """A detached HEAD and one remote branch, all that a CI service makes, are enough."""
+def test_clone_of_a_ci_service_has_a_main_branch(git: Git, tmp_path: Path) -> None:
+    """A clone with a detached HEAD and one remote branch, as in CI, has a main branch."""
     base = git.commit("base")
     git("clone", "-q", str(git.top), str(tmp_path / "clone"))
     clone = Git(tmp_path / "clone")
@@ -58,23 +58,23 @@ def test_a_clone_of_ci_has_a_main_branch(git: Git, tmp_path: Path) -> None:
     assert Repository(clone.top).fork().identity == base
 
 
-def test_main_or_else_master(git: Git) -> None:
-    """An old repository has its main branch too."""
+def test_main_branch_may_be_called_master(git: Git) -> None:
+    """The main branch of an old repository is found."""
     base = git.commit("base")
     git("branch", "-m", "main", "master")
 
     assert Repository(git.top).fork().identity == base
 
 
-def test_before_the_first_commit_there_is_an_empty_tree(git: Git) -> None:
-    """A repository without a commit has a base, in which there is nothing."""
+def test_base_before_the_first_commit_is_an_empty_tree(git: Git) -> None:
+    """The base of a repository without a commit has no files."""
     repository = Repository(git.top)
 
     assert repository.texts(repository.fork().identity, ["manifest.toml"]) == {}
 
 
-def test_no_main_branch_is_an_error(git: Git) -> None:
-    """Nothing is guessed where no branch is the main one."""
+def test_missing_main_branch_is_an_error(git: Git) -> None:
+    """No branch is guessed if none is the main one."""
     git.commit("base")
     git("branch", "-m", "main", "trunk")
 
@@ -84,8 +84,8 @@ def test_no_main_branch_is_an_error(git: Git) -> None:
     assert "--against REV" in raised.value.hint
 
 
-def test_a_history_cut_off_is_an_error(git: Git) -> None:
-    """Where HEAD and main have no commit in common, the hint says how to get more history."""
+def test_missing_merge_base_is_an_error(git: Git) -> None:
+    """If HEAD and main have no commit in common, the hint says how to fetch more history."""
     git.commit("base")
     git("checkout", "-q", "--orphan", "other")
     git.commit("other")
@@ -97,42 +97,42 @@ def test_a_history_cut_off_is_an_error(git: Git) -> None:
 
 
 @pytest.mark.parametrize("name", ["nope", "", "-x", "--all", "HEAD:manifest.toml", "HEAD~9"])
-def test_an_unknown_revision_is_an_error(git: Git, name: str) -> None:
-    """A name that is no commit is refused, also one that looks like an option."""
+def test_unknown_revision_is_an_error(git: Git, name: str) -> None:
+    """A name that is not a commit is refused, even if it looks like an option."""
     git.commit("base", manifest_toml="x")
 
     with pytest.raises(UsageError, match="knows no revision"):
         Repository(git.top).revision(name)
 
 
-def test_a_revision_is_the_commit_of_its_name(git: Git) -> None:
-    """An annotated tag stands for the commit that it is about."""
+def test_revision_of_a_tag_is_its_commit(git: Git) -> None:
+    """An annotated tag is resolved to its commit."""
     base = git.commit("base")
     git("tag", "-a", "-m", "tagged", "v1")
 
     assert Repository(git.top).revision("v1").identity == base
 
 
-def test_what_git_refuses_is_told_in_its_words(tmp_path: Path) -> None:
-    """A broken repository is an error that names it, never an unknown revision."""
+def test_broken_repository_is_an_error_of_git(tmp_path: Path) -> None:
+    """A broken repository is an error with git's message, not an unknown revision."""
     (tmp_path / ".git").write_text("gitdir: nowhere\n")
 
     with pytest.raises(IsosmokeError, match="nowhere"):
         Repository(tmp_path).revision("HEAD")
 
 
-def test_no_git_is_an_error(git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the program, nothing passes."""
+def test_missing_git_is_an_error(git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing git is an error, not an empty result."""
     monkeypatch.setenv("PATH", "/nonexistent")
 
     with pytest.raises(IsosmokeError, match="cannot run git"):
         Repository(git.top).fork()
 
 
-def test_a_hook_of_another_repository_does_not_mislead(
+def test_hook_of_another_repository_has_no_effect(
     git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The folder says which repository is meant, not the variables of a hook."""
+    """The directory determines the repository, and a hook's variables do not."""
     base = git.commit("base")
     other = Git(tmp_path / "other")
     other.commit("other")
@@ -142,19 +142,20 @@ def test_a_hook_of_another_repository_does_not_mislead(
 
 
 def test_texts_are_those_of_the_revision(git: Git) -> None:
-    """Each file has its text of then, whatever its name, bytes and length; the rest is absent."""
-    (git.top / "folder").mkdir()
-    (git.top / "folder/a file missing").write_text("spaces\n")
+    """Each file has its text of that revision; other paths are left out."""
+    (git.top / "directory").mkdir()
+    (git.top / "directory/a file missing").write_text("spaces\n")
     (git.top / "latin").write_bytes(b"\xefbc")
     (git.top / "bom").write_bytes(b"\xef\xbb\xbfbom")
     base = git.commit("base", a_txt="one\ntwo", empty_txt="")
     git.commit("later", a_txt="three", b_txt="new")
-    asked = ["a.txt", "b.txt", "folder", "folder/a file missing", "empty.txt", "latin", "bom"]
+    spaced = "directory/a file missing"
+    paths = ["a.txt", "b.txt", "directory", spaced, "empty.txt", "latin", "bom"]
     outside = ["/etc/passwd", "../x", "new\nline"]
 
-    assert Repository(git.top).texts(base, [*outside, *asked]) == {
+    assert Repository(git.top).texts(base, [*outside, *paths]) == {
         "a.txt": "one\ntwo",
-        "folder/a file missing": "spaces\n",
+        spaced: "spaces\n",
         "empty.txt": "",
         "latin": "�bc",
         "bom": "bom",
@@ -162,7 +163,7 @@ def test_texts_are_those_of_the_revision(git: Git) -> None:
 
 
 def test_commits_are_those_that_change_the_files(git: Git) -> None:
-    """The newest first, each with its parent among them, its short name and its subject."""
+    """Commits are returned newest first, each with its parents among them, and its subject."""
     base = git.commit("base", a_txt="0")
     first = git.commit("first", a_txt="1")
     git.commit("another", b_txt="1")
@@ -170,23 +171,23 @@ def test_commits_are_those_that_change_the_files(git: Git) -> None:
 
     commits = Repository(git.top).commits(base, ["a.txt", "../outside"])
 
-    assert [(one.identity, one.parents) for one in commits] == [
+    assert [(commit.identity, commit.parents) for commit in commits] == [
         (second, (first,)),
         (first, (base,)),
     ]
     assert str(commits[0]) == f'commit {second[:7]} "second "quoted""'
 
 
-def test_a_name_with_a_star_is_a_name(git: Git) -> None:
-    """Paths are no patterns."""
+def test_paths_are_not_patterns(git: Git) -> None:
+    """A star in a path is taken literally."""
     base = git.commit("base", a_txt="0")
     git.commit("other", b_txt="1")
 
     assert Repository(git.top).commits(base, ["*.txt"]) == ()
 
 
-def test_commits_from_before_the_base_do_not_count(git: Git) -> None:
-    """A branch that began before the base never had what the base has."""
+def test_commits_that_do_not_descend_from_the_base_are_ignored(git: Git) -> None:
+    """A branch that forked before the base never had the contents of the base."""
     git.commit("root", a_txt="0")
     git("checkout", "-q", "-b", "feature")
     git.commit("early", b_txt="1")
@@ -196,7 +197,8 @@ def test_commits_from_before_the_base_do_not_count(git: Git) -> None:
     git("merge", "-q", "--no-edit", "main")
     late = git.commit("late", a_txt="2")
 
-    subjects = [one.subject for one in Repository(git.top).commits(base, ["a.txt", "b.txt"])]
+    commits = Repository(git.top).commits(base, ["a.txt", "b.txt"])
+    subjects = [commit.subject for commit in commits]
 
     assert subjects == ["late", "Merge branch 'main' into feature"]
     assert late
@@ -210,7 +212,7 @@ _READS: dict[str, Callable[[Repository], object]] = {
 
 
 @pytest.mark.parametrize("read", _READS.values(), ids=_READS)
-def test_reading_leaves_no_trace(git: Git, read: Callable[[Repository], object]) -> None:
+def test_reading_changes_no_file(git: Git, read: Callable[[Repository], object]) -> None:
     """No file of the repository is added, removed or changed."""
     git.commit("base", a_txt="0")
     git.commit("next", a_txt="1")
@@ -221,8 +223,8 @@ def test_reading_leaves_no_trace(git: Git, read: Callable[[Repository], object])
     assert {path: path.stat().st_mtime_ns for path in git.top.rglob("*")} == before
 
 
-def test_a_checkout_is_its_commit_and_whether_files_differ(tmp_path: Path) -> None:
-    """Before the first commit there is none; an untracked file makes it dirty."""
+def test_checkout_has_its_commit_and_is_dirty_if_files_differ(tmp_path: Path) -> None:
+    """Before the first commit, the commit is empty; an untracked file makes it dirty."""
     git = Git(tmp_path)
     unborn = git_reading.read_checkout(tmp_path, os.environ)
     commit = git.commit("one", a_txt="1\n")
@@ -234,8 +236,8 @@ def test_a_checkout_is_its_commit_and_whether_files_differ(tmp_path: Path) -> No
     assert git_reading.read_checkout(tmp_path, os.environ) == Checkout(commit, dirty=True)
 
 
-def test_outside_a_repository_or_without_git_there_is_no_checkout(tmp_path: Path) -> None:
-    """Neither is an error, and the folder itself is its own top."""
+def test_checkout_outside_a_repository_or_without_git_is_none(tmp_path: Path) -> None:
+    """Neither case is an error; outside a repository, the directory is its own top."""
     Git(tmp_path / "repository")
 
     assert git_reading.read_checkout(tmp_path, os.environ) is None
@@ -243,8 +245,8 @@ def test_outside_a_repository_or_without_git_there_is_no_checkout(tmp_path: Path
     assert git_reading.find_tops(tmp_path, os.environ) == (tmp_path,)
 
 
-def test_a_hooks_variables_are_about_another_repository(tmp_path: Path) -> None:
-    """Git sets GIT_DIR for hooks, and it would win over the folder."""
+def test_variables_of_a_hook_are_ignored(tmp_path: Path) -> None:
+    """Git sets GIT_DIR for hooks, which would take precedence over the directory."""
     Git(tmp_path / "other")
     commit = Git(tmp_path / "own").commit("one", a_txt="1\n")
     hook = {**os.environ, "GIT_DIR": str(tmp_path / "other/.git")}
@@ -252,8 +254,8 @@ def test_a_hooks_variables_are_about_another_repository(tmp_path: Path) -> None:
     assert git_reading.read_checkout(tmp_path / "own", hook) == Checkout(commit, dirty=False)
 
 
-def test_the_main_work_tree_comes_before_a_linked_one(tmp_path: Path) -> None:
-    """From anywhere within it."""
+def test_main_work_tree_comes_before_a_linked_one(tmp_path: Path) -> None:
+    """In a subdirectory of a linked work tree, both work trees are found."""
     git = Git(tmp_path / "main")
     git.commit("one", a_txt="1\n")
     git("worktree", "add", "--quiet", str(tmp_path / "linked"))
@@ -266,13 +268,13 @@ def test_the_main_work_tree_comes_before_a_linked_one(tmp_path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Trap:
-    """A program that leaves a file when it is run, whatever its arguments."""
+    """A program that creates a file when it is run, whatever its arguments."""
 
     program: Path
     trace: Path
 
     def has_sprung(self) -> bool:
-        """Return whether it was run since this was last asked."""
+        """Return whether it was run since the last call."""
         has_run = self.trace.exists()
         self.trace.unlink(missing_ok=True)
         return has_run
@@ -280,7 +282,7 @@ class Trap:
 
 @pytest.fixture
 def trap(tmp_path: Path) -> Trap:
-    """A program that must not be run."""
+    """Return a program that must not be run."""
     trap = Trap(tmp_path / "trap", tmp_path / "trace")
     trap.program.write_text(f"#!/bin/sh\ntouch {trap.trace}\nexit 1\n")
     trap.program.chmod(0o755)
@@ -288,7 +290,7 @@ def trap(tmp_path: Path) -> Trap:
 
 
 def fill(git: Git) -> str:
-    """Commit twice, change a file's time, and return the first commit."""
+    """Commit twice, change a file's modification time, and return the first commit."""
     base = git.commit("base", a_txt="0", _gitattributes="* filter=trap diff=trap\n")
     git.commit("next", a_txt="1")
     os.utime(git.top / "a.txt", (1, 1))
@@ -296,12 +298,12 @@ def fill(git: Git) -> str:
 
 
 def read_everything(git: Git) -> None:
-    """Read all that isosmoke reads of a repository."""
+    """Read everything that isosmoke reads from a repository."""
     repository = Repository(git.top)
     base = repository.revision("HEAD~1").identity
     assert repository.fork().identity == repository.revision("HEAD").identity
     assert repository.texts(base, ["a.txt"]) == {"a.txt": "0"}
-    assert [one.subject for one in repository.commits(base, ["a.txt"])] == ["next"]
+    assert [commit.subject for commit in repository.commits(base, ["a.txt"])] == ["next"]
     checkout = git_reading.read_checkout(git.top, os.environ)
     assert checkout == Checkout(repository.revision("HEAD").identity, dirty=False)
     assert git_reading.find_tops(git.top, os.environ) == (git.top,)
@@ -317,28 +319,28 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "pager": ("core.pager=TRAP", ("--paginate", "log")),
     "alias": ("alias.status-of=!TRAP", ("status-of",)),
 }
-"""A setting that names a program, and a git command that runs it."""
+"""Settings that name a program, each with a git command that runs it."""
 
 
 def plant(git: Git, trap: Trap, setting: str) -> None:
-    """Set it in the repository's own configuration."""
+    """Add a setting to the repository's own configuration."""
     name, _, value = setting.replace("TRAP", str(trap.program)).partition("=")
     git("config", name, value)
 
 
-def spring(git: Git, *words: str) -> None:
+def spring(git: Git, *arguments: str) -> None:
     """Run git as a user would; the trap may make it fail."""
-    subprocess.run(["git", "-C", git.top, *words], capture_output=True, check=False)
+    subprocess.run(["git", "-C", git.top, *arguments], capture_output=True, check=False)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_no_program_of_a_repositorys_configuration_runs(git: Git, trap: Trap, name: str) -> None:
-    """What would run it is shown to do so; reading the repository does not."""
+    """The git command of each setting runs the program; reading the repository does not."""
     fill(git)
-    setting, springs = SETTINGS[name]
+    setting, command = SETTINGS[name]
     plant(git, trap, setting)
     if name != "pager":  # it needs a terminal
-        spring(git, *springs)
+        spring(git, *command)
         assert trap.has_sprung()
 
     read_everything(git)
@@ -347,7 +349,7 @@ def test_no_program_of_a_repositorys_configuration_runs(git: Git, trap: Trap, na
 
 
 def test_no_program_of_an_included_configuration_runs(git: Git, trap: Trap) -> None:
-    """A configuration that includes another file, or that of one work tree, counts as well."""
+    """The same holds for an included file, and for the configuration of a work tree."""
     fill(git)
     for name in ("monitor", "clean"):
         plant(git, trap, SETTINGS[name][0])
@@ -370,7 +372,7 @@ def test_no_program_of_an_included_configuration_runs(git: Git, trap: Trap) -> N
 
 
 def test_no_hook_runs(git: Git, trap: Trap) -> None:
-    """Neither one in its usual place, nor one where the configuration says."""
+    """No hook runs from the default directory or from a configured one."""
     fill(git)
     hooks = git.top / ".git/hooks"
     hooks.mkdir(exist_ok=True)
@@ -386,10 +388,10 @@ def test_no_hook_runs(git: Git, trap: Trap) -> None:
     assert not trap.has_sprung()
 
 
-def test_a_filter_of_the_users_own_counts(
+def test_filter_of_the_user_is_used(
     git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only what the repository configures is off: large files of a user's git-lfs stay clean."""
+    """Only filters of the repository are disabled, so files of the user's git-lfs stay clean."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     (tmp_path / ".gitconfig").write_text('[filter "trap"]\n\tclean = tr a-z A-Z\n')
@@ -405,7 +407,7 @@ def test_a_filter_of_the_users_own_counts(
 def test_no_program_of_a_submodules_configuration_runs(
     git: Git, trap: Trap, tmp_path: Path
 ) -> None:
-    """What changed in a submodule is seen, by the same rules."""
+    """A change in a submodule is detected without running its programs."""
     fill(inner := Git(tmp_path / "inner"))
     allowed = ("-c", "protocol.file.allow=always")
     git(*allowed, "submodule", "add", "--quiet", str(inner.top), "sub")
@@ -425,8 +427,8 @@ def test_no_program_of_a_submodules_configuration_runs(
     assert (clean and clean.dirty, changed and changed.dirty) == (False, True)
 
 
-def test_a_replaced_history_is_not_believed(git: Git) -> None:
-    """Neither `git replace` nor a file of grafts changes what a revision holds or comes from."""
+def test_replaced_history_is_ignored(git: Git) -> None:
+    """Neither `git replace` nor a grafts file changes a revision's files or parents."""
     base = fill(git)
     head = git("rev-parse", "HEAD")
     git("checkout", "-q", "--orphan", "other")
@@ -442,8 +444,8 @@ def test_a_replaced_history_is_not_believed(git: Git) -> None:
     read_everything(git)
 
 
-def test_a_partial_clone_fetches_nothing(git: Git, trap: Trap, tmp_path: Path) -> None:
-    """A file that is not here yet is an error with a hint, never absent, and no program runs."""
+def test_partial_clone_fetches_nothing(git: Git, trap: Trap, tmp_path: Path) -> None:
+    """A file that has not been fetched is an error with a hint, and no program runs."""
     base = fill(git)
     git("config", "uploadpack.allowFilter", "true")
     clone = tmp_path / "clone"
@@ -462,8 +464,8 @@ def test_a_partial_clone_fetches_nothing(git: Git, trap: Trap, tmp_path: Path) -
     assert not trap.has_sprung()
 
 
-def test_a_file_that_is_lost_is_not_absent(git: Git) -> None:
-    """An object that the repository has lost is an error, for the revision does have the file."""
+def test_missing_object_is_an_error(git: Git) -> None:
+    """A lost object is an error, because the revision has the file."""
     base = fill(git)
     blob = git("rev-parse", f"{base}:a.txt")
     (git.top / ".git/objects" / blob[:2] / blob[2:]).unlink()
@@ -472,17 +474,17 @@ def test_a_file_that_is_lost_is_not_absent(git: Git) -> None:
         Repository(git.top).texts(base, ["a.txt"])
 
 
-def test_a_repository_of_another_user_is_refused(
+def test_repository_of_another_user_is_refused(
     git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Git does not trust it, so nothing is read, and the hint says how to trust it."""
+    """Git does not trust the repository, and the hint says how to trust it."""
     if os.getuid() != 0:
         pytest.skip("only root can give a repository to another user")
     fill(git)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SUDO_UID", raising=False)
-    for one in (git.top, git.top / ".git"):
-        os.chown(one, 65534, 65534)
+    for path in (git.top, git.top / ".git"):
+        os.chown(path, 65534, 65534)
 
     for read in (git_reading.read_checkout, git_reading.find_tops):
         with pytest.raises(GitError, match=f"failed in {git.top}: .*dubious ownership") as raised:
@@ -490,8 +492,8 @@ def test_a_repository_of_another_user_is_refused(
         assert raised.value.hint.endswith(f"safe.directory {git.top}")
 
 
-def test_a_directory_that_looks_like_a_repository_is_none(git: Git, trap: Trap) -> None:
-    """What a work tree holds of bare repositories, or of empty `.git`, is no other repository."""
+def test_directory_that_looks_like_a_repository_is_ignored(git: Git, trap: Trap) -> None:
+    """A bare repository or an empty `.git` in a work tree is not a separate repository."""
     commit = fill(git) and git("rev-parse", "HEAD")
     bare = git.top / "bare"
     git("init", "-q", "--bare", str(bare))
@@ -503,8 +505,8 @@ def test_a_directory_that_looks_like_a_repository_is_none(git: Git, trap: Trap) 
     assert not trap.has_sprung()
 
 
-def test_git_that_does_not_end_is_ended(git: Git, tmp_path: Path) -> None:
-    """A command that waits for ever is an error that says how long it was waited for."""
+def test_git_that_does_not_end_is_killed(git: Git, tmp_path: Path) -> None:
+    """The error of a command that never ends names the time limit."""
     fill(git)
     os.mkfifo(tmp_path / "never")
 
@@ -512,10 +514,10 @@ def test_git_that_does_not_end_is_ended(git: Git, tmp_path: Path) -> None:
         git_reading.run(git.top, "hash-object", str(tmp_path / "never"), seconds=0.2)
 
 
-def test_no_variable_of_the_caller_counts(
+def test_git_variables_of_the_caller_are_ignored(
     git: Git, trap: Trap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No GIT_* variable is passed on, whether it names a repository, a setting or a program."""
+    """No GIT_* variable is passed on, be it for a repository, a setting or a program."""
     fill(git)
     fill(other := Git(tmp_path / "other"))
     for name, value in {

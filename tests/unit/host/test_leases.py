@@ -1,4 +1,4 @@
-"""Which of what is left belongs to a process that still runs."""
+"""Leases, and the detection of resources whose process has ended."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from support import available
 
 @pytest.fixture
 def dead() -> Lease:
-    """The lease of a process that ran here and has ended."""
+    """Return the lease of a process that ran here and has ended."""
     code = "from isosmoke.host.leases import Lease; print(Lease.mine())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lease = Lease.parse(done.stdout.strip())
@@ -28,7 +28,7 @@ def dead() -> Lease:
 
 
 def test_own_lease_is_alive() -> None:
-    """A lease of this process is alive, also after it was written down and read back."""
+    """The lease of this process is alive, also after it was formatted and parsed."""
     mine = Lease.mine()
 
     assert mine.is_alive()
@@ -37,38 +37,38 @@ def test_own_lease_is_alive() -> None:
 
 
 def test_lease_of_an_ended_process_is_dead(dead: Lease) -> None:
-    """Nothing belongs to a process that has ended."""
+    """The lease of a process that has ended is dead."""
     assert not dead.is_alive()
 
 
 def test_lease_of_another_boot_is_dead() -> None:
-    """After a reboot the same pid with the same start time is another process."""
+    """After a reboot, the same PID with the same start time is another process."""
     mine = Lease.mine()
 
     assert not Lease("00000000-0000-0000-0000-000000000000", mine.pid, mine.started).is_alive()
 
 
 def test_lease_of_a_reused_pid_is_dead() -> None:
-    """A pid that runs again belongs to another process, as its start time shows."""
+    """A reused PID belongs to another process, which has another start time."""
     mine = Lease.mine()
 
     assert not Lease(mine.boot, mine.pid, str(int(mine.started) - 1)).is_alive()
 
 
-def test_lease_without_a_start_is_dead(dead: Lease) -> None:
-    """A lease that names a free pid and no start time holds nothing for ever."""
+def test_lease_without_a_start_time_is_dead(dead: Lease) -> None:
+    """A lease with a free PID and no start time is dead."""
     assert not Lease(dead.boot, dead.pid, "").is_alive()
 
 
 @pytest.mark.parametrize("text", ["", "a", "a.b", "a.b.c", "boot.12", "boot.-1.5", "boot.1_0.5"])
 def test_text_that_is_no_lease_is_none(text: str) -> None:
-    """A name that no isosmoke wrote is not taken for a lease."""
+    """A name that isosmoke did not create is not a lease."""
     assert Lease.parse(text) is None
 
 
 @given(st.text())
 def test_any_text_is_a_lease_or_none(text: str) -> None:
-    """No name of a folder breaks the reading, and what is read never lives by accident."""
+    """Any name of a directory can be parsed, and an arbitrary one is never a live lease."""
     lease = Lease.parse(text)
 
     assert lease is None or not lease.is_alive()
@@ -96,7 +96,7 @@ for ask in (lease.is_alive, Lease.mine):
 
 
 def test_without_file_descriptors_a_live_process_is_not_dead() -> None:
-    """An error while looking is raised, by the question and by a new lease."""
+    """An error while /proc is read is raised, by `is_alive` and by a new lease."""
     command = [sys.executable, "-c", EXHAUSTED, str(Lease.mine())]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 
@@ -105,26 +105,26 @@ def test_without_file_descriptors_a_live_process_is_not_dead() -> None:
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A directory that every user can reach."""
-    with TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
+    """Return a directory that every user can access."""
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
 
 
 HIDDEN = ("unshare", "--mount", "--propagation=private", "sh", "-ec")
 
 
 @pytest.mark.parametrize("hidepid", ["noaccess", "invisible", "ptraceable"])
-def test_a_process_that_proc_hides_is_not_dead(hidepid: str, dead: Lease, public: Path) -> None:
-    """A hidden live process is named as doubtful and kept; an ended one is dead all the same."""
+def test_process_that_proc_hides_is_not_dead(hidepid: str, dead: Lease, public: Path) -> None:
+    """The directory of a hidden live process is kept and named; a dead one's is removed."""
     if shutil.which("setpriv") is None:
         pytest.skip("there is no setpriv to become another user with")
     user = available.somebody()
     state = public / "state"
     for lease in (Lease.mine(), dead):
         (state / f"scratch/{lease}.abc").mkdir(parents=True)
-    for one in (state, *state.rglob("*")):
-        os.chown(one, user.uid, user.gid)
+    for path in (state, *state.rglob("*")):
+        os.chown(path, user.uid, user.gid)
     code = "from isosmoke.host import state; state.sweep_scratch()"
     script = f'mount -t proc -o hidepid={hidepid} proc /proc; exec "$@"'
     done = subprocess.run(
@@ -135,12 +135,12 @@ def test_a_process_that_proc_hides_is_not_dead(hidepid: str, dead: Lease, public
         check=False,
     )
 
-    assert [one.name for one in (state / "scratch").iterdir()] == [f"{Lease.mine()}.abc"]
+    assert [path.name for path in (state / "scratch").iterdir()] == [f"{Lease.mine()}.abc"]
     assert f"LeftBehindError: {state}/scratch/{Lease.mine()}.abc is kept" in done.stderr
 
 
-def test_in_front_of_another_namespaces_proc_nothing_is_dead() -> None:
-    """A process that sees the PIDs of another namespace in /proc cannot tell, and says so."""
+def test_proc_of_another_namespace_is_an_error() -> None:
+    """If /proc shows the PIDs of another namespace, an error says so and nothing is dead."""
     if os.getuid() != 0:
         pytest.skip("only root can make a PID namespace and keep its own name")
     code = (
@@ -156,8 +156,8 @@ def test_in_front_of_another_namespaces_proc_nothing_is_dead() -> None:
     assert "/proc shows another PID namespace" in done.stderr
 
 
-def test_a_process_with_any_name_is_seen() -> None:
-    """What a process calls itself may look like a field of its status, or be no text."""
+def test_process_with_any_name_is_alive() -> None:
+    """A process's name may look like a field of its status, or be invalid UTF-8."""
     code = (
         "import os\nfrom isosmoke.host.leases import Lease\n"
         "open('/proc/self/comm', 'wb').write(b'\\xff) Z 1 (x')\n"
@@ -168,8 +168,8 @@ def test_a_process_with_any_name_is_seen() -> None:
     assert done.stdout == "True\n"
 
 
-def test_a_zombie_is_dead() -> None:
-    """A process that has ended keeps nothing alive while its parent has not asked for it."""
+def test_zombie_is_dead() -> None:
+    """A process that has ended is dead even if its parent has not waited for it."""
     code = "from isosmoke.host.leases import Lease; print(Lease.mine(), flush=True)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout
@@ -180,8 +180,8 @@ def test_a_zombie_is_dead() -> None:
         assert not lease.is_alive()
 
 
-def test_what_is_dead_is_told_apart_from_what_is_doubtful(dead: Lease) -> None:
-    """What has no lease, or a dead one, is dead; a live one is in neither list."""
-    found, unknown = leases.find_dead([("none", None), ("dead", dead), ("live", Lease.mine())])
+def test_resources_without_a_live_lease_are_dead(dead: Lease) -> None:
+    """A resource without a lease, or with a dead one, is dead; one with a live lease is not."""
+    owned = [("none", None), ("dead", dead), ("live", Lease.mine())]
 
-    assert (found, unknown) == (("none", "dead"), ())
+    assert leases.find_dead(owned) == (("none", "dead"), ())

@@ -1,4 +1,4 @@
-"""Which mounts a path leads to, by lines as the kernel writes them."""
+"""The parser of the mount table, with lines as the kernel writes them."""
 
 from pathlib import Path
 
@@ -9,9 +9,10 @@ from isosmoke.host import mount_table
 ROOT = "27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
 
 
-def points(text: str) -> list[str]:
-    """The points of the mounts that can be reached, without the root's."""
-    return [str(one.point) for one in mount_table.visible(ROOT + text) if one.point != Path("/")]
+def find_points(text: str) -> list[str]:
+    """Return the mount points that can be reached, without the root."""
+    mounts = mount_table.visible(ROOT + text)
+    return [str(mount.point) for mount in mounts if mount.point != Path("/")]
 
 
 @pytest.mark.parametrize(
@@ -24,68 +25,68 @@ def points(text: str) -> list[str]:
         ("/p/\udcff", "/p/\udcff"),
     ],
 )
-def test_a_point_has_the_name_that_it_has_on_disk(written: str, point: str) -> None:
-    """Escapes are undone once, and no other character ends a line."""
-    assert points(f"28 27 0:25 / {written} rw - tmpfs x rw\n") == [point]
+def test_mount_point_is_unescaped(written: str, point: str) -> None:
+    """Escapes are decoded once, and only a line feed ends a line."""
+    assert find_points(f"28 27 0:25 / {written} rw - tmpfs x rw\n") == [point]
 
 
-def test_of_mounts_on_one_point_the_last_counts() -> None:
-    """A mount over another has that one for its parent, in whatever order they are listed."""
+def test_last_mount_at_one_point_is_visible() -> None:
+    """The parent of a covering mount is the covered one, in whatever order they are listed."""
     first = "28 27 0:25 / /p/a rw - tmpfs first rw\n"
     last = "30 28 0:26 / /p/a ro - ext4 last rw\n"
 
     for text in (first + last, last + first):
-        (found,) = mount_table.below(Path("/p"), mount_table.visible(ROOT + text))
-        assert (found.kind, found.read_only) == ("ext4", True)
+        (mount,) = mount_table.below(Path("/p"), mount_table.visible(ROOT + text))
+        assert (mount.kind, mount.read_only) == ("ext4", True)
 
 
-def test_a_mount_below_another_that_came_later_is_not_reached() -> None:
-    """A mount over the whole folder hides what was mounted in it before, and not after."""
+def test_mount_below_a_later_one_is_hidden() -> None:
+    """A mount over a directory hides earlier mounts in it, but not later ones."""
     hidden = "28 27 0:25 / /p/a/deep rw - tmpfs x rw\n"
     over = "29 27 0:26 / /p/a rw - tmpfs x rw\n"
     later = "30 29 0:27 / /p/a/later rw - tmpfs x rw\n"
 
-    assert points(hidden + over + later) == ["/p/a", "/p/a/later"]
+    assert find_points(hidden + over + later) == ["/p/a", "/p/a/later"]
 
 
-def test_a_root_over_the_first_root_is_where_paths_begin() -> None:
-    """What hangs on the root below it cannot be reached."""
+def test_paths_start_at_the_topmost_root() -> None:
+    """Mounts on a covered root cannot be reached."""
     text = "28 27 0:25 / /a rw - tmpfs x rw\n29 27 0:26 / / rw - ext4 x rw\n"
     text += "30 29 0:27 / /b rw - tmpfs x rw\n"
 
-    assert points(text) == ["/b"]
+    assert find_points(text) == ["/b"]
 
 
-def test_a_root_whose_parent_is_itself_is_the_root() -> None:
+def test_root_that_is_its_own_parent_is_the_root() -> None:
     """The first root of a machine is its own parent."""
     text = "1 1 0:2 / / rw - rootfs rootfs rw\n28 1 0:25 / /a rw - tmpfs x rw\n"
 
-    assert [str(one.point) for one in mount_table.visible(text)] == ["/", "/a"]
+    assert [str(mount.point) for mount in mount_table.visible(text)] == ["/", "/a"]
 
 
-def test_a_point_that_was_removed_is_no_place() -> None:
+def test_deleted_mount_point_is_hidden() -> None:
     """No path leads to a mount whose point has been unlinked in another namespace."""
     gone = "28 27 0:25 / /p/gone//deleted rw - tmpfs x rw\n"
     inside = "29 28 0:26 / /p/gone/inside rw - tmpfs x rw\n"
 
-    assert points(gone + inside) == []
+    assert find_points(gone + inside) == []
 
 
-def test_below_a_folder_is_not_the_folder_nor_a_neighbour() -> None:
-    """Only what lies in it counts, whatever begins with the same letters."""
+def test_mounts_below_a_directory_exclude_itself_and_its_siblings() -> None:
+    """A directory with the same prefix in its name is not inside."""
     text = ROOT + "".join(
         f"{number} {parent} 0:25 / {point} rw master:2 propagate_from:1 - fuse.sshfs x rw\n"
         for number, parent, point in ((28, 27, "/p"), (29, 27, "/p2"), (30, 28, "/p/a/b"))
     )
 
-    found = mount_table.below(Path("/p"), mount_table.visible(text))
+    mounts = mount_table.below(Path("/p"), mount_table.visible(text))
 
-    assert [(str(one.point), one.kind) for one in found] == [("/p/a/b", "fuse.sshfs")]
+    assert [(str(mount.point), mount.kind) for mount in mounts] == [("/p/a/b", "fuse.sshfs")]
 
 
-def test_this_process_sees_its_root_and_proc() -> None:
-    """What the kernel really writes is understood."""
-    kinds = {one.point: one.kind for one in mount_table.visible(mount_table.text())}
+def test_table_of_this_process_has_root_and_proc() -> None:
+    """The table of the running kernel is parsed."""
+    kinds = {mount.point: mount.kind for mount in mount_table.visible(mount_table.text())}
 
     assert Path("/") in kinds
     assert kinds[Path("/proc")] == "proc"

@@ -1,4 +1,4 @@
-"""The image made of the host's folders: what a made-up HOME brings, and what it keeps back."""
+"""The host image: the files of a made-up HOME that are mounted, and those that are not."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ NATIVE = "\x7fELF"
 
 
 def program(path: Path, content: str = NATIVE) -> Path:
-    """A program with this content, its folders made."""
+    """Create a program with this content, and its parent directories."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
     path.chmod(0o755)
@@ -22,70 +22,70 @@ def program(path: Path, content: str = NATIVE) -> Path:
 
 
 def link(path: Path, target: Path | str) -> Path:
-    """A symbolic link, its folders made."""
+    """Create a symbolic link, and its parent directories."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(target)
     return path
 
 
 class Image:
-    """What of the files under HOME a sandbox would see."""
+    """The host image of a PATH, for checks of the files under HOME that are visible in it."""
 
     def __init__(self, home: Path, *path: Path | str) -> None:
-        words = ":".join(map(str, path))
-        self.mounts = host_mounts(f"/usr/bin:{words}:/bin", home, masked=False)
+        entries = ":".join(map(str, path))
+        self.mounts = host_mounts(f"/usr/bin:{entries}:/bin", home, masked=False)
         self._home = home
 
     def has(self, *paths: Path) -> bool:
-        """Whether all of these are seen, under their own names, links followed as in a sandbox."""
-        return all(self._seen(path) for path in paths)
+        """Return whether all paths are visible, with links followed as in a sandbox."""
+        return all(self._is_visible(path) for path in paths)
 
     def lacks(self, *paths: Path) -> bool:
-        """Whether none of these is seen, by any name."""
-        seen = {file.resolve() for file in self._files()}
-        return not any(path.resolve() in seen for path in paths)
+        """Return whether none of the files is visible under any name."""
+        visible = {file.resolve() for file in self._list_files()}
+        return not any(path.resolve() in visible for path in paths)
 
-    def _seen(self, path: Path) -> bool:
+    def _is_visible(self, path: Path) -> bool:
         for _ in range(20):
-            if not self._mounted(path):
+            if not self._is_mounted(path):
                 return False
-            source = self._lexical(path)
-            if not source.is_symlink() or self._is_mount(path):
+            source = self._find_source(path)
+            if not source.is_symlink() or self._is_mount_point(path):
                 return source.exists()
             path = Path(os.path.normpath(path.parent / source.readlink()))
         return False
 
-    def _mounted(self, path: Path) -> bool:
-        return any(path.is_relative_to(one.target) for one in self._own())
+    def _is_mounted(self, path: Path) -> bool:
+        return any(path.is_relative_to(mount.target) for mount in self._list_home_mounts())
 
-    def _is_mount(self, path: Path) -> bool:
-        return any(PurePosixPath(path) == one.target for one in self._own())
+    def _is_mount_point(self, path: Path) -> bool:
+        return any(PurePosixPath(path) == mount.target for mount in self._list_home_mounts())
 
-    def _lexical(self, path: Path) -> Path:
-        """The host's file that is seen at `path`: links are followed up to the mount, not below."""
+    def _find_source(self, path: Path) -> Path:
+        """Return the host's file at `path`; links are followed up to the mount, not below it."""
         mount = max(
-            (one for one in self._own() if path.is_relative_to(one.target)),
-            key=lambda one: len(one.target.parts),
+            (mount for mount in self._list_home_mounts() if path.is_relative_to(mount.target)),
+            key=lambda mount: len(mount.target.parts),
         )
         return mount.source.resolve() / path.relative_to(mount.target)
 
-    def _own(self) -> list[ReadOnly]:
-        under = [one for one in self.mounts if isinstance(one, ReadOnly)]
-        return [one for one in under if one.source.is_relative_to(self._home)]
+    def _list_home_mounts(self) -> list[ReadOnly]:
+        read_only = [mount for mount in self.mounts if isinstance(mount, ReadOnly)]
+        return [mount for mount in read_only if mount.source.is_relative_to(self._home)]
 
-    def _files(self) -> list[Path]:
-        roots = [one.source for one in self._own()]
+    def _list_files(self) -> list[Path]:
+        roots = [mount.source for mount in self._list_home_mounts()]
         below = [file for root in roots if root.is_dir() for file in root.rglob("*")]
         return [file for file in (*roots, *below) if file.is_file() and not file.is_symlink()]
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home with things in it that must never come along."""
-    folder = tmp_path / "home" / "user"
+    """Return a home directory with secrets that must never be visible."""
+    directory = tmp_path / "home" / "user"
     for secret in SECRETS:
-        program(folder / secret, "secret")
-    return folder
+        program(directory / secret, "secret")
+    return directory
 
 
 SECRETS = (
@@ -97,68 +97,69 @@ SECRETS = (
 
 
 def secrets(home: Path) -> list[Path]:
-    """Everything that must stay out."""
-    return [home / one for one in SECRETS]
+    """Return all files that must not be visible."""
+    return [home / path for path in SECRETS]
 
 
-def test_system_comes_whole_and_read_only(home: Path) -> None:
-    """The host's system folders come under their own names, read-only, and HOME does not."""
+def test_system_is_mounted_read_only(home: Path) -> None:
+    """The host's system directories are mounted read-only at their own paths, and HOME is not."""
     mounts = Image(home).mounts
-    targets = {str(one.target) for one in mounts}
+    targets = {str(mount.target) for mount in mounts}
 
     assert {"/usr", "/etc"} <= targets
-    assert all(isinstance(one, ReadOnly) for one in mounts)
-    assert all(str(one.source) == str(one.target) for one in mounts if isinstance(one, ReadOnly))
+    for mount in mounts:
+        assert isinstance(mount, ReadOnly)
+        assert str(mount.source) == str(mount.target)
     assert not any(home.is_relative_to(target) for target in targets)
 
 
-def test_no_mount_lies_in_another(home: Path) -> None:
-    """Each folder is mounted once, and none inside another that has it already."""
+def test_no_mount_is_inside_another(home: Path) -> None:
+    """Each directory is mounted once, and none inside another mounted directory."""
     program(home / ".local/bin/a")
     program(home / ".local/lib/b")
-    targets = [one.target for one in Image(home, home / ".local/bin").mounts]
+    targets = [mount.target for mount in Image(home, home / ".local/bin").mounts]
 
-    for one in targets:
-        assert not any(one != other and one.is_relative_to(other) for other in targets)
+    for target in targets:
+        assert not any(target != other and target.is_relative_to(other) for other in targets)
     assert len(targets) == len(set(targets))
 
 
-def test_home_without_tools_brings_nothing(home: Path) -> None:
-    """With nothing of HOME on PATH, nothing of HOME is seen."""
+def test_home_that_is_not_on_path_is_hidden(home: Path) -> None:
+    """If no directory of HOME is on PATH, no file of HOME is visible."""
     program(home / ".local/bin/tool")
 
     assert Image(home).lacks(home / ".local/bin/tool", *secrets(home))
 
 
 @pytest.mark.parametrize("up", [0, 1, 2])
-def test_home_itself_on_path_brings_nothing(home: Path, up: int) -> None:
-    """HOME or a folder above it on PATH would bring everything, so it brings nothing."""
+def test_home_itself_on_path_is_ignored(home: Path, up: int) -> None:
+    """HOME or a directory above it on PATH is ignored, because it would expose everything."""
     image = Image(home, (home, *home.parents)[up])
 
     assert image.lacks(*secrets(home))
 
 
-def test_home_behind_a_link_brings_nothing(home: Path) -> None:
-    """HOME is HOME by every name that it has."""
+def test_home_on_path_through_a_link_is_ignored(home: Path) -> None:
+    """HOME is recognized under each of its names."""
     other = link(home.parent / "other", home)
 
     assert Image(home, other).lacks(*secrets(home))
     assert Image(other, home).lacks(*secrets(home))
 
 
-@pytest.mark.parametrize("word", ["", ".", "bin", "~/.local/bin", "/gone/bin"])
-def test_odd_words_of_path_bring_nothing(
-    home: Path, word: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("entry", ["", ".", "bin", "~/.local/bin", "/gone/bin"])
+def test_unusable_entries_of_path_are_ignored(
+    home: Path, entry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Relative, empty and missing folders on PATH are passed over."""
+    """Relative, empty and missing directories on PATH are ignored."""
     program(home / "bin/tool")
     monkeypatch.chdir(home)
 
-    assert Image(home, word).lacks(home / "bin/tool", *secrets(home))
+    assert Image(home, entry).lacks(home / "bin/tool", *secrets(home))
 
 
-def test_linked_tool_brings_its_target_without_its_neighbours(home: Path) -> None:
-    """A link in ~/.local/bin brings the program it leads to, and no keyring that lies near it."""
+def test_target_of_linked_tool_is_visible(home: Path) -> None:
+    """The target of a link in ~/.local/bin is visible, and the keyring near it is not."""
     share = home / ".local/share"
     version = program(share / "claude/versions/1.2.3")
     tool = link(home / ".local/bin/claude", version)
@@ -168,8 +169,8 @@ def test_linked_tool_brings_its_target_without_its_neighbours(home: Path) -> Non
     assert image.lacks(*secrets(home))
 
 
-def test_tool_behind_a_moving_link_is_found(home: Path) -> None:
-    """A link that leads through another link, as to a current version, works in the sandbox."""
+def test_tool_through_two_links_is_visible(home: Path) -> None:
+    """A link through another link, such as to a current version, works in the sandbox."""
     share = home / ".local/share/node"
     real = program(share / "versions/20/bin/node")
     library = program(share / "versions/20/lib/libnode.so")
@@ -182,8 +183,8 @@ def test_tool_behind_a_moving_link_is_found(home: Path) -> None:
     assert image.lacks(*secrets(home))
 
 
-def test_uv_tool_brings_its_environment_and_its_python(home: Path) -> None:
-    """A script whose interpreter is in a virtual environment brings that, and the real Python."""
+def test_uv_tool_has_its_environment_and_its_python(home: Path) -> None:
+    """A script of a virtual environment has the environment and the base Python."""
     share = home / ".local/share/uv"
     python = program(share / "python/cpython-3.12/bin/python3.12")
     library = program(share / "python/cpython-3.12/lib/libpython3.12.so")
@@ -202,8 +203,8 @@ def test_uv_tool_brings_its_environment_and_its_python(home: Path) -> None:
     assert image.lacks(*secrets(home))
 
 
-def test_script_with_a_shebang_into_an_environment_brings_it(home: Path) -> None:
-    """A script that lies on PATH itself brings the environment that its first line names."""
+def test_environment_in_a_shebang_is_visible(home: Path) -> None:
+    """The virtual environment in the first line of a script on PATH is visible."""
     environment = home / "projects/thing/.venv"
     python = program(environment / "bin/python3")
     program(environment / "pyvenv.cfg")
@@ -221,8 +222,8 @@ def test_script_with_a_shebang_into_an_environment_brings_it(home: Path) -> None
         *("#!/" + "x" * 300, "\0\0\udcff"),
     ],
 )
-def test_script_with_any_first_line_is_no_error(home: Path, line: str) -> None:
-    """A first line that names nothing of HOME, or nothing at all, brings nothing more."""
+def test_script_with_any_first_line_is_accepted(home: Path, line: str) -> None:
+    """A first line that names no interpreter under HOME adds no mounts and is no error."""
     script = home / "bin/thing"
     script.parent.mkdir()
     script.write_bytes(line.encode(errors="surrogateescape") + b"\n")
@@ -232,8 +233,8 @@ def test_script_with_any_first_line_is_no_error(home: Path, line: str) -> None:
     assert image.lacks(*secrets(home))
 
 
-def test_nvm_brings_node_and_its_modules(home: Path) -> None:
-    """A version of node on PATH comes with the modules that its programs are links into."""
+def test_nvm_has_node_and_its_modules(home: Path) -> None:
+    """A version of node on PATH has the modules that its programs link to."""
     prefix = home / ".nvm/versions/node/v20"
     node = program(prefix / "bin/node")
     module = program(prefix / "lib/node_modules/npm/bin/npm-cli.js", "#!/usr/bin/env node\n")
@@ -245,8 +246,8 @@ def test_nvm_brings_node_and_its_modules(home: Path) -> None:
     assert image.lacks(alias, *secrets(home))
 
 
-def test_cargo_brings_rustup_toolchains_and_no_credentials(home: Path) -> None:
-    """Rustup's proxies come with the toolchains they start; Cargo's credentials stay."""
+def test_cargo_has_rustup_toolchains_but_no_credentials(home: Path) -> None:
+    """Rustup's proxies have their toolchains; Cargo's credentials are hidden."""
     proxy = program(home / ".cargo/bin/rustup")
     cargo = link(home / ".cargo/bin/cargo", "rustup")
     real = program(home / ".rustup/toolchains/stable/bin/cargo")
@@ -258,8 +259,8 @@ def test_cargo_brings_rustup_toolchains_and_no_credentials(home: Path) -> None:
     assert image.lacks(registry, *secrets(home))
 
 
-def test_pyenv_shims_bring_what_they_start(home: Path) -> None:
-    """A shim comes with pyenv itself, all its versions, and the file that chooses among them."""
+def test_pyenv_shims_have_pyenv_and_its_versions(home: Path) -> None:
+    """A shim has pyenv itself, all its versions, and the file that selects one of them."""
     pyenv = home / ".pyenv"
     shim = program(pyenv / "shims/python", "#!/usr/bin/env bash\n")
     python = program(pyenv / "versions/3.12.1/bin/python")
@@ -272,25 +273,25 @@ def test_pyenv_shims_bring_what_they_start(home: Path) -> None:
     assert image.lacks(*secrets(home))
 
 
-def test_bun_brings_the_modules_of_its_tools(home: Path) -> None:
-    """A global tool of bun comes with the whole folder of modules that it lies in."""
+def test_bun_has_the_modules_of_its_tools(home: Path) -> None:
+    """A global tool of bun has the whole directory of modules that contains it."""
     modules = home / ".bun/install/global/node_modules"
     entry = program(modules / "tool/dist/cli.js", "#!/usr/bin/env node\n")
     nested = program(modules / "tool/node_modules/dependency/index.js")
-    beside = program(modules / "other/index.js")
+    other = program(modules / "other/index.js")
     tool = link(home / ".bun/bin/tool", "../install/global/node_modules/tool/dist/cli.js")
     image = Image(home, home / ".bun/bin")
     tool.unlink()
     inner = link(tool, nested)
-    of_inner = Image(home, home / ".bun/bin")
+    inner_image = Image(home, home / ".bun/bin")
 
-    assert image.has(entry, nested, beside)
-    assert of_inner.has(inner, entry, nested, beside)
+    assert image.has(entry, nested, other)
+    assert inner_image.has(inner, entry, nested, other)
     assert image.lacks(*secrets(home))
 
 
-def test_token_beside_a_bin_folder_stays(home: Path) -> None:
-    """Of ~/.fly only the programs come: the file with the token lies right beside them."""
+def test_token_next_to_a_bin_directory_is_hidden(home: Path) -> None:
+    """Only the programs of ~/.fly are visible; its file with the token is hidden."""
     tool = program(home / ".fly/bin/flyctl")
     image = Image(home, home / ".fly/bin")
 
@@ -298,8 +299,8 @@ def test_token_beside_a_bin_folder_stays(home: Path) -> None:
     assert image.lacks(*secrets(home))
 
 
-def test_link_on_path_into_a_secret_folder_brings_one_file(home: Path) -> None:
-    """A link to a file that is in no `bin` brings that file alone."""
+def test_link_into_a_private_directory_exposes_one_file(home: Path) -> None:
+    """A link to a file that is not in a `bin` directory exposes only that file."""
     script = program(home / ".config/gh/extension.sh", "#!/bin/sh\n")
     tool = link(home / "bin/extension", script)
     image = Image(home, home / "bin")
@@ -308,8 +309,8 @@ def test_link_on_path_into_a_secret_folder_brings_one_file(home: Path) -> None:
     assert image.lacks(*secrets(home))
 
 
-def test_dangling_and_circular_links_are_no_error(home: Path) -> None:
-    """Links on PATH that lead nowhere bring nothing and break nothing."""
+def test_dangling_and_circular_links_are_ignored(home: Path) -> None:
+    """Links on PATH without a target are no error."""
     tool = program(home / "bin/tool")
     link(home / "bin/gone", "/gone/bin/tool")
     link(home / "bin/circle", "circle")
@@ -317,8 +318,8 @@ def test_dangling_and_circular_links_are_no_error(home: Path) -> None:
     assert Image(home, home / "bin").has(tool)
 
 
-def test_folder_on_path_that_is_a_link_comes_with_its_prefix(home: Path) -> None:
-    """A PATH folder below a moving link is there by that name, with its libraries."""
+def test_linked_directory_on_path_has_its_prefix(home: Path) -> None:
+    """A PATH entry below a link is visible under that name, with its libraries."""
     real = program(home / ".sdkman/java/21/bin/java")
     library = program(home / ".sdkman/java/21/lib/modules")
     link(home / ".sdkman/java/current", "21")
@@ -329,12 +330,12 @@ def test_folder_on_path_that_is_a_link_comes_with_its_prefix(home: Path) -> None
     assert image.has(real, library)
 
 
-def test_folder_outside_home_comes_with_its_prefix(home: Path, tmp_path: Path) -> None:
-    """A tool installed beside HOME comes with the libraries of its prefix and no more."""
+def test_directory_outside_home_has_its_prefix(home: Path, tmp_path: Path) -> None:
+    """A tool installed outside HOME has only the libraries of its prefix."""
     tool = program(tmp_path / "tools/thing/bin/thing")
     library = program(tmp_path / "tools/thing/lib/thing.so")
     other = program(tmp_path / "tools/other/token")
-    targets = {one.target for one in Image(home, tool.parent).mounts}
+    targets = {mount.target for mount in Image(home, tool.parent).mounts}
 
     assert PurePosixPath(tool.parent) in targets
     assert PurePosixPath(library.parent) in targets
@@ -347,47 +348,47 @@ from pathlib import Path
 from isosmoke.sandbox.host_mounts import host_mounts
 closed, home = map(Path, sys.argv[1:])
 closed.chmod(0)
-found = host_mounts(f"{closed}/bin:{home}/bin:/usr/bin", home, masked=False)
+mounts = host_mounts(f"{closed}/bin:{home}/bin:/usr/bin", home, masked=False)
 closed.chmod(0o700)
-print(any(str(one.target).startswith(str(closed)) for one in found))
+print(any(str(mount.target).startswith(str(closed)) for mount in mounts))
 """
 
 
-def test_folder_on_path_that_is_closed_to_the_caller_is_passed_over(
+def test_inaccessible_directory_on_path_is_ignored(
     home: Path, tmp_path: Path, ordinary: Ordinary
 ) -> None:
-    """Another user's folder on PATH, as sudo leaves it, is no error and brings nothing."""
+    """Another user's directory on PATH, as under sudo, is ignored."""
     inside = program(tmp_path / "closed/bin/tool")
     link(home / "bin/tool", inside)
 
     assert ordinary(CLOSED, tmp_path / "closed", home) == "False"
 
 
-def unreadable() -> list[Path]:
-    """Every file and folder below /etc that others may not read, links aside."""
-    found = []
-    for here, folders, files in os.walk("/etc"):
-        for name in (*folders, *files):
-            path = Path(here, name)
+def find_unreadable() -> list[Path]:
+    """Return all files and directories below /etc that others may not read, except links."""
+    unreadable = []
+    for directory, subdirectories, files in os.walk("/etc"):
+        for name in (*subdirectories, *files):
+            path = Path(directory, name)
             if not path.is_symlink() and not path.stat().st_mode & stat.S_IROTH:
-                found.append(path)
-    return found
+                unreadable.append(path)
+    return unreadable
 
 
-def test_masks_hide_all_that_others_may_not_read(home: Path) -> None:
-    """Where the caller is root, each secret of /etc is hidden, or the folder that it is in."""
+def test_masks_hide_files_that_others_may_not_read(home: Path) -> None:
+    """If the caller is root, each secret of /etc, or its directory, is hidden."""
     mounts = host_mounts("/usr/bin", home, masked=True)
-    masks = [one for one in mounts if PurePosixPath("/etc") in one.target.parents]
-    hidden = {one.target for one in masks if is_mask(one)}
+    masks = [mount for mount in mounts if PurePosixPath("/etc") in mount.target.parents]
+    hidden = {mount.target for mount in masks if is_mask(mount)}
 
-    for path in unreadable():
-        assert any(PurePosixPath(one) in hidden for one in (path, *path.parents)), path
+    for path in find_unreadable():
+        assert any(PurePosixPath(step) in hidden for step in (path, *path.parents)), path
     for target in hidden:
         assert not Path(target).stat().st_mode & stat.S_IROTH
 
 
 def is_mask(mount: Mount) -> bool:
-    """Whether it shows nothing: an empty folder that cannot be entered, or /dev/null."""
+    """Return whether a mount hides its target: /dev/null, or an inaccessible empty directory."""
     match mount:
         case ReadOnly(source, target):
             return source == Path(os.devnull) and not Path(target).is_dir()
@@ -398,5 +399,5 @@ def is_mask(mount: Mount) -> bool:
 
 
 def test_ordinary_user_needs_no_masks(home: Path) -> None:
-    """Whoever cannot read a secret anyway gets no mask."""
-    assert not any(is_mask(one) for one in host_mounts("/usr/bin", home, masked=False))
+    """A user who cannot read the secrets anyway gets no masks."""
+    assert not any(is_mask(mount) for mount in host_mounts("/usr/bin", home, masked=False))

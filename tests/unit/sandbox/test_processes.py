@@ -1,4 +1,4 @@
-"""How a process of a sandbox reads."""
+"""The descriptions of a sandbox's processes."""
 
 import shlex
 
@@ -25,18 +25,18 @@ def process(*argv: str, exe: str = "/usr/bin/x", listens: tuple[str, ...] = ()) 
 
 @given(st.lists(st.text(min_size=1), min_size=1))
 def test_command_line_reads_back_as_its_arguments(argv: list[str]) -> None:
-    """A command line can be pasted into a shell: split, it is the arguments again."""
+    """A command line can be pasted into a shell: splitting it returns the arguments."""
     assert shlex.split(process(*argv).command_line) == argv
 
 
 @pytest.mark.parametrize(("exe", "shown"), [("/usr/bin/x", "[/usr/bin/x]"), ("", "[unknown]")])
 def test_process_without_arguments_is_shown_by_its_program(exe: str, shown: str) -> None:
-    """A process that wiped its arguments still has something to be called."""
+    """A process that wiped its arguments is shown by the path of its program."""
     assert process(exe=exe).command_line == shown
 
 
-def test_described_names_addresses_where_there_are_any() -> None:
-    """One line has the numbers, the command line, what the process listens on and its folder."""
+def test_description_has_addresses_if_there_are_any() -> None:
+    """The line has the PIDs, the command line, the listening addresses and the directory."""
     listening = process("serve", "a b", listens=("tcp 127.0.0.1:80", "unix /tmp/x"))
 
     assert described(process("sleep", "9")) == "pid 2 ppid 1 S 1.0s  sleep 9  in /work"

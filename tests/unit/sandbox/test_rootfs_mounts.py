@@ -1,4 +1,4 @@
-"""A root filesystem in a folder: where its links lead, and what of it a sandbox shows."""
+"""A root filesystem in a directory: the resolution of its links, and its mounts."""
 
 import os
 from collections.abc import Iterable
@@ -12,10 +12,10 @@ from isosmoke.sandbox.spec import ReadOnly
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A merged-usr system with links that would lead out of it, were they the host's."""
+    """Return a merged-usr system with links that lead out of it if followed on the host."""
     system = tmp_path / "system"
-    for folder in ("usr/bin", "usr/lib", "usr/src", "etc", "home", "var/home", "proc", "tmp"):
-        (system / folder).mkdir(parents=True)
+    for directory in ("usr/bin", "usr/lib", "usr/src", "etc", "home", "var/home", "proc", "tmp"):
+        (system / directory).mkdir(parents=True)
     for file in ("usr/bin/tool", "etc/passwd", "usr/src/kept"):
         (system / file).write_text(file)
     (system / "usr/bin/tool").chmod(0o755)
@@ -50,63 +50,63 @@ def test_links_are_followed_as_inside(root: Path, path: str, leads_to: str) -> N
 
 
 @pytest.mark.parametrize("path", ["/etc/away", "/etc/round", "/gone", "/no/such"])
-def test_links_lead_nowhere_outside(root: Path, path: str) -> None:
-    """What is only on the host, what leads in a circle and what is not there is not found."""
+def test_links_do_not_lead_outside(root: Path, path: str) -> None:
+    """Files of the host, circular links and missing files are not found."""
     assert rootfs_mounts.inside(root, PurePosixPath(path)) is None
 
 
-def test_command_is_found_as_a_shell_inside_would(root: Path) -> None:
-    """By PATH or by its own path, through links, and only where it can be executed."""
+def test_command_is_found_as_by_a_shell_inside(root: Path) -> None:
+    """A command is found on PATH or by its path, through links, and only if it is executable."""
     assert rootfs_mounts.which(root, "tool") == root / "usr/bin/tool"
     assert rootfs_mounts.which(root, "/bin/other") == root / "usr/bin/tool"
     assert rootfs_mounts.which(root, "tool", "/usr/lib") is None
     assert rootfs_mounts.which(root, "kept", "/usr/src") is None
 
 
-def shown(root: Path, *others: str) -> dict[str, str]:
-    """What is seen at each target, by its path in the root filesystem."""
-    mounts = rootfs_mounts.mounts(root, [PurePosixPath(one) for one in others])
-    assert all(isinstance(one, ReadOnly) for one in mounts)
+def build_mounts(root: Path, *others: str) -> dict[str, str]:
+    """Return the path in the root filesystem that is mounted at each target."""
+    mounts = rootfs_mounts.mounts(root, [PurePosixPath(other) for other in others])
+    assert all(isinstance(mount, ReadOnly) for mount in mounts)
     return {
-        str(one.target): os.path.relpath(one.source, root)
-        for one in mounts
-        if isinstance(one, ReadOnly)
+        str(mount.target): os.path.relpath(mount.source, root)
+        for mount in mounts
+        if isinstance(mount, ReadOnly)
     }
 
 
-def below(found: Iterable[str], folder: str) -> set[str]:
-    """The targets in a folder, or the folder itself."""
-    return {one for one in found if PurePosixPath(one).is_relative_to(folder)}
+def filter_below(targets: Iterable[str], directory: str) -> set[str]:
+    """Return the targets inside a directory, or at the directory itself."""
+    return {target for target in targets if PurePosixPath(target).is_relative_to(directory)}
 
 
-def test_everything_is_shown_but_what_the_engine_makes(root: Path) -> None:
-    """Each entry is mounted where it belongs, a link as what it leads to, and /proc is not."""
-    assert shown(root) == {
+def test_all_entries_are_mounted_except_those_of_the_engine(root: Path) -> None:
+    """Each entry is mounted at its path, a link as its target, and /proc is left to the engine."""
+    assert build_mounts(root) == {
         "/bin": "usr/bin",
         "/lib": "usr/lib",
-        **{f"/{one}": one for one in ("etc", "home", "tmp", "usr", "var")},
+        **{f"/{name}": name for name in ("etc", "home", "tmp", "usr", "var")},
     }
 
 
-def test_place_that_exists_is_mounted_over(root: Path) -> None:
-    """A target of its own is left to its own mount, and one in a folder keeps the folder whole."""
-    found = shown(root, "/tmp", "/etc/passwd")  # noqa: S108 - in the sandbox
-    assert "/tmp" not in found  # noqa: S108 - in the sandbox
-    assert below(found, "/etc") == {"/etc"}
+def test_existing_mount_point_is_used(root: Path) -> None:
+    """An entry that is another mount's target is skipped; one that contains a target is not."""
+    targets = build_mounts(root, "/tmp", "/etc/passwd")  # noqa: S108 - in the sandbox
+    assert "/tmp" not in targets  # noqa: S108 - in the sandbox
+    assert filter_below(targets, "/etc") == {"/etc"}
 
 
-def test_place_that_is_missing_can_be_made(root: Path) -> None:
-    """Folders above it are made anew and keep what they had beside it."""
-    found = shown(root, "/usr/src/project/sub", "/home/me")
-    assert below(found, "/usr") == {"/usr/bin", "/usr/lib", "/usr/src/kept"}
-    assert not below(found, "/home")
+def test_missing_mount_point_can_be_created(root: Path) -> None:
+    """The entries of each directory above a missing mount point are mounted one by one."""
+    targets = build_mounts(root, "/usr/src/project/sub", "/home/me")
+    assert filter_below(targets, "/usr") == {"/usr/bin", "/usr/lib", "/usr/src/kept"}
+    assert not filter_below(targets, "/home")
 
 
-def test_place_behind_a_link_is_made_anew(root: Path) -> None:
-    """Nothing is mounted through a link: the path becomes a folder of its own."""
+def test_mount_point_behind_a_link_can_be_created(root: Path) -> None:
+    """A link on the way to a mount point is not mounted, so that a directory can replace it."""
     (root / "home").rmdir()
     (root / "home").symlink_to("var/home")
-    found = shown(root, "/home/me", "/etc/up")
-    assert not below(found, "/home")
-    assert "/etc" not in found
-    assert "/etc/passwd" in found
+    targets = build_mounts(root, "/home/me", "/etc/up")
+    assert not filter_below(targets, "/home")
+    assert "/etc" not in targets
+    assert "/etc/passwd" in targets

@@ -1,4 +1,4 @@
-"""Small files that are brought into a sandbox."""
+"""The small files that isosmoke adds to a sandbox."""
 
 import os
 import pwd
@@ -13,14 +13,14 @@ from isosmoke.sandbox import user_files
 
 
 def caller(user: str = "alice", uid: int = 1234, gid: int = 2345) -> Caller:
-    """Somebody."""
+    """Return a caller with this name and these numbers."""
     home = Path("/home/alice")
     return Caller(uid=uid, gid=gid, user=user, home=home, working=home, environment={})
 
 
-def database(folder: Path, text: str) -> Path:
-    """A user database with this text."""
-    path = folder / "passwd"
+def database(directory: Path, text: str) -> Path:
+    """Write a user database with this text."""
+    path = directory / "passwd"
     path.write_text(text)
     return path
 
@@ -28,8 +28,8 @@ def database(folder: Path, text: str) -> Path:
 HOST = "root:x:0:0:root:/root:/bin/bash\nalicia:x:1234:9::/old:/bin/sh\nbob:x:2345:12340::/:\n"
 
 
-def test_stored_file_is_kept_once_and_readable(state_folder: Path) -> None:
-    """The same text is one file however often it is stored, readable for any user of a sandbox."""
+def test_text_is_stored_once_and_readable(state_folder: Path) -> None:
+    """The same text is stored in one file, which any user of a sandbox can read."""
     first, again, other = (
         user_files.stored("text\n"),
         user_files.stored("text\n"),
@@ -44,51 +44,51 @@ def test_stored_file_is_kept_once_and_readable(state_folder: Path) -> None:
 
 
 def test_stored_text_is_utf8_in_any_locale() -> None:
-    """A name of any script is stored as UTF-8, the encoding that its hash is made of."""
+    """A text in any script is stored as UTF-8, the encoding of its hash."""
     assert user_files.stored("Zoë 花子\r\n").read_bytes() == "Zoë 花子\r\n".encode()
 
 
 @pytest.mark.parametrize("user", ["alice", "CORP\\alice", 'a "b" c', "a#b;c", "[user]", "花子"])
 def test_gitconfig_gives_the_user_an_identity(user: str) -> None:
-    """Git itself reads the caller's name from it, whatever characters that has."""
+    """Git reads the caller's name from the configuration, whatever characters it has."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": "/nowhere",
         "GIT_CONFIG_SYSTEM": str(user_files.stored(user_files.gitconfig(user))),
     }
 
-    def told(name: str) -> str:
+    def read(name: str) -> str:
         command = ["git", "config", "--system", name]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         return done.stdout.rstrip("\n")
 
-    assert told("user.name") == user
-    assert told("user.email") == f"{user}@isosmoke.invalid"
-    assert told("safe.directory") == "*"
-    assert told("include.path") == "/etc/gitconfig"
+    assert read("user.name") == user
+    assert read("user.email") == f"{user}@isosmoke.invalid"
+    assert read("safe.directory") == "*"
+    assert read("include.path") == "/etc/gitconfig"
 
 
 @pytest.mark.parametrize(("number", "known"), [(0, True), (1234, True), (12340, False), (9, False)])
-def test_number_is_known_only_as_an_id(tmp_path: Path, number: int, known: bool) -> None:  # noqa: FBT001 - a table
-    """A number counts as known where it is an entry's own, not a group's or part of another."""
+def test_only_the_number_of_an_entry_matches(tmp_path: Path, number: int, known: bool) -> None:  # noqa: FBT001 - a table
+    """Only an entry's own number matches, not its group's and not a part of a number."""
     assert user_files.knows(database(tmp_path, HOST), number) is known
 
 
-def test_missing_database_knows_nobody(tmp_path: Path) -> None:
-    """A database that is not there, or is no text, has no entry."""
+def test_missing_database_has_no_entries(tmp_path: Path) -> None:
+    """A missing database has no entry; one with invalid UTF-8 can be read."""
     (tmp_path / "odd").write_bytes(b"\xff:\xfe:7:\n")
 
     assert not user_files.knows(tmp_path / "gone", 0)
     assert user_files.knows(tmp_path / "odd", 7)
 
 
-def test_own_user_is_known_to_this_machine() -> None:
-    """The host's real database has root in it."""
+def test_database_of_this_machine_has_root() -> None:
+    """The host's real database has an entry for root."""
     assert user_files.knows(Path("/etc/passwd"), pwd.getpwnam("root").pw_uid)
 
 
 def test_passwd_has_the_caller_once(tmp_path: Path) -> None:
-    """The image's users stay, but whoever has the caller's number gives way to the caller."""
+    """The image's users stay, except that the caller replaces an entry with the same number."""
     assert user_files.passwd(caller(), database(tmp_path, HOST)).splitlines() == [
         "root:x:0:0:root:/root:/bin/bash",
         "bob:x:2345:12340::/:",
@@ -97,7 +97,7 @@ def test_passwd_has_the_caller_once(tmp_path: Path) -> None:
 
 
 def test_group_has_the_callers_group_once(tmp_path: Path) -> None:
-    """The image's groups stay, but the one with the caller's number gives way."""
+    """The image's groups stay, except that the caller's replaces one with the same number."""
     groups = "root:x:0:\nstaff:x:2345:bob\nwheel:x:10:alice\n"
 
     assert user_files.group(caller(), database(tmp_path, groups)).splitlines() == [
@@ -109,7 +109,7 @@ def test_group_has_the_callers_group_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [user_files.passwd, user_files.group])
 def test_image_without_databases_gets_minimal_ones(make: type) -> None:
-    """Where the image has none, root, nobody and the caller are there, one entry a line."""
+    """Without a database in the image, there are entries for root, nobody and the caller."""
     lines = make(caller(), None).splitlines()
     numbers = [line.split(":")[2] for line in lines]
 
@@ -119,16 +119,16 @@ def test_image_without_databases_gets_minimal_ones(make: type) -> None:
 
 
 @pytest.mark.parametrize("make", [user_files.passwd, user_files.group])
-def test_root_as_caller_is_there_once(make: type) -> None:
-    """A caller who is root does not make a second entry of that number."""
+def test_root_as_caller_has_one_entry(make: type) -> None:
+    """A caller who is root has no second entry with that number."""
     text = make(caller("root", 0, 0), None)
 
     assert text.count("root:x:0:") == 1
     assert text.endswith("\n")
 
 
-def test_program_is_placed_once_by_its_hash(tmp_path: Path) -> None:
-    """A copy that can be run, whatever became of the file that it was made of."""
+def test_program_is_stored_by_its_hash(tmp_path: Path) -> None:
+    """The copy is executable, and does not change when the original does."""
     program = tmp_path / "program"
     program.write_bytes(b"\x7fELF one")
     first = user_files.placed(program)
@@ -139,17 +139,15 @@ def test_program_is_placed_once_by_its_hash(tmp_path: Path) -> None:
     assert first.read_bytes() == b"\x7fELF one"
 
 
-def test_program_without_room_is_an_error_that_names_the_folder(
-    tmp_path: Path, state_folder: Path
-) -> None:
-    """Who reads "File too large" or "No space left" also reads where, and nothing half is kept."""
+def test_error_of_a_failed_copy_names_the_directory(tmp_path: Path, state_folder: Path) -> None:
+    """An error such as "No space left" names the directory, and no partial copy is kept."""
     program = tmp_path / "program"
     program.write_bytes(bytes(4096))
     code = (
         "import pathlib; from isosmoke.sandbox import user_files; "
         f"user_files.placed(pathlib.Path({str(program)!r}))"
     )
-    small = ["prlimit", "--fsize=1024", sys.executable, "-c", code]
-    done = subprocess.run(small, capture_output=True, text=True, check=False)
+    command = ["prlimit", "--fsize=1024", sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert f"File too large: '{state_folder}" in done.stderr
     assert list((state_folder / "files").iterdir()) == []
