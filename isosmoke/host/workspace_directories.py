@@ -122,16 +122,16 @@ def _find_problem(point: Path) -> str:
 
 def _find_repository(directory: Path, home: Path) -> Path | None:
     top = git_top(directory)
-    return None if top is None or holds_home(top, home) else top
+    return None if top is None or contains_home(top, home) else top
 
 
-def holds_home(directory: Path, home: Path) -> bool:
+def contains_home(directory: Path, home: Path) -> bool:
     """Return whether `directory` is the home directory or a directory above it."""
     return home.is_relative_to(directory) or home.resolve().is_relative_to(directory.resolve())
 
 
 def _refuse_home(top: Path, home: Path) -> None:
-    if holds_home(top, home):
+    if contains_home(top, home):
         raise UsageError(
             f"{top} cannot be a workspace because it contains your home directory",
             hint="change to a project's directory, or create one with `git init`",

@@ -207,8 +207,8 @@ class Conversation:
             self._wait_until_writable(max(0.0, deadline - monotonic()))
 
     def _wait_until_writable(self, seconds: float) -> None:
-        source, outlet = self._channel.fileno(), self._channel.outlet()
-        wanted = {outlet: select.POLLOUT}
+        source, target = self._channel.fileno(), self._channel.outlet()
+        wanted = {target: select.POLLOUT}
         wanted[source] = wanted.get(source, 0) | select.POLLIN
         polled = self._poll(seconds, wanted)
         if not polled:
@@ -216,17 +216,17 @@ class Conversation:
         if polled.get(source, 0) & ~select.POLLOUT:
             self._events.extend(self._receive())
 
-    def attend(
+    def wait_for_event(
         self, wanted: tuple[type[Wanted], ...], others: Collection[int]
     ) -> tuple[Wanted | None, Collection[int]]:
         """Wait for one of `wanted` or for a readable descriptor of `others`, and return both."""
         event = self._pop(wanted)
         if event is not None:
             return event, ()
-        ready = self._find_readable(None, others)
-        if self._channel.fileno() in ready:
+        readable = self._find_readable(None, others)
+        if self._channel.fileno() in readable:
             self._events.extend(self._receive())
-        return self._pop(wanted), ready & set(others)
+        return self._pop(wanted), readable & set(others)
 
     def _list(self) -> "_Listing":
         self.send(protocol.LIST)

@@ -76,7 +76,7 @@ class _Session:
         """Connect shell and user until the shell ends, and return its raw wait status."""
         wanted = (ShellOutput, InputAccepted, ShellExited, Refused)
         while True:
-            event, ready = self._keeper.attend(wanted, self._list_sources())
+            event, readable = self._keeper.wait_for_event(wanted, self._list_sources())
             match event:
                 case ShellOutput():
                     self._user.show(event)
@@ -88,16 +88,16 @@ class _Session:
                     raise RefusedError(message)
                 case _:
                     pass
-            self._forward(ready)
+            self._forward(readable)
 
     def _list_sources(self) -> tuple[int, ...]:
         keyboard = (self._user.keyboard,) if self._is_open and self._in_transit < _WINDOW else ()
         return (*keyboard, self._user.resizes) if self._has_terminal else keyboard
 
-    def _forward(self, ready: Collection[int]) -> None:
-        if self._has_terminal and self._user.resizes in ready:
+    def _forward(self, readable: Collection[int]) -> None:
+        if self._has_terminal and self._user.resizes in readable:
             self._keeper.send(protocol.encode_resize(self._user.resized()))
-        if self._user.keyboard in ready:
+        if self._user.keyboard in readable:
             self._send_input(self._user.typed(_WINDOW - self._in_transit))
 
     def _send_input(self, content: bytes) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from isosmoke.host import files
-from isosmoke.host.workspace_directories import holds_home, outermost
+from isosmoke.host.workspace_directories import contains_home, outermost
 from isosmoke.sandbox.spec import Fresh, Mount, ReadOnly
 
 _SYSTEM = (
@@ -79,7 +79,7 @@ def _mask(entry: "os.DirEntry[str]") -> Iterator[Mount]:
 def _tool_roots(path: str, home: Path) -> Iterator[Path]:
     """Yield every directory or file that the programs on PATH need."""
     for directory in dict.fromkeys(Path(entry) for entry in path.split(":")):
-        if directory.is_absolute() and _is_open(directory) and not holds_home(directory, home):
+        if directory.is_absolute() and _is_open(directory) and not contains_home(directory, home):
             yield from _directory_roots(directory, home)
 
 
@@ -104,7 +104,7 @@ def _directory_roots(directory: Path, home: Path) -> Iterator[Path]:
 def _prefix_roots(directory: Path, home: Path) -> Iterator[Path]:
     """Yield the program directories of the prefix whose `bin`, `sbin` or `shims` this is."""
     prefix = directory.parent
-    if directory.name not in ("bin", "sbin", "shims") or holds_home(prefix, home):
+    if directory.name not in ("bin", "sbin", "shims") or contains_home(prefix, home):
         return
     for name in _PREFIX_ENTRIES:
         is_shared = name == "share" and prefix.name in _SHARED_PREFIXES
@@ -177,7 +177,7 @@ def _target_roots(target: Path, home: Path) -> Iterator[Path]:
     modules = [parent for parent in target.parents if parent.name == "node_modules"]
     if modules:
         yield modules[-1]
-    elif target.parent.name in ("bin", "sbin") and not holds_home(target.parent, home):
+    elif target.parent.name in ("bin", "sbin") and not contains_home(target.parent, home):
         yield target.parent
         yield from _prefix_roots(target.parent, home)
     else:
