@@ -26,9 +26,9 @@ def text() -> str:
     return Path("/proc/self/mountinfo").read_bytes().decode(errors="surrogateescape")
 
 
-def visible(text: str) -> tuple[MountPoint, ...]:
-    """Return the mounts in `text` that a path leads to, because no other mount covers them."""
-    mounts = [_parse(line) for line in text.split("\n") if line]
+def visible(table: str) -> tuple[MountPoint, ...]:
+    """Return the mounts in `table` that a path leads to, because no other mount covers them."""
+    mounts = [_parse(line) for line in table.split("\n") if line]
     tree = _Tree(mounts)
     reachable = (mount for mount in mounts if tree.find(mount.point) is mount)
     return tuple(sorted(reachable, key=lambda mount: mount.point.parts))
@@ -52,9 +52,9 @@ def _parse(line: str) -> MountPoint:
     )
 
 
-def _unescape(text: str) -> str:
+def _unescape(field: str) -> str:
     """Decode space, tab, line feed and backslash, which are written as three octal digits."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
 
 
 class _Tree:

@@ -154,7 +154,7 @@ class _EntryReader:
 
 def _list_names(directory: Path) -> tuple[str, ...]:
     try:
-        with os.scandir(directory) as entries:
-            return tuple(entry.name for entry in entries)
+        with os.scandir(directory) as directory_entries:
+            return tuple(entry.name for entry in directory_entries)
     except OSError:
         return ()

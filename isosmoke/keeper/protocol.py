@@ -168,7 +168,7 @@ def _encode_job(
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The keeper is PID 1 and hardened, and waits for `go`."""
+    """The keeper is PID 1 and hardened, and waits for a GO command."""
 
     version: str
 
