@@ -14,8 +14,8 @@ from isosmoke.host import mount_table, state
 class Workspace:
     """Copy-on-write directories, borrowed git objects (read-only) and the working directory.
 
-    `mounted` are the mount points inside those directories, outer ones first. A copy of a directory
-    does not contain the file systems mounted in it.
+    `mounted` lists the mount points inside those directories, outer ones first. A copy of a
+    directory does not contain the file systems mounted in it.
     """
 
     folders: tuple[Path, ...]
