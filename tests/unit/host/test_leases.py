@@ -29,11 +29,11 @@ def dead() -> Lease:
 
 def test_own_lease_is_alive() -> None:
     """The lease of this process is alive, also after it was formatted and parsed."""
-    mine = Lease.mine()
+    own = Lease.mine()
 
-    assert mine.is_alive()
-    assert Lease.parse(str(mine)) == mine
-    assert Lease.parse(f"{mine}.and.more") == mine
+    assert own.is_alive()
+    assert Lease.parse(str(own)) == own
+    assert Lease.parse(f"{own}.and.more") == own
 
 
 def test_lease_of_an_ended_process_is_dead(dead: Lease) -> None:
@@ -43,16 +43,16 @@ def test_lease_of_an_ended_process_is_dead(dead: Lease) -> None:
 
 def test_lease_of_another_boot_is_dead() -> None:
     """After a reboot, the same PID with the same start time is another process."""
-    mine = Lease.mine()
+    own = Lease.mine()
 
-    assert not Lease("00000000-0000-0000-0000-000000000000", mine.pid, mine.started).is_alive()
+    assert not Lease("00000000-0000-0000-0000-000000000000", own.pid, own.started).is_alive()
 
 
 def test_lease_of_a_reused_pid_is_dead() -> None:
     """A reused PID belongs to another process, which has another start time."""
-    mine = Lease.mine()
+    own = Lease.mine()
 
-    assert not Lease(mine.boot, mine.pid, str(int(mine.started) - 1)).is_alive()
+    assert not Lease(own.boot, own.pid, str(int(own.started) - 1)).is_alive()
 
 
 def test_lease_without_a_start_time_is_dead(dead: Lease) -> None:
