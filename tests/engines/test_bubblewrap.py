@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from isosmoke.engines.bubblewrap.engine import BubblewrapEngine
+from isosmoke.errors import EngineError
+from isosmoke.interrupt import Interrupt
+from isosmoke.keeper.client import Conversation
 from isosmoke.results.outcome import Exited
 from isosmoke.testing import Bench
 from isosmoke.testing.bench import run
@@ -64,6 +67,17 @@ def test_unresponsive_keeper_is_killed(tmp_path: Path) -> None:
         os.kill(sandbox.pid, signal.SIGSTOP)
 
     assert not Path(f"/proc/{sandbox.pid}").exists()
+
+
+def test_killed_keeper_is_named_with_its_signal(tmp_path: Path) -> None:
+    """An ERROR says how the sandbox ended, as its keeper leaves no text of its own."""
+    available.engine("bubblewrap")
+    with BubblewrapEngine().sandbox(Bench(tmp_path).shell("sleep 600").spec) as sandbox:
+        keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
+        keeper.ready(60)
+        os.kill(sandbox.pid, signal.SIGKILL)
+        with pytest.raises(EngineError, match="its keeper was killed by SIGKILL$"):
+            keeper.exited(60)
 
 
 @pytest.fixture

@@ -27,12 +27,19 @@ from isosmoke.sandbox.spec import HOST_IMAGE, SandboxSpec
 
 CHUNK_SIZE = 1 << 16
 
+_EXIT_SECONDS = 5.0
+"""The timeout for the end of a bwrap whose keeper has closed its stdout."""
+
+_SIGNALED = 128
+"""The status with which bwrap reports a signal that ended its child, less the signal's number."""
+
 
 class PipeChannel:
     """The keeper's stdin and stdout as two pipes, with the stderr of bwrap."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - for mypy
+        self._process = process
         self._in, self._out, self._stderr = process.stdin, process.stdout, process.stderr
         os.set_blocking(self._in.fileno(), False)
 
@@ -64,10 +71,13 @@ class PipeChannel:
                 pipe.close()
 
     def _raise_bwrap_error(self) -> None:
+        """Raise what bwrap printed, or how it ended; return if it still runs."""
         os.set_blocking(self._stderr.fileno(), False)
         error = self._stderr.read() or b""
         if error:
             raise EngineError(error.decode(errors="replace").strip())
+        if _ends_within(self._process, _EXIT_SECONDS):
+            raise EngineError(_describe_end(self._process.returncode))
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +231,22 @@ def _wait_for_end(process: subprocess.Popen[bytes], last_pid: int) -> None:
         raise LeftBehindError(message, hint=f"kill -KILL {last_pid}")
 
 
+def _describe_end(status: int) -> str:
+    """Return how a sandbox ended by itself; `status` is negative if a signal ended bwrap."""
+    number = -status if status < 0 else status - _SIGNALED
+    is_signal = number in signal.valid_signals()
+    how = f"was killed by {signal.Signals(number).name}" if is_signal else f"exited with {status}"
+    program = "bwrap" if status < 0 else "its keeper"
+    return f"the sandbox ended before the scenario did: {program} {how}"
+
+
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
     """Return whether a process ends in time, without polling.
 
     `Popen.wait` with a timeout would ask every few milliseconds.
     """
+    if process.poll() is not None:
+        return True
     descriptor = os.pidfd_open(process.pid)
     try:
         ended = readable(descriptor, seconds)
