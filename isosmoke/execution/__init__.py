@@ -1,1 +1,1 @@
-"""Run many scenarios: preflight, scheduling, services, one whole session."""
+"""The execution of many scenarios: preflight, scheduling, services, and the session of a run."""

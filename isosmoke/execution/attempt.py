@@ -1,4 +1,4 @@
-"""One attempt at a scenario: its services, its sandbox, its captured output, its verdict."""
+"""An attempt at a scenario: its services, its sandbox, its captured output and its verdict."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 
 class ServicePool:
-    """The services of each engine, whose answers are kept for the whole run."""
+    """The services of each engine of a run, created on first use."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._services: dict[str, Services] = {}
 
-    def services_of(self, engine: Engine) -> "Services":
+    def get_services(self, engine: Engine) -> "Services":
         """Return the services of an engine."""
         from isosmoke.execution.services import Services
 
@@ -44,11 +44,11 @@ class ServicePool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRunner:
-    """Makes the attempts of a run.
+    """The runner of all attempts in a run.
 
-    `engine_for` returns the engine of a scenario. `leaks` overrides the manifest's leak policy, and
-    `evidence` says for which attempts evidence is collected. Logs are written below `record`, and
-    `on_output` receives the output as it arrives.
+    `engine_for` returns the engine of a scenario. `leaks` overrides the manifest's leak policy.
+    `evidence` selects the attempts for which evidence is collected. Logs are written below
+    `record`, and `on_output` receives the output as it arrives.
     """
 
     engine_for: Callable[[Scenario], Engine]
@@ -62,14 +62,14 @@ class AttemptRunner:
     _services: ServicePool = field(default_factory=ServicePool, init=False)
 
     def run(self, scenario: Scenario, number: int, argv: tuple[str, ...] = ()) -> Attempt:
-        """Run a scenario once in a fresh sandbox, and return the attempt without secrets.
+        """Run a scenario once in a fresh sandbox, and return the attempt with its secrets redacted.
 
-        `argv` replaces its script. An error of the machine (`OSError`) is an ending as well.
+        `argv` replaces its script. An error of the machine (`OSError`) becomes the ending.
         """
         try:
             attempt = self._run(scenario, number, argv)
         except OSError as error:
-            attempt = Attempt(ending=Broke(f"nothing was tried: {error}"))
+            attempt = Attempt(ending=Broke(f"the attempt could not start: {error}"))
         return attempt.told_by(self.context.redactor(scenario).text)
 
     def _run(self, scenario: Scenario, number: int, argv: tuple[str, ...]) -> Attempt:
@@ -106,10 +106,10 @@ class AttemptRunner:
         )
 
     def find_missing(self, scenario: Scenario) -> str:
-        """Return the missing requirements of a scenario, without secrets; empty if it can run."""
+        """Return the missing requirements of a scenario, redacted; empty if it can run."""
         missing = self.requirements.find_missing(scenario)
         if scenario.services and not missing:
-            services = self._services.services_of(self.engine_for(scenario))
+            services = self._services.get_services(self.engine_for(scenario))
             missing = services.find_missing(scenario.services)
         return self.context.redactor(scenario).text(missing) if missing else ""
 
@@ -132,7 +132,7 @@ class AttemptRunner:
     def _running_services(
         self, scenario: Scenario, number: int, run: SandboxRun
     ) -> Iterator[Mapping[str, str]]:
-        """Start the services of one attempt; yield the variables with their addresses."""
+        """Start the services of an attempt, and yield the variables that hold their addresses."""
         if not scenario.services:
             yield {}
             return
@@ -146,7 +146,7 @@ class AttemptRunner:
             redactor=self.context.redactor(scenario),
             interrupt=self.interrupt,
         )
-        services = self._services.services_of(self.engine_for(scenario))
+        services = self._services.get_services(self.engine_for(scenario))
         with ExitStack() as stack:
             with run.phase("services"):
                 variables = stack.enter_context(services.running(attempt))
@@ -154,5 +154,5 @@ class AttemptRunner:
 
 
 def _judge_survivors(scenario: Scenario, survivors: tuple[Process, ...]) -> Verdict:
-    today = date.today()  # noqa: DTZ011 - an allowance ends with the user's own day
+    today = date.today()  # noqa: DTZ011 - an allowance expires at the end of the user's local day
     return tell_apart(survivors, scenario.leaks.allow, today)

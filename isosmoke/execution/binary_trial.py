@@ -1,4 +1,4 @@
-"""Checks whether the live binary can run in an image, by starting it there once."""
+"""A check that the live binary can run in an image, made by starting it there once."""
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from isosmoke.sandbox.spec import BINARIES
 _SECONDS = 30
 _BINARY = str(BINARIES / KNOWN_AS)
 _LISTING = {"LD_TRACE_LOADED_OBJECTS": "1"}
-"""Makes glibc's loader list a program's libraries without starting it (ld.so(8))."""
+"""Variables that make glibc's loader list libraries without starting the program (ld.so(8))."""
 
 _SHELL = "/bin/sh"
 _LIST_MISSING = 'for name; do command -v "$name" >/dev/null || echo "$name"; done'
@@ -30,7 +30,7 @@ _WIREGUARD = "wireguard-tools"
 
 @dataclass(frozen=True, slots=True)
 class _CommandResult:
-    """The output of a command; `start_error` says why the kernel did not start it."""
+    """The output of a command; `start_error` is the kernel's reason for not starting it."""
 
     output: str
     start_error: str = ""
@@ -38,7 +38,7 @@ class _CommandResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinaryCheck:
-    """The image of a scenario, with the binary of `context` in it."""
+    """A check of an image, made by running commands there next to the binary of `context`."""
 
     scenario: Scenario
     context: RunContext
@@ -46,16 +46,16 @@ class BinaryCheck:
     interrupt: Interrupt
 
     def incompatibility(self) -> str:
-        """Return why the binary cannot run in the image; empty if it can.
+        """Return the reason why the binary cannot run in the image; empty if it can.
 
         Raises:
-            EngineError: if nothing can run there.
+            EngineError: if no program can run in the image.
         """
         result = self._run((_BINARY, "--version"))
         if result.start_error:
             return self._explain_start_error(result.start_error)
         if _WIREGUARD in result.output:
-            return "this is WireGuard's program of the same name"
+            return "it is WireGuard's program of the same name"
         complaint = loader_diagnosis.loader_complaint(result.output)
         return complaint and (self._explain_loader_error() or complaint)
 
@@ -64,7 +64,7 @@ class BinaryCheck:
         return next(iter(self._run((_BINARY, "--version")).output.splitlines()), "")
 
     def libc(self) -> str:
-        """Return the C library of the image with its version; empty if none is found."""
+        """Return the name and version of the image's C library; empty if none is found."""
         loaders = loader_diagnosis.LOADERS.get(platform.machine(), ())
         commands = (
             command for loader in loaders for command in loader_diagnosis.asks_version(loader)
@@ -73,7 +73,7 @@ class BinaryCheck:
         return next(filter(None, names), "")
 
     def find_missing(self, commands: Sequence[str]) -> tuple[str, ...]:
-        """Return the commands that the image does not have; without a shell, all of them."""
+        """Return the commands that the image lacks; without a shell, all of them."""
         result = self._run((_SHELL, "-c", _LIST_MISSING, "sh", *commands))
         return (_SHELL, *commands) if result.start_error else tuple(result.output.splitlines())
 
@@ -89,12 +89,12 @@ class BinaryCheck:
         return self._run((loader, _BINARY), _LISTING).output
 
     def _explain_start_error(self, error: str) -> str:
-        """Name the loader or interpreter that is missing, because the kernel names neither."""
+        """Return an explanation with the missing loader or interpreter, which the kernel omits."""
         needs = self._read_needs()
         if not error.endswith("No such file or directory"):
             return error
         if needs is None:
-            return f"{self._read_interpreter()}, which its first line names, is not there"
+            return f"its interpreter {self._read_interpreter()} does not exist in the image"
         return loader_diagnosis.foreign(needs, self.libc())
 
     def _read_needs(self) -> Needs | None:
@@ -106,7 +106,7 @@ class BinaryCheck:
 
     @property
     def _binary_copy(self) -> Path:
-        assert self.context.binary is not None  # noqa: S101 - for mypy: without a binary nothing is checked
+        assert self.context.binary is not None  # noqa: S101 - for mypy: a check requires a binary
         return self.context.binary.folder / KNOWN_AS
 
     def _run(
@@ -124,12 +124,14 @@ class BinaryCheck:
         if run.cleanup_failures:
             raise EngineError(run.cleanup_failures[0])
         if isinstance(run.ending, Broke):
-            return _CommandResult("", _kernel_error(redactor.text(run.ending.message), argv[0]))
+            return _CommandResult(
+                "", _extract_kernel_error(redactor.text(run.ending.message), argv[0])
+            )
         return _CommandResult(capture.output.head.decode(errors="replace"))
 
 
-def _kernel_error(message: str, program: str) -> str:
-    """Return the error of execve(2).
+def _extract_kernel_error(message: str, program: str) -> str:
+    """Return the error of execve(2) in a message.
 
     Raises:
         EngineError: if the sandbox broke for another reason.

@@ -1,4 +1,4 @@
-"""Probes an engine on this machine: whether its limits and its network work in sandboxes."""
+"""Probes of an engine on this machine: its limits and its network, tried in sandboxes."""
 
 import os
 import socket
@@ -29,12 +29,12 @@ from isosmoke.sandbox.spec import (
 )
 
 _MEMORY = 64 << 20
-_TOO_MUCH = f"set -o pipefail; head -c {4 * _MEMORY} /dev/zero | tail | wc -c"
-"""`tail` keeps the whole of a line without an end in memory."""
+_EXCEED_MEMORY = f"set -o pipefail; head -c {4 * _MEMORY} /dev/zero | tail | wc -c"
+"""`tail` holds the whole of an unterminated line in memory."""
 
 _PROCESSES = 30
-_TOO_MANY = "i=0; while [ $i -lt 60 ]; do sleep 30 & i=$((i+1)); done; exit 0"
-"""At the limit dash gives up at once, and bash retries until it is ended."""
+_EXCEED_PROCESSES = "i=0; while [ $i -lt 60 ]; do sleep 30 & i=$((i+1)); done; exit 0"
+"""At the limit dash aborts at once, whereas bash retries until it is killed."""
 
 _SECONDS = 20.0
 _FORK_SECONDS = 1.5
@@ -42,7 +42,7 @@ _FORK_SECONDS = 1.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """The features that work; `host_network` is the network of this machine itself."""
+    """The features that work; `host_network` refers to the network of this machine."""
 
     memory_limit: bool
     processes_limit: bool
@@ -51,14 +51,14 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True)
 class MissingFeature:
-    """A feature that scenarios do not get from an engine, and how to enable it."""
+    """A feature that scenarios do not get from an engine, and a hint for enabling it."""
 
     words: str
     hint: str
 
 
 def probe_engine(engine: Engine, caller: Caller) -> ProbeResult:
-    """Try each feature in a sandbox of its own.
+    """Try each feature in its own sandbox.
 
     Raises:
         EngineError: if no sandbox can be created.
@@ -66,8 +66,12 @@ def probe_engine(engine: Engine, caller: Caller) -> ProbeResult:
     bash = bash_finder.find(HOST_IMAGE, caller.working).path
     host_network = _reaches_host(engine, caller, bash)
     with ThreadPoolExecutor(2) as pool:
-        memory = pool.submit(_passes, engine, _build_job(caller, bash, _TOO_MUCH, memory=_MEMORY))
-        many = _build_job(caller, "/bin/sh", _TOO_MANY, processes=_PROCESSES, seconds=_FORK_SECONDS)
+        memory = pool.submit(
+            _passes, engine, _build_job(caller, bash, _EXCEED_MEMORY, memory=_MEMORY)
+        )
+        many = _build_job(
+            caller, "/bin/sh", _EXCEED_PROCESSES, processes=_PROCESSES, seconds=_FORK_SECONDS
+        )
         processes = pool.submit(_passes, engine, many)
     return ProbeResult(
         memory_limit=not memory.result(),
@@ -84,17 +88,17 @@ def missing_features(facts: Facts, probe: ProbeResult) -> Iterator[MissingFeatur
         yield MissingFeature("limits.processes has no effect", _limits_hint(facts))
     if not probe.host_network:
         yield MissingFeature(
-            "the host network is not that of this machine: its services cannot be reached",
-            "choose --engine bubblewrap, or a daemon that is not in a virtual machine",
+            "the host network is not this machine's network: its services are unreachable",
+            "choose --engine bubblewrap, or a daemon outside a virtual machine",
         )
 
 
 def _limits_hint(facts: Facts) -> str:
     if facts.rootless and facts.cgroup == 1:
-        return "boot with systemd.unified_cgroup_hierarchy=1: version 1 is root's alone"
+        return "boot with systemd.unified_cgroup_hierarchy=1: version 1 is for root only"
     if facts.cgroup is None:
         return "choose --engine docker or podman for scenarios with limits, or run as root"
-    return "enable the controllers memory and pids where the engine runs (cgroups(7))"
+    return "enable the controllers memory and pids for the engine (cgroups(7))"
 
 
 def _reaches_host(engine: Engine, caller: Caller, bash: str) -> bool:

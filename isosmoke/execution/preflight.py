@@ -1,4 +1,4 @@
-"""Everything that has to hold before a scenario may run, checked once for each engine and image."""
+"""The checks that precede a run, made once for each engine and image."""
 
 import platform
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ class EnginePool:
     def __init__(self, option: str) -> None:
         self._option = option
         self._engines: dict[str, Engine] = {}
-        self._facts: dict[str, Facts] = {}
+        self._infos: dict[str, Facts] = {}
         self._sweep_failures: list[str] = []
 
     def name_for(self, scenario: Scenario) -> str:
@@ -46,15 +46,15 @@ class EnginePool:
                 engine.preflight()
                 self._sweep(engine)
                 self._engines[name] = engine
-        for name in {self.name_for(scenario) for scenario in scenarios if _limits_of(scenario)}:
-            self._facts[name] = self._facts.get(name) or self._engines[name].facts()
+        for name in {self.name_for(scenario) for scenario in scenarios if _list_limits(scenario)}:
+            self._infos[name] = self._infos.get(name) or self._engines[name].facts()
 
     def _sweep(self, engine: Engine) -> None:
-        """Remove the remains of dead runs; a failure is noted, and changes no verdict."""
+        """Remove the remains of dead runs; record a failure, which changes no verdict."""
         try:
             engine.sweep()
         except LeftBehindError as error:
-            message = f"a dead run left what isosmoke cannot remove: {error.message}"
+            message = f"remains of a dead run could not be removed: {error.message}"
             self._sweep_failures.append(message)
 
     @property
@@ -63,12 +63,13 @@ class EnginePool:
         return self._sweep_failures
 
     def unsupported_limits(self, scenarios: Iterable[Scenario]) -> Iterator[str]:
-        """Yield a message for each limit that a scenario asks for and its engine cannot set."""
+        """Yield a message for each limit that a scenario requests and its engine cannot set."""
         for scenario in scenarios:
-            for limit in _limits_of(scenario):
+            for limit in _list_limits(scenario):
                 name = self.name_for(scenario)
-                if limit not in self._facts[name].limits:
-                    yield f"limits.{limit} has no effect on {name} here: isosmoke doctor says why"
+                if limit not in self._infos[name].limits:
+                    effect = f"limits.{limit} has no effect on {name} here"
+                    yield f"{effect}: run isosmoke doctor for details"
 
     @property
     def names(self) -> str:
@@ -76,7 +77,7 @@ class EnginePool:
         return "+".join(self._engines)
 
 
-def _limits_of(scenario: Scenario) -> tuple[str, ...]:
+def _list_limits(scenario: Scenario) -> tuple[str, ...]:
     """Return the names of the limits that an engine has to set; the keeper sets all others."""
     limits = {"memory": scenario.limits.memory, "processes": scenario.limits.processes}
     return tuple(name for name, limit in limits.items() if limit is not None)
@@ -84,7 +85,7 @@ def _limits_of(scenario: Scenario) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
-    """The engines and the context of a run, and the checks that precede its scenarios."""
+    """The engines and the context of a run, with the checks that precede its scenarios."""
 
     engines: EnginePool
     context: RunContext
@@ -92,10 +93,10 @@ class Preflight:
     _checked: set[tuple[str, str]] = field(default_factory=set, init=False)
 
     def check(self, scenarios: Sequence[Scenario]) -> None:
-        """Return if these scenarios can be run.
+        """Raise an error unless these scenarios can be run.
 
-        The binary is started once in each image, because a binary that does not fit an image is no
-        failure of a scenario.
+        The binary is started once in each image, because a binary that does not fit an image is not
+        a failure of the scenario.
 
         Raises:
             IsosmokeError: if an engine is unavailable or the binary cannot run in an image.
@@ -104,13 +105,13 @@ class Preflight:
         if self.context.binary is None:
             return
         for scenario in scenarios:
-            place = (scenario.image, self.engines.name_for(scenario))
-            if place not in self._checked:
+            key = (scenario.image, self.engines.name_for(scenario))
+            if key not in self._checked:
                 self._check_binary(self.context.binary, scenario)
-                self._checked.add(place)
+                self._checked.add(key)
 
     def binary_check(self, scenario: Scenario) -> BinaryCheck:
-        """Return the check of the binary in the image of a scenario."""
+        """Return a check of the binary in the image of a scenario."""
         engine = self.engines.engine_for(scenario)
         return BinaryCheck(
             scenario=scenario, context=self.context, engine=engine, interrupt=self.interrupt

@@ -1,4 +1,4 @@
-"""Checks the requirements of scenarios: commands, variables and endpoints."""
+"""The requirements of scenarios: commands, variables and endpoints."""
 
 import re
 import shutil
@@ -28,7 +28,7 @@ class Requirements:
         self._lock = Lock()
 
     def find_missing(self, scenario: Scenario) -> str:
-        """Return the names of all missing requirements; empty if none is missing."""
+        """Return a description of all missing requirements; empty if none is missing."""
         return "; ".join(self._list_missing(scenario))
 
     def _list_missing(self, scenario: Scenario) -> Iterator[str]:
@@ -63,16 +63,16 @@ class Requirements:
 def expand(text: str, environment: Mapping[str, str]) -> str:
     """Return `text` with `${NAME}` and `${NAME:-default}` replaced as a shell would."""
 
-    def value(reference: re.Match[str]) -> str:
+    def resolve(reference: re.Match[str]) -> str:
         return environment.get(reference["name"]) or reference["default"] or ""
 
-    return _REFERENCE.sub(value, text)
+    return _REFERENCE.sub(resolve, text)
 
 
 def check_endpoint(endpoint: str) -> str:
-    """Return why an HTTP endpoint cannot be used; empty if it responds.
+    """Return the reason why an HTTP endpoint cannot be used; empty if it responds.
 
-    The body of the response is not read, because a stream of events has no end.
+    The body of the response is not read, because an event stream never ends.
     """
     import httpx
 
@@ -82,7 +82,7 @@ def check_endpoint(endpoint: str) -> str:
             status = response.status_code
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         return f"endpoint {address} unreachable: {error}"
-    return f"endpoint {address} answers {status}" if status in _UPSTREAM_DOWN else ""
+    return f"endpoint {address} responded with {status}" if status in _UPSTREAM_DOWN else ""
 
 
 def _remove_secrets(endpoint: str) -> str:

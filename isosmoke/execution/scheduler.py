@@ -1,4 +1,4 @@
-"""Runs many scenarios: concurrency, locks, retries, confirmation in isolation, interrupts."""
+"""The scheduler of a run: concurrency, locks, retries, confirmation in isolation, interrupts."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ _GATE_JOBS_PER_CORE = 4
 
 
 def jobs_of_a_run() -> int:
-    """Return the default number of concurrent scenarios: one for each core, to limit the load."""
+    """Return the default number of concurrent scenarios: one per core, to limit the load."""
     return len(os.sched_getaffinity(0))
 
 
@@ -36,8 +36,8 @@ def jobs_of_a_gate() -> int:
 class Policy:
     """The options of a run that apply to all of its scenarios.
 
-    `leaks` overrides the manifest's leak policy. `evidence` says for which attempts evidence is
-    collected: by default for those that block.
+    `leaks` overrides the manifest's leak policy. `evidence` selects the attempts for which evidence
+    is collected; by default, those that block.
     """
 
     jobs: int = 1
@@ -47,7 +47,7 @@ class Policy:
 
 
 class ConcurrencyTracker:
-    """Knows which scenarios ran concurrently."""
+    """The names of the scenarios that run, and of those that ran concurrently."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -71,10 +71,10 @@ class ConcurrencyTracker:
 
 @dataclass(slots=True, kw_only=True)
 class Scheduler:
-    """Runs scenarios by a policy, once, and reports each step to `notify`.
+    """A single execution of scenarios under a policy, with each step reported to `notify`.
 
-    `argv` replaces every script. `started_at` is the start of the run as `monotonic` counts. The
-    private fields are the state that the threads share.
+    `argv` replaces every script. `started_at` is the start of the run by `monotonic`. The private
+    fields are the state that the threads share.
     """
 
     scenarios: Sequence[Scenario]
@@ -104,10 +104,10 @@ class Scheduler:
         return tuple(map(self._confirm_in_isolation, results))
 
     def _run_concurrently(self, scenario: Scenario) -> ScenarioResult:
-        """Run a scenario while it holds its locks; defer a failure that may be due to others."""
-        with ExitStack() as held:
+        """Run a scenario while holding its locks; defer a failure that others may have caused."""
+        with ExitStack() as stack:
             for name in sorted(set(scenario.locks)):
-                held.enter_context(self._locks[name])
+                stack.enter_context(self._locks[name])
             attempts = tuple(self._make_attempts(scenario))
         result = ScenarioResult(scenario=scenario, attempts=attempts)
         if not result.outcome.blocks or attempts[-1].alone or self.interrupt.raised:
@@ -129,7 +129,7 @@ class Scheduler:
         return self._finish(result)
 
     def _make_attempts(self, scenario: Scenario) -> Iterator[Attempt]:
-        """Yield one attempt, and as many more as the retries allow while the scenario fails."""
+        """Yield an attempt, and as many more as the retries allow while the scenario fails."""
         failure = self._check_preconditions(scenario)
         if failure is not None:
             yield Attempt(ending=failure, begun=monotonic() - self.started_at)
@@ -141,7 +141,7 @@ class Scheduler:
                 return
 
     def _check_preconditions(self, scenario: Scenario) -> Ending | None:
-        """Return the ending of a scenario that cannot be run, and None for any other."""
+        """Return the ending of a scenario that cannot be run; None for any other."""
         if self.interrupt.raised:
             return Stopped(self.interrupt.reason)
         if self._has_failed and self.policy.fail_fast:
@@ -151,12 +151,12 @@ class Scheduler:
 
     def _make_attempt(self, scenario: Scenario, number: int) -> Attempt:
         now = monotonic()
-        begun, waited = now - self.started_at, now - self._ready_at[scenario.name]
-        self._report(ScenarioStarted(scenario.name, number, begun))
-        with self._tracker.running(scenario.name) as was_alone:
+        offset, waited = now - self.started_at, now - self._ready_at[scenario.name]
+        self._report(ScenarioStarted(scenario.name, number, offset))
+        with self._tracker.running(scenario.name) as ran_in_isolation:
             attempt = self.attempts.run(scenario, number, self.argv)
             self._ready_at[scenario.name] = monotonic()
-            return replace(attempt, alone=was_alone(), begun=begun, waited=waited)
+            return replace(attempt, alone=ran_in_isolation(), begun=offset, waited=waited)
 
     def _finish(self, result: ScenarioResult) -> ScenarioResult:
         self._has_failed = self._has_failed or result.outcome.blocks

@@ -1,6 +1,7 @@
-"""Reads the output of a service as it arrives, writes it to a log, and searches it for a line.
+"""The output of a service: read as it arrives, written to a log, and searched for a line.
 
-Nothing else stores the output, so a service that prints without end is slowed down to this reader.
+Nothing else stores the output, so a service that prints without end is slowed to this reader's
+speed.
 """
 
 import re
@@ -22,25 +23,25 @@ _SPAN = 4096
 
 
 class Search:
-    """Search for a pattern in text that arrives in pieces; None is never found."""
+    """A search for a pattern in text that arrives in pieces; without a pattern nothing matches."""
 
     def __init__(self, pattern: str | None) -> None:
         self._pattern = None if pattern is None else re.compile(pattern, re.MULTILINE)
-        self._kept = b""
-        self._begin = 0
-        self.found = False
+        self._buffer = b""
+        self._start = 0
+        self.has_match = False
 
     def feed(self, piece: bytes) -> None:
         """Search the next piece.
 
-        One character before the kept text is kept as well, so that `^` matches correctly.
+        The character before the buffered text is retained, so that `^` matches correctly.
         """
-        if self._pattern is None or self.found:
+        if self._pattern is None or self.has_match:
             return
-        content = self._kept + piece
-        self.found = bool(self._pattern.search(content.decode(errors="replace"), self._begin))
-        self._begin = int(self._begin or len(content) > _SPAN)
-        self._kept = content[-_SPAN:]
+        content = self._buffer + piece
+        self.has_match = bool(self._pattern.search(content.decode(errors="replace"), self._start))
+        self._start = int(self._start or len(content) > _SPAN)
+        self._buffer = content[-_SPAN:]
 
 
 class Transcript:
@@ -58,7 +59,7 @@ class Transcript:
         return self
 
     def follow(self, printing: AbstractContextManager[Printed]) -> None:
-        """Start to read, before the service starts."""
+        """Start to read; called before the service starts."""
         printed = self._stack.enter_context(printing)
         self._reading = self._workers.submit(self._read, printed)
 
@@ -70,7 +71,7 @@ class Transcript:
     @property
     def has_match(self) -> bool:
         """True if the awaited line was printed."""
-        return self._search.found
+        return self._search.has_match
 
     def last_lines(self, count: int) -> str:
         """Return the last lines of the output, joined in one line."""

@@ -1,13 +1,13 @@
-"""Service containers of a scenario, by testcontainers: ready before its script, gone after it.
+"""Service containers of a scenario, by testcontainers: ready before its script, removed after it.
 
     isosmoke ── attach stream ── keeper: PID 1 of a lifeline, an empty sandbox
                                    └── its PID namespace: every process of the service's container
 
-However isosmoke ends, the lifeline's keeper reads the end of its stdin, and the kernel ends all of
-that namespace. So testcontainers' own reaper (Ryuk) has nothing to do and is never started. The
-service itself runs as its image says, with its own user and health check; only its pid is not
-1. The services of one attempt share a network that is theirs alone, and know each other there by
-name. No image is pulled.
+When isosmoke ends for any reason, the lifeline's keeper reads the end of its stdin, and the kernel
+kills every process of the namespace. Testcontainers' own reaper (Ryuk) is therefore never started.
+The service itself runs as its image specifies, with its own user and health check, but not as pid
+1. The services of an attempt share a private network, where they reach each other by name. No image
+is pulled.
 """
 
 import socket
@@ -42,7 +42,7 @@ from isosmoke.runner.output import Capture
 from isosmoke.sandbox.spec import HOST_IMAGE, KEEPER, ReadOnly, SandboxSpec
 
 HOST = "127.0.0.1"
-"""The address at which ports are published: no other machine reaches them."""
+"""The address at which ports are published, unreachable from other machines."""
 
 _ANY_PORT = 0
 _POLL_SECONDS = 0.1
@@ -54,7 +54,7 @@ _PROXY_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceAttempt:
-    """The attempt that services are started for."""
+    """The attempt for which services are started."""
 
     scenario: Scenario
     number: int
@@ -68,12 +68,12 @@ class ServiceAttempt:
         """The label of its containers."""
         return f"{self.scenario.name}: service"
 
-    def log(self, service: Service) -> Path:
+    def log_path(self, service: Service) -> Path:
         """Return the path of a service's log."""
         return self.record / self.scenario.name / f"service-{service.name}-{self.number}.log"
 
-    def variables(self, service: Service) -> dict[str, str]:
-        """Return a service's own environment; it may refer to what the scenario is passed."""
+    def build_variables(self, service: Service) -> dict[str, str]:
+        """Return a service's own environment; it may refer to variables passed to the scenario."""
         given = self.caller.environment
         passed = {name: given[name] for name in self.scenario.pass_env if name in given}
         return {name: expand(value, passed) for name, value in service.env.items()}
@@ -88,7 +88,7 @@ class Services:
         self._lock = Lock()
 
     def find_missing(self, services: Sequence[Service]) -> str:
-        """Return why these services cannot be started; empty if they can."""
+        """Return the reasons why these services cannot be started; empty if they can."""
         with self._lock:
             return "; ".join(self._list_missing(services))
 
@@ -105,7 +105,7 @@ class Services:
     def _engine_error(self) -> str:
         try:
             self._engine.preflight()
-            with suppress(LeftBehindError):  # of a dead run, which prevents no start
+            with suppress(LeftBehindError):  # remains of a dead run do not prevent a start
                 self._engine.sweep()
         except EngineError as error:
             return f"{error.message} (try: {error.hint})" if error.hint else error.message
@@ -118,10 +118,10 @@ class Services:
 
     @contextmanager
     def running(self, attempt: ServiceAttempt) -> Iterator[Mapping[str, str]]:
-        """Start all services of a scenario in order; yield the variables with their addresses.
+        """Start all services of a scenario in order, and yield the variables with their addresses.
 
         Raises:
-            EngineError: if a service does not become ready; it shows the last output.
+            EngineError: if a service does not become ready; the error ends with its last output.
             StoppedError: if the run is interrupted.
         """
         variables: dict[str, str] = {}
@@ -130,7 +130,7 @@ class Services:
             for service in attempt.scenario.services:
                 container = stack.enter_context(self._running_service(service, network, attempt))
                 with self._engine.companions.errors(f"find the ports of service '{service.name}'"):
-                    variables |= _address_variables(service, container)
+                    variables |= _build_address_variables(service, container)
             yield variables
 
     @contextmanager
@@ -139,10 +139,14 @@ class Services:
     ) -> Iterator["ServiceContainer"]:
         label = f"{attempt.label} {service.name}"
         with ExitStack() as stack:
-            lifeline = stack.enter_context(self._engine.sandbox(_lifeline(label, attempt.caller)))
-            keeper = Conversation(lifeline.channel, sink=_drop, interrupt=attempt.interrupt)
+            lifeline = stack.enter_context(
+                self._engine.sandbox(_build_lifeline_spec(label, attempt.caller))
+            )
+            keeper = Conversation(
+                lifeline.channel, sink=_ignore_output, interrupt=attempt.interrupt
+            )
             keeper.ready(START_SECONDS)
-            transcript = stack.enter_context(_transcript(service, attempt))
+            transcript = stack.enter_context(_create_transcript(service, attempt))
             name, labels = stack.enter_context(self._engine.companions.reserved(label))
             container = ServiceContainer(
                 service,
@@ -154,7 +158,7 @@ class Services:
                 ulimits=self._engine.companions.ulimits,
             )
             stack.enter_context(closing(container))
-            container.with_envs(**attempt.variables(service))
+            container.with_envs(**attempt.build_variables(service))
             container.waiting_for(Readiness(service, transcript, attempt.interrupt))
             with self._engine.companions.errors(f"start service '{service.name}'"):
                 container.create()
@@ -163,13 +167,13 @@ class Services:
             yield container
 
 
-def _transcript(service: Service, attempt: ServiceAttempt) -> Transcript:
-    log, limit = attempt.log(service), attempt.scenario.limits.output
+def _create_transcript(service: Service, attempt: ServiceAttempt) -> Transcript:
+    log, limit = attempt.log_path(service), attempt.scenario.limits.output
     awaited = service.wait.log if service.wait else None
     return Transcript(Capture(log, limit, redactor=attempt.redactor), awaited)
 
 
-def _lifeline(label: str, caller: Caller) -> SandboxSpec:
+def _build_lifeline_spec(label: str, caller: Caller) -> SandboxSpec:
     return SandboxSpec(
         label=label,
         image=HOST_IMAGE,
@@ -180,11 +184,11 @@ def _lifeline(label: str, caller: Caller) -> SandboxSpec:
     )
 
 
-def _drop(output: Output) -> None:
+def _ignore_output(output: Output) -> None:
     """Ignore the output: a lifeline runs nothing that could print."""
 
 
-def _address_variables(service: Service, container: "ServiceContainer") -> dict[str, str]:
+def _build_address_variables(service: Service, container: "ServiceContainer") -> dict[str, str]:
     """Return `DB_HOST`, `DB_PORT_5432` for each port, and `DB_PORT` for the first port."""
     addresses = {port: str(container.get_exposed_port(port)) for port in service.ports}
     first = {f"{service.prefix}_PORT": number for number in list(addresses.values())[:1]}
@@ -198,12 +202,12 @@ class ServiceContainer(DockerContainer):
     def __init__(self, service: Service, network: str, **options: Any) -> None:
         super().__init__(service.image, **options)
         self._network_name, self._network_aliases = network, [service.name]
-        self.image = service.image  # without a prefix of testcontainers' own
+        self.image = service.image  # without the prefix that testcontainers adds
         self._command = list(service.command) or None
         self._published = {f"{port}/tcp": (HOST, _ANY_PORT) for port in service.ports}
 
     def create(self) -> None:
-        """Create the container without starting it; no image is pulled, no log is kept."""
+        """Create the container without starting it; pull no image and store no log."""
         client = self.get_docker_client().client
         endpoint = client.api.create_endpoint_config(aliases=self._network_aliases)
         self._container = client.containers.create(
@@ -276,14 +280,14 @@ class Readiness(WaitStrategy):
         wrapped.reload()
         health = wrapped.attrs["State"].get("Health")
         if not health:
-            raise self._error("waits for a health check, and its image has none")
+            raise self._error("waits for a health check, but its image defines none")
         return bool(health["Status"] == "healthy")
 
     def _error(self, problem: str) -> EngineError:
         last = self._transcript.last_lines(_LINES_SHOWN)
         return EngineError(
             f"service '{self._service.name}' {problem}"
-            + (f"; it printed last: {last}" if last else "; it printed nothing")
+            + (f"; its last output: {last}" if last else "; it printed nothing")
         )
 
     def _pause(self) -> None:

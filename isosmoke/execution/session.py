@@ -1,4 +1,4 @@
-"""One whole run: takes a `Request` and returns a `RunResult`."""
+"""A whole run: from a `Request` to a `RunResult`."""
 
 import platform
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +30,7 @@ from isosmoke.runner.job_builder import RunContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The scenarios to run, and how; `argv` replaces every scenario's script."""
+    """The scenarios to run and the options of the run; `argv` replaces every script."""
 
     scenarios: tuple[Scenario, ...]
     manifest: Path | None = None
@@ -46,9 +46,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A run in progress: it begins with the scenarios of `request`, and may run further ones.
+    """A run in progress: it starts with the scenarios of `request`, and may run further ones.
 
-    `started_at` is the start of the run as `monotonic` counts.
+    `started_at` is the start of the run by `monotonic`.
     """
 
     request: Request
@@ -68,7 +68,7 @@ class Session:
         `argv` replaces their scripts.
 
         Raises:
-            IsosmokeError: if they cannot be run; none of them was started then.
+            IsosmokeError: if they cannot be run; none of them was started.
         """
         with store.held(scenario.image for scenario in scenarios):
             self.preflight.check(scenarios)
@@ -89,7 +89,7 @@ class Session:
         self.notify(event)
 
     def end(self, results: tuple[ScenarioResult, ...]) -> RunResult:
-        """Complete the record of the run with all of its results, and return the whole."""
+        """Complete the record of the run with all of its results, and return the complete run."""
         run = self.result(results)
         self.recording.end(run)
         run = replace(run, unrecorded=self.recording.lost)
@@ -122,7 +122,7 @@ class Session:
         scenarios = [result.scenario for result in results]
         yield from self.preflight.engines.sweep_failures
         yield from self.recording.notes
-        yield from _unredacted_secrets(scenarios, self.preflight.context)
+        yield from _note_unredacted_secrets(scenarios, self.preflight.context)
         yield from self.preflight.engines.unsupported_limits(scenarios)
 
 
@@ -132,7 +132,7 @@ def execute(
     """Run all scenarios of a request.
 
     Raises:
-        IsosmokeError: if nothing was started.
+        IsosmokeError: if no scenario was started.
     """
     session = begin(request, caller, notify=notify, interrupt=interrupt)
     return session.end(session.run(request.scenarios, request.argv))
@@ -144,7 +144,7 @@ def begin(
     """Check everything that a request needs, start its record and return its session.
 
     Raises:
-        IsosmokeError: if the request cannot be run; no record was started then.
+        IsosmokeError: if the request cannot be run; no record was started.
     """
     started_at, started = monotonic(), datetime.now().astimezone()
     preflight = run_preflight(request, caller, interrupt)
@@ -188,7 +188,7 @@ def run_preflight(request: Request, caller: Caller, interrupt: Interrupt) -> Pre
 
 
 def prepare_binary_check(request: Request, caller: Caller, interrupt: Interrupt) -> BinaryCheck:
-    """Return the check of the binary in the image of the request's only scenario."""
+    """Return a check of the binary in the image of the request's only scenario."""
     return _prepare(request, caller, interrupt).binary_check(request.scenarios[0])
 
 
@@ -214,8 +214,8 @@ def exit_code(result: RunResult) -> ExitCode:
     return ExitCode.OK
 
 
-def _unredacted_secrets(scenarios: Sequence[Scenario], context: RunContext) -> Iterator[str]:
+def _note_unredacted_secrets(scenarios: Sequence[Scenario], context: RunContext) -> Iterator[str]:
     """Yield a note for each passed value that cannot be redacted."""
     for scenario in scenarios:
         for name in context.redactor(scenario).unguarded:
-            yield f"{name} is shown as it is: {WHY_UNGUARDED}"
+            yield f"{name} is not redacted: {WHY_UNGUARDED}"

@@ -1,4 +1,4 @@
-"""Warnings about anything in the environment or in a manifest that may change a verdict."""
+"""Warnings about settings in the environment or in a manifest that may change a verdict."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,14 +19,14 @@ _FUNCTION = "BASH_FUNC_"
 def warnings(
     context: RunContext, scenarios: Sequence[Scenario], named_binary: str | None
 ) -> tuple[str, ...]:
-    """Return a line for each kind of influence on these scenarios.
+    """Return a warning for each kind of influence on these scenarios.
 
-    `named_binary` is the binary that an option names, None without that option.
+    `named_binary` is the value of the `--binary` option; None without that option.
     """
     return (
         *of_path(context, scenarios),
-        *_of_binary(context, named_binary),
-        *of_variables(scenarios),
+        *_check_binary(context, named_binary),
+        *check_variables(scenarios),
     )
 
 
@@ -39,48 +39,49 @@ def of_path(context: RunContext, scenarios: Sequence[Scenario] = ()) -> Iterator
         for scenario in scenarios
         if scenario.image == HOST_IMAGE and scenario.env.get("PATH")
     )
-    folders = (*workspace.folders, workspace.working)
+    directories = (*workspace.folders, workspace.working)
     seen: dict[str, None] = {}
     for path in dict.fromkeys((given, *own)):
-        entries = system_programs.entries(path, caller.working, folders)
+        entries = system_programs.entries(path, caller.working, directories)
         seen.update(dict.fromkeys(path_warnings.warnings(entries)))
     yield from seen
 
 
-def of_variables(scenarios: Sequence[Scenario]) -> Iterator[str]:
+def check_variables(scenarios: Sequence[Scenario]) -> Iterator[str]:
     """Yield a warning about variables that make bash or the loader run other code first."""
-    found = [
+    affected = [
         f"{scenario.name} ({', '.join(names)})"
         for scenario in scenarios
         if (names := [name for name in (*scenario.env, *scenario.pass_env) if _runs_code(name)])
     ]
-    if found:
-        more = len(found) - _SHOWN
+    if affected:
+        more = len(affected) - _SHOWN
         rest = f" (+{more} more)" if more > 0 else ""
-        yield shortened(
-            f"variables make other code run before the script of {', '.join(found[:_SHOWN])}{rest}"
-        )
+        shown = ", ".join(affected[:_SHOWN])
+        yield shortened(f"variables make other code run before the script of {shown}{rest}")
 
 
 def _runs_code(name: str) -> bool:
     return name in _READ_BY_BASH or name.startswith((_READ_BY_EVERYTHING, _FUNCTION))
 
 
-def _of_binary(context: RunContext, named: str | None) -> Iterator[str]:
+def _check_binary(context: RunContext, named: str | None) -> Iterator[str]:
     """Yield a warning if PATH found the binary under test in the workspace."""
     tested = context.binary
     if tested is None or named or context.caller.environment.get("ISOSMOKE_WG"):
         return
     paths = (tested.source, tested.source.resolve())
-    if any(path.is_relative_to(folder) for path in paths for folder in context.workspace.folders):
+    if any(
+        path.is_relative_to(directory) for path in paths for directory in context.workspace.folders
+    ):
         yield (
-            f"the {KNOWN_AS} that is tested comes from the workspace by PATH: "
+            f"the {KNOWN_AS} under test was found in the workspace by PATH: "
             f"{shortened(str(tested.source), 160)} (sha256 {tested.sha256[:12]})"
         )
 
 
 def of_gate_programs(environment: Mapping[str, str], working: Path) -> Iterator[str]:
-    """Yield warnings if wg would run a shim by programs that are not the system's.
+    """Yield warnings if wg would run a shim with programs that are not the system's.
 
     Wg runs `timeout … bash SHIM`: a replacement of either can exit with any code without a verdict.
     """
@@ -88,8 +89,8 @@ def of_gate_programs(environment: Mapping[str, str], working: Path) -> Iterator[
     for name in ("bash", "timeout"):
         first = next((entry for entry in entries if name in entry.programs), None)
         if first is not None and not first.is_system:
-            yield f"wg would run its scenarios by {name} of {first.shown}, not by the system's"
-    set_here = [name for name in environment if name in ("BASH_ENV", "SHELLOPTS", "BASHOPTS")]
-    set_here += [name for name in environment if name.startswith(_FUNCTION)]
-    if set_here:
-        yield f"wg would run its scenarios with {', '.join(sorted(set_here)[:_SHOWN])} set"
+            yield f"wg would run its scenarios with {name} of {first.shown}, not the system's"
+    variables = [name for name in environment if name in ("BASH_ENV", "SHELLOPTS", "BASHOPTS")]
+    variables += [name for name in environment if name.startswith(_FUNCTION)]
+    if variables:
+        yield f"wg would run its scenarios with {', '.join(sorted(variables)[:_SHOWN])} set"

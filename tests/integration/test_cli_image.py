@@ -90,5 +90,5 @@ def test_image_is_checked_for_what_scenarios_need(tmp_path: Path) -> None:
     (tmp_path / "wg").write_text("#!/bin/zsh\n")
     done = isosmoke(*words)
     assert done.returncode == 1, done.stderr
-    assert "wg cannot run: /bin/zsh, which its first line names, is not there" in done.stdout
+    assert "wg cannot run: its interpreter /bin/zsh does not exist in the image" in done.stdout
     assert "lacks jq" in done.stdout

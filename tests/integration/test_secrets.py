@@ -121,7 +121,7 @@ def test_what_was_replaced_is_named(told: dict[str, bytes]) -> None:
 
 def test_what_is_too_short_to_be_replaced_is_said(told: dict[str, bytes]) -> None:
     """A value of three bytes stays, and each report says once that it does."""
-    note = b"note: PIN is shown as it is"
+    note = b"note: PIN is not redacted"
 
     assert told["console stdout"].count(note) == 1
     assert told["agent stdout"].count(note) == 1

@@ -123,8 +123,8 @@ def test_bridge_names_what_would_run_its_shims(project: Project) -> None:
     )
 
     assert done.returncode == 0
-    assert f"WARNING: wg would run its scenarios by bash of {fakes}" in done.stderr
-    assert f"WARNING: wg would run its scenarios by timeout of {fakes}" in done.stderr
+    assert f"WARNING: wg would run its scenarios with bash of {fakes}" in done.stderr
+    assert f"WARNING: wg would run its scenarios with timeout of {fakes}" in done.stderr
     assert "WARNING: wg would run its scenarios with BASH_ENV set" in done.stderr
     assert done.stdout.startswith("export WG_SMOKE_MANIFEST=")
 

@@ -1,4 +1,4 @@
-"""What a scenario needs: met, or named; asked of a real server on this machine."""
+"""Requirements of scenarios, checked against a real server on this machine."""
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -18,19 +18,19 @@ from isosmoke.manifest.models import Scenario
 
 @dataclass(slots=True)
 class Server:
-    """A server that answers every path with its last part as the status."""
+    """A server that responds to every path with its last part as the status."""
 
     address: str
-    asked: list[str] = field(default_factory=list)
+    requested_paths: list[str] = field(default_factory=list)
 
 
 @contextmanager
-def served(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    """The address of a server on this machine that answers so."""
+def serving(respond: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    """Yield the address of a server on this machine that responds with `answer`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            answer(self)
+            respond(self)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -47,169 +47,176 @@ def served(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server of this test alone, reached without a proxy."""
+    """Yield a server that only this test uses, reached without a proxy."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    asked: list[str] = []
+    requested_paths: list[str] = []
 
-    def answer(request: BaseHTTPRequestHandler) -> None:
-        asked.append(request.path)
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        requested_paths.append(request.path)
         request.send_response(int(request.path.rpartition("/")[2]))
         request.send_header("Content-Length", "0")
         request.end_headers()
 
-    with served(answer) as address:
-        yield Server(address, asked)
+    with serving(respond) as address:
+        yield Server(address, requested_paths)
 
 
-def scenario(image: str = "host", **requires: list[str]) -> Scenario:
-    """A scenario that requires these things."""
-    text = {"name": "one", "script": "one.sh", "image": image, "requires": requires}
-    return Scenario.model_validate(text)
+def create_scenario(image: str = "host", **requires: list[str]) -> Scenario:
+    """Return a scenario with these requirements."""
+    entry = {"name": "one", "script": "one.sh", "image": image, "requires": requires}
+    return Scenario.model_validate(entry)
 
 
-def unmet(
-    one: Scenario, environment: Mapping[str, str] | None = None, *, has_binary: bool = False
+def find_missing(
+    scenario: Scenario, environment: Mapping[str, str] | None = None, *, has_binary: bool = False
 ) -> str:
-    """What is missing for one scenario."""
-    return Requirements(environment or {}, has_binary=has_binary).find_missing(one)
+    """Return the missing requirements of a scenario."""
+    return Requirements(environment or {}, has_binary=has_binary).find_missing(scenario)
 
 
 def free_address() -> str:
-    """An address of this machine at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+    """Return an address of this machine at which no program listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server_socket:
+        return f"http://127.0.0.1:{server_socket.getsockname()[1]}"
 
 
 @pytest.fixture
 def tools(tmp_path: Path) -> Mapping[str, str]:
-    """An environment whose PATH has one program, and one file that is no program."""
+    """Return an environment whose PATH has a program, and a file that is not executable."""
     (tmp_path / "tool").touch(mode=0o755)
     (tmp_path / "text").touch(mode=0o644)
     return {"PATH": str(tmp_path)}
 
 
-def test_nothing_required_is_met() -> None:
-    """A scenario without requirements runs anywhere."""
-    assert unmet(scenario()) == ""
+def test_scenario_without_requirements_can_run() -> None:
+    """A scenario without requirements can run anywhere."""
+    assert find_missing(create_scenario()) == ""
 
 
-def test_command_must_be_a_program_on_the_callers_path(tools: Mapping[str, str]) -> None:
-    """A command is there when the caller's PATH has a program of that name, and is named if not."""
-    assert unmet(scenario(commands=["tool"]), tools) == ""
-    assert unmet(scenario(commands=["text"]), tools) == "command 'text' not found"
-    assert unmet(scenario(commands=["gone"]), tools) == "command 'gone' not found"
+def test_command_must_be_executable_on_callers_path(tools: Mapping[str, str]) -> None:
+    """A command is found if the caller's PATH has a program of that name, else reported."""
+    assert find_missing(create_scenario(commands=["tool"]), tools) == ""
+    assert find_missing(create_scenario(commands=["text"]), tools) == "command 'text' not found"
+    assert find_missing(create_scenario(commands=["gone"]), tools) == "command 'gone' not found"
 
 
-def test_command_is_not_sought_on_isosmokes_own_path(
+def test_command_is_not_searched_on_path_of_isosmoke(
     tools: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only the environment that was handed in counts, even where it has no PATH."""
+    """Only the environment that was passed in counts, even if it has no PATH."""
     monkeypatch.setenv("PATH", tools["PATH"])
 
-    assert unmet(scenario(commands=["tool"]), {}) == "command 'tool' not found"
+    assert find_missing(create_scenario(commands=["tool"]), {}) == "command 'tool' not found"
 
 
 @pytest.mark.parametrize("image", ["host", "debian"])
 def test_wg_is_the_binary_under_test(image: str) -> None:
-    """`wg` is there in every image when there is a binary, and in none when there is not."""
-    needs = scenario(image, commands=["wg"])
+    """`wg` is found in every image if there is a binary, and in no image otherwise."""
+    scenario = create_scenario(image, commands=["wg"])
 
-    assert unmet(needs, {"PATH": "/gone"}, has_binary=True) == ""
-    assert unmet(needs, {"PATH": "/gone"}) == "command 'wg' not found"
-
-
-def test_command_in_an_image_is_for_the_script_to_find(tools: Mapping[str, str]) -> None:
-    """What another image holds cannot be searched from here, so it is no reason to skip."""
-    assert unmet(scenario("debian", commands=["gone"]), tools) == ""
+    assert find_missing(scenario, {"PATH": "/gone"}, has_binary=True) == ""
+    assert find_missing(scenario, {"PATH": "/gone"}) == "command 'wg' not found"
 
 
-def test_variable_must_be_set_to_something() -> None:
-    """A variable that is missing or empty is named."""
-    needs = scenario(env=["SET", "EMPTY", "GONE"])
-
-    told = unmet(needs, {"SET": "secret", "EMPTY": ""})
-
-    assert told == "variable EMPTY not set; variable GONE not set"
-    assert "secret" not in told
+def test_command_in_other_image_is_not_checked(tools: Mapping[str, str]) -> None:
+    """Another image cannot be searched from here, so a missing command is no reason to skip."""
+    assert find_missing(create_scenario("debian", commands=["gone"]), tools) == ""
 
 
-def test_all_that_is_missing_is_told_at_once() -> None:
-    """Commands, variables and endpoints are told together, in the order of the manifest."""
+def test_variable_must_not_be_empty() -> None:
+    """A variable that is missing or empty is reported."""
+    scenario = create_scenario(env=["SET", "EMPTY", "GONE"])
+
+    missing = find_missing(scenario, {"SET": "secret", "EMPTY": ""})
+
+    assert missing == "variable EMPTY not set; variable GONE not set"
+    assert "secret" not in missing
+
+
+def test_all_missing_requirements_are_reported_together() -> None:
+    """Commands, variables and endpoints are reported in the order of the manifest."""
     address = free_address()
-    told = unmet(scenario(commands=["gone"], env=["GONE"], endpoints=[address]), {"PATH": ""})
-    command, variable, endpoint = told.split("; ")
+    missing = find_missing(
+        create_scenario(commands=["gone"], env=["GONE"], endpoints=[address]), {"PATH": ""}
+    )
+    command, variable, endpoint = missing.split("; ")
 
     assert (command, variable) == ("command 'gone' not found", "variable GONE not set")
     assert endpoint.startswith(f"endpoint {address} unreachable: ")
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 401, 404, 429, 500])
-def test_endpoint_that_answers_is_there(server: Server, status: int) -> None:
-    """Any answer of its own shows that a service is there, also a refusal or a redirection."""
-    assert unmet(scenario(endpoints=[f"{server.address}/{status}"])) == ""
-    assert server.asked == [f"/{status}"]
+def test_endpoint_that_responds_is_available(server: Server, status: int) -> None:
+    """Any response of its own shows that a service is available, even a refusal or a redirect."""
+    assert find_missing(create_scenario(endpoints=[f"{server.address}/{status}"])) == ""
+    assert server.requested_paths == [f"/{status}"]
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-def test_endpoint_whose_upstream_is_down_is_not_there(server: Server, status: int) -> None:
-    """A gateway that speaks for nobody is told with its answer."""
+def test_gateway_error_makes_endpoint_unavailable(server: Server, status: int) -> None:
+    """A gateway without an upstream is reported with its status."""
     address = f"{server.address}/{status}"
 
-    assert unmet(scenario(endpoints=[address])) == f"endpoint {address} answers {status}"
+    assert (
+        find_missing(create_scenario(endpoints=[address]))
+        == f"endpoint {address} responded with {status}"
+    )
 
 
-def test_endpoint_is_asked_once_in_a_run(server: Server) -> None:
-    """However many scenarios need it, and whatever it answered, an endpoint is asked once."""
+def test_endpoint_is_requested_once_per_run(server: Server) -> None:
+    """An endpoint is requested once, for any number of scenarios and with any response."""
     requirements = Requirements({}, has_binary=False)
     up, down = f"{server.address}/200", f"{server.address}/503"
-    told = [requirements.find_missing(scenario(endpoints=[up, down, up])) for _ in range(3)]
+    missing = [
+        requirements.find_missing(create_scenario(endpoints=[up, down, up])) for _ in range(3)
+    ]
 
-    assert len(set(told)) == 1
-    assert server.asked == ["/200", "/503"]
+    assert len(set(missing)) == 1
+    assert server.requested_paths == ["/200", "/503"]
 
 
-def test_endpoint_that_never_ends_its_answer_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream of events never ends; that it began is enough, and nobody waits for the rest."""
+def test_endpoint_with_endless_response_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event stream never ends; its beginning is sufficient."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    over = Event()
+    is_finished = Event()
 
     def stream(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
         request.end_headers()
         request.wfile.write(b"data: 1\n\n")
         request.wfile.flush()
-        over.wait(60)
+        is_finished.wait(60)
 
-    with served(stream) as address:
+    with serving(stream) as address:
         try:
             assert check_endpoint(address) == ""
         finally:
-            over.set()
+            is_finished.set()
 
 
 @pytest.mark.parametrize(
     "endpoint", ["", "localhost", "tcp://127.0.0.1:1", "http://", "http://[", "http://a:b", "\x00"]
 )
-def test_endpoint_that_is_no_address_is_check_endpoint(endpoint: str) -> None:
-    """What cannot be asked at all is a reason to skip, never a crash."""
+def test_invalid_endpoint_is_unreachable(endpoint: str) -> None:
+    """An endpoint that cannot be requested at all is a reason to skip, never a crash."""
     assert check_endpoint(endpoint).startswith(f"endpoint {endpoint} unreachable: ")
 
 
-def test_secrets_of_an_address_are_not_told() -> None:
-    """User, password and query, where tokens are, are in no report."""
-    told = check_endpoint("http://bob:hunter2@127.0.0.1:1/models?token=hunter2")
+def test_secrets_of_endpoint_are_not_reported() -> None:
+    """User, password and query, which may contain tokens, are in no report."""
+    missing = check_endpoint("http://bob:hunter2@127.0.0.1:1/models?token=hunter2")
 
-    assert told.startswith("endpoint http://127.0.0.1:1/models unreachable: ")
-    assert "hunter2" not in told
+    assert missing.startswith("endpoint http://127.0.0.1:1/models unreachable: ")
+    assert "hunter2" not in missing
 
 
-def test_endpoint_may_name_variables(server: Server) -> None:
-    """An endpoint is asked at the address that the caller's variables make of it."""
-    one = scenario(endpoints=["${WHERE:-http://127.0.0.1:1}/${STATUS:-503}"])
+def test_endpoint_may_refer_to_variables(server: Server) -> None:
+    """An endpoint is requested at the address that results from the caller's variables."""
+    scenario = create_scenario(endpoints=["${WHERE:-http://127.0.0.1:1}/${STATUS:-503}"])
 
-    assert unmet(one, {"WHERE": server.address, "STATUS": "200"}) == ""
-    assert unmet(one, {"WHERE": server.address}).endswith("answers 503")
-    assert server.asked == ["/200", "/503"]
+    assert find_missing(scenario, {"WHERE": server.address, "STATUS": "200"}) == ""
+    assert find_missing(scenario, {"WHERE": server.address}).endswith("responded with 503")
+    assert server.requested_paths == ["/200", "/503"]
 
 
 @pytest.mark.parametrize(
@@ -227,12 +234,12 @@ def test_endpoint_may_name_variables(server: Server) -> None:
         ("$SET ${} ${SET ${a-b}", "$SET ${} ${SET ${a-b}"),
     ],
 )
-def test_references_are_replaced_as_a_shell_would(text: str, expected: str) -> None:
-    """A variable gives its value, or the default where it is missing or empty."""
+def test_references_are_expanded_as_in_a_shell(text: str, expected: str) -> None:
+    """A variable expands to its value, or to the default if it is missing or empty."""
     assert expand(text, {"SET": "value", "EMPTY": ""}) == expected
 
 
 @given(st.text(alphabet="${}:-AB \\", max_size=40))
 def test_values_are_not_expanded_again(value: str) -> None:
-    """A value that looks like a reference itself is put in as it is."""
+    """A value that looks like a reference is inserted unchanged."""
     assert expand("<${A}>", {"A": value, "B": "no"}) == f"<{value}>"

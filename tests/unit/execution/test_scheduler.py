@@ -1,4 +1,4 @@
-"""Many scenarios: order, fail-fast, interrupts, retries, confirmation, locks and requirements."""
+"""The scheduler: order, fail-fast, interrupts, retries, confirmation, locks and requirements."""
 
 import os
 from collections import Counter
@@ -26,23 +26,23 @@ from isosmoke.testing import Act, FakeEngine, survivor
 
 PASS, FAIL, SKIP = Act(), Act(status=1 << 8), Act(status=77 << 8)
 LEAK = Act(survivors=[survivor(7, ["sleep", "9"])])
-PATIENCE = 60
+TIMEOUT = 60
 
 
-def meeting(number: int, status: int = 0) -> Act:
-    """An act during which as many scenarios are going on at the same time."""
-    return Act(on_go=Barrier(number, timeout=PATIENCE).wait, status=status)
+def meeting_act(number: int, status: int = 0) -> Act:
+    """Return an act that waits until `number` scenarios run at the same time."""
+    return Act(on_go=Barrier(number, timeout=TIMEOUT).wait, status=status)
 
 
 def scenario(name: str, **keys: object) -> Scenario:
-    """A scenario of this name that settles at once."""
-    one = {"name": name, "script": f"{name}.sh", "settle_seconds": 0, "grace_seconds": 0, **keys}
-    return Scenario.model_validate(one, context=Path("/scenarios"))
+    """Return a scenario of this name that settles at once."""
+    entry = {"name": name, "script": f"{name}.sh", "settle_seconds": 0, "grace_seconds": 0, **keys}
+    return Scenario.model_validate(entry, context=Path("/scenarios"))
 
 
 @dataclass(slots=True)
 class Run:
-    """One schedule over a fake engine, and all that it told."""
+    """A schedule on a fake engine, with all events that it reports."""
 
     record: Path
     acts: Mapping[str, Act | Sequence[Act]] = field(default_factory=dict)
@@ -51,11 +51,11 @@ class Run:
     argv: tuple[str, ...] = ()
     interrupt: Interrupt = field(default_factory=Interrupt)
     events: list[Event] = field(default_factory=list)
-    heard: list[bytes] = field(default_factory=list)
+    echoed: list[bytes] = field(default_factory=list)
     engine: FakeEngine = field(default_factory=FakeEngine)
 
-    def of(self, *scenarios: Scenario) -> tuple[ScenarioResult, ...]:
-        """The results of these scenarios."""
+    def execute(self, *scenarios: Scenario) -> tuple[ScenarioResult, ...]:
+        """Return the results of these scenarios."""
         self.engine = FakeEngine(self.acts)
         attempts = AttemptRunner(
             engine_for=lambda _: self.engine,
@@ -65,7 +65,7 @@ class Run:
             interrupt=self.interrupt,
             leaks=self.policy.leaks,
             evidence=self.policy.evidence,
-            on_output=self.heard.append,
+            on_output=self.echoed.append,
         )
         scheduler = Scheduler(
             scenarios=scenarios,
@@ -78,20 +78,20 @@ class Run:
         return scheduler.run()
 
     def outcomes(self, *scenarios: Scenario) -> dict[str, Outcome]:
-        """The outcome of each scenario, in the order of the results."""
-        return {one.name: one.outcome for one in self.of(*scenarios)}
+        """Return the outcome of each scenario, in the order of the results."""
+        return {result.name: result.outcome for result in self.execute(*scenarios)}
 
-    def told(self, kind: type[ScenarioStarted | ScenarioPostponed]) -> list[str]:
-        """The scenarios of the events of one kind, in order."""
-        return [one.name for one in self.events if isinstance(one, kind)]
+    def list_events(self, kind: type[ScenarioStarted | ScenarioPostponed]) -> list[str]:
+        """Return the scenarios of the events of this kind, in order."""
+        return [event.name for event in self.events if isinstance(event, kind)]
 
-    def finished(self) -> list[str]:
-        """The scenarios that were told to be finished, in order."""
-        return [one.result.name for one in self.events if isinstance(one, ScenarioFinished)]
+    def list_finished(self) -> list[str]:
+        """Return the scenarios that were reported as finished, in order."""
+        return [event.result.name for event in self.events if isinstance(event, ScenarioFinished)]
 
-    def made(self) -> list[str]:
-        """The scenarios that got a sandbox, in order."""
-        return [one.label for one in self.engine.made]
+    def list_sandboxes(self) -> list[str]:
+        """Return the scenarios that were given a sandbox, in order."""
+        return [spec.label for spec in self.engine.made]
 
     def _context(self) -> RunContext:
         home = self.record / "home"
@@ -108,21 +108,21 @@ class Run:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """A run, one scenario at a time."""
+    """Return a run with one scenario at a time."""
     return Run(tmp_path)
 
 
 @pytest.fixture
-def crowd(tmp_path: Path) -> Run:
-    """A run of several scenarios at a time."""
+def concurrent_run(tmp_path: Path) -> Run:
+    """Return a run with several concurrent scenarios."""
     return Run(tmp_path, policy=Policy(jobs=4))
 
 
-def test_results_are_in_the_order_given(crowd: Run) -> None:
-    """Whichever ends first, the results come in the order of the manifest, one for each."""
+def test_results_are_in_given_order(concurrent_run: Run) -> None:
+    """The results are in the order of the manifest, regardless of the order of the endings."""
     names = [f"s{number}" for number in (3, 1, 2, 0, 9, 7, 8)]
-    crowd.acts = {"s1": FAIL, "s9": SKIP, "s7": LEAK}
-    outcomes = crowd.outcomes(*map(scenario, names))
+    concurrent_run.acts = {"s1": FAIL, "s9": SKIP, "s7": LEAK}
+    outcomes = concurrent_run.outcomes(*map(scenario, names))
 
     assert list(outcomes) == names
     assert [outcomes[name] for name in ("s3", "s1", "s9", "s7")] == [
@@ -130,45 +130,45 @@ def test_results_are_in_the_order_given(crowd: Run) -> None:
     ]
 
 
-def test_one_job_runs_in_order(run: Run) -> None:
-    """With one job each scenario is over before the next one starts."""
+def test_single_job_runs_in_order(run: Run) -> None:
+    """With one job, each scenario ends before the next one starts."""
     names = ["b", "a", "c"]
-    run.of(*map(scenario, names))
+    run.execute(*map(scenario, names))
 
-    assert run.made() == names
-    assert [type(one) for one in run.events] == [ScenarioStarted, ScenarioFinished] * 3
-    assert run.finished() == names
-
-
-def test_jobs_run_at_the_same_time(crowd: Run) -> None:
-    """As many scenarios as there are jobs go on together."""
-    together = meeting(4)
-    crowd.acts = dict.fromkeys("abcd", together)
-
-    assert set(crowd.outcomes(*map(scenario, "abcd")).values()) == {Outcome.PASS}
+    assert run.list_sandboxes() == names
+    assert [type(event) for event in run.events] == [ScenarioStarted, ScenarioFinished] * 3
+    assert run.list_finished() == names
 
 
-def test_no_scenario_is_no_result(run: Run) -> None:
-    """An empty selection is no error here; whoever selects must not let it happen."""
-    assert run.of() == ()
+def test_jobs_run_concurrently(concurrent_run: Run) -> None:
+    """As many scenarios run at the same time as there are jobs."""
+    together = meeting_act(4)
+    concurrent_run.acts = dict.fromkeys("abcd", together)
+
+    assert set(concurrent_run.outcomes(*map(scenario, "abcd")).values()) == {Outcome.PASS}
 
 
-def test_fail_fast_starts_nothing_after_a_failure(run: Run) -> None:
-    """Once a scenario failed the rest is NOT_RUN, with the reason, and gets no sandbox."""
+def test_no_scenarios_give_no_results(run: Run) -> None:
+    """An empty selection is no error for the scheduler; the caller must prevent it."""
+    assert run.execute() == ()
+
+
+def test_fail_fast_starts_no_scenario_after_failure(run: Run) -> None:
+    """After a failure the remaining scenarios are NOT_RUN with a reason, and get no sandbox."""
     run.acts = {"b": FAIL}
     run.policy = Policy(fail_fast=True)
-    results = run.of(*map(scenario, "abcd"))
+    results = run.execute(*map(scenario, "abcd"))
 
-    assert [one.outcome for one in results] == [
+    assert [result.outcome for result in results] == [
         *(Outcome.PASS, Outcome.FAIL, Outcome.NOT_RUN, Outcome.NOT_RUN)
     ]
     assert results[2].telling.reason == "an earlier scenario failed"
-    assert run.made() == ["a", "b"]
-    assert run.finished() == list("abcd")
+    assert run.list_sandboxes() == ["a", "b"]
+    assert run.list_finished() == list("abcd")
 
 
 @pytest.mark.parametrize("act", [PASS, SKIP], ids=["pass", "skip"])
-def test_fail_fast_goes_on_after_what_does_not_block(run: Run, act: Act) -> None:
+def test_fail_fast_continues_after_pass_or_skip(run: Run, act: Act) -> None:
     """A pass or a skip stops nothing."""
     run.acts = {"a": act}
     run.policy = Policy(fail_fast=True)
@@ -177,7 +177,7 @@ def test_fail_fast_goes_on_after_what_does_not_block(run: Run, act: Act) -> None
 
 
 def test_failure_without_fail_fast_stops_nothing(run: Run) -> None:
-    """By default every scenario is run, whatever came before it."""
+    """By default every scenario is run, regardless of earlier outcomes."""
     run.acts = {"a": FAIL, "b": Act(refuses="no daemon")}
 
     assert list(run.outcomes(*map(scenario, "abc")).values()) == [
@@ -185,42 +185,44 @@ def test_failure_without_fail_fast_stops_nothing(run: Run) -> None:
     ]
 
 
-def test_interrupt_makes_the_rest_not_run(run: Run) -> None:
-    """An interrupt ends the scenario at hand and starts no other; each is told once."""
+def test_interrupt_prevents_remaining_scenarios(run: Run) -> None:
+    """An interrupt ends the current scenario and starts no other; each is reported once."""
     run.acts = {"b": Act(on_go=lambda: run.interrupt.raise_for("SIGTERM"), status=None)}
-    results = run.of(*map(scenario, "abcd"))
+    results = run.execute(*map(scenario, "abcd"))
 
-    assert [one.outcome for one in results] == [Outcome.PASS, *[Outcome.NOT_RUN] * 3]
-    assert {one.telling.reason for one in results[1:]} == {"SIGTERM"}
-    assert run.made() == ["a", "b"]
+    assert [result.outcome for result in results] == [Outcome.PASS, *[Outcome.NOT_RUN] * 3]
+    assert {result.telling.reason for result in results[1:]} == {"SIGTERM"}
+    assert run.list_sandboxes() == ["a", "b"]
     assert run.engine.destroyed == run.engine.made
-    assert run.finished() == list("abcd")
+    assert run.list_finished() == list("abcd")
 
 
-def test_interrupt_among_several_is_told_once_for_each(crowd: Run) -> None:
-    """Scenarios that an interrupt ends side by side are finished once each, and not tried again."""
-    barrier = Barrier(4, action=lambda: crowd.interrupt.raise_for("SIGINT"), timeout=PATIENCE)
-    crowd.acts = dict.fromkeys("abcd", Act(on_go=barrier.wait, status=None))
-    outcomes = crowd.outcomes(*map(scenario, "abcdef"))
+def test_interrupt_finishes_concurrent_scenarios_once(concurrent_run: Run) -> None:
+    """Concurrent scenarios that an interrupt ends are finished once each, without a retry."""
+    barrier = Barrier(
+        4, action=lambda: concurrent_run.interrupt.raise_for("SIGINT"), timeout=TIMEOUT
+    )
+    concurrent_run.acts = dict.fromkeys("abcd", Act(on_go=barrier.wait, status=None))
+    outcomes = concurrent_run.outcomes(*map(scenario, "abcdef"))
 
     assert set(outcomes.values()) == {Outcome.NOT_RUN}
-    assert sorted(crowd.finished()) == list("abcdef")
-    assert sorted(crowd.made()) == list("abcd")
-    assert crowd.told(ScenarioPostponed) == []
+    assert sorted(concurrent_run.list_finished()) == list("abcdef")
+    assert sorted(concurrent_run.list_sandboxes()) == list("abcd")
+    assert concurrent_run.list_events(ScenarioPostponed) == []
 
 
-def test_interrupt_before_the_start_runs_nothing(run: Run) -> None:
-    """A run that is interrupted before it begins makes no sandbox."""
+def test_interrupt_before_start_runs_nothing(run: Run) -> None:
+    """A run that is interrupted before its start creates no sandbox."""
     run.interrupt.raise_for("SIGINT")
 
     assert set(run.outcomes(*map(scenario, "ab")).values()) == {Outcome.NOT_RUN}
-    assert run.made() == []
+    assert run.list_sandboxes() == []
 
 
-def test_interrupt_ends_the_retries(run: Run) -> None:
-    """What an interrupt ended is not tried again, however many retries there are."""
+def test_interrupt_ends_retries(run: Run) -> None:
+    """An interrupted scenario is not retried, regardless of its retries."""
     run.acts = {"a": Act(on_go=lambda: run.interrupt.raise_for("SIGINT"), status=None)}
-    (result,) = run.of(scenario("a", retries=5))
+    (result,) = run.execute(scenario("a", retries=5))
 
     assert len(result.attempts) == 1
 
@@ -239,151 +241,151 @@ def test_interrupt_ends_the_retries(run: Run) -> None:
         ([FAIL, SKIP], 3, (Outcome.FAIL, 2)),
     ],
 )
-def test_retries_end_with_the_first_that_does_not_block(
+def test_retries_end_with_first_attempt_that_does_not_block(
     run: Run, acts: list[Act], retries: int, expected: tuple[Outcome, int]
 ) -> None:
-    """A scenario is tried while it fails and retries are left; a pass after that is FLAKY."""
+    """A scenario is retried while it fails and retries remain; a pass after that is FLAKY."""
     run.acts = {"a": acts}
-    (result,) = run.of(scenario("a", retries=retries))
+    (result,) = run.execute(scenario("a", retries=retries))
 
     assert (result.outcome, len(result.attempts)) == expected
     assert not result.load_sensitive
-    assert run.told(ScenarioStarted) == ["a"] * len(result.attempts)
-    assert run.finished() == ["a"]
+    assert run.list_events(ScenarioStarted) == ["a"] * len(result.attempts)
+    assert run.list_finished() == ["a"]
 
 
-def test_each_attempt_has_a_log_and_a_sandbox_of_its_own(run: Run) -> None:
-    """What every attempt printed is kept, each in its own file under the scenario's name."""
-    said = [Act(status=1 << 8, output=[Output("stdout", b"first")]), Act(output=[])]
-    run.acts = {"a": said}
-    (result,) = run.of(scenario("a", retries=1))
+def test_each_attempt_has_its_own_log_and_sandbox(run: Run) -> None:
+    """The output of every attempt is in a separate file below the scenario's name."""
+    acts = [Act(status=1 << 8, output=[Output("stdout", b"first")]), Act(output=[])]
+    run.acts = {"a": acts}
+    (result,) = run.execute(scenario("a", retries=1))
 
-    assert [one.log for one in result.attempts] == [
+    assert [attempt.log for attempt in result.attempts] == [
         run.record / "a/output-1.log",
         run.record / "a/output-2.log",
     ]
     assert (run.record / "a/output-1.log").read_bytes() == b"first"
     assert (run.record / "a/output-2.log").read_bytes() == b""
-    assert run.heard == [b"first"]
+    assert run.echoed == [b"first"]
     assert run.engine.destroyed == run.engine.made
     assert len(run.engine.made) == 2
 
 
-def test_failure_beside_others_that_passes_alone_is_load_sensitive(crowd: Run) -> None:
-    """What failed in a crowd and then passes alone does not block, and both are shown."""
-    together = meeting(2, status=1 << 8)
-    crowd.acts = {"a": [together, PASS], "b": [together, PASS]}
-    results = crowd.of(*map(scenario, "ab"))
+def test_concurrent_failure_that_passes_in_isolation_is_load_sensitive(concurrent_run: Run) -> None:
+    """A scenario that fails concurrently and passes in isolation does not block; both are shown."""
+    together = meeting_act(2, status=1 << 8)
+    concurrent_run.acts = {"a": [together, PASS], "b": [together, PASS]}
+    results = concurrent_run.execute(*map(scenario, "ab"))
 
     for result in results:
         assert result.outcome is Outcome.FLAKY
         assert result.load_sensitive
-        assert [one.alone for one in result.attempts] == [False, True]
+        assert [attempt.alone for attempt in result.attempts] == [False, True]
         assert result.telling.ending == Exited(1)
-    assert sorted(crowd.told(ScenarioPostponed)) == ["a", "b"]
-    assert crowd.finished() == ["a", "b"]
-    assert crowd.made()[2:] == ["a", "b"]
+    assert sorted(concurrent_run.list_events(ScenarioPostponed)) == ["a", "b"]
+    assert concurrent_run.list_finished() == ["a", "b"]
+    assert concurrent_run.list_sandboxes()[2:] == ["a", "b"]
 
 
-def test_failure_beside_others_that_fails_alone_counts(crowd: Run) -> None:
-    """What fails again alone is a failure, found twice."""
-    together = meeting(2, status=1 << 8)
-    crowd.acts = {"a": [together, FAIL], "b": [Act(on_go=together.on_go), PASS]}
-    failed, passed = crowd.of(*map(scenario, "ab"))
+def test_concurrent_failure_that_fails_in_isolation_counts(concurrent_run: Run) -> None:
+    """A scenario that fails again in isolation is a failure with two attempts."""
+    together = meeting_act(2, status=1 << 8)
+    concurrent_run.acts = {"a": [together, FAIL], "b": [Act(on_go=together.on_go), PASS]}
+    failed, passed = concurrent_run.execute(*map(scenario, "ab"))
 
     assert failed.outcome is Outcome.FAIL
     assert not failed.load_sensitive
-    assert [one.alone for one in failed.attempts] == [False, True]
+    assert [attempt.alone for attempt in failed.attempts] == [False, True]
     assert passed.outcome is Outcome.PASS
     assert len(passed.attempts) == 1
 
 
-def test_skip_alone_does_not_undo_a_failure_beside_others(crowd: Run) -> None:
-    """A confirmation that was skipped confirms nothing, so the failure stands."""
-    together = meeting(2, status=1 << 8)
-    crowd.acts = {"a": [together, SKIP], "b": Act(on_go=together.on_go)}
+def test_skip_in_isolation_does_not_undo_concurrent_failure(concurrent_run: Run) -> None:
+    """A skipped confirmation confirms nothing, so the failure stands."""
+    together = meeting_act(2, status=1 << 8)
+    concurrent_run.acts = {"a": [together, SKIP], "b": Act(on_go=together.on_go)}
 
-    assert crowd.outcomes(*map(scenario, "ab"))["a"] is Outcome.FAIL
+    assert concurrent_run.outcomes(*map(scenario, "ab"))["a"] is Outcome.FAIL
 
 
-def test_failure_alone_is_not_run_again(crowd: Run) -> None:
-    """What failed with nothing beside it is confirmed by that, with any number of jobs."""
-    crowd.acts = {"a": FAIL}
-    (result,) = crowd.of(scenario("a"))
+def test_failure_in_isolation_is_not_rerun(concurrent_run: Run) -> None:
+    """A failure without concurrent scenarios needs no confirmation, with any number of jobs."""
+    concurrent_run.acts = {"a": FAIL}
+    (result,) = concurrent_run.execute(scenario("a"))
 
     assert len(result.attempts) == 1
     assert result.attempts[0].alone
-    assert crowd.told(ScenarioPostponed) == []
+    assert concurrent_run.list_events(ScenarioPostponed) == []
 
 
-def test_scenarios_with_a_lock_in_common_exclude_each_other(crowd: Run) -> None:
-    """Scenarios that share a lock are never on at the same time, however many jobs there are."""
+def test_scenarios_with_shared_lock_exclude_each_other(concurrent_run: Run) -> None:
+    """Scenarios that share a lock never run at the same time, with any number of jobs."""
     busy, overlaps = Lock(), list[str]()
 
     def work() -> None:
         if not busy.acquire(blocking=False):
-            overlaps.append("two at once")
+            overlaps.append("overlap")
             return
         for _ in range(50):
             os.sched_yield()
         busy.release()
 
     names = [f"s{number}" for number in range(20)]
-    crowd.acts = dict.fromkeys(names, Act(on_go=work))
-    results = crowd.of(*(scenario(name, locks=["port"]) for name in names))
+    concurrent_run.acts = dict.fromkeys(names, Act(on_go=work))
+    results = concurrent_run.execute(*(scenario(name, locks=["port"]) for name in names))
 
     assert overlaps == []
-    assert all(one.outcome is Outcome.PASS and one.telling.alone for one in results)
+    assert all(result.outcome is Outcome.PASS and result.telling.alone for result in results)
 
 
-def test_scenarios_with_other_locks_go_on_together(crowd: Run) -> None:
-    """A lock keeps out only those that name it."""
-    together = meeting(3)
-    crowd.acts = dict.fromkeys("abc", together)
+def test_scenarios_with_different_locks_run_concurrently(concurrent_run: Run) -> None:
+    """A lock excludes only the scenarios that name it."""
+    together = meeting_act(3)
+    concurrent_run.acts = dict.fromkeys("abc", together)
     locked = [scenario("a", locks=["x"]), scenario("b", locks=["y"]), scenario("c")]
 
-    assert set(crowd.outcomes(*locked).values()) == {Outcome.PASS}
+    assert set(concurrent_run.outcomes(*locked).values()) == {Outcome.PASS}
 
 
-def test_locks_in_any_order_do_not_deadlock(crowd: Run) -> None:
-    """Scenarios that name the same locks in opposite orders, or twice, all come to their end."""
+def test_locks_in_any_order_do_not_deadlock(concurrent_run: Run) -> None:
+    """Scenarios that name the same locks in opposite orders, or twice, all finish."""
     orders = (["x", "y"], ["y", "x"], ["y", "z", "x"], ["x", "x"])
     several = [scenario(f"s{number}", locks=orders[number % 4]) for number in range(24)]
 
-    assert set(crowd.outcomes(*several).values()) == {Outcome.PASS}
+    assert set(concurrent_run.outcomes(*several).values()) == {Outcome.PASS}
 
 
-def test_unmet_requirement_skips_without_a_sandbox(run: Run) -> None:
-    """What a scenario lacks is told, and neither a sandbox nor a retry is spent on it."""
+def test_missing_requirement_skips_without_sandbox(run: Run) -> None:
+    """Missing requirements are reported, and cause neither a sandbox nor a retry."""
     lacking = scenario("a", requires={"commands": ["gone"], "env": ["GONE"]}, retries=3)
-    (result,) = run.of(lacking)
+    (result,) = run.execute(lacking)
 
     assert result.outcome is Outcome.SKIP
     assert result.telling.reason == "command 'gone' not found; variable GONE not set"
     assert len(result.attempts) == 1
-    assert run.made() == []
-    assert run.told(ScenarioStarted) == []
-    assert run.finished() == ["a"]
+    assert run.list_sandboxes() == []
+    assert run.list_events(ScenarioStarted) == []
+    assert run.list_finished() == ["a"]
 
 
-def test_broken_engine_is_an_error_of_that_scenario(run: Run) -> None:
-    """An engine that breaks in the middle is told for that scenario, and the run goes on."""
+def test_broken_engine_is_error_of_its_scenario(run: Run) -> None:
+    """An engine that breaks during a scenario is reported for it, and the run continues."""
     run.acts = {
         "refused": Act(refuses="no space left"),
         "died": Act(dies_at=b"g"),
         "other": Act(version="999"),
     }
-    results = run.of(*map(scenario, ["refused", "died", "other", "fine"]))
+    results = run.execute(*map(scenario, ["refused", "died", "other", "fine"]))
 
-    assert [one.outcome for one in results] == [*[Outcome.ERROR] * 3, Outcome.PASS]
-    assert [one.infrastructure for one in results] == [True, True, True, False]
+    assert [result.outcome for result in results] == [*[Outcome.ERROR] * 3, Outcome.PASS]
+    assert [result.infrastructure for result in results] == [True, True, True, False]
     assert results[0].telling.reason == "no space left"
 
 
-def test_deadline_is_the_scenarios(run: Run) -> None:
-    """A script that does not end is a TIMEOUT, asked to end and then ended."""
+def test_deadline_is_that_of_scenario(run: Run) -> None:
+    """A script that does not end is a TIMEOUT, after SIGTERM and SIGKILL."""
     run.acts = {"a": Act(status=None, ignores_term=True)}
-    (result,) = run.of(scenario("a").model_copy(update={"timeout_seconds": 0}))
+    (result,) = run.execute(scenario("a").model_copy(update={"timeout_seconds": 0}))
 
     assert result.outcome is Outcome.TIMEOUT
     assert result.telling.ending == TimedOut(0)
@@ -399,45 +401,55 @@ def test_deadline_is_the_scenarios(run: Run) -> None:
         ("report", "fail", Outcome.PASS),
     ],
 )
-def test_leak_policy_of_the_run_wins(
+def test_leak_policy_of_run_has_precedence(
     run: Run, policy: object, manifest: str, outcome: Outcome
 ) -> None:
-    """A leak blocks as the manifest says, unless the run says otherwise; it is told either way."""
+    """The run's policy overrides the manifest's; a leak is reported in any case."""
     run.acts = {"a": LEAK}
     run.policy = {None: Policy(), "fail": Policy(leaks="fail"), "report": Policy(leaks="report")}[
         policy if isinstance(policy, str) else None
     ]
-    (result,) = run.of(scenario("a", leaks=manifest))
+    (result,) = run.execute(scenario("a", leaks=manifest))
 
     assert result.outcome is outcome
-    assert [one.command_line for one in result.telling.leaks] == ["sleep 9"]
+    assert [leak.command_line for leak in result.telling.leaks] == ["sleep 9"]
 
 
 def test_allowed_survivor_is_tolerated(run: Run) -> None:
-    """What the manifest allows to stay is told with its reason, and does not block."""
+    """A survivor that the manifest allows is reported with its reason, and does not block."""
     run.acts = {"a": LEAK}
     allow = {"command": "^sleep", "reason": "It ends by itself."}
-    (result,) = run.of(scenario("a", leaks={"allow": [allow]}))
+    (result,) = run.execute(scenario("a", leaks={"allow": [allow]}))
 
     assert result.outcome is Outcome.PASS
-    assert [one.reason for one in result.telling.verdict.tolerated] == ["It ends by itself."]
+    assert [survivor.reason for survivor in result.telling.verdict.tolerated] == [
+        "It ends by itself."
+    ]
 
 
-def test_result_carries_what_the_manifest_says(run: Run) -> None:
-    """Owners and assertion reach whoever reads the result."""
-    (result,) = run.of(scenario("a", owners=["fix-a"], assertion="It holds."))
+def test_result_has_owners_and_assertion(run: Run) -> None:
+    """Owners and assertion of the manifest are part of the result."""
+    (result,) = run.execute(scenario("a", owners=["fix-a"], assertion="It holds."))
 
     assert (result.owners, result.assertion) == (("fix-a",), "It holds.")
 
 
-def test_every_scenario_is_told_exactly_once(crowd: Run) -> None:
-    """Whatever comes of them, each scenario is told to be finished once, with its final result."""
-    crowd.acts = {"b": FAIL, "c": [FAIL, PASS], "d": SKIP, "e": Act(refuses="no"), "f": LEAK}
-    results = crowd.of(*map(scenario, "abcdefgh"))
-    told = [one.result for one in crowd.events if isinstance(one, ScenarioFinished)]
+def test_every_scenario_is_finished_once(concurrent_run: Run) -> None:
+    """Each scenario is reported as finished once, with its final result."""
+    concurrent_run.acts = {
+        "b": FAIL,
+        "c": [FAIL, PASS],
+        "d": SKIP,
+        "e": Act(refuses="no"),
+        "f": LEAK,
+    }
+    results = concurrent_run.execute(*map(scenario, "abcdefgh"))
+    finished = [
+        event.result for event in concurrent_run.events if isinstance(event, ScenarioFinished)
+    ]
 
-    assert Counter(one.name for one in told) == Counter("abcdefgh")
-    assert sorted(told, key=lambda one: one.name) == list(results)
+    assert Counter(result.name for result in finished) == Counter("abcdefgh")
+    assert sorted(finished, key=lambda result: result.name) == list(results)
 
 
 TOLERATED = {"leaks": {"allow": [{"command": "^sleep", "reason": "Known."}]}}
@@ -456,31 +468,36 @@ EVIDENCE: dict[str, tuple[Act, Mapping[str, object]]] = {
 
 @pytest.mark.parametrize("policy", ["failed", "always", "never"])
 @pytest.mark.parametrize(("act", "keys"), EVIDENCE.values(), ids=EVIDENCE)
-def test_evidence_is_collected_of_what_blocks(
+def test_evidence_is_collected_by_policy(
     run: Run, act: Act, keys: Mapping[str, object], policy: Literal["failed", "always", "never"]
 ) -> None:
-    """By default an attempt that blocks has evidence and no other; else all have it, or none."""
+    """By default only blocking attempts have evidence; with other policies all or none have it."""
     run.acts, run.policy = {"a": act}, Policy(evidence=policy)
-    (result,) = run.of(scenario("a", **keys))
+    (result,) = run.execute(scenario("a", **keys))
     expected = {"failed": result.outcome.blocks, "always": True, "never": False}[policy]
 
     assert (result.telling.evidence is not None) is expected
 
 
-def test_nothing_is_collected_of_what_was_stopped(run: Run) -> None:
-    """Whoever interrupts a run does not wait for evidence."""
+def test_interrupted_scenario_has_no_evidence(run: Run) -> None:
+    """An interrupt does not wait for evidence."""
     run.acts = {"a": Act(on_go=lambda: run.interrupt.raise_for("SIGINT"), status=None)}
     run.policy = Policy(evidence="always")
-    (result,) = run.of(scenario("a"))
+    (result,) = run.execute(scenario("a"))
 
     assert (result.outcome, result.telling.evidence) == (Outcome.NOT_RUN, None)
 
 
-def test_waiting_for_a_lock_is_told_apart(crowd: Run) -> None:
-    """Who waits for a lock waited at least for as long as its holder took; that is in no phase."""
+def test_time_waiting_for_lock_is_recorded(concurrent_run: Run) -> None:
+    """A scenario waits at least as long as the lock is held; the wait is in no phase."""
     first, second = sorted(
-        (one.telling for one in crowd.of(scenario("a", locks=["x"]), scenario("b", locks=["x"]))),
-        key=lambda one: one.begun,
+        (
+            result.telling
+            for result in concurrent_run.execute(
+                scenario("a", locks=["x"]), scenario("b", locks=["x"])
+            )
+        ),
+        key=lambda attempt: attempt.begun,
     )
 
     assert second.waited >= first.seconds
@@ -488,10 +505,10 @@ def test_waiting_for_a_lock_is_told_apart(crowd: Run) -> None:
     assert "wait" not in second.phases
 
 
-def test_retry_waits_only_since_the_attempt_before(run: Run) -> None:
-    """What went before is not counted as waiting."""
+def test_retry_waits_only_since_previous_attempt(run: Run) -> None:
+    """The duration of the previous attempt does not count as waiting."""
     run.acts = {"a": [FAIL, PASS]}
-    (result,) = run.of(scenario("a", retries=1))
+    (result,) = run.execute(scenario("a", retries=1))
     first, second = result.attempts
 
     assert second.waited <= second.begun - first.begun - first.seconds
