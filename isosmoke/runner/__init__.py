@@ -1,1 +1,1 @@
-"""Run one job in one fresh sandbox and collect what it left."""
+"""The run of a single job in a fresh sandbox, and the collection of its remains."""

@@ -1,8 +1,8 @@
-"""Finds the interpreter of a scenario's script: the bash of its image, independent of any PATH.
+"""The interpreter of a scenario's script: the bash of its image, independent of any PATH.
 
 A copy of it, named by its hash, is mounted at the path of the original, so the file that was
-hashed is the file that runs. In an image that only an engine has, the image's digest identifies it,
-and the keeper searches fixed directories.
+hashed is the file that runs. If only an engine has the image, the image's digest identifies the
+interpreter, and the keeper searches fixed directories.
 """
 
 from collections.abc import Collection
@@ -20,20 +20,20 @@ from isosmoke.sandbox.spec import HOST_IMAGE
 NAME = "bash"
 
 _FRESH = tuple(map(PurePosixPath, ("/dev", "/proc", "/run", "/sys", "/tmp")))  # noqa: S108
-"""Directories that every sandbox replaces: no program of an image can be run from there."""
+"""Directories that every sandbox replaces: no program of an image can be run from them."""
 
 
-def find(image: str, folder: Path, hidden: Collection[PurePosixPath] = ()) -> Interpreter:
-    """Return the interpreter of an image; a relative image path starts from `folder`.
+def find(image: str, directory: Path, hidden: Collection[PurePosixPath] = ()) -> Interpreter:
+    """Return the interpreter of an image; a relative image path starts from `directory`.
 
     Programs below one of `hidden` are ignored, because the sandbox has other files there.
 
     Raises:
-        EngineError: if the image has no bash in a directory of the system.
+        EngineError: if the image has no bash in a system directory.
     """
     if image == HOST_IMAGE:
         return _find_on_host(hidden)
-    root = store.root(image, folder)
+    root = store.root(image, directory)
     if root is not None:
         return _find_in_root(image, root, hidden)
     visible = (path for path in DIRECTORIES if not _is_hidden(PurePosixPath(path), hidden))
@@ -43,7 +43,7 @@ def find(image: str, folder: Path, hidden: Collection[PurePosixPath] = ()) -> In
 def _find_on_host(hidden: Collection[PurePosixPath]) -> Interpreter:
     program = system_programs.find(NAME, apart=map(Path, hidden))
     if program is None:
-        raise _missing_error(HOST_IMAGE, "and nobody but the administrator can change")
+        raise _missing_error(HOST_IMAGE, "that only the administrator can change")
     real = program.resolve()
     return _hash(HOST_IMAGE, PurePosixPath(real), real)
 
@@ -55,7 +55,7 @@ def _find_in_root(image: str, root: Path, hidden: Collection[PurePosixPath]) -> 
         inside = file and PurePosixPath("/", file.relative_to(root))
         if file and inside and not _is_hidden(inside, hidden):
             return _hash(image, inside, file)
-    raise _missing_error(image, "and the sandbox shows as it is in the image")
+    raise _missing_error(image, "that the sandbox shows unchanged")
 
 
 def copy(bash: Interpreter) -> Interpreter:
@@ -82,8 +82,8 @@ def _hash(image: str, path: PurePosixPath, file: Path) -> Interpreter:
 
 def _unreadable_error(file: Path, error: OSError) -> EngineError:
     return EngineError(
-        f"{file}, which runs the scripts, cannot be read or copied: {error.strerror or error}",
-        hint="make it readable, and see that the state folder has room (isosmoke doctor names it)",
+        f"interpreter {file} cannot be read or copied: {error.strerror or error}",
+        hint="make it readable, and free space in the state directory (see isosmoke doctor)",
     )
 
 
@@ -94,6 +94,6 @@ def _is_hidden(path: PurePosixPath, hidden: Collection[PurePosixPath]) -> bool:
 def _missing_error(image: str, condition: str) -> EngineError:
     where = ":".join(DIRECTORIES)
     return EngineError(
-        f"image '{image}' has no bash to run scripts with that lies in {where} {condition}",
-        hint=f"install bash in the system of '{image}', or choose another image",
+        f"image '{image}' has no bash in {where} {condition}",
+        hint=f"install bash in image '{image}', or choose another image",
     )

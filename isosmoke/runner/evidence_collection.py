@@ -1,4 +1,4 @@
-"""Collects the most relevant changes of a sandbox as evidence, within limits of size and time."""
+"""The collection of a sandbox's most relevant changes, within limits of size and time."""
 
 import os
 import stat
@@ -10,22 +10,28 @@ from pathlib import Path, PurePosixPath
 from time import monotonic
 
 from isosmoke.results.evidence import Change, Evidence, text
-from isosmoke.runner.overlay_diff import Place, Walk, opened, places, unseen
+from isosmoke.runner.overlay_diff import (
+    ChangedMount,
+    Walk,
+    find_unstored,
+    list_changed_mounts,
+    opened,
+)
 from isosmoke.sandbox.spec import SandboxSpec
 
 MAX_LISTED = 300
-"""The maximum number of changes that are listed; the others are counted."""
+"""The maximum number of listed changes; all others are only counted."""
 
 _MAX_PER_DIRECTORY = 32
-"""The number of changes directly in a directory that keep their rank; others rank lower.
+"""The maximum number of changes directly in a directory that keep their rank.
 
-`wg init` alone writes hundreds of files.
+Further changes rank lower, because `wg init` alone writes hundreds of files.
 """
 
-TEXT_OF_A_FILE = 4 * 1024
-TEXT_OF_WG = 32 * 1024
-TEXT_IN_ALL = 256 * 1024
-"""The maximum size of text in bytes: of a file, of a file of wg, and of all files together."""
+MAX_FILE_TEXT = 4 * 1024
+MAX_WG_TEXT = 32 * 1024
+MAX_TOTAL_TEXT = 256 * 1024
+"""The maximum size of text in bytes: of a file, of a file of wg, and of all files in total."""
 
 _MAX_COMPLAINTS = 20
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -44,23 +50,23 @@ class _Candidate:
     """A change, its mount, and its rank: the lowest rank is the most relevant."""
 
     rank: _Rank
-    place: Place
+    mount: ChangedMount
     change: Change
 
 
 def collect_changes(
-    spec: SandboxSpec, folders: Mapping[PurePosixPath, Path], *, seconds: float
+    spec: SandboxSpec, directories: Mapping[PurePosixPath, Path], *, seconds: float
 ) -> Evidence:
-    """Return the changes, found within `seconds`, of a sandbox without running processes."""
+    """Return the changes of a sandbox without running processes, as found within `seconds`."""
     collection = _Collection(monotonic() + seconds)
-    for target in unseen(spec, folders):
-        collection.complain(target, "what changed in it was not kept on disk")
+    for target in find_unstored(spec, directories):
+        collection.complain(target, "its changes were not stored on disk")
     try:
-        for place in places(spec, folders):
-            collection.find(place)
+        for mount in list_changed_mounts(spec, directories):
+            collection.add_changes(mount)
         collection.add_texts()
     except _DeadlineError:
-        collection.complain("the rest", f"there was no time for it within {seconds:g} s")
+        collection.complain("the rest", f"not collected within {seconds:g} s")
     return collection.evidence
 
 
@@ -74,43 +80,50 @@ class _Collection:
         self._siblings: dict[int, tuple[str, int]] = {}
         self._max_rank: _Rank | None = None
         self._complaints: list[str] = []
-        self._remaining, self._unread = TEXT_IN_ALL, 0
+        self._remaining, self._unread = MAX_TOTAL_TEXT, 0
 
     def complain(self, about: object, why: object) -> None:
-        """Note that something could not be collected."""
+        """Record that something could not be collected."""
         self._complaints.append(f"{about}: {why}")
 
-    def find(self, place: Place) -> None:
-        """Find the changes in a mount."""
+    def add_changes(self, mount: ChangedMount) -> None:
+        """Add the changes in a mount."""
         try:
-            for change in Walk(place, tick=self._tick, complain=self.complain):
+            for change in Walk(mount, tick=self._tick, complain=self.complain):
                 self._count += 1
-                rank = _rank(change, crowded=self._count_sibling(change.path) > _MAX_PER_DIRECTORY)
-                self._add(_Candidate(rank, place, change))
+                rank = _compute_rank(
+                    change, crowded=self._count_sibling(change.path) > _MAX_PER_DIRECTORY
+                )
+                self._add(_Candidate(rank, mount, change))
         except OSError as error:
-            self.complain(place.target, error.strerror)
+            self.complain(mount.target, error.strerror)
 
     def _count_sibling(self, path: str) -> int:
-        """Return the position of a change in its directory; a walk has one open at each depth."""
-        folder, depth = path.rpartition("/")[0], path.count("/")
-        known, number = self._siblings.get(depth, (folder, 0))
-        number = number + 1 if known == folder else 1
-        self._siblings[depth] = folder, number
+        """Return the position of a change in its directory.
+
+        A walk has one open directory at each depth.
+        """
+        directory, depth = path.rpartition("/")[0], path.count("/")
+        known, number = self._siblings.get(depth, (directory, 0))
+        number = number + 1 if known == directory else 1
+        self._siblings[depth] = directory, number
         return number
 
     def add_texts(self) -> None:
         """Add the texts, the most relevant first, up to the maximum size."""
-        self._choose()
+        self._discard_least_relevant()
         for candidate in self._candidates:
             self._tick()
-            candidate.change = self._add_text(candidate.place, candidate.change)
+            candidate.change = self._add_text(candidate.mount, candidate.change)
         if self._unread:
-            self.complain(f"the text of {self._unread} more", f"over {TEXT_IN_ALL} bytes in all")
+            self.complain(
+                f"the text of {self._unread} more", f"over {MAX_TOTAL_TEXT} bytes in total"
+            )
 
     @property
     def evidence(self) -> Evidence:
-        """The changes that are kept, sorted by path."""
-        self._choose()
+        """The retained changes, sorted by path."""
+        self._discard_least_relevant()
         more = len(self._complaints) - _MAX_COMPLAINTS
         return Evidence(
             changes=tuple(
@@ -131,22 +144,22 @@ class _Collection:
         if self._max_rank is None or candidate.rank < self._max_rank:
             self._candidates.append(candidate)
         if len(self._candidates) > 2 * MAX_LISTED:
-            self._choose()
+            self._discard_least_relevant()
             self._max_rank = self._candidates[-1].rank
 
-    def _choose(self) -> None:
+    def _discard_least_relevant(self) -> None:
         self._candidates.sort(key=attrgetter("rank"))
         del self._candidates[MAX_LISTED:]
 
-    def _add_text(self, place: Place, change: Change) -> Change:
-        max_size = min(change.size, TEXT_OF_WG if change.is_of_wg else TEXT_OF_A_FILE)
+    def _add_text(self, mount: ChangedMount, change: Change) -> Change:
+        max_size = min(change.size, MAX_WG_TEXT if change.is_of_wg else MAX_FILE_TEXT)
         if change.change == "removed" or change.kind not in ("file", "link"):
             return change
         if max_size > self._remaining:
             self._unread += 1
             return change
         try:
-            changed = _read_text(place, change, max_size)
+            changed = _read_text(mount, change, max_size)
         except OSError as error:
             self.complain(change.path, error.strerror)
             return change
@@ -154,17 +167,17 @@ class _Collection:
         return changed
 
 
-def _rank(change: Change, *, crowded: bool) -> _Rank:
+def _compute_rank(change: Change, *, crowded: bool) -> _Rank:
     """Rank files of wg first, then logs, then by depth; changes in crowded directories last."""
     path = change.path
     return crowded, not change.is_of_wg, not path.endswith(".log"), path.count("/"), path
 
 
-def _read_text(place: Place, change: Change, max_size: int) -> Change:
+def _read_text(mount: ChangedMount, change: Change, max_size: int) -> Change:
     """Return the change with the end of its text, or with the target of a link."""
-    *directories, name = PurePosixPath(change.path).relative_to(place.target).parts
+    *directories, name = PurePosixPath(change.path).relative_to(mount.target).parts
     with ExitStack() as stack:
-        directory = stack.enter_context(opened(place.upper, _DIRECTORY))
+        directory = stack.enter_context(opened(mount.upper, _DIRECTORY))
         for path in directories:
             directory = stack.enter_context(opened(path, _DIRECTORY, within=directory))
         if change.kind == "link":
@@ -178,7 +191,7 @@ def _read_end(change: Change, file: int, max_size: int) -> Change:
     if not stat.S_ISREG(status.st_mode):
         return change
     content = os.pread(file, max_size, max(0, status.st_size - max_size))
-    # A part of a secret would not be redacted, so the first, incomplete line is dropped.
+    # Part of a secret would not be redacted, so an incomplete first line is dropped.
     if status.st_size > max_size:
         content = content.partition(b"\n")[2]
     end = text(content) if content or not status.st_size else None

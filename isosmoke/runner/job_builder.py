@@ -1,4 +1,4 @@
-"""Builds the job of a scenario from its manifest entry and the context of the run."""
+"""The construction of a scenario's job from its manifest entry and the context of the run."""
 
 import os
 import re
@@ -29,7 +29,7 @@ _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 @dataclass(frozen=True)
 class RunContext:
-    """The facts that are the same for every scenario of a run."""
+    """The data that all scenarios of a run share."""
 
     caller: Caller
     workspace: Workspace
@@ -40,14 +40,14 @@ class RunContext:
     _interpreters: dict[tuple[object, ...], Interpreter] = field(default_factory=dict, repr=False)
 
     def redactor(self, scenario: Scenario) -> Redactor:
-        """Return the redactor of all secrets that a scenario is given."""
-        given = (scenario.pass_env, scenario.pass_files)
-        if given not in self._redactors:
-            self._redactors[given] = Redactor(_read_secrets(scenario, self.caller))
-        return self._redactors[given]
+        """Return the redactor of all secrets that are passed to a scenario."""
+        key = (scenario.pass_env, scenario.pass_files)
+        if key not in self._redactors:
+            self._redactors[key] = Redactor(_read_secrets(scenario, self.caller))
+        return self._redactors[key]
 
     def interpreter(self, scenario: Scenario) -> Interpreter:
-        """Return the interpreter of a scenario's script, found and copied once.
+        """Return the interpreter of a scenario's script, which is found and copied once.
 
         Raises:
             EngineError: if the scenario's image has no bash.
@@ -55,8 +55,8 @@ class RunContext:
         key = (scenario.image, scenario.folder, scenario.pass_files)
         if key not in self._interpreters:
             hidden = tuple(mount.target for mount in self.added_mounts(scenario))
-            found = bash_finder.find(scenario.image, scenario.folder, hidden)
-            self._interpreters[key] = bash_finder.copy(found)
+            bash = bash_finder.find(scenario.image, scenario.folder, hidden)
+            self._interpreters[key] = bash_finder.copy(bash)
         return self._interpreters[key]
 
     @property
@@ -65,7 +65,7 @@ class RunContext:
         return tuple(dict.fromkeys(self._interpreters.values()))
 
     def added_mounts(self, scenario: Scenario) -> tuple[Mount, ...]:
-        """Return everything that a scenario's sandbox has in addition to its system."""
+        """Return the mounts that a scenario's sandbox has in addition to its system."""
         return mounts.added_mounts(scenario, self.caller, self.workspace, self.binary)
 
     @cached_property
@@ -89,7 +89,7 @@ def build_job(
     """Return the job that runs `argv` in the sandbox of a scenario.
 
     `services` are the variables with the addresses of its services. In the scenario's own variables
-    `${NAME}` is replaced by a value of `services`, and by nothing else.
+    only the names in `services` are expanded from `${NAME}`.
     """
     return Job(
         spec=_build_spec(scenario, context),
@@ -107,7 +107,7 @@ def build_script_job(
     context: RunContext,
     services: Mapping[str, str] = MappingProxyType({}),
 ) -> Job:
-    """Return the job that runs a scenario's script by the interpreter of its image.
+    """Return the job that runs a scenario's script with the interpreter of its image.
 
     Raises:
         EngineError: if the image has no interpreter.
@@ -125,7 +125,7 @@ def _build_spec(scenario: Scenario, context: RunContext) -> SandboxSpec:
     system = mounts.system_mounts(scenario, context.workspace, context.host, targets)
     return SandboxSpec(
         label=scenario.name,
-        image=scenario.image if mounts.root_of_image(scenario) is None else HOST_IMAGE,
+        image=scenario.image if mounts.find_image_root(scenario) is None else HOST_IMAGE,
         mounts=(*system, *added),
         uid=context.caller.uid,
         gid=context.caller.gid,
@@ -160,12 +160,12 @@ def build_environment(
         **services,
         **{name: _expand(value, services) for name, value in scenario.env.items()},
         **{name: given[name] for name in scenario.pass_env if name in given},
-        **_program_variables(scenario, context),
+        **_build_program_variables(scenario, context),
     }
 
 
 def redact_environment(scenario: Scenario, environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the environment with a placeholder for each value that the scenario is passed."""
+    """Return the environment with a placeholder for each value that is passed to the scenario."""
     return {
         name: placeholder(name) if name in scenario.pass_env else value
         for name, value in environment.items()
@@ -177,12 +177,12 @@ def _expand(text: str, services: Mapping[str, str]) -> str:
 
 
 def _choose_terminal(name: str) -> str:
-    """Return a capable terminal type: a script's own terminals are not the caller's."""
+    """Return a capable terminal type, as a script's own terminals differ from the caller's."""
     return name if name not in ("", "dumb") else "xterm-256color"
 
 
-def _program_variables(scenario: Scenario, context: RunContext) -> Mapping[str, str]:
-    """Return PATH, with the live binary first whatever the scenario sets, and its location."""
+def _build_program_variables(scenario: Scenario, context: RunContext) -> Mapping[str, str]:
+    """Return PATH, with the live binary first in any case, and the variable with its location."""
     given = context.caller.environment.get("PATH", os.defpath)
     path = scenario.env.get("PATH") or (
         given if scenario.image == HOST_IMAGE else rootfs_mounts.SEARCHED
@@ -199,11 +199,11 @@ def _read_secrets(scenario: Scenario, caller: Caller) -> Iterator[Secret]:
     for name in scenario.pass_files:
         path = mounts.expand_home(Path(name), caller.home)
         for file in filter(Path.is_file, (path, *path.rglob("*"))):
-            with suppress(OSError):  # The script cannot read it either.
+            with suppress(OSError):  # the script cannot read it either
                 yield Secret.of_file(name, _read_beginning(file))
 
 
 def _read_beginning(file: Path) -> bytes:
-    """Return a file's content, or enough of a large one for it to count as too large."""
+    """Return a file's content; of a large file, just enough to be recognized as too large."""
     with file.open("rb") as content:
         return content.read(LARGEST + 1)

@@ -1,4 +1,4 @@
-"""The mounts of a scenario's sandbox: its system, then everything that isosmoke adds to it."""
+"""The mounts of a scenario's sandbox: its system, and everything that isosmoke adds to it."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
@@ -39,19 +39,19 @@ def system_mounts(
     host: Collection[Mount],
     others: Collection[PurePosixPath],
 ) -> Iterator[Mount]:
-    """Yield the mounts that make up the system; none for an image that only an engine has.
+    """Yield the mounts that make up the system; none if only an engine has the image.
 
     `host` are the mounts of the host's image, and `others` the targets of further mounts.
     """
     if scenario.image == HOST_IMAGE:
         yield from _host_mounts(host, workspace)
-    elif root := root_of_image(scenario):
+    elif root := find_image_root(scenario):
         lookup = tuple(_name_lookup_mounts()) if scenario.network == "host" else ()
         yield from rootfs_mounts.mounts(root, {*others, *(mount.target for mount in lookup)})
         yield from lookup
 
 
-def root_of_image(scenario: Scenario) -> Path | None:
+def find_image_root(scenario: Scenario) -> Path | None:
     """Return the root directory of an image on this machine; None if only an engine has it."""
     if scenario.image == HOST_IMAGE:
         return Path("/")
@@ -61,7 +61,7 @@ def root_of_image(scenario: Scenario) -> Path | None:
 def added_mounts(
     scenario: Scenario, caller: Caller, workspace: Workspace, binary: Binary | None
 ) -> tuple[Mount, ...]:
-    """Return everything that every sandbox has in addition to its system."""
+    """Return the mounts that every sandbox has in addition to its system."""
     fresh = (
         Fresh(PurePosixPath("/run"), 0o755),
         *(Fresh(PurePosixPath(target), 0o1777, on_disk=True) for target in _TEMPORARY),
@@ -88,7 +88,7 @@ def expand_home(path: Path, home: Path) -> Path:
 def _host_mounts(host: Collection[Mount], workspace: Workspace) -> Iterator[Mount]:
     """Yield the host's mounts outside the workspace.
 
-    A tool in the workspace is part of its copy: as a mount of its own it could not be rebuilt.
+    A tool in the workspace is part of its copy; as a separate mount it could not be rebuilt.
     """
     for mount in host:
         if not any(mount.target.is_relative_to(directory) for directory in workspace.folders):
@@ -137,8 +137,8 @@ def _own_mounts(caller: Caller, binary: Binary | None) -> tuple[Mount, ...]:
 
 
 def _user_database_mounts(scenario: Scenario, caller: Caller) -> tuple[Mount, ...]:
-    """Return a user database with the caller in it, if that of the image does not know them."""
-    root = root_of_image(scenario)
+    """Return a user database that includes the caller; nothing if the image knows the caller."""
+    root = find_image_root(scenario)
     users, groups = (root and rootfs_mounts.inside(root, database) for database in _DATABASES)
     if users and user_files.knows(users, caller.uid):
         return ()

@@ -1,4 +1,4 @@
-"""Captures a script's output: beginning and end in memory, the log on disk up to a limit."""
+"""The capture of a script's output: its ends in memory, and a log on disk up to a limit."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +14,7 @@ HEAD = 32 * 1024
 TAIL = 64 * 1024
 
 
-class _Ends:
+class _HeadAndTail:
     """The beginning and the end of a stream of bytes."""
 
     def __init__(self) -> None:
@@ -30,17 +30,17 @@ class _Ends:
         if len(self._tail) > 2 * TAIL:
             del self._tail[:-TAIL]
 
-    def captured(self) -> Captured:
+    def snapshot(self) -> Captured:
         return Captured(head=bytes(self._head), tail=bytes(self._tail[-TAIL:]), size=self._size)
 
 
 class Capture:
-    """The output of one attempt, captured during a `with` block.
+    """The output of an attempt, captured during a `with` block.
 
-    The log holds the first `limit` bytes; after a longer output follow a line with the number of
+    The log holds the first `limit` bytes. A longer output is followed by a line with the number of
     missing bytes, and the end. `on_output` receives every piece as it arrives. If the log cannot be
-    written, it ends there or `log` is None, and `unlogged` says why; the script is not affected.
-    The `redactor` is applied to both streams before anything is kept or passed on.
+    written, it ends there or `log` is None, and `unlogged` holds the reason; the script is not
+    affected. The `redactor` is applied to both streams before anything is stored or passed on.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Capture:
         self._streams = {"stdout": redactor.stream(), "stderr": redactor.stream()}
         self._on_output = on_output
         self._remaining = limit
-        self._both, self._stderr = _Ends(), _Ends()
+        self._both, self._stderr = _HeadAndTail(), _HeadAndTail()
         self._file: IO[bytes] | None = None
         self.unlogged = ""
 
@@ -72,18 +72,18 @@ class Capture:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._keep("stdout", self._streams["stdout"].flush())
-        self._keep("stderr", self._streams["stderr"].flush())
+        self._store("stdout", self._streams["stdout"].flush())
+        self._store("stderr", self._streams["stderr"].flush())
         with self._tolerate_write_errors():
             if self._file is not None:
                 self._write_end(self._file)
                 self._file.close()
 
     def take(self, output: Output) -> None:
-        """Capture one piece of output."""
-        self._keep(output.stream, self._streams[output.stream].feed(output.content))
+        """Capture a piece of output."""
+        self._store(output.stream, self._streams[output.stream].feed(output.content))
 
-    def _keep(self, stream: Literal["stdout", "stderr"], content: bytes) -> None:
+    def _store(self, stream: Literal["stdout", "stderr"], content: bytes) -> None:
         if not content:
             return
         self._both.add(content)
@@ -123,9 +123,9 @@ class Capture:
     @property
     def output(self) -> Captured:
         """The output on both streams, in order of arrival."""
-        return self._both.captured()
+        return self._both.snapshot()
 
     @property
     def stderr(self) -> Captured:
         """The output on stderr."""
-        return self._stderr.captured()
+        return self._stderr.snapshot()

@@ -1,7 +1,7 @@
-"""Finds the changes of a sandbox in the directories of the host that hold them.
+"""The changes of a sandbox, read from the directories of the host that hold them.
 
-Their content is not trusted: no link is followed, and only regular files are opened. An overlay's
-upper layer is laid out as Documentation/filesystems/overlayfs.rst of the kernel says.
+Their content is not trusted: no link is followed, and only regular files are opened. The layout of
+an overlay's upper layer is documented in the kernel's Documentation/filesystems/overlayfs.rst.
 """
 
 import os
@@ -14,17 +14,17 @@ from pathlib import Path, PurePosixPath
 from isosmoke.results.evidence import Change, Difference, Kind
 from isosmoke.sandbox.spec import CopyOnWrite, Fresh, Mount, SandboxSpec
 
-DEEPEST = 64
-"""The maximum depth of directories: each level takes two descriptors."""
+MAX_DEPTH = 64
+"""The maximum depth of directories; each level takes two descriptors."""
 
 Complain = Callable[[object, object], object]
-"""Receives the path of anything that could not be read, and the reason."""
+"""A callback for a path that could not be read, and the reason."""
 
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 _WHITEOUT = ("trusted.overlay.whiteout", "user.overlay.whiteout")
 """Attributes of an overlay mounted by root, which only root can read, or in a user namespace."""
 
-_FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW
+_DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW
 
 _KINDS: Mapping[int, Kind] = {
     stat.S_IFREG: "file",
@@ -36,7 +36,7 @@ _KINDS: Mapping[int, Kind] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ChangedMount:
     """A mount of a sandbox: its changes, its original content, and the mount points in it."""
 
     target: PurePosixPath
@@ -45,37 +45,44 @@ class Place:
     points: frozenset[PurePosixPath] = frozenset()
 
     @property
-    def ways(self) -> frozenset[str]:
+    def point_parents(self) -> frozenset[str]:
         """The parents of those mount points, which may exist only for them."""
         return frozenset(str(parent) for point in self.points for parent in point.parents)
 
 
-def places(spec: SandboxSpec, folders: Mapping[PurePosixPath, Path]) -> tuple[Place, ...]:
-    """Return the mounts of a sandbox that keep changes in one of these directories."""
+def list_changed_mounts(
+    spec: SandboxSpec, directories: Mapping[PurePosixPath, Path]
+) -> tuple[ChangedMount, ...]:
+    """Return the mounts of a sandbox whose changes are in one of these directories."""
     mounts = {mount.target: mount for mount in spec.mounts}
-    return tuple(_place(mounts[target], folder, spec) for target, folder in folders.items())
+    return tuple(
+        _describe_mount(mounts[target], directory, spec)
+        for target, directory in directories.items()
+    )
 
 
-def _place(mount: Mount, upper: Path, spec: SandboxSpec) -> Place:
+def _describe_mount(mount: Mount, upper: Path, spec: SandboxSpec) -> ChangedMount:
     lower = mount.source if isinstance(mount, CopyOnWrite) else None
     points = frozenset(
         other.target for other in spec.mounts if mount.target in other.target.parents
     )
-    return Place(mount.target, upper, lower, points)
+    return ChangedMount(mount.target, upper, lower, points)
 
 
-def unseen(spec: SandboxSpec, folders: Mapping[PurePosixPath, Path]) -> tuple[PurePosixPath, ...]:
-    """Return the mounts that should keep their changes in a directory, and do not."""
+def find_unstored(
+    spec: SandboxSpec, directories: Mapping[PurePosixPath, Path]
+) -> tuple[PurePosixPath, ...]:
+    """Return the mounts whose changes should be stored in a directory, but are not."""
     writable = (mount for mount in spec.mounts if isinstance(mount, CopyOnWrite | Fresh))
     return tuple(
         mount.target
         for mount in writable
-        if mount.target not in folders and (isinstance(mount, CopyOnWrite) or mount.on_disk)
+        if mount.target not in directories and (isinstance(mount, CopyOnWrite) or mount.on_disk)
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Folder:
+class _Directory:
     """An open directory of an upper layer, and the one below it, which it hides if opaque."""
 
     path: str
@@ -86,92 +93,96 @@ class _Folder:
 
     @property
     def is_git_directory(self) -> bool:
-        """True for the directory of a repository, by the rule of git (setup.c)."""
-        named = self.path.endswith("/.git")
-        return named or all(map(self._has, ("HEAD", "objects", "refs")))
+        """True if it is the directory of a repository, by the rule of git (setup.c)."""
+        has_git_name = self.path.endswith("/.git")
+        return has_git_name or all(map(self._has, ("HEAD", "objects", "refs")))
 
     def _has(self, name: str) -> bool:
-        return bool(_status(name, self.upper) or self.original(name))
+        return bool(_read_status(name, self.upper) or self.get_original(name))
 
-    def original(self, name: str) -> os.stat_result | None:
+    def get_original(self, name: str) -> os.stat_result | None:
         """Return the status of an entry at the start of the sandbox; None if there was none."""
-        return None if self.lower is None else _status(name, self.lower)
+        return None if self.lower is None else _read_status(name, self.lower)
 
-    def vanished(self, names: set[str]) -> Iterator[Change]:
-        """Yield the removed entries of an opaque directory: those that are not among `names`."""
+    def find_removed(self, names: set[str]) -> Iterator[Change]:
+        """Yield the removed entries of an opaque directory: those that are not in `names`."""
         if self.opaque and self.lower is not None:
             for entry in Path(f"/proc/self/fd/{self.lower}").iterdir():
-                before = self.original(entry.name)
+                before = self.get_original(entry.name)
                 if entry.name not in names and before is not None:
-                    yield _removal(f"{self.path}/{entry.name}", before)
+                    yield _create_removal(f"{self.path}/{entry.name}", before)
 
 
 class Walk:
-    """The changes in one mount, each directory before its content.
+    """The changes in a mount, each directory before its content.
 
     `tick` is called at every step, and may end the walk by raising an error.
     """
 
-    def __init__(self, place: Place, *, tick: Callable[[], object], complain: Complain) -> None:
-        self._place, self._ways = place, place.ways
-        self._points = frozenset(map(str, place.points))
+    def __init__(
+        self, mount: ChangedMount, *, tick: Callable[[], object], complain: Complain
+    ) -> None:
+        self._mount, self._point_parents = mount, mount.point_parents
+        self._points = frozenset(map(str, mount.points))
         self._tick, self._complain = tick, complain
 
     def __iter__(self) -> Iterator[Change]:
-        place = self._place
+        mount = self._mount
         with ExitStack() as stack:
-            upper = stack.enter_context(opened(place.upper, os.O_RDONLY | _FOLDER))
+            upper = stack.enter_context(opened(mount.upper, os.O_RDONLY | _DIRECTORY))
             lower = None
-            if place.lower is not None:
-                lower = stack.enter_context(opened(place.lower, os.O_PATH | _FOLDER))
-            yield from self._walk(_Folder(str(place.target), 0, upper, lower, opaque=False), None)
+            if mount.lower is not None:
+                lower = stack.enter_context(opened(mount.lower, os.O_PATH | _DIRECTORY))
+            yield from self._walk(
+                _Directory(str(mount.target), 0, upper, lower, opaque=False), None
+            )
 
-    def _walk(self, folder: _Folder, difference: Difference | None) -> Iterator[Change]:
-        if folder.is_git_directory:
-            yield from _summary(folder.path, difference, self._entries(folder))
+    def _walk(self, directory: _Directory, difference: Difference | None) -> Iterator[Change]:
+        if directory.is_git_directory:
+            yield from _summarize(directory.path, difference, self._walk_entries(directory))
         else:
-            yield from self._change_of_directory(folder.path, difference)
-            yield from self._entries(folder)
+            yield from self._report_directory(directory.path, difference)
+            yield from self._walk_entries(directory)
 
-    def _change_of_directory(self, path: str, difference: Difference | None) -> Iterator[Change]:
-        if difference and path not in self._ways:
+    def _report_directory(self, path: str, difference: Difference | None) -> Iterator[Change]:
+        if difference and path not in self._point_parents:
             yield Change(path=path, change=difference, kind="folder")
 
-    def _entries(self, folder: _Folder) -> Iterator[Change]:
+    def _walk_entries(self, directory: _Directory) -> Iterator[Change]:
         names = set()
-        with os.scandir(folder.upper) as entries:
+        with os.scandir(directory.upper) as entries:
             for entry in entries:
                 self._tick()
                 names.add(entry.name)
-                if f"{folder.path}/{entry.name}" not in self._points:
-                    yield from self._entry(folder, entry.name)
-        yield from folder.vanished(names)
+                if f"{directory.path}/{entry.name}" not in self._points:
+                    yield from self._walk_entry(directory, entry.name)
+        yield from directory.find_removed(names)
 
-    def _entry(self, folder: _Folder, name: str) -> Iterator[Change]:
-        path, before = f"{folder.path}/{name}", folder.original(name)
+    def _walk_entry(self, directory: _Directory, name: str) -> Iterator[Change]:
+        path, before = f"{directory.path}/{name}", directory.get_original(name)
         try:
-            now = os.stat(name, dir_fd=folder.upper, follow_symlinks=False)
+            now = os.stat(name, dir_fd=directory.upper, follow_symlinks=False)
         except OSError as error:
             self._complain(path, error.strerror)
             return
-        if before is not None and _is_whiteout(now, f"/proc/self/fd/{folder.upper}/{name}"):
-            yield _removal(path, before)
+        if before is not None and _is_whiteout(now, f"/proc/self/fd/{directory.upper}/{name}"):
+            yield _create_removal(path, before)
         elif stat.S_ISDIR(now.st_mode):
-            yield from self._inside(folder, name, _difference(now, before))
-        elif (difference := _difference(now, before)) and not _is_zero_device(now):
-            yield Change(path=path, change=difference, kind=_kind(now), size=now.st_size)
+            yield from self._walk_child(directory, name, _compare(now, before))
+        elif (difference := _compare(now, before)) and not _is_zero_device(now):
+            yield Change(path=path, change=difference, kind=_classify(now), size=now.st_size)
 
-    def _inside(
-        self, parent: _Folder, name: str, difference: Difference | None
+    def _walk_child(
+        self, parent: _Directory, name: str, difference: Difference | None
     ) -> Iterator[Change]:
         with ExitStack() as stack:
             try:
-                folder = stack.enter_context(_entered(parent, name))
+                directory = stack.enter_context(_opened_child(parent, name))
             except OSError as error:
                 self._complain(f"{parent.path}/{name}", error.strerror)
-                yield from self._change_of_directory(f"{parent.path}/{name}", difference)
+                yield from self._report_directory(f"{parent.path}/{name}", difference)
             else:
-                yield from self._walk(folder, difference)
+                yield from self._walk(directory, difference)
 
 
 @contextmanager
@@ -185,24 +196,24 @@ def opened(path: str | Path, flags: int, *, within: int | None = None) -> Iterat
 
 
 @contextmanager
-def _entered(parent: _Folder, name: str) -> Iterator[_Folder]:
-    if parent.depth == DEEPEST:
-        raise OSError(0, f"it is more than {DEEPEST} folders deep")
+def _opened_child(parent: _Directory, name: str) -> Iterator[_Directory]:
+    if parent.depth == MAX_DEPTH:
+        raise OSError(0, f"it is more than {MAX_DEPTH} directories deep")
     with ExitStack() as stack:
-        upper = stack.enter_context(opened(name, os.O_RDONLY | _FOLDER, within=parent.upper))
+        upper = stack.enter_context(opened(name, os.O_RDONLY | _DIRECTORY, within=parent.upper))
         lower = None
         if parent.lower is not None:
             with suppress(OSError):
-                below = opened(name, os.O_PATH | _FOLDER, within=parent.lower)
+                below = opened(name, os.O_PATH | _DIRECTORY, within=parent.lower)
                 lower = stack.enter_context(below)
-        opaque = parent.opaque or _attribute(f"/proc/self/fd/{upper}/.", _OPAQUE) == b"y"
-        yield _Folder(f"{parent.path}/{name}", parent.depth + 1, upper, lower, opaque)
+        opaque = parent.opaque or _read_attribute(f"/proc/self/fd/{upper}/.", _OPAQUE) == b"y"
+        yield _Directory(f"{parent.path}/{name}", parent.depth + 1, upper, lower, opaque)
 
 
-def _summary(
+def _summarize(
     path: str, difference: Difference | None, entries: Iterator[Change]
 ) -> Iterator[Change]:
-    """Yield one change in place of all changes in a directory."""
+    """Yield a single change instead of all changes in a directory."""
     sizes = [change.size for change in entries]
     if sizes or difference:
         yield Change(
@@ -214,28 +225,28 @@ def _summary(
         )
 
 
-def _removal(path: str, before: os.stat_result) -> Change:
-    return Change(path=path, change="removed", kind=_kind(before))
+def _create_removal(path: str, before: os.stat_result) -> Change:
+    return Change(path=path, change="removed", kind=_classify(before))
 
 
-def _status(name: str, folder: int) -> os.stat_result | None:
+def _read_status(name: str, directory: int) -> os.stat_result | None:
     with suppress(OSError):
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
     return None
 
 
-def _kind(status: os.stat_result) -> Kind:
+def _classify(status: os.stat_result) -> Kind:
     return _KINDS.get(stat.S_IFMT(status.st_mode), "device")
 
 
-def _difference(now: os.stat_result, before: os.stat_result | None) -> Difference | None:
-    """Return None for a file that was only copied up, or a directory whose content changed."""
+def _compare(now: os.stat_result, before: os.stat_result | None) -> Difference | None:
+    """Return the difference; None if only a copy-up or a directory's content made one."""
     if before is None:
         return "added"
-    return None if _properties(now) == _properties(before) else "changed"
+    return None if _compared_properties(now) == _compared_properties(before) else "changed"
 
 
-def _properties(status: os.stat_result) -> tuple[int, ...]:
+def _compared_properties(status: os.stat_result) -> tuple[int, ...]:
     if stat.S_ISDIR(status.st_mode):
         return (status.st_mode,)
     return (status.st_mode, status.st_size, status.st_mtime_ns)
@@ -243,16 +254,16 @@ def _properties(status: os.stat_result) -> tuple[int, ...]:
 
 def _is_whiteout(status: os.stat_result, path: str) -> bool:
     if stat.S_ISREG(status.st_mode) and not status.st_size:
-        return _attribute(path, _WHITEOUT) is not None
+        return _read_attribute(path, _WHITEOUT) is not None
     return _is_zero_device(status)
 
 
 def _is_zero_device(status: os.stat_result) -> bool:
-    """Return True for an overlay's mark of a removal; such a device has no other use."""
+    """Return True for an overlay's whiteout device; such a device has no other use."""
     return stat.S_ISCHR(status.st_mode) and not status.st_rdev
 
 
-def _attribute(path: str, names: tuple[str, str]) -> bytes | None:
+def _read_attribute(path: str, names: tuple[str, str]) -> bytes | None:
     for name in names:
         with suppress(OSError):
             return os.getxattr(path, name, follow_symlinks=False)

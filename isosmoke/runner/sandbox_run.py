@@ -1,7 +1,7 @@
-"""One job in one fresh sandbox: create, start, run, settle, freeze, list, collect, destroy.
+"""A job in a fresh sandbox: create, start, run, settle, freeze, list, collect, destroy.
 
 `run_job` is the whole sequence. Only the panes of terminals are read before the freeze, because
-their server has to be running to answer.
+their server must be running to respond.
 """
 
 import os
@@ -24,24 +24,24 @@ from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import Job
 
 COLLECT_SECONDS = 5.0
-"""The timeout for reading what a sandbox changed."""
+"""The timeout for reading the changes of a sandbox, in seconds."""
 
 EMPTY_SECONDS = 5.0
-"""The timeout for a keeper to report that the sandbox is empty, once no process is listed."""
+"""The timeout in seconds for a keeper to report an empty sandbox once no process is listed."""
 
 KILL_SECONDS = 30.0
-"""The timeout for reaping a killed script, its output included."""
+"""The timeout for reaping a killed script, including its output, in seconds."""
 
 
 @dataclass(slots=True)
 class SandboxRun:
-    """The result of one job in one sandbox.
+    """The result of a job in a sandbox.
 
-    `phases` maps each finished step to its duration in seconds. `cleanup_failures` names what could
-    not be removed, each with the command that removes it.
+    `phases` maps each finished step to its duration in seconds. `cleanup_failures` names the
+    remains that could not be removed, each with the command that removes it.
     """
 
-    ending: Ending = field(default_factory=lambda: Broke("nothing was tried"))
+    ending: Ending = field(default_factory=lambda: Broke("no sandbox was created"))
     survivors: tuple[Process, ...] = ()
     evidence: Evidence | None = None
     cleanup_failures: tuple[str, ...] = ()
@@ -60,34 +60,34 @@ class SandboxRun:
     def record_errors(self) -> Iterator[None]:
         """Record an error of the block as the ending, but a failed cleanup separately.
 
-        Errors are those of the engine and of the machine (`OSError`), and an interrupt.
+        The recorded errors are those of the engine and of the machine (`OSError`), and interrupts.
         """
         try:
             yield
         except LeftBehindError as error:
             self.cleanup_failures += (_add_hint(error, "remove it"),)
             if error.__context__ is not None:
-                self.ending = _ending_of_error(error.__context__)
+                self.ending = _create_error_ending(error.__context__)
         except (EngineError, OSError, StoppedError) as error:
-            self.ending = _ending_of_error(error)
+            self.ending = _create_error_ending(error)
 
 
-def _ending_of_error(error: BaseException) -> Ending:
+def _create_error_ending(error: BaseException) -> Ending:
     if isinstance(error, EngineError):
         return Broke(_add_hint(error, "try"))
     return Stopped(str(error)) if isinstance(error, StoppedError) else Broke(str(error))
 
 
-def _add_hint(error: EngineError, word: str) -> str:
-    return f"{error} ({word}: {error.hint})" if error.hint else str(error)
+def _add_hint(error: EngineError, label: str) -> str:
+    return f"{error} ({label}: {error.hint})" if error.hint else str(error)
 
 
 WantsEvidence = Callable[[Ending, tuple[Process, ...]], bool]
-"""Decides by the ending of a job and its survivors whether to collect evidence."""
+"""A decision to collect evidence, based on the ending of a job and its survivors."""
 
 
-def never(_ending: Ending, _survivors: tuple[Process, ...]) -> bool:
-    """Return False: collect no evidence."""
+def want_no_evidence(_ending: Ending, _survivors: tuple[Process, ...]) -> bool:
+    """Return False, so that no evidence is collected."""
     return False
 
 
@@ -97,7 +97,7 @@ def run_job(  # noqa: PLR0915 - one sequence, to be read in order
     *,
     capture: Capture,
     interrupt: Interrupt,
-    wants_evidence: WantsEvidence = never,
+    wants_evidence: WantsEvidence = want_no_evidence,
     run: SandboxRun | None = None,
 ) -> SandboxRun:
     """Run `job` in a fresh sandbox of `engine` and return the result.
@@ -128,7 +128,7 @@ def run_job(  # noqa: PLR0915 - one sequence, to be read in order
                             run.evidence = tmux.capture_panes(keeper, servers, job.environment)
                     with run.phase("list"):
                         frozen = keeper.survivors()
-                    # A process that ended while panes were read had outlived the script as well.
+                    # A process that ended while panes were read outlived the script too.
                     run.survivors = _merge(frozen, living) if run.evidence else frozen
                     check_listed(run.survivors, keeper)
             if wants_evidence(run.ending, run.survivors):
@@ -143,7 +143,7 @@ def run_job(  # noqa: PLR0915 - one sequence, to be read in order
 def run_until_frozen(job: Job, keeper: Conversation) -> SandboxRun:
     """Run `job` in the sandbox of a new keeper, and leave its survivors frozen.
 
-    Nothing is timed or collected.
+    No duration and no evidence is recorded.
 
     Raises:
         EngineError: if the sandbox breaks.
@@ -159,7 +159,7 @@ def run_until_frozen(job: Job, keeper: Conversation) -> SandboxRun:
 
 
 def start(job: Job, keeper: Conversation) -> None:
-    """Let a keeper that is ready start `job`."""
+    """Start `job` with a keeper that is ready."""
     keeper.go(
         job.argv,
         job.folder,
@@ -171,11 +171,11 @@ def start(job: Job, keeper: Conversation) -> None:
 
 
 def wait_for_ending(job: Job, keeper: Conversation) -> Ending:
-    """Return how the script of `job` ended; after its timeout, end it and return `TimedOut`."""
+    """Return the ending of the script of `job`, which is ended at its timeout (`TimedOut`)."""
     try:
         status = keeper.exited(job.timeout)
     except EngineError as error:
-        # The keeper searches directories for no program but the interpreter of an image.
+        # The keeper searches directories only for the interpreter of an image.
         if job.search and ", looked for in " in error.message:
             hint = f"put {job.argv[0]} into one of these directories of image '{job.spec.image}'"
             raise EngineError(error.message, hint) from error
@@ -203,9 +203,9 @@ def _merge(frozen: tuple[Process, ...], living: tuple[Process, ...]) -> tuple[Pr
 
 
 def check_listed(survivors: tuple[Process, ...], keeper: Conversation) -> None:
-    """Return if a process was listed, or if the sandbox became empty since.
+    """Raise an error if the keeper missed a process.
 
-    Otherwise the keeper missed a process, and an empty list proves nothing.
+    An empty list is accepted only if the sandbox is empty by now.
 
     Raises:
         EngineError: if the sandbox is not empty but no process was listed.
@@ -217,7 +217,7 @@ def check_listed(survivors: tuple[Process, ...], keeper: Conversation) -> None:
 def _collect_evidence(
     job: Job, sandbox: Sandbox, keeper: Conversation, run: SandboxRun
 ) -> Evidence:
-    """Return all evidence, the panes of `run` included; it names what could not be collected."""
+    """Return all evidence, including the panes of `run` and what could not be collected."""
     return evidence.joined(
         run.evidence or Evidence(),
         Evidence(peaks=sandbox.peaks()),
@@ -230,4 +230,4 @@ def _collect_usage(ending: Ending, keeper: Conversation) -> Evidence:
     try:
         return Evidence() if isinstance(ending, Broke) else Evidence(usage=keeper.usage())
     except (EngineError, StoppedError) as error:
-        return Evidence(missing=(f"what it used: {error}",))
+        return Evidence(missing=(f"resource usage: {error}",))

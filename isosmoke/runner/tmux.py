@@ -1,4 +1,4 @@
-"""Captures the panes of tmux servers in a sandbox by probes: tmux(1), `capture-pane`."""
+"""The capture of tmux panes in a sandbox, by probes (tmux(1), `capture-pane`)."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,23 +12,23 @@ from isosmoke.results.evidence import Evidence, Pane, text
 from isosmoke.sandbox.processes import Process
 
 MAX_PANES = 16
-"""The maximum number of panes, of all servers together."""
+"""The maximum number of panes, of all servers in total."""
 
 LINES = 200
-"""The maximum number of last lines that are kept of a pane."""
+"""The maximum number of last lines that are captured of a pane."""
 
 SECONDS = 3.0
-"""The timeout for all servers together."""
+"""The timeout for all servers in total, in seconds."""
 
 _MAX_WIDTH = 2000
-"""The maximum length of a line; a longer one is omitted, as a part of a secret is not redacted."""
+"""The maximum length of a line; longer lines are omitted, as part of a secret is not redacted."""
 
 _FORMAT = "#{pane_id} #{pane_pid} #{session_name}:#{window_index}.#{pane_index}"
 _PANE = re.compile(r"(?P<id>%\d+) (?P<pid>\d+) (?P<name>.*)")
 
 
 class _IncompleteError(Exception):
-    """The panes of a server are not complete, and the reason."""
+    """A server whose panes are incomplete, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def capture_panes(
 
 @dataclass(slots=True)
 class _PaneReader:
-    """Reads the panes of servers until a deadline."""
+    """A reader of the panes of servers, until a deadline."""
 
     keeper: Conversation
     environment: Mapping[str, str]
@@ -91,7 +91,7 @@ class _PaneReader:
         for pane in filter(None, map(_PANE.fullmatch, listed[:remaining])):
             self.panes.append(self._capture(server, pane))
         if len(listed) > remaining:
-            raise _IncompleteError(f"{len(listed) - remaining} more than {MAX_PANES} are left out")
+            raise _IncompleteError(f"{len(listed) - remaining} more than {MAX_PANES} were omitted")
 
     def _capture(self, server: Server, pane: re.Match[str]) -> Pane:
         """Return the screen and the scrollback; `-J` joins the parts of a wrapped line."""
@@ -111,11 +111,11 @@ class _PaneReader:
             raise _IncompleteError(str(error)) from error
         output = text(content) or ""
         if status is None:
-            raise _IncompleteError("it did not answer in time")
+            raise _IncompleteError("it did not respond in time")
         if status:
-            raise _IncompleteError(" ".join(output.split()) or "it told nothing")
+            raise _IncompleteError(" ".join(output.split()) or "it printed no error")
         return output
 
 
 def _limit_width(line: str) -> str:
-    return line if len(line) <= _MAX_WIDTH else f"[a line of {len(line)} characters]"
+    return line if len(line) <= _MAX_WIDTH else f"[line of {len(line)} characters omitted]"

@@ -1,4 +1,4 @@
-"""Upper layers of overlays and plain folders, read as what changed."""
+"""Changes, read from upper layers of overlays and from plain directories."""
 
 import os
 import socket
@@ -8,7 +8,13 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from isosmoke.runner.overlay_diff import DEEPEST, Place, Walk, places, unseen
+from isosmoke.runner.overlay_diff import (
+    MAX_DEPTH,
+    ChangedMount,
+    Walk,
+    find_unstored,
+    list_changed_mounts,
+)
 from isosmoke.sandbox.spec import CopyOnWrite, Fresh, ReadOnly, SandboxSpec
 from support.fixture_types import Ordinary
 
@@ -16,47 +22,47 @@ TARGET = PurePosixPath("/project")
 
 
 class _Layers:
-    """An upper and a lower folder, filled by hand as overlayfs would fill them."""
+    """An upper and a lower directory, filled as overlayfs would fill them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.upper, self.lower = folder / "upper", folder / "lower"
+    def __init__(self, directory: Path) -> None:
+        self.upper, self.lower = directory / "upper", directory / "lower"
         self.complaints: list[str] = []
-        for one in (self.upper, self.lower):
-            one.mkdir()
+        for layer in (self.upper, self.lower):
+            layer.mkdir()
 
-    def shown(self, *points: PurePosixPath) -> dict[str, str]:
+    def list_changes(self, *points: PurePosixPath) -> dict[str, str]:
         """Each change by its path below the target: what kind of change, and of what."""
-        place = Place(TARGET, self.upper, self.lower, frozenset(points))
-        walk = Walk(place, tick=lambda: None, complain=self.complain)
+        mount = ChangedMount(TARGET, self.upper, self.lower, frozenset(points))
+        walk = Walk(mount, tick=lambda: None, complain=self.complain)
         return {
-            str(PurePosixPath(one.path).relative_to(TARGET)): f"{one.change} {one.kind}"
-            for one in walk
+            str(PurePosixPath(change.path).relative_to(TARGET)): f"{change.change} {change.kind}"
+            for change in walk
         }
 
     def complain(self, about: object, why: object) -> None:
-        """Note what could not be looked at."""
+        """Record a path that could not be read."""
         self.complaints.append(f"{about}: {why}")
 
-    def below(self, name: str) -> Path:
-        """A file that was there before."""
-        return _file(self.lower / name)
+    def create_lower(self, name: str) -> Path:
+        """Create a file that existed before."""
+        return _create_file(self.lower / name)
 
-    def above(self, name: str) -> Path:
-        """A file that is there now."""
-        return _file(self.upper / name)
+    def create_upper(self, name: str) -> Path:
+        """Create a file that exists now."""
+        return _create_file(self.upper / name)
 
-    def whiteout(self, name: str) -> None:
-        """The mark of a removal, which anybody may make."""
+    def create_whiteout(self, name: str) -> None:
+        """Create the mark of a removal, which any user may create."""
         os.mknod(self.upper / name, stat.S_IFCHR, os.makedev(0, 0))
 
 
-def _file(path: Path) -> Path:
+def _create_file(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(os.fsencode(path.name))
     return path
 
 
-def _mark(path: Path, name: str, value: bytes) -> None:
+def _set_attribute(path: Path, name: str, value: bytes) -> None:
     try:
         os.setxattr(path, name, value)
     except OSError as error:
@@ -65,21 +71,21 @@ def _mark(path: Path, name: str, value: bytes) -> None:
 
 @pytest.fixture
 def layers(tmp_path: Path) -> _Layers:
-    """Two empty layers."""
+    """Return two empty layers."""
     return _Layers(tmp_path)
 
 
 def test_file_is_added_changed_or_removed(layers: _Layers) -> None:
-    """What was not there before is added, what differs is changed, a whiteout is removed."""
-    layers.above("new")
-    layers.below("old")
-    layers.above("old").write_text("another")
-    layers.below("gone")
-    layers.whiteout("gone")
+    """A new file is added, a different one is changed, and a whiteout is a removal."""
+    layers.create_upper("new")
+    layers.create_lower("old")
+    layers.create_upper("old").write_text("another")
+    layers.create_lower("gone")
+    layers.create_whiteout("gone")
     (layers.lower / "away").mkdir()
-    layers.whiteout("away")
+    layers.create_whiteout("away")
 
-    assert layers.shown() == {
+    assert layers.list_changes() == {
         "new": "added file",
         "old": "changed file",
         "gone": "removed file",
@@ -87,195 +93,198 @@ def test_file_is_added_changed_or_removed(layers: _Layers) -> None:
     }
 
 
-def test_copy_that_is_the_same_is_no_change(layers: _Layers) -> None:
-    """A file that was only opened for writing, and the folder that holds a change, are the same."""
-    same = layers.below("folder/same").stat()
-    os.utime(layers.above("folder/same"), ns=(same.st_atime_ns, same.st_mtime_ns))
-    layers.above("folder/new")
+def test_identical_copy_is_no_change(layers: _Layers) -> None:
+    """A file that was only opened for writing, and the directory of a change, are unchanged."""
+    same = layers.create_lower("dir/same").stat()
+    os.utime(layers.create_upper("dir/same"), ns=(same.st_atime_ns, same.st_mtime_ns))
+    layers.create_upper("dir/new")
 
-    assert layers.shown() == {"folder/new": "added file"}
+    assert layers.list_changes() == {"dir/new": "added file"}
 
 
-def test_mode_alone_is_a_change(layers: _Layers) -> None:
-    """A file that became a program, and a folder that was closed, are changed."""
-    before = layers.below("script").stat()
-    script = layers.above("script")
+def test_mode_is_a_change(layers: _Layers) -> None:
+    """A file that became executable, and a directory that was closed, are changed."""
+    before = layers.create_lower("script").stat()
+    script = layers.create_upper("script")
     os.utime(script, ns=(before.st_atime_ns, before.st_mtime_ns))
     script.chmod(0o755)
-    for one in (layers.lower, layers.upper):
-        (one / "folder").mkdir()
-    (layers.upper / "folder").chmod(0o700)
+    for layer in (layers.lower, layers.upper):
+        (layer / "dir").mkdir()
+    (layers.upper / "dir").chmod(0o700)
 
-    assert layers.shown() == {"script": "changed file", "folder": "changed folder"}
+    assert layers.list_changes() == {"script": "changed file", "dir": "changed folder"}
 
 
-def test_what_became_something_else_is_changed(layers: _Layers) -> None:
-    """A file in place of a folder is one change, and so is a folder in place of a file."""
-    layers.below("folder/inner")
-    layers.above("folder")
-    layers.below("file")
-    layers.above("file/inner")
+def test_different_kind_is_a_change(layers: _Layers) -> None:
+    """A file that replaces a directory is one change, and so is the reverse."""
+    layers.create_lower("dir/inner")
+    layers.create_upper("dir")
+    layers.create_lower("file")
+    layers.create_upper("file/inner")
 
-    assert layers.shown() == {
-        "folder": "changed file",
+    assert layers.list_changes() == {
+        "dir": "changed file",
         "file": "changed folder",
         "file/inner": "added file",
     }
 
 
-def test_whiteout_of_what_never_was_is_nothing(layers: _Layers) -> None:
-    """A mark whose file the host itself has removed by now tells of no change."""
-    layers.whiteout("nothing")
+def test_whiteout_without_file_is_no_change(layers: _Layers) -> None:
+    """A whiteout whose file was since removed from the host is no change."""
+    layers.create_whiteout("nothing")
 
-    assert layers.shown() == {}
+    assert layers.list_changes() == {}
 
 
 def test_whiteout_may_be_an_attribute(layers: _Layers) -> None:
-    """An empty file with the attribute of a whiteout stands for a removal, one without does not."""
-    layers.below("gone")
-    layers.below("emptied")
+    """An empty file is a removal only if it has the attribute of a whiteout."""
+    layers.create_lower("gone")
+    layers.create_lower("emptied")
     for name in ("gone", "emptied"):
-        layers.above(name).write_bytes(b"")
-    _mark(layers.upper / "gone", "user.overlay.whiteout", b"")
+        layers.create_upper(name).write_bytes(b"")
+    _set_attribute(layers.upper / "gone", "user.overlay.whiteout", b"")
 
-    assert layers.shown() == {"gone": "removed file", "emptied": "changed file"}
+    assert layers.list_changes() == {"gone": "removed file", "emptied": "changed file"}
 
 
-NEW = {"folder/inner/new": "added file"}
+NEW = {"dir/inner/new": "added file"}
 
-LOST = {
-    "folder/lost": "removed file",
-    "folder/inner/lost": "removed file",
-    "folder/rest": "removed folder",
+REMOVED = {
+    "dir/lost": "removed file",
+    "dir/inner/lost": "removed file",
+    "dir/rest": "removed folder",
 }
 
 
-@pytest.mark.parametrize(("value", "shown"), [(b"y", {**NEW, **LOST}), (b"x", NEW)])
-def test_opaque_folder_hides_what_was_there(
-    layers: _Layers, value: bytes, shown: dict[str, str]
+@pytest.mark.parametrize(("value", "expected"), [(b"y", {**NEW, **REMOVED}), (b"x", NEW)])
+def test_opaque_directory_hides_lower_content(
+    layers: _Layers, value: bytes, expected: dict[str, str]
 ) -> None:
-    """Of a folder that was removed and made again all is gone that was not made again, inside too.
+    """All entries of a recreated directory that were not recreated are removed, at any depth.
 
-    The value x says only that there are whiteouts by attribute in it.
+    The value x only means that the directory has whiteouts by attribute.
     """
-    for name in ("folder/lost", "folder/inner/lost", "folder/rest/lost"):
-        layers.below(name)
-    layers.above("folder/inner/new")
-    _mark(layers.upper / "folder", "user.overlay.opaque", value)
+    for name in ("dir/lost", "dir/inner/lost", "dir/rest/lost"):
+        layers.create_lower(name)
+    layers.create_upper("dir/inner/new")
+    _set_attribute(layers.upper / "dir", "user.overlay.opaque", value)
 
-    assert layers.shown() == shown
+    assert layers.list_changes() == expected
 
 
-def test_kinds_are_told_apart_without_opening(layers: _Layers) -> None:
-    """A link, a fifo and a socket are named as such; what a link points to is not entered."""
+def test_kinds_are_detected_without_opening(layers: _Layers) -> None:
+    """A link, a fifo and a socket are reported as such; the target of a link is not entered."""
     (layers.upper / "link").symlink_to("/etc")
     os.mkfifo(layers.upper / "fifo")
-    with socket.socket(socket.AF_UNIX) as one:
-        one.bind(f"/proc/self/fd/{os.open(layers.upper, os.O_PATH)}/socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"/proc/self/fd/{os.open(layers.upper, os.O_PATH)}/socket")
 
-    assert layers.shown() == {
+    assert layers.list_changes() == {
         "link": "added link",
         "fifo": "added fifo",
         "socket": "added socket",
     }
 
 
-def _own_folder(layer: Path) -> None:
+def _create_git_directory(layer: Path) -> None:
     for name in ("HEAD", "objects/ab/cd", "refs/heads/main"):
-        _file(layer / name)
+        _create_file(layer / name)
 
 
-def _bare(layers: _Layers) -> str:
-    _own_folder(layers.upper / "bare")
+def _create_bare(layers: _Layers) -> str:
+    _create_git_directory(layers.upper / "bare")
     return "added folder"
 
 
-def _own(layers: _Layers) -> str:
-    _own_folder(layers.lower / ".git")
-    _own_folder(layers.upper / ".git")
+def _change_own(layers: _Layers) -> str:
+    _create_git_directory(layers.lower / ".git")
+    _create_git_directory(layers.upper / ".git")
     return "changed folder"
 
 
-def _pushed_to(layers: _Layers) -> str:
-    _own_folder(layers.lower / "origin")
-    _file(layers.upper / "origin/objects/12/34")
-    _file(layers.upper / "origin/objects/12/35")
-    _file(layers.upper / "origin/refs/heads/new")
+def _push_to_bare(layers: _Layers) -> str:
+    _create_git_directory(layers.lower / "origin")
+    _create_file(layers.upper / "origin/objects/12/34")
+    _create_file(layers.upper / "origin/objects/12/35")
+    _create_file(layers.upper / "origin/refs/heads/new")
     return "changed folder"
 
 
-@pytest.mark.parametrize("filled", [_bare, _own, _pushed_to])
-def test_repository_is_one_change(layers: _Layers, filled: Callable[[_Layers], str]) -> None:
-    """What git keeps for itself is summed up, whether the repository is new, bare or pushed to."""
-    expected = filled(layers)
-    (told,) = layers.shown().values()
-    (one,) = Walk(
-        Place(TARGET, layers.upper, layers.lower), tick=lambda: None, complain=layers.complain
+@pytest.mark.parametrize("fill", [_create_bare, _change_own, _push_to_bare])
+def test_repository_is_one_change(layers: _Layers, fill: Callable[[_Layers], str]) -> None:
+    """Changes in a git directory are summarized, for new, bare and pushed-to repositories."""
+    expected = fill(layers)
+    (description,) = layers.list_changes().values()
+    (change,) = Walk(
+        ChangedMount(TARGET, layers.upper, layers.lower),
+        tick=lambda: None,
+        complain=layers.complain,
     )
 
-    assert told == expected
-    assert one.within >= 3
-    assert one.size > 0
+    assert description == expected
+    assert change.within >= 3
+    assert change.size > 0
 
 
-def test_git_folder_of_worktrees_is_one_change(layers: _Layers) -> None:
-    """A mount that is a git folder itself is summed up too; without a change it is not there."""
-    place = Place(PurePosixPath("/p/.git"), layers.upper, layers.lower)
-    walk = Walk(place, tick=lambda: None, complain=layers.complain)
+def test_mounted_git_directory_is_one_change(layers: _Layers) -> None:
+    """A mount that is a git directory is summarized too; without a change it is not listed."""
+    mount = ChangedMount(PurePosixPath("/p/.git"), layers.upper, layers.lower)
+    walk = Walk(mount, tick=lambda: None, complain=layers.complain)
     assert list(walk) == []
-    layers.above("index")
+    layers.create_upper("index")
 
-    (one,) = walk
-    assert (one.path, one.change, one.within) == (str(place.target), "changed", 1)
-
-
-def test_mounts_inside_are_no_changes(layers: _Layers) -> None:
-    """The point of a mount, and the folders made to lead to it, are not the scenario's work."""
-    layers.above("made/for/mount/hidden")
-    layers.above("made/note")
-
-    assert layers.shown(TARGET / "made/for/mount") == {"made/note": "added file"}
+    (change,) = walk
+    assert (change.path, change.change, change.within) == (str(mount.target), "changed", 1)
 
 
-def test_any_name_is_told(layers: _Layers) -> None:
-    """A name may have a line feed in it, or bytes that are no text."""
+def test_mount_points_are_no_changes(layers: _Layers) -> None:
+    """A mount point and the directories created for it are not changes of the scenario."""
+    layers.create_upper("made/for/mount/hidden")
+    layers.create_upper("made/note")
+
+    assert layers.list_changes(TARGET / "made/for/mount") == {"made/note": "added file"}
+
+
+def test_any_name_is_reported(layers: _Layers) -> None:
+    """A name may contain a line feed or bytes that are not text."""
     for name in ("two\nlines", os.fsdecode(b"no \xff text"), "-rf *", "…"):
-        layers.above(name)
+        layers.create_upper(name)
 
-    assert set(layers.shown()) == {"two\nlines", "no \udcff text", "-rf *", "…"}
+    assert set(layers.list_changes()) == {"two\nlines", "no \udcff text", "-rf *", "…"}
 
 
-def test_what_lies_too_deep_is_told(layers: _Layers) -> None:
-    """A tree deeper than any path may be long is entered to a depth, and the rest is missing."""
+def test_too_deep_directory_is_reported(layers: _Layers) -> None:
+    """A tree is entered to a maximum depth, and the rest is reported as missing."""
     name = "d" * 200
-    here = os.open(layers.upper, os.O_RDONLY)
-    for _ in range(2 * DEEPEST):
-        os.mkdir(name, dir_fd=here)
-        inner = os.open(name, os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = inner
-    os.close(here)
+    current = os.open(layers.upper, os.O_RDONLY)
+    for _ in range(2 * MAX_DEPTH):
+        os.mkdir(name, dir_fd=current)
+        inner = os.open(name, os.O_RDONLY, dir_fd=current)
+        os.close(current)
+        current = inner
+    os.close(current)
 
-    assert len(layers.shown()) == DEEPEST + 1
+    assert len(layers.list_changes()) == MAX_DEPTH + 1
     (complaint,) = layers.complaints
-    assert complaint.endswith(f"it is more than {DEEPEST} folders deep")
+    assert complaint.endswith(f"it is more than {MAX_DEPTH} directories deep")
 
 
 _WALK = """
 import sys
 from pathlib import Path, PurePosixPath
-from isosmoke.runner.overlay_diff import Place, Walk
+from isosmoke.runner.overlay_diff import ChangedMount, Walk
 complain = lambda about, why: print(f"missing {about}: {why}")
-for one in Walk(Place(PurePosixPath("/p"), Path(sys.argv[1])), tick=print, complain=complain):
-    print(one.change, one.path)
+mount = ChangedMount(PurePosixPath("/p"), Path(sys.argv[1]))
+for change in Walk(mount, tick=print, complain=complain):
+    print(change.change, change.path)
 """
 
 
-def test_closed_folder_is_told(layers: _Layers, ordinary: Ordinary) -> None:
-    """A folder that may not be read is named, with why its contents are missing."""
-    layers.above("closed/inner")
+def test_unreadable_directory_is_reported(layers: _Layers, ordinary: Ordinary) -> None:
+    """A directory that cannot be read is reported with the reason for its missing content."""
+    layers.create_upper("closed/inner")
     (layers.upper / "closed").chmod(0)
-    layers.above("names only/inner")
+    layers.create_upper("names only/inner")
     (layers.upper / "names only").chmod(0o400)
 
     lines = set(ordinary(_WALK, layers.upper).splitlines()) - {""}
@@ -287,8 +296,8 @@ def test_closed_folder_is_told(layers: _Layers, ordinary: Ordinary) -> None:
     }
 
 
-def test_places_are_the_mounts_that_have_a_folder(tmp_path: Path) -> None:
-    """A copy has its source below it, a fresh folder nothing; each knows the mounts inside."""
+def test_changed_mounts_have_a_directory(tmp_path: Path) -> None:
+    """A copy has its source as lower layer, a fresh directory none; each has its inner mounts."""
     home = PurePosixPath("/home/me")
     project = CopyOnWrite(Path("/home/me/project"))
     key = PurePosixPath("/home/me/.key")
@@ -306,10 +315,10 @@ def test_places_are_the_mounts_that_have_a_folder(tmp_path: Path) -> None:
         gid=0,
         network="host",
     )
-    folders = {home: tmp_path / "0", project.target: tmp_path / "1"}
+    directories = {home: tmp_path / "0", project.target: tmp_path / "1"}
 
-    assert places(spec, folders) == (
-        Place(home, tmp_path / "0", None, frozenset({project.target, key})),
-        Place(project.target, tmp_path / "1", project.source),
+    assert list_changed_mounts(spec, directories) == (
+        ChangedMount(home, tmp_path / "0", None, frozenset({project.target, key})),
+        ChangedMount(project.target, tmp_path / "1", project.source),
     )
-    assert unseen(spec, folders) == (PurePosixPath("/tmp"),)  # noqa: S108 - in the sandbox
+    assert find_unstored(spec, directories) == (PurePosixPath("/tmp"),)  # noqa: S108 - in the sandbox

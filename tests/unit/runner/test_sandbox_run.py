@@ -1,4 +1,4 @@
-"""The order of a job: what is collected, when, and that no verdict changes by it."""
+"""The sequence of a job: the collected evidence, its order, and its independence of the verdict."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from isosmoke.testing import Act, FakeEngine, survivor
 from isosmoke.testing.fake import FakeSandbox
 
 HOME = PurePosixPath("/home/me")
-USED = Usage(1.5, 0.25, 4096)
+USAGE = Usage(1.5, 0.25, 4096)
 
 LISTENING = (
     b"Num RefCount Protocol Flags Type St Inode Path\n"
@@ -31,11 +31,11 @@ LISTENING = (
 TMUX = survivor(7, ["tmux"], sockets=["42"])
 SLEEPER = survivor(8, ["sleep", "600"])
 
-_ASK = ("/usr/bin/tmux", "-u", "-S", "/run/tmux")
+_TMUX_COMMAND = ("/usr/bin/tmux", "-u", "-S", "/run/tmux")
 _FORMAT = "#{pane_id} #{pane_pid} #{session_name}:#{window_index}.#{pane_index}"
 PROBES = {
-    (*_ASK, "list-panes", "-a", "-F", _FORMAT): (0, b"%0 9 main:0.0\n"),
-    (*_ASK, "capture-pane", "-p", "-J", "-S", f"-{LINES}", "-t", "%0"): (0, b"$ wg\n"),
+    (*_TMUX_COMMAND, "list-panes", "-a", "-F", _FORMAT): (0, b"%0 9 main:0.0\n"),
+    (*_TMUX_COMMAND, "capture-pane", "-p", "-J", "-S", f"-{LINES}", "-t", "%0"): (0, b"$ wg\n"),
 }
 
 
@@ -80,15 +80,15 @@ def _commands(engine: FakeEngine) -> str:
     return b"".join(kind for _, kind in engine.commands).decode()
 
 
-def test_all_that_is_there_is_collected(tmp_path: Path) -> None:
-    """Terminals before the freeze, the rest after the list, and all of it before the end."""
+def test_all_evidence_is_collected(tmp_path: Path) -> None:
+    """Panes are read before the freeze, the rest after the list, and all before the end."""
     (tmp_path / "note").write_text("seen")
     act = Act(
         status=1 << 8,
         survivors=[TMUX, SLEEPER],
         sockets={"unix": LISTENING},
         probes=PROBES,
-        usage=USED,
+        usage=USAGE,
         changes={HOME: tmp_path},
         peaks={"memory": 1 << 20},
     )
@@ -97,9 +97,9 @@ def test_all_that_is_there_is_collected(tmp_path: Path) -> None:
     evidence = run.evidence
 
     assert evidence is not None
-    assert [(one.path, one.text) for one in evidence.changes] == [(f"{HOME}/note", "seen")]
-    assert [(one.name, one.lines) for one in evidence.panes] == [("main:0.0", ("$ wg",))]
-    assert (evidence.usage, evidence.peaks) == (USED, {"memory": 1 << 20})
+    assert [(change.path, change.text) for change in evidence.changes] == [(f"{HOME}/note", "seen")]
+    assert [(pane.name, pane.lines) for pane in evidence.panes] == [("main:0.0", ("$ wg",))]
+    assert (evidence.usage, evidence.peaks) == (USAGE, {"memory": 1 << 20})
     assert evidence.missing == ()
     assert _commands(engine) == "glpplflu"
     assert list(run.phases) == [
@@ -109,8 +109,8 @@ def test_all_that_is_there_is_collected(tmp_path: Path) -> None:
     assert len(run.survivors) == 2
 
 
-def test_nothing_is_asked_where_nothing_is_wanted() -> None:
-    """Without evidence there is neither a probe nor a look at what changed."""
+def test_unwanted_evidence_is_not_collected() -> None:
+    """Without evidence there is neither a probe nor a search for changes."""
     act = Act(survivors=[TMUX], sockets={"unix": LISTENING}, probes=PROBES)
     engine = FakeEngine({"one": act})
     run = _run(engine, wants_evidence=lambda *_: False)
@@ -120,26 +120,26 @@ def test_nothing_is_asked_where_nothing_is_wanted() -> None:
     assert "collect" not in run.phases
 
 
-def test_whether_it_is_wanted_is_asked_of_ending_and_survivors() -> None:
-    """Who decides knows how the script ended and which processes it left."""
-    asked: list[tuple[Ending, list[int]]] = []
+def test_decision_about_evidence_has_ending_and_survivors() -> None:
+    """The decision is based on the ending of the script and its survivors."""
+    calls: list[tuple[Ending, list[int]]] = []
 
     def wants_evidence(ending: Ending, survivors: tuple[Process, ...]) -> bool:
-        asked.append((ending, [one.pid for one in survivors]))
+        calls.append((ending, [survivor.pid for survivor in survivors]))
         return False
 
     _run(
         FakeEngine({"one": Act(status=3 << 8, survivors=[SLEEPER])}), wants_evidence=wants_evidence
     )
 
-    assert asked == [(Exited(3), [8])]
+    assert calls == [(Exited(3), [8])]
 
 
 @pytest.mark.parametrize("status", [0, 1 << 8, 77 << 8, 9, None])
-def test_nobody_listed_in_a_sandbox_that_is_not_empty_is_a_broken_sandbox(
+def test_empty_list_of_nonempty_sandbox_is_an_error(
     monkeypatch: pytest.MonkeyPatch, status: int | None
 ) -> None:
-    """A keeper that sees nobody, and does not say that all have ended, proves nothing."""
+    """A keeper that lists no process and does not report an empty sandbox proves nothing."""
     monkeypatch.setattr(sandbox_run, "EMPTY_SECONDS", 0.01)
     act = Act(status=status, survivors=[SLEEPER], is_blind=True)
     run = _run(FakeEngine({"one": act}))
@@ -149,8 +149,8 @@ def test_nobody_listed_in_a_sandbox_that_is_not_empty_is_a_broken_sandbox(
 
 
 @pytest.mark.parametrize("command", [b"l", b"f"])
-def test_sandbox_that_becomes_empty_while_it_is_listed_is_empty(command: bytes) -> None:
-    """Where the last process ends by itself between the list and the freeze, nothing is left."""
+def test_sandbox_that_becomes_empty_during_list_is_empty(command: bytes) -> None:
+    """If the last process ends between the list and the freeze, there are no survivors."""
     act = Act(survivors=[SLEEPER], end_at=command)
     run = _run(FakeEngine({"one": act}), wants_evidence=lambda *_: False)
 
@@ -158,62 +158,64 @@ def test_sandbox_that_becomes_empty_while_it_is_listed_is_empty(command: bytes) 
     assert run.survivors == ()
 
 
-class _Ending(Sequence[Survivor]):
-    """Survivors of which the last ends once the first list was told."""
+class _ShrinkingSurvivors(Sequence[Survivor]):
+    """Survivors of which the last one ends after the first list."""
 
-    def __init__(self, *all_of_them: Survivor) -> None:
-        self._left = list(all_of_them)
-        self._told = False
+    def __init__(self, *survivors: Survivor) -> None:
+        self._survivors = list(survivors)
+        self._was_listed = False
 
     def __iter__(self) -> Iterator[Survivor]:
-        told = self._left if not self._told else self._left[:-1]
-        self._told = True
-        return iter(told)
+        listed = self._survivors[:-1] if self._was_listed else self._survivors
+        self._was_listed = True
+        return iter(listed)
 
     def __len__(self) -> int:
-        return len(self._left)
+        return len(self._survivors)
 
     @overload
-    def __getitem__(self, at: int) -> Survivor: ...
+    def __getitem__(self, index: int) -> Survivor: ...
     @overload
-    def __getitem__(self, at: slice) -> Sequence[Survivor]: ...
-    def __getitem__(self, at: int | slice) -> Survivor | Sequence[Survivor]:
-        return self._left[at]
+    def __getitem__(self, index: slice) -> Sequence[Survivor]: ...
+    def __getitem__(self, index: int | slice) -> Survivor | Sequence[Survivor]:
+        return self._survivors[index]
 
 
-def test_who_ends_while_terminals_are_looked_at_was_left() -> None:
-    """Collecting takes time; a process that ends meanwhile is a survivor as it was without."""
-    act = Act(survivors=_Ending(TMUX, SLEEPER), sockets={"unix": LISTENING}, probes=PROBES)
+def test_process_that_ends_during_panes_is_a_survivor() -> None:
+    """A process that ends while evidence is collected is a survivor, as without evidence."""
+    act = Act(
+        survivors=_ShrinkingSurvivors(TMUX, SLEEPER), sockets={"unix": LISTENING}, probes=PROBES
+    )
 
-    assert {one.pid for one in _run(FakeEngine({"one": act})).survivors} == {7, 8}
+    assert {survivor.pid for survivor in _run(FakeEngine({"one": act})).survivors} == {7, 8}
 
 
 BROKEN: dict[str, tuple[Act, str]] = {
-    "keeper": (Act(dies_at=b"u"), "what it used: the sandbox ended before the scenario did"),
+    "keeper": (Act(dies_at=b"u"), "resource usage: the sandbox ended before the scenario did"),
     "terminal": (
         Act(survivors=[TMUX], sockets={"unix": LISTENING}),
         "the panes of tmux at /run/tmux: starting the probe: no act has it",
     ),
-    "folder": (
+    "directory": (
         Act(changes={HOME: Path("/nowhere")}),
         f"{HOME}: No such file or directory",
     ),
-    "no folder": (Act(), f"{HOME}: what changed in it was not kept on disk"),
+    "no directory": (Act(), f"{HOME}: its changes were not stored on disk"),
 }
 
 
-@pytest.mark.parametrize(("act", "why"), BROKEN.values(), ids=BROKEN)
-def test_what_cannot_be_collected_changes_no_verdict(act: Act, why: str) -> None:
-    """The ending is the script's own, and the evidence says what is missing and why."""
+@pytest.mark.parametrize(("act", "complaint"), BROKEN.values(), ids=BROKEN)
+def test_incomplete_evidence_changes_no_verdict(act: Act, complaint: str) -> None:
+    """The ending is that of the script, and the evidence reports what is missing and why."""
     run = _run(FakeEngine({"one": act}))
 
     assert run.ending == Exited(0)
     assert run.evidence is not None
-    assert why in run.evidence.missing
+    assert complaint in run.evidence.missing
 
 
-def test_interrupt_while_collecting_changes_no_verdict(tmp_path: Path) -> None:
-    """What was judged before a run was interrupted stays judged."""
+def test_interrupt_during_collection_changes_no_verdict(tmp_path: Path) -> None:
+    """A verdict from before an interrupt is final."""
     interrupt = Interrupt()
 
     def wants_evidence(_ending: Ending, _survivors: tuple[Process, ...]) -> bool:
@@ -225,56 +227,56 @@ def test_interrupt_while_collecting_changes_no_verdict(tmp_path: Path) -> None:
 
     assert run.ending == Exited(1)
     assert run.evidence is not None
-    assert run.evidence.missing == ("what it used: SIGINT",)
+    assert run.evidence.missing == ("resource usage: SIGINT",)
 
 
-def test_broken_sandbox_is_looked_at_too(tmp_path: Path) -> None:
-    """What a scenario wrote before its sandbox broke is evidence; its keeper is asked no more."""
+def test_broken_sandbox_has_evidence(tmp_path: Path) -> None:
+    """Changes from before the sandbox broke are evidence; its keeper gets no further requests."""
     (tmp_path / "core").write_text("why")
     engine = FakeEngine({"one": Act(dies_at=b"g", changes={HOME: tmp_path})})
     run = _run(engine)
 
     assert run.evidence is not None
-    assert [one.path for one in run.evidence.changes] == [f"{HOME}/core"]
+    assert [change.path for change in run.evidence.changes] == [f"{HOME}/core"]
     assert "u" not in _commands(engine)
 
 
-def test_interrupt_is_the_ending_of_what_was_not_judged() -> None:
-    """An interrupt before the script ended is told as such to whoever decides."""
-    interrupt, asked = Interrupt(), []
+def test_interrupt_is_ending_of_unfinished_script() -> None:
+    """An interrupt before the script ended is passed to the decision about evidence."""
+    interrupt, calls = Interrupt(), []
 
     def wants_evidence(ending: Ending, _survivors: tuple[Process, ...]) -> bool:
-        asked.append(ending)
+        calls.append(ending)
         return False
 
     act = Act(status=None, on_go=lambda: interrupt.raise_for("SIGINT"))
     run = _run(FakeEngine({"one": act}), wants_evidence=wants_evidence, interrupt=interrupt)
 
-    assert asked == [run.ending] == [Stopped("SIGINT")]
+    assert calls == [run.ending] == [Stopped("SIGINT")]
 
 
-LEFT = "box could not be removed"
+REMAINS = "box could not be removed"
 
 
 @pytest.mark.parametrize(
     ("act", "ending"),
     [
-        (Act(leaves=LEFT), Exited(0)),
-        (Act(leaves=LEFT, status=3 << 8), Exited(3)),
-        (Act(leaves=LEFT, broken="no bash"), Broke("the sandbox could not continue: no bash")),
-        (Act(leaves=LEFT, dies_at=b"g"), Broke("the sandbox ended before the scenario did")),
+        (Act(leaves=REMAINS), Exited(0)),
+        (Act(leaves=REMAINS, status=3 << 8), Exited(3)),
+        (Act(leaves=REMAINS, broken="no bash"), Broke("the sandbox could not continue: no bash")),
+        (Act(leaves=REMAINS, dies_at=b"g"), Broke("the sandbox ended before the scenario did")),
     ],
 )
-def test_what_is_left_behind_changes_no_ending(act: Act, ending: Ending) -> None:
-    """It is told beside the ending, with the command that removes it."""
+def test_cleanup_failure_changes_no_ending(act: Act, ending: Ending) -> None:
+    """It is reported in addition to the ending, with the command that removes the remains."""
     run = _run(FakeEngine({"one": act}))
 
     assert run.ending == ending
-    assert run.cleanup_failures == (f"{LEFT} (remove it: remove {LEFT})",)
+    assert run.cleanup_failures == (f"{REMAINS} (remove it: remove {REMAINS})",)
 
 
-class _HalfMade(FakeEngine):
-    """An engine whose sandboxes break while they are made, and leave something."""
+class _FailingCreation(FakeEngine):
+    """An engine whose sandboxes break during creation, and leave remains."""
 
     @contextmanager
     def sandbox(self, spec: SandboxSpec) -> Iterator[FakeSandbox]:
@@ -282,12 +284,12 @@ class _HalfMade(FakeEngine):
             with super().sandbox(spec):
                 raise EngineError("no room", hint="make room")
         finally:
-            raise LeftBehindError(LEFT)
+            raise LeftBehindError(REMAINS)
 
 
-def test_a_half_made_sandbox_that_stays_is_told_with_what_broke_it() -> None:
-    """The ending is what broke first, and what is left is told beside it."""
-    run = _run(_HalfMade())
+def test_cleanup_failure_is_reported_with_failed_creation() -> None:
+    """The ending is the first error, and the remains are reported in addition."""
+    run = _run(_FailingCreation())
 
     assert run.ending == Broke("no room (try: make room)")
-    assert run.cleanup_failures == (LEFT,)
+    assert run.cleanup_failures == (REMAINS,)
