@@ -1,4 +1,4 @@
-# SIGTERM is ignored, so SIGKILL follows after the grace.
+# SIGTERM is ignored, so SIGKILL follows after the grace period.
 trap '' TERM
-echo "not listening to SIGTERM"
+echo "ignoring SIGTERM"
 while :; do sleep 0.1; done

@@ -1,4 +1,4 @@
-# Nothing else lives here: PID 1 is the keeper, and this shell is its only child.
+# No other process runs here: PID 1 is the keeper, and this shell is its only child.
 set -eu
 others=0
 for process in /proc/[0-9]*; do

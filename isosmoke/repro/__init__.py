@@ -1,1 +1,1 @@
-"""Open a scenario's sandbox, live or from a bundle."""
+"""The reproduction of a scenario in its own sandbox, from a live project or from a bundle."""

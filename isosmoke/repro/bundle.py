@@ -1,9 +1,9 @@
-"""One file that reproduces a recorded scenario on another machine: made here, opened there.
+"""Bundles: single files that reproduce a recorded scenario on another machine.
 
-A tar.gz of `bundle.json`, `workspace/` (the files that git knows or would take, as they are now),
-`binary/` (the program that was tested, by its hash) and `output.log`. Of what the scenario is
-passed it has the names: no value of `pass_env`, nothing of `pass_files`, and no file in which one
-of them is found.
+A bundle is a tar.gz of `bundle.json`, `workspace/` (the files that git tracks or would add, in
+their current state), `binary/` (the program that was tested, identified by its hash) and
+`output.log`. It has only the names of the variables and files that are passed to the scenario: no
+value of `pass_env`, no content of `pass_files`, and no file that contains one of them.
 """
 
 import io
@@ -32,11 +32,11 @@ from isosmoke.results import repeat_command, run_record
 from isosmoke.results.run_record import BinaryRecord, RecordModel, RunRecord, ScenarioRecord
 from isosmoke.runner.job_builder import RunContext
 
-MOST_BYTES = 512 * 1024**2
-"""The most that the files of a workspace may have together, and the whole of a bundle opened."""
+MAX_BYTES = 512 * 1024**2
+"""The maximum size of a workspace's files; an unpacked bundle may have twice as much."""
 
 _INDEX, _WORKSPACE, _BINARY, _LOG = "bundle.json", "workspace", "binary", "output.log"
-_NOBODY = {
+_GIT_VARIABLES = {
     "GIT_AUTHOR_NAME": "isosmoke",
     "GIT_AUTHOR_EMAIL": "isosmoke@localhost",
     "GIT_COMMITTER_NAME": "isosmoke",
@@ -44,14 +44,14 @@ _NOBODY = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_SYSTEM": os.devnull,
 }
-"""Git's environment: who made a bundle is no part of it, nor are the settings of who opens it."""
+"""Git's environment, without the author of a bundle and the settings of the user who opens it."""
 
 
 class Index(RecordModel):
-    """What a bundle says of itself; its paths start from the workspace.
+    """The index of a bundle; its paths start from the workspace.
 
-    `commit` is what was checked out, empty outside a repository; `left_out` names the files that
-    are not in the bundle.
+    `commit` is the commit that was checked out, empty outside a repository; `left_out` names the
+    files that are not in the bundle.
     """
 
     schema_version: Literal[1] = 1
@@ -68,150 +68,155 @@ class Index(RecordModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """The workspace that is bundled, and what must not be told of it."""
+class _BundledWorkspace:
+    """A workspace to be bundled, and the secrets that must stay out of the bundle."""
 
-    folder: Path
+    directory: Path
     redactor: Redactor
-    passed: tuple[Path, ...]
+    passed_files: tuple[Path, ...]
 
     @property
     def is_repository(self) -> bool:
-        return (self.folder / ".git").exists()
+        return (self.directory / ".git").exists()
 
-    def files(self) -> Iterator[Path]:
-        """Everything that git tracks or would, else everything."""
+    def list_files(self) -> Iterator[Path]:
+        """Yield the files that git tracks or would add; outside a repository, all files."""
         if self.is_repository:
-            listed = git.run(self.folder, "ls-files", "-z", "-co", "--exclude-standard")
+            listed = git.run(self.directory, "ls-files", "-z", "-co", "--exclude-standard")
             names = os.fsdecode(listed).split("\0")
-            yield from (self.folder / one for one in dict.fromkeys(names) if one)
+            yield from (self.directory / name for name in dict.fromkeys(names) if name)
         else:
-            yield from (one for one in sorted(self.folder.rglob("*")) if not one.is_dir())
+            yield from (path for path in sorted(self.directory.rglob("*")) if not path.is_dir())
 
-    def why_left_out(self, file: Path) -> str:
-        """Why a file cannot go; empty when it can."""
-        if state.IN_PROJECT in file.relative_to(self.folder).parts:
-            return "isosmoke's own"
+    def find_exclusion(self, file: Path) -> str:
+        """Return the reason for leaving out a file; empty if it is included."""
+        if state.IN_PROJECT in file.relative_to(self.directory).parts:
+            return "it belongs to isosmoke"
         if file.is_symlink():
-            inside = file.resolve().is_relative_to(self.folder.resolve())
-            return "" if inside and not file.readlink().is_absolute() else "a link that leads out"
+            inside = file.resolve().is_relative_to(self.directory.resolve())
+            is_portable = inside and not file.readlink().is_absolute()
+            return "" if is_portable else "it links to a path outside the workspace"
         if not (file.is_file() and os.access(file, os.R_OK)):
-            return "not a file that can be read"
-        if any(file.resolve().is_relative_to(one) for one in self.passed):
-            return "passed by name only"
-        return "it holds a secret" if self.redactor.occurrences(file.read_bytes()) else ""
+            return "it is not a readable file"
+        if any(file.resolve().is_relative_to(path) for path in self.passed_files):
+            return "only its name is bundled"
+        return "it contains a secret" if self.redactor.occurrences(file.read_bytes()) else ""
 
 
-def make(run: RunRecord, told: ScenarioRecord, caller: Caller, into: Path) -> Index:
-    """Write the bundle of one recorded scenario, whole or not at all.
+def make(run: RunRecord, scenario: ScenarioRecord, caller: Caller, output: Path) -> Index:
+    """Write the bundle of a recorded scenario, completely or not at all.
 
     Raises:
-        BundleError: if the script lies outside the workspace, or that is too large.
-        BinaryError: if the binary that was tested is nowhere any more.
+        BundleError: if the script is outside the workspace, or the workspace is too large.
+        BinaryError: if the binary that was tested is no longer available.
     """
-    place = _place(run, told, caller)
-    kept, left_out = _sorted(place)
+    workspace = _find_workspace(run, scenario, caller)
+    included, left_out = _select_files(workspace)
     index = Index(
         isosmoke=__version__,
         run=run.id,
         engine=repeat_command.engine(run),
         command=run.command,
-        working=_relative(Path(run.working), place),
+        working=_relative_path(Path(run.working), workspace),
         manifest=None
         if run.manifest is None
-        else _relative(Path(run.working, run.manifest), place),
+        else _relative_path(Path(run.working, run.manifest), workspace),
         binary=run.binary,
-        commit=_head(place),
+        commit=_read_head(workspace),
         left_out=left_out,
-        scenario=told,
+        scenario=scenario,
     )
     try:
-        _write(into, index, place, kept)
+        _write(output, index, workspace, included)
     except OSError as error:
-        raise BundleError(f"cannot write {into}: {error.strerror or error}") from error
+        raise BundleError(f"cannot write {output}: {error.strerror or error}") from error
     return index
 
 
-def _write(into: Path, index: Index, place: _Place, kept: list[Path]) -> None:
-    """Write beside `into` under a name that nobody can have prepared, and rename it at the end."""
-    handle, name = mkstemp(prefix=f".{into.name}.", dir=into.parent)
+def _write(output: Path, index: Index, workspace: _BundledWorkspace, included: list[Path]) -> None:
+    """Write to an unpredictable name in the directory of `output`, and rename it at the end."""
+    handle, name = mkstemp(prefix=f".{output.name}.", dir=output.parent)
     unfinished = Path(name)
     try:
         with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
-            _fill(archive, index, place, kept)
+            _add_members(archive, index, workspace, included)
         unfinished.chmod(0o644)
-        unfinished.rename(into)
+        unfinished.rename(output)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _place(run: RunRecord, told: ScenarioRecord, caller: Caller) -> _Place:
+def _find_workspace(
+    run: RunRecord, recorded_scenario: ScenarioRecord, caller: Caller
+) -> _BundledWorkspace:
     working = Path(run.working)
     if not working.is_dir():
-        raise BundleError(f"{working}, where it ran, is gone")
+        raise BundleError(f"working directory {working} of the run no longer exists")
     manifest = Path(run.working, run.manifest).parent if run.manifest else None
-    found = workspace_directories.find(working, manifest, home=caller.home)
-    scenario = target.parsed(told.entry, manifest or working)
-    around = RunContext(caller=caller, workspace=found, binary=None)
-    passed = tuple(Path(one).expanduser().resolve() for one in scenario.pass_files)
-    folder = workspace_directories.git_top(working) or manifest or working
-    place = _Place(folder.resolve(), around.redactor(scenario), passed)
+    directories = workspace_directories.find(working, manifest, home=caller.home)
+    scenario = target.parse_entry(recorded_scenario.entry, manifest or working)
+    context = RunContext(caller=caller, workspace=directories, binary=None)
+    passed_files = tuple(Path(path).expanduser().resolve() for path in scenario.pass_files)
+    top = workspace_directories.git_top(working) or manifest or working
+    workspace = _BundledWorkspace(top.resolve(), context.redactor(scenario), passed_files)
     if not run.command:
-        _relative(scenario.script_path, place)
-    return place
+        _relative_path(scenario.script_path, workspace)
+    return workspace
 
 
-def _relative(path: Path, place: _Place) -> str:
-    if not path.resolve().is_relative_to(place.folder):
+def _relative_path(path: Path, workspace: _BundledWorkspace) -> str:
+    if not path.resolve().is_relative_to(workspace.directory):
         raise BundleError(
-            f"{path} lies outside of {place.folder}",
-            hint="run it in the repository of its script, and bundle that run",
+            f"{path} is outside of {workspace.directory}",
+            hint="run the scenario in the repository of its script, and bundle that run",
         )
-    return str(path.resolve().relative_to(place.folder))
+    return str(path.resolve().relative_to(workspace.directory))
 
 
-def _sorted(place: _Place) -> tuple[list[Path], tuple[str, ...]]:
-    """What goes in, and what is left out with the reason."""
-    kept, left_out, size = [], [], 0
-    for file in place.files():
+def _select_files(workspace: _BundledWorkspace) -> tuple[list[Path], tuple[str, ...]]:
+    """Return the files to include, and the names of the others with the reason."""
+    included, left_out, size = [], [], 0
+    for file in workspace.list_files():
         if not os.path.lexists(file):
-            continue  # removed, and not yet for git
-        why = place.why_left_out(file)
-        if why:
-            left_out.append(f"{file.relative_to(place.folder)}: {why}")
+            continue  # removed, but still in git's index
+        reason = workspace.find_exclusion(file)
+        if reason:
+            left_out.append(f"{file.relative_to(workspace.directory)}: {reason}")
             continue
-        kept.append(file)
+        included.append(file)
         size += file.lstat().st_size
-        if size > MOST_BYTES:
+        if size > MAX_BYTES:
             raise BundleError(
-                f"the files of {place.folder} have more than {MOST_BYTES >> 20} MiB",
-                hint="let git ignore what the scenario does not need",
+                f"the files of {workspace.directory} exceed {MAX_BYTES >> 20} MiB",
+                hint="add files that the scenario does not need to .gitignore",
             )
-    return kept, tuple(left_out)
+    return included, tuple(left_out)
 
 
-def _fill(archive: tarfile.TarFile, index: Index, place: _Place, kept: list[Path]) -> None:
-    _add(archive, _INDEX, run_record.render(index).encode())
-    for file in kept:
-        name = PurePosixPath(_WORKSPACE, file.relative_to(place.folder))
-        archive.add(file, str(name), recursive=False, filter=_nobodys)
-    tested, _ = target.tested(index.binary)
-    if tested and index.binary:
+def _add_members(
+    archive: tarfile.TarFile, index: Index, workspace: _BundledWorkspace, included: list[Path]
+) -> None:
+    _add_content(archive, _INDEX, run_record.render(index).encode())
+    for file in included:
+        name = PurePosixPath(_WORKSPACE, file.relative_to(workspace.directory))
+        archive.add(file, str(name), recursive=False, filter=_remove_owner)
+    binary, _ = target.find_binary(index.binary)
+    if binary and index.binary:
         name = PurePosixPath(_BINARY, Path(index.binary.path).name)
-        archive.add(Path(tested).resolve(), str(name), recursive=False, filter=_nobodys)
+        archive.add(Path(binary).resolve(), str(name), recursive=False, filter=_remove_owner)
     log = index.scenario.output.log
     if log and Path(log).is_file():
-        archive.add(log, _LOG, recursive=False, filter=_nobodys)
+        archive.add(log, _LOG, recursive=False, filter=_remove_owner)
 
 
-def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+def _add_content(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(content)
     archive.addfile(member, io.BytesIO(content))
 
 
-def _nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Whose the files are here says nothing there."""
+def _remove_owner(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Remove the owner of a file, which has no meaning on another machine."""
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member
@@ -219,119 +224,131 @@ def _nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 @contextmanager
 def opened(path: Path, caller: Caller, request: Request) -> Iterator[Case]:
-    """The case of a bundle, unpacked for as long as the block lasts.
+    """Unpack a bundle for the block, and yield its case.
 
-    What `request` names is taken in place of what was. `BundleError` when it is no bundle.
+    Values in `request` replace the recorded ones.
+
+    Raises:
+        BundleError: if the file is not a bundle, or its content is refused.
     """
-    with state.scratch() as folder:
-        index = _unpacked(path, folder)
-        place = folder / _WORKSPACE
-        _refuse_repositories(place, index)
+    with state.scratch() as directory:
+        index = _unpack(path, directory)
+        workspace = directory / _WORKSPACE
+        _refuse_repositories(workspace, index)
         with suppress(IsosmokeError, OSError):
-            _settle(place, index)
-        yield _case(index, folder, caller, request)
+            _create_repository(workspace, index)
+        yield _create_case(index, directory, caller, request)
 
 
-def _case(index: Index, folder: Path, caller: Caller, request: Request) -> Case:
-    place = folder / _WORKSPACE
-    working = place / index.working
-    manifest = place / index.manifest if index.manifest is not None else None
-    scenario = target.parsed(index.scenario.entry, manifest.parent if manifest else place)
-    found = workspace_directories.find(working, manifest and manifest.parent, home=caller.home)
+def _create_case(index: Index, directory: Path, caller: Caller, request: Request) -> Case:
+    top = directory / _WORKSPACE
+    working = top / index.working
+    manifest = top / index.manifest if index.manifest is not None else None
+    scenario = target.parse_entry(index.scenario.entry, manifest.parent if manifest else top)
+    workspace = workspace_directories.find(working, manifest and manifest.parent, home=caller.home)
     scripts = () if index.command else (scenario.script_path,)
-    _refuse_outside(folder, (working, *scripts, *found.folders, *found.borrowed))
-    binaries = tuple((folder / _BINARY).glob("*"))
-    tested = request.binary or (str(_same(binaries[0], index)) if binaries else None)
-    again = replace(
+    _refuse_outside(directory, (working, *scripts, *workspace.folders, *workspace.borrowed))
+    binaries = tuple((directory / _BINARY).glob("*"))
+    binary = request.binary or (str(_verify_binary(binaries[0], index)) if binaries else None)
+    recorded_request = replace(
         request,
         scenarios=(scenario,),
         manifest=manifest,
         argv=index.command,
-        binary=tested,
+        binary=binary,
         engine=(index.engine or AUTO) if request.engine == AUTO else request.engine,
     )
     return Case(
-        request=again,
+        request=recorded_request,
         caller=replace(caller, working=working),
-        notes=tuple(_notes(index, caller.environment)),
-        before=target.outcome(index.scenario),
+        notes=tuple(_list_notes(index, caller.environment)),
+        before=target.describe_outcome(index.scenario),
     )
 
 
-def _same(copy: Path, index: Index) -> Path:
+def _verify_binary(copy: Path, index: Index) -> Path:
+    """Return `copy`.
+
+    Raises:
+        BundleError: if it is not the program that was tested.
+    """
     if index.binary is None or files.sha256(copy) != index.binary.sha256:
         raise BundleError(f"the bundle's {copy.name} is not the program that was tested")
     return copy
 
 
-def _notes(index: Index, environment: Mapping[str, str]) -> Iterator[str]:
-    yield from target.missing(index.scenario, environment)
-    yield from (f"its script gets your {one}" for one in _given(index, environment))
-    for one in index.left_out:
-        yield f"not in the bundle: {one}"
+def _list_notes(index: Index, environment: Mapping[str, str]) -> Iterator[str]:
+    yield from target.find_missing_variables(index.scenario, environment)
+    yield from (f"its script receives your {name}" for name in _list_passed(index, environment))
+    for file in index.left_out:
+        yield f"not in the bundle: {file}"
 
 
-def _given(index: Index, environment: Mapping[str, str]) -> Iterator[str]:
-    """What of those who open a bundle is passed to a script that may be somebody else's."""
+def _list_passed(index: Index, environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield the user's variables and files that are passed to a script of unknown origin."""
     entry = index.scenario.entry
     yield from (name for name in entry.get("pass_env", ()) if name in environment)
     yield from (file for file in entry.get("pass_files", ()) if Path(file).expanduser().exists())
 
 
-def _unpacked(path: Path, folder: Path) -> Index:
-    """Nothing gets out of `folder`, whatever the archive says (tarfile, the filter "data")."""
+def _unpack(path: Path, directory: Path) -> Index:
+    """Unpack a bundle, and return its index.
+
+    The filter "data" of tarfile refuses any member outside of `directory`.
+    """
     try:
         with tarfile.open(path) as archive:
-            if sum(one.size for one in archive) > 2 * MOST_BYTES:
-                raise BundleError(f"{path}: it is too large when unpacked")
-            archive.extractall(folder, filter="data")
-        return Index.model_validate_json((folder / _INDEX).read_bytes())
+            if sum(member.size for member in archive) > 2 * MAX_BYTES:
+                raise BundleError(f"{path} is too large to unpack")
+            archive.extractall(directory, filter="data")
+        return Index.model_validate_json((directory / _INDEX).read_bytes())
     except ValidationError as error:
-        raise _refused(path, error.errors()[0]) from error
+        raise _invalid_index_error(path, error.errors()[0]) from error
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise _no_bundle(path, error) from error
+        raise _no_bundle_error(path, error) from error
 
 
-def _refused(path: Path, wrong: ErrorDetails) -> BundleError:
-    """What is wrong with what a bundle says of itself."""
-    if wrong["loc"] == ("schema_version",):
-        return BundleError(f"{path} was written by a later isosmoke", hint="update isosmoke")
-    place = ".".join(map(str, wrong["loc"]))
-    return _no_bundle(path, f"{place}: {wrong['msg']}")
+def _invalid_index_error(path: Path, details: ErrorDetails) -> BundleError:
+    if details["loc"] == ("schema_version",):
+        return BundleError(
+            f"{path} was written by a later version of isosmoke", hint="update isosmoke"
+        )
+    location = ".".join(map(str, details["loc"]))
+    return _no_bundle_error(path, f"{location}: {details['msg']}")
 
 
-def _no_bundle(path: Path, why: object) -> BundleError:
-    return BundleError(f"{path} is no bundle: {why}", hint="make one with isosmoke bundle")
+def _no_bundle_error(path: Path, reason: object) -> BundleError:
+    return BundleError(f"{path} is not a bundle: {reason}", hint="create one with isosmoke bundle")
 
 
-def _refuse_repositories(place: Path, index: Index) -> None:
-    """Git would do outside of any sandbox what the settings of one that came along say."""
-    if index.commit and any(place.rglob(".git")):
-        raise BundleError("the bundle has a repository of its own, as isosmoke makes none")
+def _refuse_repositories(workspace: Path, index: Index) -> None:
+    """Refuse a bundled repository, whose settings could make git run programs outside a sandbox."""
+    if index.commit and any(workspace.rglob(".git")):
+        raise BundleError("the bundle contains a git repository, which isosmoke never bundles")
 
 
-def _refuse_outside(folder: Path, shown: Iterable[Path]) -> None:
-    """What is `shown` in the sandbox as the workspace must have come with the bundle.
+def _refuse_outside(directory: Path, paths: Iterable[Path]) -> None:
+    """Refuse paths outside of `directory`, so that the sandbox shows only what was bundled.
 
-    The index may name any path, and a repository may keep its parts elsewhere.
+    The index may name any path, and a repository may have parts elsewhere.
     """
-    for one in shown:
-        if not one.resolve().is_relative_to(folder.resolve()):
-            raise BundleError(f"the bundle leads out of itself, to {one}")
+    for path in paths:
+        if not path.resolve().is_relative_to(directory.resolve()):
+            raise BundleError(f"the bundle refers to a path outside of it: {path}")
 
 
-def _settle(place: Path, index: Index) -> None:
-    """A repository again, where it was one: with one commit, of the files that came."""
-    place.mkdir(exist_ok=True)
-    if index.commit and git.find_program(place, os.environ):
-        git.run(place, "init", "--quiet", variables=_NOBODY)
-        git.run(place, "add", "--all", "--force", variables=_NOBODY)
+def _create_repository(workspace: Path, index: Index) -> None:
+    """Create a repository with one commit of the unpacked files, if the workspace was one."""
+    workspace.mkdir(exist_ok=True)
+    if index.commit and git.find_program(workspace, os.environ):
+        git.run(workspace, "init", "--quiet", variables=_GIT_VARIABLES)
+        git.run(workspace, "add", "--all", "--force", variables=_GIT_VARIABLES)
         message = f"As bundled, from {index.commit}"
-        git.run(place, "commit", "--quiet", "--message", message, variables=_NOBODY)
+        git.run(workspace, "commit", "--quiet", "--message", message, variables=_GIT_VARIABLES)
 
 
-def _head(place: _Place) -> str:
-    """The commit that is checked out; empty outside a repository, and before its first commit."""
-    if not place.is_repository:
+def _read_head(workspace: _BundledWorkspace) -> str:
+    """Return the checked-out commit; empty outside a repository or before its first commit."""
+    if not workspace.is_repository:
         return ""
-    return git.read_head(place.folder, os.environ)
+    return git.read_head(workspace.directory, os.environ)

@@ -1,4 +1,4 @@
-"""Somebody sits in a scenario's own sandbox: before its script, or after it beside what it left."""
+"""An interactive shell in a scenario's sandbox, before its script or after it."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,7 @@ from isosmoke.keeper.client import Conversation
 from isosmoke.keeper.interactive_shell import User
 from isosmoke.keeper.protocol import Output
 from isosmoke.repro import typed_script
-from isosmoke.repro.target import SCRIPT, Case, outcome
+from isosmoke.repro.target import SCRIPT, Case, describe_outcome
 from isosmoke.results.leaks import tell_apart
 from isosmoke.results.run_results import Attempt
 from isosmoke.rootfs_images import store
@@ -40,26 +40,27 @@ HISTCONTROL= HISTIGNORE= HISTSIZE=-1 HISTFILESIZE=-1 HISTTIMEFORMAT='%T '
 shopt -s cmdhist lithist histappend
 PROMPT_COMMAND='history -a'
 """
-"""Bash in front of a user: what is typed is kept as it was typed, each command with its time."""
+"""The startup file of bash, which records every command as typed, with its time."""
 
 _SHELL = "/bin/sh"
 _BASH_OR_SHELL = (
-    f"for one in {' '.join(f'{one}/bash' for one in DIRECTORIES)}; do\n"
-    f'[ -x "$one" ] && exec "$one" "$@"\ndone\nexec {_SHELL}'
+    f"for bash in {' '.join(f'{directory}/bash' for directory in DIRECTORIES)}; do\n"
+    f'[ -x "$bash" ] && exec "$bash" "$@"\ndone\nexec {_SHELL}'
 )
-"""Bash with these options, by no PATH: what comes first there may be anything."""
+"""A script that runs bash with its arguments, found without PATH, on which any program may be."""
 
 
 INDENT = 11
-"""Where the facts begin that are said about a sandbox, after their names."""
+"""The column of the banner at which its values begin, after their labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How somebody wants to sit there.
+    """The options of a shell.
 
-    `after` the script has run, and what it left stands still unless it is to `thaw`. `seat` is who
-    sits there; `say` shows a line about the sandbox, and `echo` what the script prints.
+    With `after` the script runs first, and its survivors stay frozen unless `thaw` is set. `seat`
+    opens the user's terminal or stdin, `say` prints a line about the sandbox, and `echo` prints the
+    script's output.
     """
 
     after: bool
@@ -71,9 +72,9 @@ class Manner:
 
 @dataclass(frozen=True, slots=True)
 class Sat:
-    """What came of it: the shell's raw wait status, and what was typed, command by command.
+    """The result of a shell: its raw wait status, and the typed commands.
 
-    At a terminal that is what bash kept; another shell keeps nothing.
+    At a terminal these are the commands in bash's history; another shell has none.
     """
 
     status: int
@@ -81,28 +82,28 @@ class Sat:
 
     @property
     def exit_code(self) -> int:
-        """As a shell tells it: 128 and more for a signal."""
+        """The exit code; 128 plus the number of a signal that ended the shell."""
         code = os.waitstatus_to_exitcode(self.status)
         return code if code >= 0 else 128 - code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Scene:
-    """Everything that stands around the shell."""
+class _ShellSession:
+    """A shell's scenario, engine and options."""
 
     case: Case
-    around: RunContext
+    context: RunContext
     engine: Engine
     manner: Manner
     interrupt: Interrupt
 
-    def job(self, services: Mapping[str, str]) -> Job:
-        """What would run, or just a sandbox, with what a shell needs besides."""
+    def build_job(self, services: Mapping[str, str]) -> Job:
+        """Return the job of the scenario, with the mounts that a shell needs."""
         scenario, argv = self.case.scenario, self.case.argv
         job = (
-            job_builder.build_script_job(scenario, self.around, services)
+            job_builder.build_script_job(scenario, self.context, services)
             if self.case.script
-            else job_builder.build_job(scenario, argv, self.around, services)
+            else job_builder.build_job(scenario, argv, self.context, services)
         )
         mounts = (*job.spec.mounts, *self._own_mounts())
         return replace(job, spec=replace(job.spec, mounts=mounts))
@@ -110,75 +111,81 @@ class _Scene:
     def _own_mounts(self) -> Iterator[Mount]:
         yield ReadOnly(user_files.stored(_PROMPT.format(name=self.case.scenario.name)), _RC)
         script = self.case.script
-        seen = (*self.around.workspace.folders, *self.around.workspace.borrowed)
-        if script and not any(script.resolve().is_relative_to(one) for one in seen):
+        visible = (*self.context.workspace.folders, *self.context.workspace.borrowed)
+        if script and not any(script.resolve().is_relative_to(path) for path in visible):
             yield ReadOnly(script, PurePosixPath(script))
 
-    def shell(self, job: Job, *, at_a_terminal: bool) -> Job:
-        """The shell in place of the script."""
+    def build_shell_job(self, job: Job, *, has_terminal: bool) -> Job:
+        """Return the job with the shell instead of the script."""
         script = {SCRIPT: str(self.case.script)} if self.case.script else {}
-        options = ("--rcfile", str(_RC), "-i") if at_a_terminal else ()
+        options = ("--rcfile", str(_RC), "-i") if has_terminal else ()
         argv = (_SHELL, "-c", _BASH_OR_SHELL, "sh", *options)
         return replace(job, argv=argv, environment={**job.environment, **script})
 
     @property
-    def typed(self) -> str:
-        """What to type in the sandbox to run what is run there, by the same interpreter."""
+    def command_line(self) -> str:
+        """The command line that runs the scenario in the sandbox, with the same interpreter."""
         if not self.case.script:
-            return self.case.typed
-        return f'{self.around.interpreter(self.case.scenario).path} "${SCRIPT}"'
+            return self.case.command_line
+        return f'{self.context.interpreter(self.case.scenario).path} "${SCRIPT}"'
 
 
 def sit(case: Case, manner: Manner, interrupt: Interrupt) -> Sat:
-    """Make the sandbox, let the script run first if that is meant, and then the user in.
+    """Create the sandbox, run the script first if `after` is set, and run a shell for the user.
 
-    `StoppedError` when it was interrupted, `IsosmokeError` when nothing came of it.
+    Raises:
+        StoppedError: if the shell is interrupted.
+        IsosmokeError: if the shell cannot be run.
     """
     if case.script and not case.script.is_file():
-        raise UsageError(f"{case.scenario.name}: there is no script {case.script}")
+        raise UsageError(f"{case.scenario.name}: script {case.script} does not exist")
     if manner.after and not case.argv:
-        raise UsageError("--after what? no script and no command was named")
+        raise UsageError("--after requires a script or a command")
     with store.held([case.scenario.image]):
-        made = session.run_preflight(case.request, case.caller, interrupt)
-        engine = made.engines.engine_for(case.scenario)
-        return _sit(
-            _Scene(
-                case=case, around=made.context, engine=engine, manner=manner, interrupt=interrupt
+        preflight = session.run_preflight(case.request, case.caller, interrupt)
+        engine = preflight.engines.engine_for(case.scenario)
+        return _run_shell(
+            _ShellSession(
+                case=case,
+                context=preflight.context,
+                engine=engine,
+                manner=manner,
+                interrupt=interrupt,
             )
         )
 
 
-def _sit(scene: _Scene) -> Sat:
-    manner = scene.manner
-    redactor = scene.around.redactor(scene.case.scenario)
-    ended: list[Attempt] = []
+def _run_shell(shell: _ShellSession) -> Sat:
+    manner = shell.manner
+    redactor = shell.context.redactor(shell.case.scenario)
+    attempts: list[Attempt] = []
 
-    def hear(output: Output) -> None:
-        """What is left may print for ever, over what the user types: nobody hears that."""
-        if not ended:
+    def take_output(output: Output) -> None:
+        """Drop the output of survivors, which would otherwise disturb the user's terminal."""
+        if not attempts:
             capture.take(output)
 
     with ExitStack() as stack:
         capture = stack.enter_context(Capture(None, 0, redactor=redactor, on_output=manner.echo))
-        job = scene.job(stack.enter_context(_services(scene)))
-        sandbox = stack.enter_context(scene.engine.sandbox(job.spec))
-        keeper = Conversation(sandbox.channel, sink=hear, interrupt=scene.interrupt)
+        job = shell.build_job(stack.enter_context(_running_services(shell)))
+        sandbox = stack.enter_context(shell.engine.sandbox(job.spec))
+        keeper = Conversation(sandbox.channel, sink=take_output, interrupt=shell.interrupt)
         if manner.after:
-            manner.say(f"isosmoke: {scene.case.scenario.name} runs first, then comes your shell")
-            ended.append(_ran(scene, job, keeper, capture))
+            manner.say(f"isosmoke: running {shell.case.scenario.name} before opening the shell")
+            attempts.append(_run_script(shell, job, keeper, capture))
         else:
             keeper.ready(START_SECONDS)
-        for line in banner(scene, ended[0] if ended else None):
+        for line in _render_banner(shell, attempts[0] if attempts else None):
             manner.say(line)
-        if ended and manner.thaw:
+        if attempts and manner.thaw:
             keeper.thaw()
-        return _shown_in(scene, job, keeper)
+        return _attend_shell(shell, job, keeper)
 
 
 @contextmanager
-def _services(scene: _Scene) -> Iterator[Mapping[str, str]]:
-    """The scenario's services, as an attempt would have them; yields where they are."""
-    scenario = scene.case.scenario
+def _running_services(shell: _ShellSession) -> Iterator[Mapping[str, str]]:
+    """Start the scenario's services as for an attempt, and yield the variables with addresses."""
+    scenario = shell.case.scenario
     if not scenario.services:
         yield {}
         return
@@ -189,46 +196,47 @@ def _services(scene: _Scene) -> Iterator[Mapping[str, str]]:
             scenario=scenario,
             number=1,
             record=record,
-            caller=scene.case.caller,
-            redactor=scene.around.redactor(scenario),
-            interrupt=scene.interrupt,
+            caller=shell.case.caller,
+            redactor=shell.context.redactor(scenario),
+            interrupt=shell.interrupt,
         )
-        with Services(scene.engine).running(attempt) as places:
-            yield places
+        with Services(shell.engine).running(attempt) as variables:
+            yield variables
 
 
-def _shown_in(scene: _Scene, job: Job, keeper: Conversation) -> Sat:
-    with scene.manner.seat() as user:
-        at_a_terminal = user.size is not None
-        noted = _Noted(user)
+def _attend_shell(shell: _ShellSession, job: Job, keeper: Conversation) -> Sat:
+    with shell.manner.seat() as user:
+        has_terminal = user.size is not None
+        recorder = _InputRecorder(user)
         status = interactive_shell.attend(
-            keeper, scene.shell(job, at_a_terminal=at_a_terminal), noted
+            keeper, shell.build_shell_job(job, has_terminal=has_terminal), recorder
         )
-    words = scene.around.redactor(scene.case.scenario).text
-    if at_a_terminal:
-        return Sat(status, typed_script.commands(words(_history(keeper, job))))
-    return Sat(status, typed_script.lines(words(noted.all.decode(errors="replace"))))
+    redact = shell.context.redactor(shell.case.scenario).text
+    if has_terminal:
+        return Sat(status, typed_script.parse_history(redact(_read_history(keeper, job))))
+    content = recorder.content.decode(errors="replace")
+    return Sat(status, typed_script.parse_piped(redact(content)))
 
 
-class _Noted:
-    """A user of whom all that is typed is noted."""
+class _InputRecorder:
+    """A user whose whole input is recorded."""
 
     def __init__(self, user: User) -> None:
         self._user = user
-        self.all = bytearray()
+        self.content = bytearray()
         self.size, self.keyboard, self.resizes = user.size, user.keyboard, user.resizes
         self.resized, self.show = user.resized, user.show
 
     def typed(self, most: int) -> bytes:
         content = self._user.typed(most)
-        self.all += content
+        self.content += content
         return content
 
 
-def _ran(scene: _Scene, job: Job, keeper: Conversation, capture: Capture) -> Attempt:
+def _run_script(shell: _ShellSession, job: Job, keeper: Conversation, capture: Capture) -> Attempt:
     run = sandbox_run.run_until_frozen(job, keeper)
-    today = date.today()  # noqa: DTZ011 - an allowance ends with the user's own day
-    leaks = scene.case.scenario.leaks
+    today = date.today()  # noqa: DTZ011 - an allowance expires at the end of the user's local day
+    leaks = shell.case.scenario.leaks
     return Attempt(
         ending=run.ending,
         verdict=tell_apart(run.survivors, leaks.allow, today),
@@ -238,58 +246,58 @@ def _ran(scene: _Scene, job: Job, keeper: Conversation, capture: Capture) -> Att
     )
 
 
-def _history(keeper: Conversation, job: Job) -> str:
-    """What bash wrote down of the session; nothing where there is no bash, or no history."""
+def _read_history(keeper: Conversation, job: Job) -> str:
+    """Return bash's history of the session; empty without bash or without a history."""
     line = f'cat "$HOME/{_HISTORY}" 2>/dev/null'
     _, content = keeper.probe((_SHELL, "-c", line), job.folder, job.environment, _HISTORY_SECONDS)
     return content.decode(errors="replace")
 
 
-def banner(scene: _Scene, attempt: Attempt | None) -> Iterator[str]:
-    """Where one is, in a few lines: what is tested, how it is run, and what is left."""
-    case = scene.case
+def _render_banner(shell: _ShellSession, attempt: Attempt | None) -> Iterator[str]:
+    """Yield the lines that describe the sandbox, its scenario and the survivors."""
+    case = shell.case
     when = (" after its script" if attempt else " before its script") if case.argv else ""
     yield f"isosmoke: {case.scenario.name}{when}, in a fresh sandbox"
-    rows = [*_facts(scene), *(("NOTE", note) for note in case.notes)]
-    if attempt is None or outcome(attempt) != case.before:
-        rows.append(("was", case.before))
+    rows = [*_list_facts(shell), *(("NOTE", note) for note in case.notes)]
+    if attempt is None or describe_outcome(attempt) != case.before:
+        rows.append(("recorded", case.before))
     if attempt:
-        rows += _ending(attempt, thawed=scene.manner.thaw)
-    rows.append(("exit", "ends everything in here"))
-    yield from (f"{f'  {name}':{INDENT}}{printable(fact)}" for name, fact in rows if fact)
+        rows += _list_results(attempt, thawed=shell.manner.thaw)
+    rows.append(("exit", "ends this shell and every process in the sandbox"))
+    yield from (f"{f'  {label}':{INDENT}}{printable(value)}" for label, value in rows if value)
 
 
-def _facts(scene: _Scene) -> Iterator[tuple[str, str]]:
-    case, around = scene.case, scene.around
-    yield "engine", f"{scene.engine.name}, image {case.scenario.image}"
-    yield "binary", _binary(around)
+def _list_facts(shell: _ShellSession) -> Iterator[tuple[str, str]]:
+    case, context = shell.case, shell.context
+    yield "engine", f"{shell.engine.name}, image {case.scenario.image}"
+    yield "binary", _describe_binary(context)
     yield "script", str(case.script) if case.script else ""
-    yield "run it", scene.typed
+    yield "run it", shell.command_line
     yield "asserts", case.scenario.assertion
-    yield "folder", f"{around.workspace.working} (a copy: what you change ends with this shell)"
-    yield "unmet", _unmet(case, around)
+    yield "cwd", f"{context.workspace.working} (a copy: your changes are discarded at exit)"
+    yield "missing", _find_missing(case, context)
 
 
-def _binary(around: RunContext) -> str:
-    if around.binary is None:
-        return "none: name one with --binary, or $ISOSMOKE_WG"
-    return f"$WG_BIN, and wg: {around.binary.source} ({around.binary.sha256[:12]})"
+def _describe_binary(context: RunContext) -> str:
+    if context.binary is None:
+        return "none: choose one with --binary or $ISOSMOKE_WG"
+    return f"$WG_BIN, and wg: {context.binary.source} ({context.binary.sha256[:12]})"
 
 
-def _unmet(case: Case, around: RunContext) -> str:
-    requirements = Requirements(case.caller.environment, has_binary=around.binary is not None)
+def _find_missing(case: Case, context: RunContext) -> str:
+    requirements = Requirements(case.caller.environment, has_binary=context.binary is not None)
     return requirements.find_missing(case.scenario)
 
 
-def _ending(attempt: Attempt, *, thawed: bool) -> list[tuple[str, str]]:
+def _list_results(attempt: Attempt, *, thawed: bool) -> list[tuple[str, str]]:
     verdict = attempt.verdict
-    left = (*verdict.leaked, *(one.process for one in verdict.tolerated))
-    rows = [("outcome", outcome(attempt)), *map(_left, left)]
-    if left and not thawed:
-        pids = " ".join(str(one.pid) for one in left)
-        rows.append(("frozen", f"what is left stands still; to let it go on: kill -CONT {pids}"))
-    return rows if left else [*rows, ("left", "nothing")]
+    survivors = (*verdict.leaked, *(survivor.process for survivor in verdict.tolerated))
+    rows = [("outcome", describe_outcome(attempt)), *map(_create_survivor_row, survivors)]
+    if survivors and not thawed:
+        pids = " ".join(str(process.pid) for process in survivors)
+        rows.append(("frozen", f"the survivors are stopped; to resume them: kill -CONT {pids}"))
+    return rows if survivors else [*rows, ("survivor", "none")]
 
 
-def _left(process: Process) -> tuple[str, str]:
-    return "left", described(process)
+def _create_survivor_row(process: Process) -> tuple[str, str]:
+    return "survivor", described(process)

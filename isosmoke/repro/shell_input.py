@@ -1,4 +1,4 @@
-"""Who sits at a shell here: somebody at a terminal, or lines that come from elsewhere."""
+"""The user of a shell: a person at a terminal, or lines from a pipe."""
 
 import os
 import select
@@ -12,15 +12,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from isosmoke.keeper.interactive_shell import User
 from isosmoke.keeper.protocol import ShellOutput, Size
 
-_USUAL = Size(24, 80)
-"""The size of a terminal that does not know its own."""
+_DEFAULT_SIZE = Size(24, 80)
+"""The size of a terminal that does not report its own."""
 
-_WAKEUPS = 4096
-"""How many wake-ups are read at a time."""
+_MAX_WAKEUPS = 4096
+"""The maximum number of wake-ups that are read at a time."""
 
 
 class Seat:
-    """The user of `keyboard`; without a terminal there is no size, and never another one."""
+    """The user of `keyboard`; without a terminal `size` is None and never changes."""
 
     def __init__(self, keyboard: int, resizes: int, *, has_terminal: bool) -> None:
         self.keyboard = keyboard
@@ -30,41 +30,41 @@ class Seat:
 
     @property
     def size(self) -> Size | None:
-        return self._measured() if self._has_terminal else None
+        return self._measure() if self._has_terminal else None
 
     def typed(self, most: int) -> bytes:
         try:
             return os.read(self.keyboard, most)
-        except OSError:  # the terminal hung up, or there was never a stdin
+        except OSError:  # the terminal hung up, or stdin was never open
             return b""
 
     def resized(self) -> Size:
         with suppress(BlockingIOError):
-            while os.read(self.resizes, _WAKEUPS):
+            while os.read(self.resizes, _MAX_WAKEUPS):
                 pass
-        return self._measured()
+        return self._measure()
 
     def show(self, output: ShellOutput) -> None:
         write(self._screens[output.stream], output.content)
 
-    def _measured(self) -> Size:
+    def _measure(self) -> Size:
         columns, rows = os.get_terminal_size(self.keyboard)
-        return Size(rows, columns) if rows and columns else _USUAL
+        return Size(rows, columns) if rows and columns else _DEFAULT_SIZE
 
 
 def write(descriptor: int, content: bytes) -> None:
-    """All of it, however little is taken at a time, also where somebody made it non-blocking."""
-    room = select.poll()
-    room.register(descriptor, select.POLLOUT)
+    """Write all of `content`, even if the descriptor is slow or made non-blocking elsewhere."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
     while content:
-        room.poll()
+        poll.poll()
         with suppress(BlockingIOError):
             content = content[os.write(descriptor, content) :]
 
 
 @contextmanager
 def seat() -> Iterator[User]:
-    """Whoever has this process's stdin; a terminal passes every key on, until the block is left."""
+    """Yield the user of this process's stdin; a terminal is in raw mode during the block."""
     keyboard = 0
     with ExitStack() as stack:
         resizes, wakeups = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -73,17 +73,17 @@ def seat() -> Iterator[User]:
         has_terminal = os.isatty(keyboard)
         if has_terminal:
             stack.enter_context(_wakeups_by_signals(wakeups))
-            stack.enter_context(_raw(keyboard))
+            stack.enter_context(_raw_mode(keyboard))
         yield Seat(keyboard, resizes, has_terminal=has_terminal)
 
 
 @contextmanager
 def _wakeups_by_signals(wakeups: int) -> Iterator[None]:
-    """Write to `wakeups` whenever a signal arrives that Python handles, SIGWINCH among them.
+    """Write to `wakeups` whenever a signal arrives that Python handles, such as SIGWINCH.
 
-    Python runs a handler between two of its own instructions. That of a signal that arrives just
-    before poll(2) would run once something else ends the poll: so it is the handler in C that
-    writes (signal.set_wakeup_fd).
+    Python runs a handler between two of its own instructions. The handler of a signal that arrives
+    just before poll(2) would run only after something else ends the poll. Therefore the handler in
+    C writes (signal.set_wakeup_fd).
     """
     handler = signal.signal(signal.SIGWINCH, lambda _number, _frame: None)
     descriptor = signal.set_wakeup_fd(wakeups, warn_on_full_buffer=False)
@@ -95,11 +95,11 @@ def _wakeups_by_signals(wakeups: int) -> Iterator[None]:
 
 
 @contextmanager
-def _raw(keyboard: int) -> Iterator[None]:
-    """What was typed ahead is kept, and the terminal is as it was at the end."""
-    before = termios.tcgetattr(keyboard)
+def _raw_mode(keyboard: int) -> Iterator[None]:
+    """Put the terminal in raw mode, without losing input, and restore its settings at the end."""
+    settings = termios.tcgetattr(keyboard)
     try:
         tty.setraw(keyboard, termios.TCSADRAIN)
         yield
     finally:
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+        termios.tcsetattr(keyboard, termios.TCSADRAIN, settings)

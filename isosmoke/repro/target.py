@@ -1,4 +1,4 @@
-"""What somebody wants to see for himself: a scenario with all that its sandbox is made from."""
+"""The target of `isosmoke repro`: a scenario with everything that its sandbox requires."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -20,14 +20,15 @@ from isosmoke.results.run_record import BinaryRecord, RunRecord, ScenarioRecord
 from isosmoke.results.run_results import Attempt
 
 SCRIPT = "ISOSMOKE_SCRIPT"
-"""The variable that names the script, in the sandbox."""
+"""The variable that holds the path of the script in the sandbox."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One scenario, and who stands where; `notes` say what is not as it was, `before` how it was.
+    """A scenario with its request and its caller.
 
-    `request` has this scenario alone.
+    `request` has only this scenario. `notes` describe differences from the recorded run, and
+    `before` is the recorded outcome.
     """
 
     request: Request
@@ -41,121 +42,134 @@ class Case:
 
     @property
     def script(self) -> Path | None:
-        """The script, None where a command stands for it, or nothing."""
-        is_one = not self.request.argv and self.scenario.script != NOTHING
-        return self.scenario.script_path if is_one else None
+        """The script; None if a command replaces it, or if there is only a sandbox."""
+        has_script = not self.request.argv and self.scenario.script != NO_SCRIPT
+        return self.scenario.script_path if has_script else None
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """What runs, or ran; nothing where there is only a sandbox."""
+        """The command that runs or ran; empty if there is only a sandbox."""
         return self.request.argv or (("bash", str(self.script)) if self.script else ())
 
     @property
-    def typed(self) -> str:
-        """What to type in the sandbox to run it."""
+    def command_line(self) -> str:
+        """The command line that runs the scenario in the sandbox."""
         return f'bash "${SCRIPT}"' if self.script else shlex.join(self.argv)
 
 
-NOTHING = "-"
-"""The script of a scenario that has none."""
+NO_SCRIPT = "-"
+"""The value of `script` in a scenario that has none."""
 
 LOOSE_SECONDS = 3600
-"""How long what is in no manifest may run."""
+"""The timeout of a scenario without a manifest, in seconds."""
 
 
 def loose(
     argv: tuple[str, ...], script: Path | None = None, timeout: int = LOOSE_SECONDS
 ) -> Scenario:
-    """A scenario of no manifest: a command, a script, or nothing but a sandbox."""
+    """Return a scenario without a manifest: a command, a script, or only a sandbox."""
     first = script.stem if script else Path(argv[0]).name if argv else "shell"
-    name = "".join(one if one.isalnum() else "-" for one in first).strip("-")
+    name = "".join(char if char.isalnum() else "-" for char in first).strip("-")
     return Scenario(
         name=name or "command",
-        script=str(script.absolute()) if script else argv[0] if argv else NOTHING,
+        script=str(script.absolute()) if script else argv[0] if argv else NO_SCRIPT,
         timeout_seconds=timeout,
     )
 
 
-def recorded(named: str, caller: Caller, request: Request) -> Case:
-    """`RUN/NAME` as it was; what `request` names besides is taken in place of what was.
+def recorded(name: str, caller: Caller, request: Request) -> Case:
+    """Return the case of `RUN/NAME` as recorded; values in `request` replace the recorded ones.
 
     Raises:
         NothingSelectedError: if it is not recorded.
-        RecordError: if its record cannot be read, or where it ran is gone.
-        BinaryError: if the binary that was tested is nowhere any more.
+        RecordError: if its record cannot be read, or its working directory no longer exists.
+        BinaryError: if the binary that was tested is no longer available.
     """
-    run, told = reader.find_scenario(named, caller.working)
+    run, scenario = reader.find_scenario(name, caller.working)
     working = Path(run.working)
     if not working.is_dir():
-        raise RecordError(f"{working}, where {named} ran, is gone")
-    again = replace(
+        raise RecordError(f"working directory {working} of {name} no longer exists")
+    recorded_request = replace(
         request,
-        scenarios=(_scenario(run, told),),
+        scenarios=(_parse_scenario(run, scenario),),
         manifest=working / run.manifest if run.manifest else None,
         engine=(repeat_command.engine(run) or AUTO) if request.engine == AUTO else request.engine,
         argv=run.command,
     )
-    program, note = tested(run.binary) if request.binary is None else (request.binary, "")
+    path, note = find_binary(run.binary) if request.binary is None else (request.binary, "")
     return Case(
-        request=replace(again, binary=program),
+        request=replace(recorded_request, binary=path),
         caller=replace(caller, working=working),
-        notes=(*filter(None, [note]), *missing(told, caller.environment)),
-        before=outcome(told),
+        notes=(*filter(None, [note]), *find_missing_variables(scenario, caller.environment)),
+        before=describe_outcome(scenario),
     )
 
 
-def _scenario(run: RunRecord, told: ScenarioRecord) -> Scenario:
-    folder = Path(run.working, run.manifest).parent if run.manifest else Path(run.working)
-    return parsed(told.entry, folder)
+def _parse_scenario(run: RunRecord, scenario: ScenarioRecord) -> Scenario:
+    directory = Path(run.working, run.manifest).parent if run.manifest else Path(run.working)
+    return parse_entry(scenario.entry, directory)
 
 
-def parsed(entry: Mapping[str, Any], folder: Path) -> Scenario:
-    """The scenario of a recorded entry, whose relative paths start from `folder`."""
+def parse_entry(entry: Mapping[str, Any], directory: Path) -> Scenario:
+    """Return the scenario of a recorded entry, whose relative paths start from `directory`.
+
+    Raises:
+        RecordError: if another version of isosmoke recorded it in a different format.
+    """
     try:
-        return Scenario.model_validate(entry, context=folder, strict=False)  # JSON has no dates
+        return Scenario.model_validate(entry, context=directory, strict=False)  # JSON has no dates
     except ValidationError as error:
         first = error.errors()[0]
         raise RecordError(
-            f"the record's entry is of another isosmoke: {first['loc'][0]}: {first['msg']}"
+            "the recorded entry is of another version of isosmoke: "
+            f"{first['loc'][0]}: {first['msg']}"
         ) from error
 
 
-def outcome(told: ScenarioRecord | Attempt) -> str:
-    """How it came out, in a line."""
-    return f"{told.outcome.value}: {told.reason}" if told.reason else told.outcome.value
+def describe_outcome(result: ScenarioRecord | Attempt) -> str:
+    """Return the outcome and its reason in one line."""
+    return f"{result.outcome.value}: {result.reason}" if result.reason else result.outcome.value
 
 
-def tested(was: BinaryRecord | None) -> tuple[str | None, str]:
-    """The binary that was tested: where it still lies, else the copy that is kept of it."""
-    if was is None:
+def find_binary(recorded_binary: BinaryRecord | None) -> tuple[str | None, str]:
+    """Return the path of the binary that was tested, or of its stored copy, and a note.
+
+    The note is empty if the binary is unchanged.
+
+    Raises:
+        BinaryError: if the binary has changed and no copy of it is stored.
+    """
+    if recorded_binary is None:
         return None, ""
-    path = Path(was.path)
-    if path.is_file() and files.sha256(path) == was.sha256:
-        return was.path, ""
-    copy = binary.kept(was.sha256)
+    path, digest = Path(recorded_binary.path), recorded_binary.sha256
+    if path.is_file() and files.sha256(path) == digest:
+        return recorded_binary.path, ""
+    copy = binary.kept(digest)
     if copy is None:
         raise BinaryError(
-            f"the binary that was tested is gone: {path} is another one by now, "
-            f"and no copy of {was.sha256[:12]} is kept any more",
-            hint=f"build it again, or see what another one does: --binary {path}",
+            f"the binary that was tested is no longer available: {path} has changed, "
+            f"and no copy of {digest[:12]} is stored",
+            hint=f"build it again, or run the current binary: --binary {path}",
         )
-    return str(copy), f"{path} has changed since: this is the kept copy {was.sha256[:12]}"
+    return str(copy), f"{path} has changed since the run: using the stored copy {digest[:12]}"
 
 
-def missing(told: ScenarioRecord, environment: Mapping[str, str]) -> Iterator[str]:
-    """Variables that were passed then, and are not there to be passed now."""
-    had = told.attempts[-1].environment
-    for name in told.entry.get("pass_env", ()):
-        if name in had and name not in environment:
-            yield f"{name} was set then and is not now: export it first"
+def find_missing_variables(
+    scenario: ScenarioRecord, environment: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield a note for each variable that was passed in the recorded run, but is not set now."""
+    recorded_environment = scenario.attempts[-1].environment
+    for name in scenario.entry.get("pass_env", ()):
+        if name in recorded_environment and name not in environment:
+            yield f"{name} was set in the recorded run, but is not set now: export it first"
 
 
 def with_image(case: Case, image: str) -> Case:
-    """The same in another environment."""
+    """Return the case with another image."""
     try:
-        other = Scenario.model_validate(
+        scenario = Scenario.model_validate(
             {**case.scenario.model_dump(), "image": image}, context=case.scenario.folder
         )
     except ValidationError as error:
         raise UsageError(f"--image: {error.errors()[0]['msg']}") from error
-    return replace(case, request=replace(case.request, scenarios=(other,)))
+    return replace(case, request=replace(case.request, scenarios=(scenario,)))

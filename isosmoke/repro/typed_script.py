@@ -1,4 +1,4 @@
-"""What somebody typed in a shell, as the script of a scenario (pure)."""
+"""The script of a scenario, made of the commands that a user typed in a shell (pure)."""
 
 import re
 from collections.abc import Iterator
@@ -6,36 +6,38 @@ from collections.abc import Iterator
 from isosmoke.manifest.models import Scenario
 
 _TIME = re.compile(r"^#\d+$", re.MULTILINE)
-"""The line that bash writes before each command where HISTTIMEFORMAT is set (bash(1), HISTORY)."""
+"""The line that bash writes before each command if HISTTIMEFORMAT is set (bash(1), HISTORY)."""
 
-_LEAVING = re.compile(r"(?:exit|logout)\s*")
+_EXIT = re.compile(r"(?:exit|logout)\s*")
 
 _SCRIPT = """\
 #!/usr/bin/env bash
 # Protects: {assertion}
-# Typed in `isosmoke repro`, in one shell: like there it goes on after a command that fails, and its
-# last command's status is its own.
+# Typed in `isosmoke repro`, in a single shell. As there, the script continues after a command that
+# fails, and its exit code is the status of its last command.
 
 """
 
 
-def commands(history: str) -> tuple[str, ...]:
-    """The commands of a bash history with times, in order, without the bare `exit` at its end."""
-    typed = [one.strip("\n") for one in _TIME.split(history)]
-    return tuple(_without_exit([one for one in typed if one.strip()]))
+def parse_history(history: str) -> tuple[str, ...]:
+    """Return the commands of a bash history with times, without a bare `exit` at the end."""
+    commands = [command.strip("\n") for command in _TIME.split(history)]
+    return tuple(_remove_exit([command for command in commands if command.strip()]))
 
 
-def lines(text: str) -> tuple[str, ...]:
-    """What came from a pipe, whole: only the shell knows where a command ends."""
+def parse_piped(text: str) -> tuple[str, ...]:
+    """Return piped input as a single command, because only the shell knows where a command ends."""
     return (text.rstrip("\n"),) if text.strip() else ()
 
 
-def _without_exit(typed: list[str]) -> Iterator[str]:
-    last = len(typed) - 1
-    yield from (one for at, one in enumerate(typed) if at < last or not _LEAVING.fullmatch(one))
+def _remove_exit(commands: list[str]) -> Iterator[str]:
+    last = len(commands) - 1
+    for number, command in enumerate(commands):
+        if number < last or not _EXIT.fullmatch(command):
+            yield command
 
 
-def script(scenario: Scenario, typed: tuple[str, ...]) -> str:
-    """A script that does again what was typed."""
+def script(scenario: Scenario, commands: tuple[str, ...]) -> str:
+    """Return a script that repeats the typed commands."""
     head = _SCRIPT.format(assertion=scenario.assertion)
-    return head + "".join(f"{one}\n" for one in typed)
+    return head + "".join(f"{command}\n" for command in commands)

@@ -1,4 +1,4 @@
-"""Who sits at a shell here: a terminal is given back on every way out, and lines need none."""
+"""The user of a shell: a terminal is restored in any case, and piped lines need no terminal."""
 
 import os
 import subprocess
@@ -9,60 +9,66 @@ from pathlib import Path
 from isosmoke.repro.shell_input import write
 from support import terminal_screen
 
-_SEATED = """
+_PROGRAM = """
 import sys
 from isosmoke.repro.shell_input import seat
 with seat() as user:
-    print("seated at", user.size, end="\\r\\n", flush=True)
+    print("opened with", user.size, end="\\r\\n", flush=True)
     {}
 """
 
 
-def _seated(line: str) -> list[str]:
-    return [sys.executable, "-c", _SEATED.format(line)]
+def _create_command(line: str) -> list[str]:
+    return [sys.executable, "-c", _PROGRAM.format(line)]
 
 
-def test_exception_gives_the_terminal_back(tmp_path: Path) -> None:
-    """Whatever goes wrong while somebody sits there, the terminal is an ordinary one afterwards."""
-    command = [sys.executable, "-c", f"input(); exec({_SEATED.format('input(); 1 / 0')!r})"]
+def test_terminal_is_restored_after_exception(tmp_path: Path) -> None:
+    """The terminal has its original settings after an exception in the block."""
+    command = [sys.executable, "-c", f"input(); exec({_PROGRAM.format('input(); 1 / 0')!r})"]
     with terminal_screen.program(command, working=tmp_path, environment=os.environ) as (
         screen,
-        one,
+        process,
     ):
         before = screen.settings()
         screen.type("\r")
-        screen.see("seated at Size(rows=24, columns=80)")
+        screen.see("opened with Size(rows=24, columns=80)")
         assert screen.settings() != before
         screen.type("\n")
-        assert one.wait(60) == 1
+        assert process.wait(60) == 1
         assert screen.settings() == before
 
 
-def test_new_size_is_told(tmp_path: Path) -> None:
-    """SIGWINCH makes the descriptor for it readable, and the size is the terminal's."""
+def test_new_size_is_reported(tmp_path: Path) -> None:
+    """SIGWINCH makes the descriptor for it readable, and the size is that of the terminal."""
     line = "import select; select.select([user.resizes], [], []); print(user.resized(), flush=True)"
-    with terminal_screen.program(_seated(line), working=tmp_path, environment=os.environ) as (
+    with terminal_screen.program(
+        _create_command(line), working=tmp_path, environment=os.environ
+    ) as (
         screen,
-        one,
+        process,
     ):
-        screen.see("seated")
+        screen.see("opened")
         screen.resize(9, 33)
         screen.see("Size(rows=9, columns=33)")
-        assert one.wait(60) == 0
+        assert process.wait(60) == 0
 
 
-def test_terminal_that_hangs_up_has_typed_its_last(tmp_path: Path) -> None:
-    """A terminal that is gone reads as the end of what is typed, and is no error."""
+def test_closed_terminal_ends_input(tmp_path: Path) -> None:
+    """A closed terminal reads as the end of the input, and is no error."""
     line = "import os; os.close(0); print(user.typed(9) == b'', flush=True)"
     done = subprocess.run(
-        _seated(line), stdin=subprocess.DEVNULL, capture_output=True, check=True, cwd=tmp_path
+        _create_command(line),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+        cwd=tmp_path,
     )
 
-    assert done.stdout.split() == [b"seated", b"at", b"None", b"True"]
+    assert done.stdout.split() == [b"opened", b"with", b"None", b"True"]
 
 
-def test_earlier_handler_of_sizes_comes_back(tmp_path: Path) -> None:
-    """After the seat nobody is told of sizes who was not before."""
+def test_previous_handler_of_sizes_is_restored(tmp_path: Path) -> None:
+    """The handler of SIGWINCH from before the block is restored."""
     code = (
         "import signal; from isosmoke.repro.shell_input import seat\n"
         "with seat(): inside = signal.getsignal(signal.SIGWINCH)\n"
@@ -71,23 +77,23 @@ def test_earlier_handler_of_sizes_comes_back(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code]
     with terminal_screen.program(command, working=tmp_path, environment=os.environ) as (
         screen,
-        one,
+        process,
     ):
         screen.see("True True")
-        assert one.wait(60) == 0
+        assert process.wait(60) == 0
 
 
-def test_all_is_written_where_writing_does_not_block() -> None:
-    """Whoever shares the terminal may have made it non-blocking: what is shown is whole, no error.
+def test_all_output_is_written_to_nonblocking_descriptor() -> None:
+    """All output is written without an error if another process made the descriptor non-blocking.
 
-    What a command prints would else end its sandbox, and be its verdict.
+    An error would end a command's sandbox and become its verdict.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     content = bytes(range(256)) * 4096
-    seen: list[bytes] = []
+    received: list[bytes] = []
     with os.fdopen(reading, "rb") as file:
-        reader = threading.Thread(target=lambda: seen.append(file.read()))
+        reader = threading.Thread(target=lambda: received.append(file.read()))
         reader.start()
         try:
             write(writing, content)
@@ -95,4 +101,4 @@ def test_all_is_written_where_writing_does_not_block() -> None:
             os.close(writing)
             reader.join()
 
-    assert seen == [content]
+    assert received == [content]

@@ -1,4 +1,4 @@
-"""What is to be reproduced: from the command line, or from the record of a past run."""
+"""The target of `isosmoke repro`: from the command line, or from the record of a past run."""
 
 import json
 from dataclasses import replace
@@ -15,38 +15,43 @@ from isosmoke.repro import target
 from isosmoke.repro.target import Case
 
 
-def made(argv: tuple[str, ...] = (), script: Path | None = None) -> Case:
-    """A case of no manifest."""
+def create_case(argv: tuple[str, ...] = (), script: Path | None = None) -> Case:
+    """Return a case without a manifest."""
     request = Request(scenarios=(target.loose(argv, script, 60),), argv=argv)
     return Case(request=request, caller=Caller.here())
 
 
-def test_command_is_typed_as_a_shell_takes_it() -> None:
-    """A command is named after its program, and typed with its quotes."""
-    one = made(("/usr/bin/wg", "a b"))
+def test_command_line_is_quoted_for_a_shell() -> None:
+    """A command is named after its program, and its command line is quoted."""
+    case = create_case(("/usr/bin/wg", "a b"))
 
-    assert (one.scenario.name, one.script, one.typed) == ("wg", None, "/usr/bin/wg 'a b'")
-
-
-def test_script_is_typed_by_its_variable(tmp_path: Path) -> None:
-    """A script is named after its file, and typed by the variable that names it."""
-    one = made(script=tmp_path / "my bug.sh")
-
-    assert one.scenario.name == "my-bug"
-    assert one.script == tmp_path / "my bug.sh"
-    assert one.argv == ("bash", str(tmp_path / "my bug.sh"))
-    assert one.typed == 'bash "$ISOSMOKE_SCRIPT"'
+    assert (case.scenario.name, case.script, case.command_line) == ("wg", None, "/usr/bin/wg 'a b'")
 
 
-def test_nothing_is_a_sandbox_alone() -> None:
-    """Where nothing is named there is nothing to run."""
-    one = made()
+def test_script_is_run_by_its_variable(tmp_path: Path) -> None:
+    """A script is named after its file, and is run by the variable that holds its path."""
+    case = create_case(script=tmp_path / "my bug.sh")
 
-    assert (one.scenario.name, one.script, one.argv, one.typed) == ("shell", None, (), "")
+    assert case.scenario.name == "my-bug"
+    assert case.script == tmp_path / "my bug.sh"
+    assert case.argv == ("bash", str(tmp_path / "my bug.sh"))
+    assert case.command_line == 'bash "$ISOSMOKE_SCRIPT"'
 
 
-def test_entry_comes_back_from_a_record() -> None:
-    """What a record keeps of an entry is the entry, with the folder that its paths start from."""
+def test_case_without_script_is_only_a_sandbox() -> None:
+    """Without a script and a command there is nothing to run."""
+    case = create_case()
+
+    assert (case.scenario.name, case.script, case.argv, case.command_line) == (
+        "shell",
+        None,
+        (),
+        "",
+    )
+
+
+def test_entry_is_restored_from_record() -> None:
+    """A recorded entry is equal to the original, with the directory of its relative paths."""
     entry = {
         "name": "one",
         "script": "one.sh",
@@ -59,26 +64,28 @@ def test_entry_comes_back_from_a_record() -> None:
         "env": {"A": "1"},
         "limits": {"memory": 1048576},
     }
-    was = Scenario.model_validate(entry, context=Path("/x"), strict=False)
-    again = target.parsed(json.loads(json.dumps(was.model_dump(mode="json"))), Path("/x"))
+    original = Scenario.model_validate(entry, context=Path("/x"), strict=False)
+    restored = target.parse_entry(
+        json.loads(json.dumps(original.model_dump(mode="json"))), Path("/x")
+    )
 
-    assert again == was
-    assert again.leaks.allow[0].until == date(2030, 1, 2)
-    assert again.script_path == Path("/x/one.sh")
+    assert restored == original
+    assert restored.leaks.allow[0].until == date(2030, 1, 2)
+    assert restored.script_path == Path("/x/one.sh")
 
 
-def test_entry_of_another_isosmoke_is_told() -> None:
-    """A key that this version does not know is named."""
+def test_entry_of_another_version_is_reported() -> None:
+    """A key that is unknown to this version is reported."""
     with pytest.raises(RecordError, match="shoe_size"):
-        target.parsed({"name": "one", "script": "one.sh", "shoe_size": 43}, Path("/x"))
+        target.parse_entry({"name": "one", "script": "one.sh", "shoe_size": 43}, Path("/x"))
 
 
-def test_image_is_the_only_thing_that_changes() -> None:
+def test_other_image_changes_nothing_else() -> None:
     """Another image is another environment for the same scenario."""
-    one = made(("true",))
-    other = target.with_image(one, "debian")
+    case = create_case(("true",))
+    other = target.with_image(case, "debian")
 
     assert other.scenario.image == "debian"
-    assert replace(other, request=one.request) == one
+    assert replace(other, request=case.request) == case
     with pytest.raises(UsageError, match="--image"):
-        target.with_image(one, "")
+        target.with_image(case, "")

@@ -1,11 +1,11 @@
-"""What was typed, out of a shell's history and as a script."""
+"""The commands of a shell's history, and a script made of them."""
 
 import pytest
 
 from isosmoke.manifest.models import Scenario
 from isosmoke.repro import typed_script
 
-ONE = Scenario(name="one", script="one.sh", assertion="It holds.")
+SCENARIO = Scenario(name="one", script="one.sh", assertion="It holds.")
 
 
 @pytest.mark.parametrize(
@@ -22,20 +22,20 @@ ONE = Scenario(name="one", script="one.sh", assertion="It holds.")
         ("#17\n# a remark\n#18\nlogout \n", ("# a remark",)),
     ],
 )
-def test_history_is_its_commands(history: str, commands: tuple[str, ...]) -> None:
-    """Each command is whole, however many lines it has, without the exit that only leaves."""
-    assert typed_script.commands(history) == commands
+def test_history_is_split_into_commands(history: str, commands: tuple[str, ...]) -> None:
+    """Each command is complete, with all of its lines, and without a final bare exit."""
+    assert typed_script.parse_history(history) == commands
 
 
-def test_lines_are_kept_as_they_came() -> None:
-    """What a pipe brought is one script already; nothing is nothing."""
-    assert typed_script.lines("a\nif b\nthen c; fi\n") == ("a\nif b\nthen c; fi",)
-    assert typed_script.lines(" \n") == ()
+def test_piped_lines_are_one_command() -> None:
+    """Piped input is a single script; blank input is none."""
+    assert typed_script.parse_piped("a\nif b\nthen c; fi\n") == ("a\nif b\nthen c; fi",)
+    assert typed_script.parse_piped(" \n") == ()
 
 
-def test_script_says_what_it_protects_and_does_what_was_typed() -> None:
-    """The script starts like every scenario's, and ends with the commands in order."""
-    head, _, body = typed_script.script(ONE, ("a\nb", "c")).partition("\n\n")
+def test_script_has_assertion_and_commands() -> None:
+    """The script starts like that of any scenario, and ends with the commands in order."""
+    head, _, body = typed_script.script(SCENARIO, ("a\nb", "c")).partition("\n\n")
 
     assert head.startswith("#!/usr/bin/env bash\n# Protects: It holds.\n")
     assert body == "a\nb\nc\n"
