@@ -1,4 +1,4 @@
-"""A scenario's script is run by the system's bash, whatever comes first on the caller's PATH."""
+"""The interpreter of a scenario's script: the system's bash, with any PATH of the caller."""
 
 import hashlib
 import json
@@ -19,53 +19,53 @@ from isosmoke.sandbox.spec import HOST_IMAGE
 from support import available, root_filesystems
 from support.project import BAD, Project
 
-LIAR = "#!/bin/sh\nexit 0\n"
+FAKE = "#!/bin/sh\nexit 0\n"
 engines = pytest.mark.parametrize("engine", ["bubblewrap", "docker"])
-users = pytest.mark.parametrize("who", sorted(available.USERS))
+users = pytest.mark.parametrize("user_name", sorted(available.USERS))
 
 
-def lying(folder: Path, *names: str) -> Path:
-    """A directory of programs that do nothing and say that all is well."""
-    folder.mkdir(parents=True, exist_ok=True)
+def create_fakes(directory: Path, *names: str) -> Path:
+    """Create a directory of programs that do nothing and exit with 0."""
+    directory.mkdir(parents=True, exist_ok=True)
     for name in names:
-        (folder / name).write_text(LIAR)
-        (folder / name).chmod(0o755)
-    return folder
+        (directory / name).write_text(FAKE)
+        (directory / name).chmod(0o755)
+    return directory
 
 
-def first_on_path(folder: Path) -> str:
-    """A PATH on which this directory comes before the system's."""
-    return f"{folder}:{available.PATH}"
+def prepend_to_path(directory: Path) -> str:
+    """Return a PATH on which this directory precedes the system's directories."""
+    return f"{directory}:{available.PATH}"
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project with scenarios that pass, fail and skip."""
+    """Return a project with scenarios that pass, fail and skip."""
     return Project.within(tmp_path)
 
 
 @pytest.fixture
 def fakes(tmp_path: Path) -> Path:
-    """A directory outside the project with a bash, and more, that does nothing."""
-    return lying(tmp_path / "fakes", "bash", "sh", "env", "timeout", "bwrap", "git")
+    """Return a directory outside the project with fake programs, such as bash."""
+    return create_fakes(tmp_path / "fakes", "bash", "sh", "env", "timeout", "bwrap", "git")
 
 
 @engines
 @users
-def test_fake_bash_first_on_path_opens_no_gate(engine: str, who: str) -> None:
-    """The scenario fails and the gate is shut, as root and as an ordinary user."""
-    user = available.USERS[who]()
+def test_fake_bash_on_path_does_not_open_gate(engine: str, user_name: str) -> None:
+    """The scenario fails and the gate is shut, for root and for an ordinary user."""
+    user = available.USERS[user_name]()
     user.must_have(engine)
     with TemporaryDirectory(prefix="isosmoke-tests-") as name:
-        place = Path(name)
-        project = Project.within(place)
-        user.settle_in(place)
-        fakes = lying(place / "fakes", "bash", "sh", "timeout", "bwrap", "git")
-        user.take_over(place)
+        directory = Path(name)
+        project = Project.within(directory)
+        user.settle_in(directory)
+        fakes = create_fakes(directory / "fakes", "bash", "sh", "timeout", "bwrap", "git")
+        user.take_over(directory)
         done = subprocess.run(
             user.command("gate", "task-b", "--engine", engine),
             cwd=project.top,
-            env={**user.environment(place), "PATH": first_on_path(fakes)},
+            env={**user.environment(directory), "PATH": prepend_to_path(fakes)},
             capture_output=True,
             text=True,
             check=False,
@@ -77,62 +77,62 @@ def test_fake_bash_first_on_path_opens_no_gate(engine: str, who: str) -> None:
 
 
 @engines
-def test_fake_bash_first_on_path_passes_no_run(project: Project, fakes: Path, engine: str) -> None:
-    """A plain run fails as well, says what shadows the system, and has it in its record."""
+def test_fake_bash_on_path_does_not_pass_run(project: Project, fakes: Path, engine: str) -> None:
+    """A run fails as well, with a warning in its output and in its record."""
     available.engine(engine)
-    done = project.run("run", "bad", "--engine", engine, PATH=first_on_path(fakes))
+    done = project.run("run", "bad", "--engine", engine, PATH=prepend_to_path(fakes))
 
     assert done.returncode == 1, done.stdout
     assert f"WARNING: PATH entry {fakes} shadows system programs: bash" in done.stdout
     (file,) = project.top.glob(".isosmoke/runs/*/run.json")
-    assert any(str(fakes) in one for one in json.loads(file.read_text())["warnings"])
+    assert any(str(fakes) in warning for warning in json.loads(file.read_text())["warnings"])
 
 
 @engines
-def test_bash_of_the_binarys_folder_runs_no_script(
-    project: Project, tmp_path: Path, engine: str
-) -> None:
-    """A binary under test that is named bash, and so lies first on PATH, runs no script."""
+def test_binary_named_bash_runs_no_script(project: Project, tmp_path: Path, engine: str) -> None:
+    """A binary under test that is named bash is first on PATH, but runs no script."""
     available.engine(engine)
-    binary = lying(tmp_path / "built", "bash") / "bash"
+    binary = create_fakes(tmp_path / "built", "bash") / "bash"
     done = project.run("run", "bad", "--engine", engine, "--binary", str(binary))
 
     assert done.returncode == 1, done.stdout
 
 
 @pytest.mark.parametrize("key", ["env = { PATH = '{fakes}:/usr/bin:/bin' }", "pass_env = ['PATH']"])
-def test_path_of_a_scenario_chooses_no_interpreter(project: Project, fakes: Path, key: str) -> None:
-    """What a manifest says of PATH is the script's, not its interpreter's."""
+def test_path_of_scenario_does_not_affect_interpreter(
+    project: Project, fakes: Path, key: str
+) -> None:
+    """PATH in a manifest applies to the script, but not to its interpreter."""
     available.engine("bubblewrap")
     project.manifest.write_text(BAD + key.replace("{fakes}", str(fakes)) + "\n")
-    done = project.run("gate", "task-b", PATH=first_on_path(fakes))
+    done = project.run("gate", "task-b", PATH=prepend_to_path(fakes))
 
     assert done.returncode == 1, done.stderr
     assert "FAIL bad: exit 3" in done.stderr
 
 
 def test_clean_image_has_its_own_interpreter(project: Project, fakes: Path) -> None:
-    """In an image that the daemon has, bash is looked for in the image's own directories."""
+    """In an image of the daemon, bash is searched in the directories of the image."""
     available.engine("docker")
     image = os.environ.get("ISOSMOKE_IMAGE")
     if not image:
         pytest.skip("ISOSMOKE_IMAGE names no image")
     keys = f"image = '{image}'\nenv = {{ PATH = '{project.top}/fakes:/usr/bin:/bin' }}\n"
-    lying(project.path("fakes"), "bash")
+    create_fakes(project.path("fakes"), "bash")
     project.manifest.write_text(BAD + keys)
-    done = project.run("gate", "task-b", PATH=first_on_path(fakes))
+    done = project.run("gate", "task-b", PATH=prepend_to_path(fakes))
 
     assert done.returncode == 1, done.stderr
     assert "FAIL bad: exit 3" in done.stderr
 
 
-def test_repro_runs_the_script_by_the_system(project: Project, fakes: Path) -> None:
-    """The script runs first, and the shell after it is a shell."""
+def test_repro_runs_script_with_bash_of_system(project: Project, fakes: Path) -> None:
+    """The script and the shell after it are run by the system's bash."""
     available.engine("bubblewrap")
     done = subprocess.run(
         project.command("repro", "bad", "--after"),
         cwd=project.top,
-        env={**project.environment(), "PATH": first_on_path(fakes)},
+        env={**project.environment(), "PATH": prepend_to_path(fakes)},
         input="echo typed; exit 5\n",
         capture_output=True,
         text=True,
@@ -145,8 +145,8 @@ def test_repro_runs_the_script_by_the_system(project: Project, fakes: Path) -> N
     assert f'{Path("/bin/bash").resolve()} "$ISOSMOKE_SCRIPT"' in done.stderr
 
 
-def test_receipt_binds_the_interpreter(project: Project) -> None:
-    """Path and hash of the system's bash are in the receipt, and it holds."""
+def test_receipt_has_the_interpreter(project: Project) -> None:
+    """The receipt has path and hash of the system's bash, and is valid."""
     available.engine("bubblewrap")
     assert project.run("gate", "task-a").returncode == 0
     (file,) = project.receipts()
@@ -158,33 +158,33 @@ def test_receipt_binds_the_interpreter(project: Project) -> None:
     assert project.run("receipt", "verify", str(file)).returncode == 0
 
 
-def test_receipt_names_an_interpreter_that_changed(project: Project) -> None:
-    """Another hash of the interpreter breaks a receipt; one that names none holds as before."""
+def test_changed_interpreter_invalidates_receipt(project: Project) -> None:
+    """Another hash of the interpreter invalidates a receipt; a receipt without one is valid."""
     available.engine("bubblewrap")
     assert project.run("gate", "task-a").returncode == 0
     (file,) = project.receipts()
     document = json.loads(file.read_text())
-    named = document["predicate"]["configuration"]
-    (bound,) = [one for one in named if one["name"].startswith("interpreter ")]
-    bound["digest"]["sha256"] = "0" * 64
+    configuration = document["predicate"]["configuration"]
+    (interpreter,) = [entry for entry in configuration if entry["name"].startswith("interpreter ")]
+    interpreter["digest"]["sha256"] = "0" * 64
     file.write_text(json.dumps(document))
     broken = project.run("receipt", "verify", str(file))
 
     assert broken.returncode == 1
-    assert f"{bound['name']} changed" in broken.stdout
+    assert f"{interpreter['name']} changed" in broken.stdout
 
-    document["predicate"]["configuration"].remove(bound)
+    document["predicate"]["configuration"].remove(interpreter)
     file.write_text(json.dumps(document))
     assert project.run("receipt", "verify", str(file)).returncode == 0
 
 
-def test_receipt_names_an_interpreter_of_an_image_that_changed(
+def test_changed_interpreter_of_image_invalidates_receipt(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An image that is kept by name is bound by what runs its scripts, too."""
+    """The receipt of an imported image includes the image's interpreter."""
     available.engine("bubblewrap")
     monkeypatch.setenv("ISOSMOKE_STATE", str(project.state))
-    kept, _ = importer.add(
+    image, _ = importer.add(
         root_filesystems.small(tmp_path / "system", "dirname"), "small", replace=False
     )
     text = project.manifest.read_text().replace(
@@ -194,7 +194,7 @@ def test_receipt_names_an_interpreter_of_an_image_that_changed(
     done = project.run("gate", "task-a", ISOSMOKE_WG="")
     assert done.returncode == 0, done.stderr
     (file,) = project.receipts()
-    bash = kept.folder / "usr/bin/bash"
+    bash = image.folder / "usr/bin/bash"
     bash.chmod(0o755)
     with bash.open("ab") as content:
         content.write(b"\0")
@@ -204,8 +204,8 @@ def test_receipt_names_an_interpreter_of_an_image_that_changed(
     assert "interpreter /usr/bin/bash in small changed" in broken.stdout
 
 
-def test_image_without_bash_is_an_error_in_words(project: Project, tmp_path: Path) -> None:
-    """What is missing, where it was looked for and what to do are said; nothing passes."""
+def test_image_without_bash_is_an_error(project: Project, tmp_path: Path) -> None:
+    """The error names the missing program and has a hint; no scenario passes."""
     available.engine("bubblewrap")
     system = root_filesystems.small(tmp_path / "system", "ls")
     (system / "usr/bin/bash").unlink()
@@ -218,8 +218,8 @@ def test_image_without_bash_is_an_error_in_words(project: Project, tmp_path: Pat
     assert "install bash" in done.stderr
 
 
-def test_bash_that_the_sandbox_hides_is_none(tmp_path: Path) -> None:
-    """A link of an image into what the sandbox shows otherwise leads to no interpreter."""
+def test_bash_hidden_by_sandbox_is_not_found(tmp_path: Path) -> None:
+    """A link in an image to a directory that the sandbox replaces is no interpreter."""
     system = root_filesystems.small(tmp_path / "system", "ls")
     (system / "work").mkdir()
     shutil.move(system / "usr/bin/bash", system / "work/bash")
@@ -231,14 +231,14 @@ def test_bash_that_the_sandbox_hides_is_none(tmp_path: Path) -> None:
         bash_finder.find(image, tmp_path, [PurePosixPath("/work")])
 
 
-def test_bash_inside_the_workspace_is_none() -> None:
-    """A workspace that the system's directories lie in has no interpreter of its own."""
-    with pytest.raises(EngineError, match="nobody but the administrator"):
+def test_bash_in_workspace_is_not_found() -> None:
+    """A workspace that includes the system's directories has no interpreter."""
+    with pytest.raises(EngineError, match="only the administrator"):
         bash_finder.find(HOST_IMAGE, Path("/"), [PurePosixPath("/usr"), PurePosixPath("/bin")])
 
 
-def test_program_that_its_user_could_replace_is_not_protected(tmp_path: Path) -> None:
-    """A directory that everybody may write to protects nothing; the system's own does."""
+def test_program_in_writable_directory_is_not_protected(tmp_path: Path) -> None:
+    """A directory that all users may write to is not protected; the system's directories are."""
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
 
@@ -246,63 +246,63 @@ def test_program_that_its_user_could_replace_is_not_protected(tmp_path: Path) ->
     assert not system_programs.is_protected(tmp_path / "open")
 
 
-def test_git_of_the_system_comes_before_that_of_path(fakes: Path, tmp_path: Path) -> None:
-    """What isosmoke asks of git no stand-in on PATH answers; without a git there is none."""
+def test_git_of_system_precedes_that_of_path(fakes: Path, tmp_path: Path) -> None:
+    """A replacement of git on PATH is ignored; without a git none is found."""
     real = shutil.which("git", path="/bin:/usr/bin")
     if real is None:
         pytest.skip("the system has no git")
 
-    assert system_programs.find_for(first_on_path(fakes), "git") == Path(real)
+    assert system_programs.find_for(prepend_to_path(fakes), "git") == Path(real)
     assert system_programs.find_for(str(tmp_path), "git") is None
 
 
-def test_program_that_only_a_path_has_is_not_taken_from_the_workspace(tmp_path: Path) -> None:
-    """Where the system has none of that name, an entry outside the workspace may have it."""
-    inside = lying(tmp_path / "work/bin", "no-such-program")
-    outside = lying(tmp_path / "own/bin", "no-such-program")
+def test_program_on_path_is_not_taken_from_workspace(tmp_path: Path) -> None:
+    """A program that the system lacks is taken from PATH, but not from the workspace."""
+    inside = create_fakes(tmp_path / "work/bin", "no-such-program")
+    outside = create_fakes(tmp_path / "own/bin", "no-such-program")
     path = f"{inside}:{outside}"
 
-    found = system_programs.find_for(path, "no-such-program", apart=[tmp_path / "work"])
-    assert found == outside / "no-such-program"
+    program = system_programs.find_for(path, "no-such-program", apart=[tmp_path / "work"])
+    assert program == outside / "no-such-program"
 
 
-def test_wg_that_path_brings_from_the_workspace_is_named(project: Project) -> None:
-    """What is tested is named by path and hash where the workspace itself supplies it."""
+def test_wg_from_workspace_is_reported(project: Project) -> None:
+    """A tested binary that PATH found in the workspace is reported with path and hash."""
     available.engine("bubblewrap")
-    done = project.run("gate", "task-a", PATH=first_on_path(project.top), ISOSMOKE_WG="")
+    done = project.run("gate", "task-a", PATH=prepend_to_path(project.top), ISOSMOKE_WG="")
     digest = hashlib.sha256(project.binary.read_bytes()).hexdigest()
 
     assert done.returncode == 0, done.stderr
-    assert f"comes from the workspace by PATH: {project.binary} (sha256 {digest[:12]})" in (
+    assert f"was found in the workspace by PATH: {project.binary} (sha256 {digest[:12]})" in (
         done.stderr
     )
     assert f"WARNING: PATH entry {project.top} lies inside the workspace" in done.stderr
 
 
 @pytest.mark.parametrize("entry", ["", ".", "bin"])
-def test_relative_entry_is_one_of_the_workspace(project: Project, entry: str) -> None:
-    """An entry that means the current directory, or one below it, is named."""
+def test_relative_path_entry_is_reported(project: Project, entry: str) -> None:
+    """A PATH entry for the current directory, or one below it, is reported."""
     available.engine("bubblewrap")
     done = project.run("gate", "task-a", "--json", PATH=f"{entry}:{available.PATH}")
     document = json.loads(done.stdout)
 
-    assert any("lies inside the workspace" in one for one in document["lines"])
-    assert any("lies inside the workspace" in one for one in document["run"]["warnings"])
+    assert any("lies inside the workspace" in line for line in document["lines"])
+    assert any("lies inside the workspace" in warning for warning in document["run"]["warnings"])
     (file,) = project.receipts()
-    kept = json.loads(file.read_text())["predicate"]["isosmoke"]["warnings"]
-    assert any("lies inside the workspace" in one for one in kept)
+    warnings = json.loads(file.read_text())["predicate"]["isosmoke"]["warnings"]
+    assert any("lies inside the workspace" in warning for warning in warnings)
 
 
 def test_plain_path_has_no_warning(project: Project) -> None:
-    """With nothing but the system's programs nothing is said."""
+    """There is no warning if PATH has only the system's directories."""
     available.engine("bubblewrap")
 
     assert "WARNING" not in project.run("gate", "task-a").stderr
 
 
 @pytest.mark.parametrize("key", ["env = { BASH_ENV = '/x' }", "pass_env = ['LD_PRELOAD']"])
-def test_variable_that_runs_other_code_first_is_named(project: Project, key: str) -> None:
-    """A manifest may hand bash another file to run; that is not silent."""
+def test_variable_that_runs_other_code_is_reported(project: Project, key: str) -> None:
+    """A manifest may make bash run another file first, with a warning."""
     available.engine("bubblewrap")
     project.manifest.write_text(BAD + key + "\n")
     done = project.run("gate", "task-b")
@@ -313,10 +313,8 @@ def test_variable_that_runs_other_code_first_is_named(project: Project, key: str
     )
 
 
-def test_exported_functions_and_bash_variables_of_the_caller_reach_no_script(
-    project: Project, tmp_path: Path
-) -> None:
-    """A caller's own bash settings change nothing of what a script does."""
+def test_bash_settings_of_caller_do_not_affect_script(project: Project, tmp_path: Path) -> None:
+    """The caller's bash settings are not passed to a script."""
     available.engine("bubblewrap")
     first = tmp_path / "first.sh"
     first.write_text("exit 0\n")
@@ -327,23 +325,23 @@ def test_exported_functions_and_bash_variables_of_the_caller_reach_no_script(
     assert done.returncode == 1, done.stdout
 
 
-def test_doctor_names_the_interpreter_and_what_shadows_it(project: Project, fakes: Path) -> None:
-    """It tells which bash runs scripts, and which PATH entry is to be looked at."""
-    done = project.run("doctor", "--json", PATH=first_on_path(fakes))
-    findings = {one["subject"]: one for one in json.loads(done.stdout)["findings"]}
+def test_doctor_reports_interpreter_and_shadowing(project: Project, fakes: Path) -> None:
+    """The report has the bash that runs scripts and the PATH entries to be checked."""
+    done = project.run("doctor", "--json", PATH=prepend_to_path(fakes))
+    findings = {finding["subject"]: finding for finding in json.loads(done.stdout)["findings"]}
 
     assert findings["interpreter"]["words"].startswith(str(Path("/bin/bash").resolve()))
     assert not findings["PATH"]["good"]
     assert str(fakes) in findings["PATH"]["words"]
 
 
-def test_fake_bash_first_on_path_passes_no_item_of_pytest(project: Project, fakes: Path) -> None:
-    """The items that pytest makes of a manifest run by the system's bash as well."""
+def test_fake_bash_on_path_does_not_pass_pytest_item(project: Project, fakes: Path) -> None:
+    """The pytest items of a manifest are run by the system's bash as well."""
     available.engine("bubblewrap")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "manifest.toml"],
         cwd=project.top,
-        env={**project.environment(), "PATH": first_on_path(fakes)},
+        env={**project.environment(), "PATH": prepend_to_path(fakes)},
         capture_output=True,
         text=True,
         check=False,
@@ -352,16 +350,16 @@ def test_fake_bash_first_on_path_passes_no_item_of_pytest(project: Project, fake
     assert "1 failed, 1 passed, 1 skipped" in done.stdout
 
 
-def test_fake_bwrap_first_on_path_is_not_used(project: Project, fakes: Path) -> None:
-    """Only the variable that is meant for it names another bwrap, by an absolute path."""
+def test_fake_bwrap_on_path_is_not_used(project: Project, fakes: Path) -> None:
+    """Only an absolute path in its own variable selects another bwrap."""
     available.engine("bubblewrap")
-    path = first_on_path(fakes)
-    found = json.loads(project.run("doctor", "--json", PATH=path).stdout)["engines"]
-    (words,) = [one["where"] for one in found if one["name"] == "bubblewrap"]
+    path = prepend_to_path(fakes)
+    engines = json.loads(project.run("doctor", "--json", PATH=path).stdout)["engines"]
+    (program,) = [engine["where"] for engine in engines if engine["name"] == "bubblewrap"]
     relative = project.run("run", "good", ISOSMOKE_BWRAP="bwrap")
-    lying = project.run("run", "good", ISOSMOKE_BWRAP=str(fakes / "bwrap"))
+    fake = project.run("run", "good", ISOSMOKE_BWRAP=str(fakes / "bwrap"))
 
-    assert not words.startswith(str(fakes))
+    assert not program.startswith(str(fakes))
     assert relative.returncode == 125
     assert "ISOSMOKE_BWRAP: bwrap is not the absolute path of a program" in relative.stderr
-    assert lying.returncode == 125
+    assert fake.returncode == 125

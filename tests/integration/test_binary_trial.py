@@ -1,4 +1,4 @@
-"""Why a program cannot run in an image, as real loaders of real systems have it."""
+"""The reasons why a program cannot run in an image, from the loaders of real systems."""
 
 import os
 import shutil
@@ -20,37 +20,37 @@ from support import available, elf_programs, root_filesystems
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """A project, and a system beside it."""
-    folder = Path(mkdtemp(prefix="isosmoke-trial-"))
-    root_filesystems.small(folder / "system", "id")
-    (folder / "project").mkdir()
-    yield folder
-    shutil.rmtree(folder)
+def directory() -> Iterator[Path]:
+    """Yield a directory with a project and the root of an image."""
+    path = Path(mkdtemp(prefix="isosmoke-trial-"))
+    root_filesystems.small(path / "system", "id")
+    (path / "project").mkdir()
+    yield path
+    shutil.rmtree(path)
 
 
-def _request(place: Path, program: Path | None, image: str) -> tuple[Request, Caller]:
+def _create_request(directory: Path, program: Path | None, image: str) -> tuple[Request, Caller]:
     scenario = Scenario(name="one", script="one.sh", image=image)
     caller = Caller(
         uid=os.getuid(),
         gid=os.getgid(),
         user="me",
-        home=place,
-        working=place / "project",
+        home=directory,
+        working=directory / "project",
         environment={"PATH": "/nowhere"},
     )
     return Request(scenarios=(scenario,), binary=str(program or "") or None), caller
 
 
-def trial(place: Path, program: Path | None = None, image: str = "") -> BinaryCheck:
-    """The system, with this program as the live binary."""
+def create_check(directory: Path, program: Path | None = None, image: str = "") -> BinaryCheck:
+    """Return a check of this program as the live binary in the image."""
     available.engine("bubblewrap")
-    request, caller = _request(place, program, image or f"rootfs:{place}/system")
+    request, caller = _create_request(directory, program, image or f"rootfs:{directory}/system")
     return session.prepare_binary_check(request, caller, Interrupt())
 
 
-def _script(folder: Path) -> Path:
-    program = folder / "script"
+def _create_script(directory: Path) -> Path:
+    program = directory / "script"
     program.write_text("#!/no/such/interpreter -e\n")
     program.chmod(0o755)
     return program
@@ -59,60 +59,66 @@ def _script(folder: Path) -> Path:
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "newer glibc": (elf_programs.newer, "it needs glibc 2.99, the image has 2."),
     "missing library": (elf_programs.lacking, "the image lacks libgone.so"),
-    "missing interpreter": (_script, "/no/such/interpreter -e, which its first line names"),
+    "missing interpreter": (
+        _create_script,
+        "interpreter /no/such/interpreter -e does not exist in the image",
+    ),
     "other libc": (
-        lambda folder: elf_programs.ordinary(folder, compiler="musl-gcc"),
-        "linked for musl, whose loader /lib/ld-musl-x86_64.so.1 does not exist; the image has",
+        lambda directory: elf_programs.ordinary(directory, compiler="musl-gcc"),
+        "linked for musl, whose loader /lib/ld-musl-x86_64.so.1 does not exist; the image has glibc",
     ),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refusal_says_what_is_wrong(name: str, place: Path) -> None:
-    """In one line that names what the program needs and what the image has."""
-    make, words = REFUSED[name]
-    assert words in trial(place, make(place)).incompatibility()
+def test_incompatibility_has_a_reason(name: str, directory: Path) -> None:
+    """The reason names the program's requirement and the image's library in a single line."""
+    create_program, reason = REFUSED[name]
+    assert reason in create_check(directory, create_program(directory)).incompatibility()
 
 
-def test_run_is_refused_in_the_same_words(place: Path) -> None:
-    """Nothing is started where the binary cannot be."""
+def test_run_is_refused_with_the_same_reason(directory: Path) -> None:
+    """No scenario is started if the binary cannot run."""
     available.engine("bubblewrap")
-    request, caller = _request(place, elf_programs.lacking(place), f"rootfs:{place}/system")
+    request, caller = _create_request(
+        directory, elf_programs.lacking(directory), f"rootfs:{directory}/system"
+    )
     with pytest.raises(BinaryError, match=r"cannot run in image .* the image lacks libgone\.so"):
         session.execute(request, caller, notify=lambda _: None, interrupt=Interrupt())
 
 
 @pytest.mark.parametrize("options", [(), ("-static",)])
-def test_program_that_fits_is_not_refused(options: tuple[str, ...], place: Path) -> None:
-    """And what it says of itself is known."""
-    looked = trial(place, elf_programs.ordinary(place, options=options))
-    assert looked.incompatibility() == ""
-    assert looked.version() == "runs"
-    assert looked.libc().startswith("glibc 2.")
+def test_compatible_program_is_not_refused(options: tuple[str, ...], directory: Path) -> None:
+    """A compatible program has no reason, and its version and C library are known."""
+    check = create_check(directory, elf_programs.ordinary(directory, options=options))
+    assert check.incompatibility() == ""
+    assert check.version() == "runs"
+    assert check.libc().startswith("glibc 2.")
 
 
-def test_system_without_a_c_library_is_told(place: Path) -> None:
-    """As an image of static programs is."""
-    shutil.rmtree(place / "system/usr")
-    (place / "system/usr/bin").mkdir(parents=True)
-    looked = trial(place, elf_programs.ordinary(place))
-    assert looked.libc() == ""
-    assert looked.incompatibility().endswith("does not exist; the image has no C library")
-    assert looked.find_missing(("bash",)) == ("/bin/sh", "bash")
+def test_image_without_c_library_is_reported(directory: Path) -> None:
+    """An image of static programs has no C library."""
+    shutil.rmtree(directory / "system/usr")
+    (directory / "system/usr/bin").mkdir(parents=True)
+    check = create_check(directory, elf_programs.ordinary(directory))
+    assert check.libc() == ""
+    assert check.incompatibility().endswith("does not exist; the image has no C library")
+    assert check.find_missing(("bash",)) == ("/bin/sh", "bash")
 
 
-def test_missing_commands_are_named(place: Path) -> None:
-    """As a shell in there finds them."""
-    (place / "system/usr/bin/sh").symlink_to("bash")
-    assert trial(place).find_missing(("id", "no-such", "bash", "jq")) == ("no-such", "jq")
-
-
-def test_image_that_is_not_here_is_no_refusal(place: Path) -> None:
-    """It says nothing of the binary."""
-    available.engine("bubblewrap")
-    request, caller = _request(place, None, "nowhere:1")
-    looked = session.prepare_binary_check(
-        replace(request, engine="bubblewrap"), caller, Interrupt()
+def test_missing_commands_are_reported(directory: Path) -> None:
+    """Commands are searched by a shell in the image."""
+    (directory / "system/usr/bin/sh").symlink_to("bash")
+    assert create_check(directory).find_missing(("id", "no-such", "bash", "jq")) == (
+        "no-such",
+        "jq",
     )
+
+
+def test_missing_image_is_an_error(directory: Path) -> None:
+    """A missing image is an error, which says nothing about the binary."""
+    available.engine("bubblewrap")
+    request, caller = _create_request(directory, None, "nowhere:1")
+    check = session.prepare_binary_check(replace(request, engine="bubblewrap"), caller, Interrupt())
     with pytest.raises(EngineError, match="image import"):
-        looked.libc()
+        check.libc()

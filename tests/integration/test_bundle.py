@@ -1,4 +1,4 @@
-"""Bundles: everything that reproduces a scenario elsewhere, and no secret."""
+"""Bundles: everything that reproduces a scenario on another machine, and no secret."""
 
 import io
 import json
@@ -32,40 +32,40 @@ pass_files = ["PASSED"]
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A repository with a scenario that fails over what git tracks, and what it does not yet."""
+    """Return a repository with a scenario that fails with tracked and untracked files."""
     passed = tmp_path / "passed.txt"
     passed.write_text("passed-content-of-a-file\n")
-    made = Project.within(tmp_path, GOOD + BREAKS.replace("PASSED", str(passed)))
-    made.path("scenarios/breaks.sh").write_text(
+    project = Project.within(tmp_path, GOOD + BREAKS.replace("PASSED", str(passed)))
+    project.path("scenarios/breaks.sh").write_text(
         "git rev-parse --show-toplevel >/dev/null || exit 99\nwg\ncat tracked untracked\nexit 4\n"
     )
-    made.path("tracked").write_text("tracked\n")
-    made.path(".gitignore").write_text("ignored\n")
-    git = Git(made.top)
+    project.path("tracked").write_text("tracked\n")
+    project.path(".gitignore").write_text("ignored\n")
+    git = Git(project.top)
     git("add", "-A")
     git("commit", "-qm", "one")
-    made.path("untracked").write_text("untracked\n")
-    made.path("ignored").write_text("ignored\n")
-    made.path("leaky").write_text(f"here is {VALUE} in a file\n")
-    made.path("out").symlink_to("/etc/passwd")
-    made.binary.rename(tmp_path / "built")
-    made.binary.symlink_to(tmp_path / "built")
-    return made
+    project.path("untracked").write_text("untracked\n")
+    project.path("ignored").write_text("ignored\n")
+    project.path("leaky").write_text(f"here is {VALUE} in a file\n")
+    project.path("out").symlink_to("/etc/passwd")
+    project.binary.rename(tmp_path / "built")
+    project.binary.symlink_to(tmp_path / "built")
+    return project
 
 
-def bundled(project: Project) -> Path:
-    """A bundle of the scenario that breaks, made after it was run."""
+def create_bundle(project: Project) -> Path:
+    """Run the failing scenario, and return a bundle of it."""
     available.engine("bubblewrap")
     project.run("run", "breaks", TOKEN=VALUE)
     done = project.run("bundle", "breaks", TOKEN=VALUE)
     assert done.returncode == 0, done.stderr
-    assert "left out leaky: it holds a secret" in done.stderr
-    assert "left out out: a link that leads out" in done.stderr
+    assert "left out leaky: it contains a secret" in done.stderr
+    assert "left out out: it links to a path outside the workspace" in done.stderr
     return project.path("breaks.isosmoke.tar.gz")
 
 
-def elsewhere(project: Project, tmp_path: Path) -> Project:
-    """Another machine: neither the project nor what isosmoke kept is there."""
+def other_machine(project: Project, tmp_path: Path) -> Project:
+    """Return a project on another machine, without the first project and its state."""
     shutil.rmtree(project.top)
     shutil.rmtree(project.state)
     other = Project(tmp_path / "other", tmp_path / "other-state")
@@ -73,13 +73,15 @@ def elsewhere(project: Project, tmp_path: Path) -> Project:
     return other
 
 
-def without_binary(
-    other: Project, *words: str, text: str = ""
+def run_without_binary(
+    other: Project, *args: str, text: str = ""
 ) -> "subprocess.CompletedProcess[str]":
-    """Run isosmoke where there is no wg but the bundle's."""
-    environment = {name: one for name, one in other.environment().items() if name != "ISOSMOKE_WG"}
+    """Run isosmoke where the only wg is that of the bundle."""
+    environment = {
+        name: value for name, value in other.environment().items() if name != "ISOSMOKE_WG"
+    }
     return subprocess.run(
-        other.command(*words),
+        other.command(*args),
         cwd=other.top,
         env=environment,
         input=text,
@@ -89,35 +91,35 @@ def without_binary(
     )
 
 
-def test_bundle_reproduces_where_nothing_else_is(project: Project, tmp_path: Path) -> None:
-    """With one file the script comes out as it did: the same files, program, and repository."""
-    file = shutil.move(bundled(project), tmp_path / "b.tar.gz")
-    other = elsewhere(project, tmp_path)
-    done = without_binary(other, "run", "--json", "--bundle", str(file))
-    told = json.loads(done.stdout)["scenarios"][0]
+def test_bundle_reproduces_outcome_on_other_machine(project: Project, tmp_path: Path) -> None:
+    """The script has the same files, program and repository, and the same outcome."""
+    file = shutil.move(create_bundle(project), tmp_path / "b.tar.gz")
+    other = other_machine(project, tmp_path)
+    done = run_without_binary(other, "run", "--json", "--bundle", str(file))
+    record = json.loads(done.stdout)["scenarios"][0]
 
-    assert (done.returncode, told["exit_code"]) == (1, 4), done.stdout
-    assert told["output"]["last_lines"] == ["wg", "tracked", "untracked"]
+    assert (done.returncode, record["exit_code"]) == (1, 4), done.stdout
+    assert record["output"]["last_lines"] == ["wg", "tracked", "untracked"]
     assert list((other.top / ".isosmoke/runs").iterdir())
 
 
-def test_somebody_can_sit_in_a_bundle(project: Project, tmp_path: Path) -> None:
-    """A shell in what the bundle has, which says what is missing and how it was."""
-    file = shutil.move(bundled(project), tmp_path / "b.tar.gz")
-    other = elsewhere(project, tmp_path)
-    done = without_binary(other, "repro", str(file), text='bash "$ISOSMOKE_SCRIPT"\n')
+def test_shell_can_be_opened_in_bundle(project: Project, tmp_path: Path) -> None:
+    """The banner reports missing variables and the recorded outcome."""
+    file = shutil.move(create_bundle(project), tmp_path / "b.tar.gz")
+    other = other_machine(project, tmp_path)
+    done = run_without_binary(other, "repro", str(file), text='bash "$ISOSMOKE_SCRIPT"\n')
 
     assert (done.stdout, done.returncode) == ("wg\ntracked\nuntracked\n", 4), done.stderr
-    assert "was      FAIL: exit 4" in done.stderr
-    assert "TOKEN was set then and is not now" in done.stderr
+    assert "recorded FAIL: exit 4" in done.stderr
+    assert "TOKEN was set in the recorded run, but is not set now" in done.stderr
     assert not any((other.state / "scratch").iterdir())
 
 
 def test_bundle_has_no_secret(project: Project) -> None:
-    """Neither a value that is passed, nor a file that is, nor what git ignores."""
-    file = bundled(project)
+    """A bundle has no passed value, no passed file, and no ignored file."""
+    file = create_bundle(project)
     with tarfile.open(file) as archive:
-        contents = {one.name: _content(archive, one) for one in archive}
+        contents = {member.name: _content(archive, member) for member in archive}
 
     assert "workspace/untracked" in contents
     assert "workspace/ignored" not in contents
@@ -131,16 +133,16 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return b"" if file is None else file.read()
 
 
-def archive_of(folder: Path, *members: tarfile.TarInfo) -> Path:
-    """An archive with these members."""
-    with tarfile.open(folder / "bad.tar.gz", "w:gz") as archive:
-        for one in members:
-            archive.addfile(one, io.BytesIO(b"x" * one.size))
-    return folder / "bad.tar.gz"
+def create_archive(directory: Path, *members: tarfile.TarInfo) -> Path:
+    """Create an archive with these members."""
+    with tarfile.open(directory / "bad.tar.gz", "w:gz") as archive:
+        for member in members:
+            archive.addfile(member, io.BytesIO(b"x" * member.size))
+    return directory / "bad.tar.gz"
 
 
-def named(name: str, *, link: str = "", size: int = 1) -> tarfile.TarInfo:
-    """One member: a file, or a symbolic link."""
+def create_member(name: str, *, link: str = "", size: int = 1) -> tarfile.TarInfo:
+    """Return a member: a file, or a symbolic link."""
     member = tarfile.TarInfo(name)
     member.size = 0 if link else size
     if link:
@@ -151,72 +153,72 @@ def named(name: str, *, link: str = "", size: int = 1) -> tarfile.TarInfo:
 @pytest.mark.parametrize(
     "member",
     [
-        named("../escaped"),
-        named("/tmp/escaped"),  # noqa: S108 - where it must not get
-        named("workspace/link", link="/etc"),
-        named("workspace/link", link="../../.."),
-        named("bundle.json"),
+        create_member("../escaped"),
+        create_member("/tmp/escaped"),  # noqa: S108 - must not be written
+        create_member("workspace/link", link="/etc"),
+        create_member("workspace/link", link="../../.."),
+        create_member("bundle.json"),
     ],
-    ids=lambda one: f"{one.name} {one.linkname}",
+    ids=lambda member: f"{member.name} {member.linkname}",
 )
 def test_archive_that_is_no_bundle_is_refused(tmp_path: Path, member: tarfile.TarInfo) -> None:
-    """Nothing is written outside of the folder that is thrown away, and the error says so."""
-    path = archive_of(tmp_path, member)
+    """Nothing is written outside of the temporary directory, and the error says so."""
+    path = create_archive(tmp_path, member)
     with (
-        pytest.raises(BundleError, match="no bundle"),
+        pytest.raises(BundleError, match="is not a bundle"),
         opened(path, Caller.here(), Request(scenarios=())),
     ):
         raise AssertionError("it was opened")
 
-    assert not [one for one in tmp_path.rglob("*") if one.name == "escaped"]
+    assert not [path for path in tmp_path.rglob("*") if path.name == "escaped"]
 
 
-def forged(
+def forge_bundle(
     file: Path, index: Mapping[str, str] | None = None, members: Mapping[str, bytes] | None = None
 ) -> Path:
-    """A bundle whose index or entry says something else, and with other or more members."""
-    into, left = file.with_name("forged.tar.gz"), dict(members or {})
-    with tarfile.open(file) as old, tarfile.open(into, "w:gz") as new:
-        contents = {one.name: _content(old, one) for one in old}
-        said = json.loads(contents.pop("bundle.json"))
-        for table in (said, said["scenario"]["entry"]):
-            table |= {name: one for name, one in (index or {}).items() if name in table}
-        left["bundle.json"] = json.dumps(said).encode()
-        for name, content in {**contents, **left}.items():
-            member = named(name, size=len(content))
+    """Return a copy of a bundle with a different index or entry, and with more members."""
+    output, added = file.with_name("forged.tar.gz"), dict(members or {})
+    with tarfile.open(file) as old, tarfile.open(output, "w:gz") as new:
+        contents = {member.name: _content(old, member) for member in old}
+        document = json.loads(contents.pop("bundle.json"))
+        for table in (document, document["scenario"]["entry"]):
+            table |= {name: value for name, value in (index or {}).items() if name in table}
+        added["bundle.json"] = json.dumps(document).encode()
+        for name, content in {**contents, **added}.items():
+            member = create_member(name, size=len(content))
             member.mode = 0o755
             new.addfile(member, io.BytesIO(content))
-    return into
+    return output
 
 
-def refused(project: Project, bundle: Path) -> str:
-    """What is said of a bundle that is not opened."""
+def read_refusal(project: Project, bundle: Path) -> str:
+    """Return the error for a bundle that is refused."""
     done = project.run("repro", str(bundle), TOKEN=VALUE)
     assert (done.returncode, done.stdout) == (125, ""), done.stderr
     return done.stderr
 
 
 def test_bundle_with_another_binary_is_refused(project: Project) -> None:
-    """The program must be the one that the record names."""
-    bundle = forged(bundled(project), members={"binary/wg": b"#!/bin/sh\necho evil\n"})
-    assert "not the program that was tested" in refused(project, bundle)
+    """The program must be the one in the record."""
+    bundle = forge_bundle(create_bundle(project), members={"binary/wg": b"#!/bin/sh\necho evil\n"})
+    assert "not the program that was tested" in read_refusal(project, bundle)
 
 
-@pytest.mark.parametrize("place", [".git", "sub/.git"])
-def test_bundle_starts_nothing_outside_of_its_sandbox(project: Project, place: str) -> None:
-    """Git does what a repository's own settings say, so one that comes along is not opened."""
+@pytest.mark.parametrize("path", [".git", "sub/.git"])
+def test_bundle_starts_no_program_outside_its_sandbox(project: Project, path: str) -> None:
+    """A bundled repository is refused, because its settings could make git run a program."""
     mark = project.top.parent / "mark"
-    bundle = forged(
-        bundled(project),
+    bundle = forge_bundle(
+        create_bundle(project),
         members={
-            f"workspace/{place}/HEAD": b"ref: refs/heads/main\n",
-            f"workspace/{place}/config": f"[core]\n\tfsmonitor = touch {mark}\n".encode(),
-            f"workspace/{place}/objects/nothing": b"",
-            f"workspace/{place}/refs/nothing": b"",
+            f"workspace/{path}/HEAD": b"ref: refs/heads/main\n",
+            f"workspace/{path}/config": f"[core]\n\tfsmonitor = touch {mark}\n".encode(),
+            f"workspace/{path}/objects/nothing": b"",
+            f"workspace/{path}/refs/nothing": b"",
         },
     )
 
-    assert "a repository of its own" in refused(project, bundle)
+    assert "the bundle contains a git repository" in read_refusal(project, bundle)
     assert not mark.exists()
 
 
@@ -236,70 +238,73 @@ def test_bundle_starts_nothing_outside_of_its_sandbox(project: Project, place: s
             },
         ),
     ],
-    ids=["working", "relative", "manifest", "script", "git-folder", "borrowed-objects"],
+    ids=["working", "relative", "manifest", "script", "git-directory", "borrowed-objects"],
 )
-def test_bundle_that_leads_out_of_itself_is_refused(
+def test_bundle_with_outside_path_is_refused(
     project: Project, index: dict[str, str], members: dict[str, str]
 ) -> None:
-    """Its sandbox shows the workspace that came, and no folder of this machine."""
+    """The sandbox shows the bundled workspace, and no directory of this machine."""
     outside = project.top.parent / "outside"
     (outside / "objects").mkdir(parents=True)
 
-    def meant(text: str) -> str:
+    def expand(text: str) -> str:
         return text.replace("/OUTSIDE", str(outside))
 
-    bundle = forged(
-        bundled(project),
-        {name: meant(value) for name, value in index.items()},
-        {name: meant(content).encode() for name, content in members.items()},
+    bundle = forge_bundle(
+        create_bundle(project),
+        {name: expand(value) for name, value in index.items()},
+        {name: expand(content).encode() for name, content in members.items()},
     )
-    assert "leads out of itself" in refused(project, bundle)
+    assert "refers to a path outside of it" in read_refusal(project, bundle)
 
 
-def index_of(file: Path) -> dict[str, Any]:
-    """What a bundle says of itself."""
+def read_index(file: Path) -> dict[str, Any]:
+    """Return the index of a bundle."""
     with tarfile.open(file) as archive:
-        told: dict[str, Any] = json.loads(_content(archive, archive.getmember("bundle.json")))
-    return told
+        index: dict[str, Any] = json.loads(_content(archive, archive.getmember("bundle.json")))
+    return index
 
 
-def saying(folder: Path, index: Mapping[str, Any]) -> Path:
-    """A bundle with nothing but what it says of itself."""
+def create_index_bundle(directory: Path, index: Mapping[str, Any]) -> Path:
+    """Create a bundle that has only an index."""
     content = json.dumps(index).encode()
-    path = folder / "said.tar.gz"
+    path = directory / "index.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
-        archive.addfile(named("bundle.json", size=len(content)), io.BytesIO(content))
+        archive.addfile(create_member("bundle.json", size=len(content)), io.BytesIO(content))
     return path
 
 
 @pytest.mark.parametrize(
-    ("said", "error"),
+    ("changes", "error"),
     [
-        ({"schema_version": 2}, "was written by a later isosmoke"),
-        ({"working": 7}, "is no bundle: working: Input should be a valid string"),
+        ({"schema_version": 2}, "was written by a later version of isosmoke"),
+        ({"working": 7}, "is not a bundle: working: Input should be a valid string"),
     ],
 )
-def test_bundle_that_says_what_is_not_understood_is_refused(
-    project: Project, tmp_path: Path, said: Mapping[str, Any], error: str
+def test_bundle_with_invalid_index_is_refused(
+    project: Project, tmp_path: Path, changes: Mapping[str, Any], error: str
 ) -> None:
-    """The words are the user's, with what to do next, and not those of a library's trace."""
-    done = project.run("repro", str(saying(tmp_path, {**index_of(bundled(project)), **said})))
+    """The error has a message for the user, and no traceback of a library."""
+    done = project.run(
+        "repro",
+        str(create_index_bundle(tmp_path, {**read_index(create_bundle(project)), **changes})),
+    )
 
     assert (done.returncode, done.stdout) == (125, "")
     assert error in done.stderr
 
 
-def test_whoever_opens_a_bundle_is_told_what_it_gets_of_theirs(project: Project) -> None:
-    """A script of somebody else is passed the variables and files that its entry names."""
-    file = bundled(project)
+def test_passed_values_of_bundle_are_reported(project: Project) -> None:
+    """The variables and files of the user that are passed to the script are reported."""
+    file = create_bundle(project)
     done = project.run("run", "--bundle", str(file), TOKEN=VALUE)
 
-    assert "NOTE its script gets your TOKEN\n" in done.stderr
-    assert f"NOTE its script gets your {project.top.parent / 'passed.txt'}\n" in done.stderr
+    assert "NOTE its script receives your TOKEN\n" in done.stderr
+    assert f"NOTE its script receives your {project.top.parent / 'passed.txt'}\n" in done.stderr
 
 
-def test_script_outside_of_the_workspace_is_not_bundled(project: Project) -> None:
-    """What lies elsewhere would not be there when it is opened."""
+def test_script_outside_workspace_is_not_bundled(project: Project) -> None:
+    """A script outside the workspace would not exist in the bundle."""
     available.engine("bubblewrap")
     outside = project.top.parent / "outside.sh"
     outside.write_text("exit 3\n")
@@ -308,12 +313,12 @@ def test_script_outside_of_the_workspace_is_not_bundled(project: Project) -> Non
     done = project.run("bundle", "good")
 
     assert done.returncode == 125
-    assert "lies outside" in done.stderr
+    assert "is outside of" in done.stderr
     assert not list(project.top.glob("*.tar.gz"))
 
 
-def test_git_that_fails_makes_no_bundle(project: Project) -> None:
-    """Where git cannot say which files there are, nothing is bundled that looks whole."""
+def test_failure_of_git_prevents_bundle(project: Project) -> None:
+    """If git cannot list the files, no incomplete bundle is created."""
     available.engine("bubblewrap")
     project.run("run", "breaks", TOKEN=VALUE)
     project.path(".git/index").write_bytes(b"broken")
@@ -324,8 +329,8 @@ def test_git_that_fails_makes_no_bundle(project: Project) -> None:
     assert not list(project.top.glob("*.tar.gz"))
 
 
-def test_workspace_without_git_is_bundled_whole(tmp_path: Path) -> None:
-    """Outside a repository the manifest's folder goes, and is no repository when it is opened."""
+def test_workspace_without_git_is_bundled_completely(tmp_path: Path) -> None:
+    """Without git the manifest's directory is bundled, and is no repository afterwards."""
     available.engine("bubblewrap")
     project = Project.within(tmp_path)
     project.path("scenarios/bad.sh").write_text("test ! -e .git && exit 6\n")
@@ -337,16 +342,14 @@ def test_workspace_without_git_is_bundled_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "args",
     [["good"], ["--last-failed"], ["--rerun", "latest"], ["--timeout", "9"], ["--", "true"]],
 )
-def test_bundle_takes_nothing_that_chooses_among_scenarios(
-    tmp_path: Path, words: list[str]
-) -> None:
-    """It has one scenario, as it was: what would be passed over in silence is refused."""
+def test_bundle_cannot_be_combined_with_selection(tmp_path: Path, args: list[str]) -> None:
+    """A bundle has a single scenario, so options that select scenarios are refused."""
     project = Project.within(tmp_path)
     project.path("b.tgz").touch()
-    done = project.run("run", "--bundle", "b.tgz", *words)
+    done = project.run("run", "--bundle", "b.tgz", *args)
 
     assert done.returncode == 2
     assert "--bundle has its own scenario" in done.stderr

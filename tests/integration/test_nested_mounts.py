@@ -1,4 +1,4 @@
-"""What is mounted inside the workspace is in the sandbox, at its place, and stays as it is."""
+"""Mounts inside the workspace: visible in the sandbox at their paths, and unchanged."""
 
 import json
 import os
@@ -30,9 +30,9 @@ touch target/new
 if echo x 2>/dev/null >settings; then exit 9; fi
 cat "node modules/inner" target/deep/leaf
 """
-"""Reads all that is mounted, changes what may be changed, and reads that again."""
+"""A script that reads all mounts, changes the writable ones, and reads them again."""
 
-SEEN = ["inner", "built", "leaf", "settings", "changed", "leaf", "more"]
+OUTPUT = ["inner", "built", "leaf", "settings", "changed", "leaf", "more"]
 
 CHANGES = {
     "node modules/inner": "changed",
@@ -43,148 +43,151 @@ CHANGES = {
 
 
 @contextmanager
-def mounted(*words: str) -> Iterator[None]:
-    """A mount, by the words of mount(8), the last of which is its point."""
-    subprocess.run(["mount", *words], check=True)
+def mounted(*args: str) -> Iterator[None]:
+    """Mount with these arguments of mount(8), of which the last is the mount point."""
+    subprocess.run(["mount", *args], check=True)
     try:
         yield
     finally:
-        subprocess.run(["umount", words[-1]], check=True)
+        subprocess.run(["umount", args[-1]], check=True)
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder with a project, which everybody may look into."""
+def directory() -> Iterator[Path]:
+    """Yield a directory with a project, which all users may read."""
     if os.getuid() != 0:
         pytest.skip("only root can mount")
-    folder = Path(mkdtemp(prefix="isosmoke-mounts-"))
-    folder.chmod(0o755)
-    (folder / "project").mkdir()
+    path = Path(mkdtemp(prefix="isosmoke-mounts-"))
+    path.chmod(0o755)
+    (path / "project").mkdir()
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder)
-        stack.callback(available.unmount, folder)
-        yield folder
+        stack.callback(shutil.rmtree, path)
+        stack.callback(available.unmount, path)
+        yield path
 
 
 @pytest.fixture
-def project(place: Path) -> Iterator[Path]:
-    """A project with mounts: in memory, of a folder, one in another, and of a single file."""
-    top = place / "project"
-    for one in ("node modules", "target", "../elsewhere"):
-        (top / one).mkdir()
+def project(directory: Path) -> Iterator[Path]:
+    """Yield a project with mounts: in memory, of a directory, nested, and of a single file."""
+    top = directory / "project"
+    for path in ("node modules", "target", "../elsewhere"):
+        (top / path).mkdir()
     (top / "settings").touch()
-    (place / "elsewhere/settings").write_text("settings\n")
+    (directory / "elsewhere/settings").write_text("settings\n")
     with ExitStack() as stack:
         stack.enter_context(mounted("-t", "tmpfs", "none", str(top / "node modules")))
-        stack.enter_context(mounted("--bind", str(place / "elsewhere"), str(top / "target")))
+        stack.enter_context(mounted("--bind", str(directory / "elsewhere"), str(top / "target")))
         (top / "target/deep").mkdir()
         stack.enter_context(mounted("-t", "tmpfs", "none", str(top / "target/deep")))
-        settings = str(place / "elsewhere/settings")
+        settings = str(directory / "elsewhere/settings")
         stack.enter_context(mounted("--bind", settings, str(top / "settings")))
-        for one in ("node modules/inner", "target/built", "target/deep/leaf"):
-            (top / one).write_text(f"{Path(one).name}\n")
+        for path in ("node modules/inner", "target/built", "target/deep/leaf"):
+            (top / path).write_text(f"{Path(path).name}\n")
         yield top
 
 
-def ran(
-    who: available.User, project: Path, *words: str, working: str = "."
+def run_isosmoke(
+    user: available.User, project: Path, *args: str, working: str = "."
 ) -> "subprocess.CompletedProcess[str]":
-    """A command of isosmoke by a user who owns the project."""
-    who.settle_in(project.parent / "own")
-    who.take_over(project)
-    return who.run(*words, folder=project.parent / "own", working=project / working)
+    """Run isosmoke as a user who owns the project."""
+    user.settle_in(project.parent / "own")
+    user.take_over(project)
+    return user.run(*args, folder=project.parent / "own", working=project / working)
 
 
-def kept(project: Path) -> dict[str, bytes]:
-    """The project without isosmoke's records."""
-    found = available.listing(project)
-    return {path: line for path, line in found.items() if not path.startswith(".isosmoke")}
+def list_files(project: Path) -> dict[str, bytes]:
+    """Return the files of the project without isosmoke's records."""
+    files = available.listing(project)
+    return {path: line for path, line in files.items() if not path.startswith(".isosmoke")}
 
 
-def shown(who: available.User, engine: str, project: Path) -> None:
-    """Expect the mounts in a sandbox, what changed at its place, and a host that is as it was."""
-    who.settle_in(project.parent / "own")
-    who.take_over(project)
-    before = kept(project)
+def check_mounts(user: available.User, engine: str, project: Path) -> None:
+    """Check that a sandbox shows and reports the mounts, and leaves the host unchanged."""
+    user.settle_in(project.parent / "own")
+    user.take_over(project)
+    before = list_files(project)
 
-    done = ran(
-        who, project, "run", "--engine", engine, "--evidence", "always", "--json", "--",
+    done = run_isosmoke(
+        user, project, "run", "--engine", engine, "--evidence", "always", "--json", "--",
         "sh", "-c", SCRIPT,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
     (scenario,) = json.loads(done.stdout)["scenarios"]
-    assert scenario["output"]["last_lines"] == SEEN
-    changes = {one["path"]: one["change"] for one in scenario["attempts"][0]["evidence"]["changes"]}
-    found = {
+    assert scenario["output"]["last_lines"] == OUTPUT
+    changes = {
+        change["path"]: change["change"]
+        for change in scenario["attempts"][0]["evidence"]["changes"]
+    }
+    workspace_changes = {
         str(Path(path).relative_to(project)): change
         for path, change in changes.items()
         if path.startswith(f"{project}/")
     }
-    assert found == CHANGES
-    assert kept(project) == before
+    assert workspace_changes == CHANGES
+    assert list_files(project) == before
 
 
 @pytest.mark.parametrize("name", available.NAMES)
-def test_roots_sandbox_shows_what_is_mounted_in_the_workspace(name: str, project: Path) -> None:
-    """Each mount is a copy at its place, its changes are evidence, and the host has none."""
-    who = available.me()
-    who.must_have(name)
-    shown(who, name, project)
+def test_sandbox_of_root_shows_mounts_in_workspace(name: str, project: Path) -> None:
+    """Each mount is a copy at its path, its changes are evidence, and the host is unchanged."""
+    user = available.me()
+    user.must_have(name)
+    check_mounts(user, name, project)
 
 
 @pytest.mark.parametrize("name", ["docker", "podman"])
-def test_a_daemon_shows_an_ordinary_user_what_is_mounted(name: str, project: Path) -> None:
-    """Who may use the daemon gets the same sandbox as root."""
-    who = available.somebody()
-    who.must_have(name)
-    shown(who, name, project)
+def test_daemon_shows_mounts_to_ordinary_user(name: str, project: Path) -> None:
+    """A user with access to the daemon has the same sandbox as root."""
+    user = available.somebody()
+    user.must_have(name)
+    check_mounts(user, name, project)
 
 
-def test_roots_podman_shows_what_is_mounted(project: Path) -> None:
-    """The overlays of Podman's own are no different."""
-    with service(available.me(), "runc") as made:
-        shown(made.client, "podman", project)
+def test_podman_of_root_shows_mounts(project: Path) -> None:
+    """The sandbox is the same with Podman's own overlays."""
+    with service(available.me(), "runc") as podman:
+        check_mounts(podman.client, "podman", project)
 
 
-def named(who: available.User, engine: str, project: Path) -> str:
-    """Expect that nothing runs and every mount is named; returns the reason, without raw words."""
-    done = ran(who, project, "run", "--engine", engine, "--json", "--", "echo", "it ran")
+def check_refusal(user: available.User, engine: str, project: Path) -> str:
+    """Check that nothing runs and all mounts are reported; return the reason."""
+    done = run_isosmoke(user, project, "run", "--engine", engine, "--json", "--", "echo", "it ran")
 
     assert done.returncode == 125, done.stdout + done.stderr
     (scenario,) = json.loads(done.stdout)["scenarios"]
     assert scenario["output"]["size"] == 0
     reason = str(scenario["reason"])
-    for one in ("node modules", "target", "target/deep"):
-        assert str(project / one) in reason
+    for path in ("node modules", "target", "target/deep"):
+        assert str(project / path) in reason
     assert "bwrap:" not in reason
     assert "invalid argument" not in reason.lower()
     return reason
 
 
-def test_bubblewrap_names_what_it_cannot_show_an_ordinary_user(project: Path) -> None:
-    """The kernel forbids it, so nothing runs, and each mount is named with what helps."""
-    who = available.somebody()
-    who.must_have("bubblewrap")
+def test_bubblewrap_reports_mounts_to_ordinary_user(project: Path) -> None:
+    """The kernel forbids the mounts, so nothing runs, and each is reported with a hint."""
+    user = available.somebody()
+    user.must_have("bubblewrap")
 
-    assert "--engine docker" in named(who, "bubblewrap", project)
-
-
-def test_rootless_podman_names_what_it_cannot_show(project: Path) -> None:
-    """In its user namespace the kernel forbids the same."""
-    with service(subordinate(), "runc") as made:
-        assert "mount them outside the workspace" in named(made.client, "podman", project)
+    assert "--engine docker" in check_refusal(user, "bubblewrap", project)
 
 
-def test_a_folder_that_isosmoke_empties_may_be_a_mount(place: Path) -> None:
-    """Its own records may lie on another disk: they are kept there, and no script sees them."""
-    who = available.me()
-    who.must_have("bubblewrap")
-    project = place / "project"
+def test_rootless_podman_reports_mounts(project: Path) -> None:
+    """The kernel also forbids the mounts in Podman's user namespace."""
+    with service(subordinate(), "runc") as podman:
+        assert "mount them outside the workspace" in check_refusal(podman.client, "podman", project)
+
+
+def test_hidden_directory_may_be_a_mount(directory: Path) -> None:
+    """Isosmoke's records may be on another disk, and are hidden from scripts."""
+    user = available.me()
+    user.must_have("bubblewrap")
+    project = directory / "project"
     (project / ".isosmoke").mkdir()
     with mounted("-t", "tmpfs", "none", str(project / ".isosmoke")):
-        done = ran(
-            who, project, "run", "--engine", "bubblewrap", "--",
+        done = run_isosmoke(
+            user, project, "run", "--engine", "bubblewrap", "--",
             "sh", "-c", 'test -z "$(ls .isosmoke)"',
         )  # fmt: skip
         runs = len(list((project / ".isosmoke/runs").glob("2*")))
@@ -194,17 +197,17 @@ def test_a_folder_that_isosmoke_empties_may_be_a_mount(place: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [".isosmoke", "settings"])
-def test_bubblewrap_names_a_mount_that_it_need_not_show(name: str, place: Path) -> None:
-    """Also a single file, and what is emptied, keep an ordinary user from a copy around it."""
-    who = available.somebody()
-    who.must_have("bubblewrap")
-    project = place / "project"
-    (place / "settings").touch()
+def test_bubblewrap_reports_file_and_hidden_mounts(name: str, directory: Path) -> None:
+    """A mounted file or hidden directory also prevents an ordinary user's copy of its parent."""
+    user = available.somebody()
+    user.must_have("bubblewrap")
+    project = directory / "project"
+    (directory / "settings").touch()
     (project / "settings").touch()
     (project / ".isosmoke").mkdir()
-    words = {".isosmoke": ("-t", "tmpfs", "none"), "settings": ("--bind", f"{place}/settings")}
-    with mounted(*words[name], str(project / name)):
-        done = ran(who, project, "run", "--engine", "bubblewrap", "--", "echo", "it ran")
+    args = {".isosmoke": ("-t", "tmpfs", "none"), "settings": ("--bind", f"{directory}/settings")}
+    with mounted(*args[name], str(project / name)):
+        done = run_isosmoke(user, project, "run", "--engine", "bubblewrap", "--", "echo", "it ran")
 
     assert done.returncode == 125, done.stdout + done.stderr
     assert str(project / name) in done.stdout + done.stderr
@@ -212,39 +215,39 @@ def test_bubblewrap_names_a_mount_that_it_need_not_show(name: str, place: Path) 
 
 
 @pytest.mark.parametrize("name", ["bubblewrap", "docker"])
-def test_a_script_may_stand_in_a_mount(name: str, place: Path) -> None:
-    """The caller's working directory is in a mount, which is a repository of its own."""
-    who = available.me()
-    who.must_have(name)
-    project = place / "project"
+def test_working_directory_may_be_in_a_mount(name: str, directory: Path) -> None:
+    """The caller's working directory is in a mount, which is a separate repository."""
+    user = available.me()
+    user.must_have(name)
+    project = directory / "project"
     (project / "inner").mkdir()
     with mounted("-t", "tmpfs", "none", str(project / "inner")):
         (project / "inner/deep").mkdir()
         (project / "inner/deep/file").write_text("found\n")
         (project / ".git").mkdir()
-        done = ran(
-            who, project, "run", "--engine", name, "--", "grep", "found", "file",
+        done = run_isosmoke(
+            user, project, "run", "--engine", name, "--", "grep", "found", "file",
             working="inner/deep",
         )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_mount_over_another_is_the_one_that_is_shown(place: Path) -> None:
-    """Of mounts on one point, and of mounts under others, the sandbox has what the host shows."""
-    who = available.me()
-    who.must_have("bubblewrap")
-    project = place / "project"
+def test_covering_mount_is_shown(directory: Path) -> None:
+    """The sandbox shows the visible mounts of the host, not those that are covered."""
+    user = available.me()
+    user.must_have("bubblewrap")
+    project = directory / "project"
     (project / "data").mkdir()
     with ExitStack() as stack:
         for text in ("first", "second"):
             stack.enter_context(mounted("-t", "tmpfs", "none", str(project / "data")))
             (project / "data/deep").mkdir()
             stack.enter_context(mounted("-t", "tmpfs", "none", str(project / "data/deep")))
-            for one in ("data", "data/deep"):
-                (project / one / "file").write_text(f"{text}\n")
-        done = ran(
-            who, project, "run", "--engine", "bubblewrap", "--",
+            for path in ("data", "data/deep"):
+                (project / path / "file").write_text(f"{text}\n")
+        done = run_isosmoke(
+            user, project, "run", "--engine", "bubblewrap", "--",
             "grep", "second", "data/file", "data/deep/file",
         )  # fmt: skip
 
@@ -252,16 +255,16 @@ def test_a_mount_over_another_is_the_one_that_is_shown(place: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["bubblewrap", "docker"])
-def test_what_no_overlay_can_show_is_named(name: str, place: Path) -> None:
-    """A file system that Linux has in no overlay is named, and nothing runs."""
-    who = available.me()
-    who.must_have(name)
-    project = place / "project"
+def test_file_system_without_overlay_support_is_reported(name: str, directory: Path) -> None:
+    """A file system that Linux cannot use in an overlay is reported, and nothing runs."""
+    user = available.me()
+    user.must_have(name)
+    project = directory / "project"
     (project / "system").mkdir()
-    who.settle_in(place / "own")
-    words = ("run", "--engine", name, "--json", "--", "echo", "it ran")
+    user.settle_in(directory / "own")
+    args = ("run", "--engine", name, "--json", "--", "echo", "it ran")
     with mounted("-t", "proc", "none", str(project / "system")):
-        done = who.run(*words, folder=place / "own", working=project)
+        done = user.run(*args, folder=directory / "own", working=project)
 
     assert done.returncode == 125, done.stdout + done.stderr
     (scenario,) = json.loads(done.stdout)["scenarios"]
@@ -270,51 +273,51 @@ def test_what_no_overlay_can_show_is_named(name: str, place: Path) -> None:
     assert "Can't make overlay mount" not in scenario["reason"]
 
 
-def test_what_is_no_file_is_named_before_anything_runs(place: Path) -> None:
-    """A device that is mounted in the workspace stops the run with its path."""
-    who = available.me()
-    project = place / "project"
+def test_mounted_device_is_reported_before_run(directory: Path) -> None:
+    """A device that is mounted in the workspace prevents the run, and is reported."""
+    user = available.me()
+    project = directory / "project"
     (project / "null").touch()
     with mounted("--bind", "/dev/null", str(project / "null")):
-        done = ran(who, project, "run", "--engine", "bubblewrap", "--", "echo", "it ran")
+        done = run_isosmoke(user, project, "run", "--engine", "bubblewrap", "--", "echo", "it ran")
 
     assert done.returncode == 2, done.stdout + done.stderr
     assert f"{project}/null" in done.stderr
     assert "sudo umount" in done.stderr
 
 
-def test_a_mount_that_its_user_cannot_read_is_named(place: Path) -> None:
-    """A folder in which its user sees nothing would be an empty one in the sandbox."""
-    who = available.somebody()
-    project = place / "project"
+def test_unreadable_mount_is_reported(directory: Path) -> None:
+    """An unreadable directory, which would be empty in the sandbox, is reported."""
+    user = available.somebody()
+    project = directory / "project"
     (project / "closed").mkdir()
-    who.settle_in(place / "own")
-    who.take_over(project)
+    user.settle_in(directory / "own")
+    user.take_over(project)
     with mounted("-t", "tmpfs", "-o", "mode=0700", "none", str(project / "closed")):
-        done = who.run(
+        done = user.run(
             "run", "--engine", "docker", "--", "echo", "it ran",
-            folder=place / "own", working=project,
+            folder=directory / "own", working=project,
         )  # fmt: skip
 
     assert done.returncode == 2, done.stdout + done.stderr
     assert f"{project}/closed" in done.stderr
 
 
-def test_a_mount_that_the_daemon_does_not_see_is_named(place: Path) -> None:
-    """In a mount namespace of isosmoke's own the daemon would show the empty folder below."""
-    who = available.me()
-    who.must_have("docker")
-    who.settle_in(place / "own")
-    project = place / "project"
+def test_mount_invisible_to_daemon_is_reported(directory: Path) -> None:
+    """A mount in isosmoke's own mount namespace is invisible to the daemon, and is reported."""
+    user = available.me()
+    user.must_have("docker")
+    user.settle_in(directory / "own")
+    project = directory / "project"
     (project / "modules").mkdir()
     line = 'mount -t tmpfs none modules && touch modules/inner && exec "$@"'
     done = subprocess.run(
         [
             "unshare", "--mount", "sh", "-c", line, "sh",
-            *who.command("run", "--engine", "docker", "--json", "--", "ls", "modules"),
+            *user.command("run", "--engine", "docker", "--json", "--", "ls", "modules"),
         ],
         cwd=project,
-        env=who.environment(place / "own"),
+        env=user.environment(directory / "own"),
         capture_output=True,
         text=True,
         check=False,
@@ -326,60 +329,58 @@ def test_a_mount_that_the_daemon_does_not_see_is_named(place: Path) -> None:
     assert scenario["output"]["size"] == 0
 
 
-def test_copies_in_memory_show_what_is_mounted(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where no layer can be on disk, what is mounted is a copy all the same."""
+def test_copies_in_memory_show_mounts(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without layers on disk, a mount is a copy as well."""
     available.engine("bubblewrap")
-    found = replace(bwrap_program.program(), layers_on_disk=False)
-    monkeypatch.setattr(bwrap_program, "program", lambda: found)
-    bench = Bench(place / "bench")
+    program = replace(bwrap_program.program(), layers_on_disk=False)
+    monkeypatch.setattr(bwrap_program, "program", lambda: program)
+    bench = Bench(directory / "bench")
     (bench.workspace / "data").mkdir()
     with mounted("-t", "tmpfs", "none", str(bench.workspace / "data")):
         (bench.workspace / "data/inner").write_text("inner\n")
         job = bench.shell("grep inner data/inner && rm data/inner && touch data/new")
         spec = replace(job.spec, mounts=(*job.spec.mounts, CopyOnWrite(bench.workspace / "data")))
-        seen = run(BubblewrapEngine(), replace(job, spec=spec))
-        left = [one.name for one in (bench.workspace / "data").iterdir()]
+        result = run(BubblewrapEngine(), replace(job, spec=spec))
+        names = [path.name for path in (bench.workspace / "data").iterdir()]
 
-    assert seen.ending == Exited(0), seen.output
-    assert left == ["inner"]
+    assert result.ending == Exited(0), result.output
+    assert names == ["inner"]
 
 
 @pytest.mark.parametrize("name", ["bubblewrap", "docker"])
-def test_a_mount_below_a_read_only_folder_cannot_be_written(name: str, place: Path) -> None:
-    """What is mounted in a folder of the host that a sandbox only reads is shown, and only read."""
-    made = available.engine(name)
-    bench = Bench(place / "bench")
+def test_mount_below_read_only_directory_is_read_only(name: str, directory: Path) -> None:
+    """A mount in a read-only directory of the host is visible, but read-only."""
+    engine = available.engine(name)
+    bench = Bench(directory / "bench")
     (bench.fixed / "data").mkdir()
     with mounted("-t", "tmpfs", "none", str(bench.fixed / "data")):
         (bench.fixed / "data/inner").write_text("inner\n")
         line = f"grep inner {bench.fixed}/data/inner && ! touch {bench.fixed}/data/new"
-        seen = run(made, bench.shell(line))
+        result = run(engine, bench.shell(line))
 
-    assert seen.ending == Exited(0), seen.output
+    assert result.ending == Exited(0), result.output
 
 
-def test_an_overlay_that_is_too_deep_is_named(place: Path) -> None:
-    """Linux stacks two overlays and no third, which a copy would be."""
-    who = available.me()
-    who.must_have("bubblewrap")
-    project = place / "project"
-    who.settle_in(place / "own")
+def test_too_deep_overlay_is_reported(directory: Path) -> None:
+    """Linux stacks two overlays; a third one, which a copy requires, is impossible."""
+    user = available.me()
+    user.must_have("bubblewrap")
+    project = directory / "project"
+    user.settle_in(directory / "own")
     with ExitStack() as stack:
-        (place / "disk").mkdir()
-        stack.enter_context(mounted("-t", "tmpfs", "none", str(place / "disk")))
-        lower = place / "disk/lower"
+        (directory / "disk").mkdir()
+        stack.enter_context(mounted("-t", "tmpfs", "none", str(directory / "disk")))
+        lower = directory / "disk/lower"
         lower.mkdir()
-        for target in (place / "disk/once", project / "twice"):
-            parts = [place / "disk" / f"{part}-{target.name}" for part in ("upper", "work")]
-            for one in (*parts, target):
-                one.mkdir()
+        for target in (directory / "disk/once", project / "twice"):
+            parts = [directory / "disk" / f"{part}-{target.name}" for part in ("upper", "work")]
+            for path in (*parts, target):
+                path.mkdir()
             options = f"lowerdir={lower},upperdir={parts[0]},workdir={parts[1]}"
             stack.enter_context(mounted("-t", "overlay", "-o", options, "none", str(target)))
             lower = target
-        words = ("run", "--engine", "bubblewrap", "--json", "--", "echo", "it ran")
-        done = who.run(*words, folder=place / "own", working=project)
+        args = ("run", "--engine", "bubblewrap", "--json", "--", "echo", "it ran")
+        done = user.run(*args, folder=directory / "own", working=project)
 
     assert done.returncode == 125, done.stdout + done.stderr
     (scenario,) = json.loads(done.stdout)["scenarios"]
@@ -387,29 +388,31 @@ def test_an_overlay_that_is_too_deep_is_named(place: Path) -> None:
     assert scenario["output"]["size"] == 0
 
 
-def test_bundle_and_repro_have_what_is_mounted(place: Path) -> None:
-    """A bundle takes the files of a mount along, and a seat in the sandbox shows them."""
-    who = available.me()
-    who.must_have("bubblewrap")
-    project = place / "project"
+def test_bundle_and_repro_have_mounts(directory: Path) -> None:
+    """A bundle includes the files of a mount, and a shell in the sandbox shows them."""
+    user = available.me()
+    user.must_have("bubblewrap")
+    project = directory / "project"
     (project / "data").mkdir()
     (project / "manifest.toml").write_text('[[scenario]]\nname = "one"\nscript = "one.sh"\n')
     (project / "one.sh").write_text("grep inner data/inner\n")
     with mounted("-t", "tmpfs", "none", str(project / "data")):
         (project / "data/inner").write_text("inner\n")
-        done = ran(who, project, "run", "one", "--engine", "bubblewrap")
+        done = run_isosmoke(user, project, "run", "one", "--engine", "bubblewrap")
         assert done.returncode == 0, done.stdout + done.stderr
-        assert ran(who, project, "bundle", "one").returncode == 0
-        sat = subprocess.run(
-            who.command("repro", "one", "--engine", "bubblewrap"),
+        assert run_isosmoke(user, project, "bundle", "one").returncode == 0
+        shell = subprocess.run(
+            user.command("repro", "one", "--engine", "bubblewrap"),
             cwd=project,
-            env=who.environment(place / "own"),
+            env=user.environment(directory / "own"),
             input="cat data/inner\n",
             capture_output=True,
             text=True,
             check=False,
         )
-    again = ran(who, project, "run", "--bundle", "one.isosmoke.tar.gz", "--engine", "bubblewrap")
+    rerun = run_isosmoke(
+        user, project, "run", "--bundle", "one.isosmoke.tar.gz", "--engine", "bubblewrap"
+    )
 
-    assert sat.stdout == "inner\n", sat.stderr
-    assert again.returncode == 0, again.stdout + again.stderr
+    assert shell.stdout == "inner\n", shell.stderr
+    assert rerun.returncode == 0, rerun.stdout + rerun.stderr

@@ -1,4 +1,4 @@
-"""Sitting in a scenario's own sandbox: at a real terminal and by lines, on every engine."""
+"""A shell in a scenario's sandbox: at a real terminal and with piped lines, on every engine."""
 
 import json
 import os
@@ -26,16 +26,16 @@ engines = pytest.mark.parametrize("engine", available.NAMES)
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project with a scenario that passes and one that leaves a process."""
-    made = Project.within(tmp_path, GOOD + LEAKY)
-    made.path("scenarios/leaky.sh").write_text("echo ran\nsleep 600 & exit 0\n")
-    return made
+    """Return a project with a scenario that passes and one that leaves a process."""
+    project = Project.within(tmp_path, GOOD + LEAKY)
+    project.path("scenarios/leaky.sh").write_text("echo ran\nsleep 600 & exit 0\n")
+    return project
 
 
-def lines(project: Project, text: str, *words: str) -> "subprocess.CompletedProcess[str]":
-    """What comes of these lines in the sandbox that the words choose."""
+def run_lines(project: Project, text: str, *args: str) -> "subprocess.CompletedProcess[str]":
+    """Run these lines in a shell in the sandbox that the arguments select."""
     return subprocess.run(
-        project.command("repro", *words),
+        project.command("repro", *args),
         cwd=project.top,
         env=dict(project.environment()),
         input=text,
@@ -47,25 +47,27 @@ def lines(project: Project, text: str, *words: str) -> "subprocess.CompletedProc
 
 
 @contextmanager
-def sitting(project: Project, *words: str) -> Iterator[tuple[Screen, "subprocess.Popen[bytes]"]]:
-    """Somebody at a terminal, once the prompt is there."""
+def terminal_session(
+    project: Project, *args: str
+) -> Iterator[tuple[Screen, "subprocess.Popen[bytes]"]]:
+    """Open a shell at a terminal, and yield it once the prompt is visible."""
     environment = {**project.environment(), "TERM": "xterm-256color"}
-    command = project.command("repro", *words)
+    command = project.command("repro", *args)
     with terminal_screen.program(command, working=project.top, environment=environment) as (
         screen,
-        one,
+        process,
     ):
         screen.see("(isosmoke good)")
         screen.see("/project ")
-        yield screen, one
+        yield screen, process
 
 
 @engines
-def test_lines_run_where_the_scenario_would(project: Project, engine: str) -> None:
-    """Each line is run beside the live binary, its output is all there is, and so is its status."""
+def test_lines_run_in_sandbox_of_scenario(project: Project, engine: str) -> None:
+    """Each line has the live binary, and output and exit code are those of the shell."""
     available.engine(engine)
     text = 'wg\ntest "$WG_SMOKE_SCENARIO" = good\ntouch mine && bash "$ISOSMOKE_SCRIPT"\nexit 5\n'
-    done = lines(project, text, "good", "--engine", engine)
+    done = run_lines(project, text, "good", "--engine", engine)
 
     assert done.stdout == "wg\nfine\n"
     assert done.returncode == 5
@@ -73,69 +75,71 @@ def test_lines_run_where_the_scenario_would(project: Project, engine: str) -> No
 
 
 @engines
-def test_banner_says_where_one_is(project: Project, engine: str) -> None:
-    """Before the first line one is told what is tested, and how to run the script."""
+def test_banner_describes_the_sandbox(project: Project, engine: str) -> None:
+    """The banner reports the binary and the command that runs the script."""
     available.engine(engine)
-    told = lines(project, "", "good", "--engine", engine).stderr
+    report = run_lines(project, "", "good", "--engine", engine).stderr
 
-    assert "good before its script" in told
-    assert f"{engine}, image host" in told
-    assert str(project.binary) in told
-    assert str(project.path("scenarios/good.sh")) in told
-    assert 'bash "$ISOSMOKE_SCRIPT"' in told
-    assert "It works." in told
+    assert "good before its script" in report
+    assert f"{engine}, image host" in report
+    assert str(project.binary) in report
+    assert str(project.path("scenarios/good.sh")) in report
+    assert 'bash "$ISOSMOKE_SCRIPT"' in report
+    assert "It works." in report
 
 
-def test_words_of_the_banner_go_on_below_where_they_began(project: Project) -> None:
-    """Also on a narrow terminal nothing but names stands at its edge."""
+def test_long_banner_values_are_indented(project: Project) -> None:
+    """On a narrow terminal only labels start at the left edge."""
     available.engine("bubblewrap")
-    words = " ".join(["word"] * 30)
-    text = project.manifest.read_text().replace("It works.", words)
+    assertion = " ".join(["word"] * 30)
+    text = project.manifest.read_text().replace("It works.", assertion)
     project.manifest.write_text(text)
-    with sitting(project, "good") as (screen, _):
+    with terminal_session(project, "good") as (screen, _):
         rows = screen.seen.decode().splitlines()
 
-    first = next(at for at, row in enumerate(rows) if row.startswith("  asserts"))
+    first = next(number for number, row in enumerate(rows) if row.startswith("  asserts"))
     assert rows[first] == f"  asserts  {' '.join(['word'] * 14)}"
     assert rows[first + 1] == f"{' ' * 11}{' '.join(['word'] * 14)}"
 
 
 @engines
-def test_after_its_script_everything_is_still_there(project: Project, engine: str) -> None:
-    """The outcome is told, and what was left stands still until it is told to go on."""
+def test_survivors_are_frozen_after_script(project: Project, engine: str) -> None:
+    """The outcome is reported, and survivors are stopped until they are resumed."""
     available.engine(engine)
     state = 'for p in $(pgrep -x sleep); do read -r _ _ s _ <"/proc/$p/stat"; echo "$s"; done\n'
-    done = lines(project, f"{state}kill -CONT -1\n{state}", "leaky", "--after", "--engine", engine)
+    done = run_lines(
+        project, f"{state}kill -CONT -1\n{state}", "leaky", "--after", "--engine", engine
+    )
 
-    # It may not have gone back to sleep yet.
+    # The resumed process may not sleep yet.
     assert done.stdout in ("T\nS\n", "T\nR\n")
     assert "LEAK: left 1 process: sleep 600" in done.stderr
     assert "kill -CONT" in done.stderr
-    assert done.stderr.startswith("isosmoke: leaky runs first, then comes your shell\nran\n")
+    assert done.stderr.startswith("isosmoke: running leaky before opening the shell\nran\n")
 
 
-def test_what_was_left_goes_on_where_that_is_wanted(project: Project) -> None:
-    """With --thaw nothing stands still."""
+def test_survivors_run_with_thaw(project: Project) -> None:
+    """With --thaw no process is stopped."""
     available.engine("bubblewrap")
     state = 'read -r _ _ s _ <"/proc/$(pgrep -x sleep)/stat"; echo "$s"\n'
-    done = lines(project, state, "leaky", "--after", "--thaw")
+    done = run_lines(project, state, "leaky", "--after", "--thaw")
 
     assert done.stdout == "S\n"
     assert "kill -CONT" not in done.stderr
 
 
 @engines
-def test_terminal_inside_is_a_real_one(project: Project, engine: str) -> None:
-    """Its size, its colours and its keys are those of the user's terminal, and resize with it."""
+def test_shell_has_a_real_terminal(project: Project, engine: str) -> None:
+    """Size, colours and keys are those of the user's terminal, and a resize is passed on."""
     available.engine(engine)
-    with sitting(project, "good", "--engine", engine) as (screen, one):
+    with terminal_session(project, "good", "--engine", engine) as (screen, process):
         screen.type("stty size; tput colors; test -t 0 -a -t 1 -a -t 2 && echo all-$((3))\r")
         screen.see("24 80")
         screen.see("256")
         screen.see("all-3")
         screen.type(r"printf '\033[31mr%s\033[0m\n' ed" + "\r")
         screen.see("\033[31mred\033[0m")
-        # A shell that redraws its line for a new size may lose what is typed meanwhile.
+        # A shell that redraws its line for a new size may lose input.
         screen.type(
             "echo waits-$((1)); until [ \"$(stty size)\" = '31 97' ]; do sleep 0.1; done;"
             " echo sized-$((1))\r"
@@ -149,14 +153,14 @@ def test_terminal_inside_is_a_real_one(project: Project, engine: str) -> None:
         screen.type("echo status-$?; exit 7\r")
         screen.see("status-130")
 
-        assert one.wait(60) == 7
+        assert process.wait(60) == 7
 
 
 @engines
-def test_tmux_works_inside(project: Project, engine: str) -> None:
-    """A full-screen program that makes terminals of its own can be used."""
+def test_tmux_works_in_sandbox(project: Project, engine: str) -> None:
+    """A full-screen program that creates terminals can be used."""
     available.engine(engine)
-    with sitting(project, "good", "--engine", engine) as (screen, one):
+    with terminal_session(project, "good", "--engine", engine) as (screen, process):
         screen.type("tmux -f /dev/null new 'echo deep-$((6 * 7)); read it; exit'\r")
         screen.see("deep-42")
         screen.see("[0]")
@@ -164,16 +168,16 @@ def test_tmux_works_inside(project: Project, engine: str) -> None:
         screen.see("[exited]")
         screen.type("exit\r")
 
-        assert one.wait(60) == 0
+        assert process.wait(60) == 0
 
 
-def test_terminal_is_given_back_as_it_was(project: Project) -> None:
-    """Every key goes inside while somebody sits there, and afterwards none does."""
+def test_terminal_settings_are_restored(project: Project) -> None:
+    """The terminal is raw during the shell, and has its original settings afterwards."""
     available.engine("bubblewrap")
-    with sitting(project, "good") as (screen, one):
+    with terminal_session(project, "good") as (screen, process):
         raw = screen.settings()
         screen.type("exit\r")
-        one.wait(60)
+        process.wait(60)
         after = screen.settings()
 
     with terminal_screen.program(
@@ -186,116 +190,120 @@ def test_terminal_is_given_back_as_it_was(project: Project) -> None:
         assert after[:6] == fresh.settings()[:6]
 
 
-def test_signal_ends_it_and_gives_the_terminal_back(project: Project) -> None:
-    """SIGTERM ends the shell and its sandbox, is told, and leaves an ordinary terminal."""
+def test_sigterm_ends_shell_and_restores_terminal(project: Project) -> None:
+    """SIGTERM ends the shell and its sandbox, is reported, and restores the terminal."""
     available.engine("bubblewrap")
-    with sitting(project, "good") as (screen, one):
+    with terminal_session(project, "good") as (screen, process):
         raw = screen.settings()
-        os.kill(one.pid, signal.SIGTERM)
+        os.kill(process.pid, signal.SIGTERM)
 
-        assert one.wait(60) == 143
+        assert process.wait(60) == 143
         assert screen.settings() != raw
         screen.see("ended by SIGTERM")
     assert not any((project.state / "scratch").iterdir())
 
 
 def test_script_and_command_need_no_manifest(project: Project, tmp_path: Path) -> None:
-    """A bug that is no scenario yet: a script from anywhere, a command, or only a sandbox."""
+    """A script from any directory, a command, or only a sandbox can be opened."""
     available.engine("bubblewrap")
     script = tmp_path / "elsewhere.sh"
     script.write_text("echo from elsewhere\nexit 9\n")
     project.manifest.unlink()
 
-    again = lines(project, 'bash "$ISOSMOKE_SCRIPT"\n', "--script", str(script))
-    assert (again.stdout, again.returncode) == ("from elsewhere\n", 9)
+    script_result = run_lines(project, 'bash "$ISOSMOKE_SCRIPT"\n', "--script", str(script))
+    assert (script_result.stdout, script_result.returncode) == ("from elsewhere\n", 9)
 
-    after = lines(project, "echo hi\n", "--after", "--", "wg", "a b")
+    after = run_lines(project, "echo hi\n", "--after", "--", "wg", "a b")
     assert after.stdout == "hi\n"
     assert "run it   wg 'a b'" in after.stderr
     assert "outcome  PASS" in after.stderr
 
-    assert lines(project, "wg\n").stdout == "wg\n"
+    assert run_lines(project, "wg\n").stdout == "wg\n"
 
 
-def recorded(project: Project, *names: str) -> str:
-    """The id of a run of these scenarios, beside its name for one of them."""
+def record_run(project: Project, *names: str) -> str:
+    """Run these scenarios, and return the id of the run."""
     done = project.run("run", "--json", *names)
     return str(json.loads(done.stdout)["id"])
 
 
-def test_an_outcome_is_told_again_only_where_it_differs(project: Project) -> None:
-    """After the script what was is of interest where it is not so any more."""
+def test_recorded_outcome_is_reported_if_different(project: Project) -> None:
+    """After the script, the recorded outcome is reported only if the new outcome differs."""
     available.engine("bubblewrap")
-    run = recorded(project, "good")
+    run = record_run(project, "good")
 
-    assert "was  " not in lines(project, "", f"{run}/good", "--after").stderr
+    assert "recorded " not in run_lines(project, "", f"{run}/good", "--after").stderr
     project.path("scenarios/good.sh").write_text("exit 3\n")
-    told = lines(project, "", f"{run}/good", "--after").stderr
-    assert "was      PASS" in told
-    assert "outcome  FAIL: exit 3" in told
+    report = run_lines(project, "", f"{run}/good", "--after").stderr
+    assert "recorded PASS" in report
+    assert "outcome  FAIL: exit 3" in report
 
 
-def test_past_run_is_reproduced_with_the_binary_of_then(project: Project) -> None:
-    """The source may have changed since: the copy of what was tested is taken, and that is said."""
+def test_past_run_is_reproduced_with_recorded_binary(project: Project) -> None:
+    """If the binary has changed, its stored copy is used, and that is reported."""
     available.engine("bubblewrap")
-    run = recorded(project, "good")
+    run = record_run(project, "good")
     project.binary.write_text("#!/bin/sh\necho another\n")
-    done = lines(project, "wg\n", f"{run}/good")
+    done = run_lines(project, "wg\n", f"{run}/good")
 
     assert done.stdout == "wg\n"
     assert "has changed since" in done.stderr
-    assert "was      PASS" in done.stderr
-    assert lines(project, "wg\n", f"{run}/good", "--binary", "wg").stdout == "another\n"
+    assert "recorded PASS" in done.stderr
+    assert run_lines(project, "wg\n", f"{run}/good", "--binary", "wg").stdout == "another\n"
 
 
-def test_binary_of_then_that_is_gone_is_no_other(project: Project) -> None:
-    """Where neither the source nor the copy is what was tested, nothing is reproduced silently."""
+def test_missing_recorded_binary_is_not_replaced(project: Project) -> None:
+    """Without the binary and its copy, nothing is reproduced."""
     available.engine("bubblewrap")
-    run = recorded(project, "good")
+    run = record_run(project, "good")
     project.binary.write_text("#!/bin/sh\necho another\n")
     for copy in (project.state / "binaries").glob("*/*"):
         copy.unlink()
-    done = lines(project, "wg\n", f"{run}/good")
+    done = run_lines(project, "wg\n", f"{run}/good")
 
     assert done.returncode == 125
-    assert "the binary that was tested is gone" in done.stderr
+    assert "the binary that was tested is no longer available" in done.stderr
     assert "--binary" in done.stderr
     assert done.stdout == ""
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("args", "code", "message"),
     [
         (["good", "--", "true"], 2, "one of them"),
-        (["--after"], 2, "--after what"),
+        (["--after"], 2, "--after requires a script or a command"),
         (["*"], 2, "means 2 scenarios"),
         (["nope"], 4, "no scenario is named 'nope'"),
         (["nope/good"], 4, "no run is recorded"),
         (["good", "--image", " "], 2, "--image"),
     ],
 )
-def test_mistake_is_told(project: Project, words: list[str], code: int, said: str) -> None:
-    """What cannot be meant is said before anything is made."""
-    done = lines(project, "", *words)
+def test_wrong_arguments_are_reported(
+    project: Project, args: list[str], code: int, message: str
+) -> None:
+    """An error is reported before a sandbox is created."""
+    done = run_lines(project, "", *args)
 
-    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert (done.returncode, message in done.stderr) == (code, True), done.stderr
 
 
-def test_script_of_a_past_run_that_is_gone_is_told(project: Project) -> None:
-    """There is nothing to reproduce where the script is not any more."""
+def test_missing_script_of_past_run_is_reported(project: Project) -> None:
+    """A run whose script no longer exists cannot be reproduced."""
     available.engine("bubblewrap")
-    run = recorded(project, "good")
+    run = record_run(project, "good")
     project.path("scenarios/good.sh").unlink()
-    done = lines(project, "", f"{run}/good")
+    done = run_lines(project, "", f"{run}/good")
 
-    assert (done.returncode, "there is no script" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "scenarios/good.sh does not exist" in done.stderr) == (2, True), (
+        done.stderr
+    )
 
 
-def test_lines_become_a_scenario(project: Project) -> None:
-    """What was piped in is a scenario of the manifest afterwards, that comes out as it did."""
+def test_piped_lines_are_saved_as_scenario(project: Project) -> None:
+    """The saved scenario has the same exit code as the piped lines."""
     available.engine("bubblewrap")
-    words = ("good", "--save", "mine", "--owner", "task-z", "--assertion", "It is mine.")
-    done = lines(project, "wg add x\nexit 3\n", *words)
+    args = ("good", "--save", "mine", "--owner", "task-z", "--assertion", "It is mine.")
+    done = run_lines(project, "wg add x\nexit 3\n", *args)
 
     assert done.returncode == 3
     assert project.path("scenarios/mine.sh").read_text().endswith("\n\nwg add x\nexit 3\n")
@@ -303,49 +311,49 @@ def test_lines_become_a_scenario(project: Project) -> None:
     assert 'owners = ["task-z"]' in entry
     assert 'assertion = "It is mine."' in entry
     assert done.stderr.endswith(" fails while the bug is there: isosmoke run mine\n")
-    again = json.loads(project.run("run", "--json", "mine").stdout)
-    assert again["scenarios"][0]["exit_code"] == 3
+    document = json.loads(project.run("run", "--json", "mine").stdout)
+    assert document["scenarios"][0]["exit_code"] == 3
 
 
-def test_what_was_typed_at_a_terminal_becomes_a_scenario(project: Project) -> None:
-    """Commands are kept as bash read them: edited, in order, and several lines of one together."""
+def test_typed_commands_are_saved_as_scenario(project: Project) -> None:
+    """Commands are saved as bash read them: edited, in order, and with all of their lines."""
     available.engine("bubblewrap")
-    with sitting(project, "good", "--save", "mine") as (screen, one):
+    with terminal_session(project, "good", "--save", "mine") as (screen, process):
         screen.type("wgx\x7f; echo on-$((1))\r")
         screen.see("on-1")
         screen.type("for a in 1 2; do\recho n-$a\rdone\r")
         screen.see("n-2")
         screen.type("exit\r")
-        assert one.wait(60) == 0
+        assert process.wait(60) == 0
 
     body = project.path("scenarios/mine.sh").read_text().partition("\n\n")[2]
     assert body == "wg; echo on-$((1))\nfor a in 1 2; do\necho n-$a\ndone\n"
 
 
-def test_scenario_that_cannot_be_saved_is_told_before_anything_is_typed(project: Project) -> None:
-    """A name that is taken, or a wrong one, costs nobody what he typed."""
-    for words in (("--save", "leaky"), ("--save", "no/name"), ("--owner", "x")):
-        done = lines(project, "touch x\n", "good", *words)
+def test_scenario_that_cannot_be_saved_is_reported_first(project: Project) -> None:
+    """A name that is taken or invalid is reported before the user types anything."""
+    for args in (("--save", "leaky"), ("--save", "no/name"), ("--owner", "x")):
+        done = run_lines(project, "touch x\n", "good", *args)
 
         assert done.returncode == 2
         assert "in a fresh sandbox" not in done.stderr
 
 
-def test_environment_of_what_was_reproduced_is_saved_with_it(project: Project) -> None:
-    """The new scenario has the surroundings that it was typed in."""
+def test_environment_of_sandbox_is_saved(project: Project) -> None:
+    """The saved scenario has the environment in which it was typed."""
     available.engine("bubblewrap")
     project.manifest.write_text(
         GOOD.rstrip() + '\nnetwork = "isolated"\nenv = { A = "1 2" }\npass_env = ["B"]\n'
     )
-    lines(project, 'test "$A" = "1 2"\n', "good", "--save", "mine")
+    run_lines(project, 'test "$A" = "1 2"\n', "good", "--save", "mine")
     entry = project.manifest.read_text().rpartition("[[scenario]]")[2]
 
     for line in ('network = "isolated"', 'env = { A = "1 2" }', 'pass_env = ["B"]'):
         assert line in entry.splitlines()
 
 
-def test_limits_of_what_was_reproduced_hold_for_what_is_saved(project: Project) -> None:
-    """Every key that makes the sandbox is saved, and the new scenario runs like the old one."""
+def test_limits_of_sandbox_are_saved(project: Project) -> None:
+    """Every key that affects the sandbox is saved, and the new scenario runs like the old one."""
     available.engine("bubblewrap")
     keys = (
         "limits = { open_files = 77 }",
@@ -356,22 +364,22 @@ def test_limits_of_what_was_reproduced_hold_for_what_is_saved(project: Project) 
         "timeout_seconds = 99",
     )
     project.manifest.write_text("\n".join([GOOD.rstrip(), *keys, ""]))
-    typed = 'ulimit -n; echo "$WG_SMOKE_TIMEOUT_SECS"\n'
-    there = lines(project, typed, "good", "--save", "mine")
+    commands = 'ulimit -n; echo "$WG_SMOKE_TIMEOUT_SECS"\n'
+    done = run_lines(project, commands, "good", "--save", "mine")
     entry = project.manifest.read_text().rpartition("[[scenario]]")[2]
 
-    assert there.stdout == "77\n99\n"
+    assert done.stdout == "77\n99\n"
     assert set(keys) <= set(entry.splitlines())
     done = project.run("run", "--json", "mine")
-    (again,) = json.loads(done.stdout)["scenarios"]
-    assert again["outcome"] == "PASS", again
+    (scenario,) = json.loads(done.stdout)["scenarios"]
+    assert scenario["outcome"] == "PASS", scenario
     assert project.run("logs", "mine").stdout == "77\n99\n"
 
 
-def test_deadline_of_what_is_in_no_manifest_is_not_saved(project: Project) -> None:
-    """An hour is for whoever types; a scenario that is made of it has the manifest's deadline."""
+def test_timeout_without_manifest_is_not_saved(project: Project) -> None:
+    """An hour is for a user who types; the saved scenario has the manifest's timeout."""
     available.engine("bubblewrap")
-    lines(project, "true\n", "--save", "mine")
+    run_lines(project, "true\n", "--save", "mine")
     entry = project.manifest.read_text().rpartition("[[scenario]]")[2]
 
     assert 'name = "mine"' in entry
