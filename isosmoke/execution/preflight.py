@@ -62,7 +62,7 @@ class EnginePool:
         """Messages about remains of dead runs that could not be removed."""
         return self._sweep_failures
 
-    def unsupported_limits(self, scenarios: Iterable[Scenario]) -> Iterator[str]:
+    def list_unsupported_limits(self, scenarios: Iterable[Scenario]) -> Iterator[str]:
         """Yield a message for each limit that a scenario requests and its engine cannot set."""
         for scenario in scenarios:
             for limit in _list_limits(scenario):
@@ -110,7 +110,7 @@ class Preflight:
                 self._check_binary(self.context.binary, scenario)
                 self._checked.add(key)
 
-    def binary_check(self, scenario: Scenario) -> BinaryCheck:
+    def create_binary_check(self, scenario: Scenario) -> BinaryCheck:
         """Return a check of the binary in the image of a scenario."""
         engine = self.engines.engine_for(scenario)
         return BinaryCheck(
@@ -118,7 +118,7 @@ class Preflight:
         )
 
     def _check_binary(self, tested: Binary, scenario: Scenario) -> None:
-        if complaint := self.binary_check(scenario).incompatibility():
+        if complaint := self.create_binary_check(scenario).incompatibility():
             raise BinaryError(
                 f"{tested.source} cannot run in image '{scenario.image}': {complaint}",
                 hint="build it for that system, or choose an image with its libraries",

@@ -123,7 +123,7 @@ class Session:
         yield from self.preflight.engines.sweep_failures
         yield from self.recording.notes
         yield from _note_unredacted_secrets(scenarios, self.preflight.context)
-        yield from self.preflight.engines.unsupported_limits(scenarios)
+        yield from self.preflight.engines.list_unsupported_limits(scenarios)
 
 
 def execute(
@@ -168,7 +168,7 @@ def begin(
         ),
         recording=recording,
         notify=notify,
-        warnings=surroundings_warnings.warnings(context, request.scenarios, request.binary),
+        warnings=surroundings_warnings.collect_warnings(context, request.scenarios, request.binary),
     )
     run = session.result(())
     recording.begin(run, request.scenarios)
@@ -189,7 +189,7 @@ def run_preflight(request: Request, caller: Caller, interrupt: Interrupt) -> Pre
 
 def prepare_binary_check(request: Request, caller: Caller, interrupt: Interrupt) -> BinaryCheck:
     """Return a check of the binary in the image of the request's only scenario."""
-    return _prepare(request, caller, interrupt).binary_check(request.scenarios[0])
+    return _prepare(request, caller, interrupt).create_binary_check(request.scenarios[0])
 
 
 def _prepare(request: Request, caller: Caller, interrupt: Interrupt) -> Preflight:

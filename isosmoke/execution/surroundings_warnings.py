@@ -16,7 +16,7 @@ _READ_BY_EVERYTHING = "LD_"
 _FUNCTION = "BASH_FUNC_"
 
 
-def warnings(
+def collect_warnings(
     context: RunContext, scenarios: Sequence[Scenario], named_binary: str | None
 ) -> tuple[str, ...]:
     """Return a warning for each kind of influence on these scenarios.
@@ -24,13 +24,13 @@ def warnings(
     `named_binary` is the value of the `--binary` option; None without that option.
     """
     return (
-        *of_path(context, scenarios),
+        *check_path(context, scenarios),
         *_check_binary(context, named_binary),
         *check_variables(scenarios),
     )
 
 
-def of_path(context: RunContext, scenarios: Sequence[Scenario] = ()) -> Iterator[str]:
+def check_path(context: RunContext, scenarios: Sequence[Scenario] = ()) -> Iterator[str]:
     """Yield warnings about the caller's PATH, and about the PATH of scenarios on the host."""
     caller, workspace = context.caller, context.workspace
     given = caller.environment.get("PATH", "")

@@ -94,7 +94,7 @@ class _ShellSession:
     case: Case
     context: RunContext
     engine: Engine
-    manner: Manner
+    options: Manner
     interrupt: Interrupt
 
     def build_job(self, services: Mapping[str, str]) -> Job:
@@ -130,7 +130,7 @@ class _ShellSession:
         return f'{self.context.interpreter(self.case.scenario).path} "${SCRIPT}"'
 
 
-def sit(case: Case, manner: Manner, interrupt: Interrupt) -> Sat:
+def sit(case: Case, options: Manner, interrupt: Interrupt) -> Sat:
     """Create the sandbox, run the script first if `after` is set, and run a shell for the user.
 
     Raises:
@@ -139,7 +139,7 @@ def sit(case: Case, manner: Manner, interrupt: Interrupt) -> Sat:
     """
     if case.script and not case.script.is_file():
         raise UsageError(f"{case.scenario.name}: script {case.script} does not exist")
-    if manner.after and not case.argv:
+    if options.after and not case.argv:
         raise UsageError("--after requires a script or a command")
     with store.held([case.scenario.image]):
         preflight = session.run_preflight(case.request, case.caller, interrupt)
@@ -149,14 +149,14 @@ def sit(case: Case, manner: Manner, interrupt: Interrupt) -> Sat:
                 case=case,
                 context=preflight.context,
                 engine=engine,
-                manner=manner,
+                options=options,
                 interrupt=interrupt,
             )
         )
 
 
 def _run_shell(shell: _ShellSession) -> Sat:
-    manner = shell.manner
+    options = shell.options
     redactor = shell.context.redactor(shell.case.scenario)
     attempts: list[Attempt] = []
 
@@ -166,18 +166,18 @@ def _run_shell(shell: _ShellSession) -> Sat:
             capture.take(output)
 
     with ExitStack() as stack:
-        capture = stack.enter_context(Capture(None, 0, redactor=redactor, on_output=manner.echo))
+        capture = stack.enter_context(Capture(None, 0, redactor=redactor, on_output=options.echo))
         job = shell.build_job(stack.enter_context(_running_services(shell)))
         sandbox = stack.enter_context(shell.engine.sandbox(job.spec))
         keeper = Conversation(sandbox.channel, sink=take_output, interrupt=shell.interrupt)
-        if manner.after:
-            manner.say(f"isosmoke: running {shell.case.scenario.name} before opening the shell")
+        if options.after:
+            options.say(f"isosmoke: running {shell.case.scenario.name} before opening the shell")
             attempts.append(_run_script(shell, job, keeper, capture))
         else:
             keeper.ready(START_SECONDS)
         for line in _render_banner(shell, attempts[0] if attempts else None):
-            manner.say(line)
-        if attempts and manner.thaw:
+            options.say(line)
+        if attempts and options.thaw:
             keeper.thaw()
         return _attend_shell(shell, job, keeper)
 
@@ -205,7 +205,7 @@ def _running_services(shell: _ShellSession) -> Iterator[Mapping[str, str]]:
 
 
 def _attend_shell(shell: _ShellSession, job: Job, keeper: Conversation) -> Sat:
-    with shell.manner.seat() as user:
+    with shell.options.seat() as user:
         has_terminal = user.size is not None
         recorder = _InputRecorder(user)
         status = interactive_shell.attend(
@@ -262,7 +262,7 @@ def _render_banner(shell: _ShellSession, attempt: Attempt | None) -> Iterator[st
     if attempt is None or describe_outcome(attempt) != case.before:
         rows.append(("recorded", case.before))
     if attempt:
-        rows += _list_results(attempt, thawed=shell.manner.thaw)
+        rows += _list_results(attempt, thawed=shell.options.thaw)
     rows.append(("exit", "ends this shell and every process in the sandbox"))
     yield from (f"{f'  {label}':{INDENT}}{printable(value)}" for label, value in rows if value)
 

@@ -19,7 +19,7 @@ _MAX_WAKEUPS = 4096
 """The maximum number of wake-ups that are read at a time."""
 
 
-class Seat:
+class LocalUser:
     """The user of `keyboard`; without a terminal `size` is None and never changes."""
 
     def __init__(self, keyboard: int, resizes: int, *, has_terminal: bool) -> None:
@@ -74,7 +74,7 @@ def seat() -> Iterator[User]:
         if has_terminal:
             stack.enter_context(_wakeups_by_signals(wakeups))
             stack.enter_context(_raw_mode(keyboard))
-        yield Seat(keyboard, resizes, has_terminal=has_terminal)
+        yield LocalUser(keyboard, resizes, has_terminal=has_terminal)
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class RunContext:
         """
         key = (scenario.image, scenario.folder, scenario.pass_files)
         if key not in self._interpreters:
-            hidden = tuple(mount.target for mount in self.added_mounts(scenario))
+            hidden = tuple(mount.target for mount in self.list_added_mounts(scenario))
             bash = bash_finder.find(scenario.image, scenario.folder, hidden)
             self._interpreters[key] = bash_finder.copy(bash)
         return self._interpreters[key]
@@ -64,9 +64,9 @@ class RunContext:
         """The interpreters that ran scripts so far, without duplicates."""
         return tuple(dict.fromkeys(self._interpreters.values()))
 
-    def added_mounts(self, scenario: Scenario) -> tuple[Mount, ...]:
+    def list_added_mounts(self, scenario: Scenario) -> tuple[Mount, ...]:
         """Return the mounts that a scenario's sandbox has in addition to its system."""
-        return mounts.added_mounts(scenario, self.caller, self.workspace, self.binary)
+        return mounts.list_added_mounts(scenario, self.caller, self.workspace, self.binary)
 
     @cached_property
     def host(self) -> tuple[Mount, ...]:
@@ -120,9 +120,9 @@ def build_script_job(
 
 def _build_spec(scenario: Scenario, context: RunContext) -> SandboxSpec:
     limits = scenario.limits
-    added = context.added_mounts(scenario)
+    added = context.list_added_mounts(scenario)
     targets = {mount.target for mount in added}
-    system = mounts.system_mounts(scenario, context.workspace, context.host, targets)
+    system = mounts.list_system_mounts(scenario, context.workspace, context.host, targets)
     return SandboxSpec(
         label=scenario.name,
         image=scenario.image if mounts.find_image_root(scenario) is None else HOST_IMAGE,

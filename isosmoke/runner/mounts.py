@@ -33,7 +33,7 @@ _DATABASES = (PurePosixPath("/etc/passwd"), PurePosixPath("/etc/group"))
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - in the sandbox
 
 
-def system_mounts(
+def list_system_mounts(
     scenario: Scenario,
     workspace: Workspace,
     host: Collection[Mount],
@@ -44,9 +44,9 @@ def system_mounts(
     `host` are the mounts of the host's image, and `others` the targets of further mounts.
     """
     if scenario.image == HOST_IMAGE:
-        yield from _host_mounts(host, workspace)
+        yield from _list_host_mounts(host, workspace)
     elif root := find_image_root(scenario):
-        lookup = tuple(_name_lookup_mounts()) if scenario.network == "host" else ()
+        lookup = tuple(_list_name_lookup_mounts()) if scenario.network == "host" else ()
         yield from rootfs_mounts.mounts(root, {*others, *(mount.target for mount in lookup)})
         yield from lookup
 
@@ -58,7 +58,7 @@ def find_image_root(scenario: Scenario) -> Path | None:
     return store.root(scenario.image, scenario.folder)
 
 
-def added_mounts(
+def list_added_mounts(
     scenario: Scenario, caller: Caller, workspace: Workspace, binary: Binary | None
 ) -> tuple[Mount, ...]:
     """Return the mounts that every sandbox has in addition to its system."""
@@ -67,16 +67,16 @@ def added_mounts(
         *(Fresh(PurePosixPath(target), 0o1777, on_disk=True) for target in _TEMPORARY),
         Fresh(PurePosixPath(caller.home), 0o700, on_disk=True),
     )
-    private = [Fresh(PurePosixPath(path), 0o755) for path in _private_directories(workspace)]
+    private = [Fresh(PurePosixPath(path), 0o755) for path in _list_private_directories(workspace)]
     return (
         *fresh,
-        *_own_mounts(caller, binary),
-        *_user_database_mounts(scenario, caller),
+        *_create_own_mounts(caller, binary),
+        *_create_user_database_mounts(scenario, caller),
         *(CopyOnWrite(directory) for directory in workspace.folders),
-        *_nested_mounts(workspace, [mount.target for mount in (*fresh, *private)]),
+        *_list_nested_mounts(workspace, [mount.target for mount in (*fresh, *private)]),
         *private,
         *(ReadOnly(directory, PurePosixPath(directory)) for directory in workspace.borrowed),
-        *_passed_file_mounts(scenario, caller),
+        *_create_passed_file_mounts(scenario, caller),
     )
 
 
@@ -85,7 +85,7 @@ def expand_home(path: Path, home: Path) -> Path:
     return home.joinpath(*path.parts[1:]) if path.parts[0] == "~" else path
 
 
-def _host_mounts(host: Collection[Mount], workspace: Workspace) -> Iterator[Mount]:
+def _list_host_mounts(host: Collection[Mount], workspace: Workspace) -> Iterator[Mount]:
     """Yield the host's mounts outside the workspace.
 
     A tool in the workspace is part of its copy; as a separate mount it could not be rebuilt.
@@ -95,14 +95,16 @@ def _host_mounts(host: Collection[Mount], workspace: Workspace) -> Iterator[Moun
             yield mount
 
 
-def _name_lookup_mounts() -> Iterator[Mount]:
+def _list_name_lookup_mounts() -> Iterator[Mount]:
     for name in _NAME_LOOKUP_FILES:
         file = Path("/etc", name).resolve()
         if file.is_file():
             yield ReadOnly(file, PurePosixPath("/etc", name))
 
 
-def _nested_mounts(workspace: Workspace, emptied: Collection[PurePosixPath]) -> Iterator[Mount]:
+def _list_nested_mounts(
+    workspace: Workspace, emptied: Collection[PurePosixPath]
+) -> Iterator[Mount]:
     """Yield the mount points of the workspace, except those hidden by a directory in `emptied`.
 
     A file cannot be the lower layer of an overlay, so it is mounted read-only.
@@ -118,7 +120,7 @@ def _nested_mounts(workspace: Workspace, emptied: Collection[PurePosixPath]) -> 
             yield CopyOnWrite(point) if is_directory else ReadOnly(point, PurePosixPath(point))
 
 
-def _private_directories(workspace: Workspace) -> Iterator[Path]:
+def _list_private_directories(workspace: Workspace) -> Iterator[Path]:
     """Yield isosmoke's own directories in the workspace: logs, receipts and state."""
     projects = dict.fromkeys((*workspace.folders, workspace.working))
     own = (state.in_project(project) for project in projects)
@@ -127,7 +129,7 @@ def _private_directories(workspace: Workspace) -> Iterator[Path]:
             yield path
 
 
-def _own_mounts(caller: Caller, binary: Binary | None) -> tuple[Mount, ...]:
+def _create_own_mounts(caller: Caller, binary: Binary | None) -> tuple[Mount, ...]:
     """Return the mounts of the keeper, the git configuration and the live binary."""
     own = (
         ReadOnly(user_files.placed(KEEPER_FILE), KEEPER),
@@ -136,7 +138,7 @@ def _own_mounts(caller: Caller, binary: Binary | None) -> tuple[Mount, ...]:
     return own if binary is None else (*own, ReadOnly(binary.folder, BINARIES))
 
 
-def _user_database_mounts(scenario: Scenario, caller: Caller) -> tuple[Mount, ...]:
+def _create_user_database_mounts(scenario: Scenario, caller: Caller) -> tuple[Mount, ...]:
     """Return a user database that includes the caller; nothing if the image knows the caller."""
     root = find_image_root(scenario)
     users, groups = (root and rootfs_mounts.inside(root, database) for database in _DATABASES)
@@ -149,6 +151,6 @@ def _user_database_mounts(scenario: Scenario, caller: Caller) -> tuple[Mount, ..
     )
 
 
-def _passed_file_mounts(scenario: Scenario, caller: Caller) -> tuple[Mount, ...]:
+def _create_passed_file_mounts(scenario: Scenario, caller: Caller) -> tuple[Mount, ...]:
     paths = (expand_home(Path(name), caller.home) for name in scenario.pass_files)
     return tuple(ReadOnly(path, PurePosixPath(path)) for path in paths)

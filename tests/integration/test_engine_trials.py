@@ -44,7 +44,7 @@ class AlteringEngine:
 
 @pytest.mark.parametrize("name", available.NAMES)
 def test_working_features_are_detected(name: str) -> None:
-    """All features work on an engine with usable control groups."""
+    """Every feature works on an engine with usable control groups."""
     if set(cgroup.parents()) != {"memory", "pids"}:
         pytest.skip("no control group can be created here")
     assert engine_trials.probe_engine(available.engine(name), Caller.here()) == ALL_FEATURES
@@ -84,7 +84,7 @@ INFO = Facts(version="1", where="/x", reason="r", rootless=False, cgroup=2)
 
 
 @pytest.mark.parametrize(
-    ("facts", "seen", "hints"),
+    ("facts", "probe", "hints"),
     [
         (INFO, ALL_FEATURES, []),
         (INFO, replace(ALL_FEATURES, host_network=False), ["--engine bubblewrap"]),

@@ -44,16 +44,16 @@ def client() -> Iterator["docker.APIClient"]:
     docker_client.close()
 
 
-def scenario_name(folder: Path) -> str:
+def scenario_name(directory: Path) -> str:
     """Return a scenario name that is unique across test runs, whatever the directory is called."""
-    return f"{folder.name}-{folder.stat().st_ino}"
+    return f"{directory.name}-{directory.stat().st_ino}"
 
 
-def create_project(folder: Path, script: str, keys: str) -> Project:
+def create_project(directory: Path, script: str, keys: str) -> Project:
     """Return a project with a scenario of these keys, its script, and a client of services."""
     project = Project.within(
-        folder,
-        f'[[scenario]]\nname = "{scenario_name(folder)}"\nscript = "scenarios/one.sh"\n{keys}\n',
+        directory,
+        f'[[scenario]]\nname = "{scenario_name(directory)}"\nscript = "scenarios/one.sh"\n{keys}\n',
     )
     project.path("scenarios/one.sh").write_text(script)
     project.path("client.py").write_text(CLIENT)

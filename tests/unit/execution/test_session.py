@@ -60,8 +60,8 @@ class Project:
         )
 
     def _caller(self) -> Caller:
-        environment = {"PATH": "/usr/bin:/bin", "HOME": "/home/somebody"}
-        home = Path("/home/somebody")
+        environment = {"PATH": "/usr/bin:/bin", "HOME": "/home/alice"}
+        home = Path("/home/alice")
         return Caller(
             uid=1, gid=1, user="u", home=home, working=self.directory, environment=environment
         )

@@ -6,15 +6,16 @@ import sys
 import threading
 from pathlib import Path
 
-from isosmoke.repro.shell_input import write
+from isosmoke.repro.shell_input import seat, write
 from support import terminal_screen
 
-_PROGRAM = """
-import sys
-from isosmoke.repro.shell_input import seat
-with seat() as user:
+_IMPORT = f"from isosmoke.repro.shell_input import {seat.__name__} as local_user"
+
+_PROGRAM = f"""
+{_IMPORT}
+with local_user() as user:
     print("opened with", user.size, end="\\r\\n", flush=True)
-    {}
+    {{}}
 """
 
 
@@ -70,8 +71,8 @@ def test_closed_terminal_ends_input(tmp_path: Path) -> None:
 def test_previous_handler_of_sizes_is_restored(tmp_path: Path) -> None:
     """The handler of SIGWINCH from before the block is restored."""
     code = (
-        "import signal; from isosmoke.repro.shell_input import seat\n"
-        "with seat(): inside = signal.getsignal(signal.SIGWINCH)\n"
+        f"import signal; {_IMPORT}\n"
+        "with local_user(): inside = signal.getsignal(signal.SIGWINCH)\n"
         "print(callable(inside), signal.getsignal(signal.SIGWINCH) == signal.SIG_DFL, flush=True)"
     )
     command = [sys.executable, "-c", code]
@@ -84,7 +85,7 @@ def test_previous_handler_of_sizes_is_restored(tmp_path: Path) -> None:
 
 
 def test_all_output_is_written_to_nonblocking_descriptor() -> None:
-    """All output is written without an error if another process made the descriptor non-blocking.
+    """Output is written completely even if the descriptor was made non-blocking.
 
     An error would end a command's sandbox and become its verdict.
     """

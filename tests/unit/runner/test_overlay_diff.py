@@ -160,7 +160,7 @@ REMOVED = {
 def test_opaque_directory_hides_lower_content(
     layers: _Layers, value: bytes, expected: dict[str, str]
 ) -> None:
-    """All entries of a recreated directory that were not recreated are removed, at any depth.
+    """Entries of a recreated directory that were not recreated are removed, at any depth.
 
     The value x only means that the directory has whiteouts by attribute.
     """
