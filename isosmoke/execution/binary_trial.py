@@ -38,7 +38,7 @@ class _CommandResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinaryCheck:
-    """A check of an image, made by running commands there next to the binary of `context`."""
+    """A check of the binary of `context` in the image of a scenario."""
 
     scenario: Scenario
     context: RunContext

@@ -64,7 +64,7 @@ def probe_engine(engine: Engine, caller: Caller) -> ProbeResult:
         EngineError: if no sandbox can be created.
     """
     bash = bash_finder.find(HOST_IMAGE, caller.working).path
-    host_network = _reaches_host(engine, caller, bash)
+    host_network = _can_reach_host(engine, caller, bash)
     with ThreadPoolExecutor(2) as pool:
         memory = pool.submit(
             _passes, engine, _build_job(caller, bash, _EXCEED_MEMORY, memory=_MEMORY)
@@ -83,9 +83,9 @@ def probe_engine(engine: Engine, caller: Caller) -> ProbeResult:
 def missing_features(facts: Facts, probe: ProbeResult) -> Iterator[MissingFeature]:
     """Yield the features that do not work."""
     if not probe.memory_limit:
-        yield MissingFeature("limits.memory has no effect", _limits_hint(facts))
+        yield MissingFeature("limits.memory has no effect", _choose_limits_hint(facts))
     if not probe.processes_limit:
-        yield MissingFeature("limits.processes has no effect", _limits_hint(facts))
+        yield MissingFeature("limits.processes has no effect", _choose_limits_hint(facts))
     if not probe.host_network:
         yield MissingFeature(
             "the host network is not this machine's network: its services are unreachable",
@@ -93,7 +93,7 @@ def missing_features(facts: Facts, probe: ProbeResult) -> Iterator[MissingFeatur
         )
 
 
-def _limits_hint(facts: Facts) -> str:
+def _choose_limits_hint(facts: Facts) -> str:
     if facts.rootless and facts.cgroup == 1:
         return "boot with systemd.unified_cgroup_hierarchy=1: version 1 is for root only"
     if facts.cgroup is None:
@@ -101,7 +101,7 @@ def _limits_hint(facts: Facts) -> str:
     return "enable the controllers memory and pids for the engine (cgroups(7))"
 
 
-def _reaches_host(engine: Engine, caller: Caller, bash: str) -> bool:
+def _can_reach_host(engine: Engine, caller: Caller, bash: str) -> bool:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         return _passes(engine, _build_job(caller, bash, f"exec 3<>/dev/tcp/127.0.0.1/{port}"))
@@ -135,7 +135,7 @@ def _build_job(
     spec = SandboxSpec(
         label="doctor",
         image=HOST_IMAGE,
-        mounts=tuple(_mounts(caller, path)),
+        mounts=tuple(_list_mounts(caller, path)),
         uid=caller.uid,
         gid=caller.gid,
         network="host",
@@ -152,7 +152,7 @@ def _build_job(
     )
 
 
-def _mounts(caller: Caller, path: str) -> Iterator[Mount]:
+def _list_mounts(caller: Caller, path: str) -> Iterator[Mount]:
     yield from host_mounts(path, caller.home, masked=caller.uid == 0)
     yield Fresh(PurePosixPath("/run"), 0o755)
     yield ReadOnly(KEEPER_FILE, KEEPER)

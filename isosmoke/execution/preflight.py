@@ -26,13 +26,13 @@ class EnginePool:
         self._infos: dict[str, Facts] = {}
         self._sweep_failures: list[str] = []
 
-    def name_for(self, scenario: Scenario) -> str:
+    def get_engine_name(self, scenario: Scenario) -> str:
         """Return the name of the engine that runs `scenario`."""
         return engine_name(self._option, scenario.image, scenario.folder)
 
     def engine_for(self, scenario: Scenario) -> Engine:
         """Return the engine of a scenario that was prepared."""
-        return self._engines[self.name_for(scenario)]
+        return self._engines[self.get_engine_name(scenario)]
 
     def prepare(self, scenarios: Sequence[Scenario]) -> None:
         """Create and check the engines of these scenarios, and remove the remains of dead runs.
@@ -40,13 +40,15 @@ class EnginePool:
         Raises:
             EngineUnavailableError: if an engine cannot create sandboxes.
         """
-        for name in dict.fromkeys(map(self.name_for, scenarios)):
+        for name in dict.fromkeys(map(self.get_engine_name, scenarios)):
             if name not in self._engines:
                 engine = ENGINES[name]()
                 engine.preflight()
                 self._sweep(engine)
                 self._engines[name] = engine
-        for name in {self.name_for(scenario) for scenario in scenarios if _list_limits(scenario)}:
+        for name in {
+            self.get_engine_name(scenario) for scenario in scenarios if _list_limits(scenario)
+        }:
             self._infos[name] = self._infos.get(name) or self._engines[name].facts()
 
     def _sweep(self, engine: Engine) -> None:
@@ -66,7 +68,7 @@ class EnginePool:
         """Yield a message for each limit that a scenario requests and its engine cannot set."""
         for scenario in scenarios:
             for limit in _list_limits(scenario):
-                name = self.name_for(scenario)
+                name = self.get_engine_name(scenario)
                 if limit not in self._infos[name].limits:
                     effect = f"limits.{limit} has no effect on {name} here"
                     yield f"{effect}: run isosmoke doctor for details"
@@ -105,7 +107,7 @@ class Preflight:
         if self.context.binary is None:
             return
         for scenario in scenarios:
-            key = (scenario.image, self.engines.name_for(scenario))
+            key = (scenario.image, self.engines.get_engine_name(scenario))
             if key not in self._checked:
                 self._check_binary(self.context.binary, scenario)
                 self._checked.add(key)

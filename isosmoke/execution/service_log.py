@@ -74,7 +74,7 @@ class Transcript:
         return self._search.has_match
 
     def last_lines(self, count: int) -> str:
-        """Return the last lines of the output, joined in one line."""
+        """Return the last lines of the output, joined on a single line."""
         return " | ".join(self._capture.output.last_lines(count))
 
     def settle(self) -> None:

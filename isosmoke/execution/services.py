@@ -68,7 +68,7 @@ class ServiceAttempt:
         """The label of its containers."""
         return f"{self.scenario.name}: service"
 
-    def log_path(self, service: Service) -> Path:
+    def get_log_path(self, service: Service) -> Path:
         """Return the path of a service's log."""
         return self.record / self.scenario.name / f"service-{service.name}-{self.number}.log"
 
@@ -168,7 +168,7 @@ class Services:
 
 
 def _create_transcript(service: Service, attempt: ServiceAttempt) -> Transcript:
-    log, limit = attempt.log_path(service), attempt.scenario.limits.output
+    log, limit = attempt.get_log_path(service), attempt.scenario.limits.output
     awaited = service.wait.log if service.wait else None
     return Transcript(Capture(log, limit, redactor=attempt.redactor), awaited)
 
@@ -261,9 +261,9 @@ class Readiness(WaitStrategy):
                 if self._transcript.has_match:
                     return
                 code = wrapped.attrs["State"]["ExitCode"]
-                raise self._error(f"ended with code {code} before it was ready")
+                raise self._create_error(f"ended with code {code} before it was ready")
             if monotonic() > deadline:
-                raise self._error(f"was not ready within {self._startup_timeout:g} s")
+                raise self._create_error(f"was not ready within {self._startup_timeout:g} s")
             self._pause()
 
     def _is_ready(self, container: WaitStrategyTarget) -> bool:
@@ -280,10 +280,10 @@ class Readiness(WaitStrategy):
         wrapped.reload()
         health = wrapped.attrs["State"].get("Health")
         if not health:
-            raise self._error("waits for a health check, but its image defines none")
+            raise self._create_error("waits for a health check, but its image defines none")
         return bool(health["Status"] == "healthy")
 
-    def _error(self, problem: str) -> EngineError:
+    def _create_error(self, problem: str) -> EngineError:
         last = self._transcript.last_lines(_LINES_SHOWN)
         return EngineError(
             f"service '{self._service.name}' {problem}"

@@ -113,12 +113,12 @@ class Session:
             host=platform.node(),
             rerun_of=self.request.rerun_of,
             daemon=endpoint.options(context.caller.environment),
-            notes=tuple(dict.fromkeys(self._notes(results))),
+            notes=tuple(dict.fromkeys(self._list_notes(results))),
             warnings=self.warnings,
             interpreters=context.interpreters,
         )
 
-    def _notes(self, results: Sequence[ScenarioResult]) -> Iterator[str]:
+    def _list_notes(self, results: Sequence[ScenarioResult]) -> Iterator[str]:
         scenarios = [result.scenario for result in results]
         yield from self.preflight.engines.sweep_failures
         yield from self.recording.notes

@@ -52,7 +52,7 @@ def check_variables(scenarios: Sequence[Scenario]) -> Iterator[str]:
     affected = [
         f"{scenario.name} ({', '.join(names)})"
         for scenario in scenarios
-        if (names := [name for name in (*scenario.env, *scenario.pass_env) if _runs_code(name)])
+        if (names := [name for name in (*scenario.env, *scenario.pass_env) if _can_run_code(name)])
     ]
     if affected:
         more = len(affected) - _SHOWN
@@ -61,7 +61,7 @@ def check_variables(scenarios: Sequence[Scenario]) -> Iterator[str]:
         yield shortened(f"variables make other code run before the script of {shown}{rest}")
 
 
-def _runs_code(name: str) -> bool:
+def _can_run_code(name: str) -> bool:
     return name in _READ_BY_BASH or name.startswith((_READ_BY_EVERYTHING, _FUNCTION))
 
 

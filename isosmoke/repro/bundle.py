@@ -117,10 +117,10 @@ def make(run: RunRecord, scenario: ScenarioRecord, caller: Caller, output: Path)
         run=run.id,
         engine=repeat_command.engine(run),
         command=run.command,
-        working=_relative_path(Path(run.working), workspace),
+        working=_make_relative(Path(run.working), workspace),
         manifest=None
         if run.manifest is None
-        else _relative_path(Path(run.working, run.manifest), workspace),
+        else _make_relative(Path(run.working, run.manifest), workspace),
         binary=run.binary,
         commit=_read_head(workspace),
         left_out=left_out,
@@ -160,11 +160,11 @@ def _find_workspace(
     top = workspace_directories.git_top(working) or manifest or working
     workspace = _BundledWorkspace(top.resolve(), context.redactor(scenario), passed_files)
     if not run.command:
-        _relative_path(scenario.script_path, workspace)
+        _make_relative(scenario.script_path, workspace)
     return workspace
 
 
-def _relative_path(path: Path, workspace: _BundledWorkspace) -> str:
+def _make_relative(path: Path, workspace: _BundledWorkspace) -> str:
     if not path.resolve().is_relative_to(workspace.directory):
         raise BundleError(
             f"{path} is outside of {workspace.directory}",
@@ -303,21 +303,21 @@ def _unpack(path: Path, directory: Path) -> Index:
             archive.extractall(directory, filter="data")
         return Index.model_validate_json((directory / _INDEX).read_bytes())
     except ValidationError as error:
-        raise _invalid_index_error(path, error.errors()[0]) from error
+        raise _create_index_error(path, error.errors()[0]) from error
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise _no_bundle_error(path, error) from error
+        raise _create_bundle_error(path, error) from error
 
 
-def _invalid_index_error(path: Path, details: ErrorDetails) -> BundleError:
+def _create_index_error(path: Path, details: ErrorDetails) -> BundleError:
     if details["loc"] == ("schema_version",):
         return BundleError(
             f"{path} was written by a later version of isosmoke", hint="update isosmoke"
         )
     location = ".".join(map(str, details["loc"]))
-    return _no_bundle_error(path, f"{location}: {details['msg']}")
+    return _create_bundle_error(path, f"{location}: {details['msg']}")
 
 
-def _no_bundle_error(path: Path, reason: object) -> BundleError:
+def _create_bundle_error(path: Path, reason: object) -> BundleError:
     return BundleError(f"{path} is not a bundle: {reason}", hint="create one with isosmoke bundle")
 
 

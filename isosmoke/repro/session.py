@@ -58,9 +58,9 @@ INDENT = 11
 class Manner:
     """The options of a shell.
 
-    With `after` the script runs first, and its survivors stay frozen unless `thaw` is set. `seat`
-    opens the user's terminal or stdin, `say` prints a line about the sandbox, and `echo` prints the
-    script's output.
+    With `after` the script runs first, and its survivors stay frozen unless `thaw` is set.
+    `seat` opens the user's terminal or stdin. `say` prints a line about the sandbox, and
+    `echo` prints the script's output.
     """
 
     after: bool
@@ -105,10 +105,10 @@ class _ShellSession:
             if self.case.script
             else job_builder.build_job(scenario, argv, self.context, services)
         )
-        mounts = (*job.spec.mounts, *self._own_mounts())
+        mounts = (*job.spec.mounts, *self._list_own_mounts())
         return replace(job, spec=replace(job.spec, mounts=mounts))
 
-    def _own_mounts(self) -> Iterator[Mount]:
+    def _list_own_mounts(self) -> Iterator[Mount]:
         yield ReadOnly(user_files.stored(_PROMPT.format(name=self.case.scenario.name)), _RC)
         script = self.case.script
         visible = (*self.context.workspace.folders, *self.context.workspace.borrowed)

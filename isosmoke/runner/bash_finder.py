@@ -43,7 +43,7 @@ def find(image: str, directory: Path, hidden: Collection[PurePosixPath] = ()) ->
 def _find_on_host(hidden: Collection[PurePosixPath]) -> Interpreter:
     program = system_programs.find(NAME, apart=map(Path, hidden))
     if program is None:
-        raise _missing_error(HOST_IMAGE, "that only the administrator can change")
+        raise _create_missing_error(HOST_IMAGE, "that only the administrator can change")
     real = program.resolve()
     return _hash(HOST_IMAGE, PurePosixPath(real), real)
 
@@ -55,7 +55,7 @@ def _find_in_root(image: str, root: Path, hidden: Collection[PurePosixPath]) -> 
         inside = file and PurePosixPath("/", file.relative_to(root))
         if file and inside and not _is_hidden(inside, hidden):
             return _hash(image, inside, file)
-    raise _missing_error(image, "that the sandbox shows unchanged")
+    raise _create_missing_error(image, "that the sandbox shows unchanged")
 
 
 def copy(bash: Interpreter) -> Interpreter:
@@ -69,7 +69,7 @@ def copy(bash: Interpreter) -> Interpreter:
     try:
         file = user_files.placed(bash.source)
     except OSError as error:
-        raise _unreadable_error(bash.source, error) from error
+        raise _create_unreadable_error(bash.source, error) from error
     return replace(bash, sha256=file.name, copy=file)
 
 
@@ -77,10 +77,10 @@ def _hash(image: str, path: PurePosixPath, file: Path) -> Interpreter:
     try:
         return Interpreter(image, str(path), sha256=files.sha256(file), source=file)
     except OSError as error:
-        raise _unreadable_error(file, error) from error
+        raise _create_unreadable_error(file, error) from error
 
 
-def _unreadable_error(file: Path, error: OSError) -> EngineError:
+def _create_unreadable_error(file: Path, error: OSError) -> EngineError:
     return EngineError(
         f"interpreter {file} cannot be read or copied: {error.strerror or error}",
         hint="make it readable, and free space in the state directory (see isosmoke doctor)",
@@ -91,7 +91,7 @@ def _is_hidden(path: PurePosixPath, hidden: Collection[PurePosixPath]) -> bool:
     return any(path.is_relative_to(directory) for directory in hidden)
 
 
-def _missing_error(image: str, condition: str) -> EngineError:
+def _create_missing_error(image: str, condition: str) -> EngineError:
     where = ":".join(DIRECTORIES)
     return EngineError(
         f"image '{image}' has no bash in {where} {condition}",

@@ -243,10 +243,10 @@ def _compare(now: os.stat_result, before: os.stat_result | None) -> Difference |
     """Return the difference; None if only a copy-up or a directory's content made one."""
     if before is None:
         return "added"
-    return None if _compared_properties(now) == _compared_properties(before) else "changed"
+    return None if _select_properties(now) == _select_properties(before) else "changed"
 
 
-def _compared_properties(status: os.stat_result) -> tuple[int, ...]:
+def _select_properties(status: os.stat_result) -> tuple[int, ...]:
     if stat.S_ISDIR(status.st_mode):
         return (status.st_mode,)
     return (status.st_mode, status.st_size, status.st_mtime_ns)
