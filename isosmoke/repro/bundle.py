@@ -95,7 +95,7 @@ class _BundledWorkspace:
         if file.is_symlink():
             inside = file.resolve().is_relative_to(self.directory.resolve())
             is_portable = inside and not file.readlink().is_absolute()
-            return "" if is_portable else "it links to a path outside the workspace"
+            return "" if is_portable else "its link is absolute or leaves the workspace"
         if not (file.is_file() and os.access(file, os.R_OK)):
             return "it is not a readable file"
         if any(file.resolve().is_relative_to(path) for path in self.passed_files):
