@@ -59,7 +59,7 @@ class Manner:
     """The options of a shell.
 
     With `after` the script runs first, and its survivors stay frozen unless `thaw` is set.
-    `seat` opens the user's terminal or stdin. `say` prints a line about the sandbox, and
+    `seat` opens the user's terminal or stdin. `say` prints a line about the sandbox.
     `echo` prints the script's output.
     """
 
