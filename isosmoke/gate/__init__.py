@@ -1,1 +1,1 @@
-"""Decide whether a task may be called done, and keep the receipt."""
+"""Decide whether a task may be called done, and record the decision in a receipt."""

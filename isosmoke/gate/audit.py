@@ -1,4 +1,4 @@
-"""Which done tasks were never shown to work: a graph, its manifest and the records, compared."""
+"""Audit of completed tasks: compare a graph with its manifest and the gate's records."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,17 +9,17 @@ from isosmoke.history.gate_records import BypassRecord
 from isosmoke.manifest.models import Scenario
 
 _DONE = frozenset({"done", "pending-review", "pendingreview"})
-"""What wg reads as done; the other two are names of its past."""
+"""The statuses that wg reads as done; the last two are former names."""
 
 Changes = Callable[[Statement], Sequence[str]]
-"""What is not as a receipt says, by name."""
+"""A function that describes each difference between a receipt and the present state."""
 
-_SHOWN = 5
+_NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The ids of a graph's done tasks, in its order, and the lines that nobody can read."""
+    """The IDs of a graph's completed tasks, in file order, and its unreadable line numbers."""
 
     done: tuple[str, ...] = ()
     unreadable: tuple[int, ...] = ()
@@ -27,7 +27,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Records:
-    """What the gate left behind; `spoiled` names what is there and cannot be read."""
+    """The records that the gate wrote; `spoiled` locates those that cannot be read."""
 
     receipts: Sequence[Statement] = ()
     bypasses: Sequence[BypassRecord] = ()
@@ -36,9 +36,9 @@ class Records:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something that speaks against a task, or against what is known of it.
+    """A reason to doubt that a task works, or that its records are complete.
 
-    `weighs` is false for what is only told: it was so once, and something has come since.
+    If `weighs` is false, the finding is a note: later events have settled or superseded it.
     """
 
     subject: str
@@ -47,22 +47,26 @@ class Finding:
 
 
 def read(text: str) -> Graph:
-    """A graph as wg keeps it: a JSON object a line, of which a later one replaces an earlier.
+    """Parse a graph as wg stores it: one JSON object per line, where later lines replace earlier.
 
-    wg passes over blank lines and comments; we also pass over kinds that we do not know.
+    Blank lines and comments are skipped, as wg does. Objects of an unknown kind are skipped too.
     """
     tasks: dict[str, bool] = {}
     unreadable = []
     for number, line in enumerate(text.split("\n"), start=1):
         try:
-            tasks.update(_task(line.strip()))
+            tasks.update(_parse_task(line.strip()))
         except (ValueError, RecursionError):
             unreadable.append(number)
     return Graph(tuple(task for task, done in tasks.items() if done), tuple(unreadable))
 
 
-def _task(line: str) -> Mapping[str, bool]:
-    """The task on a line, by its id, and whether it is done; `ValueError` for an unreadable one."""
+def _parse_task(line: str) -> Mapping[str, bool]:
+    """Map the ID of a line's task to whether it is done; empty if the line holds no task.
+
+    Raises:
+        ValueError: if the line cannot be read.
+    """
     if not line or line.startswith("#"):
         return {}
     match json.loads(line):
@@ -77,56 +81,58 @@ def _task(line: str) -> Mapping[str, bool]:
 def findings(
     graph: Graph, scenarios: Sequence[Scenario], records: Records, changes: Changes
 ) -> Iterator[Finding]:
-    """All that is to be said, unreadable things first, then tasks in the graph's order."""
+    """Yield all findings: unreadable input first, then tasks in graph order, then bypasses."""
     for number in graph.unreadable:
         yield Finding(subject=f"graph line {number}", words="cannot be read")
-    for place in records.spoiled:
-        yield Finding(subject=place, words="cannot be read")
-    latest = _latest(records.receipts)
+    for location in records.spoiled:
+        yield Finding(subject=location, words="cannot be read")
+    latest = _find_latest(records.receipts)
     for task in graph.done:
-        owned = [one.name for one in scenarios if task in one.owners]
+        owned = [scenario.name for scenario in scenarios if task in scenario.owners]
         if owned:
-            yield from _of_task(task, owned, latest.get(task), changes)
+            yield from _check_task(task, owned, latest.get(task), changes)
     for bypass in records.bypasses:
-        yield _of_bypass(bypass, latest.get(bypass.task))
+        yield _check_bypass(bypass, latest.get(bypass.task))
 
 
-def _latest(receipts: Iterable[Statement]) -> dict[str, Statement]:
-    """The last receipt of each task: an open gate means nothing once it was shut again."""
-    ordered = sorted(receipts, key=lambda one: one.circumstances.tested_at)
-    return {one.circumstances.task: one for one in ordered}
+def _find_latest(receipts: Iterable[Statement]) -> dict[str, Statement]:
+    """Map each task to its latest receipt; a gate that shut later supersedes one that opened."""
+    ordered = sorted(receipts, key=lambda receipt: receipt.circumstances.tested_at)
+    return {receipt.circumstances.task: receipt for receipt in ordered}
 
 
-def _of_task(
+def _check_task(
     task: str, owned: Sequence[str], last: Statement | None, changes: Changes
 ) -> Iterator[Finding]:
-    doubt = _doubt(owned, last)
-    if doubt:
-        yield Finding(subject=task, words=f"is done, {doubt}")
-    elif last and (moved := changes(last)):
-        words = f"is done, and since its receipt {_several(moved)}"
+    problem = _describe_problem(owned, last)
+    if problem:
+        yield Finding(subject=task, words=f"is done{problem}")
+    elif last and (differences := changes(last)):
+        words = f"is done; since its receipt: {_enumerate(differences)}"
         yield Finding(subject=task, words=words, weighs=False)
 
 
-def _doubt(owned: Sequence[str], last: Statement | None) -> str:
+def _describe_problem(owned: Sequence[str], last: Statement | None) -> str:
+    """Describe why the latest receipt does not cover the owned scenarios; empty if it does."""
     if last is None:
-        return f"owns {_several(owned)}, and has no receipt"
-    if not last.circumstances.open:
-        return f"and its last receipt is of a shut gate, at {last.circumstances.tested_at}"
-    missing = [name for name in owned if name not in last.circumstances.outcomes]
-    return f"and its last receipt leaves out {_several(missing)}" if missing else ""
+        return f" and owns {_enumerate(owned)}, but has no receipt"
+    about = last.circumstances
+    if not about.open:
+        return f", but its last receipt, from {about.tested_at}, records a shut gate"
+    missing = [name for name in owned if name not in about.outcomes]
+    return f", but its last receipt does not cover {_enumerate(missing)}" if missing else ""
 
 
-def _of_bypass(bypass: BypassRecord, last: Statement | None) -> Finding:
+def _check_bypass(bypass: BypassRecord, last: Statement | None) -> Finding:
     about = last.circumstances if last else None
     redeemed = about is not None and about.open and about.tested_at > bypass.at
     who = f"user {bypass.user}" if bypass.agent is None else f"agent {bypass.agent!r}"
-    words = f"went by the gate at {bypass.at}, as {who}"
+    words = f"bypassed the gate at {bypass.at} as {who}"
     if redeemed:
-        words += "; it has passed through since"
+        words += "; the gate has opened for it since"
     return Finding(subject=bypass.task, words=words, weighs=not redeemed)
 
 
-def _several(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+def _enumerate(names: Sequence[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,8 +1,8 @@
-"""Whether a task may be called done: which scenarios guard it, and what they say.
+"""Gate decisions: the scenarios that cover a task, and the verdict on their results.
 
-Nothing here runs, reads or writes anything; `isosmoke.gate.gate_run` does. Whatever happens comes
-out as a `Verdict`, and a verdict is never silent: shut says why, open says what was not shown to
-work.
+This module runs, reads and writes nothing; `isosmoke.gate.gate_run` does. Every case ends as a
+`Verdict`, and no verdict is silent: a shut gate gives its reason, and an open gate lists what was
+not verified.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,26 +17,30 @@ from isosmoke.results.run_results import RunResult, ScenarioResult
 from isosmoke.text import command_line, meant, shortened
 
 MOST_LINES = 12
-"""What is said last, on stderr; wg and agents look no further back."""
+"""The maximum length of a verdict on stderr; wg and agents read no more than the last lines."""
 
-_ROOM = MOST_LINES - 1  # whoever prints a verdict adds where its receipt lies
+_MAX_VERDICT_LINES = MOST_LINES - 1  # the printer of a verdict adds a line for its receipt
 _NAMES_SHOWN = 20
 _WARNINGS_SHOWN = 4
-_SKIPPED = "WARNING: what was skipped is not shown to work"
-_ONLY_NAMED = (
-    *(one for one in Outcome if one.blocks and not one.facts.was_tried),
-    *(one for one in Outcome if one.facts.effect == "warned" and not one.facts.is_skip),
+_SKIPPED = "WARNING: skipped scenarios were not verified"
+_NAME_ONLY = (
+    *(outcome for outcome in Outcome if outcome.blocks and not outcome.facts.was_tried),
+    *(
+        outcome
+        for outcome in Outcome
+        if outcome.facts.effect == "warned" and not outcome.facts.is_skip
+    ),
 )
-"""The outcomes of which the names say enough: there is no failure and no reason to tell."""
+"""The outcomes that are listed by scenario name only, because there is no failure to explain."""
 
-_CLOSING = frozenset({ExitCode.USAGE, ExitCode.INFRASTRUCTURE})
+_PRESERVED_CODES = frozenset({ExitCode.USAGE, ExitCode.INFRASTRUCTURE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the gate says: `lines` are the last thing to print, at most `MOST_LINES` - 1 of them.
+    """The gate's verdict; `lines` are printed last and number at most `MOST_LINES` - 1.
 
-    `whole` means that `lines` leave nothing out; the exit code is 0, 1, 2 or 125.
+    `whole` is true if `lines` omit nothing. The exit code is 0, 1, 2 or 125.
     """
 
     open: bool
@@ -47,102 +51,108 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bypass:
-    """Who asks to skip the gate: an agent by its id, or with None a human."""
+    """A request to skip the gate, made by an agent with this ID, or by a human if None."""
 
     agent: str | None
     overridden: bool = False
 
     @property
     def granted(self) -> bool:
+        """True for a human, or for an agent with the override."""
         return self.agent is None or self.overridden
 
 
 def chosen(manifest: Manifest, task: str, *, full: bool = False) -> tuple[Scenario, ...]:
-    """The scenarios that guard `task`; with `full` all. None at all is for `unowned` to judge.
+    """Return the scenarios that cover `task`, or all of them if `full`.
+
+    If the result is empty, pass the task to `unowned`.
 
     Raises:
-        ManifestError: if the manifest is empty: nobody meant a gate without scenarios.
-        UsageError: if the task is blank, as with a variable that is not set.
+        ManifestError: if the manifest is empty, because a gate needs scenarios.
+        UsageError: if the task is blank, as an unset variable would make it.
     """
     if not task.strip():
         raise UsageError("the task is blank", hint="isosmoke gate TASK")
     if not manifest.scenarios:
-        hint = "add a [[scenario]], or name the manifest that has them"
+        hint = "add a [[scenario]], or pass another file to --manifest"
         raise ManifestError(f"{manifest.path}: there are no scenarios", hint)
-    return tuple(one for one in manifest.scenarios if full or task.strip() in one.owners)
+    return tuple(
+        scenario for scenario in manifest.scenarios if full or task.strip() in scenario.owners
+    )
 
 
 def bypass(environ: Mapping[str, str]) -> Bypass:
-    """Who asks, by wg's own rule: `WG_AGENT_ID` set to nothing is an agent as well."""
+    """Return the bypass request by wg's own rule: an empty `WG_AGENT_ID` is an agent as well."""
     overridden = environ.get("WG_SMOKE_AGENT_OVERRIDE") == "1"
     return Bypass(agent=environ.get("WG_AGENT_ID"), overridden=overridden)
 
 
 def bypassed(task: str, asked: Bypass) -> Verdict:
-    """Open and loud for a human, or for an agent whom a human let through; else shut."""
+    """Return the verdict on a bypass request: open with a warning if granted, shut otherwise."""
     if asked.granted:
         who = "a human" if asked.agent is None else f"agent {shortened(asked.agent)!r}, overridden"
         warning = (
-            "WARNING: no scenario was run: a regression will not be caught, and this is on record"
+            "WARNING: no scenario was run; regressions go undetected, and this bypass is recorded"
         )
-        return _opened(task, f"--skip-smoke by {who}", warning)
-    return _shut(
+        return _open_gate(task, f"--skip-smoke by {who}", warning)
+    return _shut_gate(
         task,
         "agents cannot use --skip-smoke",
-        "fix what is broken, or ask a human; one who means it exports WG_SMOKE_AGENT_OVERRIDE=1",
+        "fix the failing scenarios, or ask a human to export WG_SMOKE_AGENT_OVERRIDE=1",
     )
 
 
 def unowned(manifest: Manifest, task: str) -> Verdict:
-    """What `[gate] unowned` says of a task that no scenario guards."""
-    owners = [owner for one in manifest.scenarios for owner in one.owners]
+    """Return the verdict that `[gate] unowned` sets for a task without scenarios."""
+    owners = [owner for scenario in manifest.scenarios for owner in scenario.owners]
     known = f"the {len(manifest.scenarios)} scenarios in {manifest.path}"
     why = f"it owns none of {known}{meant(task, owners)}"
     if manifest.gate.unowned == "refuse":
         hint = f'add {shortened(task)!r} to the owners of a scenario ([gate] unowned = "refuse")'
-        return _shut(task, why, hint)
-    return _opened(task, why, "WARNING: nothing was run, so nothing is shown to work")
+        return _shut_gate(task, why, hint)
+    return _open_gate(task, why, "WARNING: nothing was run, so nothing was verified")
 
 
 def refused(task: str, error: IsosmokeError) -> Verdict:
-    """Shut, because not even the attempt was possible."""
-    told = [line for line in error.message.splitlines() if line.strip()]
+    """Return a shut verdict for an error that kept the scenarios from being run."""
+    lines = [line for line in error.message.splitlines() if line.strip()]
     hint = [f"try: {shortened(line)}" for line in error.hint.splitlines()[:1]]
-    kept = told[: _ROOM - 2 - len(hint)]
-    more = [f"and {len(told) - len(kept)} more"] if len(told) > len(kept) else []
-    code = error.exit_code if error.exit_code in _CLOSING else ExitCode.BLOCKED
-    said = (*(shortened(line) for line in kept), *more, *hint)
-    return _shut(task, "nothing was run", *said, code=code)
+    shown = lines[: _MAX_VERDICT_LINES - 2 - len(hint)]
+    more = [f"and {len(lines) - len(shown)} more"] if len(lines) > len(shown) else []
+    code = error.exit_code if error.exit_code in _PRESERVED_CODES else ExitCode.BLOCKED
+    details = (*(shortened(line) for line in shown), *more, *hint)
+    return _shut_gate(task, "nothing was run", *details, code=code)
 
 
 def changed(task: str, names: Sequence[str]) -> Verdict:
-    """Shut, because what was tested is not what is there now."""
-    why = "what was tested changed meanwhile"
-    return _shut(task, why, *_by_name("changed", names), "try: the gate again, once all is still")
+    """Return a shut verdict because tested inputs changed during the run."""
+    why = "tested files changed during the run"
+    hint = "try: run the gate again when the files no longer change"
+    return _shut_gate(task, why, *_list_names("changed", names), hint)
 
 
 def verdict(
     result: RunResult, gate: Gate, *, task: str, repeat: Repeat = repeat_command.command
 ) -> Verdict:
-    """What a run of the chosen scenarios means for `task`."""
-    why = _objection(result, gate)
-    warned = _warned(result.warnings)
-    details, whole = _details(result, repeat, _ROOM - len(warned))
-    details += warned
+    """Return the verdict for `task` on a run of its scenarios."""
+    why = _find_objection(result, gate)
+    warnings = _format_warnings(result.warnings)
+    details, whole = _format_details(result, repeat, _MAX_VERDICT_LINES - len(warnings))
+    details += warnings
     if why:
-        return _shut(task, why, *details, code=_code(result), whole=whole)
+        return _shut_gate(task, why, *details, code=_select_code(result), whole=whole)
     warning = f"; {_SKIPPED}" if result.skipped else ""
-    return _opened(task, f"{_counts(result)}{warning}", *details, whole=whole)
+    return _open_gate(task, f"{_count_outcomes(result)}{warning}", *details, whole=whole)
 
 
-def _warned(warnings: Sequence[str]) -> list[str]:
-    """The warnings of a run, in a few lines that leave room for what broke."""
-    shown = [f"WARNING: {shortened(one)}" for one in warnings[:_WARNINGS_SHOWN]]
-    more = len(warnings) - len(shown)
-    return [*shown, f"WARNING: and {more} more, in the record of the run"] if more else shown
+def _format_warnings(warnings: Sequence[str]) -> list[str]:
+    """Return a run's warnings in a few lines, to leave lines for the failures."""
+    lines = [f"WARNING: {shortened(warning)}" for warning in warnings[:_WARNINGS_SHOWN]]
+    more = len(warnings) - len(lines)
+    return [*lines, f"WARNING: {more} more in the record of the run"] if more else lines
 
 
-def _shut(
+def _shut_gate(
     task: str,
     why: str,
     *details: str,
@@ -153,76 +163,79 @@ def _shut(
     return Verdict(open=False, exit_code=code, lines=(headline, *details), whole=whole)
 
 
-def _opened(task: str, why: str, *details: str, whole: bool = True) -> Verdict:
+def _open_gate(task: str, why: str, *details: str, whole: bool = True) -> Verdict:
     headline = f"gate: OPEN for {shortened(task)!r}: {why}"
     return Verdict(open=True, exit_code=ExitCode.OK, lines=(headline, *details), whole=whole)
 
 
-def _objection(result: RunResult, gate: Gate) -> str:
-    """Why the gate stays shut; empty where nothing speaks against opening it."""
-    return next(_objections(result, gate), "")
+def _find_objection(result: RunResult, gate: Gate) -> str:
+    """Return the first reason to keep the gate shut; empty if there is none."""
+    return next(_find_objections(result, gate), "")
 
 
-def _objections(result: RunResult, gate: Gate) -> Iterator[str]:
-    blocking = sum(one.outcome.blocks for one in result.scenarios)
+def _find_objections(result: RunResult, gate: Gate) -> Iterator[str]:
+    blocking = sum(scenario.outcome.blocks for scenario in result.scenarios)
     if result.stopped:
-        yield f"interrupted by {result.stopped}; {_counts(result)}"
+        yield f"interrupted by {result.stopped}; {_count_outcomes(result)}"
     if blocking:
-        yield f"blocked by {blocking} of {_counts(result)}"
+        yield f"blocked by {blocking} of {_count_outcomes(result)}"
     if not result.scenarios:
         yield "no scenario was run"
     if result.dirty:
-        yield f"left behind: {shortened(result.dirty[0])}; {_counts(result)}"
+        yield f"not cleaned up: {shortened(result.dirty[0])}; {_count_outcomes(result)}"
     if gate.max_skips is not None and result.skipped > gate.max_skips:
-        yield f"more skips than [gate] max_skips = {gate.max_skips}; {_counts(result)}"
+        yield f"more skips than [gate] max_skips = {gate.max_skips}; {_count_outcomes(result)}"
 
 
-def _counts(result: RunResult) -> str:
-    counted = describe_counts(sort_counts(result.counts))
+def _count_outcomes(result: RunResult) -> str:
+    counts = describe_counts(sort_counts(result.counts))
     number = len(result.scenarios)
     noun = "scenario" if number == 1 else "scenarios"
-    return f"{number} {noun}: {counted}" if counted else f"{number} {noun}"
+    return f"{number} {noun}: {counts}" if counts else f"{number} {noun}"
 
 
-def _code(result: RunResult) -> ExitCode:
-    """125 only where the engine alone is to blame: then nothing is known of the binary."""
-    blocking = [one for one in result.scenarios if one.outcome.blocks]
-    engine = bool(blocking or result.dirty) and all(one.infrastructure for one in blocking)
+def _select_code(result: RunResult) -> ExitCode:
+    """Return 125 only if every objection is the engine's: the binary is then untested."""
+    blocking = [scenario for scenario in result.scenarios if scenario.outcome.blocks]
+    engine = bool(blocking or result.dirty) and all(
+        scenario.infrastructure for scenario in blocking
+    )
     return ExitCode.INFRASTRUCTURE if engine and not result.stopped else ExitCode.BLOCKED
 
 
-def _details(result: RunResult, repeat: Repeat, most: int) -> tuple[list[str], bool]:
-    """What broke in full, as far as there is room, the rest by name; whether nothing is missing.
+def _format_details(result: RunResult, repeat: Repeat, limit: int) -> tuple[list[str], bool]:
+    """Return the detail lines, and True if they omit nothing.
 
-    With the headline there are `most` lines.
+    As many failures as fit are explained; the others are listed by name. Together with the
+    headline there are at most `limit` lines.
     """
-    broken = [one for one in result.scenarios if _is_broken(one)]
-    others = [line for outcome in _ONLY_NAMED for line in _named(result, outcome)]
-    skips = [one for one in result.scenarios if one.outcome.facts.is_skip]
-    room = most - 1 - len(others) - bool(skips)
-    blocks = _fitting([list(_block(one, repeat)) for one in broken], room)
-    told = [line for block in blocks for line in block]
-    told += _by_name("also broken", [one.name for one in broken[len(blocks) :]])
-    told += others
-    explained = [f"SKIP {one.name}: {shortened(one.telling.reason)}" for one in skips]
-    fits = len(told) + len(explained) <= most - 1
-    told += explained if fits else _by_name("SKIP", [one.name for one in skips])
-    return told, fits and len(blocks) == len(broken)
+    broken = [scenario for scenario in result.scenarios if _is_broken(scenario)]
+    others = [line for outcome in _NAME_ONLY for line in _list_outcome(result, outcome)]
+    skips = [scenario for scenario in result.scenarios if scenario.outcome.facts.is_skip]
+    remaining = limit - 1 - len(others) - bool(skips)
+    blocks = _select_blocks([list(_format_block(item, repeat)) for item in broken], remaining)
+    lines = [line for block in blocks for line in block]
+    lines += _list_names("also blocking", [scenario.name for scenario in broken[len(blocks) :]])
+    lines += others
+    explanations = [f"SKIP {skip.name}: {shortened(skip.telling.reason)}" for skip in skips]
+    fits = len(lines) + len(explanations) <= limit - 1
+    lines += explanations if fits else _list_names("SKIP", [skip.name for skip in skips])
+    return lines, fits and len(blocks) == len(broken)
 
 
 def _is_broken(result: ScenarioResult) -> bool:
     return result.outcome.blocks and result.outcome.facts.was_tried
 
 
-def _fitting(blocks: Sequence[list[str]], room: int) -> Sequence[list[str]]:
-    """All, else as many as fit with one line left for the names of the others."""
-    if sum(map(len, blocks)) <= room:
+def _select_blocks(blocks: Sequence[list[str]], limit: int) -> Sequence[list[str]]:
+    """Return all blocks if they fit, else as many as leave a line to name the others."""
+    if sum(map(len, blocks)) <= limit:
         return blocks
     ends = [sum(map(len, blocks[: end + 1])) for end in range(len(blocks))]
-    return blocks[: sum(end < room for end in ends)]
+    return blocks[: sum(end < limit for end in ends)]
 
 
-def _block(result: ScenarioResult, repeat: Repeat) -> Iterator[str]:
+def _format_block(result: ScenarioResult, repeat: Repeat) -> Iterator[str]:
     telling = result.telling
     yield f"{result.outcome} {result.name}: {shortened(telling.reason)}"
     if result.assertion:
@@ -231,14 +244,17 @@ def _block(result: ScenarioResult, repeat: Repeat) -> Iterator[str]:
     yield f"  repeat   {command_line(repeat(result.name))}{log}"
 
 
-def _named(result: RunResult, outcome: Outcome) -> list[str]:
-    return _by_name(outcome, [one.name for one in result.scenarios if one.outcome is outcome])
+def _list_outcome(result: RunResult, outcome: Outcome) -> list[str]:
+    return _list_names(
+        outcome,
+        [scenario.name for scenario in result.scenarios if scenario.outcome is outcome],
+    )
 
 
-def _by_name(word: str, names: Sequence[str]) -> list[str]:
-    """One line with a count, or none; a name or two hundred, it stays one line."""
+def _list_names(label: str, names: Sequence[str]) -> list[str]:
+    """Return one line with the number of names and the first of them; empty without names."""
     if not names:
         return []
     more = len(names) - _NAMES_SHOWN
     rest = f" and {more} more" if more > 0 else ""
-    return [f"{word} ({len(names)}): {', '.join(names[:_NAMES_SHOWN])}{rest}"]
+    return [f"{label} ({len(names)}): {', '.join(names[:_NAMES_SHOWN])}{rest}"]

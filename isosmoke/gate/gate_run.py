@@ -1,4 +1,4 @@
-"""One pass through the gate: its manifest, its run, its verdict, and the record that it leaves."""
+"""One pass through the gate: load the manifest, run the scenarios, judge, write the receipt."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from isosmoke.results.run_results import RunResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """Which task wants to be done, and how its scenarios are to be run; `jobs` None: by cores."""
+    """A task that is to be done, and options for its run; `jobs` None means a default by cores."""
 
     task: str
     full: bool = False
@@ -43,7 +43,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The verdict, the run that it judges, and where its receipt lies: None where nothing ran."""
+    """A verdict, its run, and the path of its receipt; the last two are None if nothing was run."""
 
     verdict: Verdict
     run: RunResult | None = None
@@ -58,79 +58,88 @@ def answer(
     interrupt: Interrupt,
     repeat: Repeat = repeat_command.command,
 ) -> Answer:
-    """Run what guards the task and judge it. Whatever the user could mend is a shut gate."""
+    """Run the scenarios that cover the task and return the verdict.
+
+    An error that the user can fix ends as a shut gate.
+    """
     try:
         loaded = loader.load(ask.manifest or located(caller.working, caller.environment))
         execute = partial(session.execute, caller=caller, notify=notify, interrupt=interrupt)
-        return _Pass(ask, caller, loaded).answer(execute, repeat)
+        return _Pass(ask, caller, loaded).run(execute, repeat)
     except IsosmokeError as error:
         return Answer(verdict=decision.refused(ask.task, error))
 
 
 def project(caller: Caller, path: Path) -> Path:
-    """The folder whose project keeps the records: the caller's, if it has one, else `path`'s."""
+    """Return the directory whose project keeps the records.
+
+    It is the caller's working directory if that is in a Git work tree, else that of `path`.
+    """
     return caller.working if git_top(caller.working) else path.absolute().parent
 
 
 def bypass(task: str, caller: Caller) -> Answer:
-    """Let the task by without a run, on record, or refuse. What cannot be recorded is refused."""
-    asked = decision.bypass(caller.environment)
+    """Let the task bypass the gate without a run, and record it; or refuse.
+
+    A bypass that cannot be recorded is refused.
+    """
+    request = decision.bypass(caller.environment)
     try:
-        if asked.granted:
+        if request.granted:
             record = BypassRecord(
                 task=task,
-                agent=asked.agent,
+                agent=request.agent,
                 user=caller.user,
                 folder=str(caller.working),
-                at=_now(),
+                at=_format_now(),
                 repository=git.read_checkout(caller.working, caller.environment),
             )
             gate_records.keep_bypass(gate_records.homes(caller.working, caller.environment), record)
     except IsosmokeError as error:
         return Answer(verdict=decision.refused(task, error))
-    return Answer(verdict=decision.bypassed(task, asked))
+    return Answer(verdict=decision.bypassed(task, request))
 
 
-def _now() -> str:
+def _format_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
 class _Pass:
-    """One task at the gate of one manifest."""
+    """One task's pass through the gate of one manifest."""
 
     ask: Ask
     caller: Caller
     manifest: Manifest
 
-    def answer(self, execute: Callable[[Request], RunResult], repeat: Repeat) -> Answer:
+    def run(self, execute: Callable[[Request], RunResult], repeat: Repeat) -> Answer:
         task = self.ask.task
         scenarios = decision.chosen(self.manifest, task, full=self.ask.full)
         if not scenarios:
             return Answer(verdict=decision.unowned(self.manifest, task))
-        homes = self._homes()  # what is wrong with them is said before anything runs
+        homes = self._list_homes()  # report an error in them before anything runs
         engines = EngineChoice(self.ask.engine)
         inputs = receipt_inputs.inputs(self.manifest, scenarios, engines)
-        result = execute(self._request(scenarios))
+        result = execute(self._create_request(scenarios))
         verdict = decision.verdict(result, self.manifest.gate, task=task, repeat=repeat)
-        moved = (
+        differences = (
             *receipt.differences(inputs, receipt_inputs.inputs(self.manifest, scenarios, engines)),
             *receipt_inputs.others_ran(inputs, result.interpreters),
         )
-        if verdict.open and moved:
-            verdict = decision.changed(task, moved)
-        kept = gate_records.keep_receipt(
+        if verdict.open and differences:
+            verdict = decision.changed(task, differences)
+        saved = gate_records.keep_receipt(
             homes,
             result.record.name if result.record else "run",
-            self._receipt(result, inputs, opened=verdict.open),
+            self._render_receipt(result, inputs, is_open=verdict.open),
         )
-        return Answer(verdict=verdict, run=result, receipt=kept)
+        return Answer(verdict=verdict, run=result, receipt=saved)
 
-    def _homes(self) -> tuple[Path, ...]:
-        place = project(self.caller, self.manifest.path)
-        return gate_records.homes(place, self.caller.environment)
+    def _list_homes(self) -> tuple[Path, ...]:
+        directory = project(self.caller, self.manifest.path)
+        return gate_records.homes(directory, self.caller.environment)
 
-    def _request(self, scenarios: tuple[Scenario, ...]) -> Request:
+    def _create_request(self, scenarios: tuple[Scenario, ...]) -> Request:
         return Request(
             scenarios=scenarios,
             manifest=self.manifest.path,
@@ -140,17 +149,19 @@ class _Pass:
             policy=Policy(jobs=self.ask.jobs or jobs_of_a_gate()),
         )
 
-    def _receipt(self, result: RunResult, inputs: tuple[Resource, ...], *, opened: bool) -> str:
-        place = project(self.caller, self.manifest.path)
+    def _render_receipt(
+        self, result: RunResult, inputs: tuple[Resource, ...], *, is_open: bool
+    ) -> str:
+        directory = project(self.caller, self.manifest.path)
         environment = self.caller.environment
         circumstances = Circumstances(
             task=self.ask.task.strip(),
-            open=opened,
-            tested_at=_now(),
+            open=is_open,
+            tested_at=_format_now(),
             manifest=str(self.manifest.path.absolute()),
             binary=str(result.binary[0]) if result.binary else None,
-            repository=git.read_checkout(place, environment),
-            outcomes={one.name: one.outcome for one in result.scenarios},
+            repository=git.read_checkout(directory, environment),
+            outcomes={scenario.name: scenario.outcome for scenario in result.scenarios},
             engine=result.engine,
             warnings=result.warnings or None,
         )

@@ -1,7 +1,7 @@
-"""What a verdict is bound to, as an in-toto statement: written after a gate, and compared later.
+"""Receipts: in-toto statements that bind a gate's verdict to the inputs that were tested.
 
-A receipt holds where everything that it names has the same hash as then. It is not signed: it
-finds what changed, not who lied.
+A receipt is valid as long as everything that it names has the same hash as when it was written.
+It is not signed: it detects changes, not forgery.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ _Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
 class _Object(BaseModel):
-    # The framework's parsing rules: a consumer ignores fields that it does not know.
+    # in-toto's parsing rules: a consumer ignores unknown fields.
     model_config = ConfigDict(
         frozen=True,
         extra="ignore",
@@ -35,13 +35,13 @@ class _Object(BaseModel):
 
 
 class Digest(_Object):
-    """The one hash that we use."""
+    """The SHA-256 hash of a resource, in hexadecimal."""
 
     sha256: _Sha256
 
 
 class Resource(_Object):
-    """Something that a verdict is bound to (in-toto's ResourceDescriptor)."""
+    """An input that a verdict is bound to (in-toto's ResourceDescriptor)."""
 
     name: str
     uri: str | None = None
@@ -49,15 +49,15 @@ class Resource(_Object):
 
     @property
     def sha256(self) -> str:
-        """Its hash; empty for what has a name only."""
+        """The hash; empty for a resource that is identified by name only."""
         return self.digest.sha256 if self.digest else ""
 
 
 class Circumstances(_Object):
-    """Our own part of a receipt, beyond what in-toto defines; `tested_at` in UTC (RFC 3339).
+    """The fields of a receipt that in-toto does not define; `tested_at` is in UTC (RFC 3339).
 
-    `warnings` name what outside the scenarios may have changed an outcome, and are
-    left out where there is nothing to name.
+    `warnings` name conditions outside the scenarios that may have changed an outcome. The field
+    is omitted if there are none.
     """
 
     task: str
@@ -73,9 +73,9 @@ class Circumstances(_Object):
 
 
 class Predicate(_Object):
-    """What came of the scenarios; `result` is WARNED where the gate is open and some did not pass.
+    """The results of the scenarios; `result` is WARNED if the gate is open but not all passed.
 
-    in-toto knows no skip: skipped scenarios are among the warned ones.
+    in-toto has no skipped tests, so skipped scenarios are listed as warned.
     """
 
     result: Result
@@ -87,7 +87,7 @@ class Predicate(_Object):
 
 
 class Statement(_Object):
-    """A receipt: the subject is the binary, or the manifest where there was no binary."""
+    """A receipt; its subject is the binary, or the manifest if no binary was tested."""
 
     type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type", default=STATEMENT)
     subject: Annotated[tuple[Resource, ...], Field(min_length=1)]
@@ -96,86 +96,93 @@ class Statement(_Object):
 
     @property
     def circumstances(self) -> Circumstances:
+        """The fields that are isosmoke's own."""
         return self.predicate.isosmoke
 
 
 def statement(
     circumstances: Circumstances, subject: Resource, inputs: Sequence[Resource]
 ) -> Statement:
-    """The receipt of a gate that was passed through so, with what it was bound to."""
+    """Return the receipt for these circumstances, bound to the subject and the inputs."""
     engine = named("engine", circumstances.engine)
     predicate = Predicate(
-        result=_result(circumstances),
+        result=_summarize(circumstances),
         configuration=(*inputs, engine),
-        passed_tests=_having(circumstances, "passed"),
-        warned_tests=_having(circumstances, "warned"),
-        failed_tests=_having(circumstances, "failed"),
+        passed_tests=_select_names(circumstances, "passed"),
+        warned_tests=_select_names(circumstances, "warned"),
+        failed_tests=_select_names(circumstances, "failed"),
         isosmoke=circumstances,
     )
     return Statement(subject=(subject,), predicate=predicate)
 
 
 def hashed(kind: str, name: str, sha256: str) -> Resource:
-    """Something that is known by its content."""
+    """Return a resource that is identified by its content."""
     return Resource(name=f"{kind} {name}", digest=Digest(sha256=sha256))
 
 
 def named(kind: str, name: str) -> Resource:
-    """Something that is known by its name only."""
+    """Return a resource that is identified by its name only."""
     return Resource(name=f"{kind} {name}", uri=f"isosmoke:{kind}/{quote(name, safe='/:')}")
 
 
 def render(receipt: Statement) -> str:
-    """The receipt as JSON, one line feed at its end."""
+    """Return the receipt as JSON that ends with a newline."""
     return receipt.model_dump_json(indent=2, by_alias=True, exclude_none=True) + "\n"
 
 
 def parse(text: str | bytes, origin: str) -> Statement:
-    """The receipt that `text` is; `origin` names it.
+    """Parse a receipt; `origin` names it in errors.
 
     Raises:
-        UsageError: if it is none, or one of a version that is not known here.
+        UsageError: if `text` is not a receipt, or has an unknown version.
     """
     try:
         return Statement.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        reason = f"{place}: {first['msg']}" if place else first["msg"]
-        raise UsageError(f"{origin}: not a receipt: {reason}", hint="name one of ours") from error
+        field = ".".join(map(str, first["loc"]))
+        reason = f"{field}: {first['msg']}" if field else first["msg"]
+        hint = "pass a file from .isosmoke/receipts"
+        raise UsageError(f"{origin}: not a receipt: {reason}", hint) from error
 
 
 def differences(then: Sequence[Resource], now: Sequence[Resource]) -> tuple[str, ...]:
-    """What has another hash than then, is gone, or is new, by name."""
-    before = {one.name: one.sha256 for one in then}
-    after = {one.name: one.sha256 for one in now}
-    gone = [f"{name} is gone" for name in before if name not in after]
+    """Describe each resource whose hash changed, that was removed, or that was added."""
+    before = {resource.name: resource.sha256 for resource in then}
+    after = {resource.name: resource.sha256 for resource in now}
+    removed = [f"{name} was removed" for name in before if name not in after]
     changed = [
         f"{name} changed" for name in before if after.get(name, before[name]) != before[name]
     ]
-    new = [f"{name} is new" for name in after if name not in before]
-    return (*changed, *gone, *new)
+    added = [f"{name} was added" for name in after if name not in before]
+    return (*changed, *removed, *added)
 
 
 def moved_on(then: Checkout | None, now: Checkout | None) -> str:
-    """How the repository differs, in words. It breaks no receipt: what was tested is hashed."""
+    """Describe how the checkout differs from the receipt's; empty if it does not.
+
+    A difference does not invalidate a receipt, because everything that was tested is hashed.
+    """
     if then == now:
         return ""
-    return f"repository was {_told(then)}, is {_told(now)}"
+    return f"repository was {_describe_checkout(then)}, is {_describe_checkout(now)}"
 
 
-def _told(checkout: Checkout | None) -> str:
+def _describe_checkout(checkout: Checkout | None) -> str:
     if checkout is None:
         return "none"
     commit = checkout.commit[:12] or "without a commit"
     return f"{commit} with changes" if checkout.dirty else commit
 
 
-def _result(circumstances: Circumstances) -> Result:
+def _summarize(circumstances: Circumstances) -> Result:
     if not circumstances.open:
         return "FAILED"
-    return "WARNED" if _having(circumstances, "warned") else "PASSED"
+    return "WARNED" if _select_names(circumstances, "warned") else "PASSED"
 
 
-def _having(circumstances: Circumstances, effect: Effect) -> tuple[str, ...]:
-    return tuple(name for name, one in circumstances.outcomes.items() if one.facts.effect == effect)
+def _select_names(circumstances: Circumstances, effect: Effect) -> tuple[str, ...]:
+    return tuple(
+        name for name, outcome in circumstances.outcomes.items() if outcome.facts.effect == effect
+    )

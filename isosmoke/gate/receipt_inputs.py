@@ -1,4 +1,4 @@
-"""The things that a verdict is bound to, as they are on disk now."""
+"""The inputs that a verdict is bound to, as they are now."""
 
 import hashlib
 import json
@@ -29,10 +29,10 @@ _INTERPRETER = "interpreter"
 
 
 class Engines(Protocol):
-    """The engines of a run, by scenario."""
+    """The engines of a run, selected by scenario."""
 
     def __call__(self, scenario: Scenario, /) -> Engine:
-        """Return the engine that makes the scenario's sandbox."""
+        """Return the engine that creates the scenario's sandbox."""
 
     def for_services(self, scenario: Scenario, /) -> Engine:
         """Return the engine that runs the scenario's services."""
@@ -41,66 +41,79 @@ class Engines(Protocol):
 def inputs(
     loaded: Manifest, scenarios: Iterable[Scenario], engines: Engines
 ) -> tuple[Resource, ...]:
-    """The entries, scripts, files that these read, images, interpreters, and the gate's own policy.
+    """Return the resources that a verdict on `scenarios` is bound to.
 
-    The manifest as a whole is none of them: adding a scenario must not void every receipt. The
-    same image name means different content to different engines, so each image is looked up on
-    the engine that runs it.
+    They are the scenarios' manifest entries, scripts, the files that these read, images,
+    interpreters, and the gate's policy. The manifest as a whole is not among them, because adding
+    a scenario must not invalidate every receipt. Engines can have different content under the
+    same image name, so each image is looked up on the engine that runs it.
     """
-    chosen = tuple(scenarios)
-    folder = loaded.path.absolute().parent
-    scripts = dict.fromkeys(one.script_path.absolute() for one in chosen)
-    files = sources(scripts, folder, apart=(*scripts, loaded.path))
+    selected = tuple(scenarios)
+    directory = loaded.path.absolute().parent
+    scripts = dict.fromkeys(scenario.script_path.absolute() for scenario in selected)
+    files = sources(scripts, directory, exclude=(*scripts, loaded.path))
+    by_image = {scenario.image: scenario for scenario in selected}
+    services = _map_services(selected, engines)
     return (
-        *(receipt.hashed("scenario", one.name, _of_table(one)) for one in chosen),
-        receipt.hashed("policy", "[gate]", _of_table(loaded.gate)),
-        *(receipt.hashed("script", _short(one, folder), digest(one)) for one in scripts),
-        *(receipt.hashed("file", _short(one, folder), digest(one)) for one in files),
-        *(_image(one, engines) for one in {one.image: one for one in chosen}.values()),
-        *(_service(image, engine) for image, engine in _of_services(chosen, engines).items()),
-        *ran(dict.fromkeys(_interpreters(chosen, git_top(folder) or folder))),
+        *(
+            receipt.hashed("scenario", scenario.name, _digest_table(scenario))
+            for scenario in selected
+        ),
+        receipt.hashed("policy", "[gate]", _digest_table(loaded.gate)),
+        *(receipt.hashed("script", _shorten(path, directory), digest(path)) for path in scripts),
+        *(receipt.hashed("file", _shorten(path, directory), digest(path)) for path in files),
+        *(_describe_image(scenario, engines) for scenario in by_image.values()),
+        *(_describe_service(image, engine) for image, engine in services.items()),
+        *ran(dict.fromkeys(_find_interpreters(selected, git_top(directory) or directory))),
     )
 
 
 def others_ran(inputs: Iterable[Resource], interpreters: Iterable[Interpreter]) -> tuple[str, ...]:
-    """What ran scripts and is not as it was hashed before the run, by name."""
-    before = [one for one in inputs if _is_interpreter(one)]
-    names = {one.name for one in ran(interpreters)}
-    return receipt.differences([one for one in before if one.name in names], ran(interpreters))
+    """Describe each interpreter that ran scripts and differs from its state in `inputs`."""
+    used = ran(interpreters)
+    names = {resource.name for resource in used}
+    before = [
+        resource for resource in inputs if _is_interpreter(resource) and resource.name in names
+    ]
+    return receipt.differences(before, used)
 
 
 def ran(interpreters: Iterable[Interpreter]) -> tuple[Resource, ...]:
-    """The interpreters that ran scripts; one whose image an engine has is known by name."""
+    """Return a resource for each interpreter.
+
+    An interpreter that is inside an engine's image is identified by name only.
+    """
     return tuple(
-        receipt.hashed(_INTERPRETER, one.name, one.sha256)
-        if one.sha256
-        else receipt.named(_INTERPRETER, one.name)
-        for one in interpreters
+        receipt.hashed(_INTERPRETER, interpreter.name, interpreter.sha256)
+        if interpreter.sha256
+        else receipt.named(_INTERPRETER, interpreter.name)
+        for interpreter in interpreters
     )
 
 
-def _interpreters(scenarios: Iterable[Scenario], apart: Path) -> Iterator[Interpreter]:
-    """What would run these scripts now; an image without an interpreter has none to name."""
-    for one in {(one.image, one.folder): one for one in scenarios}.values():
+def _find_interpreters(scenarios: Iterable[Scenario], excluded: Path) -> Iterator[Interpreter]:
+    """Yield the interpreters that would run these scripts now; images without one are skipped."""
+    unique = {(scenario.image, scenario.folder): scenario for scenario in scenarios}
+    for scenario in unique.values():
         with suppress(EngineError, ImageError):
-            yield bash_finder.find(one.image, one.folder, (PurePosixPath(apart),))
+            yield bash_finder.find(scenario.image, scenario.folder, (PurePosixPath(excluded),))
 
 
-def _image(scenario: Scenario, engines: Engines) -> Resource:
+def _describe_image(scenario: Scenario, engines: Engines) -> Resource:
     image = scenario.image
-    found = store.digest(image, scenario.folder) or _engine_digest(scenario, engines)
-    return receipt.hashed("image", image, found) if found else receipt.named("image", image)
+    sha256 = store.digest(image, scenario.folder) or _read_engine_digest(scenario, engines)
+    return receipt.hashed("image", image, sha256) if sha256 else receipt.named("image", image)
 
 
-def _engine_digest(scenario: Scenario, engines: Engines) -> str:
-    """Return the digest of an image that is no directory; empty for the host's."""
+def _read_engine_digest(scenario: Scenario, engines: Engines) -> str:
+    """Return the digest of an image that is not a directory; empty for the host image."""
     if scenario.image == HOST_IMAGE:
         return ""
     return engines(scenario).image_digest(scenario.image)
 
 
-def _of_services(scenarios: Iterable[Scenario], engines: Engines) -> Mapping[str, Engine]:
-    """Return the engine that runs each image of a service."""
+def _map_services(scenarios: Iterable[Scenario], engines: Engines) -> Mapping[str, Engine]:
+    """Map each service image to the engine that runs it."""
     return {
         service.image: engines.for_services(scenario)
         for scenario in scenarios
@@ -108,8 +121,11 @@ def _of_services(scenarios: Iterable[Scenario], engines: Engines) -> Mapping[str
     }
 
 
-def _service(image: str, engine: Engine) -> Resource:
-    """A service's image; one that cannot be looked at is known by name, and its scenario skips."""
+def _describe_service(image: str, engine: Engine) -> Resource:
+    """Return a resource for a service's image.
+
+    An image that cannot be inspected is identified by name only; its scenario is skipped.
+    """
     try:
         return receipt.hashed("service", image, engine.image_digest(image))
     except EngineError:
@@ -117,73 +133,79 @@ def _service(image: str, engine: Engine) -> Resource:
 
 
 def subject(binary: tuple[Path, str] | None, path: Path) -> Resource:
-    """What was tested: the binary that ran, or without one the manifest in `path`."""
+    """Return the subject of a receipt: the tested binary, or the manifest at `path` if None."""
     if binary is None:
         return receipt.hashed("manifest", path.name, digest(path))
     return receipt.hashed("binary", binary[0].name, binary[1])
 
 
 def changes(then: Statement, path: Path | None, binary: Path | None) -> tuple[str, ...]:
-    """What is not as the receipt says, by name.
+    """Describe each difference between a receipt and the present state.
 
-    The manifest in `path` and `binary` stand in for those that it was made with.
+    The manifest at `path` and `binary` replace the receipt's own; None keeps these.
     """
     path = path or Path(then.circumstances.manifest)
-    return (*_changed_subject(then, path, binary), *changed_inputs(then, path))
+    return (*_find_subject_changes(then, path, binary), *changed_inputs(then, path))
 
 
 def changed_inputs(then: Statement, path: Path) -> tuple[str, ...]:
-    """The same, whatever became of the binary."""
+    """Describe each difference between a receipt and the present state, except in its subject."""
     try:
         loaded = loader.load(path)
-        kept = [one for one in loaded.scenarios if one.name in then.circumstances.outcomes]
-        now = inputs(loaded, kept, engines_of(then))
+        outcomes = then.circumstances.outcomes
+        tested = [scenario for scenario in loaded.scenarios if scenario.name in outcomes]
+        now = inputs(loaded, tested, engines_of(then))
     except (ManifestError, ImageError) as error:
         return tuple(error.message.splitlines())
-    before = [one for one in then.predicate.configuration if one.digest]
-    if not any(map(_is_interpreter, then.predicate.configuration)):
-        now = tuple(one for one in now if not _is_interpreter(one))  # an older receipt has none
-    return receipt.differences(before, [one for one in now if one.digest])
+    configuration = then.predicate.configuration
+    before = [resource for resource in configuration if resource.digest]
+    if not any(map(_is_interpreter, configuration)):  # an older receipt has no interpreters
+        now = tuple(resource for resource in now if not _is_interpreter(resource))
+    return receipt.differences(before, [resource for resource in now if resource.digest])
 
 
 def engines_of(then: Statement) -> EngineChoice:
-    """Return the engines of the run that a receipt was written after.
+    """Return the engines of the run that a receipt describes.
 
-    Only a run that left the choice to isosmoke can have used several.
+    Several engines mean that the run let isosmoke choose.
     """
     return EngineChoice(repeat_command.only_engine(then.circumstances.engine) or AUTO)
 
 
-def _is_interpreter(one: Resource) -> bool:
-    return one.name.startswith(f"{_INTERPRETER} ")
+def _is_interpreter(resource: Resource) -> bool:
+    return resource.name.startswith(f"{_INTERPRETER} ")
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content; `IsosmokeError` if it cannot be read."""
+    """Return the SHA-256 hash of a file's content.
+
+    Raises:
+        IsosmokeError: if it cannot be read.
+    """
     try:
         return files.sha256(path)
     except OSError as error:
         raise IsosmokeError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _changed_subject(then: Statement, path: Path, binary: Path | None) -> Iterator[str]:
+def _find_subject_changes(then: Statement, path: Path, binary: Path | None) -> Iterator[str]:
     tested = then.circumstances.binary
-    place = binary or (Path(tested) if tested else path)
+    current = binary or (Path(tested) if tested else path)
     if binary and not tested:
-        yield f"binary {binary}: the receipt was made without one"
-    elif not place.is_file():
-        yield f"{then.subject[0].name} is gone: no file at {place}"
-    elif digest(place) != then.subject[0].sha256:
-        yield f"{then.subject[0].name} changed: {place} has another hash"
+        yield f"binary {binary}: the receipt was written without a binary"
+    elif not current.is_file():
+        yield f"{then.subject[0].name} was removed: no file at {current}"
+    elif digest(current) != then.subject[0].sha256:
+        yield f"{then.subject[0].name} changed: {current} has a different hash"
 
 
-def _short(path: Path, folder: Path) -> str:
-    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+def _shorten(path: Path, directory: Path) -> str:
+    return str(path.relative_to(directory) if path.is_relative_to(directory) else path)
 
 
-def _of_table(table: BaseModel) -> str:
-    """A table as canonical JSON, so that comments, order and layout of its TOML do not count."""
-    # Defaults are left out, so that a key that isosmoke learns later voids no receipt.
-    plain = table.model_dump(mode="json", exclude_defaults=True)
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+def _digest_table(table: BaseModel) -> str:
+    """Hash a table as canonical JSON, which ignores comments, order and layout of its TOML."""
+    # Defaults are excluded, so that a key added in a later isosmoke invalidates no receipt.
+    values = table.model_dump(mode="json", exclude_defaults=True)
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

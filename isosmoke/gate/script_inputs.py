@@ -1,6 +1,7 @@
-"""Which files a script reads: those it sources, and those of the manifest's folder it names.
+"""Discovery of the files that scripts read: sourced files, and files named in the manifest's tree.
 
-Nothing is executed, so this errs towards too many: a file that is only mentioned counts as read.
+Nothing is executed, so the result errs on the side of too many: a file that is only mentioned
+counts as read.
 """
 
 import re
@@ -14,46 +15,50 @@ _SOURCE = re.compile(
 _UNKNOWN = "\0"
 _EXPANSION = re.compile(r"\$\([^()]*\)|`[^`]*`|\$\{[^{}]*\}|\$\w+|\$[@*#?!$-]")
 _PATH = re.compile(r"[\w.+@-]+(?:/[\w.+@-]+)*")
-_LIVE = frozenset({".git", ".wg", ".workgraph", ".isosmoke"})
-"""Folders that change by themselves: what a script finds there is no part of it."""
+_VOLATILE = frozenset({".git", ".wg", ".workgraph", ".isosmoke"})
+"""Directories whose contents change on their own, so their files are never a script's input."""
 
 
-def sources(scripts: Iterable[Path], folder: Path, *, apart: Collection[Path]) -> tuple[Path, ...]:
-    """The files that `scripts` in the manifest's folder read, resolved, without `apart`.
+def sources(
+    scripts: Iterable[Path], directory: Path, *, exclude: Collection[Path]
+) -> tuple[Path, ...]:
+    """Return the resolved files that `scripts` read, without `exclude`.
 
-    A sourced file is followed wherever it lies; a named one counts within `folder`, and is
-    followed where it is a script itself.
+    A sourced file is followed wherever it is. A file that is only named counts if it is within
+    `directory`, the manifest's, and is followed if it is a script itself.
     """
-    done = {one.resolve() for one in apart}
-    waiting = [one.resolve() for one in scripts]
-    found: set[Path] = set()
-    while waiting:
-        texts = {script: _text(script) for script in waiting}
-        named = _named(texts, folder.resolve()) - done
-        sourced = {one for script in texts for one in _sourced(script, texts[script], folder)}
-        fresh = (named | sourced) - done - found
-        found |= fresh
-        waiting = [one for one in fresh if one in sourced or _is_script(one)]
-    return tuple(sorted(found))
+    excluded = {path.resolve() for path in exclude}
+    pending = [script.resolve() for script in scripts]
+    inputs: set[Path] = set()
+    while pending:
+        texts = {script: _read_text(script) for script in pending}
+        named = _find_named(texts, directory.resolve()) - excluded
+        sourced = {
+            path for script in texts for path in _find_sourced(script, texts[script], directory)
+        }
+        fresh = (named | sourced) - excluded - inputs
+        inputs |= fresh
+        pending = [path for path in fresh if path in sourced or _is_script(path)]
+    return tuple(sorted(inputs))
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode(errors="replace")
     except OSError:
         return ""
 
 
-def _sourced(script: Path, text: str, folder: Path) -> Iterator[Path]:
+def _find_sourced(script: Path, text: str, directory: Path) -> Iterator[Path]:
     for statement in _SOURCE.findall(text):
-        target = _target(statement)
-        for base in (script.parent, folder.resolve()):
+        target = _parse_target(statement)
+        for base in (script.parent, directory.resolve()):
             if target and _is_file(base / target):
                 yield (base / target).resolve()
 
 
-def _target(statement: str) -> str:
-    """What is sourced, from the last part on that only the shell can know: `$HERE/lib.sh`."""
+def _parse_target(statement: str) -> str:
+    """Return the sourced path after its last expansion: `lib.sh` for `$HERE/lib.sh`."""
     while (shorter := _EXPANSION.sub(_UNKNOWN, statement)) != statement:
         statement = shorter
     try:
@@ -64,26 +69,42 @@ def _target(statement: str) -> str:
     return known.lstrip("/") if unknown else known
 
 
-def _named(texts: dict[Path, str], folder: Path) -> set[Path]:
-    """Every file of `folder` that a text names, from its script's place or from `folder`."""
+def _find_named(texts: dict[Path, str], directory: Path) -> set[Path]:
+    """Return the files in `directory` that a text names, relative to its script or `directory`."""
     files: set[Path] = set()
-    for base in {script.parent for script in texts}:
-        # Scripts of one folder share most of their words, and each costs a look at the disk.
-        words = {w for script in texts if script.parent == base for w in _words(texts[script])}
-        for place in (base, folder):
-            files |= {(place / word).resolve() for word in words if _is_file(place / word)}
-    return {one for one in files if one.is_relative_to(folder) and not _is_live(one, folder)}
+    for parent in {script.parent for script in texts}:
+        # Scripts of one directory share most candidates, and each costs a file system look-up.
+        candidates = {
+            candidate
+            for script in texts
+            if script.parent == parent
+            for candidate in _find_candidates(texts[script])
+        }
+        for base in (parent, directory):
+            files |= {
+                (base / candidate).resolve()
+                for candidate in candidates
+                if _is_file(base / candidate)
+            }
+    return {
+        path
+        for path in files
+        if path.is_relative_to(directory) and not _is_volatile(path, directory)
+    }
 
 
-def _words(text: str) -> set[str]:
-    """Whatever may be a path, and each end of it: of `$HERE/a/b.sh` also `a/b.sh` and `b.sh`."""
-    whole = {one.rstrip(".") for one in _PATH.findall(text)}
-    parts = (one.split("/") for one in whole)
-    return {"/".join(part[at:]) for part in parts for at in range(len(part))}
+def _find_candidates(text: str) -> set[str]:
+    """Return everything that may be a path, and each of its tails.
+
+    From `$HERE/a/b.sh` these are `HERE/a/b.sh`, `a/b.sh` and `b.sh`.
+    """
+    matches = {match.rstrip(".") for match in _PATH.findall(text)}
+    paths = (match.split("/") for match in matches)
+    return {"/".join(parts[start:]) for parts in paths for start in range(len(parts))}
 
 
-def _is_live(path: Path, folder: Path) -> bool:
-    return not _LIVE.isdisjoint(path.relative_to(folder).parts)
+def _is_volatile(path: Path, directory: Path) -> bool:
+    return not _VOLATILE.isdisjoint(path.relative_to(directory).parts)
 
 
 def _is_file(path: Path) -> bool:

@@ -65,7 +65,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "other libc": (
         lambda directory: elf_programs.ordinary(directory, compiler="musl-gcc"),
-        "linked for musl, whose loader /lib/ld-musl-x86_64.so.1 does not exist; the image has glibc",
+        "linked for musl, whose loader /lib/ld-musl-x86_64.so.1 does not exist; the image has",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Done tasks that nothing speaks for are named, and so is everybody who went by the gate."""
+"""Audits of completed tasks: missing receipts and recorded bypasses."""
 
 import json
 from dataclasses import replace
@@ -25,10 +25,10 @@ BYPASS = BypassRecord(
 )
 
 
-def passed(
+def create_receipt(
     task: str = "task-a", *, at: str = "10:00", opened: bool = True, name: str = "good"
 ) -> Statement:
-    """A receipt of a task whose scenario `name` passed."""
+    """Return a receipt of a task whose scenario `name` passed."""
     about = Circumstances(
         task=task,
         open=opened,
@@ -40,73 +40,79 @@ def passed(
     return receipt.statement(about, receipt.hashed("manifest", "m.toml", "ab" * 32), ())
 
 
-def told(graph: Graph, records: Records, *changes: str) -> list[Finding]:
-    """The findings where `changes` came after every receipt."""
+def find_all(graph: Graph, records: Records, *changes: str) -> list[Finding]:
+    """Return all findings, given the `changes` since each receipt."""
     return list(audit.findings(graph, SCENARIOS, records, lambda _: changes))
 
 
 CASES = {
-    "nothing at all": (Records(), "is done, owns good, and has no receipt"),
-    "a receipt of another task": (Records(receipts=[passed("task-b")]), "has no receipt"),
-    "shut": (Records(receipts=[passed(opened=False)]), "of a shut gate"),
+    "nothing at all": (Records(), "is done and owns good, but has no receipt"),
+    "a receipt of another task": (Records(receipts=[create_receipt("task-b")]), "has no receipt"),
+    "shut": (Records(receipts=[create_receipt(opened=False)]), "records a shut gate"),
     "shut after it was open": (
-        Records(receipts=[passed(at="11:00", opened=False), passed(at="10:00")]),
-        "of a shut gate, at 2026-11-22T11:00",
+        Records(receipts=[create_receipt(at="11:00", opened=False), create_receipt(at="10:00")]),
+        "from 2026-11-22T11:00, records a shut gate",
     ),
-    "of another scenario": (Records(receipts=[passed(name="bad")]), "leaves out good"),
-    "open": (Records(receipts=[passed()]), ""),
+    "of another scenario": (Records(receipts=[create_receipt(name="bad")]), "does not cover good"),
+    "open": (Records(receipts=[create_receipt()]), ""),
     "open after it was shut": (
-        Records(receipts=[passed(at="11:00"), passed(at="10:00", opened=False)]),
+        Records(receipts=[create_receipt(at="11:00"), create_receipt(at="10:00", opened=False)]),
         "",
     ),
 }
 
 
-@pytest.mark.parametrize(("records", "words"), CASES.values(), ids=CASES)
-def test_a_done_task_needs_a_last_receipt_of_an_open_gate(records: Records, words: str) -> None:
-    """The last receipt decides, and it must cover all that the task owns."""
-    findings = told(Graph(done=("task-a",)), records)
+@pytest.mark.parametrize(("records", "message"), CASES.values(), ids=CASES)
+def test_done_task_needs_latest_receipt_of_open_gate(records: Records, message: str) -> None:
+    """The latest receipt decides, and it must cover every scenario that the task owns."""
+    findings = find_all(Graph(done=("task-a",)), records)
 
-    assert len(findings) == bool(words)
-    for one in findings:
-        assert (one.subject, one.weighs) == ("task-a", True)
-        assert words in one.words
-
-
-def test_a_task_that_owns_nothing_or_is_not_done_is_not_named() -> None:
-    """There is nothing to ask of it."""
-    assert told(Graph(done=("task-z",)), Records()) == []
-    assert told(Graph(), Records()) == []
+    assert len(findings) == bool(message)
+    for finding in findings:
+        assert (finding.subject, finding.weighs) == ("task-a", True)
+        assert message in finding.words
 
 
-def test_what_changed_since_is_told_and_does_not_weigh() -> None:
-    """A library that goes on does not undo what was done; whoever wants it counts it."""
-    (finding,) = told(Graph(done=("task-a",)), Records(receipts=[passed()]), "file lib.sh changed")
+def test_task_without_scenarios_or_not_done_is_ignored() -> None:
+    """Such a task needs no receipt."""
+    assert find_all(Graph(done=("task-z",)), Records()) == []
+    assert find_all(Graph(), Records()) == []
 
-    assert "since its receipt file lib.sh changed" in finding.words
+
+def test_changes_since_receipt_are_a_note() -> None:
+    """A library that changes later does not undo a completed task; `--strict` counts it."""
+    (finding,) = find_all(
+        Graph(done=("task-a",)), Records(receipts=[create_receipt()]), "file lib.sh changed"
+    )
+
+    assert "since its receipt: file lib.sh changed" in finding.words
     assert not finding.weighs
 
 
-def test_a_bypass_is_always_told_and_weighs_until_the_gate_was_open() -> None:
-    """Who it was, and whether the task made up for it."""
+def test_bypass_is_a_finding_until_the_gate_opens() -> None:
+    """The finding names the user or agent, and becomes a note once the gate opened."""
     human = replace(BYPASS, agent=None)
 
-    (open_one,) = told(Graph(), Records(bypasses=[BYPASS], receipts=[passed(at="11:59")]))
-    (redeemed,) = told(Graph(), Records(bypasses=[human], receipts=[passed(at="12:01")]))
-    (still_shut,) = told(
-        Graph(), Records(bypasses=[BYPASS], receipts=[passed(at="12:01", opened=False)])
+    (pending,) = find_all(
+        Graph(), Records(bypasses=[BYPASS], receipts=[create_receipt(at="11:59")])
+    )
+    (redeemed,) = find_all(
+        Graph(), Records(bypasses=[human], receipts=[create_receipt(at="12:01")])
+    )
+    (still_shut,) = find_all(
+        Graph(), Records(bypasses=[BYPASS], receipts=[create_receipt(at="12:01", opened=False)])
     )
 
-    assert (open_one.weighs, redeemed.weighs, still_shut.weighs) == (True, False, True)
-    assert "agent 'agent-1'" in open_one.words
-    assert "user me; it has passed through since" in redeemed.words
+    assert (pending.weighs, redeemed.weighs, still_shut.weighs) == (True, False, True)
+    assert "agent 'agent-1'" in pending.words
+    assert "user me; the gate has opened for it since" in redeemed.words
 
 
-def test_what_cannot_be_read_weighs() -> None:
-    """A line of the graph may be a done task, and a file a receipt of a shut gate."""
-    findings = told(Graph(unreadable=(3,)), Records(spoiled=["/p/r.json"]))
+def test_unreadable_input_is_a_finding() -> None:
+    """An unreadable line may be a completed task, and an unreadable file a shut gate's receipt."""
+    findings = find_all(Graph(unreadable=(3,)), Records(spoiled=["/p/r.json"]))
 
-    assert [(one.subject, one.weighs) for one in findings] == [
+    assert [(finding.subject, finding.weighs) for finding in findings] == [
         ("graph line 3", True),
         ("/p/r.json", True),
     ]
@@ -131,13 +137,13 @@ def test_what_cannot_be_read_weighs() -> None:
         ("[" * 5000, Graph(unreadable=(1,))),
     ],
 )
-def test_each_line_of_a_graph_is_known_passed_over_or_named(line: str, graph: Graph) -> None:
-    """Only what may be a task and cannot be understood is unreadable."""
+def test_each_graph_line_is_parsed_skipped_or_unreadable(line: str, graph: Graph) -> None:
+    """A line is unreadable only if it may be a task and cannot be parsed."""
     assert audit.read(line) == graph
 
 
-def test_a_later_line_replaces_an_earlier() -> None:
-    """As wg reads it, and the unreadable ones count on."""
+def test_later_line_replaces_earlier() -> None:
+    """Lines replace each other as in wg, and unreadable lines keep their numbers."""
     task = '{{"kind":"task","id":"a","status":"{}"}}\n'
 
     assert audit.read(task.format("done") + "oh\n" + task.format("open")) == Graph((), (2,))
@@ -145,26 +151,26 @@ def test_a_later_line_replaces_an_earlier() -> None:
 
 @given(st.text())
 def test_any_text_is_a_graph(text: str) -> None:
-    """Reading never raises, and a task is never invented."""
+    """Parsing never raises, and never invents a task."""
     assert audit.read(text).done == ()
 
 
-# From here on the command line.
+# The tests below use the command line.
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project with a graph in which two tasks are done, of which one owns nothing."""
+    """Return a project whose graph has two completed tasks, one of which owns no scenario."""
     project = Project.within(tmp_path)
     project.path(".wg").mkdir()
-    lines = [{"kind": "task", "id": one, "status": "done"} for one in ("task-a", "task-z")]
+    lines = [{"kind": "task", "id": task, "status": "done"} for task in ("task-a", "task-z")]
     lines.append({"kind": "task", "id": "task-b", "status": "open"})
-    project.path(".wg/graph.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in lines))
+    project.path(".wg/graph.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     return project
 
 
-def test_a_gate_makes_the_audit_clean(project: Project) -> None:
-    """Before it, the done task is named; after it, nothing is; a bypass is named again."""
+def test_gate_makes_audit_clean(project: Project) -> None:
+    """The completed task is a finding before the gate, and a bypass is one after it."""
     available.engine("bubblewrap")
 
     before = project.run("audit")
@@ -174,14 +180,16 @@ def test_a_gate_makes_the_audit_clean(project: Project) -> None:
     bypassed = project.run("audit", "--json")
 
     assert before.returncode == 1
-    assert before.stdout == "task-a: is done, owns good, and has no receipt\naudit: 1 to look at\n"
+    assert (
+        before.stdout == "task-a: is done and owns good, but has no receipt\naudit: 1 to look at\n"
+    )
     assert (after.returncode, after.stdout) == (0, "audit: clean\n")
     (finding,) = json.loads(bypassed.stdout)["findings"]
     assert (bypassed.returncode, finding["subject"]) == (1, "task-b")
 
 
-def test_strict_counts_what_changed_since(project: Project) -> None:
-    """A changed library is a note, or with --strict a finding; another binary is neither."""
+def test_strict_counts_changes_since_receipt(project: Project) -> None:
+    """A changed library is a note, or a finding with `--strict`; another binary is neither."""
     available.engine("bubblewrap")
     project.run("gate", "task-a")
     project.binary.write_text("#!/bin/sh\necho newer\n")
@@ -192,11 +200,11 @@ def test_strict_counts_what_changed_since(project: Project) -> None:
 
     assert clean.returncode == 0
     assert (plain.returncode, strict.returncode) == (0, 1)
-    assert plain.stdout.startswith("note: task-a: is done, and since its receipt")
+    assert plain.stdout.startswith("note: task-a: is done; since its receipt: ")
 
 
-def test_a_task_gated_in_a_work_tree_that_is_gone_is_clean(project: Project) -> None:
-    """As agents work: their work tree is removed, and its receipt is found and compared."""
+def test_task_gated_in_removed_work_tree_is_clean(project: Project) -> None:
+    """The receipt of an agent's work tree is found and compared after its removal."""
     available.engine("bubblewrap")
     git = Git(project.top)
     git("add", "--all", ":!.wg")
@@ -212,8 +220,8 @@ def test_a_task_gated_in_a_work_tree_that_is_gone_is_clean(project: Project) -> 
     assert (done.returncode, done.stdout) == (0, "audit: clean\n")
 
 
-def test_what_is_spoiled_is_named(project: Project) -> None:
-    """An unreadable line of the graph, a torn bypass and a file that is no receipt."""
+def test_unreadable_records_are_named(project: Project) -> None:
+    """A broken graph line, a truncated bypass and an invalid receipt are all findings."""
     with project.path(".wg/graph.jsonl").open("a") as graph:
         graph.write("{oh\n")
     project.path(".isosmoke/receipts").mkdir(parents=True)
@@ -227,8 +235,8 @@ def test_what_is_spoiled_is_named(project: Project) -> None:
         assert f"{name}: cannot be read" in done.stdout
 
 
-def test_without_a_graph_or_a_manifest_it_exits_2(project: Project) -> None:
-    """What cannot be looked at is not clean."""
+def test_missing_graph_or_manifest_exits_2(project: Project) -> None:
+    """An audit without its input is not clean."""
     no_manifest = project.run("audit", "--manifest", "none.toml")
     project.path(".wg/graph.jsonl").unlink()
     no_graph = project.run("audit")

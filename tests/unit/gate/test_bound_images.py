@@ -1,4 +1,4 @@
-"""A verdict is bound to the image that the run's own engine has, for scenarios and for services."""
+"""Binding of verdicts to the images of the run's own engine, for scenarios and services."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,12 +21,12 @@ SCENARIO = f'[[scenario]]\nname = "one"\nscript = "one.sh"\nimage = "{IMAGE}"\n'
 SERVICE = f'[[scenario.services]]\nname = "db"\nimage = "{IMAGE}"\n'
 
 
-class Fakes:
+class FakeEngines:
     """Fake engines under the names of real ones; each runs its own services."""
 
     def __init__(self, requested: str, images: Mapping[str, Mapping[str, str]]) -> None:
-        self.engines = {name: FakeEngine(images=one) for name, one in images.items()}
-        makers = {name: lambda one=engine: one for name, engine in self.engines.items()}
+        self.engines = {name: FakeEngine(images=image) for name, image in images.items()}
+        makers = {name: lambda engine=engine: engine for name, engine in self.engines.items()}
         self._choice = EngineChoice(requested, makers)
 
     def __call__(self, scenario: Scenario) -> Engine:
@@ -38,67 +38,71 @@ class Fakes:
         return self._choice(scenario)
 
 
-def both(requested: str) -> Fakes:
-    """Return engines of which two have different images of one name."""
+def create_engines(requested: str) -> FakeEngines:
+    """Return engines, two of which have different images under one name."""
     images = {"bubblewrap": {}, "docker": {IMAGE: DOCKERS}, "podman": {IMAGE: PODMANS}}
-    return Fakes(requested, images)
+    return FakeEngines(requested, images)
 
 
-def manifest(directory: Path, text: str) -> Manifest:
-    """Return a manifest of this text whose script exists."""
+def write_manifest(directory: Path, text: str) -> Manifest:
+    """Return a manifest with this text and an existing script."""
     (directory / "one.sh").touch()
     (directory / "manifest.toml").write_text(text)
     return parse(text, directory / "manifest.toml")
 
 
-def digests(loaded: Manifest, engines: receipt_inputs.Engines) -> dict[str, str]:
+def find_digests(loaded: Manifest, engines: receipt_inputs.Engines) -> dict[str, str]:
     """Return the digest of each image that a verdict is bound to."""
     inputs = receipt_inputs.inputs(loaded, loaded.scenarios, engines)
-    return {one.name: one.sha256 for one in inputs if one.name.startswith(("image ", "service "))}
+    return {
+        resource.name: resource.sha256
+        for resource in inputs
+        if resource.name.startswith(("image ", "service "))
+    }
 
 
 @pytest.mark.parametrize(
     ("requested", "digest"), [("docker", DOCKERS), ("podman", PODMANS), (AUTO, DOCKERS)]
 )
-def test_image_is_bound_as_its_own_engine_has_it(
-    requested: str, digest: str, tmp_path: Path
-) -> None:
-    """Two engines with one name for different images give different receipts."""
-    loaded = manifest(tmp_path, SCENARIO + SERVICE)
+def test_image_is_bound_as_in_its_own_engine(requested: str, digest: str, tmp_path: Path) -> None:
+    """Two engines with different images under one name give different receipts."""
+    loaded = write_manifest(tmp_path, SCENARIO + SERVICE)
 
-    found = digests(loaded, both(requested))
+    sha256s = find_digests(loaded, create_engines(requested))
 
-    assert found == {f"image {IMAGE}": digest, f"service {IMAGE}": digest}
+    assert sha256s == {f"image {IMAGE}": digest, f"service {IMAGE}": digest}
 
 
 def test_gate_on_one_engine_asks_no_other(tmp_path: Path) -> None:
-    """A machine that has Podman alone can open the gate."""
-    podman_alone = Fakes("podman", {"podman": {IMAGE: PODMANS}})
+    """A machine that has only Podman can open the gate."""
+    podman_alone = FakeEngines("podman", {"podman": {IMAGE: PODMANS}})
 
-    assert digests(manifest(tmp_path, SCENARIO), podman_alone) == {f"image {IMAGE}": PODMANS}
+    assert find_digests(write_manifest(tmp_path, SCENARIO), podman_alone) == {
+        f"image {IMAGE}": PODMANS
+    }
 
 
-def test_image_that_the_engine_lacks_shuts_the_gate(tmp_path: Path) -> None:
+def test_missing_image_is_an_error(tmp_path: Path) -> None:
     """Another engine's image of that name is no substitute, and the error names the image."""
-    engines = Fakes("podman", {"docker": {IMAGE: DOCKERS}, "podman": {}})
+    engines = FakeEngines("podman", {"docker": {IMAGE: DOCKERS}, "podman": {}})
 
     with pytest.raises(ImageError, match=IMAGE):
-        digests(manifest(tmp_path, SCENARIO), engines)
+        find_digests(write_manifest(tmp_path, SCENARIO), engines)
 
 
-def test_service_image_that_the_engine_lacks_is_bound_by_name(tmp_path: Path) -> None:
-    """Its scenario is skipped, so the receipt has its name and no digest."""
+def test_missing_service_image_is_bound_by_name(tmp_path: Path) -> None:
+    """The scenario is skipped, so the receipt contains the name without a digest."""
     host = SCENARIO.replace(IMAGE, "host")
-    engines = Fakes("podman", {"docker": {IMAGE: DOCKERS}, "podman": {}})
+    engines = FakeEngines("podman", {"docker": {IMAGE: DOCKERS}, "podman": {}})
 
-    assert digests(manifest(tmp_path, host + SERVICE), engines) == {
+    assert find_digests(write_manifest(tmp_path, host + SERVICE), engines) == {
         "image host": "",
         f"service {IMAGE}": "",
     }
 
 
-def written(directory: Path, engine: str) -> Statement:
-    """Return the receipt of an open gate whose run had `engine`."""
+def create_receipt(directory: Path, engine: str) -> Statement:
+    """Return the receipt of an open gate whose run used `engine`."""
     circumstances = Circumstances(
         task="a",
         open=True,
@@ -121,30 +125,30 @@ def written(directory: Path, engine: str) -> Statement:
         ("docker+bubblewrap", "host", "bubblewrap"),
     ],
 )
-def test_receipt_is_compared_on_the_engine_that_it_names(
+def test_receipt_is_compared_on_its_engine(
     named: str, image: str, engine: str, tmp_path: Path
 ) -> None:
-    """Several names can only come from a run that left the choice to isosmoke."""
-    (scenario,) = manifest(tmp_path, SCENARIO.replace(IMAGE, image)).scenarios
+    """Several names mean that the run let isosmoke choose the engine."""
+    (scenario,) = write_manifest(tmp_path, SCENARIO.replace(IMAGE, image)).scenarios
 
-    assert receipt_inputs.engines_of(written(tmp_path, named))(scenario).name == engine
+    assert receipt_inputs.engines_of(create_receipt(tmp_path, named))(scenario).name == engine
 
 
-def test_receipt_of_an_unknown_engine_is_no_success(tmp_path: Path) -> None:
-    """An image that cannot be compared is an error that names the engine."""
-    manifest(tmp_path, SCENARIO)
+def test_receipt_of_unknown_engine_is_an_error(tmp_path: Path) -> None:
+    """The error names the unknown engine and suggests a known one."""
+    write_manifest(tmp_path, SCENARIO)
 
     with pytest.raises(EngineError, match="unknown engine 'jail'") as caught:
-        receipt_inputs.changed_inputs(written(tmp_path, "jail"), tmp_path / "manifest.toml")
+        receipt_inputs.changed_inputs(create_receipt(tmp_path, "jail"), tmp_path / "manifest.toml")
     assert "podman" in caught.value.hint
 
 
-def test_image_that_is_gone_breaks_a_receipt_by_name(tmp_path: Path) -> None:
-    """An engine that works and has no such image is a difference, not a failure to compare."""
-    manifest(tmp_path, SCENARIO)
+def test_removed_image_invalidates_receipt(tmp_path: Path) -> None:
+    """A missing image is a difference, not a failed comparison."""
+    write_manifest(tmp_path, SCENARIO)
 
     broken = receipt_inputs.changed_inputs(
-        written(tmp_path, "bubblewrap"), tmp_path / "manifest.toml"
+        create_receipt(tmp_path, "bubblewrap"), tmp_path / "manifest.toml"
     )
 
     assert broken == (f"bubblewrap has no image '{IMAGE}'",)

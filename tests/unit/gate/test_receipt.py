@@ -1,4 +1,4 @@
-"""A receipt holds as long as every tested byte is there, and names whatever is not."""
+"""Receipts: validity as long as every tested byte is unchanged, and reports of what changed."""
 
 import json
 import shutil
@@ -24,10 +24,10 @@ from support.project import GOOD, Project
 HASH = "ab" * 32
 
 
-def statement(
+def create_receipt(
     outcomes: dict[str, Outcome], *, opened: bool = True, checkout: Checkout | None = None
 ) -> Statement:
-    """A receipt of these outcomes."""
+    """Return a receipt of these outcomes."""
     about = Circumstances(
         task="fix-a",
         open=opened,
@@ -42,12 +42,14 @@ def statement(
     return receipt.statement(about, receipt.hashed("binary", "wg", HASH), inputs)
 
 
-def test_a_receipt_is_an_in_toto_test_result() -> None:
-    """Every field that the specification requires has its name, and our own are apart."""
+def test_receipt_is_an_in_toto_test_result() -> None:
+    """Required fields have their specified names, and isosmoke's own are in a separate object."""
     outcomes = {"a": Outcome.PASS, "b": Outcome.SKIP, "c": Outcome.FLAKY, "d": Outcome.LEAK}
 
     document = json.loads(
-        receipt.render(statement(outcomes, opened=False, checkout=Checkout("c0ffee", dirty=True)))
+        receipt.render(
+            create_receipt(outcomes, opened=False, checkout=Checkout("c0ffee", dirty=True))
+        )
     )
 
     assert document == {
@@ -91,33 +93,35 @@ def test_a_receipt_is_an_in_toto_test_result() -> None:
     ],
 )
 def test_result_follows_the_gate(outcome: Outcome, opened: bool, result: str) -> None:  # noqa: FBT001
-    """A shut gate FAILED, whatever its scenarios did; an open one PASSED only if all did."""
-    assert statement({"a": outcome}, opened=opened).predicate.result == result
+    """A shut gate is FAILED; an open one is PASSED only if every scenario passed."""
+    assert create_receipt({"a": outcome}, opened=opened).predicate.result == result
 
 
 @given(st.dictionaries(st.text(), st.sampled_from(Outcome)), st.booleans(), st.booleans())
-def test_what_is_written_is_what_is_read(
+def test_receipt_survives_round_trip(
     outcomes: dict[str, Outcome],
     opened: bool,  # noqa: FBT001
     clean: bool,  # noqa: FBT001
 ) -> None:
     """Rendering and parsing lose nothing."""
-    written = statement(outcomes, opened=opened, checkout=Checkout("", clean) if clean else None)
+    written = create_receipt(
+        outcomes, opened=opened, checkout=Checkout("", clean) if clean else None
+    )
 
     assert receipt.parse(receipt.render(written), "r") == written
 
 
 def test_unknown_fields_are_ignored() -> None:
-    """A later version may add some (in-toto's parsing rules)."""
-    document = json.loads(receipt.render(statement({})))
+    """A later version may add fields (in-toto's parsing rules)."""
+    document = json.loads(receipt.render(create_receipt({})))
     document["predicate"]["url"] = "https://localhost"
 
-    assert receipt.parse(json.dumps(document), "r") == statement({})
+    assert receipt.parse(json.dumps(document), "r") == create_receipt({})
 
 
 @given(st.binary())
-def test_what_is_no_receipt_is_refused_by_name(content: bytes) -> None:
-    """Any bytes give an error in words that names the file, and nothing else."""
+def test_invalid_receipt_is_refused_by_name(content: bytes) -> None:
+    """Any bytes raise an error that names the file."""
     with pytest.raises(UsageError, match=r"^r\.json: not a receipt: "):
         receipt.parse(content, "r.json")
 
@@ -127,23 +131,23 @@ NAMES = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["0" * 64, "1
 
 @given(NAMES, NAMES)
 def test_differences_name_exactly_what_differs(then: dict[str, str], now: dict[str, str]) -> None:
-    """Each name that changed, went or came is told once, and no other."""
-    told = receipt.differences(
-        [receipt.hashed("file", *one) for one in then.items()],
-        [receipt.hashed("file", *one) for one in now.items()],
+    """Each name that was changed, removed or added is listed once, and no other."""
+    differences = receipt.differences(
+        [receipt.hashed("file", *item) for item in then.items()],
+        [receipt.hashed("file", *item) for item in now.items()],
     )
 
     differing = {name for name in then | now if then.get(name) != now.get(name)}
-    assert sorted(line.split()[1] for line in told) == sorted(differing)
+    assert sorted(line.split()[1] for line in differences) == sorted(differing)
 
 
-def test_an_entry_is_bound_by_its_meaning(tmp_path: Path) -> None:
-    """A comment or the order of keys changes nothing; any value does."""
+def test_entry_is_bound_by_its_values(tmp_path: Path) -> None:
+    """Comments and key order do not change the hash; any value does."""
 
     def entry(text: str) -> str:
         (tmp_path / "s.sh").write_text("")
-        (one,) = (loaded := parse(text, tmp_path / "m.toml")).scenarios
-        return receipt_inputs.inputs(loaded, [one], EngineChoice(AUTO))[0].sha256
+        (scenario,) = (loaded := parse(text, tmp_path / "m.toml")).scenarios
+        return receipt_inputs.inputs(loaded, [scenario], EngineChoice(AUTO))[0].sha256
 
     plain = '[[scenario]]\nname = "a"\nscript = "s.sh"\n'
     assert entry('[[scenario]]\nscript = "s.sh" # here\nname = "a"\n') == entry(plain)
@@ -152,12 +156,12 @@ def test_an_entry_is_bound_by_its_meaning(tmp_path: Path) -> None:
     assert entry("[defaults]\nretries = 1\n" + plain) != entry(plain)
 
 
-# From here on real receipts, of real runs.
+# The tests below use receipts of real runs.
 
 
 @pytest.fixture(scope="module")
 def gated(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project that is a repository; `task-a` has been through the gate. Not to be changed."""
+    """Return a Git repository whose `task-a` has passed the gate; tests must not change it."""
     available.engine("bubblewrap")
     project = Project.within(tmp_path_factory.mktemp("gated"))
     project.path("scenarios/more.sh").write_text("true\n")
@@ -177,22 +181,22 @@ def gated(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def project(gated: Project) -> Iterator[Project]:
-    """That project, for one test; a receipt names places, so it is always at the same one."""
+    """Yield a copy of that project for one test, always at the path that the receipt names."""
     shutil.copytree(gated.top.parent / "untouched", gated.top)
     yield gated
     shutil.rmtree(gated.top)
 
 
-def verified(project: Project, *words: str) -> tuple[int, str]:
-    """The exit code and the words of `receipt verify` for the project's receipt."""
+def verify(project: Project, *options: str) -> tuple[int, str]:
+    """Return the exit code and output of `receipt verify` for the project's receipt."""
     (file,) = project.receipts()
-    done = project.run("receipt", "verify", str(file), *words)
+    done = project.run("receipt", "verify", str(file), *options)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout + done.stderr
 
 
-def a_byte(name: str) -> Callable[[Project], object]:
-    """Change the last byte of a file, which is not its line feed."""
+def flip_byte(name: str) -> Callable[[Project], object]:
+    """Return a function that changes the last byte of a file before its newline."""
 
     def change(project: Project) -> None:
         content = project.path(name).read_bytes().rstrip(b"\n")
@@ -201,160 +205,164 @@ def a_byte(name: str) -> Callable[[Project], object]:
     return change
 
 
-def an_entry(before: str, after: str) -> Callable[[Project], object]:
-    """Change the manifest's text."""
+def replace_text(before: str, after: str) -> Callable[[Project], object]:
+    """Return a function that changes the manifest's text."""
     return lambda project: project.manifest.write_text(
         project.manifest.read_text().replace(before, after)
     )
 
 
 CHANGES = {
-    "the binary": (a_byte("wg"), "binary wg changed"),
-    "the script": (a_byte("scenarios/good.sh"), "script scenarios/good.sh changed"),
-    "what it sources": (a_byte("scenarios/lib.sh"), "file scenarios/lib.sh changed"),
-    "what that sources": (a_byte("scenarios/more.sh"), "file scenarios/more.sh changed"),
-    "what that names": (a_byte("scenarios/notes.txt"), "file scenarios/notes.txt changed"),
-    "its entry": (an_entry("It works.", "It work."), "scenario good changed"),
-    "its owners": (an_entry('["task-a"]', '["task-a", "b"]'), "scenario good changed"),
-    "a default": (an_entry(GOOD, "[defaults]\nretries = 1\n" + GOOD), "scenario good changed"),
-    "the policy": (an_entry(GOOD, "[gate]\nmax_skips = 0\n" + GOOD), "policy [gate] changed"),
-    "its name": (an_entry('"good"', '"best"'), "scenario good is gone"),
-    "no binary": (lambda project: project.binary.unlink(), "binary wg is gone"),
+    "the binary": (flip_byte("wg"), "binary wg changed"),
+    "the script": (flip_byte("scenarios/good.sh"), "script scenarios/good.sh changed"),
+    "what it sources": (flip_byte("scenarios/lib.sh"), "file scenarios/lib.sh changed"),
+    "what that sources": (flip_byte("scenarios/more.sh"), "file scenarios/more.sh changed"),
+    "what that names": (flip_byte("scenarios/notes.txt"), "file scenarios/notes.txt changed"),
+    "its entry": (replace_text("It works.", "It work."), "scenario good changed"),
+    "its owners": (replace_text('["task-a"]', '["task-a", "b"]'), "scenario good changed"),
+    "a default": (replace_text(GOOD, "[defaults]\nretries = 1\n" + GOOD), "scenario good changed"),
+    "the policy": (replace_text(GOOD, "[gate]\nmax_skips = 0\n" + GOOD), "policy [gate] changed"),
+    "its name": (replace_text('"good"', '"best"'), "scenario good was removed"),
+    "no binary": (lambda project: project.binary.unlink(), "binary wg was removed"),
     "no script": (lambda project: project.path("scenarios/good.sh").unlink(), "good.sh"),
     "no library": (
         lambda project: project.path("scenarios/lib.sh").unlink(),
-        "file scenarios/lib.sh is gone",
+        "file scenarios/lib.sh was removed",
     ),
     "no manifest": (lambda project: project.manifest.unlink(), "manifest.toml: no such file"),
 }
 
 
-@pytest.mark.parametrize(("change", "words"), CHANGES.values(), ids=CHANGES)
-def test_whatever_changed_is_found_and_named(
-    project: Project, change: Callable[[Project], object], words: str
+@pytest.mark.parametrize(("change", "message"), CHANGES.values(), ids=CHANGES)
+def test_any_change_invalidates_receipt(
+    project: Project, change: Callable[[Project], object], message: str
 ) -> None:
-    """Before the change the receipt holds; after it, it does not, and below that says why."""
-    assert verified(project)[0] == 0
+    """The receipt is valid before the change; afterwards the report names the change."""
+    assert verify(project)[0] == 0
 
     change(project)
 
-    code, said = verified(project)
+    code, output = verify(project)
     assert code == 1
-    verdict, *why = said.splitlines()
+    verdict, *reasons = output.splitlines()
     assert verdict.endswith(": does not hold")
-    assert words in "\n".join(why)
+    assert message in "\n".join(reasons)
 
 
-def test_a_file_that_appears_is_found(project: Project) -> None:
-    """A script that looks for a file reads another thing once it is there."""
+def test_added_file_invalidates_receipt(project: Project) -> None:
+    """A script that looks for a file behaves differently once the file exists."""
     text = "test ! -e notes.md || . scenarios/other.sh\n"
     project.path("scenarios/good.sh").write_text(text)
     project.run("gate", "task-a")
     first, second = project.receipts()
     first.unlink()
-    assert verified(project)[0] == 0
+    assert verify(project)[0] == 0
 
     project.path("notes.md").write_text("")
 
     assert second.exists()
-    assert "file notes.md is new" in verified(project)[1]
+    assert "file notes.md was added" in verify(project)[1]
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        an_entry("It never breaks.", "It hardly breaks."),
-        an_entry('assertion = "It works."', "assertion='It works.'  # as ever"),
-        a_byte("scenarios/bad.sh"),
+        replace_text("It never breaks.", "It hardly breaks."),
+        replace_text('assertion = "It works."', "assertion='It works.'  # as ever"),
+        flip_byte("scenarios/bad.sh"),
         lambda project: project.manifest.write_text(
             project.manifest.read_text() + GOOD.replace('"good"', '"better"')
         ),
     ],
     ids=["another entry", "layout", "another script", "a new scenario"],
 )
-def test_what_was_not_tested_breaks_nothing(
+def test_untested_change_keeps_receipt_valid(
     project: Project, change: Callable[[Project], object]
 ) -> None:
-    """A manifest grows: what other tasks do to it is not this receipt's business."""
+    """Manifest changes for other tasks do not affect this receipt."""
     change(project)
 
-    assert verified(project)[0] == 0
+    assert verify(project)[0] == 0
 
 
-def test_a_commit_or_a_change_elsewhere_is_told_and_breaks_nothing(project: Project) -> None:
-    """What was tested is hashed, so the repository may go on."""
+def test_repository_change_is_reported_and_keeps_receipt_valid(project: Project) -> None:
+    """All tested files are hashed, so the repository may change elsewhere."""
     project.path("README").write_text("new\n")
 
-    code, said = verified(project)
+    code, output = verify(project)
 
     assert code == 0
-    verdict, note = said.splitlines()
+    verdict, note = output.splitlines()
     assert verdict.endswith(": holds")
     assert note.startswith("  note: repository was")
 
 
-def test_another_binary_may_be_compared(project: Project) -> None:
-    """`--binary` asks about a build elsewhere, by content and not by name."""
+def test_another_binary_can_be_compared(project: Project) -> None:
+    """`--binary` compares a build elsewhere, by content rather than by name."""
     same, other = project.path("same"), project.path("other")
     same.write_bytes(project.binary.read_bytes())
     other.write_bytes(project.binary.read_bytes() + b"\n")
 
-    assert verified(project, "--binary", str(same))[0] == 0
-    code, said = verified(project, "--binary", str(other))
+    assert verify(project, "--binary", str(same))[0] == 0
+    code, output = verify(project, "--binary", str(other))
     assert code == 1
-    assert "binary wg changed" in said
+    assert "binary wg changed" in output
 
 
-def test_another_work_tree_may_be_compared(project: Project, tmp_path: Path) -> None:
-    """`--manifest` asks about a copy elsewhere: names are relative to the manifest's folder."""
+def test_another_work_tree_can_be_compared(project: Project, tmp_path: Path) -> None:
+    """`--manifest` compares a copy elsewhere; names are relative to the manifest's directory."""
     copy = tmp_path / "copy"
     shutil.copytree(project.top, copy)
     project.manifest.unlink()
-    words = ("--manifest", str(copy / "manifest.toml"))
+    options = ("--manifest", str(copy / "manifest.toml"))
 
-    assert verified(project)[0] == 1
-    assert verified(project, *words)[0] == 0
+    assert verify(project)[0] == 1
+    assert verify(project, *options)[0] == 0
     (copy / "scenarios/lib.sh").write_text("")
-    assert "file scenarios/lib.sh changed" in verified(project, *words)[1]
+    assert "file scenarios/lib.sh changed" in verify(project, *options)[1]
 
 
-def test_without_a_binary_the_subject_is_the_manifest(project: Project) -> None:
-    """There is always a subject; then every byte of the manifest counts."""
+def test_subject_is_manifest_without_a_binary(project: Project) -> None:
+    """A receipt always has a subject; then every byte of the manifest counts."""
     project.binary.unlink()
     project.run("gate", "task-a", ISOSMOKE_WG="", PATH="/usr/bin:/bin")
     project.receipts()[0].unlink()
     (file,) = project.receipts()
     assert json.loads(file.read_text())["subject"][0]["name"] == "manifest manifest.toml"
-    assert verified(project)[0] == 0
+    assert verify(project)[0] == 0
 
     project.manifest.write_text(project.manifest.read_text() + "# more\n")
 
-    assert "manifest manifest.toml changed" in verified(project)[1]
-    assert "made without one" in verified(project, "--binary", str(project.manifest))[1]
+    assert "manifest manifest.toml changed" in verify(project)[1]
+    assert "written without a binary" in verify(project, "--binary", str(project.manifest))[1]
 
 
-def test_a_receipt_of_a_shut_gate_never_holds(project: Project) -> None:
-    """Whoever asks before a release must not be told yes about a failure."""
+def test_receipt_of_shut_gate_is_never_valid(project: Project) -> None:
+    """A check before a release must not accept a failure."""
     project.receipts()[0].unlink()
     project.run("gate", "task-b")
 
-    code, said = verified(project)
+    code, output = verify(project)
 
     assert code == 1
-    assert "the gate was shut" in said
+    assert "the gate was shut" in output
 
 
-def test_every_gate_that_ran_leaves_one_receipt(project: Project) -> None:
-    """Open or shut; what did not run has nothing to attest."""
+def test_every_gate_run_writes_one_receipt(project: Project) -> None:
+    """An open and a shut gate each write one; a gate that ran nothing writes none."""
     for task in ("task-b", "task-c", "task-z"):
         project.run("gate", task)
 
     documents = [json.loads(file.read_text()) for file in project.receipts()]
-    assert [one["predicate"]["result"] for one in documents] == ["PASSED", "FAILED", "WARNED"]
+    assert [document["predicate"]["result"] for document in documents] == [
+        "PASSED",
+        "FAILED",
+        "WARNED",
+    ]
 
 
-def test_the_hash_of_the_binary_is_that_of_what_ran(project: Project) -> None:
-    """The subject, each script and the repository's commit are those of the project."""
+def test_receipt_names_what_was_tested(project: Project) -> None:
+    """The subject, the scripts and the commit are those of the project."""
     (file,) = project.receipts()
     then = receipt.parse(file.read_bytes(), str(file))
 
@@ -370,8 +378,8 @@ def test_the_hash_of_the_binary_is_that_of_what_ran(project: Project) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff\x00", b"[" * 5000])
-def test_an_unreadable_receipt_exits_2(project: Project, content: bytes | None) -> None:
-    """Missing, empty, or no receipt at all: that is no answer about the tested things."""
+def test_unreadable_receipt_exits_2(project: Project, content: bytes | None) -> None:
+    """A missing, empty or invalid receipt proves nothing about the tested files."""
     file = project.path("r.json")
     if content is not None:
         file.write_bytes(content)
@@ -383,14 +391,14 @@ def test_an_unreadable_receipt_exits_2(project: Project, content: bytes | None) 
     assert "Traceback" not in done.stderr
 
 
-def test_json_and_show_tell_the_same(project: Project) -> None:
-    """A machine gets one document, a reader the names and hashes."""
+def test_json_and_show_agree(project: Project) -> None:
+    """`--json` prints one document, and `show` prints the names and hashes."""
     (file,) = project.receipts()
-    a_byte("scenarios/lib.sh")(project)
+    flip_byte("scenarios/lib.sh")(project)
 
-    told = json.loads(project.run("receipt", "verify", str(file), "--json").stdout)
-    shown = project.run("receipt", "show", str(file)).stdout
+    document = json.loads(project.run("receipt", "verify", str(file), "--json").stdout)
+    text = project.run("receipt", "show", str(file)).stdout
 
-    assert (told["holds"], told["broken"]) == (False, ["file scenarios/lib.sh changed"])
-    assert shown.startswith("PASSED task-a at ")
-    assert "  PASS good\n" in shown
+    assert (document["holds"], document["broken"]) == (False, ["file scenarios/lib.sh changed"])
+    assert text.startswith("PASSED task-a at ")
+    assert "  PASS good\n" in text

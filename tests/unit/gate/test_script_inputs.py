@@ -1,4 +1,4 @@
-"""Which files a script is taken to read."""
+"""Discovery of the files that a script reads."""
 
 from pathlib import Path
 
@@ -7,16 +7,16 @@ import pytest
 from isosmoke.gate.script_inputs import sources
 
 
-def found(folder: Path, script: str, *files: str, apart: str = "none") -> list[str]:
-    """What `scenarios/s.sh` with this text reads in a manifest's folder that has these files."""
+def find_inputs(directory: Path, script: str, *files: str, exclude: str = "none") -> list[str]:
+    """Return the inputs of `scenarios/s.sh` with this text, in a directory with these files."""
     for name in files:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("true\n")
-    path = folder / "scenarios/s.sh"
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text("true\n")
+    path = directory / "scenarios/s.sh"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(script)
-    read = sources([path], folder, apart=(path, folder / apart))
-    return [str(one.relative_to(folder)) for one in read]
+    inputs = sources([path], directory, exclude=(path, directory / exclude))
+    return [str(path.relative_to(directory)) for path in inputs]
 
 
 @pytest.mark.parametrize(
@@ -38,62 +38,69 @@ def found(folder: Path, script: str, *files: str, apart: str = "none") -> list[s
         "cp scenarios/lib.sh /tmp",
     ],
 )
-def test_a_library_is_found_however_it_is_named(script: str, tmp_path: Path) -> None:
-    """Whatever stands before the name, only the shell could know; the name is enough."""
-    assert found(tmp_path, script, "scenarios/lib.sh", "scenarios/other.sh") == ["scenarios/lib.sh"]
+def test_library_is_found_by_any_path_to_it(script: str, tmp_path: Path) -> None:
+    """Any expansion may precede the name; the name is sufficient."""
+    assert find_inputs(tmp_path, script, "scenarios/lib.sh", "scenarios/other.sh") == [
+        "scenarios/lib.sh"
+    ]
 
 
-def test_a_sourced_file_is_followed_out_of_the_folder(tmp_path: Path) -> None:
-    """What is sourced runs, wherever it lies."""
-    folder = tmp_path / "manifest"
-    folder.mkdir()
+def test_sourced_file_is_followed_outside_the_directory(tmp_path: Path) -> None:
+    """A sourced file is executed wherever it is."""
+    directory = tmp_path / "manifest"
+    directory.mkdir()
     (tmp_path / "lib one.sh").write_text(f". {tmp_path}/two.sh\n")
     (tmp_path / "two.sh").write_text("true\n")
-    script = folder / "s.sh"
+    script = directory / "s.sh"
     script.write_text('. "$(dirname "$0")/../lib one.sh"\n')
 
-    assert sources([script], folder, apart=()) == (tmp_path / "lib one.sh", tmp_path / "two.sh")
+    assert sources([script], directory, exclude=()) == (
+        tmp_path / "lib one.sh",
+        tmp_path / "two.sh",
+    )
 
 
-def test_a_named_file_outside_the_folder_is_not_the_scripts(tmp_path: Path) -> None:
-    """`cat /etc/passwd` reads the sandbox's system, which no manifest holds."""
+def test_named_file_outside_the_directory_is_ignored(tmp_path: Path) -> None:
+    """`cat /etc/passwd` reads the sandbox's system, which is not part of the manifest."""
     (tmp_path / "outside.txt").write_text("")
 
-    assert found(tmp_path / "manifest", f"cat {tmp_path}/outside.txt ../../outside.txt") == []
+    assert find_inputs(tmp_path / "manifest", f"cat {tmp_path}/outside.txt ../../outside.txt") == []
 
 
-def test_scripts_are_followed_and_texts_are_not(tmp_path: Path) -> None:
-    """A named script may source more; a named note merely has words."""
+def test_scripts_are_followed_and_text_files_are_not(tmp_path: Path) -> None:
+    """A named script may source more files; a named note cannot."""
     (tmp_path / "scenarios").mkdir(parents=True)
     (tmp_path / "scenarios/run").write_text("#!/bin/sh\ncat three.txt\n")
     (tmp_path / "notes.txt").write_text("four.txt\n")
 
-    read = found(tmp_path, "$HERE/run; cat notes.txt.\n", "scenarios/three.txt", "four.txt")
+    inputs = find_inputs(tmp_path, "$HERE/run; cat notes.txt.\n", "scenarios/three.txt", "four.txt")
 
-    assert read == ["notes.txt", "scenarios/run", "scenarios/three.txt"]
+    assert inputs == ["notes.txt", "scenarios/run", "scenarios/three.txt"]
 
 
-def test_files_that_name_each_other_end(tmp_path: Path) -> None:
-    """A circle is walked once."""
+def test_cycle_is_followed_once(tmp_path: Path) -> None:
+    """Files that source each other are each listed once."""
     (tmp_path / "scenarios").mkdir()
     (tmp_path / "scenarios/a.sh").write_text(". b.sh\n")
     (tmp_path / "scenarios/b.sh").write_text(". a.sh\n. s.sh\n")
 
-    assert found(tmp_path, ". ./a.sh") == ["scenarios/a.sh", "scenarios/b.sh"]
+    assert find_inputs(tmp_path, ". ./a.sh") == ["scenarios/a.sh", "scenarios/b.sh"]
 
 
 @pytest.mark.parametrize("name", [".wg/graph.jsonl", ".git/HEAD", ".isosmoke/runs/1/log"])
-def test_what_changes_by_itself_is_no_source(name: str, tmp_path: Path) -> None:
-    """A graph changes with every task: a receipt that held it would never hold."""
-    assert found(tmp_path, f"cat {name}", name) == []
+def test_volatile_file_is_ignored(name: str, tmp_path: Path) -> None:
+    """A graph changes with every task, so a receipt that included it would never be valid."""
+    assert find_inputs(tmp_path, f"cat {name}", name) == []
 
 
-def test_what_is_set_apart_is_not_found(tmp_path: Path) -> None:
-    """The manifest's entries are hashed one by one, so it is not hashed as a file."""
-    assert found(tmp_path, "cat manifest.toml", "manifest.toml", apart="manifest.toml") == []
+def test_excluded_file_is_ignored(tmp_path: Path) -> None:
+    """The manifest is not hashed as a file, because its entries are hashed one by one."""
+    assert (
+        find_inputs(tmp_path, "cat manifest.toml", "manifest.toml", exclude="manifest.toml") == []
+    )
 
 
 @pytest.mark.parametrize("script", ["", "\0", ". ", 'source "', "source $(", ". \0/x", "a" * 9000])
-def test_odd_texts_name_nothing(script: str, tmp_path: Path) -> None:
-    """No text is an error."""
-    assert found(tmp_path, script) == []
+def test_malformed_script_has_no_inputs(script: str, tmp_path: Path) -> None:
+    """No text raises an error."""
+    assert find_inputs(tmp_path, script) == []
