@@ -1,4 +1,4 @@
-"""Where receipts and bypasses are kept: beside the runs, each written whole or not at all."""
+"""Storage of receipts and bypasses, next to the runs; each record is written atomically."""
 
 import errno
 import hashlib
@@ -16,7 +16,7 @@ from isosmoke.errors import IsosmokeError
 from isosmoke.host import files, git, state
 from isosmoke.host.git import Checkout
 
-_Kept = TypeVar("_Kept")
+_Saved = TypeVar("_Saved")
 
 _RECEIPTS = "receipts"
 _BYPASSES = "bypasses.jsonl"
@@ -24,7 +24,7 @@ _BYPASSES = "bypasses.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BypassRecord:
-    """Who went by the gate: `agent` is None for a human; `at` in UTC (RFC 3339)."""
+    """A bypass of the gate; `agent` is None for a human, and `at` is in UTC (RFC 3339)."""
 
     task: str
     agent: str | None
@@ -37,45 +37,52 @@ class BypassRecord:
 _RECORD = TypeAdapter(BypassRecord)
 
 
-def homes(folder: Path, environment: Mapping[str, str]) -> tuple[Path, ...]:
-    """Where records of the project around `folder` may lie, the best place first.
+def homes(directory: Path, environment: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return the directories that can hold the records of a project, most preferred first.
 
-    The last one, in the user's state folder, serves a project that cannot be written to.
-    `UsageError` if a project has a link where its records would be.
+    The project is the one that contains `directory`. The last home is in the user's state
+    directory, for a project that is not writable.
+
+    Raises:
+        UsageError: if a project has a symbolic link in place of its records.
     """
-    tops = git.find_tops(folder, environment)
+    tops = git.find_tops(directory, environment)
     within = (state.in_project(top, _RECEIPTS, _BYPASSES) for top in tops)
     return (*within, state.project(tops[0]))
 
 
 def keep_receipt(homes: Sequence[Path], name: str, text: str) -> Path:
-    """Write a receipt to the first home that takes it, and say where."""
-    # Runs of several work trees meet in one home: the content makes the name unique.
+    """Write a receipt to the first writable home, and return its path."""
+    # Several work trees can share a home, so the name includes a hash of the content.
     file = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
     return in_first(homes, lambda home: files.write(made(home, _RECEIPTS) / file, text))
 
 
 def keep_bypass(homes: Sequence[Path], record: BypassRecord) -> Path:
-    """Append a bypass to the list in the first home that takes it, and say where that is."""
+    """Append a bypass to the list in the first writable home, and return the list's path."""
     line = json.dumps(asdict(record)) + "\n"
-    return in_first(homes, lambda home: _appended(made(home) / _BYPASSES, line))
+    return in_first(homes, lambda home: _append(made(home) / _BYPASSES, line))
 
 
 def receipts(homes: Sequence[Path]) -> tuple[Path, ...]:
-    """Every receipt that was kept; `UsageError` for a link, which anybody may have prepared."""
+    """Return the paths of all receipts.
+
+    Raises:
+        UsageError: if one is a symbolic link, which any other user may have planted.
+    """
     for home in homes:
         files.refuse_links(home, home / _RECEIPTS)
-    found = tuple(one for home in homes for one in sorted((home / _RECEIPTS).glob("*.json")))
-    files.refuse_links(*found)
-    return found
+    paths = tuple(path for home in homes for path in sorted((home / _RECEIPTS).glob("*.json")))
+    files.refuse_links(*paths)
+    return paths
 
 
 def bypasses(homes: Sequence[Path]) -> tuple[BypassRecord | str, ...]:
-    """Every bypass that was recorded; a line that is none as the place where it stands."""
-    return tuple(one for home in homes for one in _read(home / _BYPASSES))
+    """Return all recorded bypasses, with `FILE:LINE` in place of each unreadable one."""
+    return tuple(bypass for home in homes for bypass in _read_bypasses(home / _BYPASSES))
 
 
-def _read(file: Path) -> Iterator[BypassRecord | str]:
+def _read_bypasses(file: Path) -> Iterator[BypassRecord | str]:
     files.refuse_links(file.parent, file)
     with suppress(FileNotFoundError):
         lines = file.read_bytes().splitlines()
@@ -86,28 +93,37 @@ def _read(file: Path) -> Iterator[BypassRecord | str]:
                 yield f"{file}:{number}"
 
 
-def in_first(homes: Sequence[Path], keep: Callable[[Path], _Kept]) -> _Kept:
-    """Return what `keep` creates in the first home where it can; `IsosmokeError` if in none."""
+def in_first(homes: Sequence[Path], save: Callable[[Path], _Saved]) -> _Saved:
+    """Return the result of `save` in the first home where it succeeds.
+
+    Raises:
+        IsosmokeError: if it fails in every home.
+    """
     reasons = []
     for home in homes:
         try:
-            return keep(home)
+            return save(home)
         except OSError as error:
             reasons.append(f"{home}: {error.strerror}")
-    raise IsosmokeError("no record can be kept\n" + "\n".join(reasons), hint="make one writable")
+    hint = "make one of these directories writable"
+    raise IsosmokeError("\n".join(["no record can be saved", *reasons]), hint)
 
 
-def made(home: Path, inside: str = "") -> Path:
-    """A folder in a home that git ignores by itself; `UsageError` if either is a link."""
+def made(home: Path, name: str = "") -> Path:
+    """Create a home that Git ignores, and a directory `name` in it; return the directory's path.
+
+    Raises:
+        UsageError: if either is a symbolic link.
+    """
     home.parent.mkdir(parents=True, exist_ok=True)
     with files.open_directory(home.parent, home.name) as opened:
         files.write_new(".gitignore", "*\n", opened)
-    with files.open_directory(home.parent, home.name, *filter(None, [inside])):
-        return home / inside
+    with files.open_directory(home.parent, home.name, *filter(None, [name])):
+        return home / name
 
 
-def _appended(path: Path, line: str) -> Path:
-    """One write(2), so that lines of several processes never mix (open(2), O_APPEND)."""
+def _append(path: Path, line: str) -> Path:
+    """Append a line with one write(2), so that concurrent lines never mix (open(2), O_APPEND)."""
     with files.open_file(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as file:
         if os.write(file, line.encode()) != len(line.encode()):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

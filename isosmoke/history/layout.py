@@ -1,4 +1,4 @@
-"""Where the runs of a project are recorded: each is a directory whose name sorts by time (UTC)."""
+"""Layout of a project's recorded runs: one directory per run, whose name sorts by time (UTC)."""
 
 import re
 from collections.abc import Iterator
@@ -11,56 +11,61 @@ from isosmoke.host.leases import Lease
 from isosmoke.host.workspace_directories import git_top
 
 RUNS = "runs"
-"""The directory of all runs, in each home of a project."""
+"""The name of the directory that holds all runs, in each home of a project."""
 
 HEADER = "run.json"
-"""The file that the directory of a run has from its first moment on."""
+"""The file that a run's directory contains from the start of the run."""
 
 RESULT = "result.json"
-"""The file in the directory of a scenario, within that of its run."""
+"""The file that a scenario's directory contains, within the directory of its run."""
 
 LEASE = ".lease"
-"""The file that names the process of a run, until the run ends."""
+"""The file that identifies the process of a run until the run ends."""
 
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 _SECOND = "%Y%m%d-%H%M%S"
 
 
 def top(working: Path) -> Path:
-    """Return the directory of the project that a command in `working` is about."""
+    """Return the root directory of the project that contains `working`."""
     return git_top(working) or working
 
 
 def homes(top: Path) -> tuple[Path, Path]:
-    """Return where a project can have its runs: within, or else in the state directory.
+    """Return the two directories that can hold a project's runs, most preferred first.
 
-    `UsageError` if the project has a symbolic link in that place.
+    The first is in the project, the second in the user's state directory.
+
+    Raises:
+        UsageError: if the project has a symbolic link in place of its records.
     """
     return state.in_project(top, RUNS), state.project(top)
 
 
 def run_id(started: datetime) -> str:
-    """Return the name of a run's directory: its start in steps of a 65536th of a second."""
+    """Return the name of a run's directory: its start time, to 1/65536 of a second."""
     return f"{started:{_SECOND}}-{started.microsecond * 65536 // 1_000_000:04x}"
 
 
-def started_at(folder: Path) -> datetime:
-    """Return the second in which a run started, from the name of its directory."""
-    return datetime.strptime(folder.name.rpartition("-")[0], _SECOND).replace(tzinfo=UTC)
+def started_at(directory: Path) -> datetime:
+    """Return a run's start time, to the second, from the name of its directory."""
+    return datetime.strptime(directory.name.rpartition("-")[0], _SECOND).replace(tzinfo=UTC)
 
 
 def list_folders(working: Path) -> tuple[Path, ...]:
     """Return the directories of a project's runs, newest first.
 
     Raises:
-        RecordError: if it cannot be seen which there are.
+        RecordError: if they cannot be listed.
     """
-    found = [one for home in homes(top(working)) for one in _listed(home / RUNS)]
-    begun = [one for one in found if _may_have_header(one)]
-    return tuple(sorted(begun, key=lambda one: one.name, reverse=True))
+    directories = [
+        directory for home in homes(top(working)) for directory in _list_directories(home / RUNS)
+    ]
+    started = [directory for directory in directories if _may_have_header(directory)]
+    return tuple(sorted(started, key=lambda directory: directory.name, reverse=True))
 
 
-def _listed(runs: Path) -> tuple[Path, ...]:
+def _list_directories(runs: Path) -> tuple[Path, ...]:
     try:
         return tuple(run_folders(runs))
     except OSError as error:
@@ -69,18 +74,18 @@ def _listed(runs: Path) -> tuple[Path, ...]:
         ) from error
 
 
-def _may_have_header(folder: Path) -> bool:
+def _may_have_header(directory: Path) -> bool:
     try:
-        (folder / HEADER).stat()
+        (directory / HEADER).stat()
     except FileNotFoundError:
         return False
     except OSError:
-        return True  # reading it fails with the reason
+        return True  # reading the header reports the error
     return True
 
 
 def run_folders(runs: Path) -> Iterator[Path]:
-    """Yield the directories of runs in `runs`; anything else there is ignored.
+    """Yield the directories of runs in `runs`, ignoring anything else.
 
     Raises:
         OSError: if `runs` exists and cannot be listed.
@@ -94,14 +99,14 @@ def run_folders(runs: Path) -> Iterator[Path]:
             yield entry
 
 
-def is_running(folder: Path) -> bool:
-    """Return whether the process of a run still runs, and has not ended the run.
+def is_running(directory: Path) -> bool:
+    """Return whether a run is in progress: its process exists and has not ended the run.
 
     Raises:
-        OSError: if that cannot be told.
+        OSError: if the state of the run cannot be determined.
     """
     try:
-        text = (folder / LEASE).read_text(errors="replace")
+        text = (directory / LEASE).read_text(errors="replace")
     except FileNotFoundError:
         return False
     lease = Lease.parse(text)

@@ -1,4 +1,4 @@
-"""What runs of the past leave to be run: what failed, what they never came to, and what is new."""
+"""Selection of scenarios to rerun: those that failed, were not reached, or are new."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,19 +8,24 @@ from isosmoke.results.run_record import RunRecord
 
 
 def failed(scenarios: Iterable[Scenario], past: Sequence[RunRecord]) -> tuple[Scenario, ...]:
-    """Those that blocked when they were last tried; `past` is newest first."""
-    outcomes = ((one, _last(one, past)) for one in scenarios)
-    return tuple(one for one, outcome in outcomes if outcome is not None and outcome.blocks)
+    """Return the scenarios that blocked when they were last tried; `past` is newest first."""
+    outcomes = ((scenario, _find_last_outcome(scenario, past)) for scenario in scenarios)
+    return tuple(
+        scenario for scenario, outcome in outcomes if outcome is not None and outcome.blocks
+    )
 
 
 def left(scenarios: Iterable[Scenario], past: Sequence[RunRecord]) -> tuple[Scenario, ...]:
-    """Those that blocked when they were last tried, or never were; `past` is newest first."""
-    outcomes = ((one, _last(one, past)) for one in scenarios)
-    return tuple(one for one, outcome in outcomes if outcome is None or outcome.blocks)
+    """Return the scenarios that blocked when last tried, or were never tried.
+
+    `past` is newest first.
+    """
+    outcomes = ((scenario, _find_last_outcome(scenario, past)) for scenario in scenarios)
+    return tuple(scenario for scenario, outcome in outcomes if outcome is None or outcome.blocks)
 
 
-def _last(scenario: Scenario, past: Sequence[RunRecord]) -> Outcome | None:
-    """Its outcome in the newest run that tried it, under any name that it ever had."""
+def _find_last_outcome(scenario: Scenario, past: Sequence[RunRecord]) -> Outcome | None:
+    """Return the outcome in the newest run that tried the scenario, under any of its names."""
     names = {scenario.name, *scenario.aliases}
-    told = (one for run in past for one in run.scenarios if one.name in names)
-    return next((one.outcome for one in told if one.outcome.facts.was_tried), None)
+    records = (record for run in past for record in run.scenarios if record.name in names)
+    return next((record.outcome for record in records if record.outcome.facts.was_tried), None)

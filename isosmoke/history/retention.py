@@ -1,4 +1,4 @@
-"""Remove the records of old runs when a new run starts, unless the manifest keeps them."""
+"""Removal of old run records, by the manifest's limits, when a new run starts."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,49 +17,54 @@ from isosmoke.manifest.models import Retention
 class _PastRun:
     """A past run: its directory, its age in whole days, and its size in bytes."""
 
-    folder: Path
+    directory: Path
     days: int
     size: int
 
 
 def forget_runs(runs: Path, retention: Retention, now: datetime) -> tuple[str, ...]:
-    """Remove the records in `runs` that are too many, too old or too large at the time `now`.
+    """Remove the records in `runs` that exceed the limits of `retention` at the time `now`.
 
-    The newest one stays, and so does that of any run that goes on. A record that cannot be removed
-    stops no run. Return a message for each record that stays because it cannot be told whether its
-    run goes on, and `OSError` if `runs` cannot be listed.
+    The newest record stays, as does the record of any run in progress. A record that cannot be
+    removed is skipped. Return a message for each record that stays because the state of its run
+    cannot be determined.
+
+    Raises:
+        OSError: if `runs` cannot be listed.
     """
     newest_first = sorted(run_folders(runs), reverse=True)
-    past = [_PastRun(one, (now - started_at(one)).days, _size(one)) for one in newest_first]
-    return tuple(_remove_ended(_excess(past, retention)))
+    past = [
+        _PastRun(directory, (now - started_at(directory)).days, _measure_size(directory))
+        for directory in newest_first
+    ]
+    return tuple(_remove_ended(_find_excess(past, retention)))
 
 
-def _remove_ended(folders: Iterable[Path]) -> Iterator[str]:
-    for folder in folders:
+def _remove_ended(directories: Iterable[Path]) -> Iterator[str]:
+    for directory in directories:
         try:
-            is_live = is_running(folder)
+            is_live = is_running(directory)
         except OSError as error:
-            yield (
-                f"{folder} is kept, as its run may still go on: {error.filename}: {error.strerror}"
-            )
+            reason = f"{error.filename}: {error.strerror}"
+            yield f"{directory} is kept because its run may still be in progress: {reason}"
             continue
         if not is_live:
             with suppress(OSError):
-                files.remove(folder)
+                files.remove(directory)
 
 
-def _excess(past: Sequence[_PastRun], retention: Retention) -> Iterator[Path]:
-    """Yield what exceeds `retention`, of runs that are sorted newest first; never the newest."""
-    sizes = accumulate(one.size for one in past)
+def _find_excess(past: Sequence[_PastRun], retention: Retention) -> Iterator[Path]:
+    """Yield the runs that exceed `retention`, never the newest; `past` is sorted newest first."""
+    sizes = accumulate(run.size for run in past)
     for number, (run, size) in list(enumerate(zip(past, sizes, strict=True), start=2))[1:]:
         too_much = size > retention.keep_size or number > retention.keep_runs
         if too_much or run.days >= retention.keep_days:
-            yield run.folder
+            yield run.directory
 
 
-def _size(folder: Path) -> int:
-    """Return the size in bytes of what can be seen; the target of a link does not count."""
-    pending, total = [os.fspath(folder)], 0
+def _measure_size(directory: Path) -> int:
+    """Return the size in bytes of all readable files; links are not followed."""
+    pending, total = [os.fspath(directory)], 0
     while pending:
         with suppress(OSError), os.scandir(pending.pop()) as entries:
             for entry in entries:

@@ -1,8 +1,8 @@
-"""Write the record of a run while it goes on.
+"""Writer for the record of a run in progress.
 
-A run is a directory `.isosmoke/runs/ID`: `run.json` is its header, written when the run starts and
-again at its end; `NAME/result.json` is written as soon as scenario NAME is finished, next to its
-logs. Each file is whole or missing, so the record of a run that was killed can be read as well.
+A run is a directory `.isosmoke/runs/ID`. Its header, `run.json`, is written at the start of the run
+and again at its end. `NAME/result.json` is written as soon as scenario NAME has finished, next to
+its logs. Each file is written atomically, so the record of a killed run can be read as well.
 """
 
 from collections.abc import Iterable
@@ -27,33 +27,35 @@ _LOCK = ".lock"
 
 @dataclass(slots=True)
 class Recording:
-    """The record of a run that goes on.
+    """The record of a run in progress.
 
-    `lost` says why the record is not whole, and is empty if it is: what cannot be written costs no
-    verdict. `notes` say which older records stay although they are too many.
+    `lost` is the first error that left the record incomplete, or empty. Such an error changes no
+    verdict. `notes` name old records that exceed the limits but could not be removed.
     """
 
     folder: Path
     notes: tuple[str, ...] = ()
     lost: str = ""
-    _kept: dict[str, ScenarioResult] = field(default_factory=dict)
+    _saved: dict[str, ScenarioResult] = field(default_factory=dict)
 
     def begin(self, run: RunResult, scenarios: Iterable[Scenario]) -> None:
-        """Write which scenarios will be run, before any of them is."""
+        """Write the header with the planned scenarios, before any of them runs."""
         self._write_header(run, scenarios, finished=False)
 
     def keep(self, result: ScenarioResult) -> None:
         """Write the result of one scenario."""
-        self._kept[result.name] = result
-        self.lost = self.lost or next((one.unlogged for one in result.attempts if one.unlogged), "")
+        self._saved[result.name] = result
+        self.lost = self.lost or next(
+            (attempt.unlogged for attempt in result.attempts if attempt.unlogged), ""
+        )
         self._write(Path(result.name) / RESULT, run_record.render(run_record.scenario(result)))
 
     def end(self, run: RunResult) -> None:
-        """Write the results of the run, and that it is finished."""
+        """Write the remaining results, and mark the run as finished."""
         for result in run.scenarios:
-            if self._kept.get(result.name) is not result:
+            if self._saved.get(result.name) is not result:
                 self.keep(result)
-        self._write_header(run, (one.scenario for one in run.scenarios), finished=True)
+        self._write_header(run, (result.scenario for result in run.scenarios), finished=True)
         with suppress(OSError):
             (self.folder / LEASE).unlink(missing_ok=True)
 
@@ -74,9 +76,12 @@ class Recording:
 
 
 def start_recording(top: Path, retention: Retention | None = None) -> Recording:
-    """Create the directory of a new run in the first home of a project that can be written to.
+    """Create the directory of a new run in the first writable home of a project.
 
-    Old runs are forgotten first, as `retention` says. `IsosmokeError` if no home can be written to.
+    Remove old runs first, by the limits of `retention`.
+
+    Raises:
+        IsosmokeError: if no home is writable.
     """
     create = partial(_create, retention=retention or Retention())
     return gate_records.in_first(layout.homes(top), create)

@@ -74,7 +74,7 @@ def test_a_run_that_cannot_be_read_hides_no_other(project: Project) -> None:
     done = project.run("runs")
 
     assert len(done.stdout.splitlines()) == 1
-    assert f"{broken}/run.json is not whole" in done.stderr
+    assert f"{broken}/run.json is invalid" in done.stderr
 
 
 def test_nothing_recorded_is_no_success(project: Project) -> None:
@@ -208,7 +208,7 @@ def test_a_killed_run_is_told_as_far_as_it_went(tmp_path: Path) -> None:
 
     assert "1 PASS  1 NOT_RUN  in " in line
     assert line.endswith(", not finished")
-    assert "slow  the run ended before it" in shown
+    assert "slow  the run ended before this scenario" in shown
     assert project.run("logs", "good").stdout == "fine\n"
 
 

@@ -1,4 +1,4 @@
-"""Where runs are found: in a project, or in the state folder of one that cannot be written to."""
+"""Location of runs: in a project, or in the state directory if the project is read-only."""
 
 from pathlib import Path
 
@@ -7,31 +7,31 @@ from isosmoke.host import state
 from support.fixture_types import Ordinary
 
 
-def begun(home: Path, name: str) -> Path:
-    """A run's folder with a header."""
-    folder = home / layout.RUNS / name
-    folder.mkdir(parents=True)
-    (folder / layout.HEADER).write_text("{}")
-    return folder
+def create_run(home: Path, name: str) -> Path:
+    """Create a run's directory with a header, and return it."""
+    directory = home / layout.RUNS / name
+    directory.mkdir(parents=True)
+    (directory / layout.HEADER).write_text("{}")
+    return directory
 
 
-def test_runs_of_all_homes_are_told_newest_first(tmp_path: Path) -> None:
-    """From anywhere in a work tree they are the runs of its top, wherever each is kept."""
+def test_runs_of_all_homes_are_listed_newest_first(tmp_path: Path) -> None:
+    """From anywhere in a work tree, the runs of its root are listed, wherever they are stored."""
     (tmp_path / ".git").mkdir()
     (tmp_path / "inner").mkdir()
     inside, outside = layout.homes(tmp_path)
-    first = begun(inside, "20260101-120000-0000")
-    last = begun(outside, "20260101-120001-0000")
+    first = create_run(inside, "20260101-120000-0000")
+    last = create_run(outside, "20260101-120001-0000")
 
     assert outside == state.project(tmp_path)
     assert layout.list_folders(tmp_path / "inner") == (last, first)
 
 
-def test_what_is_no_run_is_not_told(tmp_path: Path) -> None:
-    """Another name, a link, a file and a folder without a header are nobody's run."""
+def test_only_runs_are_listed(tmp_path: Path) -> None:
+    """A foreign name, a link, a file and a directory without a header are not runs."""
     home, _ = layout.homes(tmp_path)
-    run = begun(home, "20260101-120000-0000")
-    begun(home, "20260101")
+    run = create_run(home, "20260101-120000-0000")
+    create_run(home, "20260101")
     (home / "runs/20260101-120000-0001").symlink_to(run)
     (home / "runs/20260101-120000-0002").write_text("")
     (home / "runs/20260101-120000-0003").mkdir()
@@ -51,13 +51,13 @@ except RecordError as error:
 """
 
 
-def test_runs_that_cannot_be_listed_are_not_missing(tmp_path: Path, ordinary: Ordinary) -> None:
-    """A directory that this user may not read is an error that names it."""
+def test_unreadable_runs_are_an_error(tmp_path: Path, ordinary: Ordinary) -> None:
+    """The error names the directory that the user may not read."""
     home, _ = layout.homes(tmp_path)
-    runs = begun(home, "20260101-120000-0000").parent
+    runs = create_run(home, "20260101-120000-0000").parent
     runs.chmod(0)
 
-    said = ordinary(CLOSED, tmp_path)
+    message = ordinary(CLOSED, tmp_path)
     runs.chmod(0o755)
 
-    assert said == f"cannot list the runs in {runs}: Permission denied"
+    assert message == f"cannot list the runs in {runs}: Permission denied"

@@ -1,4 +1,4 @@
-"""Past runs are read whatever ended them, and found by name."""
+"""Reading of past runs, however they ended, and look-up by name."""
 
 import shutil
 from pathlib import Path
@@ -14,134 +14,134 @@ from support.past_runs import FAILED, PASSED, halved, killed, outcomes, recorded
 from support.project import GOOD, Project
 
 
-def test_a_run_that_goes_on_can_be_read(tmp_path: Path) -> None:
-    """What is finished is told, and the rest is not run yet."""
+def test_run_in_progress_can_be_read(tmp_path: Path) -> None:
+    """Finished scenarios have results, and the others are NOT_RUN."""
     run = reader.load_run(halved(tmp_path))
 
     assert not run.finished
-    assert outcomes(run) == {"one": "PASS", "two": "NOT_RUN the run goes on"}
+    assert outcomes(run) == {"one": "PASS", "two": "NOT_RUN the run is still in progress"}
     assert run.counts == {"PASS": 1, "NOT_RUN": 1}
 
 
-def test_a_run_whose_process_is_gone_ended_before_the_rest(tmp_path: Path) -> None:
-    """What has no result was never run; its entry is known all the same."""
+def test_killed_run_ended_before_remaining_scenarios(tmp_path: Path) -> None:
+    """A scenario without a result is NOT_RUN, and its manifest entry is known."""
     run = reader.load_run(killed(halved(tmp_path)))
 
     assert not run.finished
-    assert outcomes(run) == {"one": "PASS", "two": "NOT_RUN the run ended before it"}
+    assert outcomes(run) == {"one": "PASS", "two": "NOT_RUN the run ended before this scenario"}
     assert run.scenarios[1].blocks
     assert run.scenarios[1].entry["script"] == "one.sh"
     assert run.scenarios[1].attempts[0].outcome is Outcome.NOT_RUN
 
 
-def test_the_record_is_where_it_lies_now(tmp_path: Path) -> None:
-    """A project that was moved has its records at its new place."""
-    folder = recorded(tmp_path / "old", result_factories.result(PASSED))
+def test_record_is_at_its_current_path(tmp_path: Path) -> None:
+    """The records of a moved project are found at the new path."""
+    directory = recorded(tmp_path / "old", result_factories.result(PASSED))
     (tmp_path / "old").rename(tmp_path / "new")
 
     run = reader.find_run(None, tmp_path / "new")
 
-    assert run.record == str(folder).replace("/old/", "/new/")
+    assert run.record == str(directory).replace("/old/", "/new/")
 
 
-def test_runs_are_told_newest_first(tmp_path: Path) -> None:
-    """Even those that started within one second; from any folder of the repository."""
+def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
+    """Runs within one second are in order too, from any directory of the repository."""
     (tmp_path / ".git").mkdir()
     (tmp_path / "deep").mkdir()
     names = [recorded(tmp_path).name for _ in range(3)]
 
-    assert [Path(one.record or "").name for one in reader.list_runs(tmp_path / "deep")] == names[
+    assert [Path(run.record or "").name for run in reader.list_runs(tmp_path / "deep")] == names[
         ::-1
     ]
 
 
-def test_whatever_else_lies_there_is_no_run(tmp_path: Path) -> None:
-    """Files, foreign folders, links and runs without a header are passed over."""
-    folder = recorded(tmp_path)
-    runs = folder.parent
+def test_other_entries_are_not_runs(tmp_path: Path) -> None:
+    """Files, foreign directories, links and runs without a header are skipped."""
+    directory = recorded(tmp_path)
+    runs = directory.parent
     (runs / "20200101-000000-0000").write_text("a file")
     (runs / "20200101-000000-0001").mkdir()
-    (runs / "20200101-000000-0002").symlink_to(folder)
+    (runs / "20200101-000000-0002").symlink_to(directory)
     (runs / "notes").mkdir()
-    shutil.copy(folder / "run.json", runs / "notes")
+    shutil.copy(directory / "run.json", runs / "notes")
 
-    assert layout.list_folders(tmp_path) == (folder,)
+    assert layout.list_folders(tmp_path) == (directory,)
 
 
-SPOILT = {
-    "": "run.json is not whole",
-    "[]": "run.json is not whole",
-    "{}": "run.json is not whole: schema_version: Field required",
-    '{"schema_version": 1}': "run.json is not whole: isosmoke: Field required",
-    '{"schema_version": 2, "id": 7}': "run.json was written by a later isosmoke",
+INVALID_HEADERS = {
+    "": "run.json is invalid",
+    "[]": "run.json is invalid",
+    "{}": "run.json is invalid: schema_version: Field required",
+    '{"schema_version": 1}': "run.json is invalid: isosmoke: Field required",
+    '{"schema_version": 2, "id": 7}': "run.json was written by a newer isosmoke",
 }
 
 
-@pytest.mark.parametrize("text", SPOILT)
-def test_a_broken_header_is_a_clear_error(tmp_path: Path, text: str) -> None:
-    """The file and its first mistake are named; other runs can be read."""
+@pytest.mark.parametrize("text", INVALID_HEADERS)
+def test_invalid_header_is_an_error(tmp_path: Path, text: str) -> None:
+    """The error names the file and its first mistake; other runs can be read."""
     recorded(tmp_path)
     (recorded(tmp_path) / "run.json").write_text(text)
 
-    with pytest.raises(RecordError, match=SPOILT[text]) as caught:
+    with pytest.raises(RecordError, match=INVALID_HEADERS[text]) as caught:
         reader.find_run(None, tmp_path)
     assert caught.value.hint
     assert len(reader.list_runs(tmp_path)) == 1
 
 
-def test_a_broken_result_is_a_clear_error(tmp_path: Path) -> None:
-    """No verdict is made up for it."""
-    folder = recorded(tmp_path, result_factories.result(PASSED))
-    (folder / "one/result.json").write_bytes(b'{"outcome": "\xff"}')
+def test_invalid_result_is_an_error(tmp_path: Path) -> None:
+    """An unreadable result is never replaced by a verdict."""
+    directory = recorded(tmp_path, result_factories.result(PASSED))
+    (directory / "one/result.json").write_bytes(b'{"outcome": "\xff"}')
 
-    with pytest.raises(RecordError, match=r"one/result\.json is not whole"):
-        reader.load_run(folder)
+    with pytest.raises(RecordError, match=r"one/result\.json is invalid"):
+        reader.load_run(directory)
 
 
-def test_a_folder_without_a_record_is_a_clear_error(tmp_path: Path) -> None:
-    """It is named."""
+def test_directory_without_record_is_an_error(tmp_path: Path) -> None:
+    """The error names the missing file."""
     with pytest.raises(RecordError, match=r"run\.json: No such file"):
         reader.load_run(tmp_path)
 
 
-def test_a_run_is_found_by_either_end_of_its_name(tmp_path: Path) -> None:
-    """The beginning or the end is enough where no other run has it; none at all is the newest."""
-    one, two = recorded(tmp_path), recorded(tmp_path)
+def test_run_is_found_by_either_end_of_its_name(tmp_path: Path) -> None:
+    """A unique prefix or suffix is sufficient, and no name means the newest run."""
+    older, newer = recorded(tmp_path), recorded(tmp_path)
 
-    assert reader.find_run(one.name, tmp_path).record == str(one)
-    assert reader.find_run(one.name[-7:], tmp_path).record == str(one)
-    assert reader.find_run(None, tmp_path).record == str(two)
-    with pytest.raises(NothingSelectedError, match="2 runs are named '20'"):
+    assert reader.find_run(older.name, tmp_path).record == str(older)
+    assert reader.find_run(older.name[-7:], tmp_path).record == str(older)
+    assert reader.find_run(None, tmp_path).record == str(newer)
+    with pytest.raises(NothingSelectedError, match="'20' matches 2 runs"):
         reader.find_run("20", tmp_path)
 
 
-def test_a_run_that_is_not_there_is_told_with_the_nearest(tmp_path: Path) -> None:
-    """A slip in the name is recognised; a project without runs says what makes one."""
+def test_unknown_run_suggests_nearest(tmp_path: Path) -> None:
+    """The error suggests a similar name; without any run, the hint says how to record one."""
     with pytest.raises(NothingSelectedError, match="no run is recorded in") as caught:
         reader.find_run(None, tmp_path)
     assert "isosmoke run" in caught.value.hint
 
-    folder = recorded(tmp_path)
-    with pytest.raises(NothingSelectedError, match=f"did you mean '{folder.name}'"):
-        reader.find_run(f"{folder.name[:-1]}x", tmp_path)
+    directory = recorded(tmp_path)
+    with pytest.raises(NothingSelectedError, match=f"did you mean '{directory.name}'"):
+        reader.find_run(f"{directory.name[:-1]}x", tmp_path)
 
 
-def test_a_scenario_is_found_in_the_newest_run_that_had_it(tmp_path: Path) -> None:
-    """A name alone does; a run before it chooses."""
+def test_scenario_is_found_in_newest_run_that_includes_it(tmp_path: Path) -> None:
+    """A name alone is sufficient; a run before it selects that run."""
     older = recorded(tmp_path, result_factories.result(FAILED, name="bad"))
     newer = recorded(tmp_path, result_factories.result(PASSED, name="bad"))
     recorded(tmp_path, result_factories.result(PASSED, name="good"))
 
-    found = [reader.find_scenario(one, tmp_path) for one in ("bad", f"{older.name}/bad")]
+    results = [reader.find_scenario(name, tmp_path) for name in ("bad", f"{older.name}/bad")]
 
-    assert [(run.record, one.outcome) for run, one in found] == [
+    assert [(run.record, scenario.outcome) for run, scenario in results] == [
         (str(newer), Outcome.PASS),
         (str(older), Outcome.FAIL),
     ]
 
 
-def test_what_came_of_a_scenario_is_told_run_by_run(tmp_path: Path) -> None:
-    """Newest first, without the runs that did not have it or cannot be read."""
+def test_outcomes_of_scenario_are_listed_by_run(tmp_path: Path) -> None:
+    """The newest run is first; runs without the scenario, and unreadable runs, are skipped."""
     recorded(tmp_path, result_factories.result(FAILED, name="bad"))
     recorded(tmp_path, result_factories.result(PASSED, name="good"))
     (
@@ -151,64 +151,64 @@ def test_what_came_of_a_scenario_is_told_run_by_run(tmp_path: Path) -> None:
 
     past = reader.list_outcomes("bad", tmp_path)
 
-    assert [one.outcome for _, one in past] == [Outcome.PASS, Outcome.FAIL]
+    assert [scenario.outcome for _, scenario in past] == [Outcome.PASS, Outcome.FAIL]
 
 
-def test_a_run_knows_the_runs_whose_rest_it_did(tmp_path: Path) -> None:
-    """As far back as they are kept; a record that says it is its own ends the search."""
-    one = recorded(tmp_path)
-    two = recorded(tmp_path, rerun_of=one.name)
-    three = recorded(tmp_path, rerun_of=two.name)
+def test_rerun_chain_is_followed(tmp_path: Path) -> None:
+    """The chain goes back as far as records exist, and a cycle ends it."""
+    first = recorded(tmp_path)
+    second = recorded(tmp_path, rerun_of=first.name)
+    third = recorded(tmp_path, rerun_of=second.name)
 
     def chain() -> list[str | None]:
-        return [one.record for one in reader.find_rerun_chain("latest", tmp_path)]
+        return [run.record for run in reader.find_rerun_chain("latest", tmp_path)]
 
-    assert chain() == [str(three), str(two), str(one)]
-    shutil.rmtree(one)
-    assert chain() == [str(three), str(two)]
-    text = (two / "run.json").read_text()
-    (two / "run.json").write_text(text.replace(one.name, three.name))
-    assert chain() == [str(three), str(two)]
+    assert chain() == [str(third), str(second), str(first)]
+    shutil.rmtree(first)
+    assert chain() == [str(third), str(second)]
+    text = (second / "run.json").read_text()
+    (second / "run.json").write_text(text.replace(first.name, third.name))
+    assert chain() == [str(third), str(second)]
 
 
-def test_a_name_is_a_scenario_or_else_a_run(tmp_path: Path) -> None:
-    """A scenario wins, for its name is whole; nothing named is the newest run."""
+def test_name_is_a_scenario_or_else_a_run(tmp_path: Path) -> None:
+    """A scenario takes precedence, and no name means the newest run."""
     older = recorded(tmp_path, result_factories.result(FAILED, name="bad"))
     newest = recorded(tmp_path, result_factories.result(PASSED, name="good"))
 
-    def found(named: str | None) -> tuple[str | None, str]:
+    def find(named: str | None) -> tuple[str | None, str]:
         run, scenario = reader.find_run_or_scenario(named, tmp_path)
         return run.record, scenario.name if scenario else ""
 
-    assert found("bad") == (str(older), "bad")
-    assert found("latest/good") == (str(newest), "good")
-    assert found(older.name) == (str(older), "")
-    assert found("latest") == found(None) == (str(newest), "")
+    assert find("bad") == (str(older), "bad")
+    assert find("latest/good") == (str(newest), "good")
+    assert find(older.name) == (str(older), "")
+    assert find("latest") == find(None) == (str(newest), "")
     with pytest.raises(NothingSelectedError, match="did you mean 'good'"):
         reader.find_run_or_scenario("goo", tmp_path)
 
 
-def test_a_log_is_found_where_its_run_lies_now(tmp_path: Path) -> None:
-    """Also when the project was moved."""
+def test_log_is_found_at_its_current_path(tmp_path: Path) -> None:
+    """The log of a moved project is found as well."""
     logged = result_factories.result(
         Attempt(ending=Exited(0), log=Path("/old/runs/1/one/output-1.log"))
     )
-    folder = recorded(tmp_path, logged)
+    directory = recorded(tmp_path, logged)
     run, scenario = reader.find_scenario("one", tmp_path)
 
     log = reader.locate_log(run, scenario, scenario.output.log or "")
 
-    assert log == folder / "one/output-1.log"
+    assert log == directory / "one/output-1.log"
 
 
-def test_a_scenario_that_no_run_had_is_told_with_the_nearest(tmp_path: Path) -> None:
-    """In a given run, or in all of them."""
+def test_unknown_scenario_suggests_nearest(tmp_path: Path) -> None:
+    """The error suggests a similar name, from one run or from all."""
     with pytest.raises(NothingSelectedError, match="no run is recorded"):
         reader.find_scenario("bad", tmp_path)
-    name = recorded(tmp_path, result_factories.result(PASSED, name="daemon_starts")).name
-    for asked in ("daemon_start", f"{name}/daemon_start"):
+    run = recorded(tmp_path, result_factories.result(PASSED, name="daemon_starts"))
+    for name in ("daemon_start", f"{run.name}/daemon_start"):
         with pytest.raises(NothingSelectedError, match="did you mean 'daemon_starts'"):
-            reader.find_scenario(asked, tmp_path)
+            reader.find_scenario(name, tmp_path)
 
 
 SLOW = """
@@ -218,34 +218,34 @@ script = "scenarios/slow.sh"
 """
 
 
-def test_a_run_that_is_killed_can_be_read(tmp_path: Path) -> None:
-    """After SIGKILL what was finished is there, and the rest was not run."""
+def test_run_ended_by_sigkill_can_be_read(tmp_path: Path) -> None:
+    """Finished results are recorded, and the other scenarios are NOT_RUN."""
     available.engine("bubblewrap")
     project = Project.within(tmp_path, GOOD + SLOW)
     project.killed_during("slow", "run", "-j", "1")
 
     assert outcomes(reader.find_run(None, project.top)) == {
         "good": "PASS",
-        "slow": "NOT_RUN the run ended before it",
+        "slow": "NOT_RUN the run ended before this scenario",
     }
 
 
-def test_a_run_that_cannot_be_looked_at_may_still_go_on(tmp_path: Path) -> None:
-    """It is not said to have ended, and the reason is told."""
-    folder = halved(tmp_path)
-    (folder / ".lease").unlink()
-    (folder / ".lease").mkdir()
+def test_run_of_unknown_state_may_be_in_progress(tmp_path: Path) -> None:
+    """The reason of NOT_RUN is the error, and not that the run ended."""
+    directory = halved(tmp_path)
+    (directory / ".lease").unlink()
+    (directory / ".lease").mkdir()
 
-    reason = outcomes(reader.load_run(folder))["two"]
+    reason = outcomes(reader.load_run(directory))["two"]
 
-    assert reason == f"NOT_RUN the run may still go on: {folder}/.lease: Is a directory"
+    assert reason == f"NOT_RUN the run may still be in progress: {directory}/.lease: Is a directory"
 
 
-def test_a_result_that_cannot_be_read_is_not_one_that_is_missing(tmp_path: Path) -> None:
-    """An error while a result is read is an error of the record."""
-    folder = recorded(tmp_path, result_factories.result(PASSED))
-    (folder / "one/result.json").unlink()
-    (folder / "one/result.json").mkdir()
+def test_unreadable_result_is_not_missing(tmp_path: Path) -> None:
+    """A read error of a result is an error of the record."""
+    directory = recorded(tmp_path, result_factories.result(PASSED))
+    (directory / "one/result.json").unlink()
+    (directory / "one/result.json").mkdir()
 
     with pytest.raises(RecordError, match=r"one/result\.json: Is a directory"):
-        reader.load_run(folder)
+        reader.load_run(directory)

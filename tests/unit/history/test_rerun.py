@@ -1,4 +1,4 @@
-"""What past runs leave to be run."""
+"""Selection of scenarios to rerun."""
 
 import pytest
 from hypothesis import given
@@ -11,67 +11,79 @@ from isosmoke.results.run_record import RunRecord
 from isosmoke.results.run_results import Attempt, ScenarioResult
 from support import records, result_factories
 
-PASSED, FAILED, NOT_RUN = (Attempt(ending=one) for one in (Exited(0), Exited(1), Stopped("SIGINT")))
+PASSED, FAILED, NOT_RUN = (
+    Attempt(ending=ending) for ending in (Exited(0), Exited(1), Stopped("SIGINT"))
+)
 NAMES = ("a", "b", "c")
 SCENARIOS = tuple(Scenario(name=name, script="s.sh") for name in NAMES)
 
 
-def run(**outcomes: Attempt) -> RunRecord:
-    """A run with these attempts at scenarios by name."""
-    return records.of(*(result_factories.result(one, name=name) for name, one in outcomes.items()))
+def create_run(**attempts: Attempt) -> RunRecord:
+    """Return a run with these attempts, by scenario name."""
+    return records.of(
+        *(result_factories.result(attempt, name=name) for name, attempt in attempts.items())
+    )
 
 
-def names(scenarios: tuple[Scenario, ...]) -> list[str]:
-    """What they are called."""
-    return [one.name for one in scenarios]
+def list_names(scenarios: tuple[Scenario, ...]) -> list[str]:
+    """Return the names of the scenarios."""
+    return [scenario.name for scenario in scenarios]
 
 
 CASES = {
     "never run": ([], [], ["a", "b", "c"]),
-    "some failed": ([run(a=PASSED, b=FAILED, c=FAILED)], ["b", "c"], ["b", "c"]),
-    "some not run": ([run(a=PASSED, b=FAILED, c=NOT_RUN)], ["b"], ["b", "c"]),
-    "new since": ([run(a=PASSED, b=PASSED)], [], ["c"]),
-    "mended": ([run(b=PASSED), run(a=PASSED, b=FAILED, c=FAILED)], ["c"], ["c"]),
-    "broken again": ([run(a=FAILED), run(a=PASSED, b=PASSED, c=PASSED)], ["a"], ["a"]),
-    "stopped on its way": ([run(b=NOT_RUN), run(a=PASSED, b=FAILED, c=PASSED)], ["b"], ["b"]),
-    "all passed": ([run(a=PASSED, b=PASSED, c=PASSED)], [], []),
+    "some failed": ([create_run(a=PASSED, b=FAILED, c=FAILED)], ["b", "c"], ["b", "c"]),
+    "some not run": ([create_run(a=PASSED, b=FAILED, c=NOT_RUN)], ["b"], ["b", "c"]),
+    "new since": ([create_run(a=PASSED, b=PASSED)], [], ["c"]),
+    "fixed": ([create_run(b=PASSED), create_run(a=PASSED, b=FAILED, c=FAILED)], ["c"], ["c"]),
+    "broken again": (
+        [create_run(a=FAILED), create_run(a=PASSED, b=PASSED, c=PASSED)],
+        ["a"],
+        ["a"],
+    ),
+    "stopped midway": (
+        [create_run(b=NOT_RUN), create_run(a=PASSED, b=FAILED, c=PASSED)],
+        ["b"],
+        ["b"],
+    ),
+    "all passed": ([create_run(a=PASSED, b=PASSED, c=PASSED)], [], []),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_left_is_what_never_passed_last(case: str) -> None:
-    """The newest run that tried a scenario decides; one that was stopped before it decides not."""
-    past, failed, left = CASES[case]
+def test_last_outcome_decides_selection(case: str) -> None:
+    """The newest run that tried a scenario decides; runs stopped before it do not count."""
+    past, failed, remaining = CASES[case]
 
-    assert names(rerun.failed(SCENARIOS, past)) == failed
-    assert names(rerun.left(SCENARIOS, past)) == left
-
-
-@pytest.mark.parametrize("one", records.every_outcome(), ids=lambda one: str(one.outcome))
-def test_what_blocks_failed(one: ScenarioResult) -> None:
-    """What does not block is done, a skip and a flaky pass too; what was not run is left."""
-    past = [records.of(one)]
-
-    tried = one.outcome is not Outcome.NOT_RUN
-    assert bool(rerun.failed([one.scenario], past)) == (one.outcome.blocks and tried)
-    assert bool(rerun.left([one.scenario], past)) == one.outcome.blocks
+    assert list_names(rerun.failed(SCENARIOS, past)) == failed
+    assert list_names(rerun.left(SCENARIOS, past)) == remaining
 
 
-def test_a_scenario_is_known_by_its_old_names() -> None:
-    """What was renamed is not new."""
+@pytest.mark.parametrize("result", records.every_outcome(), ids=lambda result: str(result.outcome))
+def test_blocking_outcome_is_selected(result: ScenarioResult) -> None:
+    """A skip or a flaky pass does not block; a scenario that was not run remains."""
+    past = [records.of(result)]
+
+    tried = result.outcome is not Outcome.NOT_RUN
+    assert bool(rerun.failed([result.scenario], past)) == (result.outcome.blocks and tried)
+    assert bool(rerun.left([result.scenario], past)) == result.outcome.blocks
+
+
+def test_scenario_is_found_by_former_names() -> None:
+    """A renamed scenario is not new."""
     renamed = Scenario(name="new", script="s.sh", aliases=("a",))
 
-    assert rerun.left([renamed], [run(a=PASSED)]) == ()
-    assert rerun.failed([renamed], [run(a=FAILED)]) == (renamed,)
+    assert rerun.left([renamed], [create_run(a=PASSED)]) == ()
+    assert rerun.failed([renamed], [create_run(a=FAILED)]) == (renamed,)
 
 
 RUNS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([PASSED, FAILED, NOT_RUN]))
 
 
 @given(st.lists(RUNS, max_size=4))
-def test_a_run_of_what_is_left_that_passes_leaves_nothing(runs: list[dict[str, Attempt]]) -> None:
-    """However it came to it, running what is left converges."""
-    past = [run(**one) for one in runs]
-    again = run(**{one.name: PASSED for one in rerun.left(SCENARIOS, past)})
+def test_passing_rerun_leaves_nothing_to_rerun(runs: list[dict[str, Attempt]]) -> None:
+    """From any history, rerunning the remaining scenarios converges."""
+    past = [create_run(**attempts) for attempts in runs]
+    again = create_run(**{scenario.name: PASSED for scenario in rerun.left(SCENARIOS, past)})
 
     assert rerun.left(SCENARIOS, [again, *past]) == ()

@@ -1,4 +1,4 @@
-"""Which records of past runs are removed when a new run starts."""
+"""Removal of old run records when a new run starts."""
 
 import os
 import subprocess
@@ -12,13 +12,13 @@ from support.past_runs import killed, recorded
 from support.project import GOOD, Project
 
 
-def aged(folder: Path, name: str) -> Path:
-    """The same run, as if it had started when `name` says."""
-    return folder.rename(folder.with_name(name))
+def set_start(directory: Path, name: str) -> Path:
+    """Rename a run's directory as if it had started at the time in `name`."""
+    return directory.rename(directory.with_name(name))
 
 
-def test_old_runs_are_forgotten_but_never_a_live_one(tmp_path: Path) -> None:
-    """Twenty stay, what is no run stays, and so does the oldest as long as it goes on."""
+def test_old_runs_are_removed_but_never_a_live_one(tmp_path: Path) -> None:
+    """Twenty runs stay, as do other entries and the oldest run while it is in progress."""
     live = writer.start_recording(tmp_path).folder
     dead = killed(writer.start_recording(tmp_path).folder)
     (live.parent / "0-notes").mkdir()
@@ -27,42 +27,42 @@ def test_old_runs_are_forgotten_but_never_a_live_one(tmp_path: Path) -> None:
     assert live.exists()
     assert not dead.exists()
     assert (live.parent / "0-notes").exists()
-    assert [one.exists() for one in finished] == [False, *[True] * 20]
+    assert [run.exists() for run in finished] == [False, *[True] * 20]
 
 
-def test_a_run_is_forgotten_after_its_days(tmp_path: Path) -> None:
-    """But the last one before the new one stays, however old it is."""
-    kept = Retention(keep_days=1)
-    first = aged(recorded(tmp_path), "20250101-000000-0000")
-    second = aged(recorded(tmp_path), "20250102-000000-0000")
+def test_run_is_removed_after_its_days(tmp_path: Path) -> None:
+    """The newest run stays, however old it is."""
+    retention = Retention(keep_days=1)
+    first = set_start(recorded(tmp_path), "20250101-000000-0000")
+    second = set_start(recorded(tmp_path), "20250102-000000-0000")
     assert first.exists()
 
-    writer.start_recording(tmp_path, kept)
+    writer.start_recording(tmp_path, retention)
     assert (first.exists(), second.exists()) == (False, True)
 
-    today = writer.start_recording(tmp_path, kept).folder
-    writer.start_recording(tmp_path, kept)
+    today = writer.start_recording(tmp_path, retention).folder
+    writer.start_recording(tmp_path, retention)
     assert (second.exists(), today.exists()) == (False, True)
 
 
-def test_runs_are_forgotten_when_they_fill_too_much(tmp_path: Path) -> None:
-    """The oldest go first, until the others are within the size; no link is followed."""
+def test_runs_are_removed_when_too_large(tmp_path: Path) -> None:
+    """The oldest are removed until the others fit the size; links are not followed."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/precious").write_bytes(bytes(5000))
-    made_of = [recorded(tmp_path) for _ in range(4)]
-    for one in made_of:
-        (one / "log").write_bytes(bytes(1000))
-        (one / "link").symlink_to(tmp_path / "elsewhere")
-    whole = sum(one.lstat().st_size for one in made_of[3].iterdir())
+    runs = [recorded(tmp_path) for _ in range(4)]
+    for run in runs:
+        (run / "log").write_bytes(bytes(1000))
+        (run / "link").symlink_to(tmp_path / "elsewhere")
+    whole = sum(path.lstat().st_size for path in runs[3].iterdir())
 
     writer.start_recording(tmp_path, Retention(keep_size=3 * whole))
 
-    assert [one.exists() for one in made_of] == [False, True, True, True]
+    assert [run.exists() for run in runs] == [False, True, True, True]
     assert (tmp_path / "elsewhere/precious").exists()
 
 
-def test_a_tree_too_deep_to_be_removed_stops_no_run(tmp_path: Path) -> None:
-    """Whatever a scenario left in the record, the next run starts."""
+def test_tree_too_deep_to_remove_does_not_stop_a_run(tmp_path: Path) -> None:
+    """The next run starts, whatever a scenario left in a record."""
     old = recorded(tmp_path)
     here = os.open(old, os.O_DIRECTORY)
     for _ in range(1200):
@@ -77,26 +77,26 @@ def test_a_tree_too_deep_to_be_removed_stops_no_run(tmp_path: Path) -> None:
         subprocess.run(["rm", "-rf", old], check=True)
 
 
-def test_the_manifest_says_which_runs_are_kept() -> None:
-    """Sizes are written as anywhere in a manifest; what is not said is the default."""
+def test_manifest_sets_retention() -> None:
+    """Sizes have the manifest's usual format, and omitted keys have their defaults."""
     text = GOOD + '[record]\nkeep_runs = 5\nkeep_size = "1M"\n'
 
-    told = parser.parse(text, Path("/p/manifest.toml"))
+    manifest = parser.parse(text, Path("/p/manifest.toml"))
 
-    assert told.record == Retention(keep_runs=5, keep_days=30, keep_size=1 << 20)
+    assert manifest.record == Retention(keep_runs=5, keep_days=30, keep_size=1 << 20)
 
 
-def test_a_run_keeps_what_its_manifest_says(tmp_path: Path) -> None:
-    """`[record]` counts for a run, and for the gate's."""
+def test_run_applies_retention_of_manifest(tmp_path: Path) -> None:
+    """`[record]` applies to a run and to the gate's run."""
     available.engine("bubblewrap")
     project = Project.within(tmp_path, "[record]\nkeep_runs = 2\n" + GOOD)
-    for words in (("run",), ("run",), ("run",), ("gate", "task-a"), ("run",)):
-        assert project.run(*words).returncode == 0
+    for arguments in (("run",), ("run",), ("run",), ("gate", "task-a"), ("run",)):
+        assert project.run(*arguments).returncode == 0
         assert len(layout.list_folders(project.top)) <= 2
 
 
-def test_a_run_that_cannot_be_looked_at_is_kept_and_named(tmp_path: Path) -> None:
-    """An error while a lease is read does not mean that its run has ended."""
+def test_run_of_unknown_state_is_kept_and_named(tmp_path: Path) -> None:
+    """An error in reading a lease does not mean that the run has ended."""
     doubtful = recorded(tmp_path)
     (doubtful / ".lease").mkdir()
     recorded(tmp_path)
@@ -104,12 +104,12 @@ def test_a_run_that_cannot_be_looked_at_is_kept_and_named(tmp_path: Path) -> Non
     recording = writer.start_recording(tmp_path, Retention(keep_runs=1))
 
     assert doubtful.exists()
-    assert recording.notes == (
-        f"{doubtful} is kept, as its run may still go on: {doubtful}/.lease: Is a directory",
-    )
+    (note,) = recording.notes
+    reason = f"{doubtful}/.lease: Is a directory"
+    assert note == f"{doubtful} is kept because its run may still be in progress: {reason}"
 
 
-def test_a_run_tells_which_old_records_it_had_to_keep(tmp_path: Path) -> None:
+def test_run_reports_records_it_could_not_remove(tmp_path: Path) -> None:
     """The note is in the summary of the run, and the run passes."""
     available.engine("bubblewrap")
     project = Project.within(tmp_path, "[record]\nkeep_runs = 1\n" + GOOD)

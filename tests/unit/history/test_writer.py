@@ -1,4 +1,4 @@
-"""The record of a run that goes on: whole whatever is written, and no verdict depends on it."""
+"""Writing of the record of a run in progress; no verdict depends on it."""
 
 import json
 import os
@@ -33,7 +33,7 @@ ENDINGS = st.one_of(
     st.builds(Exited, st.integers(0, 255)),
     st.builds(Signaled, st.integers(1, 64)),
     st.builds(TimedOut, SECONDS),
-    *(st.builds(one, TEXT) for one in (Unmet, Broke, Stopped)),
+    *(st.builds(ending, TEXT) for ending in (Unmet, Broke, Stopped)),
 )
 PROCESSES = st.builds(
     Process,
@@ -64,37 +64,35 @@ ATTEMPTS = st.builds(
     st.lists(st.lists(ATTEMPTS, min_size=1, max_size=3), max_size=4),
     st.builds(dict, seconds=SECONDS, stopped=TEXT, command=st.lists(TEXT).map(tuple)),
 )
-def test_what_is_kept_is_what_is_read(
-    attempts: list[list[Attempt]], others: dict[str, object]
-) -> None:
-    """Whatever a run was, its record comes back from disk as it was."""
-    told = [
-        result_factories.result(*ones, name=f"s{number}") for number, ones in enumerate(attempts)
+def test_record_survives_round_trip(groups: list[list[Attempt]], fields: dict[str, object]) -> None:
+    """The record of any run reads back as it was written."""
+    results = [
+        result_factories.result(*group, name=f"s{number}") for number, group in enumerate(groups)
     ]
     with TemporaryDirectory() as top:
         recording = writer.start_recording(Path(top))
-        run = result_factories.run(*told, record=recording.folder, **others)
-        recording.begin(run, [one.scenario for one in told])
-        for one in told:
-            recording.keep(one)
+        run = result_factories.run(*results, record=recording.folder, **fields)
+        recording.begin(run, [result.scenario for result in results])
+        for result in results:
+            recording.keep(result)
         recording.end(run)
 
         assert recording.lost == ""
         assert reader.load_run(recording.folder) == run_record.of(run)
 
 
-def test_a_finished_run_holds_no_lease_and_nothing_unfinished(tmp_path: Path) -> None:
-    """What is left of a run are its header and its results."""
-    folder = recorded(tmp_path, result_factories.result(PASSED))
+def test_finished_run_has_only_header_and_results(tmp_path: Path) -> None:
+    """No lease or temporary file remains."""
+    directory = recorded(tmp_path, result_factories.result(PASSED))
 
-    assert sorted(one.name for one in folder.rglob("*")) == ["one", "result.json", "run.json"]
-    assert json.loads((folder / "one/result.json").read_text())["outcome"] == "PASS"
-    assert json.loads((folder / "run.json").read_text())["finished"] is True
+    assert sorted(path.name for path in directory.rglob("*")) == ["one", "result.json", "run.json"]
+    assert json.loads((directory / "one/result.json").read_text())["outcome"] == "PASS"
+    assert json.loads((directory / "run.json").read_text())["finished"] is True
 
 
 @contextmanager
-def _full(most: int) -> Iterator[None]:
-    """Nobody may make a file longer than this."""
+def _limited_file_size(most: int) -> Iterator[None]:
+    """Limit the size of any file to `most` bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
     try:
@@ -103,25 +101,25 @@ def _full(most: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_what_cannot_be_written_is_told_once_and_costs_nothing_else(tmp_path: Path) -> None:
-    """A result that does not fit leaves no half of itself; the first reason stays."""
-    one, two = (result_factories.result(PASSED, name=name) for name in ("one", "two"))
+def test_write_error_is_reported_once(tmp_path: Path) -> None:
+    """No partial result remains, and the first error is kept."""
+    first, second = (result_factories.result(PASSED, name=name) for name in ("one", "two"))
     recording = writer.start_recording(tmp_path)
-    recording.begin(result_factories.run(), [one.scenario, two.scenario])
-    with _full(100):
-        recording.keep(one)
-        recording.keep(two)
-    recording.end(result_factories.run(one, two))
+    recording.begin(result_factories.run(), [first.scenario, second.scenario])
+    with _limited_file_size(100):
+        recording.keep(first)
+        recording.keep(second)
+    recording.end(result_factories.run(first, second))
 
     assert recording.lost == f"{recording.folder}/one/result.json: File too large"
     assert list((recording.folder / "one").iterdir()) == []
     run = reader.load_run(recording.folder)
-    assert outcomes(run)["one"] == "NOT_RUN its result could not be kept"
+    assert outcomes(run)["one"] == "NOT_RUN its result could not be saved"
     assert run.counts == {"PASS": 2}
 
 
-def test_a_log_that_is_not_whole_is_told_by_the_record(tmp_path: Path) -> None:
-    """Evidence that is missing is a loss as well."""
+def test_incomplete_log_is_an_error_of_the_record(tmp_path: Path) -> None:
+    """Missing evidence counts as a loss as well."""
     recording = writer.start_recording(tmp_path)
     recording.keep(
         result_factories.result(Attempt(ending=Exited(0), unlogged="/log: No space left"))
@@ -130,8 +128,8 @@ def test_a_log_that_is_not_whole_is_told_by_the_record(tmp_path: Path) -> None:
     assert recording.lost == "/log: No space left"
 
 
-def test_a_record_whose_folder_is_gone_costs_no_verdict(tmp_path: Path) -> None:
-    """Whoever removes it under a live run gets a warning, not an error."""
+def test_removed_record_changes_no_verdict(tmp_path: Path) -> None:
+    """Removing it during a run causes a warning rather than an error."""
     recording = writer.start_recording(tmp_path)
     shutil.rmtree(recording.folder)
     recording.keep(result_factories.result(PASSED))
@@ -140,10 +138,10 @@ def test_a_record_whose_folder_is_gone_costs_no_verdict(tmp_path: Path) -> None:
     assert recording.lost.endswith("one/result.json: No such file or directory")
 
 
-def test_a_project_that_cannot_be_written_to_is_recorded_in_the_state_folder(
+def test_read_only_project_is_recorded_in_state_directory(
     tmp_path: Path, ordinary: Ordinary, state_folder: Path
 ) -> None:
-    """Its runs are found again, and those of another project are not."""
+    """Its runs are listed, and those of another project are not."""
     fixed, other = tmp_path / "fixed", tmp_path / "other"
     fixed.mkdir(mode=0o555)
     other.mkdir()
@@ -153,21 +151,21 @@ def test_a_project_that_cannot_be_written_to_is_recorded_in_the_state_folder(
         "print(writer.start_recording(Path(sys.argv[1])).folder)"
     )
 
-    folder = Path(ordinary(code, fixed))
+    directory = Path(ordinary(code, fixed))
 
-    assert folder.is_relative_to(state_folder)
-    shutil.copy(recorded(other) / "run.json", folder)
-    assert layout.list_folders(fixed) == (folder,)
-    assert folder not in layout.list_folders(other)
+    assert directory.is_relative_to(state_folder)
+    shutil.copy(recorded(other) / "run.json", directory)
+    assert layout.list_folders(fixed) == (directory,)
+    assert directory not in layout.list_folders(other)
 
 
-def test_many_runs_at_once_each_have_a_folder(tmp_path: Path) -> None:
-    """Runs of one project never meet."""
+def test_concurrent_runs_have_separate_directories(tmp_path: Path) -> None:
+    """Runs of one project never share a directory."""
     with ThreadPoolExecutor(8) as pool:
         started = list(pool.map(lambda _: writer.start_recording(tmp_path).folder, range(16)))
 
     assert len(set(started)) == 16
-    assert all(str(Lease.mine()) == (one / ".lease").read_text() for one in started)
+    assert all(str(Lease.mine()) == (directory / ".lease").read_text() for directory in started)
 
 
 FILL = """
@@ -177,8 +175,8 @@ script = "scenarios/prints.sh"
 """
 
 
-def test_a_full_disk_costs_the_record_and_no_verdict(tmp_path: Path) -> None:
-    """The scenario passes, exit 0, and stderr says once and loudly what could not be kept."""
+def test_full_disk_changes_no_verdict(tmp_path: Path) -> None:
+    """The scenario passes with exit code 0, and one warning names what was not recorded."""
     available.engine("bubblewrap")
     if os.getuid() != 0:
         pytest.skip("only root can mount a small disk")
@@ -202,8 +200,8 @@ def test_a_full_disk_costs_the_record_and_no_verdict(tmp_path: Path) -> None:
     assert "No space left on device" in done.stderr
 
 
-def test_the_end_of_a_run_decides_what_is_kept_of_it(tmp_path: Path) -> None:
-    """What was tried on the way and is no result of the run is left out; later results replace."""
+def test_end_of_run_decides_its_results(tmp_path: Path) -> None:
+    """Earlier results that are not part of the run are omitted; later ones replace earlier."""
     tried, passed = result_factories.result(FAILED, name="tried"), result_factories.result(PASSED)
     recording = writer.start_recording(tmp_path)
     recording.begin(result_factories.run(), [tried.scenario])
