@@ -1,6 +1,6 @@
-"""A run for a coding agent: what broke, what was not run, the counts, where the evidence lies.
+"""Report for coding agents: failures, scenarios that were not run, counts, and log locations.
 
-One line for each thing that needs a look and none for what passed, without colour or animation.
+It has one line per problem and none for scenarios that passed, without colour or animation.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ from isosmoke.results.run_record import RunRecord, ScenarioRecord
 from isosmoke.text import command_line, shortened
 
 ENVIRONMENTS = {
-    "WG_AGENT_ID": "wg, whatever program its agent is",
+    "WG_AGENT_ID": "wg, for any agent program",
     "AI_AGENT": "agents that follow the convention of that name",
     "IS_CODE_AGENT": "agents that follow Bun's name for it",
     "AUGMENT_AGENT": "Augment",
@@ -28,54 +28,54 @@ ENVIRONMENTS = {
     "OPENCODE": "opencode",
     "REPL_ID": "Replit",
 }
-"""The variables by which coding agents are recognised, and who sets them."""
+"""The environment variables that identify coding agents, and the programs that set them."""
 
 _MORE = (
     "more: isosmoke show {run}/NAME; "
-    "a shell beside what it left: echo COMMANDS | isosmoke repro {run}/NAME --after"
+    "shell in its sandbox: echo COMMANDS | isosmoke repro {run}/NAME --after"
 )
 
 
 def recognised(environ: Mapping[str, str]) -> bool:
-    """Whether a coding agent is the reader; a variable that is empty, 0 or false does not count."""
+    """Return whether the reader is a coding agent; empty, 0 and false do not set a variable."""
     return any(environ.get(name, "") not in ("", "0", "false") for name in ENVIRONMENTS)
 
 
 def preferred(environ: Mapping[str, str]) -> str:
-    """The report that suits whoever reads: `agent`, or `console`."""
+    """Return the name of the report that suits the reader: `agent` or `console`."""
     return "agent" if recognised(environ) else "console"
 
 
 def render(run: RunRecord, repeat: Repeat) -> str:
-    """The report as text, a line feed at the end of each line."""
-    return "".join(f"{line}\n" for line in _lines(run, repeat))
+    """Return the report as text; each line ends with a newline."""
+    return "".join(f"{line}\n" for line in _render_lines(run, repeat))
 
 
-def _lines(run: RunRecord, repeat: Repeat) -> Iterator[str]:
-    for one in run.scenarios:
-        if one.blocks:
-            yield _broken(one, repeat)
-    for one in run.scenarios:
-        if one.outcome.facts.effect == "warned":
-            yield f"{one.outcome} {one.name}: {shortened(one.reason)}"
+def _render_lines(run: RunRecord, repeat: Repeat) -> Iterator[str]:
+    for scenario in run.scenarios:
+        if scenario.blocks:
+            yield _render_failure(scenario, repeat)
+    for scenario in run.scenarios:
+        if scenario.outcome.facts.effect == "warned":
+            yield f"{scenario.outcome} {scenario.name}: {shortened(scenario.reason)}"
     for note in run.notes:
         yield f"note: {shortened(note)}"
-    for left in wording.left_behind(run):
-        yield f"DIRTY: {left}"
+    for leftover in wording.left_behind(run):
+        yield f"DIRTY: {leftover}"
     yield wording.summary(run)
-    yield from _more(run)
+    yield from _render_locations(run)
 
 
-def _more(run: RunRecord) -> Iterator[str]:
-    """Where the evidence lies, and what shows it where something broke."""
+def _render_locations(run: RunRecord) -> Iterator[str]:
+    """Yield the path of the logs and, after a failure, the commands that show more."""
     if run.record is None:
         return
     yield f"logs: {run.record}"
-    if any(one.blocks for one in run.scenarios):
+    if any(scenario.blocks for scenario in run.scenarios):
         yield _MORE.format(run=run.id)
 
 
-def _broken(scenario: ScenarioRecord, repeat: Repeat) -> str:
+def _render_failure(scenario: ScenarioRecord, repeat: Repeat) -> str:
     parts = [f"{scenario.outcome} {scenario.name}: {shortened(scenario.reason)}"]
     if scenario.assertion:
         parts.append(f"asserts: {shortened(scenario.assertion)}")
@@ -85,12 +85,12 @@ def _broken(scenario: ScenarioRecord, repeat: Repeat) -> str:
 
 
 class Terse:
-    """Consumes a run's events and says nothing until all is known."""
+    """A consumer of a run's events that prints the report when the run has finished."""
 
-    def __init__(self, say: Callable[[str], object], repeat: Repeat) -> None:
-        self._say = say
+    def __init__(self, write: Callable[[str], object], repeat: Repeat) -> None:
+        self._write = write
         self._repeat = repeat
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunFinished):
-            self._say(render(run_record.of(event.result), self._repeat))
+            self._write(render(run_record.of(event.result), self._repeat))

@@ -1,7 +1,7 @@
-"""A run as one HTML page that needs nothing else: no script, no other file, no network.
+"""Report as a self-contained HTML page: no script, no other file, no network.
 
-Whatever a script printed stays text: it is made visible, then escaped, and the page's own policy
-forbids everything but its one style sheet.
+Output of scripts stays text: control characters are made visible, then everything is escaped. The
+page's Content-Security-Policy forbids everything except its one style sheet.
 """
 
 import hashlib
@@ -23,27 +23,27 @@ from isosmoke.results.run_record import (
 )
 from isosmoke.text import cut, printable
 
-_OPEN = 8
-"""So many texts are looked through; of more only those that somebody opens."""
+_MAX_OPEN = 8
+"""The maximum number of texts that are shown expanded; if there are more, all are collapsed."""
 
 _Row = Mapping[str, Any]
 
 
 def render(run: RunRecord) -> str:
-    """The page as text in UTF-8."""
-    scenarios = sorted(run.scenarios, key=lambda one: one.outcome.facts.rank)
-    told = [_scenario(run, one) for one in scenarios]
-    template, style = _page()
+    """Return the page as text, to be encoded in UTF-8."""
+    scenarios = sorted(run.scenarios, key=lambda scenario: scenario.outcome.facts.rank)
+    rows = [_describe_scenario(run, scenario) for scenario in scenarios]
+    template, style = _load_page()
     text = template.render(
         policy=policy(style),
         style=style,
-        headline=_headline(run),
+        headline=_format_headline(run),
         counts=sort_counts(run.counts),
-        header=[*_header(run)],
+        header=[*_list_header(run)],
         notes=[cut(note) for note in run.notes],
         dirty=wording.left_behind(run),
-        telling=[one for one in told if one["outcome"].facts.effect != "passed"],
-        passing=[one for one in told if one["outcome"].facts.effect == "passed"],
+        failing=[row for row in rows if row["outcome"].facts.effect != "passed"],
+        passing=[row for row in rows if row["outcome"].facts.effect == "passed"],
         version=printable(run.isosmoke),
         schema=run.schema_version,
     )
@@ -51,50 +51,50 @@ def render(run: RunRecord) -> str:
 
 
 def policy(style: str) -> str:
-    """The Content-Security-Policy under which a browser takes this style sheet and nothing else."""
+    """Return a Content-Security-Policy that allows only this style sheet."""
     digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
 @cache
-def _page() -> tuple[Template, str]:
-    """The page without its contents, and its style sheet."""
+def _load_page() -> tuple[Template, str]:
+    """Return the page's template and its style sheet."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    folder = files("isosmoke.reports") / "page"
-    template = environment.from_string((folder / "page.html.jinja").read_text())
-    return template, (folder / "page.css").read_text() + _colours()
+    directory = files("isosmoke.reports") / "page"
+    template = environment.from_string((directory / "page.html.jinja").read_text())
+    return template, (directory / "page.css").read_text() + _render_colours()
 
 
-def _colours() -> str:
-    """Return the rules for each outcome's class, as CSS: its colour, on light and on dark paper."""
-    light = " ".join(f"--{one}: {one.facts.page.light};" for one in Outcome)
-    dark = " ".join(f"--{one}: {one.facts.page.dark};" for one in Outcome)
+def _render_colours() -> str:
+    """Return the CSS rules for each outcome's class: its colour on a light and a dark page."""
+    light = " ".join(f"--{outcome}: {outcome.facts.page.light};" for outcome in Outcome)
+    dark = " ".join(f"--{outcome}: {outcome.facts.page.dark};" for outcome in Outcome)
     rules = (
-        f"b.{one}, td.{one} {{ color: var(--{one}); }} .{one} {{ --edge: var(--{one}); }}"
-        for one in Outcome
+        f"b.{name}, td.{name} {{ color: var(--{name}); }} .{name} {{ --edge: var(--{name}); }}"
+        for name in Outcome
     )
     scheme = f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
     return "\n".join([f":root {{ {light} }}", scheme, *rules, ""])
 
 
-def _headline(run: RunRecord) -> str:
-    blocking = sum(one.blocks for one in run.scenarios)
+def _format_headline(run: RunRecord) -> str:
+    blocking = sum(scenario.blocks for scenario in run.scenarios)
     if run.stopped:
         return cut(f"Stopped by {run.stopped}")
     if not run.finished:
         return "Not finished"
     if blocking:
-        return f"{blocking} of {len(run.scenarios)} block"
+        return f"{blocking} of {len(run.scenarios)} blocking"
     if run.dirty:
-        return "Nothing blocks, but DIRTY"
-    return "Nothing blocks" if run.scenarios else "Nothing was run"
+        return "Nothing blocking, but DIRTY"
+    return "Nothing blocking" if run.scenarios else "Nothing was run"
 
 
-def _header(run: RunRecord) -> Iterator[tuple[str, str]]:
-    took = f"{run.started_at:%Y-%m-%d %H:%M:%S %z}, took {run.seconds:.1f} s"
-    yield "began", took
+def _list_header(run: RunRecord) -> Iterator[tuple[str, str]]:
+    yield "started", f"{run.started_at:%Y-%m-%d %H:%M:%S %z}"
+    yield "duration", f"{run.seconds:.1f} s"
     yield "engine", printable(run.engine)
     if run.binary:
         yield "binary", printable(f"{run.binary.path}  sha256 {run.binary.sha256[:12]}")
@@ -102,38 +102,38 @@ def _header(run: RunRecord) -> Iterator[tuple[str, str]]:
         yield "manifest", printable(run.manifest)
     if run.command:
         yield "command", printable(" ".join(run.command))
-    yield "folder", printable(run.working)
+    yield "directory", printable(run.working)
     yield "run", printable(f"{run.id} on {run.host}" if run.host else run.id)
 
 
-def _scenario(run: RunRecord, scenario: ScenarioRecord) -> _Row:
+def _describe_scenario(run: RunRecord, scenario: ScenarioRecord) -> _Row:
     lines = wording.last_lines(scenario.output)
-    evidence = [*_evidence(scenario)]
+    evidence = [*_list_evidence(scenario)]
     return {
         "name": scenario.name,
         "outcome": scenario.outcome,
-        "took": f"{scenario.seconds:.2f} s",
+        "duration": f"{scenario.seconds:.2f} s",
         "facts": [(name, value) for name, value in wording.of(run, scenario) if name != "tries"],
         "output": "\n".join(lines),
-        "output_title": f"the end of its output, {scenario.output.size} bytes in all",
+        "output_title": f"last lines of output, {scenario.output.size} bytes in total",
         "evidence": evidence,
-        "few": sum(bool(one["text"]) for one in evidence) <= _OPEN,
-        "attempts": [_attempt(one) for one in scenario.attempts if one.phases],
+        "expanded": sum(bool(item["text"]) for item in evidence) <= _MAX_OPEN,
+        "attempts": [_describe_attempt(attempt) for attempt in scenario.attempts if attempt.phases],
     }
 
 
-def _evidence(scenario: ScenarioRecord) -> Iterator[_Row]:
-    """What each attempt left to look at: words, and the text that belongs to them."""
+def _list_evidence(scenario: ScenarioRecord) -> Iterator[_Row]:
+    """Yield the evidence of each attempt: a title, and text that may be empty."""
     for number, attempt in enumerate(scenario.attempts, start=1):
         if attempt.evidence:
-            about = f"try {number}: " if len(scenario.attempts) > 1 else ""
-            for words, text in _items(attempt.evidence):
-                yield {"words": f"{about}{words}", "text": wording.lines(text)}
+            prefix = f"try {number}: " if len(scenario.attempts) > 1 else ""
+            for title, text in _list_items(attempt.evidence):
+                yield {"title": f"{prefix}{title}", "text": wording.lines(text)}
 
 
-def _items(evidence: EvidenceRecord) -> Iterator[tuple[str, str]]:
-    if used := wording.used(evidence):
-        yield f"used {used}", ""
+def _list_items(evidence: EvidenceRecord) -> Iterator[tuple[str, str]]:
+    if usage := wording.used(evidence):
+        yield f"used {usage}", ""
     for change in evidence.changes:
         text = change.text if change.kind == "file" else None
         yield f"{change.change} {wording.changed(change)}", text or ""
@@ -142,15 +142,15 @@ def _items(evidence: EvidenceRecord) -> Iterator[tuple[str, str]]:
     for pane in evidence.panes:
         name = cut(f"{pane.name} of tmux at {pane.server}")
         yield f"pane {name}", "\n".join(pane.lines)
-    yield from ((f"missing {cut(one)}", "") for one in evidence.missing)
+    yield from ((f"missing {cut(item)}", "") for item in evidence.missing)
 
 
-def _attempt(attempt: AttemptRecord) -> _Row:
-    steps = (f"{name} {seconds:.2f}" for name, seconds in attempt.phases.items())
+def _describe_attempt(attempt: AttemptRecord) -> _Row:
+    phases = (f"{name} {seconds:.2f}" for name, seconds in attempt.phases.items())
     return {
         "outcome": attempt.outcome,
-        "words": wording.tried(attempt),
-        "begun": f"{attempt.begun:.2f} s",
-        "took": f"{attempt.seconds:.2f} s",
-        "steps": printable(", ".join(steps)),
+        "title": wording.tried(attempt),
+        "start": f"{attempt.begun:.2f} s",
+        "duration": f"{attempt.seconds:.2f} s",
+        "phases": printable(", ".join(phases)),
     }

@@ -1,6 +1,6 @@
-"""A run as JSON lines, one for each event: written as it happens, or made later from its record.
+"""Report as JSON lines, one per event: written during the run, or rendered later from its record.
 
-Both ways give the same lines; later they are in the order of `at`, seconds since the run began.
+Both give the same lines. Rendered lines are in the order of `at`, seconds since the start.
 """
 
 import json
@@ -28,7 +28,7 @@ from isosmoke.results.run_record import (
 
 
 class Line(RecordModel):
-    """What every line has: the id of its run, and when it was, in seconds since that began."""
+    """The fields of every line; `at` counts seconds since the start of the run."""
 
     schema_version: Literal[1] = 1
     run: Text
@@ -43,7 +43,7 @@ class Start(Line, Beginning):
 
 
 class Try(Line):
-    """A sandbox for a scenario is about to be made; `attempt` counts from 1."""
+    """The start of an attempt, before its sandbox is created; `attempt` counts from 1."""
 
     event: Literal["scenario_started"] = "scenario_started"
     scenario: str
@@ -51,7 +51,7 @@ class Try(Line):
 
 
 class Postponement(Line):
-    """An attempt failed beside others; the scenario will be run again alone."""
+    """A failed concurrent attempt, after which the scenario will be run again in isolation."""
 
     event: Literal["scenario_postponed"] = "scenario_postponed"
     scenario: str
@@ -61,14 +61,14 @@ class Postponement(Line):
 
 
 class Result(Line):
-    """Nothing more will be tried for a scenario."""
+    """The final result of a scenario."""
 
     event: Literal["scenario_finished"] = "scenario_finished"
     scenario: ScenarioRecord
 
 
 class End(Line):
-    """The last line: how the run came out, as its header in the record says it."""
+    """The last line: the result of the run, as in the header of its record."""
 
     event: Literal["run_finished"] = "run_finished"
     seconds: float
@@ -82,91 +82,91 @@ AnyLine = Start | Try | Postponement | Result | End
 
 
 def render(run: RunRecord) -> str:
-    """The lines of a run; of one without an end there is no last line."""
-    between = [line for one in run.scenarios for line in _lines(run.id, one)]
-    end = [_end(run)] if run.finished else []
-    names = tuple(one.name for one in run.scenarios)
-    lines = [_start(run, names), *sorted(between, key=lambda line: line.at), *end]
-    return "".join(map(_text, lines))
+    """Return the lines of a run; an unfinished run has no last line."""
+    middle = [line for scenario in run.scenarios for line in _create_lines(run.id, scenario)]
+    end = [_create_end(run)] if run.finished else []
+    names = tuple(scenario.name for scenario in run.scenarios)
+    lines = [_create_start(run, names), *sorted(middle, key=lambda line: line.at), *end]
+    return "".join(map(_format_line, lines))
 
 
 class Stream:
-    """Consumes a run's events and gives away a line for each."""
+    """A consumer of a run's events that writes one line for each."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
         self._run = ""
 
     def __call__(self, event: Event) -> None:
-        self._write(_text(self._line(event)))
+        self._write(_format_line(self._create_line(event)))
 
-    def _line(self, event: Event) -> AnyLine:
+    def _create_line(self, event: Event) -> AnyLine:
         match event:
             case RunStarted(names, run):
                 beginning = run_record.beginning(run)
                 self._run = beginning.id
-                return _start(beginning, names)
-            case ScenarioStarted(name, attempt, begun):
-                return _try(self._run, name, attempt, begun)
+                return _create_start(beginning, names)
+            case ScenarioStarted(name, attempt, start):
+                return _create_try(self._run, name, attempt, start)
             case ScenarioPostponed(result):
-                return _postponement(self._run, run_record.scenario(result))
+                return _create_postponement(self._run, run_record.scenario(result))
             case ScenarioFinished(result):
-                return _result(self._run, run_record.scenario(result))
+                return _create_result(self._run, run_record.scenario(result))
             case RunFinished(result):
-                return _end(run_record.of(result))
+                return _create_end(run_record.of(result))
 
 
-def _text(line: AnyLine) -> str:
-    """In ASCII: some readers of lines end one at U+2028 or U+0085 too."""
+def _format_line(line: AnyLine) -> str:
+    """Return the line in ASCII, because some readers also split lines at U+2028 or U+0085."""
     return f"{json.dumps(line.model_dump(mode='json'), separators=(',', ':'))}\n"
 
 
-def _lines(run: str, scenario: ScenarioRecord) -> Iterator[AnyLine]:
-    for number, one in enumerate(scenario.attempts, start=1):
-        if _was_begun(one):
-            yield _try(run, scenario.name, number, one.begun)
-        if one.postponed:
-            so_far = scenario.model_copy(update={"attempts": scenario.attempts[:number]})
-            yield _postponement(run, so_far)
-    yield _result(run, scenario)
+def _create_lines(run: str, scenario: ScenarioRecord) -> Iterator[AnyLine]:
+    for number, attempt in enumerate(scenario.attempts, start=1):
+        if _was_started(attempt):
+            yield _create_try(run, scenario.name, number, attempt.begun)
+        if attempt.postponed:
+            partial = scenario.model_copy(update={"attempts": scenario.attempts[:number]})
+            yield _create_postponement(run, partial)
+    yield _create_result(run, scenario)
 
 
-def _was_begun(attempt: AttemptRecord) -> bool:
-    """Whether a sandbox was asked for: what was hindered before took no step."""
+def _was_started(attempt: AttemptRecord) -> bool:
+    """Return whether a sandbox was requested; without its requirements, an attempt has no phase."""
     facts = attempt.outcome.facts
     return bool(attempt.phases) or (facts.was_tried and not facts.is_skip)
 
 
-def _start(beginning: Beginning, names: tuple[str, ...]) -> Start:
+def _create_start(beginning: Beginning, names: tuple[str, ...]) -> Start:
     fields = {name: getattr(beginning, name) for name in Beginning.model_fields}
     return Start(**fields, run=beginning.id, at=0.0, scenarios=names)
 
 
-def _try(run: str, name: str, attempt: int, begun: float) -> Try:
-    return Try(run=run, at=round(begun, 4), scenario=name, attempt=attempt)
+def _create_try(run: str, name: str, attempt: int, start: float) -> Try:
+    return Try(run=run, at=round(start, 4), scenario=name, attempt=attempt)
 
 
-def _postponement(run: str, so_far: ScenarioRecord) -> Postponement:
-    last = so_far.attempts[-1]
+def _create_postponement(run: str, partial: ScenarioRecord) -> Postponement:
+    last = partial.attempts[-1]
     return Postponement(
         run=run,
-        at=_end_of(last),
-        scenario=so_far.name,
-        attempt=len(so_far.attempts),
+        at=_find_end(last),
+        scenario=partial.name,
+        attempt=len(partial.attempts),
         outcome=last.outcome,
         reason=last.reason,
     )
 
 
-def _result(run: str, scenario: ScenarioRecord) -> Result:
-    return Result(run=run, at=_end_of(scenario.attempts[-1]), scenario=scenario)
+def _create_result(run: str, scenario: ScenarioRecord) -> Result:
+    return Result(run=run, at=_find_end(scenario.attempts[-1]), scenario=scenario)
 
 
-def _end_of(attempt: AttemptRecord) -> float:
+def _find_end(attempt: AttemptRecord) -> float:
     return round(attempt.begun + attempt.seconds, 4)
 
 
-def _end(run: RunRecord) -> End:
+def _create_end(run: RunRecord) -> End:
     return End(
         run=run.id,
         at=run.seconds,

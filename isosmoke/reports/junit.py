@@ -1,8 +1,8 @@
-"""A run as JUnit XML: valid for Jenkins' xUnit plugin (its junit-10.xsd), and read by GitLab.
+"""Report as JUnit XML, valid for Jenkins' xUnit plugin (its junit-10.xsd) and readable by GitLab.
 
-A suite for each script, because that schema has a file for suites only. A leak and a missed
-deadline are failures; NOT_RUN is skipped with its reason; tries before a pass are `flakyFailure`s
-and tries after a failure `rerunFailure`s, as Maven's Surefire writes them.
+There is one suite per script, because that schema allows a file name on suites only. A leak and a
+timeout are failures, and NOT_RUN is skipped with its reason. Attempts before a pass are
+`flakyFailure`s, and attempts after a failure are `rerunFailure`s, as in Maven's Surefire.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,17 +17,18 @@ from isosmoke.text import printable
 
 
 def render(run: RunRecord) -> str:
-    """The report as text in UTF-8, whatever bytes a script printed."""
-    counts = _counts(run.scenarios)
-    root = Element("testsuites", {"name": "isosmoke", **counts, "time": _time(run.seconds)})
-    for script in dict.fromkeys(one.script for one in run.scenarios):
-        _add_suite(root, run, script, [one for one in run.scenarios if one.script == script])
+    """Return the report as text that can be encoded in UTF-8, whatever bytes a script printed."""
+    counts = _count_tests(run.scenarios)
+    root = Element("testsuites", {"name": "isosmoke", **counts, "time": _format_time(run.seconds)})
+    for script in dict.fromkeys(scenario.script for scenario in run.scenarios):
+        scenarios = [scenario for scenario in run.scenarios if scenario.script == script]
+        _add_suite(root, run, script, scenarios)
     indent(root)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{tostring(root, encoding="unicode")}\n'
 
 
-def _counts(scenarios: Iterable[ScenarioRecord]) -> dict[str, str]:
-    kinds = [one.outcome.facts.junit for one in scenarios]
+def _count_tests(scenarios: Iterable[ScenarioRecord]) -> dict[str, str]:
+    kinds = [scenario.outcome.facts.junit for scenario in scenarios]
     return {
         "tests": str(len(kinds)),
         "failures": str(kinds.count("failure")),
@@ -36,32 +37,32 @@ def _counts(scenarios: Iterable[ScenarioRecord]) -> dict[str, str]:
 
 
 def _add_suite(root: Element, run: RunRecord, script: str, scenarios: list[ScenarioRecord]) -> None:
-    file = _legal(wording.seen_from(run.working, script))
-    told = {
+    file = _sanitize(wording.seen_from(run.working, script))
+    attributes = {
         "name": file,
         "file": file,
-        **_counts(scenarios),
-        "skipped": str(sum(one.outcome.facts.junit == "skipped" for one in scenarios)),
-        "time": _time(sum(one.seconds for one in scenarios)),
-        "timestamp": _begun(run, scenarios),
-        "hostname": _legal(run.host or "localhost"),
+        **_count_tests(scenarios),
+        "skipped": str(sum(scenario.outcome.facts.junit == "skipped" for scenario in scenarios)),
+        "time": _format_time(sum(scenario.seconds for scenario in scenarios)),
+        "timestamp": _format_start(run, scenarios),
+        "hostname": _sanitize(run.host or "localhost"),
     }
-    suite = SubElement(root, "testsuite", told)
+    suite = SubElement(root, "testsuite", attributes)
     properties = SubElement(suite, "properties")
-    for name, value in _properties(run):
-        SubElement(properties, "property", name=name, value=_legal(value))
+    for name, value in _list_properties(run):
+        SubElement(properties, "property", name=name, value=_sanitize(value))
     for scenario in scenarios:
         _add_case(suite, run, scenario)
 
 
-def _begun(run: RunRecord, scenarios: list[ScenarioRecord]) -> str:
-    """When the first of them began, in UTC, which the schemas do not let one say."""
-    first = min(one.begun for scenario in scenarios for one in scenario.attempts)
+def _format_start(run: RunRecord, scenarios: list[ScenarioRecord]) -> str:
+    """Return the start of the first scenario in UTC; the schemas allow no time zone."""
+    first = min(attempt.begun for scenario in scenarios for attempt in scenario.attempts)
     at = run.started_at.astimezone(UTC) + timedelta(seconds=first)
     return f"{at:%Y-%m-%dT%H:%M:%S}"
 
 
-def _properties(run: RunRecord) -> Iterator[tuple[str, str]]:
+def _list_properties(run: RunRecord) -> Iterator[tuple[str, str]]:
     yield "isosmoke", run.isosmoke
     yield "run", run.id
     yield "engine", run.engine
@@ -73,7 +74,7 @@ def _properties(run: RunRecord) -> Iterator[tuple[str, str]]:
     if run.stopped:
         yield "stopped", run.stopped
     yield from (("note", note) for note in run.notes)
-    yield from (("dirty", left) for left in run.dirty)
+    yield from (("dirty", item) for item in run.dirty)
 
 
 def _add_case(suite: Element, run: RunRecord, scenario: ScenarioRecord) -> None:
@@ -81,38 +82,40 @@ def _add_case(suite: Element, run: RunRecord, scenario: ScenarioRecord) -> None:
         suite,
         "testcase",
         name=scenario.name,
-        classname=_legal(_classname(run)),
-        time=_time(scenario.seconds),
+        classname=_sanitize(_format_classname(run)),
+        time=_format_time(scenario.seconds),
     )
     kind = scenario.outcome.facts.junit
     if kind:
         element = SubElement(
-            case, kind, type=scenario.outcome, message=_legal(wording.reason(scenario))
+            case, kind, type=scenario.outcome, message=_sanitize(wording.reason(scenario))
         )
         element.text = (
-            _legal(wording.reason(scenario)) if kind == "skipped" else _story(run, scenario)
+            _sanitize(wording.reason(scenario))
+            if kind == "skipped"
+            else _format_failure(run, scenario)
         )
     _add_tries(case, scenario)
     if scenario.output.last_lines:
-        SubElement(case, "system-out").text = _lines(wording.last_lines(scenario.output))
+        SubElement(case, "system-out").text = _join_lines(wording.last_lines(scenario.output))
 
 
-def _classname(run: RunRecord) -> str:
-    """The manifest's place, with dots, by which Jenkins makes packages of it."""
+def _format_classname(run: RunRecord) -> str:
+    """Return the manifest's path separated by dots, which Jenkins shows as packages."""
     if not run.manifest:
         return "isosmoke.command"
     manifest = PurePath(wording.seen_from(run.working, run.manifest)).with_suffix("")
     return ".".join(part for part in manifest.parts if part not in ("/", ".", ".."))
 
 
-def _story(run: RunRecord, scenario: ScenarioRecord) -> str:
-    """All that is to be known of a failure: GitLab shows nothing else of it."""
-    told = [f"{name}: {value}" for name, value in wording.of(run, scenario)]
-    return _lines([*told, *(f"| {line}" for line in wording.last_lines(scenario.output))])
+def _format_failure(run: RunRecord, scenario: ScenarioRecord) -> str:
+    """Return all facts of a failure, because GitLab shows nothing else."""
+    facts = [f"{name}: {value}" for name, value in wording.of(run, scenario)]
+    return _join_lines([*facts, *(f"| {line}" for line in wording.last_lines(scenario.output))])
 
 
 def _add_tries(case: Element, scenario: ScenarioRecord) -> None:
-    """The other attempts: those before a pass, or those after the one that tells of a failure."""
+    """Add the other attempts: those before a pass, or those after the first failure."""
     flaky = scenario.outcome is Outcome.FLAKY
     others = scenario.attempts[:-1] if flaky else scenario.attempts[1:]
     for attempt in others:
@@ -122,25 +125,27 @@ def _add_tries(case: Element, scenario: ScenarioRecord) -> None:
 
 
 def _add_try(case: Element, tag: str, attempt: AttemptRecord) -> None:
-    element = SubElement(case, tag, type=attempt.outcome, message=_legal(wording.reason(attempt)))
-    SubElement(element, "stackTrace").text = _legal(
+    element = SubElement(
+        case, tag, type=attempt.outcome, message=_sanitize(wording.reason(attempt))
+    )
+    SubElement(element, "stackTrace").text = _sanitize(
         f"{wording.tried(attempt)}: {wording.reason(attempt)}"
     )
     if attempt.output.last_lines:
-        SubElement(element, "system-out").text = _lines(wording.last_lines(attempt.output))
+        SubElement(element, "system-out").text = _join_lines(wording.last_lines(attempt.output))
 
 
-def _lines(lines: Iterable[str]) -> str:
-    return "\n".join(map(_legal, lines))
+def _join_lines(lines: Iterable[str]) -> str:
+    return "\n".join(map(_sanitize, lines))
 
 
-def _legal(text: str) -> str:
-    r"""On one line, without what XML 1.0 forbids, and without a file that Jenkins would fetch.
+def _sanitize(text: str) -> str:
+    r"""Return text as one line without characters that XML 1.0 forbids, or attachment markers.
 
-    Its JUnit Attachments plugin takes `[[ATTACHMENT|path]]` in an output for such a file.
+    Jenkins' JUnit Attachments plugin fetches the file that `[[ATTACHMENT|path]]` names.
     """
     return printable(text).replace("[[ATTACHMENT|", "[[ATTACHMENT\\|")
 
 
-def _time(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return f"{seconds:.3f}"

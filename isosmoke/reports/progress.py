@@ -1,4 +1,4 @@
-"""A run on a terminal as it happens, or as plain lines anywhere else."""
+"""Live report of a run: a display on a terminal, or plain lines anywhere else."""
 
 from time import monotonic
 
@@ -24,7 +24,7 @@ _RUNNING_SHOWN = 8
 
 
 class Progress:
-    """Consumes a run's events; `repeat` gives the command line that repeats a scenario by name."""
+    """A consumer of a run's events; `repeat` returns the command line that repeats a scenario."""
 
     def __init__(self, console: Console, *, live: bool, repeat: Repeat) -> None:
         self._console = console
@@ -32,7 +32,7 @@ class Progress:
         self._running: dict[str, float] = {}
         self._counts: dict[Outcome, int] = {}
         self._total = 0
-        self._display = Live(console=console, get_renderable=self._board, transient=True)
+        self._display = Live(console=console, get_renderable=self._render_live, transient=True)
         self._live = live
 
     def __call__(self, event: Event) -> None:
@@ -43,9 +43,9 @@ class Progress:
                 self._running[name] = monotonic()
             case ScenarioPostponed(result):
                 self._running.pop(result.name, None)
-                told = result.telling
+                attempt = result.telling
                 self._console.print(
-                    summary.line(result.name, told.outcome, told.seconds, _POSTPONED)
+                    summary.line(result.name, attempt.outcome, attempt.seconds, _POSTPONED)
                 )
             case ScenarioFinished(result):
                 self._finish(result)
@@ -62,26 +62,29 @@ class Progress:
         self._running.pop(result.name, None)
         self._counts[result.outcome] = self._counts.get(result.outcome, 0) + 1
         line = summary.line(result.name, result.outcome, result.seconds, result.telling.reason)
-        is_told_below = summary.has_block(result.outcome)
-        self._console.print(summary.one_row(line.whole, self._console) if is_told_below else line)
+        if summary.has_block(result.outcome):  # the end of the run shows the line in full
+            self._console.print(summary.one_row(line.whole, self._console))
+        else:
+            self._console.print(line)
 
     def _end(self, run: RunResult) -> None:
         self._display.stop()
-        told = run_record.of(run)
-        for one in summary.failures(told):
-            self._console.print(Group(*summary.failure(told, one, self._repeat(one.name))))
-        self._console.print(Group(*summary.end(told)))
+        record = run_record.of(run)
+        for scenario in summary.failures(record):
+            block = summary.failure(record, scenario, self._repeat(scenario.name))
+            self._console.print(Group(*block))
+        self._console.print(Group(*summary.end(record)))
 
-    def _board(self) -> RenderableType:
-        """The live part: counts, then what runs and for how long."""
+    def _render_live(self) -> RenderableType:
+        """Return the live display: the counts, and each running scenario with its duration."""
         done = sum(self._counts.values())
         counts = describe_counts(self._counts.items())
         now = monotonic()
         running = [
-            Text(f"{now - begun:15.1f}s  {name}", style="cyan")
-            for name, begun in list(self._running.items())[:_RUNNING_SHOWN]
+            Text(f"{now - start:15.1f}s  {name}", style="cyan")
+            for name, start in list(self._running.items())[:_RUNNING_SHOWN]
         ]
         return Group(Text(f"{done}/{self._total}  {counts}", style="bold"), *running)
 
 
-_POSTPONED = "failed beside others; will run again alone"
+_POSTPONED = "failed alongside others; will run again in isolation"

@@ -1,4 +1,4 @@
-"""A record told on a terminal: line by line, a failure in short, or a scenario whole."""
+"""Console output of records: one line per scenario, failures in short, or a scenario in full."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,15 +29,15 @@ _OUTPUT_LINES = 12
 _LEAKS_SHOWN = 8
 _FILE_LINES = 12
 _CHANGES_WITH_TEXT = 8
-_WAITING = 0.01
-"""Seconds; who waited for less did not wait."""
+_MIN_WAIT = 0.01
+"""The shortest wait that is shown, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hanging:
-    """Words after a head. A terminal that is too narrow has them go on below it, from `indent`.
+    """A head and a text with a hanging indent: a narrow terminal wraps the text at `indent`.
 
-    Anywhere else they are one line, which can be searched. No word is ever broken.
+    Anywhere else it is one line, which can be searched. Words are never split.
     """
 
     head: Text
@@ -46,13 +46,15 @@ class Hanging:
 
     @property
     def whole(self) -> Text:
-        """All in one line."""
+        """The head and the text in one line."""
         return self.head + Text(self.words)
 
     def __rich_console__(self, console: Console, _: ConsoleOptions) -> Iterator[Text]:
-        yield self.head + Text(self._folded(console.width)) if console.is_terminal else self.whole
+        yield (
+            self.head + Text(self._wrap_words(console.width)) if console.is_terminal else self.whole
+        )
 
-    def _folded(self, width: int) -> str:
+    def _wrap_words(self, width: int) -> str:
         rows = wrap(
             self.words,
             width,
@@ -65,207 +67,212 @@ class Hanging:
 
 
 def one_row(text: Text, console: Console) -> Text:
-    """Cut where a terminal ends; anywhere else as it is."""
+    """Truncate text to the width of a terminal; return it unchanged if there is none."""
     if console.is_terminal:
         text.truncate(console.width, overflow="ellipsis")
     return text
 
 
 def head(run: Beginning, total: int) -> Text:
-    """What a run is made with: engine, path and hash of the binary, how many scenarios."""
+    """Return the first line of a run: engine, path and hash of the binary, number of scenarios."""
     tested = f" · {run.binary.path} {run.binary.sha256[:12]}" if run.binary else ""
     count = f"{total} {'scenario' if total == 1 else 'scenarios'}"
     return Text(printable(f"isosmoke · {run.engine}{tested} · {count}"), style="dim")
 
 
 def line(name: str, outcome: Outcome, seconds: float, reason: str) -> Hanging:
-    """What came of something, in one line."""
-    told = Text.assemble((f"{outcome:<8}", outcome.facts.console), f"{seconds:7.2f}s  ")
-    indent = told.cell_len
-    told.append(name, "bold")
-    return Hanging(told.append("  ") if reason else told, printable(reason), indent)
+    """Return the line of a scenario: outcome, duration, name and reason."""
+    start = Text.assemble((f"{outcome:<8}", outcome.facts.console), f"{seconds:7.2f}s  ")
+    indent = start.cell_len
+    start.append(name, "bold")
+    return Hanging(start.append("  ") if reason else start, printable(reason), indent)
 
 
-def failure(run: RunRecord, one: ScenarioRecord, repeat: Sequence[str]) -> Iterator[RenderableType]:
-    """Why it broke, the last lines of its output, what it left, and how to repeat it."""
+def failure(
+    run: RunRecord, scenario: ScenarioRecord, repeat: Sequence[str]
+) -> Iterator[RenderableType]:
+    """Yield a failure in short: reason, last output lines, leaked processes, repeat command."""
     yield Text()
-    yield _title(one)
-    if one.assertion:
-        yield _field("asserts", one.assertion)
-    yield _field("because", one.reason)
-    if len(one.attempts) > 1:
-        yield _field("tries", ", ".join(map(wording.tried, one.attempts)))
-    yield from _output(one, _OUTPUT_LINES)
-    yield from _left(one.leaks[:_LEAKS_SHOWN])
-    if len(one.leaks) > _LEAKS_SHOWN:
-        yield _field("left", f"and {len(one.leaks) - _LEAKS_SHOWN} more")
-    if there := wording.kept(run, one):
-        yield _exact("kept", there)
-    yield _exact("repeat", command_line(repeat))
+    yield _render_title(scenario)
+    if scenario.assertion:
+        yield _render_field("asserts", scenario.assertion)
+    yield _render_field("because", scenario.reason)
+    if len(scenario.attempts) > 1:
+        yield _render_field("tries", ", ".join(map(wording.tried, scenario.attempts)))
+    yield from _render_output(scenario, _OUTPUT_LINES)
+    yield from _render_leaks(scenario.leaks[:_LEAKS_SHOWN])
+    if len(scenario.leaks) > _LEAKS_SHOWN:
+        yield _render_field("leaked", f"and {len(scenario.leaks) - _LEAKS_SHOWN} more")
+    if details := wording.kept(run, scenario):
+        yield _render_copyable("details", details)
+    yield _render_copyable("repeat", command_line(repeat))
 
 
-def whole(run: RunRecord, one: ScenarioRecord) -> Iterator[RenderableType]:
-    """All that is recorded of a scenario, try by try."""
-    yield _title(one)
-    yield _field("run", f"{run.id} on {run.engine}, {run.started_at.astimezone():%Y-%m-%d %H:%M}")
-    if one.assertion:
-        yield _field("asserts", one.assertion)
-    if one.owners:
-        yield _field("owners", ", ".join(one.owners))
-    for number, attempt in enumerate(one.attempts, start=1):
-        yield from _attempt(number, attempt)
+def whole(run: RunRecord, scenario: ScenarioRecord) -> Iterator[RenderableType]:
+    """Yield the full record of a scenario, attempt by attempt."""
+    yield _render_title(scenario)
+    started = f"{run.started_at.astimezone():%Y-%m-%d %H:%M}"
+    yield _render_field("run", f"{run.id} on {run.engine}, {started}")
+    if scenario.assertion:
+        yield _render_field("asserts", scenario.assertion)
+    if scenario.owners:
+        yield _render_field("owners", ", ".join(scenario.owners))
+    for number, attempt in enumerate(scenario.attempts, start=1):
+        yield from _render_attempt(number, attempt)
         if attempt.evidence:
-            yield from _evidence(attempt.evidence, _alike(one.attempts[: number - 1], attempt))
-    yield _exact("repeat", command_line(repeat_command.of(run, one.name)))
-    if has_block(one.outcome):
-        yield _exact(
-            "sit in", command_line(("isosmoke", "repro", f"{run.id}/{one.name}", "--after"))
-        )
+            same = _find_same_changes(scenario.attempts[: number - 1], attempt)
+            yield from _render_evidence(attempt.evidence, same)
+    yield _render_copyable("repeat", command_line(repeat_command.of(run, scenario.name)))
+    if has_block(scenario.outcome):
+        command = ("isosmoke", "repro", f"{run.id}/{scenario.name}", "--after")
+        yield _render_copyable("shell", command_line(command))
 
 
 def replay(run: RunRecord) -> Iterator[RenderableType]:
-    """A run as it was told when it ended."""
+    """Yield the output of a past run as it was printed."""
     yield head(run, len(run.scenarios))
-    for one in run.scenarios:
-        yield line(one.name, one.outcome, one.seconds, one.reason)
-    for one in failures(run):
-        yield from failure(run, one, repeat_command.of(run, one.name))
+    for scenario in run.scenarios:
+        yield line(scenario.name, scenario.outcome, scenario.seconds, scenario.reason)
+    for scenario in failures(run):
+        yield from failure(run, scenario, repeat_command.of(run, scenario.name))
     yield from end(run)
 
 
 def has_block(outcome: Outcome) -> bool:
-    """Whether the end of a run tells more of what came out so: it was tried, and blocks."""
+    """Return whether the end of a run explains scenarios with this outcome: tried, and blocking."""
     return outcome.blocks and outcome.facts.was_tried
 
 
 def failures(run: RunRecord) -> tuple[ScenarioRecord, ...]:
-    """What was tried and blocks."""
-    return tuple(one for one in run.scenarios if has_block(one.outcome))
+    """Return the scenarios that were tried and block."""
+    return tuple(scenario for scenario in run.scenarios if has_block(scenario.outcome))
 
 
 def end(run: RunRecord) -> Iterator[Text]:
-    """What the user should know beside the outcomes, what was left behind, and the counts."""
+    """Yield the last lines of a run: notes, leftovers and counts."""
     for note in run.notes:
-        told = note if note.startswith("WARNING: ") else f"note: {note}"
-        yield Text(printable(told), style="yellow")
-    for left in run.dirty:
-        yield Text(printable(f"DIRTY: {left}"), style=_DIRTY)
+        text = note if note.startswith("WARNING: ") else f"note: {note}"
+        yield Text(printable(text), style="yellow")
+    for leftover in run.dirty:
+        yield Text(printable(f"DIRTY: {leftover}"), style=_DIRTY)
     yield summary(run)
 
 
 def summary(run: RunRecord) -> Text:
-    """The counts, in one line."""
-    told = counts(run).append(f"in {run.seconds:.1f} s", style="dim")
+    """Return the counts and the duration in one line."""
+    text = counts(run).append(f"in {run.seconds:.1f} s", style="dim")
     if run.stopped:
-        told.append(printable(f", stopped by {run.stopped}"))
-    return told if run.finished else told.append(", not finished")
+        text.append(printable(f", stopped by {run.stopped}"))
+    return text if run.finished else text.append(", not finished")
 
 
 def counts(run: RunRecord) -> Text:
-    """How many came out how, two spaces after each."""
-    told = Text()
+    """Return the number of scenarios by outcome, each followed by two spaces."""
+    text = Text()
     for outcome, number in sort_counts(run.counts):
-        told.append(f"{number} {outcome}", style=outcome.facts.console).append("  ")
-    return told
+        text.append(f"{number} {outcome}", style=outcome.facts.console).append("  ")
+    return text
 
 
-def _title(one: ScenarioRecord) -> Text:
-    return Text.assemble((f"{one.outcome}", one.outcome.facts.console), " ", (one.name, "bold"))
+def _render_title(scenario: ScenarioRecord) -> Text:
+    style = scenario.outcome.facts.console
+    return Text.assemble((f"{scenario.outcome}", style), " ", (scenario.name, "bold"))
 
 
-def _field(name: str, value: str) -> Hanging:
+def _render_field(name: str, value: str) -> Hanging:
     head = Text.assemble((f"  {name:<8}", "dim"))
     return Hanging(head, printable(value), head.cell_len)
 
 
-def _exact(name: str, value: str) -> Text:
-    """A field to be copied: a terminal that joins what it folded itself gives it back whole."""
-    return _field(name, value).whole
+def _render_copyable(name: str, value: str) -> Text:
+    """Return a field as one line; a terminal that wraps it on its own copies it as one line."""
+    return _render_field(name, value).whole
 
 
-def _attempt(number: int, attempt: AttemptRecord) -> Iterator[RenderableType]:
+def _render_attempt(number: int, attempt: AttemptRecord) -> Iterator[RenderableType]:
     why = f", {attempt.reason}" if attempt.reason else ""
-    yield _field(f"try {number}", f"{wording.tried(attempt)}{why}")
+    yield _render_field(f"try {number}", f"{wording.tried(attempt)}{why}")
     if attempt.phases:
-        steps = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in attempt.phases.items())
-        waited = f" after {attempt.waited:.2f} s of waiting" if attempt.waited >= _WAITING else ""
-        yield _field("took", f"{attempt.seconds:.2f} s{waited}: {steps}")
-    yield from _left(attempt.leaks)
-    for one in attempt.tolerated:
-        yield _field("allowed", f"{described(one.process)}  ({one.reason})")
-    yield from _output(attempt, len(attempt.output.last_lines))
+        phases = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in attempt.phases.items())
+        waited = f" after a wait of {attempt.waited:.2f} s" if attempt.waited >= _MIN_WAIT else ""
+        yield _render_field("time", f"{attempt.seconds:.2f} s{waited}: {phases}")
+    yield from _render_leaks(attempt.leaks)
+    for tolerated in attempt.tolerated:
+        yield _render_field("allowed", f"{described(tolerated.process)}  ({tolerated.reason})")
+    yield from _render_output(attempt, len(attempt.output.last_lines))
 
 
-def _alike(before: Sequence[AttemptRecord], attempt: AttemptRecord) -> int:
-    """The number of the first try that changed the same paths; 0 if there is none."""
-    same = (number for number, one in enumerate(before, 1) if _paths(one) == _paths(attempt))
+def _find_same_changes(previous: Sequence[AttemptRecord], attempt: AttemptRecord) -> int:
+    """Return the number of the first attempt that changed the same paths; 0 if there is none."""
+    paths = _list_paths(attempt)
+    same = (number for number, other in enumerate(previous, 1) if _list_paths(other) == paths)
     return next(same, 0)
 
 
-def _paths(attempt: AttemptRecord) -> list[tuple[str, str]]:
+def _list_paths(attempt: AttemptRecord) -> list[tuple[str, str]]:
     changes = attempt.evidence.changes if attempt.evidence else ()
-    return [(one.change, one.path) for one in changes]
+    return [(change.change, change.path) for change in changes]
 
 
-def _evidence(evidence: EvidenceRecord, alike: int) -> Iterator[RenderableType]:
-    if used := wording.used(evidence):
-        yield _field("used", used)
+def _render_evidence(evidence: EvidenceRecord, same: int) -> Iterator[RenderableType]:
+    if usage := wording.used(evidence):
+        yield _render_field("used", usage)
     if len(evidence.changes) <= _CHANGES_WITH_TEXT:
-        yield from _few(evidence.changes)
-    elif alike:
-        yield _field("changed", f"the same {len(evidence.changes)} paths as in try {alike}")
+        yield from _render_changes(evidence.changes)
+    elif same:
+        yield _render_field("changed", f"the same {len(evidence.changes)} paths as in try {same}")
     else:
-        yield from _many(evidence.changes)
+        yield from _render_directories(evidence.changes)
     if evidence.changes_left_out:
-        yield _field("changed", f"{evidence.changes_left_out} more")
+        yield _render_field("changed", f"{evidence.changes_left_out} more")
     for pane in evidence.panes:
-        yield _field("pane", f"{pane.name} of tmux at {pane.server}")
-        yield from map(_quoted, pane.lines)
-    for one in evidence.missing:
-        yield _field("missing", one)
+        yield _render_field("pane", f"{pane.name} of tmux at {pane.server}")
+        yield from map(_quote, pane.lines)
+    for item in evidence.missing:
+        yield _render_field("missing", item)
 
 
-def _few(changes: Sequence[ChangeRecord]) -> Iterator[RenderableType]:
-    """Each by itself, with the end of its text."""
+def _render_changes(changes: Sequence[ChangeRecord]) -> Iterator[RenderableType]:
+    """Yield each change with the end of its text."""
     for change in changes:
-        yield _exact(change.change, wording.changed(change))
-        yield from map(_quoted, _text(change)[-_FILE_LINES:])
+        yield _render_copyable(change.change, wording.changed(change))
+        yield from map(_quote, _split_text(change)[-_FILE_LINES:])
 
 
-def _many(changes: Sequence[ChangeRecord]) -> Iterator[RenderableType]:
-    """Folder by folder, without texts: `--file` shows those that are asked for."""
-    folders: dict[tuple[str, PurePosixPath], list[str]] = {}
-    for one in changes:
-        folder = PurePosixPath(one.path).parent
-        folders.setdefault((one.change, folder), []).append(wording.named(one))
-    for (change, folder), names in folders.items():
-        yield _field(change, f"{folder}:  {', '.join(names)}")
-    yield _field("look", "with --file PATTERN, for what files hold that match it")
+def _render_directories(changes: Sequence[ChangeRecord]) -> Iterator[RenderableType]:
+    """Yield the changes by directory, without their text, which `--file` shows."""
+    directories: dict[tuple[str, PurePosixPath], list[str]] = {}
+    for item in changes:
+        directory = PurePosixPath(item.path).parent
+        directories.setdefault((item.change, directory), []).append(wording.named(item))
+    for (change, directory), names in directories.items():
+        yield _render_field(change, f"{directory}:  {', '.join(names)}")
+    yield _render_field("hint", "use --file PATTERN to show the contents of matching files")
 
 
-def files(one: ScenarioRecord, pattern: str) -> Iterator[Text]:
-    """The changes whose path ends as `pattern` says, try by try, with all that is kept of them."""
-    for attempt in one.attempts:
+def files(scenario: ScenarioRecord, pattern: str) -> Iterator[Text]:
+    """Yield the changes whose path matches `pattern` at its end, with their recorded text."""
+    for attempt in scenario.attempts:
         for change in attempt.evidence.changes if attempt.evidence else ():
             if PurePosixPath(change.path).match(pattern):
-                yield _exact(change.change, wording.changed(change))
-                yield from map(_quoted, _text(change))
+                yield _render_copyable(change.change, wording.changed(change))
+                yield from map(_quote, _split_text(change))
 
 
-def _text(change: ChangeRecord) -> list[str]:
+def _split_text(change: ChangeRecord) -> list[str]:
     return change.text.splitlines() if change.kind == "file" and change.text else []
 
 
-def _output(told: Told, most: int) -> Iterator[Text]:
-    if told.output.log and told.output.size:
-        yield _exact("log", told.output.log)
-    yield from map(_quoted, told.output.last_lines[-most:])
+def _render_output(record: Told, limit: int) -> Iterator[Text]:
+    if record.output.log and record.output.size:
+        yield _render_copyable("log", record.output.log)
+    yield from map(_quote, record.output.last_lines[-limit:])
 
 
-def _quoted(text: str) -> Text:
+def _quote(text: str) -> Text:
     return Text.assemble(("  │ ", "dim"), printable(text))
 
 
-def _left(leaks: Sequence[ProcessRecord]) -> Iterator[RenderableType]:
-    for one in leaks:
-        yield _field("left", described(one.process))
+def _render_leaks(leaks: Sequence[ProcessRecord]) -> Iterator[RenderableType]:
+    for leak in leaks:
+        yield _render_field("leaked", described(leak.process))

@@ -1,8 +1,8 @@
-"""A run as a trace for Perfetto or chrome://tracing: when each attempt ran, and what took its time.
+"""Report as a trace for Perfetto or chrome://tracing: the time of each attempt and its phases.
 
-The format is Chrome's Trace Event JSON: complete events (`X`), in microseconds since the run began.
-Rows are lanes, of which there are as many as attempts went on at once; the steps of an attempt
-lie within it.
+The format is Chrome's Trace Event JSON: complete events (`X`), in microseconds since the start of
+the run. Each row is a lane, and there are as many lanes as concurrent attempts. The phases of an
+attempt are nested in it.
 """
 
 import json
@@ -20,41 +20,42 @@ _Named = tuple[str, AttemptRecord]
 
 
 def render(run: RunRecord) -> str:
-    """The trace as JSON text."""
-    told = {"isosmoke": run.isosmoke, "run": run.id, "engine": run.engine}
-    document = {"traceEvents": [*_rows(run)], "displayTimeUnit": "ms", "otherData": told}
+    """Return the trace as JSON."""
+    metadata = {"isosmoke": run.isosmoke, "run": run.id, "engine": run.engine}
+    document = {"traceEvents": [*_create_rows(run)], "displayTimeUnit": "ms", "otherData": metadata}
     return json.dumps(document, indent=1) + "\n"
 
 
-def _rows(run: RunRecord) -> Iterator[_Row]:
-    yield _name("process_name", 0, wording.summary(run))
-    for lane, attempts in enumerate(_lanes(run)):
-        yield _name("thread_name", lane, f"lane {lane + 1}")
+def _create_rows(run: RunRecord) -> Iterator[_Row]:
+    yield _create_metadata("process_name", 0, wording.summary(run))
+    for lane, attempts in enumerate(_assign_lanes(run)):
+        yield _create_metadata("thread_name", lane, f"lane {lane + 1}")
         for name, attempt in attempts:
-            moments = _moments(attempt)
-            yield _complete(name, lane, moments[0], moments[-1], **_outcome(attempt))
-            for phase, (begun, end) in zip(attempt.phases, pairwise(moments), strict=True):
-                yield _complete(phase, lane, begun, end, cat="phase")
+            times = _list_times(attempt)
+            yield _create_event(name, lane, times[0], times[-1], **_describe_outcome(attempt))
+            for phase, (start, end) in zip(attempt.phases, pairwise(times), strict=True):
+                yield _create_event(phase, lane, start, end, cat="phase")
 
 
-def _lanes(run: RunRecord) -> list[list[_Named]]:
-    """Every attempt that took time, in as few rows as show each of them beside the others."""
+def _assign_lanes(run: RunRecord) -> list[list[_Named]]:
+    """Distribute all attempts with a duration over as few lanes as possible, without overlap."""
     lanes: list[list[_Named]] = []
-    for named in sorted(_attempts(run), key=lambda one: one[1].begun):
-        begun = _moments(named[1])[0]
-        lane = next((one for one in lanes if _moments(one[-1][1])[-1] <= begun), None)
+    for named in sorted(_list_attempts(run), key=lambda item: item[1].begun):
+        start = _list_times(named[1])[0]
+        free = (lane for lane in lanes if _list_times(lane[-1][1])[-1] <= start)
+        lane = next(free, None)
         if lane is None:
             lanes.append(lane := [])
         lane.append(named)
     return lanes
 
 
-def _attempts(run: RunRecord) -> Iterator[_Named]:
+def _list_attempts(run: RunRecord) -> Iterator[_Named]:
     for scenario in run.scenarios:
-        yield from ((scenario.name, one) for one in scenario.attempts if one.phases)
+        yield from ((scenario.name, attempt) for attempt in scenario.attempts if attempt.phases)
 
 
-def _outcome(attempt: AttemptRecord) -> _Row:
+def _describe_outcome(attempt: AttemptRecord) -> _Row:
     return {
         "cat": "attempt",
         "cname": attempt.outcome.facts.trace,
@@ -69,16 +70,16 @@ def _outcome(attempt: AttemptRecord) -> _Row:
     }
 
 
-def _complete(name: str, lane: int, begun: int, end: int, **more: Any) -> _Row:
-    span = {"ts": begun, "dur": end - begun}
-    return {"name": name, "ph": "X", **span, "pid": _PROCESS, "tid": lane, **more}
+def _create_event(name: str, lane: int, start: int, end: int, **fields: Any) -> _Row:
+    span = {"ts": start, "dur": end - start}
+    return {"name": name, "ph": "X", **span, "pid": _PROCESS, "tid": lane, **fields}
 
 
-def _name(what: str, lane: int, name: str) -> _Row:
-    return {"name": what, "ph": "M", "pid": _PROCESS, "tid": lane, "args": {"name": name}}
+def _create_metadata(kind: str, lane: int, name: str) -> _Row:
+    return {"name": kind, "ph": "M", "pid": _PROCESS, "tid": lane, "args": {"name": name}}
 
 
-def _moments(attempt: AttemptRecord) -> list[int]:
-    """When it began and when each of its steps ended, in microseconds."""
+def _list_times(attempt: AttemptRecord) -> list[int]:
+    """Return the start of the attempt and the end of each phase, in microseconds."""
     seconds = accumulate((attempt.begun, *attempt.phases.values()))
-    return [round(one * 1_000_000) for one in seconds]
+    return [round(time * 1_000_000) for time in seconds]

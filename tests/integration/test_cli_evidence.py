@@ -58,8 +58,8 @@ def test_report_says_what_shows_it(project: Project) -> None:
     """The command that a failure names shows the file that the scenario wrote."""
     available.engine("bubblewrap")
     done = project.run("run", "--report", "console", "bad")
-    kept = next(line for line in done.stdout.splitlines() if line.startswith("  kept"))
-    count, _, command = kept.removeprefix("  kept").strip().partition(": ")
+    details = next(line for line in done.stdout.splitlines() if line.startswith("  details"))
+    count, _, command = details.removeprefix("  details").strip().partition(": ")
     shown = project.run(*command.split()[1:])
 
     assert count == "1 change"

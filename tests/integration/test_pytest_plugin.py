@@ -122,7 +122,7 @@ def test_each_outcome_is_told_in_isosmokes_words(run: Pytest, folder: Path) -> N
             "  │ out",
             "  │ broken",
             "LEAK: left 1 process: sleep 60",
-            "  left    pid * sleep 60  in *",
+            "  leaked  pid * sleep 60  in *",
             f"record: {folder}/.isosmoke/runs/*",
             "SKIPPED [[]1[]] manifest.toml:23: exit 77: no network",
             "SKIPPED [[]1[]] manifest.toml:27: command 'no-such-program' not found",

@@ -1,4 +1,4 @@
-"""A run as a coding agent is told of it."""
+"""The report for coding agents."""
 
 from pathlib import Path
 
@@ -15,40 +15,42 @@ from support.project import Project
 LOG = Path("/p/.isosmoke/runs/1/bad/output-1.log")
 
 
-def words(text: str) -> Captured:
-    """An output that is short enough to be kept whole."""
+def capture(text: str) -> Captured:
+    """Return an output that is short enough to be captured whole."""
     return Captured(head=text.encode(), size=len(text.encode()))
 
 
-def run(*scenarios: ScenarioResult, stopped: str = "") -> RunResult:
-    """A run of these scenarios."""
+def create_run(*scenarios: ScenarioResult, stopped: str = "") -> RunResult:
+    """Return a run of these scenarios."""
     return result_factories.run(*scenarios, seconds=2.5, stopped=stopped)
 
 
-def result(name: str, *attempts: Attempt, assertion: str = "") -> ScenarioResult:
-    """A scenario with these attempts."""
+def create_result(name: str, *attempts: Attempt, assertion: str = "") -> ScenarioResult:
+    """Return the result of a scenario with these attempts."""
     return result_factories.result(*attempts, name=name, assertion=assertion)
 
 
-def told(*scenarios: ScenarioResult, stopped: str = "") -> list[str]:
-    """The lines of the report."""
-    whole = run_record.of(run(*scenarios, stopped=stopped))
-    text = agent.render(whole, lambda name: ("isosmoke", "run", name))
+def render_lines(*scenarios: ScenarioResult, stopped: str = "") -> list[str]:
+    """Return the lines of the report."""
+    record = run_record.of(create_run(*scenarios, stopped=stopped))
+    text = agent.render(record, lambda name: ("isosmoke", "run", name))
     return text.splitlines()
 
 
-GOOD = result("good", Attempt(ending=Exited(0)))
-SKIPPED = result("skipped", Attempt(ending=Exited(77), stderr=words("reason: no network\n")))
-BAD = result(
+GOOD = create_result("good", Attempt(ending=Exited(0)))
+SKIPPED = create_result(
+    "skipped", Attempt(ending=Exited(77), stderr=capture("reason: no network\n"))
+)
+BAD = create_result(
     "bad",
-    Attempt(ending=Exited(3), stderr=words("broken\n"), output=words("broken\n"), log=LOG),
+    Attempt(ending=Exited(3), stderr=capture("broken\n"), output=capture("broken\n"), log=LOG),
     assertion="It never\nbreaks.",
 )
 
 
-def test_the_whole_report_is_one_line_for_each_thing_to_look_at() -> None:
-    """Broken ones first, then skips, the counts, the folder of the logs, and how to see more."""
-    assert told(GOOD, SKIPPED, BAD) == [
+def test_report_has_one_line_per_problem() -> None:
+    """Failures come first, then skips, counts, the path of the logs, and further commands."""
+    assert render_lines(GOOD, SKIPPED, BAD) == [
         (
             "FAIL bad: exit 3: broken | asserts: It never breaks."
             f" | log: {LOG} | repeat: isosmoke run bad"
@@ -58,95 +60,99 @@ def test_the_whole_report_is_one_line_for_each_thing_to_look_at() -> None:
         "logs: /p/.isosmoke/runs/1",
         (
             "more: isosmoke show 1/NAME; "
-            "a shell beside what it left: echo COMMANDS | isosmoke repro 1/NAME --after"
+            "shell in its sandbox: echo COMMANDS | isosmoke repro 1/NAME --after"
         ),
     ]
 
 
-def test_what_passed_is_a_number() -> None:
-    """A hundred passes are no line more than one."""
-    assert len(told(*[GOOD] * 100)) == 2
+def test_passes_are_only_counted() -> None:
+    """A hundred passes add no line."""
+    assert len(render_lines(*[GOOD] * 100)) == 2
 
 
-def test_a_flaky_one_and_what_was_stopped_are_named() -> None:
+def test_flaky_and_stopped_scenarios_are_named() -> None:
     """Neither is a plain pass."""
-    flaky = result("flaky", Attempt(ending=TimedOut(5), alone=False), Attempt(ending=Exited(0)))
-    never = result("never", Attempt(ending=Stopped("SIGINT")))
+    flaky = create_result(
+        "flaky", Attempt(ending=TimedOut(5), alone=False), Attempt(ending=Exited(0))
+    )
+    never = create_result("never", Attempt(ending=Stopped("SIGINT")))
 
-    lines = told(flaky, never, stopped="SIGINT")
+    lines = render_lines(flaky, never, stopped="SIGINT")
 
     assert lines[0] == "NOT_RUN never: SIGINT | repeat: isosmoke run never"
     assert lines[1] == "FLAKY flaky: still running after 5 s"
     assert lines[2].endswith(", stopped by SIGINT")
 
 
-def test_output_does_not_steer() -> None:
-    """What a script printed stays on its line, and its control characters are shown."""
-    hostile = result("x", Attempt(ending=Exited(1), stderr=words("\x1b[2Jgone\rFAIL y\n")))
+def test_output_cannot_control_the_terminal() -> None:
+    """Output of a script stays on its line, and its control characters are made visible."""
+    hostile = create_result("x", Attempt(ending=Exited(1), stderr=capture("\x1b[2Jgone\rFAIL y\n")))
 
-    assert len(told(hostile)) == 4
-    assert all(line.isprintable() for line in told(hostile))
+    assert len(render_lines(hostile)) == 4
+    assert all(line.isprintable() for line in render_lines(hostile))
 
 
-def test_nothing_is_said_before_the_end() -> None:
-    """An agent reads a report, not a display."""
-    said: list[str] = []
-    terse = agent.Terse(said.append, lambda name: ("isosmoke", "run", name))
+def test_nothing_is_printed_before_the_end() -> None:
+    """An agent reads a report rather than a display."""
+    lines: list[str] = []
+    terse = agent.Terse(lines.append, lambda name: ("isosmoke", "run", name))
 
-    terse(RunStarted(("good",), run()))
-    assert said == []
-    terse(RunFinished(run(GOOD)))
+    terse(RunStarted(("good",), create_run()))
+    assert lines == []
+    terse(RunFinished(create_run(GOOD)))
 
-    assert len(said) == 1
+    assert len(lines) == 1
 
 
 @pytest.mark.parametrize("name", agent.ENVIRONMENTS)
 def test_each_agent_is_recognised_by_its_variable(name: str) -> None:
-    """Set to anything but nothing or no."""
+    """Any value counts except empty, 0 and false."""
     assert agent.preferred({name: "1"}) == "agent"
-    for no in ("", "0", "false"):
-        assert agent.preferred({name: no}) == "console"
+    for value in ("", "0", "false"):
+        assert agent.preferred({name: value}) == "console"
 
 
-def test_a_persons_environment_is_no_agents() -> None:
-    """Settings of an agent's program do not make an agent of its user."""
+def test_user_environment_is_not_an_agents() -> None:
+    """Settings for an agent program do not make its user an agent."""
     assert agent.preferred({"PATH": "/bin", "CODEX_HOME": "/h", "TERM": "xterm"}) == "console"
 
 
-def test_run_is_told_so_to_an_agent_and_to_whoever_asks(tmp_path: Path) -> None:
-    """A recognised agent gets this report on stdout; `--report` and `--json` have their way."""
+def test_run_prints_agent_report_to_agents_and_on_request(tmp_path: Path) -> None:
+    """A recognised agent gets this report on stdout; `--report` and `--json` take precedence."""
     available.engine("bubblewrap")
     project = Project.within(tmp_path)
 
     plain = project.run("run", "bad")
-    sniffed = project.run("run", "bad", CLAUDECODE="1")
-    asked = project.run("run", "bad", "--report", "agent", "--json")
+    recognised = project.run("run", "bad", CLAUDECODE="1")
+    requested = project.run("run", "bad", "--report", "agent", "--json")
 
     assert plain.stdout.startswith("isosmoke")
-    assert sniffed.stdout.startswith("FAIL bad: exit 3: broken | asserts: It never breaks.")
-    assert asked.stdout.startswith("{")
-    assert asked.stderr.startswith("FAIL bad")
+    assert recognised.stdout.startswith("FAIL bad: exit 3: broken | asserts: It never breaks.")
+    assert requested.stdout.startswith("{")
+    assert requested.stderr.startswith("FAIL bad")
 
 
-def test_notes_are_told_before_the_counts() -> None:
-    """What the user should know beside the outcomes is a line each."""
-    noted = records.of(result("one", Attempt(ending=Exited(0))), notes=("PIN is shown",))
+def test_notes_precede_the_counts() -> None:
+    """Each note is one line."""
+    noted = records.of(create_result("one", Attempt(ending=Exited(0))), notes=("PIN is shown",))
 
     assert agent.render(noted, lambda name: (name,)).splitlines()[0] == "note: PIN is shown"
 
 
-def test_what_is_left_behind_is_told_before_the_counts() -> None:
-    """A run that is not clean says so, with the command that mends it."""
-    left = Attempt(ending=Exited(0), left_behind=("box (remove it: docker rm box)",))
+def test_leftovers_precede_the_counts() -> None:
+    """A run that is not clean names the leftover and the command that removes it."""
+    attempt = Attempt(ending=Exited(0), left_behind=("box (remove it: docker rm box)",))
 
-    assert "DIRTY: box (remove it: docker rm box)" in told(result("good", left))[:-2]
+    assert (
+        "DIRTY: box (remove it: docker rm box)" in render_lines(create_result("good", attempt))[:-2]
+    )
 
 
-def test_what_is_left_behind_does_not_steer() -> None:
-    """The name of a thing that was left stays on its line, and its control characters are shown."""
-    left = Attempt(ending=Exited(0), left_behind=("box\nFAIL other: \x1b[2J",))
+def test_leftovers_cannot_control_the_terminal() -> None:
+    """The name of a leftover stays on its line, and its control characters are made visible."""
+    attempt = Attempt(ending=Exited(0), left_behind=("box\nFAIL other: \x1b[2J",))
 
-    lines = told(result("good", left))
+    lines = render_lines(create_result("good", attempt))
 
     assert lines[0] == "DIRTY: box\\nFAIL other: \\x1b[2J"
     assert all(line.isprintable() for line in lines)

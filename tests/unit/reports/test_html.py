@@ -1,4 +1,4 @@
-"""A run as a page."""
+"""The HTML report."""
 
 import re
 from base64 import b64encode
@@ -19,7 +19,7 @@ VOID = {"meta"}
 
 
 class Page(HTMLParser):
-    """A page as a browser reads it: its tags with their attributes, and its text outside them."""
+    """A page as a browser parses it: its tags with their attributes, and its text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -46,40 +46,44 @@ class Page(HTMLParser):
             self.text += data
 
     def policy(self) -> str:
-        """What it lets a browser load and run."""
-        found = [one for tag, one in self.tags if tag == "meta" and "http-equiv" in one]
-        assert [one["http-equiv"] for one in found] == ["Content-Security-Policy"]
-        return found[0]["content"] or ""
+        """Return the content of the Content-Security-Policy."""
+        policies = [
+            attributes
+            for tag, attributes in self.tags
+            if tag == "meta" and "http-equiv" in attributes
+        ]
+        assert [attributes["http-equiv"] for attributes in policies] == ["Content-Security-Policy"]
+        return policies[0]["content"] or ""
 
     def headings(self) -> list[str]:
-        """The scenarios in the order of the page."""
-        return [one["id"] or "" for _, one in self.tags if "id" in one]
+        """Return the scenarios in the order of the page."""
+        return [tag["id"] or "" for _, tag in self.tags if "id" in tag]
 
 
-def page(run: RunRecord) -> Page:
-    """The page of a run, read."""
+def parse_page(run: RunRecord) -> Page:
+    """Render the page of a run and parse it."""
     return Page(html.render(run))
 
 
-def test_failures_come_first_and_passes_are_folded() -> None:
-    """What needs a look is open and on top; what passed is one line until it is clicked."""
-    read = page(records.of(records.passed("first"), *records.every_outcome()))
+def test_failures_come_first_and_passes_are_collapsed() -> None:
+    """Failures are expanded and on top; each pass is one line."""
+    parsed = parse_page(records.of(records.passed("first"), *records.every_outcome()))
 
-    assert read.headings() == [
+    assert parsed.headings() == [
         *("bad", "leaky", "slow", "broke", "flaky", "skipped", "never"),
         *("first", "good"),
     ]
-    folded = [one for tag, one in read.tags if tag == "details"]
-    assert [one["id"] for one in folded] == ["first", "good"]
-    assert all("open" not in one for one in folded)
+    details = [attributes for tag, attributes in parsed.tags if tag == "details"]
+    assert [detail["id"] for detail in details] == ["first", "good"]
+    assert all("open" not in detail for detail in details)
 
 
-def test_failure_has_all_that_is_known_of_it() -> None:
-    """Why, what was left, the log, the end of the output, its steps, and how to repeat it."""
-    text = page(records.of(records.failed())).text
+def test_failure_has_all_facts() -> None:
+    """They include the reason, leaked processes, log, output, phases and repeat command."""
+    text = parse_page(records.of(records.failed())).text
 
-    for words in (
-        "1 of 1 block",
+    for fact in (
+        "1 of 1 blocking",
         "It never breaks.",
         "exit 3: broken, left 1 process: serve 'a b'",
         "pid 7 ppid 1 S 2.0s  serve 'a b'  listens tcp 127.0.0.1:80  in /work",
@@ -90,108 +94,116 @@ def test_failure_has_all_that_is_known_of_it() -> None:
         "isosmoke run --manifest /p/manifest.toml --binary /p/wg --engine bubblewrap bad",
         "sha256 0123456789ab",
     ):
-        assert words in text
+        assert fact in text
 
 
-def test_evidence_is_folded_below_its_failure() -> None:
-    """What was used, each change with its text, each terminal, and what is missing."""
-    left = Attempt(ending=Exited(1), evidence=records.evidence("word"))
-    read = page(records.of(result_factories.result(left, Attempt(ending=Exited(1)))))
+def test_evidence_is_collapsed_below_its_failure() -> None:
+    """It has used resources, changes and panes with their text, and missing items."""
+    attempt = Attempt(ending=Exited(1), evidence=records.evidence("word"))
+    parsed = parse_page(records.of(result_factories.result(attempt, Attempt(ending=Exited(1)))))
 
-    folded = [one for tag, one in read.tags if tag == "details"]
-    assert folded == [{"class": "evidence"}, *[{"class": "text", "open": None}] * 2]
-    for words in (
-        "try 1: used 1.50 s user, 0.25 s system, 4.2 MB the largest process, 12.3 MB memory",
+    details = [attributes for tag, attributes in parsed.tags if tag == "details"]
+    assert details == [{"class": "evidence"}, *[{"class": "text", "open": None}] * 2]
+    for fact in (
+        "try 1: used 1.50 s user, 0.25 s system, 4.2 MB in the largest process, 12.3 MB memory",
         "try 1: added word  file, 1 B, its end is kept",
         "try 1: changed word  link to word",
         "try 1: 3 more changes",
         "try 1: pane word of tmux at word",
         "try 1: missing word",
     ):
-        assert words in read.text
-    assert [tag for tag, _ in read.tags].count("pre") == 2
+        assert fact in parsed.text
+    assert [tag for tag, _ in parsed.tags].count("pre") == 2
 
 
-def test_many_texts_are_folded_one_by_one() -> None:
-    """Of a hundred files the names can be looked over, and any be opened."""
+def test_many_texts_are_each_collapsed() -> None:
+    """The names of many files can be read at a glance, and each can be expanded."""
     change = Change(path="/p/a", change="added", kind="file", size=1, text="a")
-    left = Attempt(ending=Exited(1), evidence=Evidence(changes=(change,) * 9))
-    read = page(records.of(result_factories.result(left)))
+    attempt = Attempt(ending=Exited(1), evidence=Evidence(changes=(change,) * 9))
+    parsed = parse_page(records.of(result_factories.result(attempt)))
 
-    texts = [one for tag, one in read.tags if tag == "details" and one["class"] == "text"]
+    texts = [
+        attributes
+        for tag, attributes in parsed.tags
+        if tag == "details" and attributes["class"] == "text"
+    ]
     assert texts == [{"class": "text"}] * 9
 
 
-def test_each_try_is_a_row() -> None:
-    """What failed beside others and passed alone says both."""
-    tries = [
+def test_each_attempt_is_a_row() -> None:
+    """A flaky scenario shows its concurrent and its isolated attempt."""
+    attempts = [
         Attempt(ending=Exited(1), alone=False, phases={"run": 1.0}),
         Attempt(ending=Exited(0), phases={"run": 0.5}, begun=2.0),
     ]
-    text = page(records.of(result_factories.result(*tries))).text
+    text = parse_page(records.of(result_factories.result(*attempts))).text
 
-    assert "FAIL beside others" in text
-    assert "PASS alone" in text
+    assert "FAIL alongside others" in text
+    assert "PASS in isolation" in text
 
 
 @pytest.mark.parametrize(
     ("run", "headline"),
     [
-        (records.of(records.passed()), "Nothing blocks"),
+        (records.of(records.passed()), "Nothing blocking"),
         (records.of(), "Nothing was run"),
-        (records.of(records.failed(), records.passed()), "1 of 2 block"),
+        (records.of(records.failed(), records.passed()), "1 of 2 blocking"),
         (records.of(records.passed(), stopped="SIGINT"), "Stopped by SIGINT"),
         (records.of(records.passed()).model_copy(update={"finished": False}), "Not finished"),
     ],
 )
 def test_title_is_the_verdict(run: RunRecord, headline: str) -> None:
-    """A tab of a browser tells how the run came out."""
+    """The title of a browser tab shows the result of the run."""
     assert f"<title>{headline} · isosmoke</title>" in html.render(run)
 
 
-def test_what_is_left_behind_is_on_top() -> None:
-    """A run that exits 125 because the host is not as it was is no page on which nothing blocks."""
-    read = page(records.dirty())
+def test_leftovers_are_on_top() -> None:
+    """A run that exits 125 because of a leftover is not shown as clean."""
+    parsed = parse_page(records.dirty())
 
-    assert "<title>Nothing blocks, but DIRTY · isosmoke</title>" in html.render(records.dirty())
-    assert read.text.index("DIRTY: box (remove it: docker rm box)") < read.text.index("1 passed")
+    title = "<title>Nothing blocking, but DIRTY · isosmoke</title>"
+    leftover = "DIRTY: box (remove it: docker rm box)"
+    assert title in html.render(records.dirty())
+    assert parsed.text.index(leftover) < parsed.text.index("1 passed")
 
 
-def test_policy_allows_the_one_style_sheet_and_nothing_else() -> None:
-    """No script, image, frame, form or address: the hash is that of the style as it stands."""
-    read = page(records.of(records.failed()))
-    digest = b64encode(sha256(read.style.encode()).digest()).decode()
+def test_policy_allows_only_the_style_sheet() -> None:
+    """The hash is that of the style sheet; nothing else can be loaded."""
+    parsed = parse_page(records.of(records.failed()))
+    digest = b64encode(sha256(parsed.style.encode()).digest()).decode()
 
-    assert read.policy() == (
+    assert parsed.policy() == (
         f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
-    first = [tag for tag, _ in read.tags].index("style")
-    assert "meta" in [tag for tag, _ in read.tags][:first]
-    assert not re.search(r"url\(|@import|https?:", read.style)
+    first = [tag for tag, _ in parsed.tags].index("style")
+    assert "meta" in [tag for tag, _ in parsed.tags][:first]
+    assert not re.search(r"url\(|@import|https?:", parsed.style)
 
 
-def test_page_is_both_dark_and_light() -> None:
+def test_page_has_dark_and_light_colours() -> None:
     """The reader's setting decides."""
-    assert "prefers-color-scheme: dark" in page(records.of()).style
+    assert "prefers-color-scheme: dark" in parse_page(records.of()).style
 
 
-PLAIN = page(records.hostile_run("x"))
-
-
-@given(records.ANY_TEXT)
-def test_text_of_others_is_text(text: str) -> None:
-    """Whatever is printed, the page has the same tags and attributes as with a plain word."""
-    read = page(records.hostile_run(f"x{text}{records.HOSTILE}"))
-
-    assert read.tags == PLAIN.tags
-    assert read.policy() == PLAIN.policy()
+PLAIN = parse_page(records.hostile_run("x"))
 
 
 @given(records.ANY_TEXT)
-def test_nothing_steers_the_reader(text: str) -> None:
-    """No control or bidirectional character is left: what a page shows is what was written."""
+def test_foreign_text_is_text(text: str) -> None:
+    """With any output, the page has the same tags and attributes as with a plain word."""
+    parsed = parse_page(records.hostile_run(f"x{text}{records.HOSTILE}"))
+
+    assert parsed.tags == PLAIN.tags
+    assert parsed.policy() == PLAIN.policy()
+
+
+@given(records.ANY_TEXT)
+def test_page_has_no_control_characters(text: str) -> None:
+    """Control and bidirectional characters are made visible."""
     rendered = html.render(records.hostile_run(text + records.HOSTILE))
 
     rendered.encode()
-    assert all(one.isprintable() for one in rendered.replace("\n", "").replace("\t", ""))
+    assert all(
+        character.isprintable() for character in rendered.replace("\n", "").replace("\t", "")
+    )
     assert "\\u202e" in rendered

@@ -1,4 +1,4 @@
-"""A run as JSON lines."""
+"""The JSON lines report."""
 
 import json
 from typing import Any
@@ -21,15 +21,15 @@ from isosmoke.results.run_results import Attempt, RunResult, ScenarioResult
 from support import records, result_factories
 
 
-def lines(text: str) -> list[Any]:
-    """The documents, each of which is one line."""
+def parse_lines(text: str) -> list[Any]:
+    """Return the documents in a text with one per line."""
     assert text.endswith("\n")
-    return [json.loads(one) for one in text[:-1].split("\n")]
+    return [json.loads(line) for line in text[:-1].split("\n")]
 
 
-def later(run: RunRecord) -> list[Any]:
-    """The lines that are made of a record."""
-    return lines(jsonl.render(run))
+def render_lines(run: RunRecord) -> list[Any]:
+    """Return the lines that are rendered from a record."""
+    return parse_lines(jsonl.render(run))
 
 
 CROWDED = Attempt(
@@ -41,8 +41,8 @@ HINDERED = result_factories.result(Attempt(ending=Unmet("no tmux"), begun=0.75),
 GOOD = records.passed()
 
 
-def events(run: RunResult) -> list[Event]:
-    """What a schedule would have told of such a run, as it happened."""
+def list_events(run: RunResult) -> list[Event]:
+    """Return the events that a scheduler would send during such a run."""
     return [
         RunStarted(("flaky", "skipped", "good"), result_factories.run(seconds=0.0)),
         ScenarioStarted("good", 1, 0.125),
@@ -56,26 +56,28 @@ def events(run: RunResult) -> list[Event]:
     ]
 
 
-def test_lines_of_a_run_are_the_same_now_and_later() -> None:
-    """What is written as it happens is what its record makes, line for line."""
+def test_streamed_and_rendered_lines_are_equal() -> None:
+    """Lines written during a run equal those rendered from its record."""
     run = result_factories.run(FLAKY, HINDERED, GOOD, seconds=4.0)
     streamed: list[str] = []
     stream = jsonl.Stream(streamed.append)
-    for event in events(run):
+    for event in list_events(run):
         stream(event)
 
     assert "".join(streamed) == jsonl.render(run_record.of(run))
-    assert all(one.count("\n") == 1 for one in streamed)
+    assert all(line.count("\n") == 1 for line in streamed)
 
 
-def test_lines_tell_what_happened_in_order() -> None:
-    """Each line says what it is, of which run and scenario, and when."""
-    found = later(run_record.of(result_factories.run(FLAKY, HINDERED, GOOD, seconds=4.0)))
+def test_lines_are_in_order_of_time() -> None:
+    """Each line has its event, run, scenario and time."""
+    documents = render_lines(
+        run_record.of(result_factories.run(FLAKY, HINDERED, GOOD, seconds=4.0))
+    )
 
     assert [
-        (one["event"], one.get("scenario"), one["at"])
-        for one in found
-        if "started" in one["event"] or "postponed" in one["event"]
+        (document["event"], document.get("scenario"), document["at"])
+        for document in documents
+        if "started" in document["event"] or "postponed" in document["event"]
     ] == [
         ("run_started", None, 0.0),
         ("scenario_started", "good", 0.125),
@@ -83,22 +85,22 @@ def test_lines_tell_what_happened_in_order() -> None:
         ("scenario_postponed", "flaky", 1.75),
         ("scenario_started", "flaky", 3.0),
     ]
-    finished = [one for one in found if one["event"] == "scenario_finished"]
-    assert [(one["scenario"]["name"], one["at"]) for one in finished] == [
+    finished = [document for document in documents if document["event"] == "scenario_finished"]
+    assert [(line["scenario"]["name"], line["at"]) for line in finished] == [
         ("skipped", 0.75),
         ("good", 1.375),
         ("flaky", 3.75),
     ]
-    assert {(one["schema_version"], one["run"]) for one in found} == {(1, "1")}
+    assert {(document["schema_version"], document["run"]) for document in documents} == {(1, "1")}
 
 
-def test_first_and_last_line_hold_what_the_run_is() -> None:
-    """The first says what will run on what, the last how it came out."""
-    found = later(records.of(records.passed(), stopped="SIGINT", notes=("it is late",)))
+def test_first_and_last_line_describe_the_run() -> None:
+    """The first has the binary and scenarios, the last the result."""
+    documents = render_lines(records.of(records.passed(), stopped="SIGINT", notes=("it is late",)))
 
-    assert found[0]["scenarios"] == ["good"]
-    assert found[0]["binary"]["sha256"] == "0123456789abcdef" * 4
-    assert found[-1] == {
+    assert documents[0]["scenarios"] == ["good"]
+    assert documents[0]["binary"]["sha256"] == "0123456789abcdef" * 4
+    assert documents[-1] == {
         "schema_version": 1,
         "run": "1",
         "at": 2.54,
@@ -109,46 +111,48 @@ def test_first_and_last_line_hold_what_the_run_is() -> None:
         "dirty": [],
         "counts": {"PASS": 1},
     }
-    assert later(records.dirty())[-1]["dirty"] == ["box (remove it: docker rm box)"]
+    assert render_lines(records.dirty())[-1]["dirty"] == ["box (remove it: docker rm box)"]
 
 
-def test_finished_line_holds_the_whole_record_of_its_scenario() -> None:
-    """Nothing of a scenario is in the record alone."""
+def test_finished_line_has_full_record_of_scenario() -> None:
+    """No field of a scenario is missing."""
     run = records.of(records.failed())
-    (found,) = [one for one in later(run) if one["event"] == "scenario_finished"]
+    (line,) = [
+        document for document in render_lines(run) if document["event"] == "scenario_finished"
+    ]
 
-    assert found["scenario"] == run.scenarios[0].model_dump(mode="json")
+    assert line["scenario"] == run.scenarios[0].model_dump(mode="json")
 
 
-def test_run_without_an_end_has_no_last_line() -> None:
-    """Whoever waits for it is not told that the run is over."""
+def test_unfinished_run_has_no_last_line() -> None:
+    """A reader that waits for it does not take the run as finished."""
     unfinished = records.of(records.passed()).model_copy(update={"finished": False})
 
-    assert later(unfinished)[-1]["event"] == "scenario_finished"
+    assert render_lines(unfinished)[-1]["event"] == "scenario_finished"
 
 
-def test_what_never_began_did_not_start() -> None:
-    """A scenario that an interrupt kept from running is only finished; one that it ended began."""
+def test_scenario_without_attempt_has_no_start() -> None:
+    """A scenario stopped before its start is only finished; one stopped later was started."""
     never = result_factories.result(Attempt(ending=Stopped("SIGINT")), name="never")
     ended = result_factories.result(
         Attempt(ending=Stopped("SIGINT"), phases={"create": 0.1}), name="ended"
     )
     started = [
-        one["scenario"]
-        for one in later(records.of(never, ended))
-        if one["event"] == "scenario_started"
+        line["scenario"]
+        for line in render_lines(records.of(never, ended))
+        if line["event"] == "scenario_started"
     ]
 
     assert started == ["ended"]
 
 
 @given(records.ANY_TEXT)
-def test_any_run_is_lines_of_json(text: str) -> None:
-    """Whatever a script prints, a line ends where its document does, also for `splitlines`."""
+def test_any_output_is_one_json_document_per_line(text: str) -> None:
+    """With any output, a line ends where its document does, also for `splitlines`."""
     rendered = jsonl.render(records.hostile_run(text + records.HOSTILE))
 
     assert rendered.splitlines() == rendered.removesuffix("\n").split("\n")
-    assert [one["event"] for one in lines(rendered.encode().decode())] == [
+    assert [line["event"] for line in parse_lines(rendered.encode().decode())] == [
         *("run_started", "scenario_started", "scenario_started", "scenario_finished"),
         "run_finished",
     ]

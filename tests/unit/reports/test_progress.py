@@ -1,4 +1,4 @@
-"""A run on a console that is no terminal: plain lines, and nothing a script printed steers it."""
+"""The live report on a console without a terminal: plain lines without control characters."""
 
 import shlex
 from io import StringIO
@@ -26,17 +26,17 @@ from isosmoke.text import printable
 from support import result_factories
 
 BINARY = (Path("/p/target/debug/wg"), "0123456789abcdef" * 4)
-TOOK = {"create": 0.25, "run": 1.0}
-PASSED = Attempt(ending=Exited(0), phases=TOOK)
+PHASES = {"create": 0.25, "run": 1.0}
+PASSED = Attempt(ending=Exited(0), phases=PHASES)
 
 
-def said(text: str) -> Captured:
-    """An output that is short enough to be kept whole."""
+def capture(text: str) -> Captured:
+    """Return an output that is short enough to be captured whole."""
     return Captured(head=text.encode(), size=len(text.encode()))
 
 
-def left(pid: int, *argv: str) -> Process:
-    """A process that outlived its scenario."""
+def create_process(pid: int, *argv: str) -> Process:
+    """Return a process that outlived its scenario."""
     return Process(
         pid=pid,
         ppid=1,
@@ -49,18 +49,18 @@ def left(pid: int, *argv: str) -> Process:
     )
 
 
-def result(*attempts: Attempt, name: str = "one", assertion: str = "") -> ScenarioResult:
-    """A scenario with these attempts."""
+def create_result(*attempts: Attempt, name: str = "one", assertion: str = "") -> ScenarioResult:
+    """Return the result of a scenario with these attempts."""
     return result_factories.result(*attempts, name=name, assertion=assertion)
 
 
-def run(*scenarios: ScenarioResult, stopped: str = "") -> RunResult:
-    """A run of these scenarios."""
+def create_run(*scenarios: ScenarioResult, stopped: str = "") -> RunResult:
+    """Return a run of these scenarios."""
     return result_factories.run(*scenarios, binary=BINARY, stopped=stopped)
 
 
-def shown(*events: Event) -> list[str]:
-    """The lines that these events print, on a console of 80 columns that is no terminal."""
+def render_events(*events: Event) -> list[str]:
+    """Return the lines for these events, on a console of 80 columns without a terminal."""
     file = StringIO()
     console = Console(file=file, width=80, highlight=False, soft_wrap=True, color_system=None)
     progress = Progress(console, live=False, repeat=lambda name: ("isosmoke", "run", name))
@@ -69,21 +69,21 @@ def shown(*events: Event) -> list[str]:
     return file.getvalue().splitlines()
 
 
-def told(*scenarios: ScenarioResult, stopped: str = "") -> list[str]:
-    """The lines of a whole run of these scenarios."""
-    names = tuple(one.name for one in scenarios)
+def render_run(*scenarios: ScenarioResult, stopped: str = "") -> list[str]:
+    """Return the lines of a whole run of these scenarios."""
+    names = tuple(scenario.name for scenario in scenarios)
     each = [
         event
-        for one in scenarios
-        for event in (ScenarioStarted(one.name, 1), ScenarioFinished(one))
+        for scenario in scenarios
+        for event in (ScenarioStarted(scenario.name, 1), ScenarioFinished(scenario))
     ]
-    finished = RunFinished(run(*scenarios, stopped=stopped))
-    return shown(RunStarted(names, run()), *each, finished)
+    finished = RunFinished(create_run(*scenarios, stopped=stopped))
+    return render_events(RunStarted(names, create_run()), *each, finished)
 
 
-def test_passing_run_shows_one_line_for_each_scenario() -> None:
-    """A run in which all is well is a head line, a line for each scenario, and the counts."""
-    assert told(result(PASSED, name="a"), result(PASSED, name="b")) == [
+def test_passing_run_has_one_line_per_scenario() -> None:
+    """It has a head line, a line per scenario, and the counts."""
+    assert render_run(create_result(PASSED, name="a"), create_result(PASSED, name="b")) == [
         "isosmoke · bubblewrap · /p/target/debug/wg 0123456789ab · 2 scenarios",
         "PASS       1.25s  a",
         "PASS       1.25s  b",
@@ -91,11 +91,11 @@ def test_passing_run_shows_one_line_for_each_scenario() -> None:
     ]
 
 
-def test_run_without_a_binary_names_none() -> None:
-    """Where there was no live binary the head line does not speak of one, and one is one."""
-    assert shown(RunStarted(("a",), result_factories.run(engine="docker", binary=None))) == [
-        "isosmoke · docker · 1 scenario"
-    ]
+def test_head_line_omits_missing_binary() -> None:
+    """Without a live binary, the head line names none; one scenario is singular."""
+    assert render_events(
+        RunStarted(("a",), result_factories.run(engine="docker", binary=None))
+    ) == ["isosmoke · docker · 1 scenario"]
 
 
 @pytest.mark.parametrize(
@@ -110,23 +110,25 @@ def test_run_without_a_binary_names_none() -> None:
     ],
 )
 def test_reason_follows_the_name(attempts: list[Attempt], line: str) -> None:
-    """What did not plainly pass says why on its own line, and no more where it broke nothing."""
-    lines = told(result(*attempts))
+    """A scenario that did not plainly pass has its reason on its line, and no more."""
+    lines = render_run(create_result(*attempts))
 
     assert lines[1] == line
     assert len(lines) == 3
 
 
-def test_failure_shows_why_what_was_printed_what_was_left_and_how_to_repeat_it() -> None:
-    """At the end, each failure has a block with all that is needed to understand it."""
+def test_failure_block_has_all_facts() -> None:
+    """The block has reason, output, leaked processes and repeat command."""
     failed = Attempt(
         ending=Exited(1),
-        verdict=Verdict((left(7, "serve", "a b"),)),
-        output=said("".join(f"line {number}\n" for number in range(20)) + "it broke\n"),
-        stderr=said("it broke\n"),
+        verdict=Verdict((create_process(7, "serve", "a b"),)),
+        output=capture("".join(f"line {number}\n" for number in range(20)) + "it broke\n"),
+        stderr=capture("it broke\n"),
         log=Path("/p/one/output-1.log"),
     )
-    lines = told(result(PASSED, name="fine"), result(failed, assertion="It must hold."))
+    lines = render_run(
+        create_result(PASSED, name="fine"), create_result(failed, assertion="It must hold.")
+    )
 
     assert lines[3:] == [
         "",
@@ -136,15 +138,15 @@ def test_failure_shows_why_what_was_printed_what_was_left_and_how_to_repeat_it()
         "  log     /p/one/output-1.log",
         *(f"  │ line {number}" for number in range(9, 20)),
         "  │ it broke",
-        "  left    pid 7 ppid 1 S 2.0s  serve 'a b'  listens tcp 127.0.0.1:80  in /work",
+        "  leaked  pid 7 ppid 1 S 2.0s  serve 'a b'  listens tcp 127.0.0.1:80  in /work",
         "  repeat  isosmoke run one",
         "1 PASS  1 FAIL  in 2.5 s",
     ]
 
 
-def test_failure_that_printed_nothing_has_no_output() -> None:
-    """A silent failure shows no empty log, and says nothing of an assertion it does not have."""
-    lines = told(result(Attempt(ending=TimedOut(30), log=Path("/p/log"))))
+def test_silent_failure_has_no_output() -> None:
+    """An empty log and a missing assertion are omitted."""
+    lines = render_run(create_result(Attempt(ending=TimedOut(30), log=Path("/p/log"))))
 
     assert lines[2:-1] == [
         "",
@@ -154,78 +156,80 @@ def test_failure_that_printed_nothing_has_no_output() -> None:
     ]
 
 
-def test_every_try_of_a_failure_is_told() -> None:
-    """What failed more than once says how each try went, and whether others ran beside it."""
-    lines = told(result(Attempt(ending=Exited(1), alone=False), Attempt(ending=TimedOut(3))))
+def test_every_attempt_of_a_failure_is_listed() -> None:
+    """Each attempt ran alongside others or in isolation."""
+    lines = render_run(
+        create_result(Attempt(ending=Exited(1), alone=False), Attempt(ending=TimedOut(3)))
+    )
 
-    assert "  tries   FAIL beside others, TIMEOUT alone" in lines
+    assert "  tries   FAIL alongside others, TIMEOUT in isolation" in lines
 
 
 def test_many_leaks_are_counted() -> None:
-    """Of many processes left the first are shown, and the rest are counted, none forgotten."""
-    many = Verdict(tuple(left(pid, "sleep", str(pid)) for pid in range(10, 25)))
-    lines = told(result(Attempt(ending=Exited(0), verdict=many)))
-    leaks = [line for line in lines if line.startswith("  left ")]
+    """Of many leaked processes the first are listed, and the rest counted."""
+    many = Verdict(tuple(create_process(pid, "sleep", str(pid)) for pid in range(10, 25)))
+    lines = render_run(create_result(Attempt(ending=Exited(0), verdict=many)))
+    leaks = [line for line in lines if line.startswith("  leaked ")]
 
     assert len(leaks) == 9
-    assert leaks[-1] == "  left    and 7 more"
+    assert leaks[-1] == "  leaked  and 7 more"
 
 
 @pytest.mark.parametrize("outcome", Outcome)
-def test_block_is_for_what_was_tried_and_blocks(outcome: Outcome) -> None:
-    """Each outcome that blocks has a block of its own, but for what was never started."""
+def test_tried_and_blocking_outcomes_have_a_block(outcome: Outcome) -> None:
+    """Every blocking outcome has a block, except NOT_RUN."""
     attempts = {
         Outcome.PASS: [PASSED],
         Outcome.FLAKY: [Attempt(ending=Exited(1)), PASSED],
         Outcome.SKIP: [Attempt(ending=Exited(77))],
-        Outcome.LEAK: [Attempt(ending=Exited(0), verdict=Verdict((left(7, "x"),)))],
+        Outcome.LEAK: [Attempt(ending=Exited(0), verdict=Verdict((create_process(7, "x"),)))],
         Outcome.FAIL: [Attempt(ending=Exited(1))],
         Outcome.TIMEOUT: [Attempt(ending=TimedOut(1))],
         Outcome.ERROR: [Attempt(ending=Broke("no daemon"))],
         Outcome.NOT_RUN: [Attempt(ending=Stopped("SIGINT"))],
     }[outcome]
-    lines = told(result(*attempts))
+    lines = render_run(create_result(*attempts))
 
     assert lines[1].startswith(f"{outcome:<8} ")
     assert (f"{outcome} one" in lines) == (outcome.blocks and outcome is not Outcome.NOT_RUN)
     assert lines[-1] == f"1 {outcome}  in 2.5 s"
 
 
-def test_postponed_scenario_is_told_at_once_and_again_at_its_end() -> None:
-    """What failed beside others says so when it happens, with what comes next."""
-    crowded = Attempt(ending=Exited(1), alone=False, phases=TOOK)
-    lines = shown(
-        RunStarted(("one",), run()),
+def test_postponed_scenario_is_reported_twice() -> None:
+    """A concurrent failure is printed at once, and the final outcome later."""
+    crowded = Attempt(ending=Exited(1), alone=False, phases=PHASES)
+    lines = render_events(
+        RunStarted(("one",), create_run()),
         ScenarioStarted("one", 1),
-        ScenarioPostponed(result(crowded)),
+        ScenarioPostponed(create_result(crowded)),
         ScenarioStarted("one", 2),
-        ScenarioFinished(result(crowded, PASSED)),
+        ScenarioFinished(create_result(crowded, PASSED)),
     )
 
     assert lines[1:] == [
-        "FAIL       1.25s  one  failed beside others; will run again alone",
+        "FAIL       1.25s  one  failed alongside others; will run again in isolation",
         "FLAKY      2.50s  one  exit 1",
     ]
 
 
-def test_interrupted_run_says_so() -> None:
-    """The last line of a run that was cut short says by what."""
-    lines = told(result(Attempt(ending=Stopped("SIGTERM"))), stopped="SIGTERM")
+def test_interrupted_run_names_the_signal() -> None:
+    """The last line names the signal."""
+    lines = render_run(create_result(Attempt(ending=Stopped("SIGTERM"))), stopped="SIGTERM")
 
     assert lines[-1] == "1 NOT_RUN  in 2.5 s, stopped by SIGTERM"
 
 
 def test_long_lines_are_not_wrapped() -> None:
-    """What is longer than 80 columns stays on its line, so that it can be searched and copied."""
+    """Lines longer than 80 columns can be searched and copied."""
     long = "x" * 300
     failed = Attempt(
         ending=Exited(1),
-        verdict=Verdict((left(7, long),)),
-        output=said(long + "\n"),
-        stderr=said(long + "\n"),
+        verdict=Verdict((create_process(7, long),)),
+        output=capture(long + "\n"),
+        stderr=capture(long + "\n"),
         log=Path("/", long),
     )
-    lines = told(result(failed, name="n" * 150, assertion=long))
+    lines = render_run(create_result(failed, name="n" * 150, assertion=long))
 
     assert len(lines) == 11
     assert sum(long in line for line in lines) == 6
@@ -234,34 +238,34 @@ def test_long_lines_are_not_wrapped() -> None:
 MARKUP = "[bold]not[/bold] :smile: [red] [/] https://example.org 'quoted' 1.5 None"
 
 
-def test_markup_in_output_is_printed_as_it_is() -> None:
-    """Brackets and words that the console library knows mean nothing in what a script says."""
-    failed = Attempt(ending=Exited(1), output=said(MARKUP), stderr=said(MARKUP))
-    lines = told(result(failed, assertion=MARKUP))
+def test_markup_in_output_is_printed_verbatim() -> None:
+    """The console library's markup has no meaning in the output of a script."""
+    failed = Attempt(ending=Exited(1), output=capture(MARKUP), stderr=capture(MARKUP))
+    lines = render_run(create_result(failed, assertion=MARKUP))
 
     assert f"  │ {MARKUP}" in lines
     assert f"  asserts {MARKUP}" in lines
     assert f"  because exit 1: {MARKUP}" in lines
 
 
-STEERING = "\x1b[2J\x1b]0;title\x07 \x08\x08 \r over \x00 \x9b31m \u202e \u2066 \udcff"
+CONTROLS = "\x1b[2J\x1b]0;title\x07 \x08\x08 \r over \x00 \x9b31m \u202e \u2066 \udcff"
 
 
-def test_nothing_told_steers_the_terminal() -> None:
+def test_foreign_text_cannot_control_the_terminal() -> None:
     """Control characters in output, reasons, processes, paths and names are made visible."""
     everywhere = Attempt(
-        ending=Broke(STEERING),
-        verdict=Verdict((left(7, STEERING),)),
-        output=said(STEERING.replace("\udcff", "") + "\n"),
-        stderr=said(STEERING.replace("\udcff", "") + "\n"),
-        log=Path("/", STEERING),
+        ending=Broke(CONTROLS),
+        verdict=Verdict((create_process(7, CONTROLS),)),
+        output=capture(CONTROLS.replace("\udcff", "") + "\n"),
+        stderr=capture(CONTROLS.replace("\udcff", "") + "\n"),
+        log=Path("/", CONTROLS),
     )
-    binary = (Path("/p", STEERING), "0" * 64)
-    one = result(everywhere, assertion=STEERING)
-    lines = shown(
-        RunStarted(("one",), result_factories.run(engine=STEERING, binary=binary)),
+    binary = (Path("/p", CONTROLS), "0" * 64)
+    one = create_result(everywhere, assertion=CONTROLS)
+    lines = render_events(
+        RunStarted(("one",), result_factories.run(engine=CONTROLS, binary=binary)),
         ScenarioFinished(one),
-        RunFinished(run(one)),
+        RunFinished(create_run(one)),
     )
 
     assert len(lines) == 12
@@ -271,77 +275,77 @@ def test_nothing_told_steers_the_terminal() -> None:
 
 
 @given(st.text(st.characters(codec=None)))
-def test_printable_text_can_be_printed_and_read(text: str) -> None:
-    """Any text becomes printable but for its tabs, and printable text stays as it is."""
-    made = printable(text)
+def test_any_text_becomes_printable(text: str) -> None:
+    """Everything except tabs becomes printable, and printable text is unchanged."""
+    result = printable(text)
 
-    assert made.replace("\t", "").isprintable()
-    assert made.encode().decode() == made
-    assert (made == text) == text.replace("\t", "").isprintable()
+    assert result.replace("\t", "").isprintable()
+    assert result.encode().decode() == result
+    assert (result == text) == text.replace("\t", "").isprintable()
 
 
 def test_repeat_can_be_pasted_into_a_shell() -> None:
-    """The line that repeats a scenario is quoted as a shell needs it."""
+    """The repeat command is quoted for a shell."""
     file = StringIO()
-    words = ("isosmoke", "run", "--manifest", "/a folder/manifest.toml", "one")
+    command = ("isosmoke", "run", "--manifest", "/a folder/manifest.toml", "one")
     console = Console(file=file, width=80, highlight=False, soft_wrap=True)
-    Progress(console, live=False, repeat=lambda _: words)(
-        RunFinished(run(result(Attempt(ending=Exited(1)))))
+    Progress(console, live=False, repeat=lambda _: command)(
+        RunFinished(create_run(create_result(Attempt(ending=Exited(1)))))
     )
-    (line,) = (one for one in file.getvalue().splitlines() if "repeat" in one)
+    (line,) = (row for row in file.getvalue().splitlines() if "repeat" in row)
 
-    assert tuple(shlex.split(line.removeprefix("  repeat  "))) == words
+    assert tuple(shlex.split(line.removeprefix("  repeat  "))) == command
 
 
-def on_a_terminal(one: ScenarioResult) -> str:
-    """What a run of this scenario sends to a terminal of 80 columns."""
+def render_on_terminal(one: ScenarioResult) -> str:
+    """Return what a run of this scenario prints on a terminal of 80 columns."""
     file = StringIO()
     console = Console(
         file=file, width=80, force_terminal=True, color_system=None, highlight=False, soft_wrap=True
     )
     progress = Progress(console, live=True, repeat=lambda name: ("isosmoke", "run", name))
     for event in (
-        RunStarted((one.name,), run()),
+        RunStarted((one.name,), create_run()),
         ScenarioStarted(one.name, 1),
         ScenarioFinished(one),
-        RunFinished(run(one)),
+        RunFinished(create_run(one)),
     ):
         progress(event)
     return file.getvalue()
 
 
-def test_live_display_is_gone_at_the_end() -> None:
-    """On a terminal the live part is taken away, and what stays is what a pipe would have got."""
-    text = on_a_terminal(result(PASSED))
+def test_live_display_is_removed_at_the_end() -> None:
+    """Only the lines remain that a pipe would have received."""
+    text = render_on_terminal(create_result(PASSED))
 
     assert text.endswith("1 PASS  in 2.5 s\n")
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
 
 
-def test_what_is_told_at_the_end_takes_one_row_before() -> None:
-    """On a terminal a long reason of a failure is cut, and whole below; that of a skip is whole."""
+def test_reason_of_failure_is_truncated_above_its_block() -> None:
+    """The block has the full reason; the reason of a skip is not truncated."""
     long = "x" * 100
-    failed = on_a_terminal(result(Attempt(ending=Exited(1), stderr=said(long))))
-    skipped = on_a_terminal(result(Attempt(ending=Exited(77), stderr=said(long))))
+    failed = render_on_terminal(create_result(Attempt(ending=Exited(1), stderr=capture(long))))
+    skipped = render_on_terminal(create_result(Attempt(ending=Exited(77), stderr=capture(long))))
 
     assert f"FAIL       0.00s  one  exit 1: {'x' * 48}…\n" in failed
     assert f"because exit 1:\n{' ' * 10}{long}\n" in failed
     assert f"SKIP       0.00s  one  exit 77:\n{' ' * 18}{long}\n" in skipped
 
 
-def test_words_go_on_below_where_they_began() -> None:
-    """On a terminal no word is broken, and no other line begins at the edge."""
-    words = " ".join(["word"] * 30)
-    failed = on_a_terminal(result(Attempt(ending=Exited(1)), assertion=words))
-    skipped = on_a_terminal(result(Attempt(ending=Exited(77), stderr=said(words))))
+def test_text_wraps_with_a_hanging_indent() -> None:
+    """On a terminal no word is split, and no continuation starts in the first column."""
+    text = " ".join(["word"] * 30)
+    failed = render_on_terminal(create_result(Attempt(ending=Exited(1)), assertion=text))
+    skipped = render_on_terminal(create_result(Attempt(ending=Exited(77), stderr=capture(text))))
 
     assert f"\n  asserts {' '.join(['word'] * 14)}\n{' ' * 10}word word" in failed
     assert f"  one  exit 77: {' '.join(['word'] * 9)}\n{' ' * 18}word word" in skipped
 
 
-def test_what_is_to_be_copied_is_one_line_on_a_terminal_too() -> None:
-    """A terminal gives back whole what it folded itself."""
+def test_copyable_text_is_one_line_on_a_terminal() -> None:
+    """A terminal that wraps a line on its own copies it as one line."""
     log = Path("/", "a folder/" * 20)
-    failed = Attempt(ending=Exited(1), output=said("broken\n"), log=log)
+    failed = Attempt(ending=Exited(1), output=capture("broken\n"), log=log)
 
-    assert f"\n  log     {log}\n" in on_a_terminal(result(failed))
+    assert f"\n  log     {log}\n" in render_on_terminal(create_result(failed))

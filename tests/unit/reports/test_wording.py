@@ -1,4 +1,4 @@
-"""What a record says, in words."""
+"""Descriptions of recorded facts."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from isosmoke.results.run_results import Attempt
 from support import records, result_factories
 
 
-def printing(text: str) -> ScenarioRecord:
-    """A scenario whose script `one.sh` in /p/smoke printed this."""
+def create_record(text: str) -> ScenarioRecord:
+    """Return the record of a scenario whose script `one.sh` in /p/smoke printed this text."""
     failed = result_factories.result(Attempt(ending=Exited(1), output=records.words(text)))
     record = records.of(failed).scenarios[0]
     return record.model_copy(update={"script": "/p/smoke/one.sh"})
@@ -33,23 +33,23 @@ def printing(text: str) -> ScenarioRecord:
         ("", 1),
     ],
 )
-def test_line_is_the_one_that_bash_named_last(text: str, line: int) -> None:
-    """Complaints of other files, and what only looks like one, do not count."""
-    assert wording.line_of(printing(text)) == line
+def test_line_is_from_last_bash_error(text: str, line: int) -> None:
+    """Errors of other files, and text that is only similar, do not count."""
+    assert wording.line_of(create_record(text)) == line
 
 
 def test_many_leaks_are_counted() -> None:
-    """A hundred processes left are fifty lines and a number."""
-    many = Verdict(tuple(records.left("sleep", str(one)) for one in range(100)))
+    """Of a hundred leaked processes fifty are listed, and the rest counted."""
+    many = Verdict(tuple(records.left("sleep", str(number)) for number in range(100)))
     run = records.of(result_factories.result(Attempt(ending=Exited(0), verdict=many)))
-    left = [value for name, value in wording.of(run, run.scenarios[0]) if name == "left"]
+    leaks = [value for name, value in wording.of(run, run.scenarios[0]) if name == "leaked"]
 
-    assert len(left) == 51
-    assert left[-1] == "and 50 more"
+    assert len(leaks) == 51
+    assert leaks[-1] == "and 50 more"
 
 
-def test_summary_says_what_is_not_so_yet() -> None:
-    """A run that goes on, or was stopped before anything, does not look like a finished one."""
+def test_summary_of_unfinished_run_says_so() -> None:
+    """A run that is in progress or was stopped does not look finished."""
     run = records.of(stopped="SIGINT", binary=None).model_copy(update={"finished": False})
 
     assert wording.summary(run) == (
@@ -60,19 +60,19 @@ def test_summary_says_what_is_not_so_yet() -> None:
 @pytest.mark.parametrize(
     ("path", "seen"), [("/p/a/b.sh", "a/b.sh"), ("/pp/b.sh", "/pp/b.sh"), ("b.sh", "b.sh")]
 )
-def test_paths_are_short_where_they_can_be(path: str, seen: str) -> None:
-    """Inside the folder they are relative to it, elsewhere they stay as they are."""
+def test_paths_inside_directory_are_relative(path: str, seen: str) -> None:
+    """Paths elsewhere are unchanged."""
     assert wording.seen_from(str(Path("/p")), path) == seen
 
 
 @given(records.ANY_TEXT)
 def test_every_fact_is_one_printable_line_of_bounded_length(text: str) -> None:
-    """Whatever was printed, facts can be shown in any place that takes a line."""
+    """With any output, a fact can be shown wherever a line can."""
     run = records.hostile_run(text + "x" * 5000)
     scenario = run.scenarios[0]
     values = [value for name, value in wording.of(run, scenario) if name not in ("log", "repeat")]
-    told_so = [*values, *wording.last_lines(scenario.output), wording.reason(scenario)]
+    texts = [*values, *wording.last_lines(scenario.output), wording.reason(scenario)]
 
-    assert all(len(one) <= 1000 for one in told_so)
-    for one in (*told_so, wording.summary(run), *dict(wording.of(run, scenario)).values()):
-        assert one.replace("\t", "").isprintable()
+    assert all(len(value) <= 1000 for value in texts)
+    for value in (*texts, wording.summary(run), *dict(wording.of(run, scenario)).values()):
+        assert value.replace("\t", "").isprintable()
