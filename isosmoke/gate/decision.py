@@ -1,8 +1,8 @@
 """Gate decisions: the scenarios that cover a task, and the verdict on their results.
 
 This module runs, reads and writes nothing; `isosmoke.gate.gate_run` does. Every case ends as a
-`Verdict`, and no verdict is silent: a shut gate gives its reason, and an open gate lists what was
-not verified.
+`Verdict`, and no verdict is silent: a shut gate gives its reason, and an open gate lists
+what was not verified.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -68,12 +68,14 @@ def inputs(
     )
 
 
-def others_ran(inputs: Iterable[Resource], interpreters: Iterable[Interpreter]) -> tuple[str, ...]:
-    """Describe each interpreter that ran scripts and differs from its state in `inputs`."""
+def others_ran(
+    resources: Iterable[Resource], interpreters: Iterable[Interpreter]
+) -> tuple[str, ...]:
+    """Describe each interpreter that ran scripts and differs from its entry in `resources`."""
     used = ran(interpreters)
     names = {resource.name for resource in used}
     before = [
-        resource for resource in inputs if _is_interpreter(resource) and resource.name in names
+        resource for resource in resources if _is_interpreter(resource) and resource.name in names
     ]
     return receipt.differences(before, used)
 

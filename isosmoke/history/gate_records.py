@@ -51,35 +51,37 @@ def homes(directory: Path, environment: Mapping[str, str]) -> tuple[Path, ...]:
     return (*within, state.project(tops[0]))
 
 
-def keep_receipt(homes: Sequence[Path], name: str, text: str) -> Path:
+def keep_receipt(directories: Sequence[Path], name: str, text: str) -> Path:
     """Write a receipt to the first writable home, and return its path."""
     # Several work trees can share a home, so the name includes a hash of the content.
     file = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
-    return in_first(homes, lambda home: files.write(made(home, _RECEIPTS) / file, text))
+    return in_first(directories, lambda home: files.write(made(home, _RECEIPTS) / file, text))
 
 
-def keep_bypass(homes: Sequence[Path], record: BypassRecord) -> Path:
+def keep_bypass(directories: Sequence[Path], record: BypassRecord) -> Path:
     """Append a bypass to the list in the first writable home, and return the list's path."""
     line = json.dumps(asdict(record)) + "\n"
-    return in_first(homes, lambda home: _append(made(home) / _BYPASSES, line))
+    return in_first(directories, lambda home: _append(made(home) / _BYPASSES, line))
 
 
-def receipts(homes: Sequence[Path]) -> tuple[Path, ...]:
+def receipts(directories: Sequence[Path]) -> tuple[Path, ...]:
     """Return the paths of all receipts.
 
     Raises:
         UsageError: if one is a symbolic link, which any other user may have planted.
     """
-    for home in homes:
+    for home in directories:
         files.refuse_links(home, home / _RECEIPTS)
-    paths = tuple(path for home in homes for path in sorted((home / _RECEIPTS).glob("*.json")))
+    paths = tuple(
+        path for home in directories for path in sorted((home / _RECEIPTS).glob("*.json"))
+    )
     files.refuse_links(*paths)
     return paths
 
 
-def bypasses(homes: Sequence[Path]) -> tuple[BypassRecord | str, ...]:
+def bypasses(directories: Sequence[Path]) -> tuple[BypassRecord | str, ...]:
     """Return all recorded bypasses, with `FILE:LINE` in place of each unreadable one."""
-    return tuple(bypass for home in homes for bypass in _read_bypasses(home / _BYPASSES))
+    return tuple(bypass for home in directories for bypass in _read_bypasses(home / _BYPASSES))
 
 
 def _read_bypasses(file: Path) -> Iterator[BypassRecord | str]:
@@ -93,14 +95,14 @@ def _read_bypasses(file: Path) -> Iterator[BypassRecord | str]:
                 yield f"{file}:{number}"
 
 
-def in_first(homes: Sequence[Path], save: Callable[[Path], _Saved]) -> _Saved:
+def in_first(directories: Sequence[Path], save: Callable[[Path], _Saved]) -> _Saved:
     """Return the result of `save` in the first home where it succeeds.
 
     Raises:
         IsosmokeError: if it fails in every home.
     """
     reasons = []
-    for home in homes:
+    for home in directories:
         try:
             return save(home)
         except OSError as error:

@@ -31,7 +31,7 @@ def top(working: Path) -> Path:
     return git_top(working) or working
 
 
-def homes(top: Path) -> tuple[Path, Path]:
+def homes(root: Path) -> tuple[Path, Path]:
     """Return the two directories that can hold a project's runs, most preferred first.
 
     The first is in the project, the second in the user's state directory.
@@ -39,7 +39,7 @@ def homes(top: Path) -> tuple[Path, Path]:
     Raises:
         UsageError: if the project has a symbolic link in place of its records.
     """
-    return state.in_project(top, RUNS), state.project(top)
+    return state.in_project(root, RUNS), state.project(root)
 
 
 def run_id(started: datetime) -> str:

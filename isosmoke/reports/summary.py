@@ -35,35 +35,37 @@ _MIN_WAIT = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Hanging:
-    """A head and a text with a hanging indent: a narrow terminal wraps the text at `indent`.
+    """A label and a text with a hanging indent: a narrow terminal wraps the text at `indent`.
 
     Anywhere else it is one line, which can be searched. Words are never split.
     """
 
-    head: Text
+    label: Text
     words: str
     indent: int
 
     @property
     def whole(self) -> Text:
-        """The head and the text in one line."""
-        return self.head + Text(self.words)
+        """The label and the text in one line."""
+        return self.label + Text(self.words)
 
     def __rich_console__(self, console: Console, _: ConsoleOptions) -> Iterator[Text]:
         yield (
-            self.head + Text(self._wrap_words(console.width)) if console.is_terminal else self.whole
+            self.label + Text(self._wrap_words(console.width))
+            if console.is_terminal
+            else self.whole
         )
 
     def _wrap_words(self, width: int) -> str:
         rows = wrap(
             self.words,
             width,
-            initial_indent=" " * self.head.cell_len,
+            initial_indent=" " * self.label.cell_len,
             subsequent_indent=" " * self.indent,
             break_long_words=False,
             break_on_hyphens=False,
         )
-        return "\n".join(rows)[self.head.cell_len :]
+        return "\n".join(rows)[self.label.cell_len :]
 
 
 def one_row(text: Text, console: Console) -> Text:
@@ -180,8 +182,8 @@ def _render_title(scenario: ScenarioRecord) -> Text:
 
 
 def _render_field(name: str, value: str) -> Hanging:
-    head = Text.assemble((f"  {name:<8}", "dim"))
-    return Hanging(head, printable(value), head.cell_len)
+    label = Text.assemble((f"  {name:<8}", "dim"))
+    return Hanging(label, printable(value), label.cell_len)
 
 
 def _render_copyable(name: str, value: str) -> Text:

@@ -1,4 +1,4 @@
-"""The leader as a process of its own: `python -m isosmoke.wg_bridge FOLDER MIRROR SOCKET`."""
+"""Entry point of the leader: `python -m isosmoke.wg_bridge DIRECTORY MIRROR SOCKET`."""
 
 import signal
 import socket
@@ -21,60 +21,63 @@ from isosmoke.wg_bridge.verdict_server import Run, Tell, Verdicts
 from isosmoke.wg_bridge.wg_replies import KNOWN
 
 
-def main(folder: Path, shown: Path, listener: socket.socket) -> None:
-    """Lead for the wg that the folder is named after; leave nothing behind when it ends."""
-    wg = Lease.parse(folder.name)
+def main(directory: Path, mirror: Path, listener: socket.socket) -> None:
+    """Serve the wg that the directory is named after, and remove the directory when wg ends."""
+    wg = Lease.parse(directory.name)
     if wg is None:
-        raise UsageError(f"{folder} is named after no process")
+        raise UsageError(f"{directory} is not named after a process")
     interrupt = Interrupt()
     signal.signal(signal.SIGTERM, lambda *_: interrupt.raise_for("SIGTERM"))
     with suppress(ProcessLookupError), wg_call.watched(wg) as ended:
-        verdicts = _verdicts(folder, shown, wg.pid, _runner(shown, interrupt))
+        verdicts = _create_verdicts(directory, mirror, wg.pid, _create_runner(mirror, interrupt))
         verdict_server.serve(listener, verdicts, ended=ended, interrupt=interrupt)
         interrupt.raise_for("the end of wg")
         verdicts.end()
     if not wg.is_alive():
-        files.remove(folder)
+        files.remove(directory)
 
 
-def _verdicts(folder: Path, shown: Path, pid: int, runner: Run) -> Verdicts:
-    known = folder / KNOWN
+def _create_verdicts(directory: Path, mirror: Path, pid: int, runner: Run) -> Verdicts:
+    known = directory / KNOWN
     if not known.exists():
-        return Verdicts(runner, ahead=_ahead(shown, pid))
+        return Verdicts(runner, ahead=_list_announced(mirror, pid))
     verdicts = wg_replies.loaded(known.read_text())
-    known.unlink()  # another leader would hand them out again
+    known.unlink()  # another leader would use them again
     return Verdicts(runner, known=verdicts)
 
 
-def _ahead(shown: Path, pid: int) -> tuple[str, ...]:
-    """What the words of wg announce; a mirror that is wrong is told when it is asked for."""
-    words = wg_call.announced(wg_call.argv(pid))
+def _list_announced(mirror: Path, pid: int) -> tuple[str, ...]:
+    """Return the scenarios that wg's arguments announce; empty if the mirror is invalid.
+
+    The error of an invalid mirror is reported on the first request.
+    """
+    call = wg_call.announced(wg_call.argv(pid))
     with suppress(ManifestError):
-        return words.owned(mirror_manifest.read(shown).scenarios) if words else ()
+        return call.owned(mirror_manifest.read(mirror).scenarios) if call else ()
     return ()
 
 
-def _runner(shown: Path, interrupt: Interrupt) -> Run:
-    def runner(names: tuple[str, ...], tell: Tell) -> None:
-        source = mirror_manifest.read(shown)
-        chosen = selection.select(source.scenarios, names)
-
+def _create_runner(mirror: Path, interrupt: Interrupt) -> Run:
+    def run(names: tuple[str, ...], report: Tell) -> None:
+        source = mirror_manifest.read(mirror)
+        selected = selection.select(source.scenarios, names)
         warnings: list[str] = []
 
         def notify(event: Event) -> None:
             if isinstance(event, RunStarted):
                 warnings.extend(event.run.warnings)
             if isinstance(event, ScenarioFinished):
-                tell(event.result.name, wg_replies.of(event.result, source.path, warnings))
+                reply = wg_replies.of(event.result, source.path, warnings)
+                report(event.result.name, reply)
 
         request = Request(
-            scenarios=tuple(sorted(chosen, key=lambda one: names.index(one.name))),
+            scenarios=tuple(sorted(selected, key=lambda scenario: names.index(scenario.name))),
             manifest=source.path,
             policy=Policy(jobs=jobs_of_a_gate()),
         )
         session.execute(request, Caller.here(), notify=notify, interrupt=interrupt)
 
-    return runner
+    return run
 
 
 if __name__ == "__main__":

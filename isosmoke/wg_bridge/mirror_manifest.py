@@ -1,4 +1,4 @@
-"""A manifest for wg that mirrors another: same names and owners, one shim as every script."""
+"""Mirror manifests for wg: the names and owners of another manifest, with a shim as each script."""
 
 import shlex
 import sys
@@ -15,34 +15,38 @@ from isosmoke.wg_bridge import scenario_shim
 
 _OURS = "# Written by isosmoke"
 
-_BEFORE_THE_FIRST = 300
-"""Seconds for what a run does before any scenario: sweep, hash the binary, try it in each image."""
+_RUN_OVERHEAD = 300
+"""The seconds allowed before the first scenario, to sweep, and hash and try the binary."""
 
-_BESIDE_THE_SCRIPT = 300
-"""Seconds of an attempt that are not the script's: the engine bounds each step by itself."""
+_ATTEMPT_OVERHEAD = 300
+"""The seconds allowed in an attempt besides its script; the engine bounds each phase itself."""
 
 
-def text(source: Manifest, script: str) -> str:
-    """The mirror of a manifest, in TOML; each deadline bounds a whole run of it."""
+def text(source: Manifest, shim: str) -> str:
+    """Return the mirror of a manifest as TOML; each deadline bounds a whole run."""
     bound = str(longest(source.scenarios))
     head = f"{_OURS} for wg.\n[bridge]\nsource = {toml(str(source.path.absolute()))}\n"
-    return head + "".join(_entry(one, script, bound) for one in source.scenarios)
+    return head + "".join(_render_entry(scenario, shim, bound) for scenario in source.scenarios)
 
 
 def longest(scenarios: Iterable[Scenario]) -> int:
-    """No run takes more seconds: one after another, each to its last retry, and once more alone."""
-    return _BEFORE_THE_FIRST + sum(_longest(one) for one in scenarios)
+    """Return the maximum duration of a run in seconds.
+
+    It assumes that the scenarios run one after another, that each uses all its retries, and that
+    each is then repeated in isolation.
+    """
+    return _RUN_OVERHEAD + sum(map(_compute_max_seconds, scenarios))
 
 
-def _longest(scenario: Scenario) -> int:
-    to_the_end = scenario.timeout_seconds + scenario.grace_seconds + scenario.settle_seconds
-    return (_BESIDE_THE_SCRIPT + ceil(to_the_end)) * (scenario.retries + 2)
+def _compute_max_seconds(scenario: Scenario) -> int:
+    seconds = scenario.timeout_seconds + scenario.grace_seconds + scenario.settle_seconds
+    return (_ATTEMPT_OVERHEAD + ceil(seconds)) * (scenario.retries + 2)
 
 
-def _entry(scenario: Scenario, script: str, bound: str) -> str:
+def _render_entry(scenario: Scenario, shim: str, bound: str) -> str:
     keys = {
         "name": toml(scenario.name),
-        "script": toml(script),
+        "script": toml(shim),
         "owners": toml(scenario.owners),
         "timeout_seconds": bound,
     }
@@ -50,39 +54,41 @@ def _entry(scenario: Scenario, script: str, bound: str) -> str:
 
 
 def script(mirror: Path, scratch: Path) -> str:
-    """The text of the shim that stands beside a mirror."""
-    words = (sys.executable, "-I", "-S", scenario_shim.__file__, str(scratch), str(mirror))
-    return f"{_OURS}: asks for the verdict of one scenario.\nexec {shlex.join(words)}\n"
+    """Return the text of the shim next to a mirror."""
+    command = (sys.executable, "-I", "-S", scenario_shim.__file__, str(scratch), str(mirror))
+    return f"{_OURS}: asks for the verdict of one scenario.\nexec {shlex.join(command)}\n"
 
 
 def write(source: Manifest, mirror: Path, scratch: Path) -> None:
-    """Write a mirror and its shim into one folder; `mirror` is absolute.
+    """Write a mirror and its shim into one directory; `mirror` is absolute.
 
     Raises:
-        UsageError: if either is a link, or would replace what isosmoke has not written.
+        UsageError: if either is a symbolic link, or would replace a file not written by isosmoke.
     """
-    beside = mirror.with_suffix(".sh")
-    for file in (mirror, beside):
+    shim = mirror.with_suffix(".sh")
+    for file in (mirror, shim):
         _refuse_foreign(file)
     mirror.parent.mkdir(parents=True, exist_ok=True)
-    files.write(beside, script(mirror, scratch))
-    files.write(mirror, text(source, beside.name))
+    files.write(shim, script(mirror, scratch))
+    files.write(mirror, text(source, shim.name))
 
 
 def _refuse_foreign(file: Path) -> None:
-    files.refuse_links(file, *(one for one in file.parents if one.name == state.IN_PROJECT))
+    files.refuse_links(
+        file, *(parent for parent in file.parents if parent.name == state.IN_PROJECT)
+    )
     if file.exists() and not file.read_text(errors="replace").startswith(_OURS):
-        raise UsageError(f"{file} is there and not a mirror", hint="name another --output")
+        raise UsageError(f"{file} exists and is not a mirror", hint="pass another file to --output")
 
 
 def read(mirror: Path) -> Manifest:
-    """The manifest that a mirror shows.
+    """Return the source manifest of a mirror.
 
     Raises:
-        ManifestError: if the manifest has changed since, in what wg reads of it.
+        ManifestError: if a part of the manifest that wg reads has changed since.
     """
     source = loader.load(mirror)
     if mirror.read_text() != text(source, mirror.with_suffix(".sh").name):
-        words = ("isosmoke", "bridge", "--manifest", str(source.path), "--output", str(mirror))
-        raise ManifestError(f"{mirror} no longer mirrors {source.path}", hint=shlex.join(words))
+        command = ("isosmoke", "bridge", "--manifest", str(source.path), "--output", str(mirror))
+        raise ManifestError(f"{mirror} no longer mirrors {source.path}", hint=shlex.join(command))
     return source

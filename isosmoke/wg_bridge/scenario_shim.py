@@ -1,10 +1,10 @@
-"""Asks for one scenario's verdict, as the script that wg runs: exit 0, 77 or else, words on stderr.
+"""Script that wg runs for each scenario: request the verdict, print its text, exit with its code.
 
-wg starts it once for each scenario, one after another. So it is a file that runs by itself, under
-`python -I -S`, with few imports: nothing of isosmoke, and `subprocess` only to start a leader.
+wg starts it once per scenario, one after another, so its start must be fast. It is a standalone
+file for `python -I -S` with few imports: none of isosmoke, and `subprocess` only to start a leader.
 """
 # ruff: noqa: PTH102, PTH104, PTH112, PTH114, PTH115, PTH123
-# Importing pathlib would take as long as everything else here.
+# Importing pathlib would take as long as everything else in this file.
 
 import os
 import select
@@ -14,44 +14,47 @@ import sys
 from collections.abc import Callable
 
 TROUBLE = 125
-"""Whatever is wrong with the bridge itself: never 0, and never a skip."""
+"""The exit code for an error of the bridge itself: neither a pass nor a skip."""
 
 END = b"\0"
-"""Ends a reply, so that one cut short by a dying leader is none."""
+"""The end of a reply; without it, the leader died and the reply is incomplete."""
 
 LOG = "leader.log"
 
 _SOCKET = "socket"
 _TRIES = 3
 _LOG_LINES = 8
-_PIECE = 65536
+_CHUNK_SIZE = 65536
 
 Begin = Callable[[socket.socket], object]
-"""Starts a leader that serves a listening socket."""
+"""A function that starts a leader for a listening socket."""
 
 
 def folder_for(scratch: str, pid: int) -> str:
-    """The private folder of one wg; its name is a lease, so a sweep knows when it is over."""
-    folder = f"{scratch}/{lease(pid)}.bridge"
-    if os.path.islink(folder) or not os.path.isdir(folder):
-        os.mkdir(folder, 0o700)  # a link is not ours: it is there already, and so an error
-    return folder
+    """Create the private directory of a wg process if missing, and return its path.
+
+    Its name is a lease, so a sweep can tell when the process has ended.
+    """
+    directory = f"{scratch}/{lease(pid)}.bridge"
+    if os.path.islink(directory) or not os.path.isdir(directory):
+        os.mkdir(directory, 0o700)  # fails if a foreign link or file exists there
+    return directory
 
 
 def lease(pid: int) -> str:
-    """What `isosmoke.host.leases.Lease` of that process would be as text."""
-    boot = _text("/proc/sys/kernel/random/boot_id").strip()
+    """Return the lease of a process as text, equal to that of `isosmoke.host.leases.Lease`."""
+    boot = _read_text("/proc/sys/kernel/random/boot_id").strip()
     namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
-    return f"{boot}-{namespace}.{pid}.{_stat(pid)[19]}"
+    return f"{boot}-{namespace}.{pid}.{_read_stat(pid)[19]}"
 
 
-def begin(folder: str, mirror: str, listener: socket.socket) -> None:
-    """Start a leader in a session of its own, with none of the caller's files but the socket."""
+def begin(directory: str, mirror: str, listener: socket.socket) -> None:
+    """Start a leader in its own session; it inherits no file from the caller except the socket."""
     import subprocess
 
-    # -P: the folder that wg stands in is no place to import from.
-    command = [sys.executable, "-P", "-m", "isosmoke.wg_bridge", folder, mirror]
-    with open(f"{folder}/{LOG}", "ab") as log:
+    # -P: do not import from the working directory of wg.
+    command = [sys.executable, "-P", "-m", "isosmoke.wg_bridge", directory, mirror]
+    with open(f"{directory}/{LOG}", "ab") as log:
         subprocess.Popen(
             [*command, str(listener.fileno())],
             stdin=subprocess.DEVNULL,
@@ -62,22 +65,25 @@ def begin(folder: str, mirror: str, listener: socket.socket) -> None:
         )
 
 
-def listening(folder: str) -> socket.socket:
-    """A socket that takes connections before any leader accepts them; it replaces a dead one's."""
+def listening(directory: str) -> socket.socket:
+    """Return a listening socket, in place of any former leader's.
+
+    Shims can connect to it before a leader accepts connections.
+    """
     listener = socket.socket(socket.AF_UNIX)
-    with _Near(folder) as near:
-        new = f"{near}/{_SOCKET}.{os.getpid()}"
+    with _ShortPath(directory) as path:
+        new = f"{path}/{_SOCKET}.{os.getpid()}"
         listener.bind(new)
         listener.listen()
-        os.rename(new, f"{near}/{_SOCKET}")
+        os.rename(new, f"{path}/{_SOCKET}")
     return listener
 
 
-class _Near:
-    """A short path to a folder: that of a unix socket has 107 bytes at most."""
+class _ShortPath:
+    """A short path to a directory, because the path of a Unix socket has at most 107 bytes."""
 
-    def __init__(self, folder: str) -> None:
-        self._fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    def __init__(self, directory: str) -> None:
+        self._fd = os.open(directory, os.O_PATH | os.O_DIRECTORY)
 
     def __enter__(self) -> str:
         return f"/proc/self/fd/{self._fd}"
@@ -86,94 +92,95 @@ class _Near:
         os.close(self._fd)
 
 
-def verdict(folder: str, begin: Begin, name: str) -> tuple[int, str]:
-    """The exit code of one scenario and what to say of it."""
+def verdict(directory: str, start: Begin, name: str) -> tuple[int, str]:
+    """Return the exit code of a scenario and the text to print."""
     for _ in range(_TRIES):
-        with _connected(folder, begin) as line:
-            reply = _asked(line, name)
+        with _connect(directory, start) as connection:
+            reply = _request(connection, name)
         if reply.endswith(END):
-            code, _, words = reply[: -len(END)].decode(errors="replace").partition("\n")
-            return int(code), words
-    return TROUBLE, f"ERROR {name}: no run could be started\n{_last_words(folder)}"
+            code, _, text = reply[: -len(END)].decode(errors="replace").partition("\n")
+            return int(code), text
+    return TROUBLE, f"ERROR {name}: no run could be started\n{_read_log(directory)}"
 
 
-def _connected(folder: str, begin: Begin) -> socket.socket:
-    line = socket.socket(socket.AF_UNIX)
-    with _Near(folder) as near:
+def _connect(directory: str, start: Begin) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    with _ShortPath(directory) as path:
         try:
-            line.connect(f"{near}/{_SOCKET}")
+            connection.connect(f"{path}/{_SOCKET}")
         except (FileNotFoundError, ConnectionRefusedError):
-            with listening(folder) as listener:
-                begin(listener)
-                line.connect(f"{near}/{_SOCKET}")
-    return line
+            with listening(directory) as listener:
+                start(listener)
+                connection.connect(f"{path}/{_SOCKET}")
+    return connection
 
 
-def _asked(line: socket.socket, name: str) -> bytes:
+def _request(connection: socket.socket, name: str) -> bytes:
     reply = b""
     try:
-        line.sendall(f"{name}\n".encode())
-        while _answers(line) and (piece := line.recv(_PIECE)):
-            reply += piece
+        connection.sendall(f"{name}\n".encode())
+        while _wait_for_reply(connection) and (chunk := connection.recv(_CHUNK_SIZE)):
+            reply += chunk
     except OSError:
-        pass  # The leader died in the middle: what is there of its reply has no end.
+        pass  # The leader died, so the reply has no end.
     return reply
 
 
-def _answers(line: socket.socket) -> bool:
-    """Wait for the leader; where nobody reads what we say any more, there is no wg to tell."""
-    poll = _poll_of_stderr()
-    poll.register(line, select.POLLIN)
+def _wait_for_reply(connection: socket.socket) -> bool:
+    """Wait for the leader and return True; exit if wg, the reader of stderr, has ended."""
+    poll = _poll_stderr()
+    poll.register(connection, select.POLLIN)
     if any(fd == sys.stderr.fileno() for fd, _ in poll.poll()):
         sys.exit(TROUBLE)
     return True
 
 
-def _poll_of_stderr() -> select.poll:
-    """Wakes up when stderr has lost its reader: wg holds that end of the pipe while it lives."""
+def _poll_stderr() -> select.poll:
+    """Return a poll that wakes up when the reader of stderr, which is wg, has closed the pipe."""
     poll = select.poll()
     poll.register(sys.stderr, 0)
     return poll
 
 
-def _wg() -> int:
-    """The process that called: our parent, or that of the `timeout` which wg puts between."""
+def _find_wg() -> int:
+    """Return the PID of wg: the parent, or the parent of the `timeout` that wg started."""
     parent = os.getppid()
-    name = _text(f"/proc/{parent}/comm").strip()
-    return int(_stat(parent)[1]) if name == "timeout" else parent
+    name = _read_text(f"/proc/{parent}/comm").strip()
+    return int(_read_stat(parent)[1]) if name == "timeout" else parent
 
 
-def _stat(pid: int) -> list[str]:
-    """The fields of proc(5)'s stat from the state on; the name before it may hold anything."""
-    return _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+def _read_stat(pid: int) -> list[str]:
+    """Return the fields of stat, proc(5), from the state on; the name before can have spaces."""
+    return _read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
 
 
-def _last_words(folder: str) -> str:
+def _read_log(directory: str) -> str:
+    """Return the last lines of the leader's log; empty if it cannot be read."""
     try:
-        return "\n".join(_text(f"{folder}/{LOG}").splitlines()[-_LOG_LINES:])
+        return "\n".join(_read_text(f"{directory}/{LOG}").splitlines()[-_LOG_LINES:])
     except OSError:
         return ""
 
 
-def _text(path: str) -> str:
+def _read_text(path: str) -> str:
     with open(path, errors="replace") as file:
         return file.read()
 
 
-def _out_of_time(*_: object) -> None:
-    sys.stderr.write("ERROR the run did not end within the deadline that the bridge gives to wg\n")
+def _exit_at_deadline(*_: object) -> None:
+    sys.stderr.write("ERROR the run exceeded the deadline that the bridge sets for wg\n")
     sys.exit(TROUBLE)
 
 
 def main(scratch: str, mirror: str) -> int:
-    """Be the script of the scenario that wg names."""
-    signal.signal(signal.SIGTERM, _out_of_time)
-    folder = folder_for(scratch, _wg())
-    if _poll_of_stderr().poll(0):
-        return TROUBLE  # wg was gone already, so the one found in its place may be anybody
+    """Run as the script of the scenario that wg names in the environment."""
+    signal.signal(signal.SIGTERM, _exit_at_deadline)
+    directory = folder_for(scratch, _find_wg())
+    if _poll_stderr().poll(0):
+        return TROUBLE  # wg has ended, so the PID found may belong to any other process
     name = os.environ.get("WG_SMOKE_SCENARIO", "")
-    code, words = verdict(folder, lambda listener: begin(folder, mirror, listener), name)
-    sys.stderr.write(words)
+    code, text = verdict(directory, lambda listener: begin(directory, mirror, listener), name)
+    sys.stderr.write(text)
     return code
 
 
@@ -181,5 +188,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main(*sys.argv[1:]))
     except OSError as error:
-        sys.stderr.write(f"ERROR the bridge of isosmoke is broken: {error}\n")
+        sys.stderr.write(f"ERROR the wg bridge of isosmoke failed: {error}\n")
         sys.exit(TROUBLE)

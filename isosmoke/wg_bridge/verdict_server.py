@@ -1,4 +1,4 @@
-"""Runs the scenarios of one wg and answers its shims, until that wg ends."""
+"""Server that runs the scenarios of one wg process and answers its shims until wg ends."""
 
 import select
 import socket
@@ -14,14 +14,16 @@ from isosmoke.wg_bridge.scenario_shim import END
 from isosmoke.wg_bridge.wg_replies import Verdict
 
 Tell = Callable[[str, Verdict], None]
+"""A function that receives the name of a scenario and its verdict."""
+
 Run = Callable[[tuple[str, ...], Tell], None]
-"""Runs the named scenarios and tells the verdict of each as soon as it is known."""
+"""A function that runs the named scenarios and reports each verdict as soon as it is known."""
 
 
 class Verdicts:
-    """Verdicts that are known, or on their way; each is handed out once.
+    """Known and pending verdicts, each of which is used once.
 
-    The first that is asked for brings the `ahead` with it. Runs follow one another.
+    The first request also starts the scenarios in `ahead`. Only one run takes place at a time.
     """
 
     def __init__(
@@ -29,58 +31,58 @@ class Verdicts:
     ) -> None:
         self._run = run
         self._ahead = tuple(ahead)
-        self._coming: dict[str, Future[Verdict]] = {}
+        self._pending: dict[str, Future[Verdict]] = {}
         self._lock = Lock()
         self._runs = ThreadPoolExecutor(1, thread_name_prefix="run")
-        for name, one in (known or {}).items():
-            self._expect(name).set_result(one)
+        for name, verdict in (known or {}).items():
+            self._expect(name).set_result(verdict)
 
     def hand_out(self, name: str) -> Verdict:
-        """The verdict of a scenario, which is run now unless it has been or is."""
+        """Wait for the verdict of a scenario and return it; run the scenario if none is pending."""
         with self._lock:
-            if name not in self._coming:
+            if name not in self._pending:
                 self._start(name)
-            coming = self._coming.pop(name)
-        return coming.result()
+            pending = self._pending.pop(name)
+        return pending.result()
 
     def end(self) -> None:
-        """Wait for the run that is on, which an interrupt has stopped; begin no other."""
+        """Wait for the current run, which an interrupt has stopped, and start no other."""
         self._runs.shutdown(cancel_futures=True)
 
     def _start(self, name: str) -> None:
         names = tuple(dict.fromkeys((name, *self._ahead)))
         self._ahead = ()
-        self._runs.submit(self._settle, {one: self._expect(one) for one in names})
+        self._runs.submit(self._settle, {name: self._expect(name) for name in names})
 
     def _expect(self, name: str) -> Future[Verdict]:
-        return self._coming.setdefault(name, Future())
+        return self._pending.setdefault(name, Future())
 
     def _settle(self, futures: Mapping[str, Future[Verdict]]) -> None:
-        """Run, and let nobody wait for a verdict that did not come."""
-        error = IsosmokeError("the run ended without it")
+        """Run scenarios, and set an error for each that got no verdict, so that no caller hangs."""
+        error = IsosmokeError("the run ended without a verdict")
         try:
-            self._run(tuple(futures), lambda name, one: futures[name].set_result(one))
-        except IsosmokeError as told:
-            error = told
-        except Exception as bug:  # noqa: BLE001 - whatever it is, a shim waits to hear of it
-            error = IsosmokeError(f"isosmoke broke: {bug!r}")
+            self._run(tuple(futures), lambda name, verdict: futures[name].set_result(verdict))
+        except IsosmokeError as failure:
+            error = failure
+        except Exception as bug:  # noqa: BLE001 - a shim waits for the report of any error
+            error = IsosmokeError(f"internal error: {bug!r}")
         for name, future in futures.items():
             if not future.done():
                 future.set_result(wg_replies.trouble(name, error))
 
 
 def serve(listener: socket.socket, verdicts: Verdicts, *, ended: int, interrupt: Interrupt) -> None:
-    """Answer whoever connects, until `ended` can be read or the interrupt is raised."""
+    """Answer each connection until `ended` is readable or the interrupt is raised."""
     poll = select.poll()
-    for one in (listener, ended, interrupt):
-        poll.register(one, select.POLLIN)
+    for source in (listener, ended, interrupt):
+        poll.register(source, select.POLLIN)
     while {fd for fd, _ in poll.poll()} == {listener.fileno()}:
-        line, _ = listener.accept()
-        Thread(target=_answer, args=(line, verdicts), daemon=True).start()
+        connection, _ = listener.accept()
+        Thread(target=_answer, args=(connection, verdicts), daemon=True).start()
 
 
-def _answer(line: socket.socket, verdicts: Verdicts) -> None:
-    with line, suppress(OSError):  # a shim that is gone needs no answer
-        name = line.makefile(encoding="utf-8", errors="replace").readline().strip()
-        told = verdicts.hand_out(name)
-        line.sendall(f"{told.code}\n{told.words}".encode() + END)
+def _answer(connection: socket.socket, verdicts: Verdicts) -> None:
+    with connection, suppress(OSError):  # a shim that has ended needs no answer
+        name = connection.makefile(encoding="utf-8", errors="replace").readline().strip()
+        verdict = verdicts.hand_out(name)
+        connection.sendall(f"{verdict.code}\n{verdict.text}".encode() + END)

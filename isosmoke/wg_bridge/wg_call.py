@@ -1,4 +1,4 @@
-"""One call of wg: the process it is, and what its words announce."""
+"""Calls of wg: their process, and the scenarios that their arguments announce."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,40 +12,44 @@ from isosmoke.manifest.models import Scenario
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """What `wg done` was asked for, as far as its words tell."""
+    """The request that the arguments of `wg done` express."""
 
     task: str
     everything: bool = False
 
     def owned(self, scenarios: Iterable[Scenario]) -> tuple[str, ...]:
-        """The names of the scenarios that wg will ask for, in its order."""
-        return tuple(one.name for one in scenarios if self.everything or self.task in one.owners)
+        """Return the names of the scenarios that wg will request, in its order."""
+        return tuple(
+            scenario.name
+            for scenario in scenarios
+            if self.everything or self.task in scenario.owners
+        )
 
 
-def announced(argv: Sequence[str]) -> Announced | None:
-    """The task of a command line `wg … done TASK …`; None where it is none."""
-    if "done" not in argv[1:]:
+def announced(command: Sequence[str]) -> Announced | None:
+    """Parse a command line `wg … done TASK …`; return None if it is not of that form."""
+    if "done" not in command[1:]:
         return None
-    words = argv[argv.index("done", 1) + 1 :]
-    tasks = [one for one in words if not one.startswith("-")]
-    return Announced(tasks[0], "--full-smoke" in words) if tasks else None
+    arguments = command[command.index("done", 1) + 1 :]
+    tasks = [argument for argument in arguments if not argument.startswith("-")]
+    return Announced(tasks[0], "--full-smoke" in arguments) if tasks else None
 
 
 def argv(pid: int) -> tuple[str, ...]:
-    """The command line of a process; empty when it is gone."""
+    """Return the command line of a process; empty if it has ended."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        content = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return ()
-    return tuple(words.decode(errors="surrogateescape").split("\0")[:-1])
+    return tuple(content.decode(errors="surrogateescape").split("\0")[:-1])
 
 
 @contextmanager
 def watched(lease: Lease) -> Iterator[int]:
-    """A descriptor that can be read once that very process has ended.
+    """Yield a descriptor that becomes readable when the process of the lease ends.
 
     Raises:
-        ProcessLookupError: if it has ended already.
+        ProcessLookupError: if the process has already ended.
     """
     pidfd = os.pidfd_open(lease.pid)
     try:

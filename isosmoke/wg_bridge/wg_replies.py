@@ -1,4 +1,4 @@
-"""What wg is told of a scenario: an exit code of its contract, and lines that say it best."""
+"""Replies to wg for each scenario: an exit code of its contract, and lines to display."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,84 +15,88 @@ from isosmoke.text import command_line, printable, shortened
 from isosmoke.wg_bridge.scenario_shim import TROUBLE
 
 FAIL_LINES = 12
-"""How many of the last lines of stderr wg shows of a failure; of a skip it shows four."""
+"""The number of last stderr lines that wg displays for a failure; for a skip it is four."""
 
 KNOWN = "known.json"
-"""The file of verdicts that a leader starts with."""
+"""The file with the verdicts that a leader has from its start."""
 
 _LEAKS_SHOWN = 3
-_WIDEST = 160
+_MAX_WIDTH = 160
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An exit code and what goes to stderr."""
+    """An exit code and the text for stderr."""
 
     code: int
-    words: str = ""
+    text: str = ""
 
 
 def of(result: ScenarioResult, manifest: Path, warnings: Sequence[str] = ()) -> Verdict:
-    """The verdict of a scenario that ran, within the lines that wg shows.
+    """Return the reply for a result, within the number of lines that wg displays.
 
-    Of the run's `warnings` there is room for one line; a pass has no words that wg would show.
+    All `warnings` of the run share one line. A pass has no text, because wg would not display it.
     """
-    warned = [f"WARNING: {shortened('; '.join(warnings), _WIDEST)}"] if warnings else []
+    warning_lines = [f"WARNING: {shortened('; '.join(warnings), _MAX_WIDTH)}"] if warnings else []
     if result.outcome.blocks:
-        lines = _joined(_failure(result, manifest, warned))
+        lines = _join_lines(_render_failure(result, manifest, warning_lines))
         return Verdict(TROUBLE if result.infrastructure else 1, lines)
     if result.outcome.facts.is_skip:
-        return Verdict(SKIP_CODE, _joined(_skip(result, warned)))
+        return Verdict(SKIP_CODE, _join_lines(_render_skip(result, warning_lines)))
     return Verdict(0)
 
 
 def trouble(name: str, error: IsosmokeError) -> Verdict:
-    """The verdict of a scenario that could not be tried: never a pass, and never a skip."""
+    """Return the reply for a scenario that could not be tried: neither a pass nor a skip."""
     lines = [f"ERROR {name}: {error.message}", *([f"try: {error.hint}"] if error.hint else [])]
-    return Verdict(TROUBLE, _joined(line for text in lines for line in text.splitlines()))
+    return Verdict(TROUBLE, _join_lines(line for text in lines for line in text.splitlines()))
 
 
-def _joined(lines: Iterator[str]) -> str:
+def _join_lines(lines: Iterator[str]) -> str:
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
-def _skip(result: ScenarioResult, warned: Sequence[str]) -> Iterator[str]:
-    yield from warned
+def _render_skip(result: ScenarioResult, warnings: Sequence[str]) -> Iterator[str]:
+    yield from warnings
     yield result.telling.reason
     if result.assertion:
-        yield f"        not shown: {result.assertion}"  # wg indents only what failed
+        yield f"        not verified: {result.assertion}"  # wg indents only failures
 
 
-def _failure(result: ScenarioResult, manifest: Path, warned: Sequence[str]) -> Iterator[str]:
-    """Its outcome first, how to repeat it last; the script's own last words fill the rest."""
+def _render_failure(
+    result: ScenarioResult, manifest: Path, warnings: Sequence[str]
+) -> Iterator[str]:
+    """Yield the outcome first and the repeat command last, with output lines between them."""
     attempt = result.telling
-    head, foot = [*_head(result)], [*warned, *_foot(result, manifest)]
-    room = FAIL_LINES - len(head) - len(foot)
+    head, foot = [*_render_head(result)], [*warnings, *_render_foot(result, manifest)]
+    remaining = FAIL_LINES - len(head) - len(foot)
     yield from head
     yield from (
-        f"| {shortened(line, _WIDEST)}" for line in attempt.output.last_lines(room) if room > 0
+        f"| {shortened(line, _MAX_WIDTH)}"
+        for line in attempt.output.last_lines(remaining)
+        if remaining > 0
     )
     yield from foot
 
 
-def _head(result: ScenarioResult) -> Iterator[str]:
+def _render_head(result: ScenarioResult) -> Iterator[str]:
     attempt = result.telling
     yield f"{attempt.outcome} {result.name}: {attempt.reason}"
     if result.assertion:
         yield f"asserts: {result.assertion}"
     if len(result.attempts) > 1:
-        yield f"tries: {', '.join(str(one.outcome) for one in result.attempts)}"
-    yield from islice(_left(attempt), _LEAKS_SHOWN)
+        yield f"tries: {', '.join(str(attempt.outcome) for attempt in result.attempts)}"
+    yield from islice(_list_leaks(attempt), _LEAKS_SHOWN)
     more = len(attempt.leaks) - _LEAKS_SHOWN
     if more > 0:
-        yield f"left: {more} more"
+        yield f"leaked: {more} more"
 
 
-def _left(attempt: Attempt) -> Iterator[str]:
-    return (f"left: {described(one)}" for one in attempt.leaks)
+def _list_leaks(attempt: Attempt) -> Iterator[str]:
+    return (f"leaked: {described(process)}" for process in attempt.leaks)
 
 
-def _foot(result: ScenarioResult, manifest: Path) -> Iterator[str]:
+def _render_foot(result: ScenarioResult, manifest: Path) -> Iterator[str]:
     if result.telling.log is not None:
         yield f"log: {result.telling.log}"
     repeat = repeat_command.command(result.name, manifest=str(manifest))
@@ -100,10 +104,10 @@ def _foot(result: ScenarioResult, manifest: Path) -> Iterator[str]:
 
 
 def dumped(known: Mapping[str, Verdict]) -> str:
-    """Verdicts by name, for a leader that is to start with them."""
-    return json.dumps({name: (one.code, one.words) for name, one in known.items()})
+    """Serialize verdicts by scenario name, for a leader that starts with them."""
+    return json.dumps({name: (verdict.code, verdict.text) for name, verdict in known.items()})
 
 
 def loaded(text: str) -> dict[str, Verdict]:
-    """What `dumped` wrote."""
-    return {name: Verdict(code, words) for name, (code, words) in json.loads(text).items()}
+    """Parse the text that `dumped` returned."""
+    return {name: Verdict(code, reply) for name, (code, reply) in json.loads(text).items()}

@@ -1,4 +1,4 @@
-"""The bridge as an unmodified wg drives it, from a stand-in for wg to the sandboxes and back."""
+"""The bridge driven by an unmodified wg, from a stand-in for wg to the sandboxes and back."""
 
 import os
 import signal
@@ -16,19 +16,19 @@ WAITS = "read -r word <&3; test $word = enough"
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """One whose every path has a space in it, in a place of its own."""
+    """Return a project in its own directory, with a space in every path."""
     return bridged_wg.within(tmp_path / "with a space", monkeypatch)
 
 
 @pytest.fixture
 def witness() -> Iterator[Witness]:
-    """Where a scenario says that it runs, and waits for a word."""
-    with Witness() as made:
-        yield made
+    """Yield a witness to which a scenario connects and from which it waits for a line."""
+    with Witness() as witness:
+        yield witness
 
 
-def test_task_is_done_when_all_it_owns_passes(project: Project) -> None:
-    """Every owned scenario passes, nothing is said of it, the task is done, and nothing is left."""
+def test_task_is_done_when_its_scenarios_pass(project: Project) -> None:
+    """A pass has no text, the task is done, and no process remains."""
     for name in ("one", "two", "three"):
         project.add(name, "exit 0")
     project.add("foreign", "exit 1", owner="another")
@@ -45,8 +45,8 @@ def test_task_is_done_when_all_it_owns_passes(project: Project) -> None:
     assert bridged_wg.nothing_is_left()
 
 
-def test_failure_blocks_and_says_why(project: Project) -> None:
-    """A scenario that fails blocks, with its assertion, reason, last words and how to repeat it."""
+def test_failure_blocks_with_its_reason(project: Project) -> None:
+    """The reply has the assertion, the reason, the last output and the repeat command."""
     project.add("passes", "exit 0")
     project.add("fails", "echo some output; exit 3", keys="assertion = 'It never breaks.'")
     project.bridge()
@@ -62,7 +62,7 @@ def test_failure_blocks_and_says_why(project: Project) -> None:
 
 
 def test_leak_blocks_and_is_named(project: Project) -> None:
-    """A scenario that passes and leaves a process blocks, and the process is named."""
+    """A scenario that passes but leaks a process blocks, and the process is named."""
     project.add("leaks", "setsid sleep 654 & exit 0")
     project.bridge()
 
@@ -74,8 +74,8 @@ def test_leak_blocks_and_is_named(project: Project) -> None:
     assert bridged_wg.nothing_is_left()
 
 
-def test_skip_lets_by_and_is_shown(project: Project) -> None:
-    """An endpoint out of reach is a skip by wg's own code, with the reason in what wg shows."""
+def test_skip_does_not_block_and_is_displayed(project: Project) -> None:
+    """An unreachable endpoint is a skip with wg's code 77, and wg displays the reason."""
     project.add("skips", "exit 0", keys="requires.endpoints = ['http://127.0.0.1:9/models']")
     project.bridge()
 
@@ -86,8 +86,8 @@ def test_skip_lets_by_and_is_shown(project: Project) -> None:
     assert project.done
 
 
-def test_trouble_is_no_skip(project: Project) -> None:
-    """What keeps a run from being tried is 125, in words, whatever the scenario would say."""
+def test_error_is_not_a_skip(project: Project) -> None:
+    """An error that prevents the run is 125, whatever the scenario would return."""
     project.add("skips", "exit 77")
     project.bridge()
 
@@ -98,8 +98,8 @@ def test_trouble_is_no_skip(project: Project) -> None:
     assert not project.done
 
 
-def test_broken_engine_is_no_skip(project: Project) -> None:
-    """An engine that cannot work is 125 as well, with its own words."""
+def test_engine_error_is_not_a_skip(project: Project) -> None:
+    """An unavailable engine is 125 as well, with its own message."""
     project.add("skips", "exit 77", keys="image = 'nowhere'")
     project.bridge()
 
@@ -109,8 +109,8 @@ def test_broken_engine_is_no_skip(project: Project) -> None:
     assert lines[0].startswith("ERROR skips: ")
 
 
-def test_scenarios_of_one_call_run_together(project: Project, witness: Witness) -> None:
-    """All that the task owns is running at once, though wg asks for one after another."""
+def test_scenarios_of_one_call_run_concurrently(project: Project, witness: Witness) -> None:
+    """All scenarios of the task run at the same time, although wg requests them in sequence."""
     for name in ("one", "two", "three"):
         project.add(name, f"{witness.connect} {WAITS}")
     project.bridge()
@@ -122,8 +122,8 @@ def test_scenarios_of_one_call_run_together(project: Project, witness: Witness) 
         assert [code for code, _ in bridged_wg.seen(process).values()] == [0, 0, 0]
 
 
-def test_full_smoke_is_everything(project: Project) -> None:
-    """With `--full-smoke` every scenario is asked for, and each gets its own verdict."""
+def test_full_smoke_runs_all_scenarios(project: Project) -> None:
+    """Each scenario gets its own verdict."""
     project.add("own", "exit 0")
     project.add("foreign", "exit 4", owner="another")
     project.bridge()
@@ -131,13 +131,13 @@ def test_full_smoke_is_everything(project: Project) -> None:
     assert [code for code, _ in project.gate("task", "--full-smoke").values()] == [0, 1]
 
 
-def test_two_at_once_do_not_mix(project: Project, witness: Witness) -> None:
-    """Two calls through one mirror at the same time: each gets what came of its own folder."""
+def test_concurrent_calls_do_not_mix(project: Project, witness: Witness) -> None:
+    """Two calls through one mirror each get the verdict of their own directory."""
     project.add("depends", f"{witness.connect} read -r _ <&3; exit $(cat code)")
     project.bridge()
-    for folder, code in (("left", 0), ("right", 5)):
-        (project.top / folder).mkdir()
-        (project.top / folder / "code").write_text(f"{code}\n")
+    for name, code in (("left", 0), ("right", 5)):
+        (project.top / name).mkdir()
+        (project.top / name / "code").write_text(f"{code}\n")
 
     with (
         project.start(working=project.top / "left") as left,
@@ -146,14 +146,14 @@ def test_two_at_once_do_not_mix(project: Project, witness: Witness) -> None:
         lines = [witness.met(), witness.met()]
         assert len(bridged_wg.leaders()) == 2
         for line in lines:
-            line.say("go on")
+            line.say("continue")
         assert bridged_wg.seen(left)["depends"][0] == 0
         assert bridged_wg.seen(right)["depends"][0] == 1
     assert bridged_wg.nothing_is_left()
 
 
 def test_verdict_is_never_reused(project: Project) -> None:
-    """The same call again asks the scenario again: what it said before counts for nothing."""
+    """A repeated call runs the scenario again."""
     project.add("one", "exit 0")
     project.bridge()
     assert project.gate()["one"][0] == 0
@@ -165,7 +165,7 @@ def test_verdict_is_never_reused(project: Project) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGHUP])
 def test_run_ends_with_wg(project: Project, witness: Witness, number: signal.Signals) -> None:
-    """However wg ends in the middle, its run ends by itself and leaves nothing on the host."""
+    """Whatever signal ends wg, its run ends too and leaves nothing on the host."""
     project.add("waits", f"setsid sleep 600 & {witness.connect} {WAITS}")
     project.bridge()
 
@@ -179,7 +179,7 @@ def test_run_ends_with_wg(project: Project, witness: Witness, number: signal.Sig
 
 
 def test_dead_leader_is_replaced(project: Project, witness: Witness) -> None:
-    """A leader that dies takes its sandboxes along; the shim that waits starts another."""
+    """The sandboxes of a leader end with it, and the waiting shim starts another leader."""
     project.add("waits", f"{witness.connect} {WAITS}")
     project.bridge()
 
@@ -194,8 +194,8 @@ def test_dead_leader_is_replaced(project: Project, witness: Witness) -> None:
     assert bridged_wg.nothing_is_left()
 
 
-def test_deadline_of_wg_leaves_nothing(project: Project, witness: Witness) -> None:
-    """A shim that wg's `timeout` ends says so, is no skip, and leaves nothing."""
+def test_deadline_of_wg_is_an_error(project: Project, witness: Witness) -> None:
+    """A shim that wg's `timeout` ends reports it, is not a skip, and leaves nothing running."""
     project.add("waits", f"{witness.connect} {WAITS}")
     project.bridge()
 
@@ -208,8 +208,8 @@ def test_deadline_of_wg_leaves_nothing(project: Project, witness: Witness) -> No
     assert bridged_wg.nothing_is_left()
 
 
-def test_mirror_that_is_old_is_refused(project: Project) -> None:
-    """When the manifest has changed since, the shim refuses and names the command that mends it."""
+def test_outdated_mirror_is_refused(project: Project) -> None:
+    """After a change of the manifest, the shim names the command that updates the mirror."""
     project.add("one", "exit 0")
     project.bridge()
     project.add("two", "exit 0")

@@ -1,4 +1,4 @@
-"""`isosmoke done`: the gate first, then the process becomes `wg done` with the same verdicts."""
+"""`isosmoke done`: run the gate, then become `wg done` with the same verdicts."""
 
 import subprocess
 import sys
@@ -16,21 +16,21 @@ NEVER_ASKS = "#!/bin/sh\necho $$ done $2 >done.txt\necho options: $3 $4\nexit 5\
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """One whose every path has a space in it, in a place of its own."""
+    """Return a project in its own directory, with a space in every path."""
     return bridged_wg.within(tmp_path / "with a space", monkeypatch)
 
 
-def isosmoke_done(
-    project: Project, wg: str, *words: str, path: str = bridged_wg.PATH
+def run_done(
+    project: Project, wg: str, *arguments: str, path: str = bridged_wg.PATH
 ) -> "subprocess.CompletedProcess[str]":
-    """`isosmoke done` in the project, with this text as the program wg."""
+    """Run `isosmoke done` in the project, with this text as the wg program."""
     program = project.top.parent / "wg"
     program.write_text(wg)
     program.chmod(0o755)
     environment = project.environment({"ISOSMOKE_WG": str(program), "PATH": path})
     del environment["WG_SMOKE_MANIFEST"]
     return subprocess.run(
-        [sys.executable, "-m", "isosmoke", "done", *words],
+        [sys.executable, "-m", "isosmoke", "done", *arguments],
         cwd=project.top,
         env=environment,
         capture_output=True,
@@ -40,54 +40,54 @@ def isosmoke_done(
     )
 
 
-def runs(project: Project) -> int:
-    """How many runs the project has a record of."""
+def count_runs(project: Project) -> int:
+    """Return the number of recorded runs in the project."""
     return len(list(layout.run_folders(project.top / ".isosmoke" / "runs")))
 
 
 def test_wg_is_answered_from_the_same_run(project: Project) -> None:
-    """Wg's own gate hears the verdicts of the one run, a skip included, and marks the task done."""
+    """The gate of wg gets the verdicts of the one run, including a skip, and completes the task."""
     project.add("passes", "exit 0")
     project.add("skips", "echo 'reason: no endpoint' >&2; exit 77")
 
-    done = isosmoke_done(project, ASKS, "task")
+    done = run_done(project, ASKS, "task")
 
     assert done.returncode == 0, done.stderr
     assert '"passes": [0, []]' in done.stdout
     assert '"skips": [77, ["exit 77: no endpoint"]]' in done.stdout
     assert project.done
-    assert runs(project) == 1
+    assert count_runs(project) == 1
     assert bridged_wg.nothing_is_left()
 
 
 @pytest.mark.parametrize("wg", [ASKS, NEVER_ASKS])
-def test_shut_gate_keeps_wg_from_running(project: Project, wg: str) -> None:
-    """A scenario that fails is named and wg is not run, whether its `done` has a gate or not."""
+def test_shut_gate_prevents_wg(project: Project, wg: str) -> None:
+    """The failure is named and wg is not run, whether its `done` has a gate or not."""
     project.add("fails", "exit 3")
 
-    done = isosmoke_done(project, wg, "task")
+    done = run_done(project, wg, "task")
 
     assert done.returncode == 1
     assert "FAIL fails: exit 3" in done.stderr
     assert not project.done
 
 
-def liars(project: Project) -> Path:
-    """A directory of programs that do nothing and end well."""
-    folder = project.top.parent / "fakes"
-    folder.mkdir()
+def create_fakes(project: Project) -> Path:
+    """Create a directory of programs that do nothing and exit with 0."""
+    directory = project.top.parent / "fakes"
+    directory.mkdir()
     for name in ("bash", "timeout"):
-        (folder / name).write_text("#!/bin/sh\nexit 0\n")
-        (folder / name).chmod(0o755)
-    return folder
+        (directory / name).write_text("#!/bin/sh\nexit 0\n")
+        (directory / name).chmod(0o755)
+    return directory
 
 
-def test_stand_ins_on_path_open_no_gate(project: Project) -> None:
-    """A bash and a timeout that do nothing come first, and the scenario fails all the same."""
+def test_fake_programs_on_path_do_not_open_the_gate(project: Project) -> None:
+    """The scenario fails although a fake bash and timeout come first on PATH."""
     project.add("fails", "exit 3")
-    fakes = liars(project)
+    fakes = create_fakes(project)
 
-    done = isosmoke_done(project, ASKS, "task", path=f"{fakes}:{bridged_wg.PATH}")
+    done = run_done(project, ASKS, "task", path=f"{fakes}:{bridged_wg.PATH}")
 
     assert done.returncode == 1
     assert "FAIL fails: exit 3" in done.stderr
@@ -95,20 +95,20 @@ def test_stand_ins_on_path_open_no_gate(project: Project) -> None:
     assert not project.done
 
 
-def test_wg_asks_by_the_systems_programs(project: Project) -> None:
-    """What wg runs a script with is the system's, whatever came first on the caller's PATH."""
+def test_wg_runs_scripts_with_system_programs(project: Project) -> None:
+    """The caller's PATH does not decide which programs run a script."""
     project.add("skips", "echo 'reason: no endpoint' >&2; exit 77")
 
-    done = isosmoke_done(project, ASKS, "task", path=f"{liars(project)}:{bridged_wg.PATH}")
+    done = run_done(project, ASKS, "task", path=f"{create_fakes(project)}:{bridged_wg.PATH}")
 
     assert '"skips": [77,' in done.stdout, done.stderr
     assert bridged_wg.nothing_is_left()
 
 
-def test_bridge_names_what_would_run_its_shims(project: Project) -> None:
-    """A stand-in cannot be kept from a bare `wg done`, so it is named before there is one."""
+def test_bridge_warns_of_fake_programs(project: Project) -> None:
+    """A fake cannot be kept from a bare `wg done`, so the bridge warns in advance."""
     project.add("passes", "exit 0")
-    fakes = liars(project)
+    fakes = create_fakes(project)
     path = f"{fakes}:{bridged_wg.PATH}"
     environment = project.environment({"PATH": path, "BASH_ENV": "/dev/null"})
     del environment["WG_SMOKE_MANIFEST"]
@@ -130,40 +130,40 @@ def test_bridge_names_what_would_run_its_shims(project: Project) -> None:
 
 
 def test_options_output_and_exit_code_are_those_of_wg(project: Project) -> None:
-    """What follows the task is wg's to read, and what wg prints and ends with arrives unchanged."""
+    """Arguments after the task are passed to wg, and its output and exit code are unchanged."""
     project.add("passes", "exit 0")
 
-    done = isosmoke_done(project, NEVER_ASKS, "task", "--converged", "--other")
+    done = run_done(project, NEVER_ASKS, "task", "--converged", "--other")
 
     assert done.stdout == "options: --converged --other\n"
     assert done.returncode == 5
     assert bridged_wg.nothing_is_left()
 
 
-def test_task_that_owns_nothing_is_loud(project: Project) -> None:
-    """Wg runs, and it is said that nothing was shown to work."""
+def test_task_without_scenarios_has_a_warning(project: Project) -> None:
+    """The warning says that nothing was run, and wg runs."""
     project.add("foreign", "exit 1", owner="another")
 
-    done = isosmoke_done(project, NEVER_ASKS, "task")
+    done = run_done(project, NEVER_ASKS, "task")
 
     assert project.done
     assert "nothing was run" in done.stderr
 
 
-def test_manifest_that_is_missing_keeps_wg_from_running(project: Project) -> None:
-    """Where wg would pass in silence, the gate stays shut."""
-    done = isosmoke_done(project, NEVER_ASKS, "task")
+def test_missing_manifest_prevents_wg(project: Project) -> None:
+    """The gate stays shut where wg itself would pass silently."""
+    done = run_done(project, NEVER_ASKS, "task")
 
     assert done.returncode == 2
     assert "no manifest" in done.stderr
     assert not project.done
 
 
-def test_wg_that_cannot_be_run_is_no_success(project: Project) -> None:
-    """A program that the kernel refuses is 125, in words, after the gate has opened."""
+def test_unexecutable_wg_is_an_error(project: Project) -> None:
+    """A program that the kernel refuses is an error with exit code 125."""
     project.add("foreign", "exit 0", owner="another")
 
-    done = isosmoke_done(project, "no program at all", "task")
+    done = run_done(project, "no program at all", "task")
 
     assert done.returncode == 125
     assert "cannot be run: Exec format error" in done.stderr
@@ -171,14 +171,14 @@ def test_wg_that_cannot_be_run_is_no_success(project: Project) -> None:
 
 def test_call_without_a_task_is_refused(project: Project) -> None:
     """Options alone name no task."""
-    done = isosmoke_done(project, NEVER_ASKS, "--full-smoke")
+    done = run_done(project, NEVER_ASKS, "--full-smoke")
 
     assert done.returncode == 2
     assert "no task" in done.stderr
 
 
-def test_bridge_prints_what_the_shell_needs(project: Project) -> None:
-    """One line for eval, after which a bare `wg done` is gated through the mirror."""
+def test_bridge_prints_line_for_eval(project: Project) -> None:
+    """Afterwards, a bare `wg done` is gated through the mirror."""
     project.add("passes", "exit 0")
     shell = 'eval "$("$0" -m isosmoke bridge)"; exec "$0" "$@" done task'
     environment = project.environment(NOTHING)

@@ -1,7 +1,7 @@
-"""A real wg, as it is, in a scratch project: what it refuses, what it lets by, what the graph says.
+"""A real, unmodified wg in a scratch project: refused and accepted tasks, and their status.
 
-wg is the one that `ISOSMOKE_WG` names, else that on PATH. What its revision cannot do is a loud
-skip in its own words: today's `wg done` finishes no plain task, and asks no scenario at all.
+The wg is that of `ISOSMOKE_WG`, else the one on PATH. A test is skipped with a reason if this
+revision lacks a feature: the current `wg done` completes no plain task and requests no scenario.
 """
 
 import json
@@ -28,8 +28,8 @@ class Project:
     top: Path
     wg: Path
 
-    def shell(self, line: str, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Run a line of shell in the project, as a user who has nothing set up."""
+    def shell(self, line: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a line of shell in the project, as a user without any configuration."""
         environment = {
             "PATH": f"{self.top.parent / 'bin'}:{available.PATH}",
             "HOME": str(self.top.parent / "home"),
@@ -40,7 +40,7 @@ class Project:
             "RUST_BACKTRACE": "0",
         }
         return subprocess.run(
-            ["bash", "-c", line, *words],
+            ["bash", "-c", line, *arguments],
             cwd=self.top,
             env=environment,
             capture_output=True,
@@ -49,21 +49,21 @@ class Project:
             check=False,
         )
 
-    def own(self, owner: str, **scripts: str) -> None:
-        """Scenarios that guard a task, by name."""
-        folder = self.top / "tests" / "smoke"
-        folder.mkdir(parents=True)
+    def add_scenarios(self, owner: str, **scripts: str) -> None:
+        """Add scenarios that cover a task, by name."""
+        directory = self.top / "tests" / "smoke"
+        directory.mkdir(parents=True)
         text = ""
         for name, script in scripts.items():
-            (folder / f"{name}.sh").write_text(f"{script}\n")
+            (directory / f"{name}.sh").write_text(f"{script}\n")
             text += f"[[scenario]]\nname = '{name}'\nscript = '{name}.sh'\nowners = ['{owner}']\n"
-        (folder / "manifest.toml").write_text(text)
+        (directory / "manifest.toml").write_text(text)
 
     def status(self, task: str) -> str:
-        """What the graph says of a task."""
+        """Return the status of a task in the graph."""
         lines = (self.top / ".wg" / "graph.jsonl").read_text().splitlines()
-        (found,) = [one for one in map(json.loads, lines) if one.get("id") == task]
-        return str(found["status"])
+        (row,) = [row for row in map(json.loads, lines) if row.get("id") == task]
+        return str(row["status"])
 
 
 REVIEWER = """#!/bin/sh
@@ -92,39 +92,39 @@ echo report >report.txt
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project whose task `task` wants nothing more than its gate to be done."""
+    """Return a project whose task `task` needs only its gate to be completed."""
     available.engine("bubblewrap")
-    made = Project(tmp_path / "project", available.wg())
-    for folder in (made.top, tmp_path / "home", tmp_path / "bin"):
-        folder.mkdir()
+    project = Project(tmp_path / "project", available.wg())
+    for directory in (project.top, tmp_path / "home", tmp_path / "bin"):
+        directory.mkdir()
     (tmp_path / "bin" / "pi").write_text(REVIEWER)
     (tmp_path / "bin" / "pi").chmod(0o755)
-    begun = made.shell('git init -q -b main && "$WG" init && "$WG" add Task --id task')
-    assert begun.returncode == 0, begun.stderr
-    _make_finishable(made)
-    return made
+    process = project.shell('git init -q -b main && "$WG" init && "$WG" add Task --id task')
+    assert process.returncode == 0, process.stderr
+    _make_finishable(project)
+    return project
 
 
 def _make_finishable(project: Project) -> None:
-    """Nothing where a plain task can be finished; else all that comes before, or a loud skip."""
+    """Take the steps before `wg done` that this revision requires, or skip the test."""
     plain = project.shell('"$WG" add Plain --id plain && "$WG" done plain')
     if plain.returncode == 0:
         return
     submitted = project.shell(f"set -e; {SUBMITTED}")
     if submitted.returncode != 0:
-        told = f"{plain.stderr.strip()}; {submitted.stderr.strip()}"
-        pytest.skip(f"{project.wg} cannot finish a task here: {told}")
+        reason = f"{plain.stderr.strip()}; {submitted.stderr.strip()}"
+        pytest.skip(f"{project.wg} cannot finish a task here: {reason}")
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_done_blocks_when_smoke_scenario_fails(project: Project, way: str) -> None:
-    """With one broken scenario it is refused by name, and the graph does not say done."""
-    project.own("task", holds="exit 0", breaks="echo 'reason: it broke' >&2; exit 3")
+    """The failing scenario is named, and the task's status is unchanged."""
+    project.add_scenarios("task", holds="exit 0", breaks="echo 'reason: it broke' >&2; exit 3")
     before = project.status("task")
 
     done = project.shell(WAYS[way], "task")
 
-    _has_a_gate(project, way, done.stderr)
+    _require_gate(project, way, done.stderr)
     assert done.returncode == 1
     assert "FAIL breaks: exit 3: it broke" in done.stderr
     assert project.status("task") == before != "done"
@@ -132,24 +132,24 @@ def test_done_blocks_when_smoke_scenario_fails(project: Project, way: str) -> No
 
 @pytest.mark.parametrize("way", WAYS)
 def test_done_succeeds_when_all_owned_scenarios_pass(project: Project, way: str) -> None:
-    """With all that it owns passing, in sandboxes, the task is done in the graph."""
-    project.own("task", one="test ! -e ~/.local", two="exit 0", three="exit 0")
+    """The scenarios run in sandboxes, and the task is done in the graph."""
+    project.add_scenarios("task", one="test ! -e ~/.local", two="exit 0", three="exit 0")
 
     done = project.shell(WAYS[way], "task")
 
-    _has_a_gate(project, way, done.stderr)
+    _require_gate(project, way, done.stderr)
     assert done.returncode == 0, done.stderr
     assert project.status("task") == "done"
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_done_blocks_when_a_process_is_left(project: Project, way: str) -> None:
-    """A scenario that passes and leaves a supervisor is refused, and the process is named."""
-    project.own("task", leaves="setsid sleep 987 & exit 0")
+def test_done_blocks_when_a_process_leaks(project: Project, way: str) -> None:
+    """A scenario that passes but leaks a process is refused, and the process is named."""
+    project.add_scenarios("task", leaves="setsid sleep 987 & exit 0")
 
     done = project.shell(WAYS[way], "task")
 
-    _has_a_gate(project, way, done.stderr)
+    _require_gate(project, way, done.stderr)
     assert done.returncode == 1
     assert "left 1 process: sleep 987" in done.stderr
     assert project.status("task") != "done"
@@ -157,8 +157,8 @@ def test_done_blocks_when_a_process_is_left(project: Project, way: str) -> None:
 
 @pytest.mark.parametrize("code", [0, 3])
 def test_gate_of_the_board_is_bridged(project: Project, code: int) -> None:
-    """`wg user archive` goes through wg's own gate in every revision: it asks the bridge."""
-    project.own(".user-tester-0", guards=f"exit {code}")
+    """`wg user archive` uses wg's own gate in every revision, and it uses the bridge."""
+    project.add_scenarios(".user-tester-0", guards=f"exit {code}")
     line = (
         'eval "$("$PYTHON" -m isosmoke bridge)"; "$WG" user init tester; "$WG" user archive tester'
     )
@@ -171,7 +171,7 @@ def test_gate_of_the_board_is_bridged(project: Project, code: int) -> None:
     assert (project.status(".user-tester-0") == "done") == (code == 0)
 
 
-def _has_a_gate(project: Project, way: str, told: str) -> None:
-    """Today's `wg done` reads no smoke manifest, so nothing that one says can keep it from done."""
-    if way != "isosmoke done" and "Smoke gate" not in told:
-        pytest.skip(f"{project.wg}: its `wg done` asks no scenario; `isosmoke done` gates it")
+def _require_gate(project: Project, way: str, stderr: str) -> None:
+    """Skip the test if this `wg done` requests no smoke scenario."""
+    if way != "isosmoke done" and "Smoke gate" not in stderr:
+        pytest.skip(f"{project.wg}: its `wg done` requests no scenario; use `isosmoke done`")

@@ -1,4 +1,4 @@
-"""The manifest that wg is given instead of another."""
+"""Mirror manifests for wg."""
 
 import tomllib
 from pathlib import Path
@@ -11,14 +11,14 @@ from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.wg_bridge import mirror_manifest
 
 
-def of(*scenarios: Scenario) -> Manifest:
-    """A manifest of these."""
+def create_manifest(*scenarios: Scenario) -> Manifest:
+    """Return a manifest of these scenarios."""
     return Manifest(path=Path("/a place/manifest.toml"), scenarios=scenarios)
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A manifest on disk."""
+    """Return the path of a manifest on disk."""
     (tmp_path / "one.sh").write_text("exit 0\n")
     path = tmp_path / "manifest.toml"
     path.write_text('[[scenario]]\nname = "one"\nscript = "one.sh"\nowners = ["a"]\n')
@@ -26,32 +26,32 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_mirror_has_what_wg_reads() -> None:
-    """Names and owners are the same, in the same order, and every script is the one shim."""
-    one = Scenario(name="one", script="x.sh", owners=("a", 'b "c" \\ \x7f ä'))
-    two = Scenario(name="two", script="y.sh")
+    """Names and owners are the same, in the same order, and every script is the shim."""
+    first = Scenario(name="one", script="x.sh", owners=("a", 'b "c" \\ \x7f ä'))
+    second = Scenario(name="two", script="y.sh")
 
-    read = tomllib.loads(mirror_manifest.text(of(one, two), "shim.sh"))
+    mirror = tomllib.loads(mirror_manifest.text(create_manifest(first, second), "shim.sh"))
 
-    assert [entry["name"] for entry in read["scenario"]] == ["one", "two"]
-    assert [entry["owners"] for entry in read["scenario"]] == [list(one.owners), []]
-    assert {entry["script"] for entry in read["scenario"]} == {"shim.sh"}
-    assert read["bridge"] == {"source": "/a place/manifest.toml"}
+    assert [entry["name"] for entry in mirror["scenario"]] == ["one", "two"]
+    assert [entry["owners"] for entry in mirror["scenario"]] == [list(first.owners), []]
+    assert {entry["script"] for entry in mirror["scenario"]} == {"shim.sh"}
+    assert mirror["bridge"] == {"source": "/a place/manifest.toml"}
 
 
 def test_deadline_bounds_a_whole_run() -> None:
-    """Each deadline outlasts all scenarios, one after another, each retried and confirmed alone."""
+    """Each deadline exceeds the time of all scenarios in sequence, each retried and repeated."""
     slow = Scenario(name="slow", script="x.sh", timeout_seconds=600, retries=2)
     quick = Scenario(name="quick", script="y.sh", timeout_seconds=5)
 
-    read = tomllib.loads(mirror_manifest.text(of(slow, quick), "shim.sh"))
+    mirror = tomllib.loads(mirror_manifest.text(create_manifest(slow, quick), "shim.sh"))
 
-    deadlines = {entry["timeout_seconds"] for entry in read["scenario"]}
+    deadlines = {entry["timeout_seconds"] for entry in mirror["scenario"]}
     assert deadlines == {mirror_manifest.longest((slow, quick))}
     assert min(deadlines) > 4 * 600 + 2 * 5
 
 
-def test_mirror_stands_for_its_source(source: Path, tmp_path: Path) -> None:
-    """Whoever loads a mirror gets the manifest that it mirrors, never the shims."""
+def test_loading_a_mirror_returns_its_source(source: Path, tmp_path: Path) -> None:
+    """A reader of a mirror never sees the shims."""
     written = tmp_path / "elsewhere" / "bridge.toml"
     mirror_manifest.write(loader.load(source), written, tmp_path)
 
@@ -59,8 +59,8 @@ def test_mirror_stands_for_its_source(source: Path, tmp_path: Path) -> None:
     assert mirror_manifest.read(written).path == source
 
 
-def test_mirror_of_a_mirror_shows_the_source(source: Path, tmp_path: Path) -> None:
-    """Mirroring what `WG_SMOKE_MANIFEST` names already gives another mirror of the same source."""
+def test_mirror_of_a_mirror_has_the_same_source(source: Path, tmp_path: Path) -> None:
+    """Mirroring the mirror in `WG_SMOKE_MANIFEST` adds no indirection."""
     first, second = tmp_path / "first.toml", tmp_path / "second.toml"
     mirror_manifest.write(loader.load(source), first, tmp_path)
     mirror_manifest.write(loader.load(first), second, tmp_path)
@@ -68,8 +68,8 @@ def test_mirror_of_a_mirror_shows_the_source(source: Path, tmp_path: Path) -> No
     assert mirror_manifest.read(second).path == source
 
 
-def test_changed_source_is_noticed(source: Path, tmp_path: Path) -> None:
-    """A mirror that lacks what wg would read of the manifest now is an error with a remedy."""
+def test_changed_source_is_an_error(source: Path, tmp_path: Path) -> None:
+    """The hint is the command that updates the mirror."""
     written = tmp_path / "bridge.toml"
     mirror_manifest.write(loader.load(source), written, tmp_path)
     source.write_text(source.read_text().replace('"a"', '"a", "b"'))
@@ -79,8 +79,8 @@ def test_changed_source_is_noticed(source: Path, tmp_path: Path) -> None:
     assert raised.value.hint.startswith("isosmoke bridge --manifest ")
 
 
-def test_nothing_of_others_is_replaced(source: Path, tmp_path: Path) -> None:
-    """A manifest, or a script, that isosmoke has not written stays as it is."""
+def test_foreign_files_are_not_replaced(source: Path, tmp_path: Path) -> None:
+    """A manifest or a script not written by isosmoke is unchanged."""
     loaded, script = loader.load(source), tmp_path / "bridge.sh"
     script.write_text("echo mine\n")
     before = source.read_text()

@@ -1,4 +1,4 @@
-"""What the words of wg announce, and when it has ended."""
+"""Calls of wg: announced scenarios, and the end of the process."""
 
 import os
 import select
@@ -13,7 +13,7 @@ from isosmoke.manifest.models import Scenario
 from isosmoke.wg_bridge import scenario_shim, wg_call
 from isosmoke.wg_bridge.wg_call import Announced
 
-WORDS: list[tuple[str, Announced | None]] = [
+CALLS: list[tuple[str, Announced | None]] = [
     ("wg done fix-it", Announced("fix-it")),
     ("/opt/wg --dir /x/.wg done --converged fix-it", Announced("fix-it")),
     ("wg done fix-it --full-smoke", Announced("fix-it", everything=True)),
@@ -25,24 +25,24 @@ WORDS: list[tuple[str, Announced | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("line", "announced"), WORDS)
-def test_words_of_wg_announce_a_task(line: str, announced: Announced | None) -> None:
-    """The task is the first word after `done`, and `--full-smoke` means everything."""
+@pytest.mark.parametrize(("line", "announced"), CALLS)
+def test_arguments_of_wg_announce_a_task(line: str, announced: Announced | None) -> None:
+    """The task is the first argument after `done`, and `--full-smoke` selects all scenarios."""
     assert wg_call.announced(line.split()) == announced
 
 
-def test_announced_are_those_that_wg_will_ask_for() -> None:
-    """The names owned by the task in manifest order, or all of them."""
-    one = Scenario(name="one", script="x", owners=("a", "b"))
-    two = Scenario(name="two", script="x", owners=("b",))
+def test_announced_scenarios_are_those_of_the_task() -> None:
+    """They are in manifest order, or all scenarios if so requested."""
+    first = Scenario(name="one", script="x", owners=("a", "b"))
+    second = Scenario(name="two", script="x", owners=("b",))
 
-    assert Announced("a").owned((one, two)) == ("one",)
-    assert Announced("c").owned((one, two)) == ()
-    assert Announced("c", everything=True).owned((one, two)) == ("one", "two")
+    assert Announced("a").owned((first, second)) == ("one",)
+    assert Announced("c").owned((first, second)) == ()
+    assert Announced("c", everything=True).owned((first, second)) == ("one", "two")
 
 
-def test_words_of_a_process_are_its_own() -> None:
-    """Arguments come as they were given; a process that is gone has none."""
+def test_argv_of_a_process_is_read() -> None:
+    """Arguments are returned unchanged; a process that has ended has none."""
     with subprocess.Popen(["true"]) as gone:
         pass
 
@@ -50,13 +50,13 @@ def test_words_of_a_process_are_its_own() -> None:
     assert wg_call.argv(gone.pid) == ()
 
 
-def test_shim_and_state_name_a_process_alike() -> None:
-    """A folder that a shim made is one whose lease isosmoke can read, or a sweep would take it."""
+def test_lease_of_shim_equals_lease_of_host() -> None:
+    """A sweep would remove a directory whose lease it cannot parse."""
     assert scenario_shim.lease(os.getpid()) == str(Lease.mine())
 
 
-def test_end_of_a_process_can_be_waited_for() -> None:
-    """The descriptor can be read when the process has ended, and not before."""
+def test_descriptor_is_readable_when_process_ends() -> None:
+    """It is not readable before."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
         lease = Lease.parse(scenario_shim.lease(process.pid))
         assert lease is not None
@@ -66,8 +66,8 @@ def test_end_of_a_process_can_be_waited_for() -> None:
             assert select.select([ended], [], [], 60)[0] == [ended]
 
 
-def test_another_process_of_that_pid_is_not_watched() -> None:
-    """A pid whose process started at another time is somebody else's."""
+def test_another_process_with_same_pid_is_not_watched() -> None:
+    """A process with another start time is not the one of the lease."""
     with (
         pytest.raises(ProcessLookupError),
         wg_call.watched(replace(Lease.mine(), started="1")),

@@ -1,4 +1,4 @@
-"""What wg is told: an exit code of its contract, and lines that it will show."""
+"""Replies to wg: exit codes of its contract, and lines that it displays."""
 
 from pathlib import Path
 
@@ -28,13 +28,13 @@ CODES: list[tuple[Ending, int]] = [
 ]
 
 
-def of(*attempts: Attempt, assertion: str = "It holds.") -> Verdict:
-    """The verdict of a scenario with these attempts."""
+def create_reply(*attempts: Attempt, assertion: str = "It holds.") -> Verdict:
+    """Return the reply for a scenario with these attempts."""
     return wg_replies.of(result_factories.result(*attempts, assertion=assertion), MANIFEST)
 
 
-def left(number: int) -> Survivors:
-    """That many processes that were left."""
+def create_leaks(number: int) -> Survivors:
+    """Return a verdict with this number of leaked processes."""
     return Survivors(
         tuple(
             Process(
@@ -45,71 +45,73 @@ def left(number: int) -> Survivors:
     )
 
 
-def said(text: str) -> Captured:
-    """An output short enough to be kept whole."""
+def capture(text: str) -> Captured:
+    """Return an output that is short enough to be captured whole."""
     return Captured(head=text.encode(), size=len(text.encode()))
 
 
 @pytest.mark.parametrize(("ending", "code"), CODES)
-def test_code_is_of_the_contract_of_wg(ending: Ending, code: int) -> None:
-    """Only a pass is 0 and only a skip is 77; whatever is wrong with the engine is 125."""
-    assert of(Attempt(ending=ending)).code == code
+def test_exit_code_follows_contract_of_wg(ending: Ending, code: int) -> None:
+    """Only a pass is 0, only a skip is 77, and an engine error is 125."""
+    assert create_reply(Attempt(ending=ending)).code == code
 
 
 @pytest.mark.parametrize("ending", [Exited(0), Exited(77)])
 def test_leak_is_a_failure(ending: Ending) -> None:
-    """Whoever leaves a process neither passes nor skips."""
-    assert of(Attempt(ending=ending, verdict=left(1))).code == 1
+    """A scenario that leaks a process neither passes nor skips."""
+    assert create_reply(Attempt(ending=ending, verdict=create_leaks(1))).code == 1
 
 
 def test_pass_after_a_failure_is_a_pass() -> None:
-    """What failed beside others and passed alone lets the task by."""
-    assert of(Attempt(ending=Exited(1), alone=False), Attempt(ending=Exited(0))) == Verdict(0)
+    """A flaky scenario does not block the task."""
+    assert create_reply(
+        Attempt(ending=Exited(1), alone=False), Attempt(ending=Exited(0))
+    ) == Verdict(0)
 
 
-def test_failure_fits_what_wg_shows() -> None:
-    """With leaks, retries and much output it is twelve lines, the last how to repeat it."""
+def test_failure_fits_lines_displayed_by_wg() -> None:
+    """With leaks, retries and long output it has twelve lines, the last with the repeat command."""
     attempt = Attempt(
         ending=Exited(3),
-        verdict=left(9),
-        output=said("".join(f"line {number}\n" for number in range(50))),
+        verdict=create_leaks(9),
+        output=capture("".join(f"line {number}\n" for number in range(50))),
         log=Path("/log"),
     )
 
-    lines = of(attempt, attempt).words.splitlines()
+    lines = create_reply(attempt, attempt).text.splitlines()
 
     assert len(lines) == FAIL_LINES
     assert lines[0].startswith("FAIL one: exit 3")
-    assert lines[6] == "left: 6 more"
+    assert lines[6] == "leaked: 6 more"
     assert lines[-3:-1] == ["| line 49", "log: /log"]
     assert lines[-1] == "repeat: isosmoke run --manifest '/a place/manifest.toml' one"
 
 
-def test_skip_fits_what_wg_shows() -> None:
-    """Its reason first, then what is not shown to hold."""
-    lines = of(Attempt(ending=Unmet("no tmux"))).words.splitlines()
+def test_skip_fits_lines_displayed_by_wg() -> None:
+    """The reason comes first, then the assertion that was not verified."""
+    lines = create_reply(Attempt(ending=Unmet("no tmux"))).text.splitlines()
 
-    assert [line.strip() for line in lines] == ["no tmux", "not shown: It holds."]
-
-
-def test_output_steers_no_terminal() -> None:
-    """Control characters of a script arrive as visible text."""
-    words = of(Attempt(ending=Exited(1), output=said("\x1b[2J\n"))).words
-
-    assert "\x1b" not in words
-    assert "| \\x1b[2J" in words
+    assert [line.strip() for line in lines] == ["no tmux", "not verified: It holds."]
 
 
-def test_trouble_names_scenario_and_remedy() -> None:
-    """An error is told with its hint, each of its lines by itself, and is never a skip."""
-    told = wg_replies.trouble("one", IsosmokeError("no engine\nnone at all", hint="install one"))
+def test_output_cannot_control_the_terminal() -> None:
+    """Control characters in output are made visible."""
+    text = create_reply(Attempt(ending=Exited(1), output=capture("\x1b[2J\n"))).text
 
-    assert told.code == 125
-    assert told.words.splitlines() == ["ERROR one: no engine", "none at all", "try: install one"]
+    assert "\x1b" not in text
+    assert "| \\x1b[2J" in text
 
 
-def test_verdicts_survive_being_written() -> None:
-    """What a leader is given to start with is what was known."""
+def test_error_names_scenario_and_hint() -> None:
+    """The reply has each line of the error, then the hint, and is never a skip."""
+    reply = wg_replies.trouble("one", IsosmokeError("no engine\nnone at all", hint="install one"))
+
+    assert reply.code == 125
+    assert reply.text.splitlines() == ["ERROR one: no engine", "none at all", "try: install one"]
+
+
+def test_verdicts_survive_round_trip() -> None:
+    """A leader starts with exactly the known verdicts."""
     known = {"one": Verdict(0), "two": Verdict(1, 'FAIL "two"\nä\n')}
 
     assert wg_replies.loaded(wg_replies.dumped(known)) == known
