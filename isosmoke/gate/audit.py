@@ -102,29 +102,29 @@ def _find_latest(receipts: Iterable[Statement]) -> dict[str, Statement]:
 
 
 def _check_task(
-    task: str, owned: Sequence[str], last: Statement | None, changes: Changes
+    task: str, owned: Sequence[str], receipt: Statement | None, changes: Changes
 ) -> Iterator[Finding]:
-    problem = _describe_problem(owned, last)
+    problem = _describe_problem(owned, receipt)
     if problem:
         yield Finding(subject=task, words=f"is done{problem}")
-    elif last and (differences := changes(last)):
+    elif receipt and (differences := changes(receipt)):
         words = f"is done; since its receipt: {_enumerate(differences)}"
         yield Finding(subject=task, words=words, weighs=False)
 
 
-def _describe_problem(owned: Sequence[str], last: Statement | None) -> str:
+def _describe_problem(owned: Sequence[str], receipt: Statement | None) -> str:
     """Describe why the latest receipt does not cover the owned scenarios; empty if it does."""
-    if last is None:
+    if receipt is None:
         return f" and owns {_enumerate(owned)}, but has no receipt"
-    about = last.circumstances
+    about = receipt.circumstances
     if not about.open:
         return f", but its last receipt, from {about.tested_at}, records a shut gate"
     missing = [name for name in owned if name not in about.outcomes]
     return f", but its last receipt does not cover {_enumerate(missing)}" if missing else ""
 
 
-def _check_bypass(bypass: BypassRecord, last: Statement | None) -> Finding:
-    about = last.circumstances if last else None
+def _check_bypass(bypass: BypassRecord, receipt: Statement | None) -> Finding:
+    about = receipt.circumstances if receipt else None
     redeemed = about is not None and about.open and about.tested_at > bypass.at
     who = f"user {bypass.user}" if bypass.agent is None else f"agent {bypass.agent!r}"
     words = f"bypassed the gate at {bypass.at} as {who}"

@@ -87,10 +87,14 @@ def bypass(environ: Mapping[str, str]) -> Bypass:
     return Bypass(agent=environ.get("WG_AGENT_ID"), overridden=overridden)
 
 
-def bypassed(task: str, asked: Bypass) -> Verdict:
+def bypassed(task: str, request: Bypass) -> Verdict:
     """Return the verdict on a bypass request: open with a warning if granted, shut otherwise."""
-    if asked.granted:
-        who = "a human" if asked.agent is None else f"agent {shortened(asked.agent)!r}, overridden"
+    if request.granted:
+        who = (
+            "a human"
+            if request.agent is None
+            else f"agent {shortened(request.agent)!r}, overridden"
+        )
         warning = (
             "WARNING: no scenario was run; regressions go undetected, and this bypass is recorded"
         )

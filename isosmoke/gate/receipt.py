@@ -147,10 +147,10 @@ def parse(text: str | bytes, origin: str) -> Statement:
         raise UsageError(f"{origin}: not a receipt: {reason}", hint) from error
 
 
-def differences(then: Sequence[Resource], now: Sequence[Resource]) -> tuple[str, ...]:
+def differences(previous: Sequence[Resource], current: Sequence[Resource]) -> tuple[str, ...]:
     """Describe each resource whose hash changed, that was removed, or that was added."""
-    before = {resource.name: resource.sha256 for resource in then}
-    after = {resource.name: resource.sha256 for resource in now}
+    before = {resource.name: resource.sha256 for resource in previous}
+    after = {resource.name: resource.sha256 for resource in current}
     removed = [f"{name} was removed" for name in before if name not in after]
     changed = [
         f"{name} changed" for name in before if after.get(name, before[name]) != before[name]
@@ -159,14 +159,14 @@ def differences(then: Sequence[Resource], now: Sequence[Resource]) -> tuple[str,
     return (*changed, *removed, *added)
 
 
-def moved_on(then: Checkout | None, now: Checkout | None) -> str:
+def moved_on(previous: Checkout | None, current: Checkout | None) -> str:
     """Describe how the checkout differs from the receipt's; empty if it does not.
 
     A difference does not invalidate a receipt, because everything that was tested is hashed.
     """
-    if then == now:
+    if previous == current:
         return ""
-    return f"repository was {_describe_checkout(then)}, is {_describe_checkout(now)}"
+    return f"repository was {_describe_checkout(previous)}, is {_describe_checkout(current)}"
 
 
 def _describe_checkout(checkout: Checkout | None) -> str:

@@ -141,37 +141,37 @@ def subject(binary: tuple[Path, str] | None, path: Path) -> Resource:
     return receipt.hashed("binary", binary[0].name, binary[1])
 
 
-def changes(then: Statement, path: Path | None, binary: Path | None) -> tuple[str, ...]:
+def changes(statement: Statement, path: Path | None, binary: Path | None) -> tuple[str, ...]:
     """Describe each difference between a receipt and the present state.
 
     The manifest at `path` and `binary` replace the receipt's own; None keeps these.
     """
-    path = path or Path(then.circumstances.manifest)
-    return (*_find_subject_changes(then, path, binary), *changed_inputs(then, path))
+    path = path or Path(statement.circumstances.manifest)
+    return (*_find_subject_changes(statement, path, binary), *changed_inputs(statement, path))
 
 
-def changed_inputs(then: Statement, path: Path) -> tuple[str, ...]:
+def changed_inputs(statement: Statement, path: Path) -> tuple[str, ...]:
     """Describe each difference between a receipt and the present state, except in its subject."""
     try:
         loaded = loader.load(path)
-        outcomes = then.circumstances.outcomes
+        outcomes = statement.circumstances.outcomes
         tested = [scenario for scenario in loaded.scenarios if scenario.name in outcomes]
-        now = inputs(loaded, tested, engines_of(then))
+        now = inputs(loaded, tested, engines_of(statement))
     except (ManifestError, ImageError) as error:
         return tuple(error.message.splitlines())
-    configuration = then.predicate.configuration
+    configuration = statement.predicate.configuration
     before = [resource for resource in configuration if resource.digest]
     if not any(map(_is_interpreter, configuration)):  # an older receipt has no interpreters
         now = tuple(resource for resource in now if not _is_interpreter(resource))
     return receipt.differences(before, [resource for resource in now if resource.digest])
 
 
-def engines_of(then: Statement) -> EngineChoice:
+def engines_of(statement: Statement) -> EngineChoice:
     """Return the engines of the run that a receipt describes.
 
     Several engines mean that the run let isosmoke choose.
     """
-    return EngineChoice(repeat_command.only_engine(then.circumstances.engine) or AUTO)
+    return EngineChoice(repeat_command.only_engine(statement.circumstances.engine) or AUTO)
 
 
 def _is_interpreter(resource: Resource) -> bool:
@@ -190,15 +190,15 @@ def digest(path: Path) -> str:
         raise IsosmokeError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _find_subject_changes(then: Statement, path: Path, binary: Path | None) -> Iterator[str]:
-    tested = then.circumstances.binary
+def _find_subject_changes(statement: Statement, path: Path, binary: Path | None) -> Iterator[str]:
+    tested = statement.circumstances.binary
     current = binary or (Path(tested) if tested else path)
     if binary and not tested:
         yield f"binary {binary}: the receipt was written without a binary"
     elif not current.is_file():
-        yield f"{then.subject[0].name} was removed: no file at {current}"
-    elif digest(current) != then.subject[0].sha256:
-        yield f"{then.subject[0].name} changed: {current} has a different hash"
+        yield f"{statement.subject[0].name} was removed: no file at {current}"
+    elif digest(current) != statement.subject[0].sha256:
+        yield f"{statement.subject[0].name} changed: {current} has a different hash"
 
 
 def _shorten(path: Path, directory: Path) -> str:

@@ -26,9 +26,9 @@ _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 _SECOND = "%Y%m%d-%H%M%S"
 
 
-def top(working: Path) -> Path:
-    """Return the root directory of the project that contains `working`."""
-    return git_top(working) or working
+def top(cwd: Path) -> Path:
+    """Return the root directory of the project that contains `cwd`."""
+    return git_top(cwd) or cwd
 
 
 def homes(root: Path) -> tuple[Path, Path]:
@@ -52,14 +52,14 @@ def started_at(directory: Path) -> datetime:
     return datetime.strptime(directory.name.rpartition("-")[0], _SECOND).replace(tzinfo=UTC)
 
 
-def list_folders(working: Path) -> tuple[Path, ...]:
+def list_folders(cwd: Path) -> tuple[Path, ...]:
     """Return the directories of a project's runs, newest first.
 
     Raises:
         RecordError: if they cannot be listed.
     """
     directories = [
-        directory for home in homes(top(working)) for directory in _list_directories(home / RUNS)
+        directory for home in homes(top(cwd)) for directory in _list_directories(home / RUNS)
     ]
     started = [directory for directory in directories if _may_have_header(directory)]
     return tuple(sorted(started, key=lambda directory: directory.name, reverse=True))

@@ -32,35 +32,35 @@ class _Versioned(BaseModel):
     schema_version: int
 
 
-def list_runs(working: Path) -> tuple[RunRecord, ...]:
+def list_runs(cwd: Path) -> tuple[RunRecord, ...]:
     """Return the runs of a project, newest first, skipping those that cannot be read."""
-    return tuple(_load_readable(list_folders(working)))
+    return tuple(_load_readable(list_folders(cwd)))
 
 
-def find_run(named: str | None, working: Path) -> RunRecord:
-    """Return the run whose ID begins or ends with `named`; None and `latest` mean the newest.
+def find_run(selector: str | None, cwd: Path) -> RunRecord:
+    """Return the run whose ID begins or ends with `selector`; None and `latest` mean the newest.
 
     Raises:
         NothingSelectedError: if no run matches, or more than one.
         RecordError: if the run cannot be read.
     """
-    known = list_folders(working)
+    known = list_folders(cwd)
     if not known:
-        raise _describe_no_runs(working)
-    return load_run(known[0] if named in (None, LATEST) else _select_directory(named, known))
+        raise _describe_no_runs(cwd)
+    return load_run(known[0] if selector in (None, LATEST) else _select_directory(selector, known))
 
 
-def find_rerun_chain(named: str, working: Path) -> tuple[RunRecord, ...]:
+def find_rerun_chain(selector: str, cwd: Path) -> tuple[RunRecord, ...]:
     """Return a run, the run that it reran, and so on, as far back as records exist.
 
     Raises:
         NothingSelectedError: if no run matches, or more than one.
         RecordError: if one of them cannot be read.
     """
-    chain = [find_run(named, working)]
+    chain = [find_run(selector, cwd)]
     others = {
         directory.name: directory
-        for directory in list_folders(working)
+        for directory in list_folders(cwd)
         if directory.name != chain[0].id
     }
     while previous := others.pop(chain[-1].rerun_of or "", None):
@@ -68,36 +68,36 @@ def find_rerun_chain(named: str, working: Path) -> tuple[RunRecord, ...]:
     return tuple(chain)
 
 
-def find_scenario(named: str, working: Path) -> tuple[RunRecord, ScenarioRecord]:
+def find_scenario(selector: str, cwd: Path) -> tuple[RunRecord, ScenarioRecord]:
     """Return the result of scenario `RUN/NAME`, or of `NAME` in the newest run that includes it.
 
     Raises:
         NothingSelectedError: if no such run, or no such scenario in it, is recorded.
         RecordError: if the run cannot be read.
     """
-    *run, name = named.rsplit("/", maxsplit=1)
+    *run, name = selector.rsplit("/", maxsplit=1)
     if run:
-        return _select_scenario(find_run(run[0], working), name)
-    newest = next(_find_results(name, working), None)
+        return _select_scenario(find_run(run[0], cwd), name)
+    newest = next(_find_results(name, cwd), None)
     if newest is None:
-        raise _describe_unknown(name, working)
+        raise _describe_unknown(name, cwd)
     return newest
 
 
-def list_outcomes(name: str, working: Path) -> tuple[tuple[RunRecord, ScenarioRecord], ...]:
+def list_outcomes(name: str, cwd: Path) -> tuple[tuple[RunRecord, ScenarioRecord], ...]:
     """Return the results of a scenario, newest run first, skipping runs that cannot be read.
 
     Raises:
         NothingSelectedError: if no run includes it.
     """
-    results = tuple(_find_results(name, working))
+    results = tuple(_find_results(name, cwd))
     if not results:
-        raise _describe_unknown(name, working)
+        raise _describe_unknown(name, cwd)
     return results
 
 
 def find_run_or_scenario(
-    named: str | None, working: Path
+    selector: str | None, cwd: Path
 ) -> tuple[RunRecord, ScenarioRecord | None]:
     """Return the scenario that `RUN/NAME` or `NAME` names, or else run `RUN`.
 
@@ -107,13 +107,13 @@ def find_run_or_scenario(
         NothingSelectedError: if nothing matches, or more than one run.
         RecordError: if the run cannot be read.
     """
-    if named is None:
-        return find_run(None, working), None
-    if "/" in named or next(_find_results(named, working), None):
-        return find_scenario(named, working)
-    if named == LATEST or any(_is_match(directory, named) for directory in list_folders(working)):
-        return find_run(named, working), None
-    raise _describe_unknown(named, working)
+    if selector is None:
+        return find_run(None, cwd), None
+    if "/" in selector or next(_find_results(selector, cwd), None):
+        return find_scenario(selector, cwd)
+    if selector == LATEST or any(_is_match(directory, selector) for directory in list_folders(cwd)):
+        return find_run(selector, cwd), None
+    raise _describe_unknown(selector, cwd)
 
 
 def locate_log(run: RunRecord, scenario: ScenarioRecord, recorded: str) -> Path:
@@ -189,28 +189,28 @@ def _load_readable(directories: Sequence[Path]) -> Iterator[RunRecord]:
             yield load_run(directory)
 
 
-def _is_match(directory: Path, named: str) -> bool:
-    return directory.name.startswith(named) or directory.name.endswith(named)
+def _is_match(directory: Path, selector: str) -> bool:
+    return directory.name.startswith(selector) or directory.name.endswith(selector)
 
 
-def _select_directory(named: str, known: Sequence[Path]) -> Path:
-    matches = [directory for directory in known if _is_match(directory, named)]
+def _select_directory(selector: str, known: Sequence[Path]) -> Path:
+    matches = [directory for directory in known if _is_match(directory, selector)]
     if len(matches) == 1:
         return matches[0]
     if not matches:
-        suggestion = meant(named, [directory.name for directory in known])
+        suggestion = meant(selector, [directory.name for directory in known])
         raise NothingSelectedError(
-            f"no run is named {named!r}{suggestion}", "run `isosmoke runs` to list the runs"
+            f"no run is named {selector!r}{suggestion}", "run `isosmoke runs` to list the runs"
         )
     names = ", ".join(directory.name for directory in matches[:3])
     raise NothingSelectedError(
-        f"{named!r} matches {len(matches)} runs: {names}...",
+        f"{selector!r} matches {len(matches)} runs: {names}...",
         "give more of the run's name; its end is the most specific part",
     )
 
 
-def _find_results(name: str, working: Path) -> Iterator[tuple[RunRecord, ScenarioRecord]]:
-    for directory in list_folders(working):
+def _find_results(name: str, cwd: Path) -> Iterator[tuple[RunRecord, ScenarioRecord]]:
+    for directory in list_folders(cwd):
         with suppress(RecordError):
             if any(plan.name == name for plan in _load_header(directory).planned):
                 yield _select_scenario(load_run(directory), name)
@@ -227,18 +227,18 @@ def _select_scenario(run: RunRecord, name: str) -> tuple[RunRecord, ScenarioReco
     )
 
 
-def _describe_unknown(name: str, working: Path) -> NothingSelectedError:
-    if not list_folders(working):
-        return _describe_no_runs(working)
-    names = dict.fromkeys(scenario.name for run in list_runs(working) for scenario in run.scenarios)
+def _describe_unknown(name: str, cwd: Path) -> NothingSelectedError:
+    if not list_folders(cwd):
+        return _describe_no_runs(cwd)
+    names = dict.fromkeys(scenario.name for run in list_runs(cwd) for scenario in run.scenarios)
     return NothingSelectedError(
         f"no run has a scenario {name!r}{meant(name, list(names))}",
         "run `isosmoke runs` to list the runs",
     )
 
 
-def _describe_no_runs(working: Path) -> NothingSelectedError:
+def _describe_no_runs(cwd: Path) -> NothingSelectedError:
     return NothingSelectedError(
-        f"no run is recorded in {homes(top(working))[0]}",
+        f"no run is recorded in {homes(top(cwd))[0]}",
         "change to the project's directory, or record a run with `isosmoke run`",
     )

@@ -29,8 +29,8 @@ _LOCK = ".lock"
 class Recording:
     """The record of a run in progress.
 
-    `lost` is the first error that left the record incomplete, or empty. Such an error changes no
-    verdict. `notes` name old records that exceed the limits but could not be removed.
+    `lost` is the first error that left the record incomplete, or empty. Such an error
+    changes no verdict. `notes` name old records that exceed the limits but could not be removed.
     """
 
     folder: Path

@@ -41,13 +41,13 @@ class Hanging:
     """
 
     label: Text
-    words: str
+    text: str
     indent: int
 
     @property
     def whole(self) -> Text:
         """The label and the text in one line."""
-        return self.label + Text(self.words)
+        return self.label + Text(self.text)
 
     def __rich_console__(self, console: Console, _: ConsoleOptions) -> Iterator[Text]:
         yield (
@@ -58,7 +58,7 @@ class Hanging:
 
     def _wrap_words(self, width: int) -> str:
         rows = wrap(
-            self.words,
+            self.text,
             width,
             initial_indent=" " * self.label.cell_len,
             subsequent_indent=" " * self.indent,

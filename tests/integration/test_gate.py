@@ -258,11 +258,15 @@ def test_unowned_task_is_open_with_a_warning_or_refused() -> None:
 )
 def test_bypass_follows_the_rule_of_wg(environ: dict[str, str], is_granted: bool) -> None:  # noqa: FBT001
     """The variable marks an agent even if it is empty, and only `1` overrides."""
-    asked = decision.bypass(environ)
+    request = decision.bypass(environ)
 
-    verdict = decision.bypassed("t", asked)
+    verdict = decision.bypassed("t", request)
 
-    assert (asked.granted, verdict.open, verdict.exit_code) == (is_granted, is_granted, int(not is_granted))
+    assert (request.granted, verdict.open, verdict.exit_code) == (
+        is_granted,
+        is_granted,
+        int(not is_granted),
+    )
     assert ("WARNING" in "\n".join(verdict.lines)) is is_granted
 
 

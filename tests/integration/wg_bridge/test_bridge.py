@@ -110,7 +110,7 @@ def test_engine_error_is_not_a_skip(project: Project) -> None:
 
 
 def test_scenarios_of_one_call_run_concurrently(project: Project, witness: Witness) -> None:
-    """All scenarios of the task run at the same time, although wg requests them in sequence."""
+    """The scenarios of a task run at the same time, although wg requests them in sequence."""
     for name in ("one", "two", "three"):
         project.add(name, f"{witness.connect} {WAITS}")
     project.bridge()
@@ -165,7 +165,7 @@ def test_verdict_is_never_reused(project: Project) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGHUP])
 def test_run_ends_with_wg(project: Project, witness: Witness, number: signal.Signals) -> None:
-    """Whatever signal ends wg, its run ends too and leaves nothing on the host."""
+    """A signal that ends wg also ends its run, and nothing remains on the host."""
     project.add("waits", f"setsid sleep 600 & {witness.connect} {WAITS}")
     project.bridge()
 

@@ -286,7 +286,7 @@ def test_untested_change_keeps_receipt_valid(
 
 
 def test_repository_change_is_reported_and_keeps_receipt_valid(project: Project) -> None:
-    """All tested files are hashed, so the repository may change elsewhere."""
+    """The tested files are hashed, so the repository may change elsewhere."""
     project.path("README").write_text("new\n")
 
     code, output = verify(project)
