@@ -74,7 +74,7 @@ def chosen(manifest: Manifest, task: str, *, full: bool = False) -> tuple[Scenar
     if not task.strip():
         raise UsageError("the task is blank", hint="isosmoke gate TASK")
     if not manifest.scenarios:
-        hint = "add a [[scenario]], or pass another file to --manifest"
+        hint = "add a [[scenario]], or name another manifest"
         raise ManifestError(f"{manifest.path}: there are no scenarios", hint)
     return tuple(
         scenario for scenario in manifest.scenarios if full or task.strip() in scenario.owners

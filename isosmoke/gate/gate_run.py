@@ -31,7 +31,7 @@ from isosmoke.results.run_results import RunResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """A task that is to be done, and options for its run; `jobs` None means a default by cores."""
+    """A task to complete, and options for its run; `jobs` defaults to a number based on cores."""
 
     task: str
     full: bool = False

@@ -53,7 +53,6 @@ def inputs(
     scripts = dict.fromkeys(scenario.script_path.absolute() for scenario in selected)
     files = sources(scripts, directory, exclude=(*scripts, loaded.path))
     by_image = {scenario.image: scenario for scenario in selected}
-    services = _map_services(selected, engines)
     return (
         *(
             receipt.hashed("scenario", scenario.name, _digest_table(scenario))
@@ -63,7 +62,10 @@ def inputs(
         *(receipt.hashed("script", _shorten(path, directory), digest(path)) for path in scripts),
         *(receipt.hashed("file", _shorten(path, directory), digest(path)) for path in files),
         *(_describe_image(scenario, engines) for scenario in by_image.values()),
-        *(_describe_service(image, engine) for image, engine in services.items()),
+        *(
+            _describe_service(image, engine)
+            for image, engine in _map_services(selected, engines).items()
+        ),
         *ran(dict.fromkeys(_find_interpreters(selected, git_top(directory) or directory))),
     )
 
@@ -156,14 +158,14 @@ def changed_inputs(statement: Statement, path: Path) -> tuple[str, ...]:
         loaded = loader.load(path)
         outcomes = statement.circumstances.outcomes
         tested = [scenario for scenario in loaded.scenarios if scenario.name in outcomes]
-        now = inputs(loaded, tested, engines_of(statement))
+        current = inputs(loaded, tested, engines_of(statement))
     except (ManifestError, ImageError) as error:
         return tuple(error.message.splitlines())
     configuration = statement.predicate.configuration
     before = [resource for resource in configuration if resource.digest]
     if not any(map(_is_interpreter, configuration)):  # an older receipt has no interpreters
-        now = tuple(resource for resource in now if not _is_interpreter(resource))
-    return receipt.differences(before, [resource for resource in now if resource.digest])
+        current = tuple(resource for resource in current if not _is_interpreter(resource))
+    return receipt.differences(before, [resource for resource in current if resource.digest])
 
 
 def engines_of(statement: Statement) -> EngineChoice:
