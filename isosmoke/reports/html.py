@@ -42,7 +42,7 @@ def render(run: RunRecord) -> str:
         header=[*_list_header(run)],
         notes=[cut(note) for note in run.notes],
         dirty=wording.left_behind(run),
-        failing=[row for row in rows if row["outcome"].facts.effect != "passed"],
+        prominent=[row for row in rows if row["outcome"].facts.effect != "passed"],
         passing=[row for row in rows if row["outcome"].facts.effect == "passed"],
         version=printable(run.isosmoke),
         schema=run.schema_version,
