@@ -1,4 +1,4 @@
-"""`python -m isosmoke`, and the console script."""
+"""Entry point of `python -m isosmoke` and of the console script."""
 
 from isosmoke.cli import cli
 

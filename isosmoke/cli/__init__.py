@@ -1,4 +1,4 @@
-"""The command line: commands by name, each in its own file; errors become text here only."""
+"""The command line: one module per command, and the only place where errors become text."""
 
 import os
 import sys
@@ -22,15 +22,15 @@ _HERE = Path(__file__).parent
 GROUPS = {
     "scenarios": "Run scenarios",
     "gating": "Gate tasks",
-    "past_runs": "Look at past runs",
+    "past_runs": "Inspect past runs",
     "project": "Set up a project or a machine",
 }
-"""The packages of commands, each with its heading in `--help`."""
+"""The packages of commands, mapped to their headings in `--help`."""
 
 
 @cache
-def commands() -> Mapping[str, str]:
-    """Map the name of every command to its module or package: each one of a group is a command."""
+def find_commands() -> Mapping[str, str]:
+    """Map the name of every command to its module; each module of a group is a command."""
     return {
         name.replace("_", "-"): f"{group}.{name}"
         for group in GROUPS
@@ -38,104 +38,105 @@ def commands() -> Mapping[str, str]:
     }
 
 
-def summary(name: str) -> str:
-    """Return the first line of a command's module, which is not imported for it."""
-    module = _HERE / commands()[name].replace(".", "/")
+def read_summary(name: str) -> str:
+    """Return the first line of a command's module without importing the module."""
+    module = _HERE / find_commands()[name].replace(".", "/")
     file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
     with file.open(encoding="utf-8") as source:
         return source.readline().strip().strip('"')
 
 
-def _loaded(name: str) -> click.Command:
-    command: click.Command = import_module(f"isosmoke.cli.{commands()[name]}").command
+def _load(name: str) -> click.Command:
+    command: click.Command = import_module(f"isosmoke.cli.{find_commands()[name]}").command
     return command
 
 
 class _Commands(click.Group):
-    """Imports a command when it is used, so that `--help` and completion stay light."""
+    """The command group; it imports a command on first use to keep `--help` and completion fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(commands())
+        return list(find_commands())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in commands():
+        if cmd_name not in find_commands():
             return None
         if ctx.resilient_parsing:
             from isosmoke.cli import completion_cache
 
-            return completion_cache.kept(cmd_name, partial(_loaded, cmd_name))
-        return _loaded(cmd_name)
+            return completion_cache.load_command(cmd_name, partial(_load, cmd_name))
+        return _load(cmd_name)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[Any]]":
         from click.shell_completion import CompletionItem
 
-        names = [name for name in commands() if name.startswith(incomplete)]
-        items = [CompletionItem(name, help=summary(name)) for name in names]
+        names = [name for name in find_commands() if name.startswith(incomplete)]
+        items = [CompletionItem(name, help=read_summary(name)) for name in names]
         return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for group, heading in GROUPS.items():
-            names = [name for name, module in commands().items() if module.startswith(f"{group}.")]
+            prefix = f"{group}."
+            names = [name for name, module in find_commands().items() if module.startswith(prefix)]
             with formatter.section(heading):
-                formatter.write_dl([(name, summary(name)) for name in names])
+                formatter.write_dl([(name, read_summary(name)) for name in names])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in commands() and not ctx.resilient_parsing:
-            ctx.fail(f"no command '{args[0]}'; there are {', '.join(commands())}")
+        if args[0] not in find_commands() and not ctx.resilient_parsing:
+            ctx.fail(f"unknown command '{args[0]}'; available: {', '.join(find_commands())}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except IsosmokeError as error:
-            complain(error)
+            print_error(error)
             ctx.exit(error.exit_code)
         except BrokenPipeError:
-            mute()
+            silence_broken_streams()
             ctx.exit(ExitCode.INFRASTRUCTURE)
         except OSError as error:
-            mute()
-            complain(IsosmokeError(str(error)))
+            silence_broken_streams()
+            print_error(IsosmokeError(str(error)))
             ctx.exit(ExitCode.INFRASTRUCTURE)
 
 
-def complain(error: IsosmokeError) -> None:
-    """What is wrong, and what to do next, on stderr, if that takes it."""
+def print_error(error: IsosmokeError) -> None:
+    """Print the error and its hint to stderr; do nothing if stderr cannot be written."""
     try:
         click.echo(f"isosmoke: {error.message}", err=True)
         if error.hint:
             click.echo(f"  try: {error.hint}", err=True)
     except OSError:
-        mute()
+        silence_broken_streams()
 
 
-def mute() -> None:
-    """Redirect to nowhere whichever of stdout and stderr cannot be flushed.
+def silence_broken_streams() -> None:
+    """Redirect stdout and stderr to /dev/null if they cannot be flushed.
 
-    Python flushes both when it exits, and where that fails it exits with 120.
+    Python flushes both at exit, and exits with 120 if that fails.
     """
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()
         except OSError:
-            with Path(os.devnull).open("wb") as nowhere:
-                os.dup2(nowhere.fileno(), stream.fileno())
+            with Path(os.devnull).open("wb") as devnull:
+                os.dup2(devnull.fileno(), stream.fileno())
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="isosmoke %(version)s")
-@click.option("--host", metavar="URL", help="The daemon of docker and podman, by its socket.")
-@click.option("--context", metavar="NAME", help="The daemon of docker, by a Docker context.")
+@click.option("--host", metavar="URL", help="Set the socket of the docker or podman daemon.")
+@click.option("--context", metavar="NAME", help="Select the docker daemon by Docker context.")
 def cli(host: str | None, context: str | None) -> None:
-    """Run smoke scenarios in fresh sandboxes, with the live binary and exact leak verdicts.
+    """Run smoke scenarios in fresh sandboxes with the live binary and exact leak detection.
 
     \b
-    Exit codes: 0 nothing blocks · 1 a scenario blocks · 2 usage or manifest
-    4 nothing selected · 77 everything was skipped · 125 engine or
-    infrastructure · 130, 143 interrupted
-    """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
+    Exit codes: 0 nothing blocks · 1 a scenario blocks · 2 usage or manifest error
+    4 nothing selected · 77 everything skipped · 125 engine or infrastructure
+    error · 130, 143 interrupted
+    """  # noqa: D301 - click's marker for an unwrapped paragraph
     if host or context:
         from isosmoke.engines.docker import endpoint
 

@@ -1,4 +1,4 @@
-"""The words of a command as plain data, kept: completing one need not import what it does."""
+"""Cached outlines of commands, which complete a command without importing its implementation."""
 
 import json
 from collections.abc import Callable
@@ -18,16 +18,16 @@ _REGISTRIES = ("engines/__init__.py", "reports/__init__.py")
 
 
 class OptionOutline(TypedDict):
-    """What an option has beyond an argument."""
+    """The properties that an option has in addition to those of an argument."""
 
-    words: list[str]
+    names: list[str]
     flag: bool
     multiple: bool
     help: str | None
 
 
 class ParamOutline(TypedDict):
-    """An argument, or an option where `option` is there; no `choices` means any word."""
+    """An argument, or an option if `option` is present; empty `choices` allow any text."""
 
     name: str
     nargs: int
@@ -37,105 +37,109 @@ class ParamOutline(TypedDict):
 
 
 class Outline(TypedDict):
-    """A command as completion needs it, or a group of them."""
+    """The data of a command or group that completion needs."""
 
     params: list[ParamOutline]
     commands: dict[str, "Outline"]
     help: str
 
 
-def kept(name: str, load: Callable[[], click.Command]) -> click.Command:
-    """The command as far as completion goes; it is loaded once for each edition of isosmoke."""
-    edition, file = _edition(), _file(name)
+def load_command(name: str, load: Callable[[], click.Command]) -> click.Command:
+    """Return a command for completion only; call `load` once for each edition of isosmoke."""
+    edition, file = _read_edition(), _find_file(name)
     with suppress(OSError, ValueError):
-        found = json.loads(file.read_text()) if file else {}
-        if found.get("edition") == edition:
-            return made(name, found["outline"])
-    outline = of(load())
+        cached = json.loads(file.read_text()) if file else {}
+        if cached.get("edition") == edition:
+            return build_command(name, cached["outline"])
+    outline = outline_command(load())
     with suppress(OSError):
         if file:
             files.write(file, json.dumps({"edition": edition, "outline": outline}))
-    return made(name, outline)
+    return build_command(name, outline)
 
 
 @cache
-def _edition() -> str:
-    """The version, and when any command, or a registry that gives options words, last changed."""
+def _read_edition() -> str:
+    """Return the version and the newest modification time of all commands and registries."""
     package = Path(__file__).parent.parent
-    sources = [*package.glob("cli/**/*.py"), *(package / one for one in _REGISTRIES)]
-    newest = max(one.stat().st_mtime_ns for one in sources)
+    sources = [*package.glob("cli/**/*.py"), *(package / registry for registry in _REGISTRIES)]
+    newest = max(source.stat().st_mtime_ns for source in sources)
     return f"{__version__} {newest}"
 
 
-def _file(name: str) -> Path | None:
-    """None where nothing can be kept: then a command is loaded each time."""
+def _find_file(name: str) -> Path | None:
+    """Return the cache file of a command; None if there can be no cache."""
     with suppress(IsosmokeError):
         return state.kept("completion") / f"{name}.json"
     return None
 
 
-def of(command: click.Command) -> Outline:
-    """A command, or a group of them, as data."""
+def outline_command(command: click.Command) -> Outline:
+    """Return the outline of a command or group."""
     inner = command.commands if isinstance(command, click.Group) else {}
     return {
-        "params": [_param(one) for one in command.params],
-        "commands": {name: of(one) for name, one in inner.items()},
+        "params": [_outline_param(param) for param in command.params],
+        "commands": {name: outline_command(subcommand) for name, subcommand in inner.items()},
         "help": command.get_short_help_str(),
     }
 
 
-def _param(param: click.Parameter) -> ParamOutline:
+def _outline_param(param: click.Parameter) -> ParamOutline:
     choices = param.type.choices if isinstance(param.type, click.Choice) else ()
-    told: ParamOutline = {
+    outline: ParamOutline = {
         "name": param.name or "",
         "nargs": param.nargs,
         "choices": list(map(str, choices)),
         "path": isinstance(param.type, click.Path),
     }
     if isinstance(param, click.Option):
-        told["option"] = _option(param)
-    return told
+        outline["option"] = _outline_option(param)
+    return outline
 
 
-def _option(option: click.Option) -> OptionOutline:
-    switch = "/".join(one[0] for one in (option.opts, option.secondary_opts) if one)
+def _outline_option(option: click.Option) -> OptionOutline:
+    switch = "/".join(names[0] for names in (option.opts, option.secondary_opts) if names)
     return {
-        "words": [switch, *option.opts[1:]],
+        "names": [switch, *option.opts[1:]],
         "flag": option.is_flag,
         "multiple": option.multiple,
         "help": option.help,
     }
 
 
-def made(name: str, outline: Outline) -> click.Command:
-    """A command that can be completed, and does nothing."""
-    params = [_made_param(name, one) for one in outline["params"]]
+def build_command(name: str, outline: Outline) -> click.Command:
+    """Return a command that can be completed and does nothing."""
+    params = [_build_param(name, param) for param in outline["params"]]
     if not outline["commands"]:
         return click.Command(name, params=params, short_help=outline["help"])
-    inner = {each: made(f"{name} {each}", one) for each, one in outline["commands"].items()}
+    inner = {
+        inner_name: build_command(f"{name} {inner_name}", inner_outline)
+        for inner_name, inner_outline in outline["commands"].items()
+    }
     return click.Group(name, params=params, commands=inner, short_help=outline["help"])
 
 
-def _made_param(command: str, told: ParamOutline) -> click.Parameter:
-    kind = _type(told)
-    complete = None if kind else completion_words.of(command, told["name"])
-    option = told.get("option")
+def _build_param(command: str, outline: ParamOutline) -> click.Parameter:
+    name, nargs = outline["name"], outline["nargs"]
+    kind = _param_type(outline)
+    complete = None if kind else completion_words.find_completer(command, name)
+    option = outline.get("option")
     if option is None:
         return click.Argument(
-            [told["name"]], nargs=told["nargs"], type=kind, required=False, shell_complete=complete
+            [name], nargs=nargs, type=kind, required=False, shell_complete=complete
         )
     return click.Option(
-        [told["name"], *option["words"]],
+        [name, *option["names"]],
         is_flag=option["flag"],
         multiple=option["multiple"],
-        nargs=told["nargs"],
+        nargs=nargs,
         type=None if option["flag"] else kind,
         help=option["help"],
         shell_complete=complete,
     )
 
 
-def _type(told: ParamOutline) -> "click.ParamType[Any] | None":
-    if told["choices"]:
-        return click.Choice(told["choices"])
-    return click.Path() if told["path"] else None
+def _param_type(outline: ParamOutline) -> "click.ParamType[Any] | None":
+    if outline["choices"]:
+        return click.Choice(outline["choices"])
+    return click.Path() if outline["path"] else None

@@ -1,6 +1,6 @@
-"""What may stand for a word of a command line: scenarios, owners, runs.
+"""Completions for arguments of the command line: scenarios, owners and runs.
 
-A manifest is read as TOML only: a wrong one has names too, and nothing is said while one types.
+A manifest is read as plain TOML: an invalid manifest has names too, and completion prints no error.
 """
 
 import os
@@ -14,96 +14,100 @@ from click.shell_completion import CompletionItem
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]
 
-_Words = Iterable[tuple[str, str]]
-"""Words, and what a shell may say of each."""
+_Candidates = Iterable[tuple[str, str]]
+"""Candidates with the descriptions that a shell may show."""
 
 
-def of(command: str, param: str) -> Completer | None:
-    """What completes a parameter of a command; None where any word may stand."""
-    words = _WORDS.get(f"{command} {param}") or _WORDS.get(param)
-    return words and partial(_fitting, words)
+def find_completer(command: str, param: str) -> Completer | None:
+    """Return the completer of a parameter; None if any text is allowed."""
+    source = _SOURCES.get(f"{command} {param}") or _SOURCES.get(param)
+    return source and partial(_complete, source)
 
 
-def _fitting(
-    words: Callable[[click.Context], _Words],
+def _complete(
+    source: Callable[[click.Context], _Candidates],
     ctx: click.Context,
     _: click.Parameter,
     incomplete: str,
 ) -> list[CompletionItem[str]]:
-    """Those that begin so; after `--` comes somebody else's command line, so files."""
+    """Return the matching candidates; after `--`, another program's arguments, complete files."""
     if "--" in os.environ.get("COMP_WORDS", "").split():
         return [CompletionItem(incomplete, type="file")]
-    found = ((word, told) for word, told in words(ctx) if word.startswith(incomplete))
-    return [CompletionItem(word, help=told or None) for word, told in found]
+    return [
+        CompletionItem(value, help=description or None)
+        for value, description in source(ctx)
+        if value.startswith(incomplete)
+    ]
 
 
-def _scenarios(ctx: click.Context) -> _Words:
-    """Those that were not named yet, with what they assert."""
-    for entry in _entries(ctx):
+def _list_scenarios(ctx: click.Context) -> _Candidates:
+    """Yield the scenarios not yet on the command line, with their assertions."""
+    for entry in _read_entries(ctx):
         name = str(entry.get("name", ""))
-        told = entry.get("assertion") or str(entry.get("description", "")).split(". ")[0]
+        text = entry.get("assertion") or str(entry.get("description", "")).split(". ")[0]
         if name not in (ctx.params.get("names") or ()):
-            yield name, " ".join(str(told).split())
+            yield name, " ".join(str(text).split())
 
 
-def _owners(ctx: click.Context) -> _Words:
-    tasks = {str(task).strip() for entry in _entries(ctx) for task in _list(entry.get("owners"))}
+def _list_owners(ctx: click.Context) -> _Candidates:
+    entries = _read_entries(ctx)
+    tasks = {str(task).strip() for entry in entries for task in _as_list(entry.get("owners"))}
     return ((task, "") for task in sorted(tasks))
 
 
-def _runs(_: click.Context) -> _Words:
-    """Newest first."""
+def _list_runs(_: click.Context) -> _Candidates:
+    """Yield the ids of past runs, newest first."""
     from isosmoke.history import layout
 
-    return ((one.name, "") for one in layout.list_folders(Path.cwd()))
+    return ((directory.name, "") for directory in layout.list_folders(Path.cwd()))
 
 
-def _past(ctx: click.Context) -> _Words:
-    return (*_runs(ctx), *_scenarios(ctx))
+def _list_runs_and_scenarios(ctx: click.Context) -> _Candidates:
+    return (*_list_runs(ctx), *_list_scenarios(ctx))
 
 
-_WORDS: Mapping[str, Callable[[click.Context], _Words]] = {
-    "names": _scenarios,
-    "owners": _owners,
-    "task": _owners,
-    "rerun": _runs,
-    "report run": _runs,
-    "show named": _past,
-    "logs named": _scenarios,
-    "history name": _scenarios,
-    "repro name": _scenarios,
-    "done words": _owners,
+_SOURCES: Mapping[str, Callable[[click.Context], _Candidates]] = {
+    "names": _list_scenarios,
+    "owners": _list_owners,
+    "task": _list_owners,
+    "rerun": _list_runs,
+    "report run": _list_runs,
+    "show target": _list_runs_and_scenarios,
+    "logs target": _list_scenarios,
+    "history name": _list_scenarios,
+    "repro name": _list_scenarios,
+    "done arguments": _list_owners,
 }
-"""By the parameter's name, alone or after its command's."""
+"""Sources of candidates by parameter name, optionally preceded by the name of the command."""
 
 
-def _entries(ctx: click.Context) -> list[Mapping[str, Any]]:
-    """The scenarios of the manifest that the command would read; none where it cannot be read."""
+def _read_entries(ctx: click.Context) -> list[Mapping[str, Any]]:
+    """Return the scenarios of the manifest that the command would read; none if unreadable."""
     from isosmoke.errors import IsosmokeError
 
     try:
-        document = _document(_manifest(ctx.params.get("manifest_path")))
+        document = _load(_find_manifest(ctx.params.get("manifest_path")))
         bridge = document.get("bridge")
         mirrored = bridge.get("source") if isinstance(bridge, dict) else None
-        document = _document(Path(mirrored)) if isinstance(mirrored, str) else document
+        document = _load(Path(mirrored)) if isinstance(mirrored, str) else document
     except (IsosmokeError, OSError, ValueError):
         return []
-    return [one for one in _list(document.get("scenario")) if isinstance(one, dict)]
+    return [entry for entry in _as_list(document.get("scenario")) if isinstance(entry, dict)]
 
 
-def _list(value: object) -> list[Any]:
+def _as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _manifest(named: str | None) -> Path:
-    if named:
-        return Path(named).expanduser()
+def _find_manifest(given: str | None) -> Path:
+    if given:
+        return Path(given).expanduser()
     from isosmoke.manifest.discovery import located
 
     return located(Path.cwd(), os.environ)
 
 
-def _document(path: Path) -> Mapping[str, Any]:
+def _load(path: Path) -> Mapping[str, Any]:
     import tomli
 
     return tomli.loads(path.read_text(encoding="utf-8-sig"))

@@ -1,4 +1,4 @@
-"""The console that commands print styled words to."""
+"""The console that commands print styled text to."""
 
 import errno
 import os
@@ -8,16 +8,16 @@ from rich.console import Console
 
 
 class Printer(Console):
-    """A console for words as they are, whose reader may go away without ending a run."""
+    """A console that prints text unchanged and survives a closed pipe."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False, soft_wrap=True)
 
     @property
     def is_live(self) -> bool:
-        """Whether lines can be drawn over."""
+        """True if printed lines can be redrawn."""
         return self.is_terminal and not self.is_dumb_terminal
 
     def on_broken_pipe(self) -> NoReturn:
-        """Raise an error like that of a full disk; rich itself would exit with 1."""
+        """Raise `BrokenPipeError`; rich itself would exit with 1."""
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))

@@ -1,10 +1,10 @@
-"""The kinds of JSON documents that commands read and write."""
+"""Kinds of JSON documents that commands read and write."""
 
 from typing import Any, NamedTuple
 
 
-class Written(NamedTuple):
-    """A kind of document: where it is found, and the model that makes or reads it."""
+class DocumentKind(NamedTuple):
+    """A kind of document: a description of its source, and its model."""
 
-    words: str
+    description: str
     model: Any

@@ -1,4 +1,4 @@
-"""Options that several commands share, and which scenarios of which manifest they select."""
+"""Options shared by several commands, and the scenarios that they select."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioSelection:
-    """Which scenarios of which manifest: `[NAME]...`, `--owner`, `-E` and `--manifest`.
+    """A selection of scenarios by `[NAME]...`, `--owner`, `-E` and `--manifest`.
 
-    Without any of them it is all scenarios of the manifest that wg would find.
+    An empty selection means all scenarios of the manifest that wg would find.
     """
 
     names: tuple[str, ...] = ()
@@ -32,33 +32,39 @@ class ScenarioSelection:
 
 
 def manifest_option(
-    meaning: str = "The manifest; by default the one that wg would find, else ./manifest.toml.",
+    help_text: str = "Read this manifest.  [default: the one that wg finds, else ./manifest.toml]",
 ) -> Callable[[Command], Command]:
-    """Return the decorator that gives a command `--manifest`, explained by `meaning`."""
+    """Return a decorator that adds `--manifest` to a command, with this help text."""
     return click.option(
         "--manifest",
         "manifest_path",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help=meaning,
+        help=help_text,
     )
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout."
+)
 
 
 def selection_options(command: Command) -> Command:
-    """Give a command the options of a `ScenarioSelection`."""
+    """Add the options of a `ScenarioSelection` to a command."""
     for decorate in (
         click.option(
             "-E",
             "expression",
             metavar="EXPR",
-            callback=_parsed,
-            help="Only what EXPR means, such as 'owner(fix-chat) and not tag(slow)'.",
+            callback=_parse_expression,
+            help="Select scenarios that match EXPR, such as 'owner(fix-chat) and not tag(slow)'.",
         ),
         click.option(
-            "--owner", "owners", multiple=True, metavar="TASK", help="Only what TASK owns."
+            "--owner",
+            "owners",
+            multiple=True,
+            metavar="TASK",
+            help="Select scenarios that TASK owns; repeatable.",
         ),
         manifest_option(),
         click.argument("names", nargs=-1, metavar="[NAME]..."),
@@ -67,34 +73,36 @@ def selection_options(command: Command) -> Command:
     return command
 
 
-def _parsed(ctx: click.Context, _: click.Parameter, text: str | None) -> Expression | None:
+def _parse_expression(
+    ctx: click.Context, _: click.Parameter, text: str | None
+) -> Expression | None:
     return None if text is None or ctx.resilient_parsing else filters.parse(text)
 
 
-def manifest_file(given: Path | None) -> Path:
-    """Return the manifest that `--manifest` names, or else the one that wg would find.
+def find_manifest(given: Path | None) -> Path:
+    """Return the manifest that `--manifest` names, else the one that wg would find.
 
     Raises:
-        ManifestError: if none was given and none is found.
+        ManifestError: If no manifest is given and none is found.
     """
     caller = Caller.here()
     return given or located(caller.working, caller.environment)
 
 
-def selected(wanted: ScenarioSelection) -> tuple[Manifest, tuple[Scenario, ...]]:
-    """Load the manifest, and return it with its selected scenarios.
+def select_scenarios(wanted: ScenarioSelection) -> tuple[Manifest, tuple[Scenario, ...]]:
+    """Load the manifest and return it with the selected scenarios.
 
     Raises:
-        NothingSelectedError: if a name, an owner or the expression fits no scenario.
+        NothingSelectedError: If a name, an owner or the expression matches no scenario.
     """
-    loaded = loader.load(manifest_file(wanted.manifest))
-    scenarios = selection.select(loaded.scenarios, wanted.names, wanted.owners, wanted.expression)
-    return loaded, scenarios
+    manifest = loader.load(find_manifest(wanted.manifest))
+    scenarios = selection.select(manifest.scenarios, wanted.names, wanted.owners, wanted.expression)
+    return manifest, scenarios
 
 
-def warn(run: RunResult) -> None:
-    """Say loudly, on stderr, what of a run could not be kept."""
+def warn_if_unrecorded(run: RunResult) -> None:
+    """Print a warning on stderr if part of a run could not be recorded."""
     if run.unrecorded:
         click.echo(
-            printable(f"WARNING: the record of this run is not whole: {run.unrecorded}"), err=True
+            printable(f"WARNING: the record of this run is incomplete: {run.unrecorded}"), err=True
         )

@@ -1,4 +1,4 @@
-"""The files that reports go to: written whole at the end of a run, or line by line during it."""
+"""Output files of reports, written atomically after a run or line by line during it."""
 
 import sys
 from pathlib import Path
@@ -8,43 +8,43 @@ from isosmoke.authoring import new_scenario
 from isosmoke.host import files
 
 STDOUT = "-"
-"""The file name that stands for stdout."""
+"""The file name that means stdout."""
 
 
-def target(file: str) -> Path:
-    """Return the path without links to which writing `file` leads.
+def resolve_target(file: str) -> Path:
+    """Return the path, without symbolic links, that writing `file` would write.
 
-    A repository may have prepared a link where a report usually goes, so that one is followed only
-    within the repository. Outside of repositories a link is the user's own.
+    A repository may contain a link at the usual path of a report. Such a link is followed only
+    within the repository. Outside of repositories a link belongs to the user and is followed.
 
     Raises:
-        UsageError: if a link of a repository leads out of it.
+        UsageError: If a link in a repository leads out of it.
     """
     path = Path(file).absolute()
-    if any((one / ".git").exists() for one in path.parents):
+    if any((directory / ".git").exists() for directory in path.parents):
         return files.resolve_in_project(path, new_scenario.project(path))
     return path.resolve()
 
 
-def put(file: str, content: str) -> None:
-    """Write a file whole or not at all; a pipe or a device is written to.
+def write(file: str, content: str) -> None:
+    """Write a file atomically, or write into it if it is a pipe or a device.
 
     Raises:
-        OSError: if it cannot be written.
-        UsageError: if a link of a repository leads out of it.
+        OSError: If it cannot be written.
+        UsageError: If a link in a repository leads out of it.
     """
     path = Path(file)
     if file == STDOUT:
         sys.stdout.buffer.write(content.encode())
         sys.stdout.buffer.flush()
     elif path.exists() and not path.is_file():
-        target(file).write_text(content, encoding="utf-8")
+        resolve_target(file).write_text(content, encoding="utf-8")
     else:
-        files.write(target(file), content)
+        files.write(resolve_target(file), content)
 
 
 class LineFile:
-    """A file to which each line is written as it comes; after an error, none is.
+    """A file that receives lines as they are produced, and none after the first error.
 
     `file` is a path, or `-` for stdout.
     """
@@ -52,24 +52,24 @@ class LineFile:
     def __init__(self, file: str) -> None:
         self._file = file
         self._open: IO[bytes] | None = sys.stdout.buffer if file == STDOUT else None
-        self._trouble: OSError | None = None
+        self._error: OSError | None = None
 
     def __call__(self, line: str) -> None:
-        if self._trouble is None:
+        if self._error is None:
             try:
                 self._write(line)
             except OSError as error:
-                self._trouble = error
+                self._error = error
 
     def _write(self, line: str) -> None:
         if self._open is None:
-            self._open = target(self._file).open("wb")
+            self._open = resolve_target(self._file).open("wb")
         self._open.write(line.encode())
         self._open.flush()
 
-    def end(self) -> None:
-        """Close the file, or raise the `OSError` for which it is not whole."""
-        if self._trouble is not None:
-            raise self._trouble
+    def close(self) -> None:
+        """Close the file, or raise the `OSError` that made it incomplete."""
+        if self._error is not None:
+            raise self._error
         if self._open is not None and self._file != STDOUT:
             self._open.close()

@@ -1,4 +1,4 @@
-"""`--report KIND[=FILE]`: what a command shows of a run, and which files it makes of it."""
+"""The option `--report KIND[=FILE]`: the display of a run and the report files it produces."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from typing import Literal, TypeVar
 
 import click
 
-from isosmoke.cli import mute
-from isosmoke.cli.report_files import STDOUT, LineFile, put, target
+from isosmoke.cli import silence_broken_streams
+from isosmoke.cli.report_files import STDOUT, LineFile, resolve_target, write
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.reports import REPORTS, github
 from isosmoke.reports.jsonl import Stream
@@ -30,30 +30,30 @@ report_option = click.option(
     multiple=True,
     metavar="KIND[=FILE]",
     help=(
-        "console or agent: what is shown; by default agent where a coding agent is recognised. "
-        f"{'=, '.join(REPORTS)}=FILE (- is stdout), github: beside that; repeatable."
+        "Set the display to console or agent (default: agent if a coding agent is detected), or "
+        f"also write a report: {'=, '.join(REPORTS)}=FILE (- is stdout) or github; repeatable."
     ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A kind, and the file that it goes to: `-` is stdout, empty where it has none."""
+    """A kind of report and its file: `-` for stdout, empty if the kind takes none."""
 
     kind: str
     file: str = ""
 
     @property
-    def words(self) -> str:
-        """As it is asked for."""
+    def option_value(self) -> str:
+        """The value of `--report` that requests this report."""
         return f"{self.kind}={self.file}" if self.file else self.kind
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """What was asked for; `screen` None leaves it to who reads.
+class ReportChoice:
+    """The requested display and reports; if `screen` is None, the environment decides.
 
-    `stdout_taken`: stdout is one document, so that all else has to go to stderr.
+    If `stdout_taken` is true, stdout is one document and all other output goes to stderr.
     """
 
     screen: Screen | None = None
@@ -61,126 +61,134 @@ class Chosen:
     stdout_taken: bool = False
 
 
-def chosen(words: Iterable[str], *, stdout_taken: bool = False) -> Chosen:
-    """What `--report` asks for; `stdout_taken` says that a document goes to stdout already.
+def parse_reports(values: Iterable[str], *, stdout_taken: bool = False) -> ReportChoice:
+    """Parse the values of `--report`; `stdout_taken` says that stdout already has a document.
 
     Raises:
-        UsageError: for an unknown kind, a kind without its file or with one too many, two reports
-            for one place, or a place to which only a link of a repository leads.
+        UsageError: For an unknown kind, a missing or superfluous file, two reports for one file,
+            or a file that a link in a repository moves out of it.
     """
-    reports = [_parsed(one) for one in words]
-    screens = [one for one in SCREENS if Report(one) in reports]
+    reports = [_parse_report(value) for value in values]
+    screens = [screen for screen in SCREENS if Report(screen) in reports]
     if len(screens) > 1:
-        raise UsageError("a run is shown once: --report console or --report agent, not both")
-    files = tuple(dict.fromkeys(one for one in reports if one.kind not in SCREENS))
-    places = [*([STDOUT] if stdout_taken else []), *(one.file for one in files if one.file)]
-    for place in places:
-        if places.count(place) > 1:
-            name = "stdout" if place == STDOUT else place
-            raise UsageError(f"two documents go to {name}", hint="give each a file of its own")
-        if place != STDOUT:
-            target(place)
-    return Chosen(next(iter(screens), None), files, STDOUT in places)
+        raise UsageError(
+            "--report console and --report agent cannot be combined", hint="pass only one of them"
+        )
+    file_reports = tuple(dict.fromkeys(report for report in reports if report.kind not in SCREENS))
+    files = [
+        *([STDOUT] if stdout_taken else []),
+        *(report.file for report in file_reports if report.file),
+    ]
+    for file in files:
+        if files.count(file) > 1:
+            name = "stdout" if file == STDOUT else file
+            raise UsageError(
+                f"two documents would be written to {name}", hint="give each document its own file"
+            )
+        if file != STDOUT:
+            resolve_target(file)
+    return ReportChoice(next(iter(screens), None), file_reports, STDOUT in files)
 
 
-def _parsed(word: str) -> Report:
-    kind, _, file = word.partition("=")
+def _parse_report(value: str) -> Report:
+    kind, _, file = value.partition("=")
     if kind in REPORTS and not file:
-        raise UsageError(f"--report {kind} needs a file", hint=f"--report {kind}=FILE, or {kind}=-")
-    if kind in (*SCREENS, GITHUB) and "=" in word:
+        raise UsageError(
+            f"--report {kind} requires a file", hint=f"--report {kind}=FILE, or --report {kind}=-"
+        )
+    if kind in (*SCREENS, GITHUB) and "=" in value:
         raise UsageError(f"--report {kind} takes no file", hint=f"--report {kind}")
     known = (*SCREENS, *REPORTS, GITHUB)
     if kind not in known:
         raise UsageError(
-            f"no report {kind!r}{meant(kind, known)}", hint=f"one of {', '.join(known)}"
+            f"unknown report kind {kind!r}{meant(kind, known)}", hint=f"use {', '.join(known)}"
         )
     return Report(kind, file)
 
 
 def show_github(run: RunRecord, environment: Mapping[str, str], *, err: bool = False) -> None:
-    """Print annotations, and append to the summary of the step where GitHub says where that is."""
+    """Print annotations, and append to the step summary if GITHUB_STEP_SUMMARY names its file."""
     top = environment.get("GITHUB_WORKSPACE") or run.working
     click.echo(github.annotations(run, top), nl=False, err=err)
-    step = environment.get("GITHUB_STEP_SUMMARY")
-    if step:
-        with Path(step).open("ab") as file:
+    step_summary = environment.get("GITHUB_STEP_SUMMARY")
+    if step_summary:
+        with Path(step_summary).open("ab") as file:
             file.write(github.summary(run, github.MOST_BYTES - file.tell()).encode())
 
 
 @dataclass(slots=True)
 class Reporting:
-    """The files of one run: lines while it goes on, everything else at its end.
+    """The reports of one run: event lines during it, all other files at its end.
 
-    What cannot be written is told, and costs neither the run nor another report.
+    A file that cannot be written is named on stderr; it affects neither the run nor other reports.
     """
 
-    chosen: Chosen
+    choice: ReportChoice
     environment: Mapping[str, str]
     failed: bool = False
-    _unshown: OSError | None = None
+    _display_error: OSError | None = None
     _lines: dict[Report, LineFile] = field(default_factory=dict)
     _streams: list[Stream] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for one in self.chosen.reports:
-            if one.kind == "jsonl":
-                self._lines[one] = LineFile(one.file)
-                self._streams.append(Stream(self._lines[one]))
+        for report in self.choice.reports:
+            if report.kind == "jsonl":
+                self._lines[report] = LineFile(report.file)
+                self._streams.append(Stream(self._lines[report]))
 
-    def beside(self, screen: Callable[[Event], None]) -> Callable[[Event], None]:
-        """What takes a run's events, `screen` among others."""
-        show = self.borne(screen)
+    def create_notifier(self, screen: Callable[[Event], None]) -> Callable[[Event], None]:
+        """Return a function that passes events to `screen` and to the event streams."""
+        show = self.tolerate_errors(screen)
 
-        def tell(event: Event) -> None:
+        def notify(event: Event) -> None:
             show(event)
             for stream in self._streams:
                 stream(event)
 
-        return tell
+        return notify
 
-    def borne(self, show: Callable[[Shown], object]) -> Callable[[Shown], None]:
-        """What shows the same, and where stdout or stderr take no more, bears it until the end."""
+    def tolerate_errors(self, show: Callable[[Shown], object]) -> Callable[[Shown], None]:
+        """Wrap `show` so that an unwritable stdout or stderr is reported only after the run."""
 
-        def tell(shown: Shown) -> None:
+        def show_safely(shown: Shown) -> None:
             try:
                 show(shown)
             except OSError as error:
-                self._unshown = error
-                mute()
+                self._display_error = error
+                silence_broken_streams()
 
-        return tell
+        return show_safely
 
     def finish(self, result: RunResult | None) -> None:
-        """Make every report of a run, or say that there was none to make them of."""
+        """Write every report of a run, or print that there is none if nothing was run."""
         if result is None:
-            if self.chosen.reports:
-                click.echo("no report was made: nothing was run", err=True)
+            if self.choice.reports:
+                click.echo("no report was written: nothing was run", err=True)
             return
         run = run_record.of(result)
-        if self._unshown is not None:
-            self._complain("this run", self._unshown, f"isosmoke show {run.id}")
-        for one in self.chosen.reports:
+        if self._display_error is not None:
+            self._print_failure("this run", self._display_error, f"isosmoke show {run.id}")
+        for report in self.choice.reports:
             try:
-                self._make(one, run)
+                self._write(report, run)
             except OSError as error:
-                repeat = f"isosmoke report {run.id} --as {one.kind}"
-                self._complain(f"the report {one.words}", error, repeat)
+                remedy = f"isosmoke report {run.id} --as {report.kind}"
+                self._print_failure(f"the report {report.option_value}", error, remedy)
 
     def exit_code(self, code: ExitCode) -> ExitCode:
-        """The run's own, but a run without the reports that were asked for is no success."""
+        """Return the run's exit code, but not success if a requested report is missing."""
         return ExitCode.INFRASTRUCTURE if self.failed and code is ExitCode.OK else code
 
-    def _make(self, report: Report, run: RunRecord) -> None:
+    def _write(self, report: Report, run: RunRecord) -> None:
         if report.kind == GITHUB:
-            show_github(run, self.environment, err=self.chosen.stdout_taken)
+            show_github(run, self.environment, err=self.choice.stdout_taken)
         elif report in self._lines:
-            self._lines[report].end()
+            self._lines[report].close()
         else:
-            put(report.file, REPORTS[report.kind](run))
+            write(report.file, REPORTS[report.kind](run))
 
-    def _complain(self, what: str, error: OSError, repeat: str) -> None:
+    def _print_failure(self, subject: str, error: OSError, remedy: str) -> None:
         self.failed = True
-        click.echo(
-            printable(f"isosmoke: {what} could not be written: {error.strerror or error}"), err=True
-        )
-        click.echo(printable(f"  try: {repeat}"), err=True)
+        reason = error.strerror or error
+        click.echo(printable(f"isosmoke: {subject} could not be written: {reason}"), err=True)
+        click.echo(printable(f"  try: {remedy}"), err=True)

@@ -1,4 +1,4 @@
-"""`--last-failed` and `--rerun`: which scenarios, by what past runs say of them."""
+"""The options `--last-failed` and `--rerun`, which select scenarios by their past outcomes."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,9 @@ from isosmoke.manifest.models import Manifest, Scenario
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastSelection:
-    """Which scenarios by their past: `--last-failed`, or what `--rerun RUN` left.
+    """A selection by past outcomes: `--last-failed`, or the rest of `--rerun RUN`.
 
-    `rerun` is None, or empty, where no run is done again.
+    `rerun` is None or empty if no run is to be continued.
     """
 
     last_failed: bool = False
@@ -24,53 +24,62 @@ class PastSelection:
 
     @property
     def is_given(self) -> bool:
-        """Whether the past narrows anything."""
+        """True if either option was given."""
         return self.last_failed or bool(self.rerun)
 
 
 def past_options(command: Command) -> Command:
-    """Give a command the options of a `PastSelection`."""
+    """Add the options of a `PastSelection` to a command."""
     for decorate in (
         click.option(
-            "--rerun", metavar="RUN", help="Only what RUN left: failed, not run, or new since."
+            "--rerun",
+            metavar="RUN",
+            help="Select scenarios that failed or did not run in RUN, or are new since.",
         ),
-        click.option("--last-failed", is_flag=True, help="Only what failed when it last ran."),
+        click.option("--last-failed", is_flag=True, help="Select scenarios whose last run failed."),
     ):
         command = decorate(command)
     return command
 
 
-def narrowed(
+def narrow(
     manifest: Manifest, scenarios: tuple[Scenario, ...], past: PastSelection
 ) -> tuple[tuple[Scenario, ...], str]:
-    """Return those of the scenarios that past runs leave, and the id of the run that is done again.
+    """Return the scenarios that match `past`, and the id of the run given to `--rerun`.
 
-    The id is empty where none is. Where no scenario is left, the command ends with exit code 0.
+    The id is empty without `--rerun`. If no scenario remains, the command exits with code 0.
 
     Raises:
-        NothingSelectedError: if there is no such run: what was never tried did not pass.
+        NothingSelectedError: If there is no such run; a scenario that never ran did not pass.
     """
     if past.last_failed and past.rerun:
-        raise UsageError("--last-failed and --rerun are two questions", hint="ask one of them")
+        raise UsageError(
+            "--last-failed and --rerun cannot be combined", hint="pass only one of them"
+        )
     if not past.is_given:
         return scenarios, ""
     caller = Caller.here()
-    place = workspace_directories.find(
+    workspace = workspace_directories.find(
         caller.working, manifest.path.resolve().parent, home=caller.home
     )
     if not past.rerun:
-        reader.find_run(None, place.working)
-        runs = [one for one in reader.list_runs(place.working) if not one.command]
-        return _some(rerun.failed(scenarios, runs), "nothing of that failed when it last ran"), ""
-    chain = reader.find_rerun_chain(past.rerun, place.working)
+        reader.find_run(None, workspace.working)
+        runs = [run for run in reader.list_runs(workspace.working) if not run.command]
+        failed = rerun.failed(scenarios, runs)
+        return _exit_if_empty(failed, "no selected scenario failed in its last run"), ""
+    chain = reader.find_rerun_chain(past.rerun, workspace.working)
+    run_id = chain[0].id
     if chain[0].command:
-        raise UsageError(f"run {chain[0].id} was of a command", hint="name a run of scenarios")
-    left = rerun.left(scenarios, chain)
-    return _some(left, f"run {chain[0].id} leaves nothing: all was run and passed"), chain[0].id
+        raise UsageError(
+            f"run {run_id} ran a command, not scenarios", hint="name a run of scenarios"
+        )
+    remaining = rerun.left(scenarios, chain)
+    message = f"nothing remains to rerun from run {run_id}: all scenarios ran and passed"
+    return _exit_if_empty(remaining, message), run_id
 
 
-def _some(scenarios: tuple[Scenario, ...], otherwise: str) -> tuple[Scenario, ...]:
+def _exit_if_empty(scenarios: tuple[Scenario, ...], message: str) -> tuple[Scenario, ...]:
     if not scenarios:
-        click.echo(f"isosmoke: {otherwise}", err=True)
+        click.echo(f"isosmoke: {message}", err=True)
         raise click.exceptions.Exit(0)
     return scenarios

@@ -1,4 +1,4 @@
-"""What commands that run scenarios share: their options, their progress, the repeating command."""
+"""Options, progress display and repeat commands shared by the commands that run scenarios."""
 
 import os
 from collections.abc import Callable
@@ -18,57 +18,63 @@ from isosmoke.results.repeat_command import Repeat
 
 
 class WithCommand(click.Command):
-    """Everything after `--` is a command, not a name."""
+    """A click command that takes everything after `--` as a command line, not as names."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own, found, rest = _split(args)
-        if found and not rest:
+        own, has_dashes, argv = _split(args)
+        if has_dashes and not argv:
             raise UsageError("no command after --", hint=f"{ctx.command_path} -- cargo test")
-        ctx.obj = tuple(rest)
+        ctx.obj = tuple(argv)
         return super().parse_args(ctx, own)
 
 
 def _split(args: list[str]) -> tuple[list[str], bool, list[str]]:
     if "--" not in args:
         return args, False, []
-    at = args.index("--")
-    return args[:at], True, args[at + 1 :]
+    index = args.index("--")
+    return args[:index], True, args[index + 1 :]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """What is tested, and on which engine: `--binary` and `--engine`.
+    """The values of `--binary` and `--engine`.
 
-    `binary` None leaves it to $ISOSMOKE_WG and PATH.
+    If `binary` is None, $ISOSMOKE_WG and PATH decide.
     """
 
     binary: str | None = None
     engine: str = AUTO
 
 
-_AUTO_MEANS = "auto: bubblewrap for the host's image and imported ones, docker for any other."
+_ENGINE_HELP = (
+    "Select the engine; auto is bubblewrap for the host and for imported images, else docker."
+)
 
 
 def engine_option(
-    meaning: str | None = _AUTO_MEANS,
+    help_text: str = _ENGINE_HELP,
 ) -> Callable[[Command], Command]:
-    """Return the decorator that gives a command `--engine`, explained by `meaning`."""
+    """Return a decorator that adds `--engine` to a command, with this help text."""
     choice = click.Choice([AUTO, *ENGINES])
-    return click.option("--engine", type=choice, default=AUTO, help=meaning)
+    return click.option("--engine", type=choice, default=AUTO, help=help_text)
 
 
 def engine_options(command: Command) -> Command:
-    """Give a command the options of an `EngineOptions`."""
+    """Add the options of an `EngineOptions` to a command."""
     binary = click.option(
-        "--binary", metavar="PATH", help="The live binary; else $ISOSMOKE_WG, else wg."
+        "--binary",
+        metavar="PATH",
+        help="Test this live binary.  [default: $ISOSMOKE_WG, else wg on PATH]",
     )
     return binary(engine_option()(command))
 
 
-def repeating(manifest: Path | None, options: EngineOptions, *words: str) -> tuple[str, ...]:
-    """Return `isosmoke run` with this manifest, binary, engine and daemon, then `words`."""
+def build_repeat_command(
+    manifest: Path | None, options: EngineOptions, *arguments: str
+) -> tuple[str, ...]:
+    """Return `isosmoke run` with this manifest, binary, engine and daemon, then `arguments`."""
     return repeat_command.command(
-        *words,
+        *arguments,
         manifest=str(manifest or ""),
         binary=options.binary or "",
         engine="" if options.engine == AUTO else options.engine,
@@ -76,7 +82,7 @@ def repeating(manifest: Path | None, options: EngineOptions, *words: str) -> tup
     )
 
 
-def progress(repeat: Repeat, *, stderr: bool = False, live: bool = True) -> Progress:
-    """Return what shows a run's events on stdout or stderr; `live` redraws lines of a terminal."""
+def create_progress(repeat: Repeat, *, stderr: bool = False, live: bool = True) -> Progress:
+    """Return a display of run events on stdout or stderr; `live` redraws terminal lines."""
     console = Printer(stderr=stderr)
     return Progress(console, live=live and console.is_live, repeat=repeat)

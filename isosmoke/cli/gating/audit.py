@@ -1,4 +1,4 @@
-"""Name the done tasks that no receipt speaks for."""
+"""List completed tasks that have no valid receipt."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -7,8 +7,8 @@ from typing import Literal
 
 import click
 
-from isosmoke.cli.json_documents import Written
-from isosmoke.cli.options import json_option, manifest_file, manifest_option
+from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.options import find_manifest, json_option, manifest_option
 from isosmoke.errors import ExitCode, IsosmokeError, UsageError
 from isosmoke.gate import audit, receipt, receipt_inputs
 from isosmoke.gate.audit import Finding, Graph, Records
@@ -23,86 +23,90 @@ from isosmoke.results.run_record import RecordModel
 from isosmoke.text import printable
 
 
-class Document(RecordModel):
-    """What `isosmoke audit --json` prints: also what does not weigh."""
+class AuditDocument(RecordModel):
+    """The output of `isosmoke audit --json`, including findings that are only notes."""
 
     schema_version: Literal[1] = 1
     findings: tuple[Finding, ...]
 
 
 DOCUMENTS = {
-    "audit": Written("audit --json", Document),
-    "bypass": Written("a line of .isosmoke/bypasses.jsonl", BypassRecord),
+    "audit": DocumentKind("audit --json", AuditDocument),
+    "bypass": DocumentKind("a line of .isosmoke/bypasses.jsonl", BypassRecord),
 }
-"""The kinds of JSON documents that this command is about."""
+"""The kinds of JSON documents that this command reads or writes."""
 
 
 @click.command()
 @manifest_option()
-@click.option("--strict", is_flag=True, help="Also count what changed since a receipt.")
+@click.option("--strict", is_flag=True, help="Also fail if something changed since a receipt.")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, manifest_path: Path | None, *, strict: bool, as_json: bool) -> None:
-    """Name every done task that owns scenarios and has no receipt of an open gate for them.
+    """List every completed task that owns scenarios but has no receipt of an open gate for them.
 
-    Every recorded bypass is named as well. A new binary voids nothing here.
+    Recorded bypasses are listed as well. A new binary does not invalidate a receipt here.
 
     \b
-    Exit codes: 0 clean · 1 something was found · 2 no graph or manifest
-    """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
+    Exit codes: 0 clean · 1 findings · 2 no graph or manifest
+    """  # noqa: D301 - click's marker for an unwrapped paragraph
     caller = Caller.here()
-    loaded = loader.load(manifest_file(manifest_path))
-    changes = partial(_changes, loaded.path)
-    records = _records(caller, loaded)
-    found = tuple(audit.findings(_graph(caller), loaded.scenarios, records, changes))
-    weighing = [one for one in found if one.weighs or strict]
+    manifest = loader.load(find_manifest(manifest_path))
+    changes = partial(_list_changes, manifest.path)
+    records = _load_records(caller, manifest)
+    findings = tuple(audit.findings(_load_graph(caller), manifest.scenarios, records, changes))
+    failing = [finding for finding in findings if finding.weighs or strict]
     if as_json:
-        click.echo(run_record.render(Document(findings=found)), nl=False)
+        click.echo(run_record.render(AuditDocument(findings=findings)), nl=False)
     else:
-        _tell(found, len(weighing))
-    ctx.exit(ExitCode.BLOCKED if weighing else ExitCode.OK)
+        _print(findings, len(failing))
+    ctx.exit(ExitCode.BLOCKED if failing else ExitCode.OK)
 
 
-def _graph(caller: Caller) -> Graph:
+def _load_graph(caller: Caller) -> Graph:
     file = discovery.graph_folder(caller.working, caller.environment) / "graph.jsonl"
     try:
         return audit.read(file.read_bytes().decode(errors="replace"))
     except OSError as error:
-        hint = "change to the project's folder, or name its graph folder with WG_DIR"
+        hint = "change to the project's directory, or set WG_DIR to its graph directory"
         raise UsageError(f"{file}: {error.strerror}", hint) from error
 
 
-def _records(caller: Caller, loaded: Manifest) -> Records:
-    places = (caller.working, loaded.path.absolute().parent)
+def _load_records(caller: Caller, manifest: Manifest) -> Records:
+    directories = (caller.working, manifest.path.absolute().parent)
     homes = dict.fromkeys(
-        one for at in places for one in gate_records.homes(at, caller.environment)
+        home
+        for directory in directories
+        for home in gate_records.homes(directory, caller.environment)
     )
-    listed = gate_records.bypasses(tuple(homes))
-    receipts = [_receipt(one) for one in gate_records.receipts(tuple(homes))]
+    bypasses = gate_records.bypasses(tuple(homes))
+    receipts = [_load_receipt(file) for file in gate_records.receipts(tuple(homes))]
     return Records(
-        receipts=[one for one in receipts if isinstance(one, Statement)],
-        bypasses=[one for one in listed if isinstance(one, BypassRecord)],
-        spoiled=[one for one in (*receipts, *listed) if isinstance(one, str)],
+        receipts=[receipt for receipt in receipts if isinstance(receipt, Statement)],
+        bypasses=[bypass for bypass in bypasses if isinstance(bypass, BypassRecord)],
+        spoiled=[record for record in (*receipts, *bypasses) if isinstance(record, str)],
     )
 
 
-def _receipt(file: Path) -> Statement | str:
-    """The receipt in a file, or where it is, if it is none."""
+def _load_receipt(file: Path) -> Statement | str:
+    """Return the receipt in a file, or the path of the file if it holds none."""
     try:
         return receipt.parse(file.read_bytes(), str(file))
     except (OSError, UsageError):
         return str(file)
 
 
-def _changes(path: Path, then: Statement) -> Sequence[str]:
-    """What changed since, by the manifest of today: the work tree of then may be gone."""
+def _list_changes(path: Path, statement: Statement) -> Sequence[str]:
+    """Return the changes since a receipt, by the current manifest: its work tree may be gone."""
     try:
-        return receipt_inputs.changed_inputs(then, path)
+        return receipt_inputs.changed_inputs(statement, path)
     except IsosmokeError as error:
         return (error.message,)
 
 
-def _tell(found: Sequence[Finding], weighing: int) -> None:
-    for one in found:
-        click.echo(printable(f"{'' if one.weighs else 'note: '}{one.subject}: {one.words}"))
-    click.echo(f"audit: {weighing} to look at" if weighing else "audit: clean")
+def _print(findings: Sequence[Finding], failing: int) -> None:
+    for finding in findings:
+        label = "" if finding.weighs else "note: "
+        click.echo(printable(f"{label}{finding.subject}: {finding.words}"))
+    plural = "s" if failing > 1 else ""
+    click.echo(f"audit: {failing} finding{plural}" if failing else "audit: clean")

@@ -1,43 +1,41 @@
-"""Gate every bare `wg done` by isolated runs."""
+"""Gate every plain `wg done` with isolated runs."""
 
 import shlex
 from pathlib import Path
 
 import click
 
-from isosmoke.cli.options import ScenarioSelection, manifest_option, selected
+from isosmoke.cli.options import ScenarioSelection, manifest_option, select_scenarios
 from isosmoke.execution import surroundings_warnings
 from isosmoke.host import state
 from isosmoke.host.caller_process import Caller
 from isosmoke.text import printable
 from isosmoke.wg_bridge import mirror_manifest
 
-_STANDS_IN = Path(".isosmoke", "bridge.toml")
+_DEFAULT_OUTPUT = Path(".isosmoke", "bridge.toml")
 
 
 @click.command()
-@manifest_option(
-    "The manifest to mirror; by default the one that wg would find, else ./manifest.toml."
-)
+@manifest_option("Mirror this manifest.  [default: the one that wg finds, else ./manifest.toml]")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    default=_STANDS_IN,
+    default=_DEFAULT_OUTPUT,
     show_default=True,
     metavar="FILE",
-    help="The mirror; its shim stands beside it.",
+    help="Write the mirror to FILE and its shim next to it.",
 )
 def command(manifest_path: Path | None, output: Path) -> None:
-    """Write a manifest through which a bare `wg done` is gated by isolated, parallel runs.
+    """Write a mirror of a manifest through which `wg done` runs scenarios isolated and in parallel.
 
     \b
-    It prints the line that makes wg use it:
+    Print the line that makes wg use the mirror; evaluate it in a shell:
         eval "$(isosmoke bridge)"
-    """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
-    loaded, _ = selected(ScenarioSelection(manifest=manifest_path))
+    """  # noqa: D301 - click's marker for an unwrapped paragraph
+    manifest, _ = select_scenarios(ScenarioSelection(manifest=manifest_path))
     caller = Caller.here()
     for warning in surroundings_warnings.of_gate_programs(caller.environment, caller.working):
         click.echo(printable(f"WARNING: {warning}"), err=True)
-    written = output.absolute()
-    mirror_manifest.write(loaded, written, state.kept("scratch"))
-    click.echo(f"export WG_SMOKE_MANIFEST={shlex.quote(str(written))}")
+    mirror = output.absolute()
+    mirror_manifest.write(manifest, mirror, state.kept("scratch"))
+    click.echo(f"export WG_SMOKE_MANIFEST={shlex.quote(str(mirror))}")

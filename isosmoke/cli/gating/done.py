@@ -1,4 +1,4 @@
-"""Mark a task done with wg, once its scenarios let it."""
+"""Gate a task, then mark it done with wg."""
 
 import os
 import signal
@@ -8,9 +8,9 @@ from typing import NoReturn
 
 import click
 
-from isosmoke.cli.gating.gate import conclude
-from isosmoke.cli.reporting import Reporting, chosen, report_option
-from isosmoke.cli.running import progress
+from isosmoke.cli.gating.gate import print_verdict
+from isosmoke.cli.reporting import Reporting, parse_reports, report_option
+from isosmoke.cli.running import create_progress
 from isosmoke.errors import BinaryError, UsageError
 from isosmoke.gate import gate_run
 from isosmoke.gate.gate_run import Answer, Ask
@@ -25,99 +25,102 @@ from isosmoke.wg_bridge import mirror_manifest, scenario_shim, wg_call, wg_repli
 from isosmoke.wg_bridge.wg_call import Announced
 
 _RUN_BY_WG = ("bash", "timeout")
-"""What wg starts a script with, by its PATH."""
+"""The programs that wg looks up on PATH to run a script."""
 
-_FOR_WG = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+_CONTEXT_SETTINGS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
-@click.command(context_settings=_FOR_WG, options_metavar="")
+@click.command(context_settings=_CONTEXT_SETTINGS, options_metavar="")
 @click.argument(
-    "words",
+    "arguments",
     nargs=-1,
     required=True,
     type=click.UNPROCESSED,
-    metavar="[--report KIND=FILE] TASK [OPTION OF WG]...",
+    metavar="[--report KIND=FILE] TASK [WG OPTION]...",
 )
 @report_option
 @click.pass_context
-def command(ctx: click.Context, words: tuple[str, ...], reports: tuple[str, ...]) -> None:
-    """Run what guards TASK in sandboxes; where the gate opens, become `wg done TASK`.
+def command(ctx: click.Context, arguments: tuple[str, ...], reports: tuple[str, ...]) -> None:
+    """Run the scenarios that TASK owns; if the gate opens, replace this process by `wg done TASK`.
 
-    wg's own gate is answered from the same run; its options, output and exit code are wg's. Where
-    the gate stays shut wg is not run, and the exit code is that of `isosmoke gate`. A report that
-    cannot be written changes no exit code here.
+    wg's own gate is answered from the same run; options, output and exit code are those of wg. If
+    the gate is shut, wg is not run and the exit code is that of `isosmoke gate`. A report that
+    cannot be written does not change the exit code here.
     """
     caller = Caller.here()
-    wg = _wg(caller.environment)
-    announced = wg_call.announced(("wg", "done", *words))
+    wg = _find_wg(caller.environment)
+    announced = wg_call.announced(("wg", "done", *arguments))
     if announced is None:
-        raise UsageError("no task", hint="isosmoke done TASK")
-    skip = "--skip-smoke" in words
-    reporting = Reporting(chosen(reports), caller.environment)
+        raise UsageError("no task given", hint="isosmoke done TASK")
+    skip = "--skip-smoke" in arguments
+    reporting = Reporting(parse_reports(reports), caller.environment)
     answer = (
-        gate_run.bypass(announced.task, caller) if skip else _answer(announced, caller, reporting)
+        gate_run.bypass(announced.task, caller) if skip else _run_gate(announced, caller, reporting)
     )
     reporting.finish(answer.run)
-    conclude(answer)
+    print_verdict(answer)
     if not answer.verdict.open:
         ctx.exit(answer.verdict.exit_code)
-    served = {} if answer.run is None else _served(caller, answer.run)
-    _become(wg, ("done", *words), {**caller.environment, **served})
+    changes = {} if answer.run is None else _serve_verdicts(caller, answer.run)
+    _exec_wg(wg, ("done", *arguments), {**caller.environment, **changes})
 
 
-def _wg(environment: Mapping[str, str]) -> Path:
-    found = binary.find(None, environment)
-    if found is None:
-        raise BinaryError("there is no wg", hint="put it on PATH, or set ISOSMOKE_WG")
-    return found
+def _find_wg(environment: Mapping[str, str]) -> Path:
+    wg = binary.find(None, environment)
+    if wg is None:
+        raise BinaryError("wg not found", hint="put it on PATH, or set ISOSMOKE_WG")
+    return wg
 
 
-def _answer(announced: Announced, caller: Caller, reporting: Reporting) -> Answer:
+def _run_gate(announced: Announced, caller: Caller, reporting: Reporting) -> Answer:
     ask = Ask(task=announced.task, full=announced.everything)
-    shown = progress(repeat_command.command, stderr=True)
+    progress = create_progress(repeat_command.command, stderr=True)
     with interruptible() as interrupt:
-        notify = reporting.beside(shown)
+        notify = reporting.create_notifier(progress)
         return gate_run.answer(ask, caller, notify=notify, interrupt=interrupt)
 
 
-def _served(caller: Caller, result: RunResult) -> Mapping[str, str]:
-    """Begin a leader that has these verdicts, for the wg that this process is about to become."""
+def _serve_verdicts(caller: Caller, result: RunResult) -> Mapping[str, str]:
+    """Start a leader that serves these verdicts; return the variables by which wg finds it."""
     source = loader.load(located(caller.working, caller.environment))
     scratch = state.kept("scratch")
-    folder = Path(scenario_shim.folder_for(str(scratch), os.getpid()))
-    shown = folder / "bridge.toml"
-    mirror_manifest.write(source, shown, scratch)
-    known = {one.name: wg_replies.of(one, source.path, result.warnings) for one in result.scenarios}
-    (folder / wg_replies.KNOWN).write_text(wg_replies.dumped(known))
-    with scenario_shim.listening(str(folder)) as listener:
-        scenario_shim.begin(str(folder), str(shown), listener)
+    directory = Path(scenario_shim.folder_for(str(scratch), os.getpid()))
+    mirror = directory / "bridge.toml"
+    mirror_manifest.write(source, mirror, scratch)
+    replies = {
+        scenario.name: wg_replies.of(scenario, source.path, result.warnings)
+        for scenario in result.scenarios
+    }
+    (directory / wg_replies.KNOWN).write_text(wg_replies.dumped(replies))
+    with scenario_shim.listening(str(directory)) as listener:
+        scenario_shim.begin(str(directory), str(mirror), listener)
     return {
-        "WG_SMOKE_MANIFEST": str(shown),
-        "PATH": f"{_system_programs(folder)}:{caller.environment.get('PATH', os.defpath)}",
+        "WG_SMOKE_MANIFEST": str(mirror),
+        "PATH": f"{_link_system_programs(directory)}:{caller.environment.get('PATH', os.defpath)}",
     }
 
 
-def _system_programs(folder: Path) -> Path:
-    """Make the directory by which wg runs its scripts with the system's programs.
+def _link_system_programs(directory: Path) -> Path:
+    """Create and return a directory of links that makes wg run scripts with system programs.
 
     Raises:
-        BinaryError: if the system has one of them not.
+        BinaryError: If the system lacks one of the programs.
     """
-    beside = folder / "programs"
-    beside.mkdir()
+    programs = directory / "programs"
+    programs.mkdir()
     for name in _RUN_BY_WG:
-        found = system_programs.find(name)
-        if found is None:
-            where = ":".join(system_programs.DIRECTORIES)
-            raise BinaryError(f"wg needs {name}, which is not in {where}", hint=f"install {name}")
-        (beside / name).symlink_to(found)
-    return beside
+        program = system_programs.find(name)
+        if program is None:
+            path = ":".join(system_programs.DIRECTORIES)
+            raise BinaryError(f"wg requires {name}, which is not in {path}", hint=f"install {name}")
+        (programs / name).symlink_to(program)
+    return programs
 
 
-def _become(wg: Path, words: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:
-    """Signals, terminal and exit code are wg's own from here: the process is the same."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and so would wg
+def _exec_wg(wg: Path, arguments: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:
+    """Replace this process by wg, so that signals, terminal and exit code are its own."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and wg would inherit that
     try:
-        os.execve(wg, (wg.name, *words), environment)  # noqa: S606 - no shell is wanted
+        os.execve(wg, (wg.name, *arguments), environment)  # noqa: S606 - no shell wanted
     except OSError as error:
         raise BinaryError(f"{wg} cannot be run: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""Say whether a task may be done: run what guards it."""
+"""Decide whether a task may be marked done by running its scenarios."""
 
 import sys
 from functools import partial
@@ -7,10 +7,15 @@ from typing import Literal
 
 import click
 
-from isosmoke.cli.json_documents import Written
-from isosmoke.cli.options import json_option, manifest_option, warn
-from isosmoke.cli.reporting import Reporting, chosen, report_option
-from isosmoke.cli.running import EngineOptions, engine_options, progress, repeating
+from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.options import json_option, manifest_option, warn_if_unrecorded
+from isosmoke.cli.reporting import Reporting, parse_reports, report_option
+from isosmoke.cli.running import (
+    EngineOptions,
+    build_repeat_command,
+    create_progress,
+    engine_options,
+)
 from isosmoke.gate import gate_run
 from isosmoke.gate.gate_run import Answer, Ask
 from isosmoke.host.caller_process import Caller
@@ -22,10 +27,10 @@ from isosmoke.results.run_record import RecordModel, RunRecord, Text
 from isosmoke.text import printable
 
 
-class Document(RecordModel):
-    """What `isosmoke gate --json` prints: the verdict and the run that it judges.
+class GateDocument(RecordModel):
+    """The output of `isosmoke gate --json`: the verdict and the run that it is based on.
 
-    `receipt` and `run` are null where nothing was run.
+    `receipt` and `run` are null if nothing was run.
     """
 
     schema_version: Literal[1] = 1
@@ -38,19 +43,24 @@ class Document(RecordModel):
 
 
 DOCUMENTS = {
-    "gate": Written("gate --json", Document),
+    "gate": DocumentKind("gate --json", GateDocument),
 }
-"""The kinds of JSON documents that this command is about."""
+"""The kinds of JSON documents that this command reads or writes."""
 
 
 @click.command()
 @click.argument("task")
-@click.option("--full-smoke", "full", is_flag=True, help="Every scenario, whoever owns it.")
-@click.option("--skip-smoke", "skip", is_flag=True, help="No scenario at all: humans only.")
+@click.option(
+    "--full-smoke", "full", is_flag=True, help="Run every scenario, not only those that TASK owns."
+)
+@click.option("--skip-smoke", "skip", is_flag=True, help="Run no scenario; refused to agents.")
 @manifest_option()
 @engine_options
 @click.option(
-    "-j", "--jobs", type=click.IntRange(min=1), help="How many at once; by default four a core."
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Run this many scenarios at once.  [default: four per core]",
 )
 @report_option
 @json_option
@@ -69,45 +79,46 @@ def command(
     reports: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Run every scenario that TASK owns, and exit 0 only when none of them blocks.
+    """Run every scenario that TASK owns; exit 0 only if none of them blocks.
 
-    The last lines on stderr, twelve at the most, are the verdict. A receipt says what was tested.
+    The last lines on stderr, at most twelve, are the verdict. A receipt records what was tested.
 
     \b
-    Exit codes: 0 the gate is open · 1 shut · 2 usage or manifest
-    125 engine or infrastructure
-    """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
+    Exit codes: 0 gate open · 1 gate shut · 2 usage or manifest error
+    125 engine or infrastructure error
+    """  # noqa: D301 - click's marker for an unwrapped paragraph
     caller = Caller.here()
     ask = Ask(task=task, full=full, manifest=manifest_path, binary=binary, engine=engine, jobs=jobs)
-    reporting = Reporting(chosen(reports, stdout_taken=as_json), caller.environment)
-    answer = gate_run.bypass(task, caller) if skip else _answer(ask, caller, reporting)
+    reporting = Reporting(parse_reports(reports, stdout_taken=as_json), caller.environment)
+    answer = gate_run.bypass(task, caller) if skip else _run_gate(ask, caller, reporting)
     reporting.finish(answer.run)
     if as_json:
-        sys.stdout.write(_document(task, answer))
+        sys.stdout.write(_render_document(task, answer))
         sys.stdout.flush()
-    conclude(answer)
+    print_verdict(answer)
     ctx.exit(reporting.exit_code(answer.verdict.exit_code))
 
 
-def conclude(answer: Answer) -> None:
-    """The verdict, and where its receipt lies, on stderr."""
+def print_verdict(answer: Answer) -> None:
+    """Print the verdict and the path of its receipt to stderr."""
     if answer.run is not None:
-        warn(answer.run)
+        warn_if_unrecorded(answer.run)
     for line in answer.verdict.lines:
         click.echo(line, err=True)
     if answer.receipt is not None:
         click.echo(printable(f"receipt: {answer.receipt}"), err=True)
 
 
-def _answer(ask: Ask, caller: Caller, reporting: Reporting) -> Answer:
+def _run_gate(ask: Ask, caller: Caller, reporting: Reporting) -> Answer:
     tested = EngineOptions(binary=ask.binary, engine=ask.engine)
-    repeat = partial(repeating, ask.manifest, tested)
-    terse = (reporting.chosen.screen or agent.preferred(caller.environment)) == "agent"
+    repeat = partial(build_repeat_command, ask.manifest, tested)
+    terse = (reporting.choice.screen or agent.preferred(caller.environment)) == "agent"
+    show = _ignore if terse else create_progress(repeat, stderr=True)
     with interruptible() as interrupt:
         answer = gate_run.answer(
             ask,
             caller,
-            notify=reporting.beside(_silent if terse else progress(repeat, stderr=True)),
+            notify=reporting.create_notifier(show),
             interrupt=interrupt,
             repeat=repeat,
         )
@@ -116,13 +127,13 @@ def _answer(ask: Ask, caller: Caller, reporting: Reporting) -> Answer:
     return answer
 
 
-def _silent(event: Event) -> None:
-    """The verdict says all that an agent needs."""
+def _ignore(event: Event) -> None:
+    """Ignore an event: the verdict is all that an agent needs."""
 
 
-def _document(task: str, answer: Answer) -> str:
+def _render_document(task: str, answer: Answer) -> str:
     verdict = answer.verdict
-    document = Document(
+    document = GateDocument(
         task=task,
         open=verdict.open,
         exit_code=int(verdict.exit_code),

@@ -1,11 +1,11 @@
-"""Say whether a gate's verdict still holds."""
+"""Show a gate receipt, or verify that it is still valid."""
 
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from isosmoke.cli.json_documents import Written
+from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.options import json_option, manifest_option
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.gate import receipt, receipt_inputs
@@ -19,7 +19,7 @@ from isosmoke.text import printable
 
 
 class Verification(RecordModel):
-    """What `isosmoke receipt verify --json` prints: `broken` names what is not as it was."""
+    """The output of `isosmoke receipt verify --json`; `broken` lists what changed."""
 
     schema_version: Literal[1] = 1
     holds: bool
@@ -28,21 +28,25 @@ class Verification(RecordModel):
 
 
 DOCUMENTS = {
-    "receipt": Written("what a gate leaves in .isosmoke/receipts", Statement),
-    "verification": Written("receipt verify --json", Verification),
+    "receipt": DocumentKind("what a gate leaves in .isosmoke/receipts", Statement),
+    "verification": DocumentKind("receipt verify --json", Verification),
 }
-"""The kinds of JSON documents that this command is about."""
+"""The kinds of JSON documents that this command reads or writes."""
 
 
 @click.group()
 def command() -> None:
-    """Look at what a gate wrote down of a pass through it."""
+    """Show or verify the receipt that a gate has written."""
 
 
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--binary", type=click.Path(path_type=Path), help="In place of the one it names.")
-@manifest_option("In place of the one it names, whose work tree may be gone.")
+@click.option(
+    "--binary",
+    type=click.Path(path_type=Path),
+    help="Compare with this binary instead of the recorded one.",
+)
+@manifest_option("Compare with this manifest instead of the recorded one.")
 @json_option
 @click.pass_context
 def verify(
@@ -54,62 +58,65 @@ def verify(
     *,
     as_json: bool,
 ) -> None:
-    """Compare a receipt with what is there now; name what changed.
+    """Compare a receipt with the current files and list the changes.
 
-    A later commit is told, and breaks nothing by itself: everything that was tested is hashed.
+    A later commit is noted but does not invalidate a receipt: everything tested is hashed.
 
     \b
-    Exit codes: 0 it holds · 1 it does not · 2 it cannot be read
-    """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
-    then = _read(file)
-    broken = (*_shut(then), *receipt_inputs.changes(then, manifest_path, binary))
-    note = _note(then, manifest_path)
+    Exit codes: 0 valid · 1 not valid · 2 unreadable
+    """  # noqa: D301 - click's marker for an unwrapped paragraph
+    statement = _read(file)
+    changes = receipt_inputs.changes(statement, manifest_path, binary)
+    broken = (*_describe_shut_gate(statement), *changes)
+    note = _compare_checkout(statement, manifest_path)
     if as_json:
         verification = Verification(holds=not broken, broken=broken, note=note)
         click.echo(run_record.render(verification), nl=False)
     else:
-        _tell(file, broken, note)
+        _print(file, broken, note)
     ctx.exit(ExitCode.BLOCKED if broken else ExitCode.OK)
 
 
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def show(file: Path) -> None:
-    """Say in a few lines what a receipt is about."""
-    then = _read(file)
-    about = then.circumstances
-    click.echo(printable(f"{then.predicate.result} {about.task} at {about.tested_at}"))
-    click.echo(printable(f"  {then.subject[0].name} sha256 {then.subject[0].sha256}"))
+    """Summarize a receipt in a few lines."""
+    statement = _read(file)
+    about = statement.circumstances
+    binary = statement.subject[0]
+    click.echo(printable(f"{statement.predicate.result} {about.task} at {about.tested_at}"))
+    click.echo(printable(f"  {binary.name} sha256 {binary.sha256}"))
     for name, outcome in about.outcomes.items():
         click.echo(printable(f"  {outcome} {name}"))
     for warning in about.warnings or ():
         click.echo(printable(f"  WARNING: {warning}"))
-    for one in then.predicate.configuration:
-        click.echo(printable(f"  {one.name} {one.sha256}".rstrip()))
+    for item in statement.predicate.configuration:
+        click.echo(printable(f"  {item.name} {item.sha256}".rstrip()))
 
 
 def _read(file: Path) -> Statement:
     try:
         return receipt.parse(file.read_bytes(), str(file))
     except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}", hint="name a receipt") from error
+        raise UsageError(f"{file}: {error.strerror}", hint="pass the file of a receipt") from error
 
 
-def _shut(then: Statement) -> tuple[str, ...]:
-    return () if then.circumstances.open else ("the gate was shut",)
+def _describe_shut_gate(statement: Statement) -> tuple[str, ...]:
+    return () if statement.circumstances.open else ("the gate was shut",)
 
 
-def _note(then: Statement, manifest_path: Path | None) -> str:
-    folder = (manifest_path or Path(then.circumstances.manifest)).absolute().parent
+def _compare_checkout(statement: Statement, manifest_path: Path | None) -> str:
+    directory = (manifest_path or Path(statement.circumstances.manifest)).absolute().parent
     try:
-        now = git.read_checkout(folder, Caller.here().environment) if folder.is_dir() else None
+        environment = Caller.here().environment
+        now = git.read_checkout(directory, environment) if directory.is_dir() else None
     except GitError as error:
         return f"the repository cannot be compared: {error.message}"
-    return receipt.moved_on(then.circumstances.repository, now)
+    return receipt.moved_on(statement.circumstances.repository, now)
 
 
-def _tell(file: Path, broken: tuple[str, ...], note: str) -> None:
-    click.echo(printable(f"{file}: {'does not hold' if broken else 'holds'}"))
+def _print(file: Path, broken: tuple[str, ...], note: str) -> None:
+    click.echo(printable(f"{file}: {'not valid' if broken else 'valid'}"))
     for line in broken:
         click.echo(f"  {printable(line)}")
     if note:

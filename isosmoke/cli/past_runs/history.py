@@ -1,4 +1,4 @@
-"""Say what came of a scenario, run after run."""
+"""Show the outcomes of a scenario across runs."""
 
 from datetime import datetime
 from typing import Literal
@@ -7,7 +7,7 @@ import click
 from rich.text import Text as Line
 
 from isosmoke.cli.console import Printer
-from isosmoke.cli.json_documents import Written
+from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.options import json_option
 from isosmoke.history import reader
 from isosmoke.host.caller_process import Caller
@@ -24,7 +24,7 @@ from isosmoke.results.run_record import (
 
 
 class OfRun(RecordModel):
-    """Which run it was."""
+    """The run that an outcome belongs to."""
 
     id: Text
     started_at: datetime
@@ -33,7 +33,7 @@ class OfRun(RecordModel):
 
 
 class Past(RecordModel):
-    """What came of the scenario in one run."""
+    """The outcome of the scenario in one run."""
 
     outcome: Outcome
     reason: Text
@@ -42,8 +42,8 @@ class Past(RecordModel):
     run: OfRun
 
 
-class Document(RecordModel):
-    """What `isosmoke history --json` prints: one scenario, newest run first."""
+class HistoryDocument(RecordModel):
+    """The output of `isosmoke history --json`: one scenario, newest run first."""
 
     schema_version: Literal[1] = 1
     name: str
@@ -51,36 +51,39 @@ class Document(RecordModel):
 
 
 DOCUMENTS = {
-    "history": Written("history NAME --json", Document),
+    "history": DocumentKind("history NAME --json", HistoryDocument),
 }
-"""The kinds of JSON documents that this command is about."""
+"""The kinds of JSON documents that this command reads or writes."""
 
 
 @click.command()
 @click.argument("name")
 @json_option
 def command(name: str, *, as_json: bool) -> None:
-    """Say what came of the scenario NAME in each run, newest first, and with which binary."""
-    past = reader.list_outcomes(name, Caller.here().working)
+    """Show the outcome of the scenario NAME and the tested binary of each run, newest first."""
+    outcomes = reader.list_outcomes(name, Caller.here().working)
     if as_json:
-        outcomes = tuple(_past(*one) for one in past)
-        click.echo(run_record.render(Document(name=name, outcomes=outcomes)), nl=False)
+        document = HistoryDocument(
+            name=name, outcomes=tuple(_describe(run, scenario) for run, scenario in outcomes)
+        )
+        click.echo(run_record.render(document), nl=False)
         return
     console = Printer()
-    for run, one in past:
-        console.print(summary.one_row(_line(run, one), console))
+    for run, scenario in outcomes:
+        console.print(summary.one_row(_format_row(run, scenario), console))
 
 
-def _past(run: RunRecord, one: ScenarioRecord) -> Past:
+def _describe(run: RunRecord, scenario: ScenarioRecord) -> Past:
     return Past(
-        outcome=one.outcome,
-        reason=one.reason,
-        seconds=one.seconds,
-        load_sensitive=one.load_sensitive,
+        outcome=scenario.outcome,
+        reason=scenario.reason,
+        seconds=scenario.seconds,
+        load_sensitive=scenario.load_sensitive,
         run=OfRun(id=run.id, started_at=run.started_at, engine=run.engine, binary=run.binary),
     )
 
 
-def _line(run: RunRecord, one: ScenarioRecord) -> Line:
+def _format_row(run: RunRecord, scenario: ScenarioRecord) -> Line:
     binary = run.binary.sha256[:12] if run.binary else "-"
-    return summary.line(f"{run.id}  {binary:<12}", one.outcome, one.seconds, one.reason).whole
+    head = f"{run.id}  {binary:<12}"
+    return summary.line(head, scenario.outcome, scenario.seconds, scenario.reason).whole

@@ -1,4 +1,4 @@
-"""Print what a scenario printed."""
+"""Print the output of a scenario."""
 
 import sys
 from collections.abc import Iterator
@@ -14,43 +14,50 @@ from isosmoke.text import printable
 
 
 @click.command()
-@click.argument("named", metavar="[RUN/]NAME")
-@click.option("--attempt", type=click.IntRange(min=1), help="By default the one that tells most.")
-def command(named: str, attempt: int | None) -> None:
-    """Print the log of a scenario, byte by byte, or made visible where stdout is a terminal.
+@click.argument("target", metavar="[RUN/]NAME")
+@click.option(
+    "--attempt",
+    type=click.IntRange(min=1),
+    help="Print the log of this attempt.  [default: the one that decided the outcome]",
+)
+def command(target: str, attempt: int | None) -> None:
+    """Print the log of a scenario.
 
-    NAME alone is the scenario in the newest run that had it.
+    The log is printed byte for byte; on a terminal, control characters are escaped. NAME without
+    RUN selects the newest run that includes the scenario.
     """
-    run, scenario = reader.find_scenario(named, Caller.here().working)
-    told = _attempt(scenario, attempt) if attempt else scenario
-    if told.output.log is None:
-        why = printable(f"{told.outcome} {told.reason}".strip())
-        raise NothingSelectedError(f"{scenario.name} has no log: {why}")
-    _print(reader.locate_log(run, scenario, told.output.log))
+    run, scenario = reader.find_scenario(target, Caller.here().working)
+    record = _select_attempt(scenario, attempt) if attempt else scenario
+    if record.output.log is None:
+        reason = printable(f"{record.outcome} {record.reason}".strip())
+        raise NothingSelectedError(f"{scenario.name} has no log: {reason}")
+    _print(reader.locate_log(run, scenario, record.output.log))
 
 
-def _attempt(scenario: ScenarioRecord, number: int) -> Told:
+def _select_attempt(scenario: ScenarioRecord, number: int) -> Told:
     if number > len(scenario.attempts):
         last = len(scenario.attempts)
-        raise NothingSelectedError(f"the last attempt at {scenario.name} is number {last}")
+        raise NothingSelectedError(
+            f"{scenario.name} has no attempt {number}; the last attempt is number {last}"
+        )
     return scenario.attempts[number - 1]
 
 
 def _print(log: Path) -> None:
     try:
-        for line in _lines(log):
+        for line in _read_lines(log):
             sys.stdout.buffer.write(line)
     except FileNotFoundError as error:
         raise RecordError(f"{log}: {error.strerror}") from error
 
 
-def _lines(log: Path) -> Iterator[bytes]:
-    visible = sys.stdout.isatty()
+def _read_lines(log: Path) -> Iterator[bytes]:
+    is_terminal = sys.stdout.isatty()
     with log.open("rb") as file:
         for line in file:
-            yield _visible(line) if visible else line
+            yield _escape(line) if is_terminal else line
 
 
-def _visible(line: bytes) -> bytes:
+def _escape(line: bytes) -> bytes:
     text = printable(line.decode(errors="replace").removesuffix("\n"))
     return f"{text}\n".encode(errors="replace")

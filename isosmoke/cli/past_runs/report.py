@@ -1,9 +1,9 @@
-"""Make any report of a past run."""
+"""Create a report of a past run."""
 
 import click
 
-from isosmoke.cli.json_documents import Written
-from isosmoke.cli.report_files import STDOUT, put
+from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.report_files import STDOUT, write
 from isosmoke.cli.reporting import GITHUB, show_github
 from isosmoke.errors import IsosmokeError
 from isosmoke.history import reader
@@ -12,27 +12,40 @@ from isosmoke.reports import REPORTS
 from isosmoke.reports.jsonl import AnyLine
 
 DOCUMENTS = {
-    "event": Written("a line of --report jsonl", AnyLine),
+    "event": DocumentKind("a line of --report jsonl", AnyLine),
 }
-"""The kinds of JSON documents that this command is about."""
+"""The kinds of JSON documents that this command reads or writes."""
 
 
 @click.command()
 @click.argument("run", required=False, metavar="[RUN]")
-@click.option("--as", "kind", type=click.Choice([*REPORTS, GITHUB]), required=True)
-@click.option("-o", "--output", default=STDOUT, metavar="FILE", help="Written whole or not at all.")
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice([*REPORTS, GITHUB]),
+    required=True,
+    help="Select the kind of report.",
+)
+@click.option(
+    "-o",
+    "--output",
+    default=STDOUT,
+    metavar="FILE",
+    help="Write the report to FILE, atomically.  [default: stdout]",
+)
 def command(run: str | None, kind: str, output: str) -> None:
-    """Make a report of a past run: the newest, or the one whose name begins or ends so.
+    """Create a report of a past run.
 
-    `github` prints annotations, and appends to the summary of the step.
+    RUN is the beginning or the end of a run id; the default is the newest run. `github` prints
+    annotations and appends to the step summary.
     """
     caller = Caller.here()
-    found = reader.find_run(run, caller.working)
+    record = reader.find_run(run, caller.working)
     try:
         if kind == GITHUB:
-            show_github(found, caller.environment)
+            show_github(record, caller.environment)
         else:
-            put(output, REPORTS[kind](found))
+            write(output, REPORTS[kind](record))
     except OSError as error:
-        place = "stdout" if output == STDOUT else output
-        raise IsosmokeError(f"{place} could not be written: {error.strerror or error}") from error
+        name = "stdout" if output == STDOUT else output
+        raise IsosmokeError(f"{name} could not be written: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""List the runs of the past."""
+"""List past runs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import click
 from rich.text import Text
 
 from isosmoke.cli.console import Printer
-from isosmoke.cli.json_documents import Written
+from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.options import json_option
 from isosmoke.errors import RecordError
 from isosmoke.history import layout, reader
@@ -20,46 +20,46 @@ from isosmoke.results.run_record import Header, RecordModel, RunRecord
 from isosmoke.text import command_line, printable, shortened
 
 
-class Document(RecordModel):
-    """What `isosmoke runs --json` prints: the runs without their scenarios, newest first."""
+class RunsDocument(RecordModel):
+    """The output of `isosmoke runs --json`: runs without their scenarios, newest first."""
 
     schema_version: Literal[1] = 1
     runs: tuple[Header, ...]
 
 
 DOCUMENTS = {
-    "runs": Written("runs --json", Document),
-    "header": Written("run.json in the folder of a run", Kept),
+    "runs": DocumentKind("runs --json", RunsDocument),
+    "header": DocumentKind("run.json in the folder of a run", Kept),
 }
-"""The kinds of JSON documents that this command is about."""
+"""The kinds of JSON documents that this command reads or writes."""
 
 
 @click.command()
 @json_option
 def command(*, as_json: bool) -> None:
-    """List the runs of this project, newest first: when, on what, what came of them."""
-    runs = tuple(_readable(Caller.here().working))
+    """List the runs of this project with time, engine and outcomes, newest first."""
+    runs = tuple(_load_runs(Caller.here().working))
     if as_json:
-        click.echo(run_record.render(Document(runs=runs)), nl=False)
+        click.echo(run_record.render(RunsDocument(runs=runs)), nl=False)
         return
     console = Printer()
-    for one in runs:
-        console.print(summary.one_row(_line(one), console))
+    for run in runs:
+        console.print(summary.one_row(_format_row(run), console))
 
 
-def _readable(working: Path) -> Iterator[RunRecord]:
-    """All but those that cannot be read, which are named on stderr."""
-    for folder in layout.list_folders(working):
+def _load_runs(cwd: Path) -> Iterator[RunRecord]:
+    """Yield the readable runs; name the unreadable ones on stderr."""
+    for directory in layout.list_folders(cwd):
         try:
-            yield reader.load_run(folder)
+            yield reader.load_run(directory)
         except RecordError as error:
             click.echo(printable(f"isosmoke: {error.message}"), err=True)
 
 
-def _line(run: RunRecord) -> Text:
-    when = f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
-    told = Text.assemble((printable(run.id), "bold"), f"  {when}  {printable(run.engine):<10}  ")
-    told.append_text(summary.summary(run))
+def _format_row(run: RunRecord) -> Text:
+    time = f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
+    row = Text.assemble((printable(run.id), "bold"), f"  {time}  {printable(run.engine):<10}  ")
+    row.append_text(summary.summary(run))
     if run.rerun_of:
-        told.append(printable(f", rest of {run.rerun_of}"))
-    return told.append(f"  {shortened(command_line(run.command))}") if run.command else told
+        row.append(printable(f", rerun of {run.rerun_of}"))
+    return row.append(f"  {shortened(command_line(run.command))}") if run.command else row

@@ -1,4 +1,4 @@
-"""Print the rule for agents, for prompt templates."""
+"""Print the rules for coding agents, for use in prompt templates."""
 
 import click
 
@@ -7,5 +7,5 @@ from isosmoke.authoring import agent_rules
 
 @click.command()
 def command() -> None:
-    """Print what an agent must do before it may finish a task."""
+    """Print the rules that a coding agent must follow before it may finish a task."""
     click.echo(agent_rules.text(), nl=False)

@@ -1,4 +1,4 @@
-"""Say what works here, and what would mend the rest."""
+"""Check which engines work here and what scenarios need."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 import click
+from pydantic import ConfigDict
 
-from isosmoke.cli.json_documents import Written
+from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.options import json_option
 from isosmoke.engines import ENGINES
 from isosmoke.engines.base import Engine, Facts
@@ -26,8 +27,10 @@ from isosmoke.runner import bash_finder
 from isosmoke.sandbox.spec import HOST_IMAGE
 
 
-class Finding(RecordModel):
-    """One thing that was looked at; `hint` is what would mend it."""
+class HostFinding(RecordModel):
+    """The result of one check of the host; `hint` is the fix."""
+
+    model_config = ConfigDict(title="Finding")
 
     subject: str
     good: bool
@@ -36,17 +39,18 @@ class Finding(RecordModel):
 
 
 class Lacking(RecordModel):
-    """What scenarios do not get from an engine, and what would mend it."""
+    """A feature that an engine does not provide, and the fix."""
 
     words: Text
     hint: Text
 
 
 class EngineFinding(RecordModel):
-    """One engine: what it is, and what held when it was tried; null is not known.
+    """Facts about an engine and the results of trying it; null means unknown.
 
-    `where` is its socket or program, `reason` why that one, `cgroup` the version of control groups
-    by which it limits. `memory_limit`, `processes_limit` and `host_network` were tried.
+    `where` is its socket or program, `reason` the reason for that choice, and `cgroup` the version
+    of control groups that it limits with. `memory_limit`, `processes_limit` and `host_network` are
+    results of trials.
     """
 
     name: str
@@ -64,135 +68,138 @@ class EngineFinding(RecordModel):
     lacks: tuple[Lacking, ...] = ()
 
 
-class Document(RecordModel):
-    """What `isosmoke doctor --json` prints."""
+class DoctorDocument(RecordModel):
+    """The output of `isosmoke doctor --json`."""
 
     schema_version: Literal[1] = 1
     engines: tuple[EngineFinding, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[HostFinding, ...]
 
 
 DOCUMENTS = {
-    "doctor": Written("doctor --json", Document),
+    "doctor": DocumentKind("doctor --json", DoctorDocument),
 }
-"""The kinds of JSON documents that this command is about."""
+"""The kinds of JSON documents that this command reads or writes."""
 
 
 @click.command()
 @json_option
 @click.pass_context
 def command(ctx: click.Context, *, as_json: bool) -> None:
-    """Try every engine, and look at what scenarios need; exit 0 when some engine works."""
+    """Try every engine and check what scenarios need; exit 0 if at least one engine works."""
     with ThreadPoolExecutor(len(ENGINES)) as pool:
-        engines = tuple(pool.map(looked_at, ENGINES, ENGINES.values()))
-    document = Document(engines=engines, findings=tuple(_surroundings()))
+        engines = tuple(pool.map(check_engine, ENGINES, ENGINES.values()))
+    document = DoctorDocument(engines=engines, findings=tuple(_check_host()))
     if as_json:
         click.echo(run_record.render(document), nl=False)
     else:
         _print(document)
-    works = any(one.works for one in engines)
-    ctx.exit(ExitCode.OK if works else ExitCode.INFRASTRUCTURE)
+    has_engine = any(engine.works for engine in engines)
+    ctx.exit(ExitCode.OK if has_engine else ExitCode.INFRASTRUCTURE)
 
 
-def looked_at(name: str, make: Callable[[], Engine]) -> EngineFinding:
-    """What is found of the engine that `make` makes."""
+def check_engine(name: str, create: Callable[[], Engine]) -> EngineFinding:
+    """Try the engine that `create` returns and report the result."""
     try:
-        engine = make()
+        engine = create()
         engine.preflight()
         facts = engine.facts()
     except IsosmokeError as error:
         return EngineFinding(name=name, works=False, words=error.message, hint=error.hint)
-    return _tried(name, engine, facts)
+    return _try_engine(name, engine, facts)
 
 
-def _tried(name: str, engine: Engine, facts: Facts) -> EngineFinding:
+def _try_engine(name: str, engine: Engine, facts: Facts) -> EngineFinding:
     try:
-        tried = engine_trials.probe_engine(engine, Caller.here())
+        trials = engine_trials.probe_engine(engine, Caller.here())
     except IsosmokeError as error:
-        words = f"{engine.description}: {error.message}"
-        return EngineFinding(name=name, works=False, words=words, hint=error.hint, **asdict(facts))
+        message = f"{engine.description}: {error.message}"
+        return EngineFinding(
+            name=name, works=False, words=message, hint=error.hint, **asdict(facts)
+        )
     return EngineFinding(
         name=name,
         works=True,
         words=engine.description,
         **asdict(facts),
-        **asdict(tried),
-        lacks=tuple(Lacking(**asdict(one)) for one in engine_trials.missing_features(facts, tried)),
+        **asdict(trials),
+        lacks=tuple(
+            Lacking(**asdict(feature)) for feature in engine_trials.missing_features(facts, trials)
+        ),
     )
 
 
-def _surroundings() -> Iterator[Finding]:
-    yield _binary()
-    built = KEEPER_FILE.is_file()
-    hint = "" if built else "install isosmoke again"
-    yield Finding(subject="keeper", good=built, words=str(KEEPER_FILE), hint=hint)
+def _check_host() -> Iterator[HostFinding]:
+    yield _check_binary()
+    has_keeper = KEEPER_FILE.is_file()
+    hint = "" if has_keeper else "reinstall isosmoke"
+    yield HostFinding(subject="keeper", good=has_keeper, words=str(KEEPER_FILE), hint=hint)
     limits = ", ".join(cgroup.parents()) or "none; RLIMIT_NPROC limits processes of ordinary users"
-    yield Finding(subject="control groups", good=True, words=limits)
-    yield _interpreter()
-    yield from _path()
-    yield Finding(subject="state", good=True, words=str(state_folder()))
+    yield HostFinding(subject="control groups", good=True, words=limits)
+    yield _check_interpreter()
+    yield from _check_path()
+    yield HostFinding(subject="state", good=True, words=str(state_folder()))
 
 
-def _interpreter() -> Finding:
+def _check_interpreter() -> HostFinding:
     try:
-        found = bash_finder.find(HOST_IMAGE, Path("/"))
+        bash = bash_finder.find(HOST_IMAGE, Path("/"))
     except IsosmokeError as error:
-        return Finding(subject="interpreter", good=False, words=error.message, hint=error.hint)
-    return Finding(subject="interpreter", good=True, words=f"{found.path} {found.sha256[:12]}")
+        return HostFinding(subject="interpreter", good=False, words=error.message, hint=error.hint)
+    return HostFinding(subject="interpreter", good=True, words=f"{bash.path} {bash.sha256[:12]}")
 
 
-def _path() -> Iterator[Finding]:
+def _check_path() -> Iterator[HostFinding]:
     caller = Caller.here()
     top = git_top(caller.working) or caller.working
     path = caller.environment.get("PATH", "")
     entries = system_programs.entries(path, caller.working, [top])
-    found = path_warnings.warnings(entries)
-    for words in found:
-        hint = "scripts run what comes first on PATH: put the system's directories before it"
-        yield Finding(subject="PATH", good=False, words=words, hint=hint)
-    if not found:
-        yield Finding(subject="PATH", good=True, words="the system's own programs come first")
+    warnings = path_warnings.warnings(entries)
+    hint = "put the system's directories first on PATH: scripts run the first match"
+    for warning in warnings:
+        yield HostFinding(subject="PATH", good=False, words=warning, hint=hint)
+    if not warnings:
+        yield HostFinding(subject="PATH", good=True, words="system programs come first")
 
 
-def _binary() -> Finding:
+def _check_binary() -> HostFinding:
     try:
-        found = binary.find(None, Caller.here().environment)
+        path = binary.find(None, Caller.here().environment)
     except IsosmokeError as error:
-        return Finding(subject="binary", good=False, words=error.message, hint=error.hint)
-    if found is None:
+        return HostFinding(subject="binary", good=False, words=error.message, hint=error.hint)
+    if path is None:
         hint = "put it on PATH, set ISOSMOKE_WG, or pass --binary"
-        return Finding(subject="binary", good=False, words="no wg found", hint=hint)
-    return Finding(subject="binary", good=True, words=str(found))
+        return HostFinding(subject="binary", good=False, words="wg not found", hint=hint)
+    return HostFinding(subject="binary", good=True, words=str(path))
 
 
-def _print(document: Document) -> None:
-    for one in document.engines:
-        _tell(one.name, one.words, one.hint, good=one.works)
-        if one.works:
-            click.echo(f"{'':20}{_details(one)}")
-        for lack in one.lacks:
-            click.echo(f"{'':20}lacks: {lack.words}")
-            click.echo(f"{'':20}try: {lack.hint}")
+def _print(document: DoctorDocument) -> None:
+    for engine in document.engines:
+        _print_result(engine.name, engine.words, engine.hint, good=engine.works)
+        if engine.works:
+            click.echo(f"{'':20}{_describe(engine)}")
+        for feature in engine.lacks:
+            click.echo(f"{'':20}lacks: {feature.words}")
+            click.echo(f"{'':20}try: {feature.hint}")
     for finding in document.findings:
-        _tell(finding.subject, finding.words, finding.hint, good=finding.good)
+        _print_result(finding.subject, finding.words, finding.hint, good=finding.good)
 
 
-def _tell(subject: str, words: str, hint: str, *, good: bool) -> None:
-    click.echo(f"{'ok ' if good else 'NO '} {subject:<15} {words}")
+def _print_result(subject: str, text: str, hint: str, *, good: bool) -> None:
+    click.echo(f"{'ok ' if good else 'NO '} {subject:<15} {text}")
     if hint:
         click.echo(f"{'':20}try: {hint}")
 
 
-def _details(one: EngineFinding) -> str:
-    limits = {"memory": one.memory_limit, "processes": one.processes_limit}
-    held = [name for name, holds in limits.items() if holds]
-    groups = f"control groups {one.cgroup}" if one.cgroup else "no control groups"
+def _describe(engine: EngineFinding) -> str:
+    limits = {"memory": engine.memory_limit, "processes": engine.processes_limit}
+    enforced = " and ".join(name for name, holds in limits.items() if holds)
     return ", ".join(
         (
-            f"version {one.version}",
-            "rootless" if one.rootless else "as root",
-            groups,
-            f"limits of {' and '.join(held)} hold" if held else "no limits hold",
-            "the host's own network" if one.host_network else "another network",
+            f"version {engine.version}",
+            "rootless" if engine.rootless else "as root",
+            f"control groups {engine.cgroup}" if engine.cgroup else "no control groups",
+            f"enforces limits of {enforced}" if enforced else "enforces no limits",
+            "host network" if engine.host_network else "separate network",
         )
     )

@@ -1,4 +1,4 @@
-"""Set a repository up: a manifest, a first scenario, the agents' rule."""
+"""Set up a repository with a manifest, a first scenario and rules for coding agents."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from isosmoke.host.workspace_directories import git_top
 
 @click.command()
 def command() -> None:
-    """Make or adopt a manifest, and put the agents' rule into CLAUDE.md and AGENTS.md.
+    """Create or adopt a manifest, and add the rules for agents to CLAUDE.md and AGENTS.md.
 
-    What is there is extended, never replaced; run again, it changes nothing.
+    Existing files are extended, never replaced. A second run changes nothing.
     """
     top = git_top(Path.cwd())
     if top is None:
-        raise UsageError(f"{Path.cwd()} is in no git repository", "make one with `git init`")
+        raise UsageError(f"{Path.cwd()} is not in a git repository", "create one with `git init`")
     steps = setup.plan(top)
     setup.carry_out(steps)
     for step in steps:

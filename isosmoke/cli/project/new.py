@@ -1,4 +1,4 @@
-"""Add a scenario, with a script that fails until it is written."""
+"""Add a scenario with a script that fails until it is written."""
 
 from os.path import relpath
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from isosmoke.authoring import new_scenario
-from isosmoke.cli.options import manifest_file, manifest_option
+from isosmoke.cli.options import find_manifest, manifest_option
 
 
 @click.command()
@@ -17,16 +17,25 @@ from isosmoke.cli.options import manifest_file, manifest_option
     multiple=True,
     required=True,
     metavar="TASK",
-    help="A task that it guards; may be given again.",
+    help="Set a task that owns the scenario; repeatable.",
 )
-@click.option("--assertion", required=True, metavar="TEXT", help="What must hold, in one sentence.")
-@click.option("--script", metavar="PATH", help="By default scenarios/NAME.sh beside the manifest.")
+@click.option(
+    "--assertion",
+    required=True,
+    metavar="TEXT",
+    help="State in one sentence what the scenario verifies.",
+)
+@click.option(
+    "--script",
+    metavar="PATH",
+    help="Create the script at PATH.  [default: scenarios/NAME.sh next to the manifest]",
+)
 @click.option(
     "--timeout",
     "timeout_seconds",
     type=click.IntRange(min=1),
     metavar="SECONDS",
-    help="By default what the manifest says for all.",
+    help="Set the timeout.  [default: the manifest's default timeout]",
 )
 @manifest_option()
 def command(
@@ -38,14 +47,14 @@ def command(
     timeout_seconds: int | None,
     manifest_path: Path | None,
 ) -> None:
-    """Add a scenario to the manifest, and make its script.
+    """Add a scenario to the manifest and create its script.
 
-    The script fails until you write it. Nothing else in the manifest changes by a byte.
+    The script fails until you write it. No other byte of the manifest changes.
     """
     optional = {"script": script, "timeout_seconds": timeout_seconds}
     given = {key: value for key, value in optional.items() if value is not None}
     scenario = new_scenario.drafted(name, owners=owners, assertion=assertion, **given)
-    path = manifest_file(manifest_path)
-    made = new_scenario.add(path, scenario)
+    path = find_manifest(manifest_path)
+    script_path = new_scenario.add(path, scenario)
     click.echo(f"{relpath(path)}: scenario {name!r} added")
-    click.echo(f"{relpath(made)}: made; it fails until you write it")
+    click.echo(f"{relpath(script_path)}: created; it fails until you write it")

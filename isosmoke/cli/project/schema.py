@@ -1,7 +1,7 @@
-"""Print the JSON schema of a manifest, or of what isosmoke writes.
+"""Print the JSON Schema of the manifest or of a document that isosmoke writes.
 
-A document may get further fields with any version of isosmoke; its `schema_version` is raised when
-a field changes its meaning.
+Any version of isosmoke may add fields to a document; its `schema_version` is raised when a field
+changes its meaning.
 """
 
 import ast
@@ -11,28 +11,26 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from itertools import pairwise
-from types import ModuleType
 from typing import Any, Literal, get_args
 
 import click
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from isosmoke.cli import commands
-from isosmoke.cli.json_documents import Written
+from isosmoke.cli import find_commands
+from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.manifest.models import Document
 
 Schema = dict[str, Any]
-
 
 MANIFEST = "manifest"
 
 
 @cache
-def documents() -> Mapping[str, Written]:
-    """Map each kind to its document: those that the modules of the commands declare."""
-    declared = {MANIFEST: Written("manifest.toml, its dates as strings", Document)}
-    for name in commands().values():
+def documents() -> Mapping[str, DocumentKind]:
+    """Map the names of all kinds of documents to the kinds that the command modules declare."""
+    declared = {MANIFEST: DocumentKind("manifest.toml, its dates as strings", Document)}
+    for name in find_commands().values():
         if name != "project.schema":
             declared |= getattr(import_module(f"isosmoke.cli.{name}"), "DOCUMENTS", {})
     return declared
@@ -41,61 +39,79 @@ def documents() -> Mapping[str, Written]:
 @click.command()
 @click.argument("name", required=False, type=click.Choice(tuple(documents())))
 def command(name: str | None) -> None:
-    """Print the JSON schema of a kind of document; without NAME, list the kinds.
+    """Print the JSON Schema of a kind of document; without NAME, list the kinds.
 
     \b
-    For an editor, beside a manifest that begins with #:schema ./manifest.schema.json
+    For an editor, next to a manifest that begins with #:schema ./manifest.schema.json
         isosmoke schema manifest > manifest.schema.json
-    """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
+    """  # noqa: D301 - click's marker for an unwrapped paragraph
     if name is not None:
         click.echo(json.dumps(of(name), indent=2))
         return
     width = max(map(len, documents()))
-    for kind, written in documents().items():
-        click.echo(f"{kind:<{width}}  {written.words}")
+    for kind, document in documents().items():
+        click.echo(f"{kind:<{width}}  {document.description}")
 
 
 def of(name: str) -> Schema:
-    """The schema of a kind of document."""
-    written = documents()[name]
-    module = _module_of(written.model)
-    adapter: TypeAdapter[Any] = TypeAdapter(written.model)
+    """Return the JSON Schema of a kind of document."""
+    kind = documents()[name]
+    models = _find_models(kind.model)
+    adapter: TypeAdapter[Any] = TypeAdapter(kind.model)
     mode: Literal["validation", "serialization"] = (
         "validation" if name == MANIFEST else "serialization"
     )
-    schema = adapter.json_schema(mode=mode, by_alias=True)
+    schema = _name_by_title(adapter.json_schema(mode=mode, by_alias=True))
     for model in (schema, *schema.get("$defs", {}).values()):
-        _demand_constants(model)
-        _describe(model, module)
+        _require_constants(model)
+        _describe_fields(model, models)
     dialect = GenerateJsonSchema.schema_dialect
-    return {"$schema": dialect, **schema, "title": f"isosmoke {name}: {written.words}"}
+    return {"$schema": dialect, **schema, "title": f"isosmoke {name}: {kind.description}"}
 
 
-def _module_of(model: Any) -> ModuleType | None:
-    """Return the module of a model, of a union that of its first member."""
+def _find_models(model: Any) -> Mapping[str, type]:
+    """Map titles to the classes in the module of a model, or of the first member of a union."""
     while members := get_args(model):
         model = members[0]
-    return inspect.getmodule(model)
+    classes = filter(inspect.isclass, vars(inspect.getmodule(model)).values())
+    return {
+        getattr(found, "model_config", {}).get("title", found.__name__): found for found in classes
+    }
 
 
-def _demand_constants(model: Schema) -> None:
-    """What always has the same value says which kind of document this is, so it has to be there."""
+def _name_by_title(schema: Schema) -> Schema:
+    """Rename definitions to the titles of their models, which are the published names."""
+    definitions = schema.get("$defs")
+    if definitions is None:
+        return schema
+    titles = {name: model.get("title", name) for name, model in definitions.items()}
+    renamed = {titles[name]: definitions[name] for name in sorted(titles, key=titles.__getitem__)}
+    text = json.dumps({**schema, "$defs": renamed})
+    for name, title in titles.items():
+        text = text.replace(f'"#/$defs/{name}"', f'"#/$defs/{title}"')
+    result: Schema = json.loads(text)
+    return result
+
+
+def _require_constants(model: Schema) -> None:
+    """Require the fields with a constant value, which tell the kinds of documents apart."""
     constant = [name for name, field in model.get("properties", {}).items() if "const" in field]
     if constant:
         model["required"] = list(dict.fromkeys([*constant, *model.get("required", [])]))
 
 
-def _describe(model: Schema, module: ModuleType | None) -> None:
-    """Say of each field what the string below it in its source says, for editors to show."""
-    found = getattr(module, model.get("title", ""), None)
-    if inspect.isclass(found):
-        told = {name: text for one in found.__mro__ for name, text in _told(one)}
-        for name, field in model.get("properties", {}).items():
-            if name in told:
-                field.setdefault("description", told[name])
+def _describe_fields(schema: Schema, models: Mapping[str, type]) -> None:
+    """Add the docstrings of the fields to their schemas, for editors to show."""
+    model = models.get(schema.get("title", ""))
+    if model is not None:
+        descriptions = {name: text for base in model.__mro__ for name, text in _read_fields(base)}
+        for name, field in schema.get("properties", {}).items():
+            if name in descriptions:
+                field.setdefault("description", descriptions[name])
 
 
-def _told(model: type) -> Iterator[tuple[str, str]]:
+def _read_fields(model: type) -> Iterator[tuple[str, str]]:
+    """Yield the names and docstrings of the fields in the source of a model."""
     if not model.__module__.startswith("isosmoke."):
         return
     (body,) = ast.parse(inspect.getsource(model)).body

@@ -1,4 +1,4 @@
-"""Remove what dead runs left behind."""
+"""Remove leftovers of dead runs."""
 
 from collections.abc import Sequence
 from shlex import quote
@@ -12,32 +12,34 @@ from isosmoke.host import state
 
 @click.command()
 def command() -> None:
-    """Remove what dead runs left behind; what a live run uses is never touched.
+    """Remove leftovers of dead runs; resources of live runs are never touched.
 
-    What cannot be removed is named, and the exit code is 125.
+    If something cannot be removed, name it and exit with 125.
     """
     removed: list[str] = []
-    left: list[LeftBehindError] = []
+    errors: list[LeftBehindError] = []
     for name, make in ENGINES.items():
         try:
             removed += make().sweep()
         except LeftBehindError as error:
             removed += error.removed
-            left.append(error)
+            errors.append(error)
         except EngineUnavailableError as error:
             click.echo(f"{name}: not swept: {error.message}", err=True)
-    left += _scratch_left(left)
-    for one in removed:
-        click.echo(f"removed {one}")
-    raise_left_behind(left)
+    errors += _find_scratch_errors(errors)
+    for name in removed:
+        click.echo(f"removed {name}")
+    raise_left_behind(errors)
     click.echo(f"{len(removed)} removed")
 
 
-def _scratch_left(named: Sequence[LeftBehindError]) -> list[LeftBehindError]:
-    """Return an error for each scratch folder that no engine could remove and none has named."""
-    known = " ".join(one.hint for one in named).split()
+def _find_scratch_errors(errors: Sequence[LeftBehindError]) -> list[LeftBehindError]:
+    """Return an error for each remaining scratch directory that no other error names."""
+    known = " ".join(error.hint for error in errors).split()
     return [
-        LeftBehindError(f"{one} could not be removed", hint=f"sudo rm -rf {quote(str(one))}")
-        for one in state.find_dead_scratch()[0]
-        if str(one) not in known
+        LeftBehindError(
+            f"{directory} could not be removed", hint=f"sudo rm -rf {quote(str(directory))}"
+        )
+        for directory in state.find_dead_scratch()[0]
+        if str(directory) not in known
     ]

@@ -1,10 +1,10 @@
-"""Write one file that reproduces a scenario elsewhere."""
+"""Write a bundle that reproduces a scenario on another machine."""
 
 from pathlib import Path
 
 import click
 
-from isosmoke.cli.json_documents import Written
+from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.history import reader
 from isosmoke.host.caller_process import Caller
 from isosmoke.repro import bundle
@@ -12,9 +12,9 @@ from isosmoke.repro.bundle import Index
 from isosmoke.text import printable
 
 DOCUMENTS = {
-    "bundle": Written("bundle.json in a bundle", Index),
+    "bundle": DocumentKind("bundle.json in a bundle", Index),
 }
-"""The kinds of JSON documents that this command is about."""
+"""The kinds of JSON documents that this command reads or writes."""
 
 
 @click.command()
@@ -24,19 +24,20 @@ DOCUMENTS = {
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="By default NAME.isosmoke.tar.gz here.",
+    help="Write the bundle to FILE.  [default: NAME.isosmoke.tar.gz]",
 )
 def command(name: str, output: Path | None) -> None:
-    """Write what reproduces a scenario of a past run (RUN/NAME; NAME is its newest) elsewhere.
+    """Write one file that reproduces a scenario of a past run on another machine.
 
-    It has the workspace's files, the program that was tested, the entry and the record, and of what
-    is passed to the scenario the names only. Open it with `isosmoke repro FILE`, or
+    NAME is a scenario in its newest run, or RUN/NAME. The bundle contains the workspace's files,
+    the tested binary, the manifest entry and the record. Of variables and files passed to the
+    scenario it contains only the names. Open it with `isosmoke repro FILE` or
     `isosmoke run --bundle FILE`.
     """
     caller = Caller.here()
-    run, told = reader.find_scenario(name, caller.working)
-    into = output or caller.working / f"{told.name}.isosmoke.tar.gz"
-    index = bundle.make(run, told, caller, into)
-    for one in index.left_out:
-        click.echo(printable(f"left out {one}"), err=True)
-    click.echo(f"{into}: {told.name} of run {run.id}, {into.stat().st_size >> 10} KiB")
+    run, scenario = reader.find_scenario(name, caller.working)
+    file = output or caller.working / f"{scenario.name}.isosmoke.tar.gz"
+    index = bundle.make(run, scenario, caller, file)
+    for omitted in index.left_out:
+        click.echo(printable(f"omitted {omitted}"), err=True)
+    click.echo(f"{file}: {scenario.name} of run {run.id}, {file.stat().st_size >> 10} KiB")

@@ -1,4 +1,4 @@
-"""Show every kind of outcome, with nothing to install."""
+"""Demonstrate every kind of outcome; needs no setup."""
 
 from functools import partial
 from pathlib import Path
@@ -7,7 +7,7 @@ import click
 
 import isosmoke
 from isosmoke.cli.console import Printer
-from isosmoke.cli.options import warn
+from isosmoke.cli.options import warn_if_unrecorded
 from isosmoke.cli.running import engine_option
 from isosmoke.errors import ExitCode
 from isosmoke.execution import session
@@ -23,18 +23,18 @@ from isosmoke.results.run_results import RunResult
 
 MANIFEST = Path(isosmoke.__file__).parent / "demo" / "manifest.toml"
 
-_DECLARED = "comes-out-"
+_EXPECTED = "comes-out-"
 
 
 @click.command()
-@engine_option(None)
+@engine_option()
 @click.pass_context
 def command(ctx: click.Context, engine: str) -> None:
-    """Run five small scenarios that pass, fail, skip, time out and leak; exit 0 when they do."""
-    loaded = loader.load(MANIFEST)
+    """Run five small scenarios that pass, fail, skip, time out and leak; exit 0 if they do."""
+    manifest = loader.load(MANIFEST)
     request = Request(
-        scenarios=loaded.scenarios,
-        manifest=loaded.path,
+        scenarios=manifest.scenarios,
+        manifest=manifest.path,
         engine=engine,
         record_in=kept("demo"),
     )
@@ -46,23 +46,23 @@ def command(ctx: click.Context, engine: str) -> None:
     )
     with interruptible() as interrupt:
         result = session.execute(request, Caller.here(), notify=progress, interrupt=interrupt)
-    warn(result)
-    wrong = _unexpected(loaded, result)
+    warn_if_unrecorded(result)
+    mismatches = _find_mismatches(manifest, result)
     console.print()
-    for line in wrong or ["demo: every scenario came out as declared"]:
+    for line in mismatches or ["demo: every scenario ended as expected"]:
         console.print(line)
-    ctx.exit(session.exit_code(result) if result.stopped else ExitCode(bool(wrong)))
+    ctx.exit(session.exit_code(result) if result.stopped else ExitCode(bool(mismatches)))
 
 
-def _unexpected(loaded: Manifest, result: RunResult) -> list[str]:
-    """The scenarios whose outcome is not the declared one, in words."""
-    declared = {one.name: _declared(one.tags) for one in loaded.scenarios}
+def _find_mismatches(manifest: Manifest, result: RunResult) -> list[str]:
+    """Return a message for each scenario with an unexpected outcome."""
+    expected = {scenario.name: _read_expected(scenario.tags) for scenario in manifest.scenarios}
     return [
-        f"demo: {one.name} came out {one.outcome}, declared {declared[one.name]}"
-        for one in result.scenarios
-        if one.outcome != declared[one.name]
+        f"demo: {scenario.name} ended as {scenario.outcome}, expected {expected[scenario.name]}"
+        for scenario in result.scenarios
+        if scenario.outcome != expected[scenario.name]
     ]
 
 
-def _declared(tags: tuple[str, ...]) -> str:
-    return next(tag.removeprefix(_DECLARED) for tag in tags if tag.startswith(_DECLARED))
+def _read_expected(tags: tuple[str, ...]) -> str:
+    return next(tag.removeprefix(_EXPECTED) for tag in tags if tag.startswith(_EXPECTED))

@@ -5,26 +5,33 @@ from typing import Literal
 
 import click
 
-from isosmoke.cli.json_documents import Written
-from isosmoke.cli.options import ScenarioSelection, json_option, selected, selection_options
-from isosmoke.cli.rerun_options import PastSelection, narrowed, past_options
+from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.options import (
+    ScenarioSelection,
+    json_option,
+    select_scenarios,
+    selection_options,
+)
+from isosmoke.cli.rerun_options import PastSelection, narrow, past_options
 from isosmoke.manifest.filters import Expression
 from isosmoke.manifest.models import Scenario
 from isosmoke.results import run_record
 from isosmoke.results.run_record import RecordModel
 
 
-class Document(RecordModel):
-    """What `isosmoke list --json` prints: scenarios with their defaults."""
+class ListDocument(RecordModel):
+    """The output of `isosmoke list --json`: scenarios with their defaults."""
 
     schema_version: Literal[1] = 1
     scenarios: tuple[Scenario, ...]
 
 
 DOCUMENTS = {
-    "list": Written("list --json", Document),
+    "list": DocumentKind("list --json", ListDocument),
 }
-"""The kinds of JSON documents that this command is about."""
+"""The kinds of JSON documents that this command reads or writes."""
+
+_MAX_WIDTH = 100
 
 
 @click.command()
@@ -41,26 +48,24 @@ def command(
     rerun: str | None,
     as_json: bool,
 ) -> None:
-    """List scenarios by name or glob (none: all)."""
-    manifest, scenarios = selected(
+    """List scenarios by name or glob (default: all)."""
+    manifest, scenarios = select_scenarios(
         ScenarioSelection(names=names, owners=owners, expression=expression, manifest=manifest_path)
     )
     past = PastSelection(last_failed=last_failed, rerun=rerun)
-    scenarios, _ = narrowed(manifest, scenarios, past)
+    scenarios, _ = narrow(manifest, scenarios, past)
     if as_json:
-        click.echo(run_record.render(Document(scenarios=scenarios)), nl=False)
+        click.echo(run_record.render(ListDocument(scenarios=scenarios)), nl=False)
         return
-    width = max(len(one.name) for one in scenarios)
-    for one in scenarios:
-        click.echo(f"{one.name:<{width}}  {one.timeout_seconds:>4}s  {_what(one)}")
+    width = max(len(scenario.name) for scenario in scenarios)
+    for scenario in scenarios:
+        timeout = f"{scenario.timeout_seconds:>4}s"
+        click.echo(f"{scenario.name:<{width}}  {timeout}  {_summarize(scenario)}")
     click.echo(f"{len(scenarios)} of {len(manifest.scenarios)} in {manifest.path}", err=True)
 
 
-def _what(scenario: Scenario) -> str:
-    """Its assertion, or the first sentence of its description, in one short line."""
+def _summarize(scenario: Scenario) -> str:
+    """Return the assertion or the first sentence of the description as one short line."""
     text = scenario.assertion or scenario.description.split(". ")[0]
     line = " ".join(text.split())
-    return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 1]}…"
-
-
-_WIDEST = 100
+    return line if len(line) <= _MAX_WIDTH else f"{line[: _MAX_WIDTH - 1]}…"

@@ -1,4 +1,4 @@
-"""Sit in a scenario's own sandbox, before its script or after."""
+"""Open a shell in the sandbox of a scenario, before or after its script."""
 
 import sys
 from collections.abc import Iterator
@@ -13,8 +13,18 @@ from rich.text import Text
 
 from isosmoke.authoring import new_scenario
 from isosmoke.cli.console import Printer
-from isosmoke.cli.options import ScenarioSelection, manifest_file, manifest_option, selected
-from isosmoke.cli.running import EngineOptions, WithCommand, engine_options, repeating
+from isosmoke.cli.options import (
+    ScenarioSelection,
+    find_manifest,
+    manifest_option,
+    select_scenarios,
+)
+from isosmoke.cli.running import (
+    EngineOptions,
+    WithCommand,
+    build_repeat_command,
+    engine_options,
+)
 from isosmoke.errors import ExitCode, IsosmokeError, UsageError
 from isosmoke.execution.session import Request
 from isosmoke.host.caller_process import Caller
@@ -29,12 +39,12 @@ from isosmoke.repro.target import Case
 from isosmoke.text import command_line
 
 _Saving = tuple[Path, Scenario, str]
-"""The manifest, the entry to come, and the command that runs it."""
+"""A manifest, the scenario to add to it, and the command that runs the scenario."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """Whose sandbox is opened, and how it is made: a name, a script, a command or none of them."""
+class _Target:
+    """The sandbox to open: that of a name, a script, a command, or an empty one."""
 
     name: str
     argv: tuple[str, ...]
@@ -46,7 +56,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
-    """The scenario that what was typed becomes; `name` None saves nothing."""
+    """The scenario to save the typed commands as; if `name` is None, nothing is saved."""
 
     name: str | None
     owners: tuple[str, ...]
@@ -59,21 +69,31 @@ class _Draft:
     "--before/--after",
     "before",
     default=True,
-    help="Before the script, or after it beside what it left.  [default: --before]",
+    help="Open the shell before the script, or after it with its leftovers.  [default: --before]",
 )
-@click.option("--thaw", is_flag=True, help="What the script left goes on, and is not stopped.")
-@click.option("--image", help="Another environment than the scenario's.")
+@click.option(
+    "--thaw", is_flag=True, help="Resume leftover processes instead of leaving them frozen."
+)
+@click.option("--image", help="Use another image than the scenario's.")
 @engine_options
 @click.option(
     "--script",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
-    help="A script that is no scenario yet.",
+    help="Use a script that is not yet a scenario.",
 )
 @manifest_option()
-@click.option("--save", metavar="NAME", help="Make what was typed a scenario of that name.")
-@click.option("--owner", "owners", multiple=True, metavar="TASK", help="A task that it guards.")
-@click.option("--assertion", metavar="TEXT", help="What must hold, in one sentence.")
+@click.option("--save", metavar="NAME", help="Save the typed commands as scenario NAME.")
+@click.option(
+    "--owner",
+    "owners",
+    multiple=True,
+    metavar="TASK",
+    help="Set a task that owns the saved scenario; repeatable.",
+)
+@click.option(
+    "--assertion", metavar="TEXT", help="State in one sentence what the saved scenario verifies."
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -91,20 +111,21 @@ def command(
     owners: tuple[str, ...],
     assertion: str | None,
 ) -> None:
-    """Sit in the sandbox of a scenario: of the manifest (NAME), a past run (RUN/NAME), a bundle.
+    """Open a shell in the sandbox of a scenario.
 
-    Or with `--script FILE`, `-- COMMAND...` or nothing in a sandbox for what is no scenario yet.
-    At a terminal it is a shell with one of its own, else its lines come from stdin. The exit code
-    is the shell's.
+    NAME is a scenario of the manifest, RUN/NAME of a past run, or the file of a bundle. Without
+    NAME, open a sandbox for `--script FILE`, for `-- COMMAND...`, or an empty one. From a terminal,
+    the shell gets a terminal of its own; otherwise it reads commands from stdin. The exit code is
+    that of the shell.
     """
     manner = Manner(
         after=not before,
         thaw=thaw,
         seat=seat,
-        say=_say,
+        say=_print_fact,
         echo=partial(write, sys.stderr.fileno()),
     )
-    place = _Place(
+    opened = _Target(
         name=name or "",
         argv=ctx.obj,
         script=script,
@@ -113,23 +134,23 @@ def command(
         tested=EngineOptions(binary=binary, engine=engine),
     )
     draft = _Draft(name=save, owners=owners, assertion=assertion)
-    with interruptible() as interrupt, _opened(place) as chosen:
-        saving = _saving(chosen, place, draft)
-        code = _exit_code(chosen, manner, interrupt, saving)
+    with interruptible() as interrupt, _open_case(opened) as case:
+        saving = _prepare_saving(case, opened, draft)
+        code = _run_shell(case, manner, interrupt, saving)
     ctx.exit(code)
 
 
-def _say(line: str) -> None:
-    """A fact too long for the terminal goes on below where it began."""
+def _print_fact(line: str) -> None:
+    """Print a fact with a hanging indent for terminals narrower than the line."""
     head, fact = line[: session.INDENT], line[session.INDENT :]
     Printer(stderr=True).print(Hanging(Text(head), fact, session.INDENT))
 
 
-def _exit_code(chosen: Case, manner: Manner, interrupt: Interrupt, saving: _Saving | None) -> int:
+def _run_shell(case: Case, manner: Manner, interrupt: Interrupt, saving: _Saving | None) -> int:
     try:
-        sat = session.sit(chosen, manner, interrupt)
+        sat = session.sit(case, manner, interrupt)
     except StoppedError as stopped:
-        click.echo(f"isosmoke: ended by {stopped}", err=True)
+        click.echo(f"isosmoke: terminated by {stopped}", err=True)
         terminated = interrupt.reason == "SIGTERM"
         return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
     if saving:
@@ -137,31 +158,34 @@ def _exit_code(chosen: Case, manner: Manner, interrupt: Interrupt, saving: _Savi
     return sat.exit_code
 
 
-def _saving(chosen: Case, place: _Place, draft: _Draft) -> _Saving | None:
-    """The manifest and the entry to come: what is wrong with them is said before anybody types."""
+def _prepare_saving(case: Case, opened: _Target, draft: _Draft) -> _Saving | None:
+    """Check the scenario to save, so that errors are reported before the user types anything."""
     if draft.name is None:
         if draft.owners or draft.assertion:
-            raise UsageError("--owner and --assertion are for --save NAME")
+            raise UsageError(
+                "--owner and --assertion require --save", hint="pass --save NAME as well"
+            )
         return None
-    surroundings = new_scenario.surroundings(chosen.scenario)
-    if chosen.request.manifest is None:
-        # The deadline of what is in no manifest is for whoever types, and nobody chose it.
+    surroundings = new_scenario.surroundings(case.scenario)
+    if case.request.manifest is None:
+        # The timeout outside of a manifest suits an interactive user; no manifest declares it.
         del surroundings["timeout_seconds"]
     scenario = new_scenario.drafted(
         draft.name,
         owners=draft.owners,
-        assertion=draft.assertion or f"As typed in isosmoke repro {chosen.scenario.name}.",
+        assertion=draft.assertion or f"As typed in isosmoke repro {case.scenario.name}.",
         **surroundings,
     )
-    path = manifest_file(place.manifest)
+    path = find_manifest(opened.manifest)
     new_scenario.check(path, scenario)
-    return path, scenario, command_line(repeating(place.manifest, place.tested, scenario.name))
+    repeat = build_repeat_command(opened.manifest, opened.tested, scenario.name)
+    return path, scenario, command_line(repeat)
 
 
 def _save(path: Path, scenario: Scenario, run: str, sat: Sat) -> None:
-    """What was typed is shown where it cannot be kept: nobody types it twice."""
+    """Save the typed commands; print them if that fails, so that they need not be typed again."""
     if not sat.typed:
-        click.echo("isosmoke: nothing was typed that bash kept, so nothing is saved", err=True)
+        click.echo("isosmoke: nothing saved: bash recorded no commands", err=True)
         return
     text = typed_script.script(scenario, sat.typed)
     try:
@@ -170,38 +194,39 @@ def _save(path: Path, scenario: Scenario, run: str, sat: Sat) -> None:
         click.echo(text, err=True)
         raise
     click.echo(f"{relpath(path)}: scenario {scenario.name!r} added", err=True)
-    click.echo(
-        f"{relpath(script)}: made; see that it fails while the bug is there: {run}", err=True
-    )
+    click.echo(f"{relpath(script)}: created; check that it fails with the bug: {run}", err=True)
 
 
 @contextmanager
-def _opened(place: _Place) -> Iterator[Case]:
-    if sum(map(bool, (place.argv, place.script, place.name))) > 1:
-        raise UsageError("a name, --script or a command after --: give one of them")
+def _open_case(opened: _Target) -> Iterator[Case]:
+    if sum(map(bool, (opened.argv, opened.script, opened.name))) > 1:
+        raise UsageError(
+            "NAME, --script and a command after -- cannot be combined",
+            hint="pass only one of them",
+        )
     caller = Caller.here()
     request = Request(
-        scenarios=(target.loose(place.argv, place.script),),
-        binary=place.tested.binary,
-        engine=place.tested.engine,
-        argv=place.argv,
+        scenarios=(target.loose(opened.argv, opened.script),),
+        binary=opened.tested.binary,
+        engine=opened.tested.engine,
+        argv=opened.argv,
     )
     with ExitStack() as stack:
-        if Path(place.name).is_file():
-            found = stack.enter_context(bundle.opened(Path(place.name), caller, request))
+        if Path(opened.name).is_file():
+            case = stack.enter_context(bundle.opened(Path(opened.name), caller, request))
         else:
-            found = _named(place.name, caller, request, place.manifest)
-        yield target.with_image(found, place.image) if place.image else found
+            case = _find_case(opened.name, caller, request, opened.manifest)
+        yield target.with_image(case, opened.image) if opened.image else case
 
 
-def _named(name: str, caller: Caller, request: Request, manifest_path: Path | None) -> Case:
+def _find_case(name: str, caller: Caller, request: Request, manifest_path: Path | None) -> Case:
     if not name:
         return Case(request=request, caller=caller)
     if "/" in name:
         return target.recorded(name, caller, request)
-    manifest, scenarios = selected(ScenarioSelection(names=(name,), manifest=manifest_path))
+    manifest, scenarios = select_scenarios(ScenarioSelection(names=(name,), manifest=manifest_path))
     if len(scenarios) > 1:
-        raise UsageError(f"{name} means {len(scenarios)} scenarios", hint="name one of them")
+        raise UsageError(f"{name} matches {len(scenarios)} scenarios", hint="name one of them")
     return Case(
         request=replace(request, scenarios=scenarios, manifest=manifest.path), caller=caller
     )

@@ -1,4 +1,4 @@
-"""Run scenarios, or any command as one."""
+"""Run scenarios, or any command as a scenario."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -10,22 +10,22 @@ from typing import Literal, get_args
 
 import click
 
-from isosmoke.cli.json_documents import Written
+from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.options import (
     ScenarioSelection,
     json_option,
-    selected,
+    select_scenarios,
     selection_options,
-    warn,
+    warn_if_unrecorded,
 )
-from isosmoke.cli.reporting import Chosen, Reporting, chosen, report_option
-from isosmoke.cli.rerun_options import PastSelection, narrowed, past_options
+from isosmoke.cli.reporting import ReportChoice, Reporting, parse_reports, report_option
+from isosmoke.cli.rerun_options import PastSelection, narrow, past_options
 from isosmoke.cli.running import (
     EngineOptions,
     WithCommand,
+    build_repeat_command,
+    create_progress,
     engine_options,
-    progress,
-    repeating,
 )
 from isosmoke.errors import UsageError
 from isosmoke.execution import session
@@ -45,10 +45,9 @@ from isosmoke.results.run_record import RunRecord
 from isosmoke.text import printable
 
 DOCUMENTS = {
-    "record": Written("run --json, show --json, --report json", RunRecord),
+    "record": DocumentKind("run --json, show --json, --report json", RunRecord),
 }
-"""The kinds of JSON documents that this command is about."""
-
+"""The kinds of JSON documents that this command reads or writes."""
 
 Evidence = Literal["failed", "always", "never"]
 Leaks = Literal["fail", "report"]
@@ -56,7 +55,7 @@ Leaks = Literal["fail", "report"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Options:
-    """What is run: scenarios of a manifest, the command `argv`, or the scenario of a bundle."""
+    """The request: scenarios of a manifest, the command `argv`, or the scenario of a bundle."""
 
     selection: ScenarioSelection
     past: PastSelection
@@ -67,8 +66,8 @@ class _Options:
     policy: Policy
 
     @property
-    def choose_scenarios(self) -> bool:
-        """Whether anything chooses among the scenarios of a manifest."""
+    def selects_scenarios(self) -> bool:
+        """True if an option selects among the scenarios of a manifest."""
         return self.selection != ScenarioSelection() or self.past.is_given
 
 
@@ -77,26 +76,37 @@ class _Options:
 @past_options
 @engine_options
 @click.option(
-    "-j", "--jobs", type=click.IntRange(min=1), help="How many at once; by default one a core."
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Run this many scenarios at once.  [default: one per core]",
 )
 @click.option(
-    "--leaks", type=click.Choice(get_args(Leaks)), help="Over what the manifest says of leaks."
+    "--leaks", type=click.Choice(get_args(Leaks)), help="Override the manifest's leak policy."
 )
 @click.option(
     "--evidence",
     type=click.Choice(get_args(Evidence)),
     default="failed",
-    help="Of which attempts to keep what they wrote and showed.",
+    show_default=True,
+    help="Select the attempts whose files and screens are recorded.",
 )
-@click.option("--fail-fast/--keep-going", help="Start nothing more once a scenario failed.")
-@click.option("--timeout", type=click.IntRange(min=1), help="Seconds for a command after --.")
+@click.option(
+    "--fail-fast/--keep-going",
+    help="Stop starting scenarios after the first failure.  [default: --keep-going]",
+)
+@click.option(
+    "--timeout",
+    type=click.IntRange(min=1),
+    help="Set the timeout in seconds of a command after --.",
+)
 @report_option
 @click.option(
     "--bundle",
     "bundled",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
-    help="The scenario of a file that isosmoke bundle wrote.",
+    help="Run the scenario of a bundle written by isosmoke bundle.",
 )
 @json_option
 @click.pass_context
@@ -121,9 +131,9 @@ def command(
     bundled: Path | None,
     as_json: bool,
 ) -> None:
-    """Run scenarios by name or glob (none: all), or with `-- COMMAND...` any command as one.
+    """Run scenarios by name or glob (default: all), or any command with `-- COMMAND...`.
 
-    Each runs in a fresh sandbox. A process that outlives its scenario makes it fail.
+    Each scenario runs in a fresh sandbox. A scenario fails if a process outlives it.
     """
     options = _Options(
         selection=ScenarioSelection(
@@ -139,48 +149,50 @@ def command(
         ),
     )
     caller = Caller.here()
-    wanted = chosen((*reports, *(["json=-"] if as_json else [])))
-    reporting = Reporting(wanted, caller.environment)
-    screen = _screen(wanted, caller, partial(_repeat, options), live=not options.argv)
+    choice = parse_reports((*reports, *(["json=-"] if as_json else [])))
+    reporting = Reporting(choice, caller.environment)
+    screen = _create_screen(choice, caller, partial(_build_repeat, options), live=not options.argv)
     with (
         interruptible() as interrupt,
-        _requested(options, reporting, caller) as (request, user),
+        _open_request(options, reporting, caller) as (request, user),
     ):
-        result = session.execute(
-            request, user, notify=reporting.beside(screen), interrupt=interrupt
-        )
-    warn(result)
+        notify = reporting.create_notifier(screen)
+        result = session.execute(request, user, notify=notify, interrupt=interrupt)
+    warn_if_unrecorded(result)
     reporting.finish(result)
     ctx.exit(reporting.exit_code(session.exit_code(result)))
 
 
-def _screen(
-    wanted: Chosen, caller: Caller, repeat: Repeat, *, live: bool
+def _create_screen(
+    choice: ReportChoice, caller: Caller, repeat: Repeat, *, live: bool
 ) -> Callable[[Event], None]:
-    if (wanted.screen or agent.preferred(caller.environment)) == "agent":
-        return agent.Terse(partial(click.echo, err=wanted.stdout_taken, nl=False), repeat)
-    return progress(repeat, stderr=wanted.stdout_taken, live=live)
+    if (choice.screen or agent.preferred(caller.environment)) == "agent":
+        return agent.Terse(partial(click.echo, err=choice.stdout_taken, nl=False), repeat)
+    return create_progress(repeat, stderr=choice.stdout_taken, live=live)
 
 
 @contextmanager
-def _requested(
+def _open_request(
     options: _Options, reporting: Reporting, caller: Caller
 ) -> Iterator[tuple[Request, Caller]]:
-    """What to run, and where its caller stands; a bundle is unpacked for as long as it is run."""
+    """Yield the request and its caller; a bundle stays unpacked inside the context."""
     if options.bundle is None:
-        yield _request(options, reporting), caller
+        yield _build_request(options, reporting), caller
         return
-    if options.argv or options.choose_scenarios or options.timeout:
-        raise UsageError("--bundle has its own scenario, as it was: choose no other")
-    request = replace(_base_request(options), record_in=layout.top(caller.working))
+    if options.argv or options.selects_scenarios or options.timeout:
+        raise UsageError(
+            "--bundle cannot be combined with a selection, --timeout or a command",
+            hint="pass only --bundle FILE",
+        )
+    request = replace(_build_base_request(options), record_in=layout.top(caller.working))
     with bundle.opened(options.bundle, caller, request) as opened:
         for note in opened.notes:
             click.echo(printable(f"NOTE {note}"), err=True)
         yield opened.request, opened.caller
 
 
-def _base_request(options: _Options) -> Request:
-    """What every request has, without a scenario."""
+def _build_base_request(options: _Options) -> Request:
+    """Return the request without scenarios."""
     return Request(
         scenarios=(),
         binary=options.tested.binary,
@@ -189,15 +201,17 @@ def _base_request(options: _Options) -> Request:
     )
 
 
-def _request(options: _Options, reporting: Reporting) -> Request:
+def _build_request(options: _Options, reporting: Reporting) -> Request:
     if options.argv:
-        return _command_request(options, reporting)
+        return _build_command_request(options, reporting)
     if options.timeout:
-        raise UsageError("--timeout is for a command", hint="set timeout_seconds in the manifest")
-    manifest, scenarios = selected(options.selection)
-    scenarios, rerun_of = narrowed(manifest, scenarios, options.past)
+        raise UsageError(
+            "--timeout requires a command after --", hint="set timeout_seconds in the manifest"
+        )
+    manifest, scenarios = select_scenarios(options.selection)
+    scenarios, rerun_of = narrow(manifest, scenarios, options.past)
     return replace(
-        _base_request(options),
+        _build_base_request(options),
         scenarios=scenarios,
         rerun_of=rerun_of,
         manifest=manifest.path,
@@ -205,21 +219,24 @@ def _request(options: _Options, reporting: Reporting) -> Request:
     )
 
 
-def _command_request(options: _Options, reporting: Reporting) -> Request:
-    if options.choose_scenarios:
-        raise UsageError("a command after -- runs without a manifest: give one or the other")
-    output = sys.stderr if reporting.chosen.stdout_taken else sys.stdout
+def _build_command_request(options: _Options, reporting: Reporting) -> Request:
+    if options.selects_scenarios:
+        raise UsageError(
+            "a selection of scenarios and a command after -- cannot be combined",
+            hint="pass only one of them",
+        )
+    output = sys.stderr if reporting.choice.stdout_taken else sys.stdout
     timeout = options.timeout or target.LOOSE_SECONDS
     return replace(
-        _base_request(options),
+        _build_base_request(options),
         scenarios=(target.loose(options.argv, timeout=timeout),),
         argv=options.argv,
-        on_output=reporting.borne(partial(write, output.fileno())),
+        on_output=reporting.tolerate_errors(partial(write, output.fileno())),
     )
 
 
-def _repeat(options: _Options, name: str) -> tuple[str, ...]:
+def _build_repeat(options: _Options, name: str) -> tuple[str, ...]:
     if options.bundle:
         return repeat_command.command("--bundle", str(options.bundle))
-    words = ("--", *options.argv) if options.argv else (name,)
-    return repeating(options.selection.manifest, options.tested, *words)
+    arguments = ("--", *options.argv) if options.argv else (name,)
+    return build_repeat_command(options.selection.manifest, options.tested, *arguments)

@@ -1,4 +1,4 @@
-"""Keep clean environments, by name."""
+"""Manage named images of clean environments."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from isosmoke.cli.json_documents import Written
+from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.options import json_option
 from isosmoke.cli.project.image import check
 from isosmoke.errors import EngineError
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from isosmoke.engines.docker.images import Built
 
 _DIGEST_SHOWN = 12
-_LEFT_OUT_SHOWN = 5
+_MAX_OMITTED_SHOWN = 5
 _MEGABYTE = 1_000_000
 
 
 class BuiltRow(RecordModel):
-    """An image that Docker has, by one of its tags; `size` in bytes, `created` as of the epoch."""
+    """An image in Docker under one tag; `size` in bytes, `created` in seconds since the epoch."""
 
     tag: str
     digest: str
@@ -34,8 +34,8 @@ class BuiltRow(RecordModel):
     created: float
 
 
-class Document(RecordModel):
-    """What `isosmoke image list --json` prints: what was imported, and what was built."""
+class ImagesDocument(RecordModel):
+    """The output of `isosmoke image list --json`: imported images and built images."""
 
     schema_version: Literal[1] = 1
     images: tuple[Image, ...]
@@ -43,106 +43,110 @@ class Document(RecordModel):
 
 
 DOCUMENTS = {
-    "images": Written("image list --json", Document),
+    "images": DocumentKind("image list --json", ImagesDocument),
 }
-"""The kinds of JSON documents that this command is about."""
+"""The kinds of JSON documents that this command reads or writes."""
 
 
 @click.group()
 def command() -> None:
-    """Keep clean environments, by name, for `image = "NAME"` in a manifest.
+    """Manage clean environments that a manifest uses by `image = "NAME"`.
 
-    One that was imported needs no daemon and no root: it runs on bubblewrap.
+    Imported images run on bubblewrap, without a daemon and without root.
     """
 
 
 @command.command("import")
 @click.argument("source", type=click.Path(path_type=Path), metavar="ARCHIVE|DIRECTORY")
 @click.argument("name")
-@click.option("--replace", is_flag=True, help="Also where another image has that name.")
+@click.option("--replace", is_flag=True, help="Replace an existing image of that name.")
 def import_(source: Path, name: str, *, replace: bool) -> None:
-    """Keep a root filesystem by NAME: a folder, or an archive, plain or compressed (- is stdin).
+    """Import a root filesystem as NAME from a directory or an archive (- is stdin).
 
     \b
     docker export CONTAINER | isosmoke image import - old-debian
     debootstrap bookworm ./system && isosmoke image import ./system bookworm
     """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
     image, changes = importer.add(source, name, replace=replace)
-    click.echo(printable(_line(image)))
+    click.echo(printable(_format_image(image)))
     if image.left_out:
-        click.echo(printable(f"  left out {len(image.left_out)}: {_left_out(image)}"))
+        click.echo(printable(f"  omitted {len(image.left_out)}: {_list_omitted(image)}"))
     if changes:
         click.echo(printable(f"  changed {importer.shortly(changes)}"))
 
 
 @command.command()
 @click.argument("name")
-@click.option("--base", metavar="IMAGE", help="What it stands on; else what its Dockerfile names.")
+@click.option(
+    "--base", metavar="IMAGE", help="Build on IMAGE.  [default: the base that the Dockerfile names]"
+)
 def build(name: str, base: str | None) -> None:
-    """Build isosmoke/NAME with Docker, from the Dockerfile that comes with isosmoke.
+    """Build isosmoke/NAME with Docker from the Dockerfile shipped with isosmoke.
 
-    The base must be there already: nothing is pulled.
+    The base image must be present: nothing is pulled.
     """
     recipe = shipped_dockerfiles.recipe(name, base)
     from isosmoke.engines.docker.engine import DockerEngine
 
-    for words in DockerEngine().images.build(recipe):
-        click.echo(words, nl=False)
+    for text in DockerEngine().images.build(recipe):
+        click.echo(text, nl=False)
     click.echo(" ".join(recipe.tags))
 
 
 @command.command("list")
 @json_option
 def list_(*, as_json: bool) -> None:
-    """List the images that were imported, and those that were built."""
-    imported, built = store.kept(), _built()
+    """List imported and built images."""
+    imported, built = store.kept(), _list_built()
     if as_json:
-        document = Document(images=imported, built=tuple(map(_row_of, built)))
+        document = ImagesDocument(images=imported, built=tuple(map(_convert, built)))
         click.echo(run_record.render(document), nl=False)
         return
-    for one in imported:
-        click.echo(printable(f"{_line(one)}  {_date(one.imported_at)}  from {one.source}"))
-    for other in built:
-        created = datetime.fromtimestamp(other.created).astimezone()
-        click.echo(f"{_row(other.tag, other.digest, other.size)}  {_date(created)}  in docker")
+    for image in imported:
+        date = _format_date(image.imported_at)
+        click.echo(printable(f"{_format_image(image)}  {date}  from {image.source}"))
+    for built_image in built:
+        row = _format_row(built_image.tag, built_image.digest, built_image.size)
+        date = _format_date(datetime.fromtimestamp(built_image.created).astimezone())
+        click.echo(f"{row}  {date}  in docker")
 
 
-def _row_of(one: "Built") -> BuiltRow:
-    return BuiltRow(**asdict(one))
+def _convert(image: "Built") -> BuiltRow:
+    return BuiltRow(**asdict(image))
 
 
-def _built() -> "tuple[Built, ...]":
+def _list_built() -> "tuple[Built, ...]":
     from isosmoke.engines.docker.engine import DockerEngine
 
     try:
         return DockerEngine().images.built()
     except EngineError as error:
-        click.echo(printable(f"docker was not asked: {error.message}"), err=True)
+        click.echo(printable(f"images in docker are not listed: {error.message}"), err=True)
         return ()
 
 
 @command.command()
 @click.argument("name")
 def remove(name: str) -> None:
-    """Keep an imported image no more."""
-    click.echo(printable(f"removed {_line(importer.remove(name))}"))
+    """Remove an imported image."""
+    click.echo(printable(f"removed {_format_image(importer.remove(name))}"))
 
 
 command.add_command(check.command)
 
 
-def _line(image: Image) -> str:
-    return _row(image.name, image.digest, image.size)
+def _format_image(image: Image) -> str:
+    return _format_row(image.name, image.digest, image.size)
 
 
-def _row(name: str, digest: str, size: int) -> str:
+def _format_row(name: str, digest: str, size: int) -> str:
     return f"{name}  {digest[:_DIGEST_SHOWN]}  {size / _MEGABYTE:.1f} MB"
 
 
-def _date(when: datetime) -> str:
-    return f"{when:%Y-%m-%d %H:%M}"
+def _format_date(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M}"
 
 
-def _left_out(image: Image) -> str:
-    more = ", ..." if len(image.left_out) > _LEFT_OUT_SHOWN else ""
-    return ", ".join(image.left_out[:_LEFT_OUT_SHOWN]) + more
+def _list_omitted(image: Image) -> str:
+    more = ", ..." if len(image.left_out) > _MAX_OMITTED_SHOWN else ""
+    return ", ".join(image.left_out[:_MAX_OMITTED_SHOWN]) + more

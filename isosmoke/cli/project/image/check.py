@@ -1,10 +1,10 @@
-"""Say what the live binary and the scenarios would miss in an image."""
+"""Check an image for the live binary and the commands that scenarios require."""
 
 from pathlib import Path
 
 import click
 
-from isosmoke.cli.options import manifest_file, manifest_option
+from isosmoke.cli.options import find_manifest, manifest_option
 from isosmoke.cli.running import engine_options
 from isosmoke.errors import ExitCode, ManifestError
 from isosmoke.execution import binary_trial, session
@@ -21,7 +21,7 @@ from isosmoke.text import printable
 @click.command("check")
 @click.argument("image")
 @manifest_option(
-    "Whose scenarios say what is needed; by default the one that wg would find, if any."
+    "Check for the scenarios of this manifest.  [default: the one that wg finds, if any]"
 )
 @engine_options
 @click.pass_context
@@ -34,58 +34,57 @@ def command(
     binary: str | None,
     engine: str,
 ) -> None:
-    """Say whether the live binary runs in IMAGE, and which commands scenarios would miss there.
+    """Check whether the live binary runs in IMAGE and which commands of scenarios it lacks.
 
-    The scenarios are those of the manifest that have this image; if none has, all of them.
+    The scenarios are those of the manifest that use this image; if none does, all of them.
 
     \b
-    Exit codes: 0 nothing is missing · 1 something is
-    """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
+    Exit codes: 0 nothing is missing · 1 something is missing
+    """  # noqa: D301 - click's marker for an unwrapped paragraph
     caller = Caller.here()
-    loaded = _manifest(manifest_path)
-    folder = loaded.path.absolute().parent if loaded else caller.working
+    manifest = _load_manifest(manifest_path)
+    directory = manifest.path.absolute().parent if manifest else caller.working
     scenario = Scenario.model_validate(
-        {"name": "check", "script": "check", "image": image}, context=folder
+        {"name": "check", "script": "check", "image": image}, context=directory
     )
     request = Request(scenarios=(scenario,), binary=binary, engine=engine)
     with interruptible() as interrupt, store.held([image]):
-        looked = session.prepare_binary_check(request, caller, interrupt)
-        good = [_check_binary(looked, image), _check_commands(looked, image, loaded)]
-    ctx.exit(ExitCode.OK if all(good) else ExitCode.BLOCKED)
+        check = session.prepare_binary_check(request, caller, interrupt)
+        passed = [_check_binary(check, image), _check_commands(check, image, manifest)]
+    ctx.exit(ExitCode.OK if all(passed) else ExitCode.BLOCKED)
 
 
-def _manifest(given: Path | None) -> Manifest | None:
-    """None where there is none to be found: an image can be looked at without."""
+def _load_manifest(given: Path | None) -> Manifest | None:
+    """Load the manifest; return None if there is none, as an image can be checked without."""
     try:
-        path = manifest_file(given)
+        path = find_manifest(given)
     except ManifestError:
         return None
     return loader.load(path)
 
 
-def _check_binary(looked: BinaryCheck, image: str) -> bool:
-    """Print what the image has, and whether the binary runs there."""
-    libc = looked.libc() or "no C library"
-    click.echo(printable(f"{image} on {looked.engine.name}: {libc}"))
-    tested = looked.context.binary
+def _check_binary(check: BinaryCheck, image: str) -> bool:
+    """Print the image's C library and the result of the binary; return whether it runs."""
+    libc = check.libc() or "no C library"
+    click.echo(printable(f"{image} on {check.engine.name}: {libc}"))
+    tested = check.context.binary
     if tested is None:
-        click.echo("  no live binary to try: --binary PATH")
+        click.echo("  no live binary to check: pass --binary PATH")
         return True
-    refusal = looked.incompatibility()
-    words = f"cannot run: {refusal}" if refusal else f"runs: {looked.version()}"
-    click.echo(printable(f"  {tested.source} {words}"))
-    return not refusal
+    problem = check.incompatibility()
+    result = f"cannot run: {problem}" if problem else f"runs: {check.version()}"
+    click.echo(printable(f"  {tested.source} {result}"))
+    return not problem
 
 
-def _check_commands(looked: BinaryCheck, image: str, loaded: Manifest | None) -> bool:
-    """Print which commands are missing there, of those that scenarios need."""
-    scenarios = loaded.scenarios if loaded else ()
-    chosen = [one for one in scenarios if one.image == image] or scenarios
-    needed = tuple(dict.fromkeys(binary_trial.required_commands(chosen)))
-    lacks = looked.find_missing(needed)
-    words = f"lacks {', '.join(lacks)}" if lacks else f"has {', '.join(needed)}"
-    count = f"{len(chosen)} scenario{'s' if len(chosen) != 1 else ''}"
-    click.echo(
-        printable(f"  {words} (what {count} of {loaded.path} need)" if loaded else f"  {words}")
-    )
-    return not lacks
+def _check_commands(check: BinaryCheck, image: str, manifest: Manifest | None) -> bool:
+    """Print the required or the missing commands; return True if none is missing."""
+    scenarios = manifest.scenarios if manifest else ()
+    relevant = [scenario for scenario in scenarios if scenario.image == image] or scenarios
+    required = tuple(dict.fromkeys(binary_trial.required_commands(relevant)))
+    missing = check.find_missing(required)
+    result = f"lacks {', '.join(missing)}" if missing else f"has {', '.join(required)}"
+    count = f"{len(relevant)} scenario{'s' if len(relevant) != 1 else ''}"
+    source = f" (required by {count} of {manifest.path})" if manifest else ""
+    click.echo(printable(f"  {result}{source}"))
+    return not missing
