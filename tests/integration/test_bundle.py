@@ -59,8 +59,8 @@ def create_bundle(project: Project) -> Path:
     project.run("run", "breaks", TOKEN=VALUE)
     done = project.run("bundle", "breaks", TOKEN=VALUE)
     assert done.returncode == 0, done.stderr
-    assert "left out leaky: it contains a secret" in done.stderr
-    assert "left out out: its link is absolute or leaves the workspace" in done.stderr
+    assert "omitted leaky: it contains a secret" in done.stderr
+    assert "omitted out: its link is absolute or leaves the workspace" in done.stderr
     return project.path("breaks.isosmoke.tar.gz")
 
 

@@ -199,7 +199,7 @@ def test_sigterm_ends_shell_and_restores_terminal(project: Project) -> None:
 
         assert process.wait(60) == 143
         assert screen.settings() != raw
-        screen.see("ended by SIGTERM")
+        screen.see("terminated by SIGTERM")
     assert not any((project.state / "scratch").iterdir())
 
 

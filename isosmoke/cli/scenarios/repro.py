@@ -114,8 +114,8 @@ def command(
     """Open a shell in the sandbox of a scenario.
 
     NAME is a scenario of the manifest, RUN/NAME of a past run, or the file of a bundle. Without
-    NAME, open a sandbox for `--script FILE`, for `-- COMMAND...`, or an empty one. From a terminal,
-    the shell gets a terminal of its own; otherwise it reads commands from stdin. The exit code is
+    NAME, open a sandbox for `--script FILE`, for the command given after `--`, or an empty one. On
+    a terminal, the shell is interactive; otherwise it reads commands from stdin. The exit code is
     that of the shell.
     """
     manner = Manner(

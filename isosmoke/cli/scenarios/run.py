@@ -131,7 +131,7 @@ def command(
     bundled: Path | None,
     as_json: bool,
 ) -> None:
-    """Run scenarios by name or glob (default: all), or any command with `-- COMMAND...`.
+    """Run scenarios by name or glob (default: all), or the command given after `--`.
 
     Each scenario runs in a fresh sandbox. A scenario fails if a process outlives it.
     """

@@ -180,9 +180,7 @@ def test_gate_makes_audit_clean(project: Project) -> None:
     bypassed = project.run("audit", "--json")
 
     assert before.returncode == 1
-    assert (
-        before.stdout == "task-a: is done and owns good, but has no receipt\naudit: 1 to look at\n"
-    )
+    assert before.stdout == "task-a: is done and owns good, but has no receipt\naudit: 1 finding\n"
     assert (after.returncode, after.stdout) == (0, "audit: clean\n")
     (finding,) = json.loads(bypassed.stdout)["findings"]
     assert (bypassed.returncode, finding["subject"]) == (1, "task-b")

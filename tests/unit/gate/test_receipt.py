@@ -245,7 +245,7 @@ def test_any_change_invalidates_receipt(
     code, output = verify(project)
     assert code == 1
     verdict, *reasons = output.splitlines()
-    assert verdict.endswith(": does not hold")
+    assert verdict.endswith(": not valid")
     assert message in "\n".join(reasons)
 
 
@@ -293,7 +293,7 @@ def test_repository_change_is_reported_and_keeps_receipt_valid(project: Project)
 
     assert code == 0
     verdict, note = output.splitlines()
-    assert verdict.endswith(": holds")
+    assert verdict.endswith(": valid")
     assert note.startswith("  note: repository was")
 
 
