@@ -1,4 +1,4 @@
-"""Completion as a shell asks for it: which words are offered, and how little is imported."""
+"""Shell completion: the offered candidates, and the modules imported for them."""
 
 import os
 import shlex
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke.cli import commands
+from isosmoke.cli import find_commands
 from isosmoke.history import layout
 
 MANIFEST = """
@@ -43,20 +43,20 @@ HEAVY = {
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a manifest that has a mistake, another manifest, and two runs on record."""
+    """A directory with an invalid manifest, another manifest, and two recorded runs."""
     (tmp_path / "manifest.toml").write_text(MANIFEST)
     (tmp_path / "other.toml").write_text('[[scenario]]\nname = "elsewhere"\n')
     for run in RUNS:
-        folder = layout.homes(tmp_path)[0] / layout.RUNS / run
-        folder.mkdir(parents=True)
-        (folder / layout.HEADER).write_text("{}")
+        directory = layout.homes(tmp_path)[0] / layout.RUNS / run
+        directory.mkdir(parents=True)
+        (directory / layout.HEADER).write_text("{}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WG_SMOKE_MANIFEST", raising=False)
     return tmp_path
 
 
-def asked(line: str, *python: str) -> "subprocess.CompletedProcess[str]":
-    """What a shell runs when TAB is pressed at the end of this line."""
+def press_tab(line: str, *python_options: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command that a shell runs when TAB is pressed at the end of a line."""
     words = shlex.split(line) + ([""] if line.endswith(" ") else [])
     environment = {
         **os.environ,
@@ -65,7 +65,7 @@ def asked(line: str, *python: str) -> "subprocess.CompletedProcess[str]":
         "_ISOSMOKE_COMPLETE": "bash_complete",
     }
     return subprocess.run(
-        [sys.executable, *python, "-m", "isosmoke"],
+        [sys.executable, *python_options, "-m", "isosmoke"],
         env=environment,
         capture_output=True,
         text=True,
@@ -73,14 +73,14 @@ def asked(line: str, *python: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def offered(line: str) -> list[str]:
-    """The words that are offered; `file` stands for those of the file system."""
-    kinds = (one.split(",", 1) for one in asked(line).stdout.split())
-    return [word if kind == "plain" else kind for kind, word in kinds]
+def complete(line: str) -> list[str]:
+    """Return the candidates for the end of a line; `file` stands for names of files."""
+    items = (item.split(",", 1) for item in press_tab(line).stdout.split())
+    return [value if kind == "plain" else kind for kind, value in items]
 
 
-OFFERED = {
-    "isosmoke r": [one for one in commands() if one.startswith("r")],
+CANDIDATES = {
+    "isosmoke r": [name for name in find_commands() if name.startswith("r")],
     "isosmoke run ": ["chat_start", "chat_stop", "daemon"],
     "isosmoke run chat_start c": ["chat_stop"],
     "isosmoke list -E 'all()' d": ["daemon"],
@@ -106,23 +106,23 @@ OFFERED = {
 }
 
 
-@pytest.mark.parametrize(("line", "expected"), OFFERED.items(), ids=OFFERED)
-def test_these_words_are_offered(line: str, expected: list[str]) -> None:
-    """By what can stand there: of the manifest that would be read, of the runs on record."""
-    assert offered(line) == expected
+@pytest.mark.parametrize(("line", "expected"), CANDIDATES.items(), ids=CANDIDATES)
+def test_candidates_fit_the_argument(line: str, expected: list[str]) -> None:
+    """Candidates come from the manifest that the command would read, or from recorded runs."""
+    assert complete(line) == expected
 
 
-def test_a_mirror_offers_what_it_mirrors(project: Path) -> None:
-    """A manifest that isosmoke wrote for wg stands for the one it was made from."""
+def test_mirror_is_completed_from_its_source(project: Path) -> None:
+    """A mirror written for wg offers the scenarios of the mirrored manifest."""
     (project / "mirror.toml").write_text(f'[bridge]\nsource = "{project}/other.toml"\n')
 
-    assert offered("isosmoke run --manifest mirror.toml ") == ["elsewhere"]
+    assert complete("isosmoke run --manifest mirror.toml ") == ["elsewhere"]
 
 
-def test_a_manifest_that_is_no_toml_is_passed_over_in_silence(project: Path) -> None:
-    """Nobody wants an error while typing."""
+def test_invalid_toml_is_ignored(project: Path) -> None:
+    """Completion prints no error for a manifest that is not TOML."""
     (project / "manifest.toml").write_text("[[scenario")
-    done = asked("isosmoke run ")
+    done = press_tab("isosmoke run ")
 
     assert (done.stdout, done.stderr) == ("\n", "")
 
@@ -130,52 +130,52 @@ def test_a_manifest_that_is_no_toml_is_passed_over_in_silence(project: Path) -> 
 @pytest.mark.parametrize(
     "line", ["isosmoke ", "isosmoke run c", "isosmoke show ", "isosmoke gate "]
 )
-def test_nothing_heavy_is_imported_for_it(line: str) -> None:
-    """What a command's words are is kept, so only the first time imports what it does."""
-    first = asked(line)
-    again = asked(line, "-X", "importtime")
+def test_completion_imports_no_heavy_module(line: str) -> None:
+    """Only the first completion of a command imports its implementation."""
+    first = press_tab(line)
+    second = press_tab(line, "-X", "importtime")
 
-    imported = {one.rpartition("|")[2].strip() for one in again.stderr.splitlines()}
-    assert again.stdout == first.stdout
+    imported = {row.rpartition("|")[2].strip() for row in second.stderr.splitlines()}
+    assert second.stdout == first.stdout
     assert "isosmoke.cli" in imported
     assert not imported & HEAVY
 
 
-def test_another_edition_is_looked_at_again(state_folder: Path) -> None:
-    """What was kept of other sources, or is broken, is not believed."""
-    before = offered("isosmoke run --fail")
-    (kept,) = (state_folder / "completion").iterdir()
-    kept.write_text(
-        kept.read_text().replace('"edition": "', '"edition": "older ').replace("fail", "x")
+def test_stale_cache_is_discarded(state_folder: Path) -> None:
+    """A cache of another edition, or a broken one, is not used."""
+    before = complete("isosmoke run --fail")
+    (cache,) = (state_folder / "completion").iterdir()
+    cache.write_text(
+        cache.read_text().replace('"edition": "', '"edition": "older ').replace("fail", "x")
     )
-    after = offered("isosmoke run --fail")
-    kept.write_text("{")
+    after = complete("isosmoke run --fail")
+    cache.write_text("{")
 
-    assert before == after == offered("isosmoke run --fail") == ["--fail-fast"]
+    assert before == after == complete("isosmoke run --fail") == ["--fail-fast"]
 
 
-def test_where_nothing_can_be_kept_words_are_offered_all_the_same(
+def test_completion_works_without_a_cache(
     state_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It only takes longer."""
+    """An unusable state directory only makes completion slower."""
     (state_folder / "file").write_text("")
     monkeypatch.setenv("ISOSMOKE_STATE", str(state_folder / "file"))
 
-    assert offered("isosmoke run --fail") == ["--fail-fast"]
+    assert complete("isosmoke run --fail") == ["--fail-fast"]
 
 
 @pytest.fixture
 def programs(project: Path) -> Path:
-    """A folder for PATH with a program isosmoke."""
-    folder = project / "programs"
-    folder.mkdir()
-    (folder / "isosmoke").write_text(f'#!/bin/sh\nexec {sys.executable} -m isosmoke "$@"\n')
-    (folder / "isosmoke").chmod(0o755)
-    return folder
+    """A directory for PATH that contains an `isosmoke` program."""
+    directory = project / "programs"
+    directory.mkdir()
+    (directory / "isosmoke").write_text(f'#!/bin/sh\nexec {sys.executable} -m isosmoke "$@"\n')
+    (directory / "isosmoke").chmod(0o755)
+    return directory
 
 
 def test_bash_completes_with_the_script(programs: Path) -> None:
-    """A real bash that took the script fills the line."""
+    """A real bash that has sourced the script completes the line."""
     script = """
         source <(isosmoke completion bash)
         COMP_WORDS=(isosmoke run chat_) COMP_CWORD=2
@@ -192,8 +192,8 @@ def test_bash_completes_with_the_script(programs: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_the_script_is_one_of_its_shell(shell: str) -> None:
-    """It is printed, and the shell takes it where it is there to be asked."""
+def test_script_is_valid_in_its_shell(shell: str) -> None:
+    """The script is printed, and the shell accepts it if it is installed."""
     done = subprocess.run(
         [sys.executable, "-m", "isosmoke", "completion", shell],
         capture_output=True,
@@ -203,5 +203,5 @@ def test_the_script_is_one_of_its_shell(shell: str) -> None:
 
     assert f"_ISOSMOKE_COMPLETE={shell}_complete" in done.stdout
     if shutil.which(shell) is None:
-        pytest.skip(f"there is no {shell} here to take it")
+        pytest.skip(f"{shell} is not installed")
     subprocess.run([shell, "-n"], input=done.stdout, text=True, check=True)

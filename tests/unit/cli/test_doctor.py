@@ -1,21 +1,21 @@
-"""What doctor says of an engine, whatever it meets."""
+"""Findings of `isosmoke doctor` about an engine."""
 
 from isosmoke.cli.project import doctor
 from isosmoke.testing import Act, FakeEngine
 
 
-def test_an_engine_that_makes_no_sandbox_is_told_with_what_it_is() -> None:
-    """A daemon that answers and can make nothing is named, with its endpoint and why that one."""
-    found = doctor.looked_at("fake", lambda: FakeEngine({"doctor": Act(refuses="no room")}))
+def test_engine_without_sandboxes_is_described() -> None:
+    """An engine that answers but creates no sandbox is reported with its endpoint."""
+    finding = doctor.check_engine("fake", lambda: FakeEngine({"doctor": Act(refuses="no room")}))
 
-    assert not found.works
-    assert found.words == "no process, no sandbox: no room"
-    assert (found.version, found.where, found.reason) == ("1", "here", "a test")
-    assert found.memory_limit is None
+    assert not finding.works
+    assert finding.words == "no process, no sandbox: no room"
+    assert (finding.version, finding.where, finding.reason) == ("1", "here", "a test")
+    assert finding.memory_limit is None
 
 
-def test_an_engine_that_is_not_there_is_told_by_its_own_words() -> None:
-    """Nothing is known of it but what keeps it away."""
-    found = doctor.looked_at("fake", lambda: FakeEngine(unavailable="no daemon"))
+def test_unavailable_engine_is_reported_with_its_message() -> None:
+    """For an unavailable engine, only the reason is known."""
+    finding = doctor.check_engine("fake", lambda: FakeEngine(unavailable="no daemon"))
 
-    assert (found.works, found.words, found.version) == (False, "no daemon", None)
+    assert (finding.works, finding.words, finding.version) == (False, "no daemon", None)
