@@ -1,4 +1,4 @@
-"""The command line as a user types it: real processes, real sandboxes, exit codes and streams."""
+"""The command line with real processes and sandboxes: exit codes and output streams."""
 
 import json
 import os
@@ -31,7 +31,7 @@ owners = ["task-b"]
 
 @pytest.fixture(scope="module", autouse=True)
 def _sandboxes() -> None:
-    """Skip the module, in the engine's own words, where bubblewrap cannot work."""
+    """Skip the module with the engine's message if bubblewrap is unavailable."""
     try:
         BubblewrapEngine().preflight()
     except EngineUnavailableError as error:
@@ -42,25 +42,25 @@ def _sandboxes() -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with a manifest of one scenario that passes and one that fails."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    (folder / "manifest.toml").write_text(TWO)
-    (folder / "good.sh").write_text("echo fine\n")
-    (folder / "bad.sh").write_text("echo broken >&2\nexit 3\n")
-    return folder
+    """A directory with a manifest of one scenario that passes and one that fails."""
+    directory = tmp_path / "project"
+    directory.mkdir()
+    (directory / "manifest.toml").write_text(TWO)
+    (directory / "good.sh").write_text("echo fine\n")
+    (directory / "bad.sh").write_text("echo broken >&2\nexit 3\n")
+    return directory
 
 
 @pytest.fixture
 def cli(project: Path, tmp_path: Path) -> Cli:
-    """Run `isosmoke` in the project, with a state folder of its own and no wg."""
-    environment = environment_of(tmp_path)
+    """Return a function that runs `isosmoke` in the project, with its own state and no wg."""
+    environment = create_environment(tmp_path)
 
-    def run(*words: str, **more: str) -> "subprocess.CompletedProcess[str]":
+    def run(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, "-m", "isosmoke", *words],
+            [sys.executable, "-m", "isosmoke", *arguments],
             cwd=project,
-            env={**environment, **more},
+            env={**environment, **variables},
             capture_output=True,
             text=True,
             check=False,
@@ -69,8 +69,8 @@ def cli(project: Path, tmp_path: Path) -> Cli:
     return run
 
 
-def environment_of(tmp_path: Path) -> Mapping[str, str]:
-    """A caller who has a HOME and the system's tools, and nothing else."""
+def create_environment(tmp_path: Path) -> Mapping[str, str]:
+    """Return the environment of a user with a HOME and the system's tools only."""
     home = tmp_path / "home"
     home.mkdir(exist_ok=True)
     return {
@@ -80,8 +80,8 @@ def environment_of(tmp_path: Path) -> Mapping[str, str]:
     }
 
 
-def test_run_tells_each_outcome_and_exits_1_for_a_failure(cli: Cli) -> None:
-    """A failing scenario is shown with its reason, its output and the command that repeats it."""
+def test_failure_is_reported_and_exits_1(cli: Cli) -> None:
+    """A failing scenario is shown with its reason and the command that repeats it."""
     done = cli("run")
 
     assert done.returncode == ExitCode.BLOCKED
@@ -91,39 +91,39 @@ def test_run_tells_each_outcome_and_exits_1_for_a_failure(cli: Cli) -> None:
 
 
 def test_run_by_name_runs_that_scenario_only(cli: Cli) -> None:
-    """A name selects; all that passes exits 0."""
+    """A name selects one scenario, and the run exits 0 if it passes."""
     done = cli("run", "good")
 
     assert done.returncode == ExitCode.OK
     assert "bad" not in done.stdout
 
 
-def test_run_by_owner_runs_what_the_task_owns(cli: Cli) -> None:
-    """`--owner` selects by task."""
+def test_run_by_owner_selects_the_scenarios_of_a_task(cli: Cli) -> None:
+    """`--owner` selects scenarios by task."""
     done = cli("run", "--owner", "task-b", "--json")
 
-    assert [one["name"] for one in json.loads(done.stdout)["scenarios"]] == ["bad"]
+    assert [entry["name"] for entry in json.loads(done.stdout)["scenarios"]] == ["bad"]
 
 
-def test_run_by_expression_runs_what_it_means(cli: Cli) -> None:
-    """`-E` selects by owner, tag, name and image at once."""
+def test_run_by_expression_selects_matching_scenarios(cli: Cli) -> None:
+    """`-E` combines conditions on owner and image."""
     done = cli("run", "-E", "not owner(task-a) and image(host)", "--json")
 
-    assert [one["name"] for one in json.loads(done.stdout)["scenarios"]] == ["bad"]
+    assert [entry["name"] for entry in json.loads(done.stdout)["scenarios"]] == ["bad"]
 
 
-def test_list_takes_an_expression(cli: Cli) -> None:
-    """What is listed is what would be run."""
+def test_list_accepts_an_expression(cli: Cli) -> None:
+    """`list` selects the same scenarios as `run`."""
     assert cli("list", "-E", "name(/^g/)").stdout.splitlines()[0].startswith("good")
 
 
-def test_json_is_one_document_and_nothing_else_on_stdout(cli: Cli) -> None:
-    """`--json` puts the promised fields on stdout and every other word on stderr."""
+def test_json_is_the_only_output_on_stdout(cli: Cli) -> None:
+    """`--json` prints one document on stdout and all other output on stderr."""
     done = cli("run", "--json")
 
     document = json.loads(done.stdout)
     assert document["schema_version"] == 1
-    bad = next(one for one in document["scenarios"] if one["name"] == "bad")
+    bad = next(entry for entry in document["scenarios"] if entry["name"] == "bad")
     assert bad["outcome"] == "FAIL"
     assert bad["exit_code"] == 3
     assert bad["leaks"] == []
@@ -132,7 +132,7 @@ def test_json_is_one_document_and_nothing_else_on_stdout(cli: Cli) -> None:
 
 
 def test_json_lists_every_leak_with_its_socket(cli: Cli, project: Path) -> None:
-    """A process that was left is described by all that is known of it."""
+    """A leaked process is described with its parent, command, directory and socket."""
     (project / "good.sh").write_text(
         'python3 -c \'import socket, os, time; s = socket.create_server(("127.0.0.1", 0));'
         " os.fork() == 0 and (os.setsid(), time.sleep(60))'\n"
@@ -152,8 +152,8 @@ def test_json_lists_every_leak_with_its_socket(cli: Cli, project: Path) -> None:
     assert leak["listens"][0].startswith("tcp 127.0.0.1:")
 
 
-def test_leaks_report_lets_a_leak_pass_and_still_tells_it(cli: Cli, project: Path) -> None:
-    """`--leaks report` changes the verdict, not what is told."""
+def test_leaks_report_passes_and_reports_the_leak(cli: Cli, project: Path) -> None:
+    """`--leaks report` changes the verdict, not the report."""
     (project / "good.sh").write_text("sleep 60 &\n")
 
     done = cli("run", "good", "--leaks", "report")
@@ -162,14 +162,14 @@ def test_leaks_report_lets_a_leak_pass_and_still_tells_it(cli: Cli, project: Pat
     assert "left 1 process: sleep 60" in done.stdout
 
 
-def test_a_command_after_dashes_is_a_scenario_of_its_own(cli: Cli) -> None:
-    """Its output passes through, and its exit code decides."""
+def test_command_after_dashes_runs_as_a_scenario(cli: Cli) -> None:
+    """The output of the command passes through, and its exit code decides the outcome."""
     assert "hello" in cli("run", "--", "echo", "hello").stdout
     assert cli("run", "--", "false").returncode == ExitCode.BLOCKED
 
 
-def test_a_command_that_leaves_a_process_fails(cli: Cli) -> None:
-    """The leak verdict is the same for any command, and repeating it names the command."""
+def test_command_that_leaks_a_process_fails(cli: Cli) -> None:
+    """A command that leaks blocks, and the repeat line contains the command."""
     done = cli("run", "--", "sh", "-c", "sleep 60 & echo done")
 
     assert done.returncode == ExitCode.BLOCKED
@@ -178,7 +178,7 @@ def test_a_command_that_leaves_a_process_fails(cli: Cli) -> None:
 
 
 def test_all_skipped_exits_77(cli: Cli, project: Path) -> None:
-    """Nothing was shown to work, and that is not success."""
+    """A run in which every scenario is skipped is not a success."""
     (project / "good.sh").write_text("echo 'no endpoint' >&2; exit 77\n")
 
     done = cli("run", "good")
@@ -187,43 +187,43 @@ def test_all_skipped_exits_77(cli: Cli, project: Path) -> None:
     assert "no endpoint" in done.stdout
 
 
-def test_a_leak_under_a_skip_is_no_skip(cli: Cli, project: Path) -> None:
-    """What leaves a process behind was not skipped."""
+def test_skip_with_a_leak_blocks(cli: Cli, project: Path) -> None:
+    """A scenario that leaks a process does not count as skipped."""
     (project / "good.sh").write_text("sleep 60 & exit 77\n")
 
     assert cli("run", "good").returncode == ExitCode.BLOCKED
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["run", "nosuch"], ExitCode.NOTHING_SELECTED, "nosuch"),
-        (["run", "--owner", "nobody"], ExitCode.NOTHING_SELECTED, "nobody"),
-        (["run", "-E", "owner(nobody)"], ExitCode.NOTHING_SELECTED, "nobody"),
+        (["run", "--owner", "no-task"], ExitCode.NOTHING_SELECTED, "no-task"),
+        (["run", "-E", "owner(no-task)"], ExitCode.NOTHING_SELECTED, "no-task"),
         (["list", "-E", "owner(task-a"], ExitCode.USAGE, "  owner(task-a\n              ^\n"),
-        (["run", "-E", "all()", "--", "true"], ExitCode.USAGE, "one or the other"),
+        (["run", "-E", "all()", "--", "true"], ExitCode.USAGE, "cannot be combined"),
         (["run", "--manifest", "missing.toml"], ExitCode.USAGE, "missing.toml"),
         (["run", "--binary", "nowhere"], ExitCode.USAGE, "nowhere"),
         (["run", "--"], ExitCode.USAGE, "no command"),
-        (["run", "good", "--", "true"], ExitCode.USAGE, "one or the other"),
+        (["run", "good", "--", "true"], ExitCode.USAGE, "cannot be combined"),
         (["run", "--timeout", "3"], ExitCode.USAGE, "timeout_seconds"),
         (["run", "--engine", "vmware"], ExitCode.USAGE, "vmware"),
         (["fly"], ExitCode.USAGE, "fly"),
     ],
 )
-def test_bad_input_is_named_on_stderr_with_its_code(
-    cli: Cli, words: list[str], code: int, said: str
+def test_usage_error_is_explained_on_stderr(
+    cli: Cli, arguments: list[str], code: int, message: str
 ) -> None:
-    """What is wrong is said in words, on stderr, and nothing is a traceback."""
-    done = cli(*words)
+    """A usage error prints a message without a traceback and exits with its code."""
+    done = cli(*arguments)
 
     assert done.returncode == code
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_an_empty_manifest_is_never_a_success(cli: Cli, project: Path) -> None:
-    """A manifest without scenarios is named."""
+def test_empty_manifest_is_an_error(cli: Cli, project: Path) -> None:
+    """A manifest without scenarios is named in the error."""
     (project / "manifest.toml").write_text("")
 
     done = cli("run")
@@ -232,8 +232,8 @@ def test_an_empty_manifest_is_never_a_success(cli: Cli, project: Path) -> None:
     assert "manifest.toml" in done.stderr
 
 
-def test_the_gates_manifest_comes_before_the_folders_own(cli: Cli, project: Path) -> None:
-    """`WG_SMOKE_MANIFEST` is what wg reads, so it is what `run` reads."""
+def test_manifest_variable_takes_precedence(cli: Cli, project: Path) -> None:
+    """`run` reads the manifest that `WG_SMOKE_MANIFEST` names, as wg does."""
     other = project / "other.toml"
     other.write_text('[[scenario]]\nname = "other"\nscript = "good.sh"\nowners = ["t"]\n')
 
@@ -243,8 +243,8 @@ def test_the_gates_manifest_comes_before_the_folders_own(cli: Cli, project: Path
     assert done.returncode == ExitCode.OK
 
 
-def test_a_workspace_that_is_home_is_refused(cli: Cli, tmp_path: Path) -> None:
-    """HOME would be copied as a whole and seen as a whole."""
+def test_home_as_workspace_is_refused(cli: Cli, tmp_path: Path) -> None:
+    """A workspace that is HOME would expose and copy all of HOME."""
     home = tmp_path / "home"
     (home / "manifest.toml").write_text(TWO)
     for name in ("good.sh", "bad.sh"):
@@ -256,10 +256,8 @@ def test_a_workspace_that_is_home_is_refused(cli: Cli, tmp_path: Path) -> None:
     assert "home" in done.stderr
 
 
-def test_a_binary_for_another_machine_is_refused_before_any_scenario(
-    cli: Cli, project: Path
-) -> None:
-    """One line says why, and nothing ran."""
+def test_binary_for_another_machine_is_refused(cli: Cli, project: Path) -> None:
+    """A binary for another architecture is refused before any scenario runs."""
     foreign = project / "foreign"
     foreign.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xf3\x00" + bytes(44))
     foreign.chmod(0o755)
@@ -271,8 +269,8 @@ def test_a_binary_for_another_machine_is_refused_before_any_scenario(
     assert "PASS" not in done.stdout
 
 
-def test_a_binary_that_its_loader_refuses_is_named(cli: Cli, project: Path) -> None:
-    """A missing library is nobody's failing scenario."""
+def test_binary_with_a_missing_library_is_refused(cli: Cli, project: Path) -> None:
+    """A missing library is an infrastructure error, not a failing scenario."""
     stand_in = project / "stand-in"
     stand_in.write_text(
         "#!/bin/sh\necho \"/lib/libc.so.6: version 'GLIBC_9.99' not found (required by wg)\" >&2\n"
@@ -286,8 +284,8 @@ def test_a_binary_that_its_loader_refuses_is_named(cli: Cli, project: Path) -> N
     assert "GLIBC_9.99" in done.stderr
 
 
-def test_wireguards_wg_is_not_taken_for_the_binary(cli: Cli, project: Path) -> None:
-    """Two programs have this name; scenarios would fail at the other one without end."""
+def test_wireguard_is_not_accepted_as_the_binary(cli: Cli, project: Path) -> None:
+    """WireGuard's program of the same name is refused."""
     stand_in = project / "wg"
     stand_in.write_text("#!/bin/sh\necho 'wireguard-tools v1.0.20210914'\n")
     stand_in.chmod(0o755)
@@ -298,8 +296,8 @@ def test_wireguards_wg_is_not_taken_for_the_binary(cli: Cli, project: Path) -> N
     assert "WireGuard" in done.stderr
 
 
-def test_the_binary_is_first_on_path_as_wg_and_under_its_own_name(cli: Cli, project: Path) -> None:
-    """A stand-in program is found by both names and by WG_BIN."""
+def test_binary_is_first_on_path_under_both_names(cli: Cli, project: Path) -> None:
+    """The binary is found as `wg`, by its own name and by WG_BIN."""
     stand_in = project / "stand-in"
     stand_in.write_text("#!/bin/sh\necho standing in\n")
     stand_in.chmod(0o755)
@@ -312,8 +310,8 @@ def test_the_binary_is_first_on_path_as_wg_and_under_its_own_name(cli: Cli, proj
     assert done.returncode == ExitCode.OK, done.stdout
 
 
-def test_list_shows_each_scenario_with_what_it_asserts(cli: Cli) -> None:
-    """One line each."""
+def test_list_shows_scenarios_with_assertions(cli: Cli) -> None:
+    """`list` prints one line per scenario, with its assertion."""
     done = cli("list")
 
     assert "good" in done.stdout
@@ -321,8 +319,8 @@ def test_list_shows_each_scenario_with_what_it_asserts(cli: Cli) -> None:
     assert len(done.stdout.splitlines()) == 2
 
 
-def test_demo_comes_out_as_declared(cli: Cli) -> None:
-    """All five outcomes are shown, and each is the declared one."""
+def test_demo_ends_as_expected(cli: Cli) -> None:
+    """The demo shows all five outcomes and exits 0."""
     done = cli("demo")
 
     assert done.returncode == ExitCode.OK, done.stdout
@@ -330,22 +328,22 @@ def test_demo_comes_out_as_declared(cli: Cli) -> None:
         assert outcome in done.stdout
 
 
-def test_doctor_says_which_engines_work(cli: Cli) -> None:
-    """Every engine is named, and a missing wg comes with what to do."""
+def test_doctor_reports_working_engines(cli: Cli) -> None:
+    """`doctor` names each engine, and a hint for a missing wg."""
     done = cli("doctor")
 
     assert done.returncode == ExitCode.OK
     assert "ok  bubblewrap" in done.stdout
-    assert "the host's own network" in done.stdout
+    assert "host network" in done.stdout
     assert "ISOSMOKE_WG" in done.stdout
 
 
-def test_doctor_tells_a_program_each_fact(cli: Cli, tmp_path: Path) -> None:
-    """What was tried is a field of its own, and what could not be is null, with the reason."""
+def test_doctor_json_has_a_field_for_each_trial(cli: Cli, tmp_path: Path) -> None:
+    """The result of each trial is a field; it is null if the engine does not work."""
     done = cli("doctor", "--json", DOCKER_HOST=f"unix://{tmp_path}/no.sock")
 
     document = json.loads(done.stdout)
-    engines = {one["name"]: one for one in document["engines"]}
+    engines = {engine["name"]: engine for engine in document["engines"]}
     assert document["schema_version"] == 1
     assert engines["bubblewrap"]["host_network"] is True
     assert engines["docker"]["works"] is False
@@ -354,8 +352,8 @@ def test_doctor_tells_a_program_each_fact(cli: Cli, tmp_path: Path) -> None:
     assert "unset DOCKER_HOST" in engines["docker"]["hint"]
 
 
-def test_without_an_engine_it_exits_125_and_says_what_was_tried(cli: Cli, tmp_path: Path) -> None:
-    """A DOCKER_HOST where nobody listens is named; no scenario is."""
+def test_unreachable_daemon_exits_125(cli: Cli, tmp_path: Path) -> None:
+    """An unreachable DOCKER_HOST is named, and no scenario runs."""
     done = cli("run", "--engine", "docker", DOCKER_HOST=f"unix://{tmp_path}/no.sock")
 
     assert done.returncode == ExitCode.INFRASTRUCTURE
@@ -363,43 +361,43 @@ def test_without_an_engine_it_exits_125_and_says_what_was_tried(cli: Cli, tmp_pa
     assert "PASS" not in done.stdout
 
 
-def test_a_daemon_named_by_an_option_is_the_one_of_every_command(cli: Cli, tmp_path: Path) -> None:
-    """It comes before what variables name, and is given again in the line that repeats."""
+def test_host_option_applies_to_every_command(cli: Cli, tmp_path: Path) -> None:
+    """`--host` takes precedence over variables and is part of the repeat line."""
     host = f"unix://{tmp_path}/no.sock"
 
-    looked = cli("--host", host, "doctor", DOCKER_HOST="ssh://box", CONTAINER_HOST="ssh://box")
-    ran = cli("--host", host, "run", "bad", DOCKER_HOST="ssh://box")
+    doctor = cli("--host", host, "doctor", DOCKER_HOST="ssh://box", CONTAINER_HOST="ssh://box")
+    run = cli("--host", host, "run", "bad", DOCKER_HOST="ssh://box")
 
-    assert looked.stdout.count(f"no daemon at {host} (--host)") == len(("docker", "podman"))
-    assert f"isosmoke --host {host} run bad" in ran.stdout
+    assert doctor.stdout.count(f"no daemon at {host} (--host)") == len(("docker", "podman"))
+    assert f"isosmoke --host {host} run bad" in run.stdout
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("options", "code", "message"),
     [
         (("--context", "nope"), ExitCode.INFRASTRUCTURE, "--context names the Docker context"),
         (("--context", "a", "--host", "unix:///b"), ExitCode.USAGE, "--host and --context"),
     ],
 )
-def test_a_daemon_that_cannot_be_named_so_is_refused(
-    cli: Cli, words: tuple[str, ...], code: int, told: str
+def test_invalid_daemon_options_are_refused(
+    cli: Cli, options: tuple[str, ...], code: int, message: str
 ) -> None:
-    """An unknown context never becomes another daemon, nor do two options."""
-    done = cli(*words, "run", "--engine", "docker")
+    """An unknown context or two options never select another daemon."""
+    done = cli(*options, "run", "--engine", "docker")
 
     assert done.returncode == code
-    assert told in done.stderr
+    assert message in done.stderr
 
 
-@pytest.mark.parametrize("words", [["--help"], ["list"], ["--version"], ["run", "--help"]])
-def test_light_commands_import_nothing_heavy(
-    project: Path, tmp_path: Path, words: list[str]
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["--version"], ["run", "--help"]])
+def test_light_command_imports_no_heavy_module(
+    project: Path, tmp_path: Path, arguments: list[str]
 ) -> None:
-    """Help and list do not wait for docker, testcontainers or httpx."""
+    """Help and `list` do not import docker, testcontainers or httpx."""
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "isosmoke", *words],
+        [sys.executable, "-X", "importtime", "-m", "isosmoke", *arguments],
         cwd=project,
-        env=environment_of(tmp_path),
+        env=create_environment(tmp_path),
         capture_output=True,
         text=True,
         check=True,
@@ -413,14 +411,14 @@ def test_light_commands_import_nothing_heavy(
     ("number", "code"),
     [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)],
 )
-def test_a_signal_ends_the_run_in_order(
+def test_signal_ends_the_run_cleanly(
     project: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    """What ran and what had not begun is NOT_RUN, and the document is whole."""
+    """After a signal the running scenario is NOT_RUN and the document is complete."""
     process = subprocess.Popen(
         [sys.executable, "-m", "isosmoke", "run", "--json", "--", "sh", "-c", "echo up; sleep 60"],
         cwd=project,
-        env=environment_of(tmp_path),
+        env=create_environment(tmp_path),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -433,17 +431,17 @@ def test_a_signal_ends_the_run_in_order(
     stdout, _ = process.communicate()
 
     assert process.returncode == code
-    assert [one["outcome"] for one in json.loads(stdout)["scenarios"]] == ["NOT_RUN"]
+    assert [entry["outcome"] for entry in json.loads(stdout)["scenarios"]] == ["NOT_RUN"]
 
 
-def test_nohup_is_respected(project: Path, tmp_path: Path) -> None:
-    """A run that its caller made deaf to SIGHUP goes on when the terminal is gone."""
-    words = ("run", "--", "sh", "-c", "echo up; read -r _ < gate; echo on")
+def test_ignored_sighup_stays_ignored(project: Path, tmp_path: Path) -> None:
+    """A run whose caller ignores SIGHUP continues after the terminal is closed."""
+    arguments = ("run", "--", "sh", "-c", "echo up; read -r _ < gate; echo on")
     os.mkfifo(project / "gate")
     process = subprocess.Popen(
-        ["sh", "-c", 'trap "" HUP; exec "$@"', "-", sys.executable, "-m", "isosmoke", *words],
+        ["sh", "-c", 'trap "" HUP; exec "$@"', "-", sys.executable, "-m", "isosmoke", *arguments],
         cwd=project,
-        env=environment_of(tmp_path),
+        env=create_environment(tmp_path),
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -453,6 +451,6 @@ def test_nohup_is_respected(project: Path, tmp_path: Path) -> None:
 
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGTERM)
-    told, _ = process.communicate()
+    stdout, _ = process.communicate()
 
-    assert process.returncode == ExitCode.TERMINATED, told
+    assert process.returncode == ExitCode.TERMINATED, stdout

@@ -1,4 +1,4 @@
-"""`isosmoke init`, `new`, `check` and `agent-guide` as a user types them."""
+"""The commands `isosmoke init`, `new`, `check` and `agent-guide`."""
 
 import subprocess
 import sys
@@ -18,18 +18,18 @@ NEW = ("new", "extra", "--owner", "task-a", "--assertion", "It holds.")
 
 @pytest.fixture
 def git(tmp_path: Path) -> Git:
-    """A repository without a commit, in which the user stands."""
+    """An empty repository, the working directory of the user."""
     return Git(tmp_path / "project")
 
 
 @pytest.fixture
 def cli(git: Git, tmp_path: Path) -> Cli:
-    """Run `isosmoke` in the repository, for a user with a HOME and the system's tools."""
+    """Return a function that runs `isosmoke` in the repository with a minimal environment."""
 
-    def run(*words: str, folder: Path = git.top) -> "subprocess.CompletedProcess[str]":
+    def run(*arguments: str, cwd: Path = git.top) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, "-m", "isosmoke", *words],
-            cwd=folder,
+            [sys.executable, "-m", "isosmoke", *arguments],
+            cwd=cwd,
             env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "ISOSMOKE_STATE": str(tmp_path)},
             capture_output=True,
             text=True,
@@ -39,8 +39,8 @@ def cli(git: Git, tmp_path: Path) -> Cli:
     return run
 
 
-def test_a_repository_from_nothing_to_a_refusal(git: Git, cli: Cli) -> None:
-    """Set up, checked, extended, committed: then a scenario is lost, and its commit is named."""
+def test_check_names_the_commit_that_lost_a_scenario(git: Git, cli: Cli) -> None:
+    """After setup and an added scenario, removing it is refused with the guilty commit."""
     assert cli("init").returncode == ExitCode.OK
     assert cli("check").returncode == ExitCode.OK
     git.commit("smoke")
@@ -59,11 +59,11 @@ def test_a_repository_from_nothing_to_a_refusal(git: Git, cli: Cli) -> None:
         f"tests/smoke/manifest.toml: scenario 'extra': lost (commit {guilty[:7]} \"guilty\")\n"
     )
     assert "REFUSED, 1 lost or weakened since" in done.stderr
-    assert "try: put it back" in done.stderr
+    assert "try: restore it" in done.stderr
 
 
-def test_check_tells_what_is_only_to_be_read(git: Git, cli: Cli) -> None:
-    """A reworded assertion is a note, and passes."""
+def test_check_notes_a_reworded_assertion(git: Git, cli: Cli) -> None:
+    """A reworded assertion produces a note and passes."""
     cli("init")
     git.commit("smoke")
     path = git.top / "tests/smoke/manifest.toml"
@@ -77,7 +77,7 @@ def test_check_tells_what_is_only_to_be_read(git: Git, cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "judged"),
+    ("line", "expected"),
     [
         (
             'requires = { commands = ["no-such-program"] }',
@@ -88,10 +88,10 @@ def test_check_tells_what_is_only_to_be_read(git: Git, cli: Cli) -> None:
         ('tags = ["slow"]', (ExitCode.OK, "note: scenario 'binary_starts': tags: 'slow' added")),
     ],
 )
-def test_check_judges_what_else_a_scenario_runs_in(
-    git: Git, cli: Cli, line: str, judged: tuple[ExitCode, str]
+def test_check_judges_other_changes_of_a_scenario(
+    git: Git, cli: Cli, line: str, expected: tuple[ExitCode, str]
 ) -> None:
-    """What can switch a scenario off is refused; another sandbox is named for a reader."""
+    """A change that can disable a scenario is refused; other sandbox changes are noted."""
     cli("init")
     git.commit("smoke")
     manifest = git.top / "tests/smoke/manifest.toml"
@@ -99,12 +99,12 @@ def test_check_judges_what_else_a_scenario_runs_in(
 
     done = cli("check", "--against", "HEAD")
 
-    code, words = judged
-    assert (done.returncode, words in done.stdout) == (code, True), done.stdout
+    code, message = expected
+    assert (done.returncode, message in done.stdout) == (code, True), done.stdout
 
 
-def test_check_prints_no_subject_that_steers_a_terminal(git: Git, cli: Cli) -> None:
-    """The words of a commit are somebody else's: its control characters are made visible."""
+def test_check_escapes_commit_subjects(git: Git, cli: Cli) -> None:
+    """Control characters of a commit subject are escaped."""
     cli("init")
     git.commit("smoke")
     git("checkout", "-q", "-b", "feature")
@@ -115,8 +115,8 @@ def test_check_prints_no_subject_that_steers_a_terminal(git: Git, cli: Cli) -> N
 
 
 @pytest.mark.parametrize("name", ["nope", ""])
-def test_check_against_nothing_never_passes(git: Git, cli: Cli, name: str) -> None:
-    """A revision that git does not know, or an empty variable of CI, is an error."""
+def test_check_against_an_unknown_revision_fails(git: Git, cli: Cli, name: str) -> None:
+    """An unknown or empty revision is an error."""
     cli("init")
     git.commit("smoke")
 
@@ -126,20 +126,20 @@ def test_check_against_nothing_never_passes(git: Git, cli: Cli, name: str) -> No
     assert "knows no revision" in done.stderr
 
 
-def test_check_outside_a_repository_never_passes(tmp_path: Path, cli: Cli) -> None:
-    """No history is an error, not a pass."""
-    folder = tmp_path / "plain"
-    folder.mkdir()
-    (folder / "manifest.toml").write_text('[[scenario]]\nname = "x"\nscript = "x"\n')
+def test_check_outside_a_repository_fails(tmp_path: Path, cli: Cli) -> None:
+    """A missing history is an error."""
+    directory = tmp_path / "plain"
+    directory.mkdir()
+    (directory / "manifest.toml").write_text('[[scenario]]\nname = "x"\nscript = "x"\n')
 
-    done = cli("check", folder=folder)
+    done = cli("check", cwd=directory)
 
     assert done.returncode == ExitCode.USAGE
     assert "no git repository" in done.stderr
 
 
-def test_check_takes_the_manifest_it_is_given(git: Git, cli: Cli) -> None:
-    """A manifest that was removed is a loss of all that was in it."""
+def test_check_of_a_removed_manifest_is_refused(git: Git, cli: Cli) -> None:
+    """A removed manifest loses all of its scenarios."""
     cli("init")
     git.commit("smoke")
     (git.top / "tests/smoke/manifest.toml").unlink()
@@ -151,7 +151,7 @@ def test_check_takes_the_manifest_it_is_given(git: Git, cli: Cli) -> None:
 
 
 def test_check_in_a_git_hook_stops_the_commit(git: Git, cli: Cli) -> None:
-    """As a hook it keeps a loss out of the history, also in a worktree, where git names folders."""
+    """A pre-commit hook refuses a loss, also in a worktree, where git sets its variables."""
     cli("init")
     git.commit("smoke")
     hook = git.top / ".git/hooks/pre-commit"
@@ -168,11 +168,11 @@ def test_check_in_a_git_hook_stops_the_commit(git: Git, cli: Cli) -> None:
     assert "was emptied" in done.stdout + done.stderr
 
 
-def test_init_says_each_step_and_again_that_none_is_left(cli: Cli, git: Git) -> None:
-    """One line for each file, from the top of the repository, wherever one stands in it."""
+def test_init_prints_each_step(cli: Cli, git: Git) -> None:
+    """`init` prints a line per file, relative to the repository; a rerun changes nothing."""
     (git.top / "src").mkdir()
 
-    assert cli("init", folder=git.top / "src").stdout.splitlines() == [
+    assert cli("init", cwd=git.top / "src").stdout.splitlines() == [
         "tests/smoke/scenarios/binary_starts.sh: made",
         "tests/smoke/manifest.toml: made, with scenario 'binary_starts'",
         "AGENTS.md: the agents' rule added",
@@ -184,26 +184,26 @@ def test_init_says_each_step_and_again_that_none_is_left(cli: Cli, git: Git) -> 
 
 
 def test_init_outside_a_repository_is_an_error(tmp_path: Path, cli: Cli) -> None:
-    """Nothing is written where nothing can be compared later."""
-    folder = tmp_path / "plain"
-    folder.mkdir()
+    """Outside of a repository `init` writes nothing."""
+    directory = tmp_path / "plain"
+    directory.mkdir()
 
-    done = cli("init", folder=folder)
+    done = cli("init", cwd=directory)
 
     assert done.returncode == ExitCode.USAGE
     assert "git init" in done.stderr
-    assert [*folder.iterdir()] == []
+    assert [*directory.iterdir()] == []
 
 
 def test_new_adds_a_scenario_that_fails(cli: Cli, git: Git) -> None:
-    """The entry and the script are made, and both are named."""
+    """`new` creates the entry and the script and names both."""
     cli("init")
 
     done = cli(*NEW, "--owner", "task-b", "--timeout", "9", "--script", "s/extra.sh")
 
     assert done.stdout.splitlines() == [
         "tests/smoke/manifest.toml: scenario 'extra' added",
-        "tests/smoke/s/extra.sh: made; it fails until you write it",
+        "tests/smoke/s/extra.sh: created; it fails until you write it",
     ]
     assert 'owners = ["task-a", "task-b"]' in (git.top / "tests/smoke/manifest.toml").read_text()
     script = git.top / "tests/smoke/s/extra.sh"
@@ -211,7 +211,7 @@ def test_new_adds_a_scenario_that_fails(cli: Cli, git: Git) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         NEW,
         ("new", "-x", "--owner", "a", "--assertion", "b"),
@@ -222,21 +222,21 @@ def test_new_adds_a_scenario_that_fails(cli: Cli, git: Git) -> None:
         ("new", "x", "--owner", "a", "--assertion", "b", "--timeout", "0"),
     ],
 )
-def test_new_refuses_what_is_wrong_or_taken(cli: Cli, git: Git, words: tuple[str, ...]) -> None:
-    """Usage is exit 2, in words, and the manifest is as it was."""
+def test_new_refuses_invalid_arguments(cli: Cli, git: Git, arguments: tuple[str, ...]) -> None:
+    """Invalid arguments or a used name exit 2 and leave the manifest unchanged."""
     cli("init")
     cli(*NEW)
     before = (git.top / "tests/smoke/manifest.toml").read_bytes()
 
-    done = cli(*words)
+    done = cli(*arguments)
 
     assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
     assert "Traceback" not in done.stderr
     assert (git.top / "tests/smoke/manifest.toml").read_bytes() == before
 
 
-def test_the_agents_guide_is_the_rule_that_init_places(cli: Cli, git: Git) -> None:
-    """A prompt template and a project's own file say the same."""
+def test_agent_guide_prints_the_rules_that_init_adds(cli: Cli, git: Git) -> None:
+    """`agent-guide` and the file written by `init` contain the same rules."""
     cli("init")
 
     done = cli("agent-guide")

@@ -1,4 +1,4 @@
-"""What a run leaves to look at, through the command line: recorded, hinted at, shown."""
+"""Recorded evidence of a run, as the command line records and shows it."""
 
 import json
 from pathlib import Path
@@ -15,22 +15,22 @@ WRITES = "echo found >~/note; exit 3\n"
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A project with a scenario that passes and one that writes a file and fails."""
-    made = Project.within(tmp_path, GOOD + BAD)
-    made.path("scenarios/bad.sh").write_text(WRITES)
-    made.path("scenarios/good.sh").write_text("echo found >~/note\n")
-    return made
+    project = Project.within(tmp_path, GOOD + BAD)
+    project.path("scenarios/bad.sh").write_text(WRITES)
+    project.path("scenarios/good.sh").write_text("echo found >~/note\n")
+    return project
 
 
-def _evidence(project: Project, *words: str, **more: str) -> dict[str, Any]:
-    """The evidence of each scenario of a run, by name."""
-    done = project.run("run", "--json", *words, **more)
+def _collect_evidence(project: Project, *arguments: str, **variables: str) -> dict[str, Any]:
+    """Run scenarios and return their evidence by name."""
+    done = project.run("run", "--json", *arguments, **variables)
     assert done.returncode in (0, 1), done.stderr
-    told = json.loads(done.stdout)["scenarios"]
-    return {one["name"]: one["attempts"][0]["evidence"] for one in told}
+    scenarios = json.loads(done.stdout)["scenarios"]
+    return {entry["name"]: entry["attempts"][0]["evidence"] for entry in scenarios}
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("options", "expected"),
     [
         ((), {"good": False, "bad": True}),
         (("--evidence", "always"), {"good": True, "bad": True}),
@@ -38,23 +38,23 @@ def _evidence(project: Project, *words: str, **more: str) -> dict[str, Any]:
     ],
     ids=["by default", "always", "never"],
 )
-def test_run_keeps_evidence_as_it_is_told(
-    project: Project, words: tuple[str, ...], expected: dict[str, bool]
+def test_evidence_option_selects_recorded_attempts(
+    project: Project, options: tuple[str, ...], expected: dict[str, bool]
 ) -> None:
-    """By default of what fails; with the option of all, or of nothing."""
+    """Evidence is recorded for failures by default, or for all or no attempts."""
     available.engine("bubblewrap")
-    kept = _evidence(project, "--jobs", "1", *words)
+    collected = _collect_evidence(project, "--jobs", "1", *options)
 
-    assert {name: one is not None for name, one in kept.items()} == expected
+    assert {name: evidence is not None for name, evidence in collected.items()} == expected
     home = project.top.parent / "home"
-    for one in filter(None, kept.values()):
-        assert [(change["path"], change["text"]) for change in one["changes"]] == [
+    for evidence in filter(None, collected.values()):
+        assert [(change["path"], change["text"]) for change in evidence["changes"]] == [
             (f"{home}/note", "found\n")
         ]
-        assert one["usage"]["largest"] > 0
+        assert evidence["usage"]["largest"] > 0
 
 
-def test_report_says_what_shows_it(project: Project) -> None:
+def test_report_names_the_command_that_shows_evidence(project: Project) -> None:
     """The command that a failure names shows the file that the scenario wrote."""
     available.engine("bubblewrap")
     done = project.run("run", "--report", "console", "bad")
@@ -67,18 +67,18 @@ def test_report_says_what_shows_it(project: Project) -> None:
     assert "  │ found" in shown.stdout.splitlines()
 
 
-def test_what_a_file_holds_is_shown_by_a_pattern(project: Project) -> None:
-    """The end of a path is enough; what fits nothing, or no scenario, is refused with the way."""
+def test_file_pattern_shows_recorded_content(project: Project) -> None:
+    """The end of a path selects a file; no match or no scenario is an error with a hint."""
     available.engine("bubblewrap")
     project.run("run", "bad")
     shown = project.run("show", "bad", "--file", "note")
-    nothing = project.run("show", "bad", "--file", "*.log")
+    no_match = project.run("show", "bad", "--file", "*.log")
     no_scenario = project.run("show", "--file", "note")
 
     assert [line for line in shown.stdout.splitlines() if "│" in line] == ["  │ found"]
     assert len(shown.stdout.splitlines()) == 2
-    assert nothing.returncode == 4
-    assert "/bad lists it" in nothing.stderr
+    assert no_match.returncode == 4
+    assert "list recorded files with `isosmoke show" in no_match.stderr
     assert no_scenario.returncode == 2
     assert "isosmoke show NAME --file PATTERN" in no_scenario.stderr
 
@@ -97,18 +97,20 @@ exit 1
 
 
 @pytest.mark.parametrize("name", available.NAMES)
-def test_state_of_a_wg_service_is_found(name: str, project: Project) -> None:
-    """Who looks at a failure of wg finds its graph, its service's state, its socket and its log."""
+def test_evidence_includes_the_state_of_a_wg_service(name: str, project: Project) -> None:
+    """The evidence of a wg failure includes its graph and its service's state, socket and log."""
     live = str(available.wg())
     available.engine(name)
     project.path("scenarios/bad.sh").write_text(WG)
-    kept = _evidence(project, "--engine", name, "bad", ISOSMOKE_WG=live)["bad"]
-    of_wg = {
-        one["path"].partition("/.wg/")[2]: one for one in kept["changes"] if "/.wg/" in one["path"]
+    evidence = _collect_evidence(project, "--engine", name, "bad", ISOSMOKE_WG=live)["bad"]
+    files = {
+        change["path"].partition("/.wg/")[2]: change
+        for change in evidence["changes"]
+        if "/.wg/" in change["path"]
     }
 
-    assert json.loads(of_wg["service/state.json"]["text"])["pid"] > 0
-    assert of_wg["service/daemon.sock"]["kind"] == "socket"
-    assert of_wg["service/daemon.log"]["text"].strip()
-    assert of_wg["graph.jsonl"]["change"] == "added"
-    assert kept["missing"] == []
+    assert json.loads(files["service/state.json"]["text"])["pid"] > 0
+    assert files["service/daemon.sock"]["kind"] == "socket"
+    assert files["service/daemon.log"]["text"].strip()
+    assert files["graph.jsonl"]["change"] == "added"
+    assert evidence["missing"] == []

@@ -1,4 +1,4 @@
-"""`isosmoke image`: what it prints, takes and refuses."""
+"""The command `isosmoke image`: output, accepted sources and errors."""
 
 import json
 import subprocess
@@ -13,18 +13,18 @@ from support import available, root_filesystems
 
 @pytest.fixture
 def system(tmp_path: Path) -> Path:
-    """The least that is a system."""
-    folder = tmp_path / "system"
-    (folder / "usr/bin").mkdir(parents=True)
-    (folder / "usr/bin/tool").write_text("one")
-    return folder
+    """A minimal root filesystem."""
+    directory = tmp_path / "system"
+    (directory / "usr/bin").mkdir(parents=True)
+    (directory / "usr/bin/tool").write_text("one")
+    return directory
 
 
-def isosmoke(*words: object, stdin: Path | None = None) -> "subprocess.CompletedProcess[str]":
-    """A command line, run to its end."""
+def run_image(*arguments: object, stdin: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run `isosmoke image` and return the completed process."""
     with (stdin or Path("/dev/null")).open("rb") as file:
         return subprocess.run(
-            [sys.executable, "-m", "isosmoke", "image", *map(str, words)],
+            [sys.executable, "-m", "isosmoke", "image", *map(str, arguments)],
             stdin=file,
             capture_output=True,
             text=True,
@@ -32,44 +32,44 @@ def isosmoke(*words: object, stdin: Path | None = None) -> "subprocess.Completed
         )
 
 
-def test_image_comes_is_listed_and_goes(system: Path) -> None:
-    """By one name from the first to the last, with its digest and size."""
-    done = isosmoke("import", system, "one")
+def test_image_is_imported_listed_and_removed(system: Path) -> None:
+    """An image keeps its name, digest and size from import to removal."""
+    done = run_image("import", system, "one")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("one  ")
-    listed = isosmoke("list").stdout
+    listed = run_image("list").stdout
     assert listed.startswith(done.stdout.strip())
     assert str(system) in listed
-    (row,) = json.loads(isosmoke("list", "--json").stdout)["images"]
+    (row,) = json.loads(run_image("list", "--json").stdout)["images"]
     assert (row["name"], row["size"]) == ("one", 3)
-    assert isosmoke("remove", "one").returncode == 0
-    assert json.loads(isosmoke("list", "--json").stdout)["images"] == []
+    assert run_image("remove", "one").returncode == 0
+    assert json.loads(run_image("list", "--json").stdout)["images"] == []
 
 
-def test_archive_may_come_from_a_pipe(system: Path, tmp_path: Path) -> None:
-    """So that `docker export` needs no file in between."""
+def test_archive_is_read_from_stdin(system: Path, tmp_path: Path) -> None:
+    """An archive on stdin, as from `docker export`, yields the same image as its directory."""
     with tarfile.open(tmp_path / "one.tar.xz", "w:xz") as writer:
         writer.add(system, ".")
-    done = isosmoke("import", "-", "one", stdin=tmp_path / "one.tar.xz")
+    done = run_image("import", "-", "one", stdin=tmp_path / "one.tar.xz")
     assert done.returncode == 0, done.stderr
-    assert isosmoke("import", system, "one").stdout == done.stdout
+    assert run_image("import", system, "one").stdout == done.stdout
 
 
-def test_name_is_taken_over_only_on_request(system: Path) -> None:
-    """It says what differs, and with leave what changed."""
-    isosmoke("import", system, "one")
+def test_used_name_requires_replace(system: Path) -> None:
+    """A used name is refused with the differences; `--replace` prints the changes."""
+    run_image("import", system, "one")
     (system / "usr/bin/tool").write_text("two")
-    refused = isosmoke("import", system, "one")
+    refused = run_image("import", system, "one")
     assert refused.returncode == 125
     assert "~ usr/bin/tool" in refused.stderr
     assert "--replace" in refused.stderr
     assert (
-        "changed +0 -0 ~1: ~ usr/bin/tool" in isosmoke("import", system, "one", "--replace").stdout
+        "changed +0 -0 ~1: ~ usr/bin/tool" in run_image("import", system, "one", "--replace").stdout
     )
 
 
-def test_image_is_checked_for_what_scenarios_need(tmp_path: Path) -> None:
-    """The binary is tried there, and what a manifest requires is looked for."""
+def test_image_is_checked_for_binary_and_commands(tmp_path: Path) -> None:
+    """`image check` tries the binary and looks for the required commands."""
     available.engine("bubblewrap")
     root_filesystems.small(tmp_path / "system", "id", "sh")
     (tmp_path / "wg").write_text("#!/bin/sh\necho wg 9\n")
@@ -77,18 +77,18 @@ def test_image_is_checked_for_what_scenarios_need(tmp_path: Path) -> None:
     (tmp_path / "one.sh").touch()
     entry = '[[scenario]]\nname = "one"\nscript = "one.sh"\nrequires.commands = ["wg", "id"{}]\n'
     manifest = tmp_path / "manifest.toml"
-    words = ("check", "rootfs:system", "--binary", tmp_path / "wg", "--manifest", manifest)
+    arguments = ("check", "rootfs:system", "--binary", tmp_path / "wg", "--manifest", manifest)
 
     manifest.write_text(entry.format(""))
-    done = isosmoke(*words)
+    done = run_image(*arguments)
     assert done.returncode == 0, done.stderr
     assert "rootfs:system on bubblewrap: glibc 2." in done.stdout
     assert "wg runs: wg 9" in done.stdout
-    assert "has bash, id (what 1 scenario of" in done.stdout
+    assert "has bash, id (required by 1 scenario of" in done.stdout
 
     manifest.write_text(entry.format(', "jq"'))
     (tmp_path / "wg").write_text("#!/bin/zsh\n")
-    done = isosmoke(*words)
+    done = run_image(*arguments)
     assert done.returncode == 1, done.stderr
     assert "wg cannot run: its interpreter /bin/zsh does not exist in the image" in done.stdout
     assert "lacks jq" in done.stdout
