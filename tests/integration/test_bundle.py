@@ -352,4 +352,4 @@ def test_bundle_cannot_be_combined_with_selection(tmp_path: Path, args: list[str
     done = project.run("run", "--bundle", "b.tgz", *args)
 
     assert done.returncode == 2
-    assert "--bundle has its own scenario" in done.stderr
+    assert "--bundle cannot be combined with" in done.stderr

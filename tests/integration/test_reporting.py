@@ -1,4 +1,4 @@
-"""`--report` and `isosmoke report`: which reports are made, and where they go."""
+"""The option `--report` and the command `isosmoke report`: kinds and files of reports."""
 
 import errno
 import json
@@ -13,7 +13,7 @@ from xml.etree.ElementTree import fromstring
 import pytest
 
 from isosmoke.cli import report_files, reporting
-from isosmoke.cli.reporting import Chosen, Report
+from isosmoke.cli.reporting import Report, ReportChoice
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.reports import github
 from support import available
@@ -22,119 +22,119 @@ from support.project import Project
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project whose scenarios can run, with one that passes, one that fails, one that skips."""
+    """A project with scenarios that pass, fail and are skipped."""
     available.engine("bubblewrap")
     return Project.within(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("words", "asked"),
+    ("values", "expected"),
     [
-        ([], Chosen()),
-        (["agent"], Chosen("agent")),
-        (["console", "console"], Chosen("console")),
+        ([], ReportChoice()),
+        (["agent"], ReportChoice("agent")),
+        (["console", "console"], ReportChoice("console")),
         (
             ["junit=a=b.xml", "github", "agent"],
-            Chosen("agent", (Report("junit", "a=b.xml"), Report("github"))),
+            ReportChoice("agent", (Report("junit", "a=b.xml"), Report("github"))),
         ),
-        (["json=-", "json=-"], Chosen(None, (Report("json", "-"),), stdout_taken=True)),
+        (["json=-", "json=-"], ReportChoice(None, (Report("json", "-"),), stdout_taken=True)),
     ],
 )
-def test_words_are_understood(words: list[str], asked: Chosen) -> None:
-    """What is shown and what is written are asked for by one option; twice the same is once."""
-    assert reporting.chosen(words) == asked
+def test_report_values_are_parsed(values: list[str], expected: ReportChoice) -> None:
+    """The display and the reports are set by one option, and duplicates count once."""
+    assert reporting.parse_reports(values) == expected
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("values", "message"),
     [
         (["junti=x"], "did you mean 'junit'"),
-        (["junit"], "needs a file"),
-        (["html="], "needs a file"),
+        (["junit"], "requires a file"),
+        (["html="], "requires a file"),
         (["github=x"], "takes no file"),
         (["agent="], "takes no file"),
-        (["agent", "console"], "shown once"),
-        (["junit=x", "html=x"], "two documents go to x"),
-        (["junit=-", "html=-"], "two documents go to stdout"),
-        ([""], "no report ''"),
+        (["agent", "console"], "cannot be combined"),
+        (["junit=x", "html=x"], "two documents would be written to x"),
+        (["junit=-", "html=-"], "two documents would be written to stdout"),
+        ([""], "unknown report kind ''"),
     ],
 )
-def test_contradictions_are_refused(words: list[str], complaint: str) -> None:
-    """Nothing is started for what cannot be meant."""
-    with pytest.raises(UsageError, match=complaint) as refused:
-        reporting.chosen(words)
+def test_invalid_report_values_are_refused(values: list[str], message: str) -> None:
+    """An invalid value is a usage error with a hint or a suggestion."""
+    with pytest.raises(UsageError, match=message) as caught:
+        reporting.parse_reports(values)
 
-    assert refused.value.hint or "not both" in refused.value.message
+    assert caught.value.hint
 
 
-def test_file_behind_a_link_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
-    """The report is where the link says."""
+def test_target_of_a_link_is_replaced(tmp_path: Path) -> None:
+    """A report replaces the target of a link and keeps the link."""
     (tmp_path / "link").symlink_to(tmp_path / "file")
     (tmp_path / "file").write_text("before")
 
-    report_files.put(str(tmp_path / "link"), "after\n")
+    report_files.write(str(tmp_path / "link"), "after\n")
 
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_text() == "after\n"
 
 
 def test_pipe_is_written_to(tmp_path: Path) -> None:
-    """What is no file is not replaced by one."""
+    """A pipe is written to and not replaced by a file."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     end = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
     try:
-        report_files.put(str(pipe), "through\n")
+        report_files.write(str(pipe), "through\n")
         assert os.read(end, 100) == b"through\n"
     finally:
         os.close(end)
     assert pipe.is_fifo()
 
 
-def test_report_that_has_no_room_is_not_begun(tmp_path: Path) -> None:
-    """What was there before stays as it was."""
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder/report").mkdir()
+def test_unwritable_report_changes_nothing(tmp_path: Path) -> None:
+    """A report that cannot be written leaves the directory unchanged."""
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "directory/report").mkdir()
 
     with pytest.raises(OSError, match="directory"):
-        report_files.put(str(tmp_path / "folder/report"), "x")
+        report_files.write(str(tmp_path / "directory/report"), "x")
     with pytest.raises(OSError, match="space"):
-        report_files.put("/dev/full", "x")
+        report_files.write("/dev/full", "x")
 
-    assert [*(tmp_path / "folder").iterdir()] == [tmp_path / "folder/report"]
+    assert [*(tmp_path / "directory").iterdir()] == [tmp_path / "directory/report"]
 
 
 ALL = ("junit=j.xml", "json=r.json", "jsonl=l.jsonl", "trace=t.json", "html=p.html", "github")
 
 
-def asking(*words: str) -> list[str]:
-    """These as options."""
-    return [word for one in words for word in ("--report", one)]
+def report_options(*values: str) -> list[str]:
+    """Return the values as `--report` options."""
+    return [argument for value in values for argument in ("--report", value)]
 
 
-def test_run_makes_every_report_that_is_asked_for(project: Project) -> None:
-    """Beside what is shown, each file is there and tells of the same run."""
-    done = project.run("run", *asking(*ALL, "agent"))
+def test_run_writes_all_requested_reports(project: Project) -> None:
+    """A run writes every requested report in addition to the display."""
+    done = project.run("run", *report_options(*ALL, "agent"))
 
     assert done.returncode == ExitCode.BLOCKED
     assert done.stdout.startswith("FAIL bad: exit 3: broken")
     assert "::error file=scenarios/bad.sh,line=1,title=FAIL bad::" in done.stdout
     run = json.loads(project.path("r.json").read_text())
-    assert [one["outcome"] for one in run["scenarios"]] == ["PASS", "FAIL", "SKIP"]
+    assert [entry["outcome"] for entry in run["scenarios"]] == ["PASS", "FAIL", "SKIP"]
     suites = fromstring(project.path("j.xml").read_text())  # noqa: S314 - our own
     assert suites.get("failures") == "1"
-    assert {one.get("hostname") for one in suites} == {socket.gethostname()}
-    lines = [json.loads(one) for one in project.path("l.jsonl").read_text().splitlines()]
+    assert {suite.get("hostname") for suite in suites} == {socket.gethostname()}
+    lines = [json.loads(line) for line in project.path("l.jsonl").read_text().splitlines()]
     assert lines[0]["run"] == run["id"]
     assert lines[-1]["event"] == "run_finished"
     rows = json.loads(project.path("t.json").read_text())["traceEvents"]
-    assert {one["name"] for one in rows if one.get("cat") == "attempt"} == {"good", "bad", "skips"}
+    assert {row["name"] for row in rows if row.get("cat") == "attempt"} == {"good", "bad", "skips"}
     assert "1 of 3 block" in project.path("p.html").read_text()
 
 
-def test_what_cannot_be_written_costs_nothing_else(project: Project) -> None:
-    """The others are there, the exit code is the run's, and the way to make it later works."""
-    kinds = asking("junit=no/j.xml", "jsonl=no/l.jsonl", "html=/dev/full", "json=r.json")
+def test_unwritable_report_affects_no_other_report(project: Project) -> None:
+    """Other reports are written, the exit code is the run's, and the hint works."""
+    kinds = report_options("junit=no/j.xml", "jsonl=no/l.jsonl", "html=/dev/full", "json=r.json")
     done = project.run("run", "bad", *kinds)
 
     assert done.returncode == ExitCode.BLOCKED
@@ -143,41 +143,44 @@ def test_what_cannot_be_written_costs_nothing_else(project: Project) -> None:
     assert "report jsonl=no/l.jsonl could not be written" in done.stderr
     assert "report html=/dev/full could not be written: No space left on device" in done.stderr
     (hint,) = [line for line in done.stderr.splitlines() if line.endswith("--as junit")]
-    again = project.run(*hint.split()[2:])
-    assert fromstring(again.stdout).get("failures") == "1"  # noqa: S314 - our own
+    report = project.run(*hint.split()[2:])
+    assert fromstring(report.stdout).get("failures") == "1"  # noqa: S314 - our own
 
 
-def test_success_without_its_report_is_none(project: Project) -> None:
-    """Whoever asked for a report and would believe exit code 0 is told otherwise."""
-    done = project.run("run", "good", *asking("junit=no/j.xml"))
+def test_missing_report_is_no_success(project: Project) -> None:
+    """A passing run exits 125 if a requested report cannot be written."""
+    done = project.run("run", "good", *report_options("junit=no/j.xml"))
 
     assert done.returncode == ExitCode.INFRASTRUCTURE
     assert "1 PASS" in done.stdout
 
 
-def test_dash_is_stdout_and_all_else_goes_to_stderr(project: Project) -> None:
-    """Stdout is the one document, annotations and the output of a command included."""
-    done = project.run("run", *asking("junit=-", "github"), "--", "sh", "-c", "echo said; exit 3")
+def test_report_on_stdout_moves_other_output_to_stderr(project: Project) -> None:
+    """With a report on stdout, annotations and the output of a command go to stderr."""
+    done = project.run(
+        "run", *report_options("junit=-", "github"), "--", "sh", "-c", "echo output; exit 3"
+    )
 
     assert fromstring(done.stdout).get("failures") == "1"  # noqa: S314 - our own
-    assert "said\n" in done.stderr
+    assert "output\n" in done.stderr
     assert "::error " in done.stderr
 
 
-def test_json_is_the_report_of_that_name(project: Project) -> None:
-    """`--json` and `--report json=-` are one thing, and not to be asked for beside another."""
-    one, other = project.run("run", "good", "--json"), project.run("run", "good", "--report=json=-")
+def test_json_option_equals_json_report(project: Project) -> None:
+    """`--json` equals `--report json=-` and excludes another document on stdout."""
+    short = project.run("run", "good", "--json")
+    long = project.run("run", "good", "--report=json=-")
     both = project.run("run", "good", "--json", "--report", "html=-")
 
-    assert json.loads(one.stdout).keys() == json.loads(other.stdout).keys()
+    assert json.loads(short.stdout).keys() == json.loads(long.stdout).keys()
     assert both.returncode == ExitCode.USAGE
 
 
-def test_lines_come_while_the_run_goes_on(project: Project) -> None:
-    """A scenario that waits has been told of as started before it ends."""
+def test_event_lines_are_streamed(project: Project) -> None:
+    """The start of a scenario is written before the scenario ends."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        script = f"exec 3<>/dev/tcp/127.0.0.1/{port}; read -r word <&3; echo $word\n"
+        script = f"exec 3<>/dev/tcp/127.0.0.1/{port}; read -r line <&3; echo $line\n"
         project.path("scenarios/good.sh").write_text(script)
         with subprocess.Popen(
             project.command("run", "good", "--report", "jsonl=-"),
@@ -193,48 +196,48 @@ def test_lines_come_while_the_run_goes_on(project: Project) -> None:
                 connection.sendall(b"go\n")
             late = [json.loads(line) for line in running.stdout]
 
-    assert [one["event"] for one in early] == ["run_started", "scenario_started"]
-    assert [one["event"] for one in late] == ["scenario_finished", "run_finished"]
+    assert [event["event"] for event in early] == ["run_started", "scenario_started"]
+    assert [event["event"] for event in late] == ["scenario_finished", "run_finished"]
 
 
-def sorted_lines(text: str) -> list[Any]:
-    """Lines whatever their order: two events at once may be told either way round."""
+def sort_lines(text: str) -> list[Any]:
+    """Return the sorted lines: the order of simultaneous events is undefined."""
     return sorted(text.splitlines())
 
 
-def test_record_makes_the_same_lines_later(project: Project) -> None:
-    """What was streamed, confirmations alone included, can be had again."""
+def test_event_lines_can_be_recreated(project: Project) -> None:
+    """The record yields the streamed lines, including confirmations in isolation."""
     done = project.run("run", "-j", "3", "--report", "jsonl=-")
 
     assert "scenario_finished" in done.stdout
-    assert sorted_lines(project.run("report", "--as", "jsonl").stdout) == sorted_lines(done.stdout)
+    assert sort_lines(project.run("report", "--as", "jsonl").stdout) == sort_lines(done.stdout)
 
 
 @pytest.mark.parametrize("kind", ["junit", "json", "jsonl", "trace", "html"])
-def test_report_of_a_past_run_is_the_one_of_then(project: Project, kind: str) -> None:
-    """Made later, of the newest run or of one by name, a report is the same text."""
-    project.run("run", "-j", "1", *asking(f"{kind}=then"))
-    newest = project.run("report", "--as", kind, "-o", "now")
-    folder = max(project.path(".isosmoke/runs").glob("2*"))
-    named = project.run("report", folder.name, "--as", kind)
+def test_report_of_a_past_run_equals_the_original(project: Project, kind: str) -> None:
+    """A report of the newest run or of a run by id equals the one written by the run."""
+    project.run("run", "-j", "1", *report_options(f"{kind}=original"))
+    newest = project.run("report", "--as", kind, "-o", "copy")
+    directory = max(project.path(".isosmoke/runs").glob("2*"))
+    by_id = project.run("report", directory.name, "--as", kind)
 
     assert newest.returncode == ExitCode.OK
     assert newest.stdout == ""
-    assert project.path("now").read_text() == project.path("then").read_text() == named.stdout
+    assert project.path("copy").read_text() == project.path("original").read_text() == by_id.stdout
 
 
-def test_report_without_a_run_or_a_place_says_so(project: Project) -> None:
-    """Neither is a success."""
+def test_report_without_a_run_or_directory_fails(project: Project) -> None:
+    """A missing run and an unwritable file are errors."""
     assert project.run("report", "--as", "json").returncode == ExitCode.NOTHING_SELECTED
     project.run("run", "good")
-    lost = project.run("report", "--as", "json", "-o", "no/x")
+    done = project.run("report", "--as", "json", "-o", "no/x")
 
-    assert lost.returncode == ExitCode.INFRASTRUCTURE
-    assert "no/x could not be written: No such file or directory" in lost.stderr
+    assert done.returncode == ExitCode.INFRASTRUCTURE
+    assert "no/x could not be written: No such file or directory" in done.stderr
 
 
-def test_summary_is_appended_within_the_limit(project: Project) -> None:
-    """What earlier commands of the step wrote stays, and the whole is never too long."""
+def test_step_summary_is_appended_within_the_limit(project: Project) -> None:
+    """Earlier text of the step summary is kept, and the total size is limited."""
     summary = project.path("summary.md")
     summary.write_text("earlier\n")
     step = {"GITHUB_STEP_SUMMARY": str(summary), "GITHUB_WORKSPACE": str(project.top.parent)}
@@ -248,10 +251,12 @@ def test_summary_is_appended_within_the_limit(project: Project) -> None:
     assert summary.stat().st_size == github.MOST_BYTES - 10
 
 
-def into(project: Project, stdout: int, *words: str) -> "subprocess.CompletedProcess[str]":
-    """Run isosmoke with this as its stdout."""
+def run_with_stdout(
+    project: Project, stdout: int, *arguments: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run isosmoke with this file descriptor as its stdout."""
     return subprocess.run(
-        project.command(*words),
+        project.command(*arguments),
         cwd=project.top,
         env=project.environment(),
         stdout=stdout,
@@ -261,75 +266,80 @@ def into(project: Project, stdout: int, *words: str) -> "subprocess.CompletedPro
     )
 
 
-@pytest.fixture(params=["full disk", "nobody reads"])
-def refusing(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
-    """A stdout that takes nothing, and the kernel's words for that."""
+@pytest.fixture(params=["full disk", "closed pipe"])
+def broken_stdout(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
+    """A descriptor that cannot be written to, and the kernel's message for it."""
     if request.param == "full disk":
-        writing, why = os.open("/dev/full", os.O_WRONLY), errno.ENOSPC
+        descriptor, number = os.open("/dev/full", os.O_WRONLY), errno.ENOSPC
     else:
-        reading, writing = os.pipe()
-        os.close(reading)
-        why = errno.EPIPE
-    yield writing, os.strerror(why)
-    os.close(writing)
+        reader, descriptor = os.pipe()
+        os.close(reader)
+        number = errno.EPIPE
+    yield descriptor, os.strerror(number)
+    os.close(descriptor)
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "outcome"),
+    ("arguments", "code", "outcome"),
     [
         (["good"], ExitCode.INFRASTRUCTURE, "PASS"),
         (["bad"], ExitCode.BLOCKED, "FAIL"),
         (["good", "--report", "agent"], ExitCode.INFRASTRUCTURE, "PASS"),
-        (["--", "sh", "-c", "echo said; echo more"], ExitCode.INFRASTRUCTURE, "PASS"),
+        (["--", "sh", "-c", "echo output; echo more"], ExitCode.INFRASTRUCTURE, "PASS"),
     ],
 )
-def test_run_that_cannot_be_shown_goes_on_to_its_end(
-    project: Project, refusing: tuple[int, str], *, words: list[str], code: int, outcome: str
+def test_run_completes_with_a_broken_stdout(
+    project: Project,
+    broken_stdout: tuple[int, str],
+    *,
+    arguments: list[str],
+    code: int,
+    outcome: str,
 ) -> None:
-    """Its record is whole, its failures keep their exit code, and it is said how to see it."""
-    stdout, why = refusing
-    done = into(project, stdout, "run", *asking("json=kept.json"), *words)
-    (kept,) = json.loads(project.path("kept.json").read_text())["scenarios"]
-    newest = max(one.name for one in project.path(".isosmoke/runs").glob("2*"))
+    """The record is complete, failures keep their exit code, and a hint shows the run."""
+    stdout, reason = broken_stdout
+    done = run_with_stdout(project, stdout, "run", *report_options("json=run.json"), *arguments)
+    (scenario,) = json.loads(project.path("run.json").read_text())["scenarios"]
+    newest = max(directory.name for directory in project.path(".isosmoke/runs").glob("2*"))
 
     assert done.returncode == code
     assert done.stderr.splitlines() == [
-        f"isosmoke: this run could not be written: {why}",
+        f"isosmoke: this run could not be written: {reason}",
         f"  try: isosmoke show {newest}",
     ]
-    assert kept["outcome"] == outcome
+    assert scenario["outcome"] == outcome
     assert "not finished" not in project.run("runs").stdout
 
 
-@pytest.mark.parametrize("words", [["list"], ["runs"], ["schema", "record"], ["run", "good"]])
-def test_full_disk_below_stdout_is_no_verdict(project: Project, words: list[str]) -> None:
-    """Neither a traceback nor the 1 of a scenario that blocks, also where stderr is on it too."""
+@pytest.mark.parametrize("arguments", [["list"], ["runs"], ["schema", "record"], ["run", "good"]])
+def test_full_disk_is_an_infrastructure_error(project: Project, arguments: list[str]) -> None:
+    """A full disk on stdout, or on both streams, exits 125 without a traceback."""
     project.run("run", "good")
     with Path("/dev/full").open("wb") as full:
-        said = into(project, full.fileno(), *words)
-        line = ["sh", "-c", 'exec "$@" 2>&1', "sh", *project.command(*words)]
-        mute = subprocess.run(
-            line, cwd=project.top, env=project.environment(), stdout=full, check=False
+        done = run_with_stdout(project, full.fileno(), *arguments)
+        command = ["sh", "-c", 'exec "$@" 2>&1', "sh", *project.command(*arguments)]
+        silent = subprocess.run(
+            command, cwd=project.top, env=project.environment(), stdout=full, check=False
         )
 
-    assert (said.returncode, mute.returncode) == (ExitCode.INFRASTRUCTURE,) * 2
-    assert "No space left on device" in said.stderr
-    assert "Traceback" not in said.stderr
+    assert (done.returncode, silent.returncode) == (ExitCode.INFRASTRUCTURE,) * 2
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
-def test_reader_that_goes_away_is_no_verdict(project: Project, refusing: tuple[int, str]) -> None:
-    """What prints and runs nothing ends quietly where nobody reads it."""
-    stdout, why = refusing
-    done = into(project, stdout, "list")
+def test_closed_pipe_is_ignored_quietly(project: Project, broken_stdout: tuple[int, str]) -> None:
+    """A command that runs nothing prints no error about a closed pipe, only about a full disk."""
+    stdout, reason = broken_stdout
+    done = run_with_stdout(project, stdout, "list")
 
     assert done.returncode == ExitCode.INFRASTRUCTURE
-    assert bool(done.stderr) == (why != os.strerror(errno.EPIPE))
+    assert bool(done.stderr) == (reason != os.strerror(errno.EPIPE))
 
 
-def test_gate_reports_and_its_verdict_stays_last(project: Project) -> None:
-    """A shut gate has its report; what cannot be written keeps an open one from exiting 0."""
-    shut = project.run("gate", "task-b", *asking("junit=j.xml", "html=no/x"))
-    opened = project.run("gate", "task-a", *asking("html=no/x"))
+def test_gate_writes_reports_before_its_verdict(project: Project) -> None:
+    """A shut gate writes its report; an unwritable report makes an open gate exit 125."""
+    shut = project.run("gate", "task-b", *report_options("junit=j.xml", "html=no/x"))
+    opened = project.run("gate", "task-a", *report_options("html=no/x"))
 
     assert shut.returncode == ExitCode.BLOCKED
     assert fromstring(project.path("j.xml").read_text()).get("failures") == "1"  # noqa: S314
@@ -339,26 +349,26 @@ def test_gate_reports_and_its_verdict_stays_last(project: Project) -> None:
     assert opened.returncode == ExitCode.INFRASTRUCTURE
 
 
-def test_gate_that_ran_nothing_says_that_there_is_no_report(project: Project) -> None:
-    """A task that owns nothing leaves no file behind that could be mistaken for its own."""
-    done = project.run("gate", "task-z", *asking("junit=j.xml"))
+def test_gate_without_a_run_writes_no_report(project: Project) -> None:
+    """A gate for a task without scenarios writes no report and says so."""
+    done = project.run("gate", "task-z", *report_options("junit=j.xml"))
 
     assert done.returncode == ExitCode.OK
-    assert "no report was made: nothing was run" in done.stderr
+    assert "no report was written: nothing was run" in done.stderr
     assert not project.path("j.xml").exists()
 
 
-def test_document_of_a_gate_leaves_no_room_on_stdout(project: Project) -> None:
-    """`--json` and another document on stdout are refused, before anything runs."""
+def test_gate_json_excludes_a_report_on_stdout(project: Project) -> None:
+    """`gate --json` and another document on stdout are refused before anything runs."""
     done = project.run("gate", "task-a", "--json", "--report", "html=-")
 
     assert done.returncode == ExitCode.USAGE
     assert done.stdout == ""
 
 
-def test_done_reports_before_it_becomes_wg(project: Project) -> None:
-    """The report is there, and the exit code is wg's even where one could not be written."""
-    done = project.run("done", *asking("junit=j.xml", "html=no/x"), "task-a")
+def test_done_writes_reports_before_it_runs_wg(project: Project) -> None:
+    """Reports are written, and the exit code is wg's even if a report cannot be written."""
+    done = project.run("done", *report_options("junit=j.xml", "html=no/x"), "task-a")
 
     assert done.returncode == ExitCode.OK
     assert done.stdout.endswith("wg\n")

@@ -270,9 +270,9 @@ def test_missing_recorded_binary_is_not_replaced(project: Project) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        (["good", "--", "true"], 2, "one of them"),
+        (["good", "--", "true"], 2, "only one of them"),
         (["--after"], 2, "--after requires a script or a command"),
-        (["*"], 2, "means 2 scenarios"),
+        (["*"], 2, "matches 2 scenarios"),
         (["nope"], 4, "no scenario is named 'nope'"),
         (["nope/good"], 4, "no run is recorded"),
         (["good", "--image", " "], 2, "--image"),
@@ -310,7 +310,7 @@ def test_piped_lines_are_saved_as_scenario(project: Project) -> None:
     entry = project.manifest.read_text().removeprefix(GOOD + LEAKY)
     assert 'owners = ["task-z"]' in entry
     assert 'assertion = "It is mine."' in entry
-    assert done.stderr.endswith(" fails while the bug is there: isosmoke run mine\n")
+    assert done.stderr.endswith(" fails with the bug: isosmoke run mine\n")
     document = json.loads(project.run("run", "--json", "mine").stdout)
     assert document["scenarios"][0]["exit_code"] == 3
 

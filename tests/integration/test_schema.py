@@ -1,4 +1,4 @@
-"""JSON schemas of the manifest and of every document that isosmoke writes."""
+"""JSON Schemas of the manifest and of every document that isosmoke writes."""
 
 import json
 import re
@@ -19,23 +19,23 @@ from support import available
 from support.paths import ROOT
 from support.project import Project
 
-ONE = '[[scenario]]\nname = "one"\nscript = "one.sh"\n'
-"""The smallest manifest; keys that follow are of its scenario."""
+MINIMAL = '[[scenario]]\nname = "one"\nscript = "one.sh"\n'
+"""The smallest valid manifest; appended keys belong to its scenario."""
 
 
-def mistakes(name: str, document: Any) -> list[str]:
-    """What the schema of a kind finds wrong with a document."""
+def find_errors(name: str, document: Any) -> list[str]:
+    """Return the violations of the schema of a kind in a document."""
     validator = Draft202012Validator(schema.of(name))
-    return [f"{one.json_path}: {one.message}" for one in validator.iter_errors(document)]
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
 
 
-def in_json(value: Any) -> Any:
-    """TOML as an editor's validator sees it: dates are strings."""
+def convert_dates(value: Any) -> Any:
+    """Return TOML data as an editor validates it, with dates as strings."""
     match value:
         case dict():
-            return {key: in_json(one) for key, one in value.items()}
+            return {key: convert_dates(item) for key, item in value.items()}
         case list():
-            return [in_json(one) for one in value]
+            return [convert_dates(item) for item in value]
         case date():
             return value.isoformat()
         case _:
@@ -43,22 +43,22 @@ def in_json(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", schema.documents())
-def test_each_schema_is_one(name: str) -> None:
-    """A validator of draft 2020-12 takes it, and its title says which documents it is for."""
-    found = schema.of(name)
+def test_schema_is_valid(name: str) -> None:
+    """Each schema is valid under draft 2020-12, and its title names the kind of document."""
+    document = schema.of(name)
 
-    Draft202012Validator.check_schema(found)
-    assert found["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert found["title"].startswith(f"isosmoke {name}: ")
+    Draft202012Validator.check_schema(document)
+    assert document["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert document["title"].startswith(f"isosmoke {name}: ")
 
 
 MANIFESTS = ["manifest.toml", "isosmoke/demo/manifest.toml", "tests/corpus/manifest.toml"]
 
 
 @pytest.mark.parametrize("path", MANIFESTS)
-def test_manifests_of_this_repository_are_right(path: str) -> None:
-    """What the reader takes, the schema takes."""
-    assert mistakes("manifest", in_json(tomli.loads((ROOT / path).read_text()))) == []
+def test_manifests_of_this_repository_are_valid(path: str) -> None:
+    """The schema accepts the manifests that isosmoke reads."""
+    assert find_errors("manifest", convert_dates(tomli.loads((ROOT / path).read_text()))) == []
 
 
 BLOCK = re.compile(r"^```toml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -71,11 +71,11 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_examples_in_the_documentation_are_right(example: str) -> None:
-    """Whoever copies one has a manifest that an editor does not complain about."""
-    whole = example if "[[scenario]]" in example else ONE + example
+def test_examples_in_the_documentation_are_valid(example: str) -> None:
+    """A manifest example in the documentation is valid in an editor."""
+    whole = example if "[[scenario]]" in example else MINIMAL + example
 
-    assert mistakes("manifest", in_json(tomli.loads(whole))) == []
+    assert find_errors("manifest", convert_dates(tomli.loads(whole))) == []
 
 
 WHOLE = """
@@ -93,7 +93,7 @@ name = "whole"
 script = "whole.sh"
 owners = [" fix-a "]
 aliases = ["former"]
-description = "Many words."
+description = "A long text."
 assertion = "It holds."
 timeout_seconds = 30
 image = "debian"
@@ -117,17 +117,17 @@ allow = [{ command = "^tmux ", reason = "issue 12", until = 2027-01-31 }]
 """
 
 
-def test_every_key_may_be_there() -> None:
-    """A manifest that uses each table is right, and editors have a word for what is not plain."""
-    document = in_json(tomli.loads(WHOLE))
+def test_every_key_is_accepted() -> None:
+    """A manifest that uses every key is valid, and fields have descriptions for editors."""
+    document = convert_dates(tomli.loads(WHOLE))
 
-    assert mistakes("manifest", document) == []
-    for model, given in (
+    assert find_errors("manifest", document) == []
+    for model, table in (
         (Gate, document["gate"]),
         (Retention, document["record"]),
         (Limits, document["scenario"][0]["limits"]),
     ):
-        assert given.keys() == model.model_fields.keys()
+        assert table.keys() == model.model_fields.keys()
     known = schema.of("manifest")["$defs"]["Scenario"]["properties"]
     assert known.keys() == Scenario.model_fields.keys()
     assert known["settle_seconds"]["description"].startswith("How long processes may take")
@@ -137,57 +137,57 @@ WRONG = [
     "",
     "scenario = []",
     '[[scenario]]\nname = "one"\n',
-    ONE + "timout_seconds = 3\n",
-    ONE + "[limits]\nmemory = 1\n",
-    ONE + "[defaults]\nowners = ['a']\n",
-    ONE + "requires = { command = ['git'] }\n",
-    ONE + "leaks = 'ignore'\n",
-    ONE + "leaks = { allow = [{ command = 'x' }] }\n",
-    ONE + "limits.memory = '1 GB'\n",
-    ONE + "limits.processes = 0\n",
-    ONE + "timeout_seconds = '3'\n",
-    ONE + "timeout_seconds = 0\n",
-    ONE + "retries = 101\n",
-    ONE + "settle_seconds = -1\n",
-    ONE + "owners = 'a'\n",
-    ONE + "owners = ['  ']\n",
-    ONE + "pass_env = ['A-B']\n",
-    ONE + "network = 'none'\n",
-    ONE + "capabilities = ['SYS_ADMIN']\n",
-    ONE + "aliases = ['.hidden']\n",
-    ONE + "[env]\nA = 'b'\n",
-    ONE + "[scenario.env]\nA = 1\n",
+    MINIMAL + "timout_seconds = 3\n",
+    MINIMAL + "[limits]\nmemory = 1\n",
+    MINIMAL + "[defaults]\nowners = ['a']\n",
+    MINIMAL + "requires = { command = ['git'] }\n",
+    MINIMAL + "leaks = 'ignore'\n",
+    MINIMAL + "leaks = { allow = [{ command = 'x' }] }\n",
+    MINIMAL + "limits.memory = '1 GB'\n",
+    MINIMAL + "limits.processes = 0\n",
+    MINIMAL + "timeout_seconds = '3'\n",
+    MINIMAL + "timeout_seconds = 0\n",
+    MINIMAL + "retries = 101\n",
+    MINIMAL + "settle_seconds = -1\n",
+    MINIMAL + "owners = 'a'\n",
+    MINIMAL + "owners = ['  ']\n",
+    MINIMAL + "pass_env = ['A-B']\n",
+    MINIMAL + "network = 'none'\n",
+    MINIMAL + "capabilities = ['SYS_ADMIN']\n",
+    MINIMAL + "aliases = ['.hidden']\n",
+    MINIMAL + "[env]\nA = 'b'\n",
+    MINIMAL + "[scenario.env]\nA = 1\n",
     '[[scenario]]\nname = "a/b"\nscript = "one.sh"\n',
     '[[scenario]]\nname = "one"\nscript = " "\n',
 ]
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_what_the_reader_refuses_the_schema_refuses(text: str) -> None:
-    """A misspelt key, a wrong kind, a value out of its bounds: an editor shows it at once."""
+def test_schema_rejects_what_the_parser_rejects(text: str) -> None:
+    """An editor shows misspelled keys, wrong types and values out of range."""
     with pytest.raises(ManifestError):
         parser.parse(text, Path("/p/manifest.toml"))
 
-    assert mistakes("manifest", in_json(tomli.loads(text))) != []
+    assert find_errors("manifest", convert_dates(tomli.loads(text))) != []
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
-    """Every kind of document but the manifest, as a user would get it."""
+    """Documents of every kind except the manifest, as a user obtains them."""
     available.engine("bubblewrap")
     project = Project.within(tmp_path_factory.mktemp("written"))
     graph = '{"kind": "task", "id": "task-a", "status": "done"}\n'
     project.path(".wg").mkdir()
     project.path(".wg/graph.jsonl").write_text(graph)
 
-    def printed(*words: str) -> Any:
-        return json.loads(project.run(*words).stdout)
+    def load_output(*arguments: str) -> Any:
+        return json.loads(project.run(*arguments).stdout)
 
-    def kept(name: str) -> list[Any]:
-        found = project.top.glob(f".isosmoke/runs/*/{name}")
-        return [json.loads(one.read_text()) for one in found]
+    def load_records(name: str) -> list[Any]:
+        files = project.top.glob(f".isosmoke/runs/*/{name}")
+        return [json.loads(file.read_text()) for file in files]
 
-    gates = [printed("gate", one, "--json") for one in ("task-a", "task-b", "task-z")]
+    gates = [load_output("gate", task, "--json") for task in ("task-a", "task-b", "task-z")]
     project.run("gate", "task-b", "--skip-smoke")
     (receipt, other) = project.receipts()
     lines = project.run("run", "-j", "3", "--report", "jsonl=-").stdout.splitlines()
@@ -198,67 +198,65 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         bundled = json.loads(bundle.read())
     bypasses = project.path(".isosmoke/bypasses.jsonl").read_text().splitlines()
     return {
-        "record": [printed("run", "--json"), printed("show", "good", "--json")],
-        "header": kept("run.json"),
-        "result": kept("*/result.json"),
+        "record": [load_output("run", "--json"), load_output("show", "good", "--json")],
+        "header": load_records("run.json"),
+        "result": load_records("*/result.json"),
         "bundle": [bundled],
         "event": [json.loads(line) for line in lines],
         "gate": gates,
-        "receipt": [json.loads(one.read_text()) for one in (receipt, other)],
-        "verification": [printed("receipt", "verify", str(receipt), "--json")],
+        "receipt": [json.loads(file.read_text()) for file in (receipt, other)],
+        "verification": [load_output("receipt", "verify", str(receipt), "--json")],
         "bypass": [json.loads(line) for line in bypasses],
-        "audit": [printed("audit", "--json")],
-        "runs": [printed("runs", "--json")],
-        "history": [printed("history", "good", "--json")],
-        "list": [printed("list", "--json")],
-        "images": [printed("image", "list", "--json")],
-        "doctor": [printed("doctor", "--json")],
+        "audit": [load_output("audit", "--json")],
+        "runs": [load_output("runs", "--json")],
+        "history": [load_output("history", "good", "--json")],
+        "list": [load_output("list", "--json")],
+        "images": [load_output("image", "list", "--json")],
+        "doctor": [load_output("doctor", "--json")],
     }
 
 
-def test_every_document_fits_its_schema(written: dict[str, list[Any]]) -> None:
-    """What is printed is what the schema promises, for each kind there is."""
+def test_every_document_matches_its_schema(written: dict[str, list[Any]]) -> None:
+    """Documents of every kind match their schemas."""
     assert {"manifest", *written} == set(schema.documents())
     for name, documents in written.items():
         assert documents
-        for one in documents:
-            assert mistakes(name, one) == []
+        for document in documents:
+            assert find_errors(name, document) == []
 
 
 def test_every_event_is_among_the_documents(written: dict[str, list[Any]]) -> None:
-    """The lines that were looked at are of every kind, postponement included."""
-    assert {one["event"] for one in written["event"]} == {
+    """The tested event lines include every kind of event."""
+    assert {event["event"] for event in written["event"]} == {
         *("run_started", "scenario_started", "scenario_postponed"),
         *("scenario_finished", "run_finished"),
     }
 
 
-@pytest.mark.parametrize("name", [one for one in schema.documents() if one != "manifest"])
-def test_document_of_another_kind_or_version_is_refused(
-    written: dict[str, list[Any]], name: str
-) -> None:
-    """A field that is gone, one of another type, and a later version do not fit."""
+@pytest.mark.parametrize("name", [name for name in schema.documents() if name != "manifest"])
+def test_invalid_document_is_rejected(written: dict[str, list[Any]], name: str) -> None:
+    """A missing field, a field of another type and a later version violate the schema."""
     document = written[name][0]
 
     for key in schema.of(name).get("required", ["event", "schema_version", "run"]):
-        assert mistakes(name, {one: document[one] for one in document if one != key})
-        assert mistakes(name, {**document, key: [None]})
+        assert find_errors(name, {field: document[field] for field in document if field != key})
+        assert find_errors(name, {**document, key: [None]})
     if "schema_version" in document:
-        assert mistakes(name, {**document, "schema_version": 2})
-    assert mistakes(name, [document])
+        assert find_errors(name, {**document, "schema_version": 2})
+    assert find_errors(name, [document])
 
 
-def test_later_fields_are_no_mistake(written: dict[str, list[Any]]) -> None:
-    """A document of a later version with more to tell still fits."""
+def test_additional_fields_are_accepted(written: dict[str, list[Any]]) -> None:
+    """A document with fields of a later version matches the schema."""
     for name, (document, *_) in written.items():
-        assert mistakes(name, {**document, "told_later": 1}) == []
+        assert find_errors(name, {**document, "added_later": 1}) == []
 
 
-def test_without_a_name_the_kinds_are_listed(tmp_path: Path) -> None:
-    """Each kind has a line that says what it is; with a name its schema is printed."""
+def test_schema_lists_kinds_or_prints_one(tmp_path: Path) -> None:
+    """Without a name `schema` lists the kinds; with a name it prints that schema."""
     project = Project.within(tmp_path)
-    listed = project.run("schema").stdout.splitlines()
+    lines = project.run("schema").stdout.splitlines()
 
-    assert [line.split()[0] for line in listed] == list(schema.documents())
+    assert [line.split()[0] for line in lines] == list(schema.documents())
     assert json.loads(project.run("schema", "gate").stdout) == schema.of("gate")
     assert project.run("schema", "no-such").returncode == 2

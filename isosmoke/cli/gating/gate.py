@@ -53,7 +53,12 @@ DOCUMENTS = {
 @click.option(
     "--full-smoke", "full", is_flag=True, help="Run every scenario, not only those that TASK owns."
 )
-@click.option("--skip-smoke", "skip", is_flag=True, help="Bypass the gate without running a scenario (humans only).")
+@click.option(
+    "--skip-smoke",
+    "skip",
+    is_flag=True,
+    help="Bypass the gate without running a scenario (humans only).",
+)
 @manifest_option()
 @engine_options
 @click.option(
