@@ -93,7 +93,7 @@ class _ErrorCollector(ast.NodeVisitor):
             values = dict(zip(("message", "hint"), node.args, strict=False)) | keywords
             message = self._join_texts(values.get("message"))
             hint = self._join_texts(values.get("hint"))
-            if {message, hint} - {"", _FIELD}:
+            if f"{message}{hint}".replace(_FIELD, "").strip(" |"):
                 self.errors += [f"{name}: {message}", *([f"  try: {hint}"] if hint else [])]
         self.generic_visit(node)
 

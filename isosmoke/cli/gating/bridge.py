@@ -29,7 +29,7 @@ def command(manifest_path: Path | None, output: Path) -> None:
     """Write a mirror of a manifest through which `wg done` runs scenarios isolated and in parallel.
 
     \b
-    Print the line that makes wg use the mirror; evaluate it in a shell:
+    The output is the line that makes wg use the mirror:
         eval "$(isosmoke bridge)"
     """  # noqa: D301 - click's marker for an unwrapped paragraph
     manifest, _ = select_scenarios(ScenarioSelection(manifest=manifest_path))

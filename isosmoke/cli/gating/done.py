@@ -41,7 +41,7 @@ _CONTEXT_SETTINGS = {"ignore_unknown_options": True, "allow_interspersed_args": 
 @report_option
 @click.pass_context
 def command(ctx: click.Context, arguments: tuple[str, ...], reports: tuple[str, ...]) -> None:
-    """Run the scenarios that TASK owns; if the gate opens, replace this process by `wg done TASK`.
+    """Run the scenarios that TASK owns; if the gate opens, exec `wg done TASK`.
 
     wg's own gate is answered from the same run; options, output and exit code are those of wg. If
     the gate is shut, wg is not run and the exit code is that of `isosmoke gate`. A report that
@@ -118,7 +118,7 @@ def _link_system_programs(directory: Path) -> Path:
 
 
 def _exec_wg(wg: Path, arguments: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:
-    """Replace this process by wg, so that signals, terminal and exit code are its own."""
+    """Replace this process with wg, so that signals, terminal and exit code are its own."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and wg would inherit that
     try:
         os.execve(wg, (wg.name, *arguments), environment)  # noqa: S606 - no shell wanted

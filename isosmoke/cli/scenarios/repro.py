@@ -74,7 +74,7 @@ class _Draft:
 @click.option(
     "--thaw", is_flag=True, help="Resume leftover processes instead of leaving them frozen."
 )
-@click.option("--image", help="Use another image than the scenario's.")
+@click.option("--image", help="Override the scenario's image.")
 @engine_options
 @click.option(
     "--script",

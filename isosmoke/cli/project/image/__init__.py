@@ -1,4 +1,4 @@
-"""Manage named images of clean environments."""
+"""Manage named images for clean environments."""
 
 from dataclasses import asdict
 from datetime import datetime

@@ -34,7 +34,7 @@ def command(
     binary: str | None,
     engine: str,
 ) -> None:
-    """Check whether the live binary runs in IMAGE and which commands of scenarios it lacks.
+    """Check whether IMAGE runs the live binary and has the commands that scenarios require.
 
     The scenarios are those of the manifest that use this image; if none does, all of them.
 
