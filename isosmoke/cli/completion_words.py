@@ -99,9 +99,9 @@ def _as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _find_manifest(given: str | None) -> Path:
-    if given:
-        return Path(given).expanduser()
+def _find_manifest(option: str | None) -> Path:
+    if option:
+        return Path(option).expanduser()
     from isosmoke.manifest.discovery import located
 
     return located(Path.cwd(), os.environ)

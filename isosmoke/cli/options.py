@@ -79,24 +79,26 @@ def _parse_expression(
     return None if text is None or ctx.resilient_parsing else filters.parse(text)
 
 
-def find_manifest(given: Path | None) -> Path:
+def find_manifest(option: Path | None) -> Path:
     """Return the manifest that `--manifest` names, else the one that wg would find.
 
     Raises:
         ManifestError: If no manifest is given and none is found.
     """
     caller = Caller.here()
-    return given or located(caller.working, caller.environment)
+    return option or located(caller.working, caller.environment)
 
 
-def select_scenarios(wanted: ScenarioSelection) -> tuple[Manifest, tuple[Scenario, ...]]:
+def select_scenarios(selected: ScenarioSelection) -> tuple[Manifest, tuple[Scenario, ...]]:
     """Load the manifest and return it with the selected scenarios.
 
     Raises:
         NothingSelectedError: If a name, an owner or the expression matches no scenario.
     """
-    manifest = loader.load(find_manifest(wanted.manifest))
-    scenarios = selection.select(manifest.scenarios, wanted.names, wanted.owners, wanted.expression)
+    manifest = loader.load(find_manifest(selected.manifest))
+    scenarios = selection.select(
+        manifest.scenarios, selected.names, selected.owners, selected.expression
+    )
     return manifest, scenarios
 
 

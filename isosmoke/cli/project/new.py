@@ -52,8 +52,8 @@ def command(
     The script fails until you write it. No other byte of the manifest changes.
     """
     optional = {"script": script, "timeout_seconds": timeout_seconds}
-    given = {key: value for key, value in optional.items() if value is not None}
-    scenario = new_scenario.drafted(name, owners=owners, assertion=assertion, **given)
+    settings = {key: value for key, value in optional.items() if value is not None}
+    scenario = new_scenario.drafted(name, owners=owners, assertion=assertion, **settings)
     path = find_manifest(manifest_path)
     script_path = new_scenario.add(path, scenario)
     click.echo(f"{relpath(path)}: scenario {name!r} added")

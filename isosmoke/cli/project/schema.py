@@ -75,7 +75,8 @@ def _find_models(model: Any) -> Mapping[str, type]:
         model = members[0]
     classes = filter(inspect.isclass, vars(inspect.getmodule(model)).values())
     return {
-        getattr(found, "model_config", {}).get("title", found.__name__): found for found in classes
+        getattr(model_class, "model_config", {}).get("title", model_class.__name__): model_class
+        for model_class in classes
     }
 
 

@@ -57,11 +57,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def press_tab(line: str, *python_options: str) -> "subprocess.CompletedProcess[str]":
     """Run the command that a shell runs when TAB is pressed at the end of a line."""
-    words = shlex.split(line) + ([""] if line.endswith(" ") else [])
+    arguments = shlex.split(line) + ([""] if line.endswith(" ") else [])
     environment = {
         **os.environ,
         "COMP_WORDS": line,
-        "COMP_CWORD": str(len(words) - 1),
+        "COMP_CWORD": str(len(arguments) - 1),
         "_ISOSMOKE_COMPLETE": "bash_complete",
     }
     return subprocess.run(

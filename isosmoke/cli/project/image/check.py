@@ -54,10 +54,10 @@ def command(
     ctx.exit(ExitCode.OK if all(passed) else ExitCode.BLOCKED)
 
 
-def _load_manifest(given: Path | None) -> Manifest | None:
+def _load_manifest(option: Path | None) -> Manifest | None:
     """Load the manifest; return None if there is none, as an image can be checked without."""
     try:
-        path = find_manifest(given)
+        path = find_manifest(option)
     except ManifestError:
         return None
     return loader.load(path)
