@@ -144,7 +144,7 @@ def test_logs_are_raw_bytes_in_a_pipe(project: Project) -> None:
     assert done.stdout == RAW
     missing = project.run("logs", "bad", "--attempt", "2")
     assert missing.returncode == ExitCode.NOTHING_SELECTED
-    assert "the last attempt at bad is number 1" in missing.stderr
+    assert "bad has no attempt 2; the last attempt is number 1" in missing.stderr
 
 
 def test_logs_are_escaped_on_a_terminal(project: Project) -> None:
