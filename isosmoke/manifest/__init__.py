@@ -1,1 +1,1 @@
-"""Read a manifest: models, parsing, errors with a place, discovery and selection."""
+"""Manifest models, parsing, diagnostics with line numbers, discovery and selection."""

@@ -1,4 +1,4 @@
-"""What is wrong with a manifest, in words: file, line, scenario, key, and what to do about it."""
+"""Error messages for manifests: file, line, scenario, key, problem and hint."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from isosmoke.manifest.models import (
     StrictModel,
     Wait,
 )
-from isosmoke.manifest.positions import Lines, Loc
-from isosmoke.manifest.value_types import shown
+from isosmoke.manifest.positions import LineIndex, Loc
+from isosmoke.manifest.value_types import format_value
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """One thing that is wrong at `loc`, and what to do about it."""
+    """A problem at `loc` in a manifest, with a hint that says how to fix it."""
 
     loc: Loc
     text: str
@@ -37,62 +37,70 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Source:
-    """A text that is TOML, and where in it things stand."""
+    """A parsed TOML text and the path that it was read from."""
 
     path: Path
     text: str
     document: Mapping[str, object]
 
     @property
-    def folder(self) -> Path:
-        """The absolute folder that relative paths start from."""
+    def directory(self) -> Path:
+        """The absolute directory that relative paths start from."""
         return self.path.parent.absolute()
 
     @cached_property
-    def lines(self) -> "Lines":
-        return Lines(self.text)
+    def line_index(self) -> LineIndex:
+        """The line number of each key."""
+        return LineIndex(self.text)
 
     @cached_property
     def entries(self) -> Mapping[int, Mapping[str, object]]:
-        """The scenarios that are tables, by their place."""
+        """The scenarios that are tables, by their index in the list."""
         scenarios = self.document.get("scenario")
         numbered = enumerate(scenarios if isinstance(scenarios, list) else ())
         return {number: entry for number, entry in numbered if isinstance(entry, dict)}
 
-    def error(self, mistakes: Iterable[Mistake]) -> ManifestError:
-        """All mistakes in one error, by line, the first about each key."""
+    def build_error(self, mistakes: Iterable[Mistake]) -> ManifestError:
+        """Combine mistakes into one error, sorted by line, with the first mistake for each key."""
         firsts: dict[Loc, Mistake] = {}
-        for one in mistakes:
-            firsts.setdefault(one.loc, one)  # the first mistake about a key causes the others
-        told = sorted(firsts.values(), key=lambda one: self.lines.line(one.loc) or 0)
-        message = "\n".join(self._sentence(one) for one in told)
-        return ManifestError(message, "\n".join(dict.fromkeys(one.hint for one in told)))
+        for mistake in mistakes:
+            # Later mistakes about the same key are consequences of the first.
+            firsts.setdefault(mistake.loc, mistake)
+        unique = sorted(
+            firsts.values(), key=lambda mistake: self.line_index.find_line(mistake.loc) or 0
+        )
+        message = "\n".join(self._format_mistake(mistake) for mistake in unique)
+        return ManifestError(message, "\n".join(dict.fromkeys(mistake.hint for mistake in unique)))
 
-    def _sentence(self, mistake: Mistake) -> str:
-        line = self.lines.line(mistake.loc)
-        place = f"{self.path}:{line}" if line else str(self.path)
-        keys = _within(mistake.loc)
-        subject = (self._table(mistake.loc), f"key {_dotted(keys)!r}" if keys else "")
-        return _printable(": ".join(part for part in (place, *subject, mistake.text) if part))
+    def _format_mistake(self, mistake: Mistake) -> str:
+        line = self.line_index.find_line(mistake.loc)
+        location = f"{self.path}:{line}" if line else str(self.path)
+        keys = _strip_table(mistake.loc)
+        subject = (self._name_table(mistake.loc), f"key {_join_keys(keys)!r}" if keys else "")
+        return _make_printable(
+            ": ".join(part for part in (location, *subject, mistake.text) if part)
+        )
 
-    def _table(self, loc: Loc) -> str:
+    def _name_table(self, loc: Loc) -> str:
         match loc:
             case ("scenario", int(number), *_):
                 name = self.entries.get(number, {}).get("name")
-                return f"scenario {shown(name) if isinstance(name, str) else number + 1}"
+                return f"scenario {format_value(name) if isinstance(name, str) else number + 1}"
             case ("defaults" | "gate" as table, *_):
                 return f"[{table}]"
             case _:
                 return ""
 
 
-def _printable(text: str) -> str:
-    """`text` on one line, and harmless to a terminal whatever the manifest holds."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+def _make_printable(text: str) -> str:
+    """Escape line breaks and control characters so that the text cannot control a terminal."""
+    return "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in text
+    )
 
 
-def _within(loc: Loc) -> Loc:
-    """`loc` as seen from the scenario or the table it lies in."""
+def _strip_table(loc: Loc) -> Loc:
+    """Return `loc` relative to the scenario or table that contains it."""
     match loc:
         case ("scenario", int(), *keys) | ("defaults" | "gate", *keys):
             return tuple(keys)
@@ -100,8 +108,8 @@ def _within(loc: Loc) -> Loc:
             return loc
 
 
-def _dotted(keys: Iterable[str | int]) -> str:
-    """`leaks.allow[0].until`."""
+def _join_keys(keys: Iterable[str | int]) -> str:
+    """Return keys in dotted notation, such as `leaks.allow[0].until`."""
     parts = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
     return "".join(parts).removeprefix(".")
 
@@ -130,37 +138,39 @@ _KINDS = {
 
 
 def mistake_of(error: ErrorDetails) -> Mistake:
-    """What pydantic found, in our words."""
-    # pydantic marks a mistake in a key, as opposed to its value, by one more step.
+    """Translate a pydantic error into a mistake."""
+    # pydantic appends "[key]" to the location if the key itself is invalid, not its value.
     loc = error["loc"][:-1] if error["loc"][-1] == "[key]" else error["loc"]
-    return Mistake(loc, *_told(error, loc))
+    return Mistake(loc, *_describe(error, loc))
 
 
-def _told(error: ErrorDetails, loc: Loc) -> tuple[str, str]:
-    """What is wrong, and what to do about it."""
+def _describe(error: ErrorDetails, loc: Loc) -> tuple[str, str]:
+    """Return the problem and a hint."""
     match error["type"]:
         case "wrong":
             return error["ctx"]["text"], error["ctx"]["hint"]
         case "extra_forbidden":
-            return _unknown(loc)
+            return _describe_unknown_key(loc)
         case "missing":
-            return "is missing", f"give it a {loc[-1]}"
+            return "is missing", f"add the key {loc[-1]!r}"
         case kind:
-            valid, hint = _KINDS.get(kind, ("", "nothing was started: correct it and run again"))
+            valid, hint = _KINDS.get(
+                kind, ("", "correct the value and run again; nothing was started")
+            )
             must = f"must be {valid}" if valid else error["msg"].replace("Input should", "must", 1)
-            return f"{must}, not {shown(error['input'])}", hint
+            return f"{must}, not {format_value(error['input'])}", hint
 
 
-def _unknown(loc: Loc) -> tuple[str, str]:
+def _describe_unknown_key(loc: Loc) -> tuple[str, str]:
     *parents, key = loc
     if parents == ["defaults"] and key in Scenario.model_fields:
         return (
-            "belongs to one scenario, so it cannot be a default",
-            "move it to the scenarios it is meant for",
+            "cannot have a default, since it is set per scenario",
+            "move it to the scenarios that need it",
         )
     table = next((key for key in reversed(parents) if isinstance(key, str)), "")
     known = list(_MODELS.get(table, Document).model_fields)
-    for meant in get_close_matches(str(key), known, n=1):
-        found = _dotted(_within((*parents, meant)))
-        return f"unknown key; did you mean {found!r}?", "correct the spelling"
-    return "unknown key", f"known here: {', '.join(known)}"
+    for candidate in get_close_matches(str(key), known, n=1):
+        suggestion = _join_keys(_strip_table((*parents, candidate)))
+        return f"unknown key; did you mean {suggestion!r}?", "correct the spelling"
+    return "unknown key", f"use one of the known keys: {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""Where the manifest is: by wg's own rules, so that its gate and isosmoke see the same file."""
+"""Manifest discovery by the rules of wg, so that its gate and isosmoke read the same file."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,69 +7,73 @@ from isosmoke.errors import ManifestError
 from isosmoke.host.workspace_directories import git_top
 
 WG_MANIFEST = Path("tests/smoke/manifest.toml")
-"""Where wg keeps its manifest, from the top of a project."""
+"""The path of wg's manifest, relative to the top of a project."""
 
 GRAPH_NAMES = (".wg", ".workgraph")
-"""What wg calls its graph folder, today's name first."""
+"""The names of wg's graph directory, the current one first."""
 
 
 def graph_folder(cwd: Path, environ: Mapping[str, str]) -> Path:
-    """The graph folder that wg would use in `cwd`, by wg's own rules; it need not exist."""
+    """Return the graph directory that wg would use in `cwd`; it need not exist."""
     if named := environ.get("WG_DIR"):
-        return _graph_in(cwd / named).resolve()
+        return _resolve_graph(cwd / named).resolve()
     home = [Path(environ["HOME"])] if environ.get("HOME") else []
-    folders = (cwd, *cwd.parents, *home)
-    places = (folder / name for folder in folders for name in GRAPH_NAMES)
-    return next((place for place in places if _answer(place.is_dir)), cwd / ".wg").resolve()
+    directories = (cwd, *cwd.parents, *home)
+    candidates = (directory / name for directory in directories for name in GRAPH_NAMES)
+    return next((path for path in candidates if _is_true(path.is_dir)), cwd / ".wg").resolve()
 
 
-def _graph_in(folder: Path) -> Path:
-    if folder.name in GRAPH_NAMES or _answer((folder / "graph.jsonl").is_file):
-        return folder
-    places = (folder / name for name in GRAPH_NAMES)
-    return next((place for place in places if _answer(place.is_dir)), folder)
+def _resolve_graph(directory: Path) -> Path:
+    if directory.name in GRAPH_NAMES or _is_true((directory / "graph.jsonl").is_file):
+        return directory
+    candidates = (directory / name for name in GRAPH_NAMES)
+    return next((path for path in candidates if _is_true(path.is_dir)), directory)
 
 
 def located(cwd: Path, environ: Mapping[str, str]) -> Path:
-    """`find_manifest` as wg asks it: of git it asks from its graph folder."""
+    """Find the manifest as wg does, which runs git in its graph directory."""
     return find_manifest(cwd, environ, git_top(graph_folder(cwd, environ)))
 
 
 def find_manifest(cwd: Path, environ: Mapping[str, str], git_top: Path | None) -> Path:
-    """The manifest that `wg done` would read, else `manifest.toml` in `cwd`.
+    """Return the manifest that `wg done` would read, or else `manifest.toml` in `cwd`.
 
-    wg takes `WG_SMOKE_MANIFEST` (relative to its graph folder), else the manifest of the graph
-    folder, of the project around that, or of the repository. `cwd` is absolute; `git_top` is the
-    top level of the repository that `graph_folder` lies in, None if it lies in none.
+    wg uses `WG_SMOKE_MANIFEST` (relative to its graph directory) if it is set. Otherwise it
+    searches the graph directory, the project that contains it, and the repository. `cwd` is
+    absolute. `git_top` is the top level of the repository that contains the graph directory, or
+    None if there is none.
 
     Raises:
-        ManifestError: if there is none, with every place tried. wg would pass in silence.
+        ManifestError: There is no manifest. The message lists every path tried. wg itself would
+            silently pass.
     """
     graph = graph_folder(cwd, environ)
     if "WG_SMOKE_MANIFEST" in environ:
-        return _named(graph / environ["WG_SMOKE_MANIFEST"])
+        return _require_file(graph / environ["WG_SMOKE_MANIFEST"])
     projects = (graph, graph.parent, *([git_top] if git_top else []))
-    places = dict.fromkeys([*(one / WG_MANIFEST for one in projects), cwd / "manifest.toml"])
-    for place in places:
-        if _answer(place.exists):
-            return place
-    tried = "".join(f"\n  {place}" for place in places)
-    hint = "isosmoke init makes one; --manifest or WG_SMOKE_MANIFEST names another"
-    raise ManifestError(f"no manifest in any of{tried}", hint)
+    candidates = dict.fromkeys(
+        [*(project / WG_MANIFEST for project in projects), cwd / "manifest.toml"]
+    )
+    for candidate in candidates:
+        if _is_true(candidate.exists):
+            return candidate
+    tried = "".join(f"\n  {candidate}" for candidate in candidates)
+    hint = "create one with `isosmoke init`, or name one with --manifest or WG_SMOKE_MANIFEST"
+    raise ManifestError(f"no manifest found; tried:{tried}", hint)
 
 
-def _named(path: Path) -> Path:
-    if not _answer(path.is_file):
+def _require_file(path: Path) -> Path:
+    if not _is_true(path.is_file):
         raise ManifestError(
             f"WG_SMOKE_MANIFEST names {path}, which is not a file",
-            "correct it, or unset it to look where wg would look",
+            "correct the variable, or unset it to search the default locations",
         )
     return path
 
 
-def _answer(question: Callable[[], bool]) -> bool:
-    """No, where the file system will not say, as for wg."""
+def _is_true(query: Callable[[], bool]) -> bool:
+    """Return the result of a file system query, or False if it raises `OSError`, as in wg."""
     try:
-        return question()
+        return query()
     except OSError:
         return False

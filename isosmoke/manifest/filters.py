@@ -1,10 +1,10 @@
-"""The selection language of `-E`: text → tree, tree → text, and whether a scenario is meant.
+"""The filter language of `-E`: parsing, formatting and matching of scenarios.
 
     owner(fix-chat) and not tag(slow) and name(/^chat_/)
 
-Predicates are `name(…)`, `owner(…)`, `tag(…)`, `image(…)` and `all()`; words and signs mean the
-same: `and` `&`, `or` `|`, `not` `!`. An argument is an exact word, a glob (`chat_*`) or a `/regular
-expression/` that is found anywhere in the value. `not` binds closer than `and`, `and` than `or`.
+The predicates are `name(…)`, `owner(…)`, `tag(…)`, `image(…)` and `all()`. The operators are `not`
+or `!`, `and` or `&`, and `or` or `|`, in order of precedence. An argument is an exact value, a glob
+(`chat_*`) or a `/regular expression/`, which may match anywhere in the value.
 """
 
 import re
@@ -16,12 +16,12 @@ from typing import Protocol
 from isosmoke.errors import UsageError
 from isosmoke.text import meant, printable
 
-_DEEPEST = 50
-"""How many brackets and `not`s may be open at once; nobody reads more."""
+_MAX_DEPTH = 50
+"""The maximum nesting of brackets and `not`s."""
 
 
-class Described(Protocol):
-    """What an expression reads of a scenario."""
+class Selectable(Protocol):
+    """The attributes of a scenario that an expression can test."""
 
     @property
     def name(self) -> str: ...
@@ -33,30 +33,30 @@ class Described(Protocol):
     def image(self) -> str: ...
 
 
-_VALUES: Mapping[str, Callable[[Described], tuple[str, ...]]] = {
-    "image": lambda one: (one.image,),
-    "name": lambda one: (one.name,),
-    "owner": lambda one: one.owners,
-    "tag": lambda one: one.tags,
+_VALUES: Mapping[str, Callable[[Selectable], tuple[str, ...]]] = {
+    "image": lambda scenario: (scenario.image,),
+    "name": lambda scenario: (scenario.name,),
+    "owner": lambda scenario: scenario.owners,
+    "tag": lambda scenario: scenario.tags,
 }
 _ALL = "all"
 _KNOWN = (_ALL, *_VALUES)
 _EXPECTED = f"expected one of {', '.join(f'{name}()' for name in _KNOWN)}"
-_HINT = "-E 'owner(fix-chat) and not (tag(slow) or name(chat_*) or image(/fedora/))'"
+_HINT = "for example, -E 'owner(fix-chat) and not (tag(slow) or name(chat_*) or image(/fedora/))'"
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """The value itself, or a glob where it has any of `*?[`."""
+    """An exact value, or a glob if it contains any of `*?[`."""
 
     text: str
 
-    def fits(self, value: str) -> bool:
+    def matches(self, value: str) -> bool:
         return value == self.text or (self.is_glob and fnmatchcase(value, self.text))
 
     @property
     def is_glob(self) -> bool:
-        return any(one in self.text for one in "*?[")
+        return any(character in self.text for character in "*?[")
 
     def __str__(self) -> str:
         return self.text
@@ -64,11 +64,11 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Regex:
-    r"""A regular expression of Python's, found anywhere in the value; a slash in it is `\/`."""
+    r"""A Python regular expression that may match anywhere in the value; a slash is `\/`."""
 
     text: str
 
-    def fits(self, value: str) -> bool:
+    def matches(self, value: str) -> bool:
         return re.search(self.text, value) is not None
 
     def __str__(self) -> str:
@@ -79,7 +79,7 @@ class Regex:
 class All:
     """Every scenario."""
 
-    def means(self, scenario: Described) -> bool:
+    def matches(self, scenario: Selectable) -> bool:
         return True
 
     def __str__(self) -> str:
@@ -87,14 +87,14 @@ class All:
 
 
 @dataclass(frozen=True, slots=True)
-class Predicate:
-    """Some value of this kind fits the argument."""
+class FilterPredicate:
+    """A test for scenarios with at least one value of a kind that matches the argument."""
 
     kind: str
     argument: Word | Regex
 
-    def means(self, scenario: Described) -> bool:
-        return any(self.argument.fits(value) for value in _VALUES[self.kind](scenario))
+    def matches(self, scenario: Selectable) -> bool:
+        return any(self.argument.matches(value) for value in _VALUES[self.kind](scenario))
 
     def __str__(self) -> str:
         return f"{self.kind}({self.argument})"
@@ -102,82 +102,83 @@ class Predicate:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """What the part leaves out."""
+    """The scenarios that the part does not match."""
 
     part: "Expression"
 
-    def means(self, scenario: Described) -> bool:
-        return not self.part.means(scenario)
+    def matches(self, scenario: Selectable) -> bool:
+        return not self.part.matches(scenario)
 
     def __str__(self) -> str:
-        return f"not {_bracketed(self.part, And, Or)}"
+        return f"not {_format_part(self.part, And, Or)}"
 
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """What all parts mean; there are at least two."""
+    """The scenarios that all of at least two parts match."""
 
     parts: tuple["Expression", ...]
 
-    def means(self, scenario: Described) -> bool:
-        return all(part.means(scenario) for part in self.parts)
+    def matches(self, scenario: Selectable) -> bool:
+        return all(part.matches(scenario) for part in self.parts)
 
     def __str__(self) -> str:
-        return " and ".join(_bracketed(part, And, Or) for part in self.parts)
+        return " and ".join(_format_part(part, And, Or) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """What any part means; there are at least two."""
+    """The scenarios that any of at least two parts matches."""
 
     parts: tuple["Expression", ...]
 
-    def means(self, scenario: Described) -> bool:
-        return any(part.means(scenario) for part in self.parts)
+    def matches(self, scenario: Selectable) -> bool:
+        return any(part.matches(scenario) for part in self.parts)
 
     def __str__(self) -> str:
-        return " or ".join(_bracketed(part, Or) for part in self.parts)
+        return " or ".join(_format_part(part, Or) for part in self.parts)
 
 
-Expression = All | Predicate | Not | And | Or
+Expression = All | FilterPredicate | Not | And | Or
 
 
-def _bracketed(part: Expression, *kinds: type[Expression]) -> str:
+def _format_part(part: Expression, *kinds: type[Expression]) -> str:
     return f"({part})" if isinstance(part, kinds) else str(part)
 
 
-def unmatched(expression: Expression, scenarios: Collection[Described]) -> Iterator[str]:
-    """Each predicate with a word or glob that fits no scenario at all, and what may be meant.
+def find_unmatched(expression: Expression, scenarios: Collection[Selectable]) -> Iterator[str]:
+    """Yield a message for each predicate whose word or glob matches no scenario.
 
-    A typo would else choose nothing or, behind a `not`, leave nothing out. A regular expression may
-    fit nothing: it is for what need not be there.
+    A typo would otherwise select nothing or, after `not`, exclude nothing. A regular expression may
+    match nothing, since it is for values that need not exist.
     """
-    for one in _predicates(expression):
-        if isinstance(one.argument, Word) and not any(map(one.means, scenarios)):
-            known = sorted({value for each in scenarios for value in _VALUES[one.kind](each)})
-            yield f"no scenario fits {one}{meant(one.argument.text, known)}"
+    for predicate in _find_predicates(expression):
+        if isinstance(predicate.argument, Word) and not any(map(predicate.matches, scenarios)):
+            values_of = _VALUES[predicate.kind]
+            known = sorted({value for scenario in scenarios for value in values_of(scenario)})
+            yield f"no scenario matches {predicate}{meant(predicate.argument.text, known)}"
 
 
-def _predicates(expression: Expression) -> Iterator[Predicate]:
+def _find_predicates(expression: Expression) -> Iterator[FilterPredicate]:
     match expression:
-        case Predicate():
+        case FilterPredicate():
             yield expression
         case Not(part):
-            yield from _predicates(part)
+            yield from _find_predicates(part)
         case And(parts) | Or(parts):
             for part in parts:
-                yield from _predicates(part)
+                yield from _find_predicates(part)
         case All():
             return
 
 
 def parse(text: str) -> Expression:
-    """The expression that `text` is.
+    """Parse an expression.
 
     Raises:
-        UsageError: that points at the place, and says what is expected there.
+        UsageError: The text is invalid; the message marks the position and says what is expected.
     """
-    return _Parser(text).whole()
+    return _Parser(text).parse()
 
 
 _TOKENS = {
@@ -194,100 +195,103 @@ _PLAIN = re.compile(r"[^()]*")
 
 
 class _Parser:
-    """Reads from left to right; `_at` is the place in the text."""
+    """A recursive descent parser; `_at` is its position in the text."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
         self._depth = 0
 
-    def whole(self) -> Expression:
-        found = self._either()
+    def parse(self) -> Expression:
+        expression = self._parse_or()
         if self._at < len(self._text):
-            raise self._wrong("expected 'and', 'or' or the end")
-        return found
+            raise self._build_error("expected 'and', 'or' or the end")
+        return expression
 
-    def _several(
-        self, word: str, joined: type[And | Or], part: Callable[[], Expression]
+    def _parse_operands(
+        self, operator: str, node: type[And | Or], parse_operand: Callable[[], Expression]
     ) -> Expression:
-        parts = [part()]
-        while self._takes(word):
-            parts.append(part())
-        return joined(tuple(parts)) if len(parts) > 1 else parts[0]
+        operands = [parse_operand()]
+        while self._skip_token(operator):
+            operands.append(parse_operand())
+        return node(tuple(operands)) if len(operands) > 1 else operands[0]
 
-    def _either(self) -> Expression:
-        return self._several("or", Or, lambda: self._several("and", And, self._single))
+    def _parse_or(self) -> Expression:
+        return self._parse_operands(
+            "or", Or, lambda: self._parse_operands("and", And, self._parse_nested)
+        )
 
-    def _single(self) -> Expression:
+    def _parse_nested(self) -> Expression:
         self._depth += 1
-        if self._depth > _DEEPEST:
-            raise self._wrong(f"is nested more than {_DEEPEST} deep")
-        found = self._unjoined()
+        if self._depth > _MAX_DEPTH:
+            raise self._build_error(f"nested more than {_MAX_DEPTH} levels deep")
+        expression = self._parse_unary()
         self._depth -= 1
-        return found
+        return expression
 
-    def _unjoined(self) -> Expression:
-        if self._takes("not"):
-            return Not(self._single())
-        if not self._takes("("):
-            return self._predicate()
-        found = self._either()
-        self._close()
-        return found
+    def _parse_unary(self) -> Expression:
+        if self._skip_token("not"):
+            return Not(self._parse_nested())
+        if not self._skip_token("("):
+            return self._parse_predicate()
+        expression = self._parse_or()
+        self._expect_closing()
+        return expression
 
-    def _predicate(self) -> Expression:
+    def _parse_predicate(self) -> Expression:
         start = self._at
-        name = self._matched(_IDENTIFIER)
+        name = self._read_match(_IDENTIFIER)
         if name not in _KNOWN:
-            question = meant(name, _KNOWN)
-            raise self._wrong(f"no predicate {name!r}{question}" if name else _EXPECTED, start)
-        if not self._takes("("):
-            raise self._wrong(f"expected '(' after {name!r}")
-        found = All() if name == _ALL else Predicate(name, self._argument())
-        self._close()
-        return found
+            suggestion = meant(name, _KNOWN)
+            message = f"unknown predicate {name!r}{suggestion}" if name else _EXPECTED
+            raise self._build_error(message, start)
+        if not self._skip_token("("):
+            raise self._build_error(f"expected '(' after {name!r}")
+        expression = All() if name == _ALL else FilterPredicate(name, self._parse_argument())
+        self._expect_closing()
+        return expression
 
-    def _argument(self) -> Word | Regex:
-        self._matched(_BLANK)
+    def _parse_argument(self) -> Word | Regex:
+        self._read_match(_BLANK)
         if self._text.startswith("/", self._at):
-            return self._regex()
+            return self._parse_regex()
         start = self._at
-        word = self._matched(_PLAIN).rstrip()
+        word = self._read_match(_PLAIN).rstrip()
         if not word:
-            raise self._wrong("expected a word, a glob or a /regular expression/", start)
+            raise self._build_error("expected a word, a glob or a /regular expression/", start)
         return Word(word)
 
-    def _regex(self) -> Regex:
+    def _parse_regex(self) -> Regex:
         start = self._at
-        text = self._matched(_REGEX)[1:-1]
+        text = self._read_match(_REGEX)[1:-1]
         if self._at == start:
-            raise self._wrong("expected another '/', where this regular expression ends", start)
+            raise self._build_error("expected a closing '/' for this regular expression", start)
         try:
             re.compile(text)
         except (re.error, OverflowError, RecursionError) as error:
-            raise self._wrong(f"is no regular expression: {error}", start) from error
+            raise self._build_error(f"invalid regular expression: {error}", start) from error
         return Regex(text)
 
-    def _close(self) -> None:
-        if not self._takes(")"):
-            raise self._wrong("expected ')'")
+    def _expect_closing(self) -> None:
+        if not self._skip_token(")"):
+            raise self._build_error("expected ')'")
 
-    def _takes(self, token: str) -> bool:
-        """Whether this comes next; if so, and with the blanks around it, it is behind us now."""
-        self._matched(_BLANK)
-        taken = bool(self._matched(_TOKENS[token]))
-        self._matched(_BLANK)
-        return taken
+    def _skip_token(self, token: str) -> bool:
+        """Move past `token` and the blanks around it; return False if another token is next."""
+        self._read_match(_BLANK)
+        is_next = bool(self._read_match(_TOKENS[token]))
+        self._read_match(_BLANK)
+        return is_next
 
-    def _matched(self, pattern: re.Pattern[str]) -> str:
-        """The text that fits here, behind us now; empty where none does."""
-        found = pattern.match(self._text, self._at)
-        self._at = found.end() if found else self._at
-        return found[0] if found else ""
+    def _read_match(self, pattern: re.Pattern[str]) -> str:
+        """Move past the text that matches here and return it; empty if there is no match."""
+        match = pattern.match(self._text, self._at)
+        self._at = match.end() if match else self._at
+        return match[0] if match else ""
 
-    def _wrong(self, what: str, at: int | None = None) -> UsageError:
-        """What is wrong, over the text and a mark under the place."""
-        place = self._at if at is None else at
-        before = printable(self._text[:place].expandtabs(1))
-        line = f"{before}{printable(self._text[place:].expandtabs(1))}"
-        return UsageError(f"-E: {what}\n  {line}\n  {' ' * len(before)}^", _HINT)
+    def _build_error(self, problem: str, at: int | None = None) -> UsageError:
+        """Return an error that shows the text, with a mark below position `at`."""
+        position = self._at if at is None else at
+        before = printable(self._text[:position].expandtabs(1))
+        line = f"{before}{printable(self._text[position:].expandtabs(1))}"
+        return UsageError(f"-E: {problem}\n  {line}\n  {' ' * len(before)}^", _HINT)

@@ -1,7 +1,7 @@
-"""What a key of a manifest means: whether it makes the sandbox, and what a change of it means.
+"""Meanings of manifest keys: effect on the sandbox, and judgement of changes.
 
-A meaning is metadata of a field, and stands beside its type. `isosmoke check`, `isosmoke repro
---save` and the fixture `sandbox` follow it, so that none of them keeps a list of keys.
+A meaning is stored in the metadata of a field, next to its type. `isosmoke check`, `isosmoke repro
+--save` and the `sandbox` fixture read it, so that none of them needs its own list of keys.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,193 +17,203 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One thing about a key that is not as it was, in `words`.
+class KeyChange:
+    """A changed key, described by `text`.
 
-    It is `refused` where the scenario asks for less, else it is a note, which only a reader can
-    judge. `what` identifies it, and stays the same while the values in `words` change.
+    A change that weakens the scenario is `refused`. Any other change is a note for a human
+    reviewer. `identity` names the change; it stays the same while the values in `text` change.
     """
 
-    what: str
-    words: str
+    identity: str
+    text: str
     refused: bool
 
 
-Judge = Callable[[str, Any, Any], Iterator[Change]]
-"""Yields what a change of a key means: from the key, its value before, and its value now."""
+Judge = Callable[[str, Any, Any], Iterator[KeyChange]]
+"""A function that takes a key, its old value and its new value, and yields the changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unjudged:
-    """No change of the key is told, because of `reason`."""
+    """A judge that reports no change of the key, for the given `reason`."""
 
     reason: str
 
-    def __call__(self, key: str, was: Any, is_now: Any) -> Iterator[Change]:
+    def __call__(self, key: str, was: Any, is_now: Any) -> Iterator[KeyChange]:
         return iter(())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """What a key means.
+    """The meaning of a key.
 
-    `makes_sandbox` is whether the same commands may run otherwise with another value of it: in
-    another environment, beside something else, or for a shorter time.
+    `makes_sandbox` is true if the value can affect how the same commands run: in a different
+    environment, alongside other processes, or for a shorter time.
     """
 
     makes_sandbox: bool
-    change: Judge | Unjudged
+    judge: Judge | Unjudged
 
 
 @cache
-def meanings(model: type[BaseModel]) -> Mapping[str, Meaning]:
+def collect_meanings(model: type[BaseModel]) -> Mapping[str, Meaning]:
     """Return the meaning of each key of a table, in the order of the keys.
 
     Raises:
-        TypeError: if a key has none, or two.
+        TypeError: A key does not have exactly one meaning.
     """
-    found = {}
+    meanings = {}
     for key, field in model.model_fields.items():
-        own = [one for one in field.metadata if isinstance(one, Meaning)]
-        if len(own) != 1:
-            raise TypeError(f"{model.__name__}.{key} has {len(own)} meanings: give it one")
-        found[key] = own[0]
-    return found
+        declared = [item for item in field.metadata if isinstance(item, Meaning)]
+        if len(declared) != 1:
+            raise TypeError(f"{model.__name__}.{key} has {len(declared)} meanings: give it one")
+        meanings[key] = declared[0]
+    return meanings
 
 
 def sandbox_keys(model: type[BaseModel]) -> tuple[str, ...]:
-    """Return the keys of a table that make the sandbox, in their order."""
-    return tuple(key for key, meaning in meanings(model).items() if meaning.makes_sandbox)
+    """Return the keys of a table that affect the sandbox, in their order."""
+    return tuple(key for key, meaning in collect_meanings(model).items() if meaning.makes_sandbox)
 
 
-def changes(was: BaseModel, is_now: BaseModel, within: str = "") -> Iterator[Change]:
-    """Yield what is not as it was in a table, key by key; `within` is the way to the table."""
-    for key, meaning in meanings(type(was)).items():
-        yield from meaning.change(f"{within}{key}", getattr(was, key), getattr(is_now, key))
+def find_changes(was: BaseModel, is_now: BaseModel, prefix: str = "") -> Iterator[KeyChange]:
+    """Yield the changes of each key of a table; `prefix` is prepended to the keys."""
+    for key, meaning in collect_meanings(type(was)).items():
+        yield from meaning.judge(f"{prefix}{key}", getattr(was, key), getattr(is_now, key))
 
 
-def by_key(key: str, was: BaseModel, is_now: BaseModel) -> Iterator[Change]:
+def judge_table(key: str, was: BaseModel, is_now: BaseModel) -> Iterator[KeyChange]:
     """Judge each key of a table by its own meaning."""
-    return changes(was, is_now, f"{key}.")
+    return find_changes(was, is_now, f"{key}.")
 
 
-def noted(key: str, was: object, is_now: object) -> Iterator[Change]:
-    """Note any other value."""
+def note_change(key: str, was: object, is_now: object) -> Iterator[KeyChange]:
+    """Note any change of the value."""
     if was != is_now:
-        words = f"{key} changed from {_shown(was)} to {_shown(is_now)}: read it"
-        yield Change(key, words, refused=False)
+        text = f"{key} changed from {_format(was)} to {_format(is_now)}: review it"
+        yield KeyChange(key, text, refused=False)
 
 
-def _shown(value: object) -> str:
+def _format(value: object) -> str:
     return "none" if value is None else repr(value)
 
 
-def noted_each(key: str, was: Any, is_now: Any) -> Iterator[Change]:
-    """Note each member of a list, and each name of a table, that is new, gone, or not as it was.
+def note_members(key: str, was: Any, is_now: Any) -> Iterator[KeyChange]:
+    """Note each added, removed or changed member of a list or table.
 
-    Values are not told: those of an environment are long, or nobody's business.
+    Values are not printed: those of an environment may be long or confidential.
     """
     for name in dict.fromkeys((*was, *is_now)):
         if name not in is_now:
-            verb = "taken out"
+            verb = "removed"
         elif name not in was:
             verb = "added"
         elif isinstance(was, Mapping) and was[name] != is_now[name]:
             verb = "changed"
         else:
             continue
-        yield Change(f"{key} {name}", f"{key}: {name!r} {verb}: read it", refused=False)
+        yield KeyChange(f"{key} {name}", f"{key}: {name!r} {verb}: review it", refused=False)
 
 
-def noted_services(
+def note_services(
     key: str, was: tuple["Service", ...], is_now: tuple["Service", ...]
-) -> Iterator[Change]:
-    """Note each service that is new, gone, or not as it was."""
-    return noted_each(key, {one.name: one for one in was}, {one.name: one for one in is_now})
+) -> Iterator[KeyChange]:
+    """Note each added, removed or changed service."""
+    before = {service.name: service for service in was}
+    return note_members(key, before, {service.name: service for service in is_now})
 
 
-def shortened(key: str, was: float, is_now: float) -> Iterator[Change]:
+def refuse_decrease(key: str, was: float, is_now: float) -> Iterator[KeyChange]:
     """Refuse a lower number."""
     if is_now < was:
-        yield Change(key, f"{key} shortened from {was:g} to {is_now:g}", refused=True)
+        yield KeyChange(key, f"{key} shortened from {was:g} to {is_now:g}", refused=True)
 
 
-def raised(key: str, was: float, is_now: float) -> Iterator[Change]:
+def refuse_increase(key: str, was: float, is_now: float) -> Iterator[KeyChange]:
     """Refuse a higher number."""
     if is_now > was:
-        yield Change(key, f"{key} raised from {was:g} to {is_now:g}", refused=True)
+        yield KeyChange(key, f"{key} raised from {was:g} to {is_now:g}", refused=True)
 
 
-def raised_or_lifted(key: str, was: int | None, is_now: int | None) -> Iterator[Change]:
-    """Refuse a higher bound, and none where there was one."""
+def refuse_higher_limit(key: str, was: int | None, is_now: int | None) -> Iterator[KeyChange]:
+    """Refuse a higher limit, and the removal of a limit; None is no limit."""
     if was is not None and (is_now is None or is_now > was):
-        number = "any" if is_now is None else is_now
-        yield Change(key, f"{key} raised from {was} to {number}", refused=True)
+        number = "unlimited" if is_now is None else is_now
+        yield KeyChange(key, f"{key} raised from {was} to {number}", refused=True)
 
 
-def loosened(key: str, was: str, is_now: str) -> Iterator[Change]:
-    """Refuse another word than the strict one, of a key that knows two."""
+def refuse_looser(key: str, was: str, is_now: str) -> Iterator[KeyChange]:
+    """Refuse a change from `"refuse"` to another value."""
     if was == "refuse" != is_now:
-        yield Change(key, f"{key} loosened from {was!r} to {is_now!r}", refused=True)
+        yield KeyChange(key, f"{key} loosened from {was!r} to {is_now!r}", refused=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    """Refuse that a member of a list is gone; `noun` is what one is called."""
+class RemovalJudge:
+    """A judge that refuses the removal of a list member; `noun` is the name for a member."""
 
     noun: str
 
-    def __call__(self, key: str, was: tuple[str, ...], is_now: tuple[str, ...]) -> Iterator[Change]:
-        for one in dict.fromkeys(was):
-            if one not in is_now:
-                yield Change(f"{self.noun} {one}", f"lost {self.noun} {one!r}", refused=True)
+    def __call__(
+        self, key: str, was: tuple[str, ...], is_now: tuple[str, ...]
+    ) -> Iterator[KeyChange]:
+        for member in dict.fromkeys(was):
+            if member not in is_now:
+                text = f"lost {self.noun} {member!r}"
+                yield KeyChange(f"{self.noun} {member}", text, refused=True)
 
 
-def demanded(key: str, was: tuple[str, ...], is_now: tuple[str, ...]) -> Iterator[Change]:
-    """Refuse a member more of a list of requirements: what is missing switches a scenario off."""
-    for one in dict.fromkeys(is_now):
-        if one not in was:
-            words = f"{key} extended by {one!r}: it is skipped where that is missing"
-            yield Change(f"{key} {one}", words, refused=True)
+def refuse_additions(
+    key: str, was: tuple[str, ...], is_now: tuple[str, ...]
+) -> Iterator[KeyChange]:
+    """Refuse a new requirement, since a scenario is skipped if a requirement is missing."""
+    for member in dict.fromkeys(is_now):
+        if member not in was:
+            text = f"{key} extended by {member!r}: the scenario is skipped where that is missing"
+            yield KeyChange(f"{key} {member}", text, refused=True)
 
 
-def reworded(key: str, was: str, is_now: str) -> Iterator[Change]:
-    """Refuse that words are gone, and note other words: whether they ask for less, who can say."""
+def judge_rewording(key: str, was: str, is_now: str) -> Iterator[KeyChange]:
+    """Refuse the removal of a text, and note other changes, which need a human reviewer."""
     if not was.strip() or was.split() == is_now.split():
         return
     if is_now.strip():
-        yield Change(key, f"{key} reworded: read it", refused=False)
+        yield KeyChange(key, f"{key} reworded: review it", refused=False)
     else:
-        yield Change(key, f"lost its {key}", refused=True)
+        yield KeyChange(key, f"lost its {key}", refused=True)
 
 
-def allowed_leaks(key: str, was: "Leaks", is_now: "Leaks") -> Iterator[Change]:
-    """Refuse a looser policy, and another allowance or a longer one where leaks were failures.
+def judge_leak_policy(key: str, was: "Leaks", is_now: "Leaks") -> Iterator[KeyChange]:
+    """Refuse a looser policy and, if leaks were failures, new or extended allowances.
 
-    Whether one pattern finds more than another cannot be decided: another one is a new one.
+    A changed pattern counts as a new one, since patterns cannot be compared.
     """
     if was.policy == "report":
         return
     if is_now.policy == "report":
-        words = "leak policy loosened from 'fail' to 'report'"
-        yield Change(f"{key}.policy", words, refused=True)
-    allowed = _last_days(was)
-    for command, until in _last_days(is_now).items():
-        what = f"{key}.allow {command}"
+        text = "leak policy loosened from 'fail' to 'report'"
+        yield KeyChange(f"{key}.policy", text, refused=True)
+    allowed = _collect_expiry_dates(was)
+    for command, until in _collect_expiry_dates(is_now).items():
+        identity = f"{key}.allow {command}"
         if command not in allowed:
-            words = f"leak policy loosened: {command!r} may now outlive it"
-            yield Change(what, words, refused=True)
+            text = f"leak policy loosened: {command!r} may now outlive the scenario"
+            yield KeyChange(identity, text, refused=True)
         elif until > allowed[command]:
-            words = f"leak policy loosened: {command!r} is allowed {_until(until)}"
-            yield Change(what, f"{words}, not {_until(allowed[command])}", refused=True)
+            text = f"leak policy loosened: {command!r} is allowed {_format_expiry(until)}"
+            yield KeyChange(
+                identity, f"{text}, previously {_format_expiry(allowed[command])}", refused=True
+            )
 
 
-def _last_days(leaks: "Leaks") -> Mapping[str, date]:
-    days: dict[str, date] = {}
-    for one in leaks.allow:
-        days[one.command] = max(days.get(one.command, date.min), one.until or date.max)
-    return days
+def _collect_expiry_dates(leaks: "Leaks") -> Mapping[str, date]:
+    """Return the last day on which each command is allowed."""
+    dates: dict[str, date] = {}
+    for allowance in leaks.allow:
+        last_day = allowance.until or date.max
+        dates[allowance.command] = max(dates.get(allowance.command, date.min), last_day)
+    return dates
 
 
-def _until(day: date) -> str:
-    return "for ever" if day == date.max else f"until {day}"
+def _format_expiry(day: date) -> str:
+    return "without expiry" if day == date.max else f"until {day}"

@@ -1,4 +1,4 @@
-"""A manifest on disk: its text, and whether the scripts that it names are there."""
+"""Manifest files: reading the text and checking that the scripts exist."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,50 +10,54 @@ from isosmoke.manifest.models import Manifest
 
 
 def load(path: Path) -> Manifest:
-    """Return the manifest in the file `path`, whose scripts are all there.
+    """Load the manifest at `path` and check that its scripts exist.
 
-    A mirror of one, which `isosmoke bridge` writes for wg, stands for the manifest that it mirrors.
+    If `path` is a mirror that `isosmoke bridge` wrote for wg, load the manifest that it mirrors.
 
     Raises:
-        ManifestError: with all mistakes found, one on each line, or why it cannot be read.
+        ManifestError: The manifest cannot be read, or it has mistakes; the message has one mistake
+            on each line.
     """
     source = _read(path)
     bridge = source.document.get("bridge")
     if isinstance(bridge, dict) and isinstance(bridge.get("source"), str):
         source = _read(Path(bridge["source"]))
-    return parser.manifest_of(source, _missing_scripts(source))
+    return parser.build_manifest(source, _missing_scripts(source))
 
 
 def _read(path: Path) -> Source:
-    return parser.source_of(_text(path), path)
+    return parser.parse_source(_read_text(path), path)
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
-        # wg's reader takes a byte order mark, so a manifest may begin with one.
+        # wg accepts a byte order mark, so a manifest may begin with one.
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise ManifestError(f"{path}: {reason}", "name a manifest that can be read") from error
+        raise ManifestError(
+            f"{path}: {reason}",
+            "check the path and its permissions, or name another manifest with --manifest",
+        ) from error
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ManifestError(f"{path}:{line}: is not UTF-8 text", "save it as UTF-8") from error
 
 
 def _missing_scripts(source: Source) -> Iterator[Mistake]:
-    folder = source.folder
+    directory = source.directory
     for number, entry in source.entries.items():
         script = entry.get("script")
-        if isinstance(script, str) and (reason := _unrunnable(folder / script)):
+        if isinstance(script, str) and (reason := _explain_missing(directory / script)):
             yield Mistake(
                 ("scenario", number, "script"),
-                f"{reason}: {folder / script}",
-                f"a script lies relative to the folder of its manifest, {folder}",
+                f"{reason}: {directory / script}",
+                f"create the script, or correct its path, which is relative to {directory}",
             )
 
 
-def _unrunnable(script: Path) -> str:
-    """Why `script` is not there to be run; empty if it is."""
+def _explain_missing(script: Path) -> str:
+    """Return why `script` is not a file; empty if it is one."""
     try:
         if script.is_file():
             return ""

@@ -1,4 +1,4 @@
-"""What a manifest may say of a scenario: the models of its tables, and what each key means."""
+"""Models of the tables in a manifest, with the meaning of each key."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -34,99 +34,99 @@ from isosmoke.manifest.value_types import (
     Variable,
     Variables,
     WholeSeconds,
-    shown,
-    wrong,
+    build_error,
+    format_value,
 )
 
 
-def _of_sandbox(change: Judge | Unjudged) -> Meaning:
-    return Meaning(makes_sandbox=True, change=change)
+def _sandbox_key(judge: Judge | Unjudged) -> Meaning:
+    return Meaning(makes_sandbox=True, judge=judge)
 
 
-def _of_entry(change: Judge | Unjudged) -> Meaning:
-    return Meaning(makes_sandbox=False, change=change)
+def _entry_key(judge: Judge | Unjudged) -> Meaning:
+    return Meaning(makes_sandbox=False, judge=judge)
 
 
-_OF_THE_PAST = _of_entry(Unjudged("what is kept of past runs decides nothing about the next"))
+_RETENTION_KEY = _entry_key(Unjudged("the retention of past runs does not affect later ones"))
 
 
 class StrictModel(BaseModel):
-    """What all tables have in common: no key too many, and no value of another kind."""
+    """A table that rejects unknown keys and does not convert values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Requires(StrictModel):
-    """What must be there, or the scenario is skipped: programs, variables, addresses."""
+    """Programs, variables and addresses without which the scenario is skipped."""
 
-    commands: Annotated[Texts, _of_sandbox(key_meaning.demanded)] = ()
-    env: Annotated[Variables, _of_sandbox(key_meaning.demanded)] = ()
-    endpoints: Annotated[Texts, _of_sandbox(key_meaning.demanded)] = ()
+    commands: Annotated[Texts, _sandbox_key(key_meaning.refuse_additions)] = ()
+    env: Annotated[Variables, _sandbox_key(key_meaning.refuse_additions)] = ()
+    endpoints: Annotated[Texts, _sandbox_key(key_meaning.refuse_additions)] = ()
 
 
 class Limits(StrictModel):
-    """What a scenario may use; None is no limit."""
+    """Resource limits of a scenario; None is no limit."""
 
-    memory: Annotated[Size | None, _of_sandbox(key_meaning.noted)] = None
-    """Bytes, of all its processes together."""
+    memory: Annotated[Size | None, _sandbox_key(key_meaning.note_change)] = None
+    """The memory of all its processes together, in bytes."""
 
-    processes: Annotated[Count | None, _of_sandbox(key_meaning.noted)] = None
+    processes: Annotated[Count | None, _sandbox_key(key_meaning.note_change)] = None
 
-    output: Annotated[Size, _of_sandbox(Unjudged("a verdict does not depend on what is kept"))] = (
-        100 * 1024**2
-    )
-    """Bytes, the most that is kept of a log on disk."""
+    output: Annotated[
+        Size, _sandbox_key(Unjudged("an outcome does not depend on the size of the log"))
+    ] = 100 * 1024**2
+    """The maximum size of a log on disk, in bytes."""
 
-    open_files: Annotated[Count | None, _of_sandbox(key_meaning.noted)] = None
+    open_files: Annotated[Count | None, _sandbox_key(key_meaning.note_change)] = None
 
 
 class Allowance(StrictModel):
-    """Processes that may outlive a scenario: those whose joined command line `command` finds."""
+    """Processes that may outlive a scenario: those whose command line matches `command`."""
 
     command: Pattern
     reason: Text
 
     until: date | None = None
-    """The last day it holds; None is for ever."""
+    """The last day on which the allowance applies; None means no expiry."""
 
 
 class Leaks(StrictModel):
-    """What a process that outlives its scenario means."""
+    """The policy for processes that outlive their scenario."""
 
     policy: Literal["fail", "report"] = "fail"
     allow: Annotated[tuple[Allowance, ...], Field(strict=False)] = ()
 
 
-def _leaks(value: object) -> object:
-    """A policy alone as the table it stands for."""
+def _expand_leaks(value: object) -> object:
+    """Return the table that a policy name is short for; return a table unchanged."""
     match value:
         case "fail" | "report":
             return {"policy": value}
         case dict() | Leaks():
             return value
         case _:
-            raise wrong(
-                f"must be 'fail', 'report' or a table, not {shown(value)}",
+            raise build_error(
+                f"must be 'fail', 'report' or a table, not {format_value(value)}",
                 'write leaks = "report", or leaks = { policy = "fail", allow = [...] }',
             )
 
 
 class Wait(StrictModel):
-    """What shows that a service is ready: one of the three."""
+    """The condition that shows that a service is ready: one of `port`, `log` and `health`."""
 
     port: Port | None = None
-    """Somebody accepts on it and stays."""
+    """A process accepts connections on this port and keeps them open."""
 
     log: Pattern | None = None
-    """It is found in what the service printed."""
+    """The output of the service matches this pattern."""
 
     health: Literal[True] | None = None
-    """The health check of its image passes."""
+    """The health check of the image passes."""
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _check_single_condition(self) -> Self:
         if len(self.model_fields_set) != 1:
-            raise wrong(
+            raise build_error(
                 "must name one of 'port', 'log' and 'health'",
                 'write wait = { port = 5432 }, { log = "ready" } or { health = true }',
             )
@@ -134,197 +134,205 @@ class Wait(StrictModel):
 
 
 class Service(StrictModel):
-    """A container that runs beside a scenario's sandbox and ends with it."""
+    """A container that runs alongside a scenario's sandbox and ends with it."""
 
     name: ServiceName
     image: Text
 
     command: Texts = ()
-    """In place of the image's own; its entry point stays."""
+    """The command to run instead of the image's own; the entry point stays."""
 
     env: Mapping[Variable, Value] = Field(default_factory=dict)
-    """`${NAME}` stands for what the scenario's `pass_env` names."""
+    """Environment variables. `${NAME}` expands to a variable in the scenario's `pass_env`."""
 
     ports: Annotated[tuple[Port, ...], Field(strict=False)] = ()
-    """Those of the container that the scenario reaches."""
+    """The container ports that the scenario can reach."""
 
     wait: Wait | None = None
-    """None: the first of its ports, or without any that it runs."""
+    """None waits for the first of `ports`, or without ports until the container runs."""
 
     timeout_seconds: WholeSeconds = 60
-    """How long it may take to be ready."""
+    """The maximum time until the service is ready, in seconds."""
 
     @model_validator(mode="after")
-    def _waits_for_a_port_of_its_own(self) -> Self:
+    def _check_waited_port(self) -> Self:
         port = self.wait and self.wait.port
         if port and port not in self.ports:
-            raise wrong(f"waits for port {port}, which is not one of its ports", "add it to ports")
+            raise build_error(
+                f"waits for port {port}, which is not one of its ports", "add it to `ports`"
+            )
         return self
 
     @property
     def prefix(self) -> str:
-        """What the variables begin with that tell the scenario where it is."""
+        """The prefix of the variables that pass the service's address to the scenario."""
         return self.name.upper().replace("-", "_")
 
 
-def _apart(services: tuple[Service, ...]) -> tuple[Service, ...]:
-    """Unlike in what their variables begin with."""
-    if len({one.prefix for one in services}) < len(services):
-        raise wrong(
-            "has two services of one name", "rename one: upper case and '-' make no difference"
+def _check_unique_prefixes(services: tuple[Service, ...]) -> tuple[Service, ...]:
+    """Check that no two services share a prefix for their variables."""
+    if len({service.prefix for service in services}) < len(services):
+        raise build_error(
+            "has two services with the same name",
+            "rename one of them; names that differ only in case, '-' and '_' are the same",
         )
     return services
 
 
 class Settings(StrictModel):
-    """The keys of a scenario that `[defaults]` may set for all of them."""
+    """The keys of a scenario that `[defaults]` may set for all scenarios."""
 
-    timeout_seconds: Annotated[WholeSeconds, _of_sandbox(key_meaning.shortened)] = 180
+    timeout_seconds: Annotated[WholeSeconds, _sandbox_key(key_meaning.refuse_decrease)] = 180
 
-    image: Annotated[Text, _of_sandbox(key_meaning.noted)] = "host"
-    """The host's own system, `rootfs:` and a folder, or the name of a clean environment."""
+    image: Annotated[Text, _sandbox_key(key_meaning.note_change)] = "host"
+    """`host`, `rootfs:` followed by a directory, or the name of a clean environment."""
 
-    requires: Annotated[Requires, _of_sandbox(key_meaning.by_key)] = Requires()
+    requires: Annotated[Requires, _sandbox_key(key_meaning.judge_table)] = Requires()
     leaks: Annotated[
         Leaks,
-        BeforeValidator(_leaks, json_schema_input_type=Literal["fail", "report"] | Leaks),
-        _of_entry(key_meaning.allowed_leaks),
+        BeforeValidator(_expand_leaks, json_schema_input_type=Literal["fail", "report"] | Leaks),
+        _entry_key(key_meaning.judge_leak_policy),
     ] = Leaks()
     services: Annotated[
         tuple[Service, ...],
         Field(strict=False),
-        AfterValidator(_apart),
-        _of_sandbox(key_meaning.noted_services),
+        AfterValidator(_check_unique_prefixes),
+        _sandbox_key(key_meaning.note_services),
     ] = ()
-    network: Annotated[Literal["host", "isolated"], _of_sandbox(key_meaning.noted)] = "host"
+    network: Annotated[Literal["host", "isolated"], _sandbox_key(key_meaning.note_change)] = "host"
 
     locks: Annotated[
-        Texts, _of_sandbox(Unjudged("what runs beside a scenario changes nothing that it asks for"))
+        Texts, _sandbox_key(Unjudged("concurrent scenarios do not change what a scenario asserts"))
     ] = ()
     """Scenarios that share a lock never run at the same time."""
 
-    env: Annotated[Mapping[Variable, Value], _of_sandbox(key_meaning.noted_each)] = Field(
+    env: Annotated[Mapping[Variable, Value], _sandbox_key(key_meaning.note_members)] = Field(
         default_factory=dict
     )
-    pass_env: Annotated[Variables, _of_sandbox(key_meaning.noted_each)] = ()
-    pass_files: Annotated[Texts, _of_sandbox(key_meaning.noted_each)] = ()
-    tags: Annotated[Texts, _of_entry(key_meaning.noted_each)] = ()
-    retries: Annotated[int, Field(ge=0, le=100), _of_entry(key_meaning.raised)] = 0
+    pass_env: Annotated[Variables, _sandbox_key(key_meaning.note_members)] = ()
+    pass_files: Annotated[Texts, _sandbox_key(key_meaning.note_members)] = ()
+    tags: Annotated[Texts, _entry_key(key_meaning.note_members)] = ()
+    retries: Annotated[int, Field(ge=0, le=100), _entry_key(key_meaning.refuse_increase)] = 0
 
-    settle_seconds: Annotated[Seconds, _of_sandbox(key_meaning.raised)] = 2
-    """How long processes may take to end after the script."""
+    settle_seconds: Annotated[Seconds, _sandbox_key(key_meaning.refuse_increase)] = 2
+    """The time that processes have to end after the script, in seconds."""
 
     grace_seconds: Annotated[
-        Seconds, _of_sandbox(Unjudged("it begins where the outcome is TIMEOUT already"))
+        Seconds, _sandbox_key(Unjudged("it only starts when the outcome is TIMEOUT already"))
     ] = 5
-    """How long lies between SIGTERM and SIGKILL."""
+    """The time between SIGTERM and SIGKILL, in seconds."""
 
-    limits: Annotated[Limits, _of_sandbox(key_meaning.by_key)] = Limits()
+    limits: Annotated[Limits, _sandbox_key(key_meaning.judge_table)] = Limits()
 
     capabilities: Annotated[
-        tuple[Capability, ...], Field(strict=False), _of_sandbox(key_meaning.noted_each)
+        tuple[Capability, ...], Field(strict=False), _sandbox_key(key_meaning.note_members)
     ] = ()
-    """What a script may do beyond its user's rights; without any, nothing."""
+    """Capabilities of the script beyond the rights of its user; none by default."""
 
     new_namespaces: Annotated[
-        bool, _of_sandbox(Unjudged("it allows a script more, and asks for no less"))
+        bool,
+        _sandbox_key(Unjudged("it gives a script more rights, and does not weaken the scenario")),
     ] = False
-    """Whether root may make namespaces, as any other user may; never those of control groups."""
+    """Let root create namespaces, as any other user may, except control group namespaces."""
 
     @field_validator("capabilities")
     @classmethod
-    def _harmless(cls, named: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
-        if "NET_ADMIN" in named and others.data.get("network") != "isolated":
-            raise wrong(
-                "cannot be NET_ADMIN on the host's network",
-                'it would change the host: add network = "isolated"',
+    def _check_network_admin(
+        cls, capabilities: tuple[str, ...], others: ValidationInfo
+    ) -> tuple[str, ...]:
+        if "NET_ADMIN" in capabilities and others.data.get("network") != "isolated":
+            raise build_error(
+                "cannot include NET_ADMIN on the host's network",
+                'add network = "isolated", since it would change the host',
             )
-        return named
+        return capabilities
 
     @field_validator("network")
     @classmethod
-    def _reachable(cls, network: str, others: ValidationInfo) -> str:
+    def _check_isolation(cls, network: str, others: ValidationInfo) -> str:
         requires: Requires = others.data.get("requires", Requires())
         if network == "isolated" and requires.endpoints:
-            raise wrong(
-                "cannot be 'isolated' while requires.endpoints names any",
-                "an isolated scenario reaches nothing but itself: take out one of the two",
+            raise build_error(
+                "cannot be 'isolated' if requires.endpoints is set",
+                "remove one of the two; an isolated scenario can only reach itself",
             )
         if network == "isolated" and others.data.get("services"):
-            raise wrong(
-                "cannot be 'isolated' while there are services",
-                "an isolated scenario reaches nothing but itself: take out one of the two",
+            raise build_error(
+                "cannot be 'isolated' if there are services",
+                "remove one of the two; an isolated scenario can only reach itself",
             )
         return network
 
 
 class Scenario(Settings):
-    """One entry of a manifest: a script and what it needs. Durations are in seconds."""
+    """A script and its settings, one entry of a manifest. Durations are in seconds."""
 
     name: Annotated[
-        Name, _of_entry(Unjudged("a scenario that neither name nor alias finds again is lost"))
+        Name, _entry_key(Unjudged("a scenario that is found by neither name nor alias is lost"))
     ]
-    script: Annotated[Text, _of_entry(Unjudged("it may move; what is in the file then is judged"))]
+    script: Annotated[
+        Text, _entry_key(Unjudged("it may move; the content of the file is judged instead"))
+    ]
 
     aliases: Annotated[
-        tuple[Name, ...], Field(strict=False), _of_entry(key_meaning.Lost("alias"))
+        tuple[Name, ...], Field(strict=False), _entry_key(key_meaning.RemovalJudge("alias"))
     ] = ()
-    """The names that it had before."""
+    """Former names of the scenario."""
 
     owners: Annotated[
         tuple[Annotated[Text, AfterValidator(str.strip)], ...],
         Field(strict=False),
-        _of_entry(key_meaning.Lost("owner")),
+        _entry_key(key_meaning.RemovalJudge("owner")),
     ] = ()
-    """The tasks that it guards, trimmed."""
+    """The tasks that own the scenario, without surrounding blanks."""
 
-    description: Annotated[str, _of_entry(Unjudged("nothing acts on it"))] = ""
+    description: Annotated[str, _entry_key(Unjudged("it is only documentation"))] = ""
 
-    assertion: Annotated[str, _of_entry(key_meaning.reworded)] = ""
-    """What must hold, in one sentence."""
+    assertion: Annotated[str, _entry_key(key_meaning.judge_rewording)] = ""
+    """The fact that must hold, in one sentence."""
 
-    _folder: Path = PrivateAttr(default=Path())
+    _directory: Path = PrivateAttr(default=Path())
 
     def model_post_init(self, context: object, /) -> None:
-        """Keep the folder of the manifest, which is what `context` is while one is read."""
+        """Store the manifest's directory, passed as `context` while a manifest is parsed."""
         if isinstance(context, Path):
-            self._folder = context
+            self._directory = context
 
     @property
     def folder(self) -> Path:
-        """The folder of its manifest, which its relative paths start from."""
-        return self._folder
+        """The directory of its manifest, which relative paths start from."""
+        return self._directory
 
     @property
     def script_path(self) -> Path:
-        """The script from the folder of its manifest; symbolic links are not followed."""
-        return self._folder / self.script
+        """The path of the script; symbolic links are not resolved."""
+        return self._directory / self.script
 
 
 class Gate(StrictModel):
-    """What the gate does about a task that owns no scenario, and how many skips it bears."""
+    """Gate rules for tasks that own no scenario, and for skipped scenarios."""
 
-    unowned: Annotated[Literal["allow", "refuse"], _of_entry(key_meaning.loosened)] = "allow"
+    unowned: Annotated[Literal["allow", "refuse"], _entry_key(key_meaning.refuse_looser)] = "allow"
 
     max_skips: Annotated[
-        Annotated[int, Field(ge=0, lt=2**63)] | None, _of_entry(key_meaning.raised_or_lifted)
+        Annotated[int, Field(ge=0, lt=2**63)] | None, _entry_key(key_meaning.refuse_higher_limit)
     ] = None
-    """None is any number."""
+    """The maximum number of skipped scenarios; None is unlimited."""
 
 
 class Retention(StrictModel):
-    """Which runs of the past are kept: forgotten is what any of these leaves out."""
+    """Retention of past runs: a run is deleted if it exceeds any of these limits."""
 
-    keep_runs: Annotated[Count, _OF_THE_PAST] = 20
-    """How many, the one that starts included."""
+    keep_runs: Annotated[Count, _RETENTION_KEY] = 20
+    """The number of runs to keep, including the one that is starting."""
 
-    keep_days: Annotated[int, Field(gt=0, le=36500), _OF_THE_PAST] = 30
-    keep_size: Annotated[Size, _OF_THE_PAST] = 2 * 1024**3
-    """All of them together, in bytes."""
+    keep_days: Annotated[int, Field(gt=0, le=36500), _RETENTION_KEY] = 30
+    keep_size: Annotated[Size, _RETENTION_KEY] = 2 * 1024**3
+    """The total size of the kept runs, in bytes."""
 
 
 class Manifest(StrictModel):
-    """What one manifest says; the scenarios are in its order and have their defaults."""
+    """A validated manifest, its scenarios in file order with the defaults applied."""
 
     path: Path
     scenarios: tuple[Scenario, ...]
@@ -332,16 +340,16 @@ class Manifest(StrictModel):
     record: Retention = Retention()
 
 
-def _with_scenarios(schema: dict[str, Any]) -> None:
-    """Demand what `isosmoke.manifest.parser` demands beyond the models: at least one scenario."""
+def _require_scenarios(schema: dict[str, Any]) -> None:
+    """Add the requirement of `isosmoke.manifest.parser` that there is at least one scenario."""
     schema["required"] = ["scenario"]
     schema["properties"]["scenario"]["minItems"] = 1
 
 
 class Document(StrictModel):
-    """A manifest as it is written, its defaults still apart."""
+    """A manifest as it is written, before its defaults are applied."""
 
-    model_config = ConfigDict(json_schema_extra=_with_scenarios)
+    model_config = ConfigDict(title="Document", json_schema_extra=_require_scenarios)
 
     scenario: Annotated[tuple[Scenario, ...], Field(strict=False)] = ()
     defaults: Settings = Settings()

@@ -1,6 +1,6 @@
-"""TOML text → scenarios, with every mistake named by file, line, scenario and key.
+"""Parsing of TOML text into scenarios, with diagnostics by file, line, scenario and key.
 
-Nothing here reads the disk: `isosmoke.manifest.loader` does.
+This module does not access the disk; `isosmoke.manifest.loader` does.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,38 +16,45 @@ from isosmoke.manifest.positions import Loc
 
 
 def parse(text: str, path: Path) -> Manifest:
-    """Return the manifest that `text` is.
+    """Parse a manifest.
 
-    `path` is where the text came from: mistakes name it, and scripts lie relative to its folder.
+    `path` is the origin of the text. Messages name it, and scripts are relative to its directory.
 
-    A scenario's own value wins over `[defaults]`. Where both are tables they merge key by key, one
-    level deep; anything else replaces, so `leaks = "fail"` also drops every default allowance.
-
-    Raises:
-        ManifestError: with all mistakes found, one on each line.
-    """
-    return manifest_of(source_of(text, path))
-
-
-def source_of(text: str, path: Path) -> Source:
-    """Return `text`, which came from `path`, as the TOML document that it is.
+    A scenario's own value overrides the one in `[defaults]`. Two tables are merged key by key, one
+    level deep; any other value is replaced. Therefore `leaks = "fail"` also drops every default
+    allowance.
 
     Raises:
-        ManifestError: if it is not TOML, with the place.
+        ManifestError: The manifest has mistakes; the message has one on each line.
     """
-    return Source(path, text, _decoded(text, path))
+    return build_manifest(parse_source(text, path))
 
 
-def manifest_of(source: Source, further: Iterable[Mistake] = ()) -> Manifest:
-    """Return the manifest of a document.
+def parse_source(text: str, path: Path) -> Source:
+    """Parse `text`, which was read from `path`, as TOML.
 
     Raises:
-        ManifestError: with all mistakes found, and `further` ones, one on each line.
+        ManifestError: The text is not TOML; the message has the line and column if known.
     """
-    document, mistakes = _validated(source)
-    mistakes = [*_unlisted(source), *mistakes, *_twice_named(source), *further]
+    return Source(path, text, _parse_toml(text, path))
+
+
+def build_manifest(source: Source, further: Iterable[Mistake] = ()) -> Manifest:
+    """Validate a document and return its manifest.
+
+    Raises:
+        ManifestError: The document has mistakes, or `further` is not empty; the message has one
+            mistake on each line.
+    """
+    document, mistakes = _validate(source)
+    mistakes = [
+        *_find_missing_scenarios(source),
+        *mistakes,
+        *_find_duplicate_names(source),
+        *further,
+    ]
     if document is None or mistakes:
-        raise source.error(mistakes)
+        raise source.build_error(mistakes)
     return Manifest(
         path=source.path,
         scenarios=document.scenario,
@@ -56,37 +63,38 @@ def manifest_of(source: Source, further: Iterable[Mistake] = ()) -> Manifest:
     )
 
 
-def _decoded(text: str, path: Path) -> Mapping[str, object]:
+def _parse_toml(text: str, path: Path) -> Mapping[str, object]:
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
-        place = f"{path}:{error.lineno}:{error.colno}"
-        hint = "correct the syntax: isosmoke reads TOML 1.0, as wg does"
-        raise ManifestError(f"{place}: {error.msg[:1].lower()}{error.msg[1:]}", hint) from error
+        location = f"{path}:{error.lineno}:{error.colno}"
+        hint = "correct the syntax; isosmoke reads TOML 1.0, as wg does"
+        raise ManifestError(f"{location}: {error.msg[:1].lower()}{error.msg[1:]}", hint) from error
     except (ValueError, RecursionError) as error:
-        # A number of thousands of digits, or hundreds of brackets: tomli does not say where.
-        raise ManifestError(f"{path}: {error}", "write it simpler") from error
+        # For an integer with thousands of digits or deep nesting, tomli reports no position.
+        raise ManifestError(f"{path}: {error}", "shorten or simplify the value") from error
 
 
-def _validated(source: Source) -> tuple[Document | None, list[Mistake]]:
+def _validate(source: Source) -> tuple[Document | None, list[Mistake]]:
     try:
-        return Document.model_validate(_with_defaults(source), context=source.folder), []
+        return Document.model_validate(_with_defaults(source), context=source.directory), []
     except ValidationError as error:
-        return None, [mistake_of(one) for one in error.errors()]
+        return None, [mistake_of(detail) for detail in error.errors()]
 
 
 def _with_defaults(source: Source) -> Mapping[str, object]:
-    """The document with its defaults in each scenario, unless they are wrong themselves.
+    """Return the document with its defaults merged into each scenario.
 
-    Mistakes in the defaults are told once, where they stand, and not again for each scenario.
+    Invalid defaults are not merged, so that their mistakes are reported once, at their own line,
+    and not again for each scenario.
     """
     defaults, scenarios = source.document.get("defaults"), source.document.get("scenario")
-    if not (isinstance(defaults, dict) and isinstance(scenarios, list) and _are_right(defaults)):
+    if not (isinstance(defaults, dict) and isinstance(scenarios, list) and _are_valid(defaults)):
         return source.document
-    return {**source.document, "scenario": [_merged(defaults, own) for own in scenarios]}
+    return {**source.document, "scenario": [_merge(defaults, own) for own in scenarios]}
 
 
-def _are_right(defaults: Mapping[str, object]) -> bool:
+def _are_valid(defaults: Mapping[str, object]) -> bool:
     try:
         Settings.model_validate(defaults)
     except ValidationError:
@@ -94,7 +102,7 @@ def _are_right(defaults: Mapping[str, object]) -> bool:
     return True
 
 
-def _merged(defaults: Mapping[str, object], own: object) -> object:
+def _merge(defaults: Mapping[str, object], own: object) -> object:
     if not isinstance(own, dict):
         return own
     tables = {
@@ -105,23 +113,23 @@ def _merged(defaults: Mapping[str, object], own: object) -> object:
     return {**defaults, **own, **tables}
 
 
-def _unlisted(source: Source) -> Iterator[Mistake]:
+def _find_missing_scenarios(source: Source) -> Iterator[Mistake]:
     example = '[[scenario]], name = "..." and script = "..."'
     scenarios = source.document.get("scenario")
     if not scenarios:
-        yield Mistake(("scenario",), "names no scenario", f"add one: {example}")
+        yield Mistake(("scenario",), "lists no scenarios", f"add one: {example}")
     elif isinstance(scenarios, dict):
-        yield Mistake(("scenario",), "must be a list of tables", f"double its brackets: {example}")
+        yield Mistake(("scenario",), "must be a list of tables", f"use double brackets: {example}")
 
 
-def _twice_named(source: Source) -> Iterator[Mistake]:
+def _find_duplicate_names(source: Source) -> Iterator[Mistake]:
     first: dict[str, Loc] = {}
     for number, entry in source.entries.items():
         name, loc = entry.get("name"), ("scenario", number, "name")
         if isinstance(name, str) and first.setdefault(name, loc) != loc:
-            line = source.lines.line(first[name])
+            line = source.line_index.find_line(first[name])
             yield Mistake(
                 loc,
-                f"the scenario on line {line} has this name already",
-                "rename one of them: a name stands for one regression",
+                f"is already the name of the scenario on line {line}",
+                "rename one of the two scenarios; each name identifies one regression",
             )

@@ -1,4 +1,4 @@
-"""Which scenarios of a manifest a command is about."""
+"""Selection of scenarios by name, owner and filter expression."""
 
 from collections.abc import Collection, Iterable, Iterator
 from fnmatch import fnmatchcase
@@ -6,71 +6,89 @@ from typing import TypeVar
 
 from isosmoke.errors import NothingSelectedError
 from isosmoke.manifest import filters
-from isosmoke.manifest.filters import Described, Expression
+from isosmoke.manifest.filters import Expression, Selectable
 from isosmoke.text import meant, printable
 
-S = TypeVar("S", bound=Described)
+S = TypeVar("S", bound=Selectable)
 
 
 def select(
     scenarios: Iterable[S],
     names: Collection[str] = (),
     owners: Collection[str] = (),
-    meaning: Expression | None = None,
+    expression: Expression | None = None,
 ) -> tuple[S, ...]:
-    """The scenarios of any of `names` and any of `owners` that `meaning` means, in their own order.
+    """Return the scenarios with any of `names` and any of `owners` that match `expression`.
 
-    A name is exact or a glob such as `daemon_*`; an owner is exact. None given means any.
+    A name is exact or a glob such as `daemon_*`; an owner is exact. An empty collection or None
+    matches every scenario. The order of `scenarios` is kept.
 
     Raises:
-        NothingSelectedError: if nothing is left, or a name, glob, owner or word of the expression
-            fits nothing at all.
+        NothingSelectedError: No scenario is selected, or a name, owner or word of the expression
+            matches no scenario at all.
     """
     known = tuple(scenarios)
-    unmeant = filters.unmatched(meaning, known) if meaning else ()
-    if unmatched := [*_unnamed(known, names), *_unowned(known, owners), *unmeant]:
-        hint = "`isosmoke list` shows every scenario and its owners; a command comes after --"
+    unmatched_predicates = filters.find_unmatched(expression, known) if expression else ()
+    unmatched = [
+        *_find_unmatched_names(known, names),
+        *_find_unmatched_owners(known, owners),
+        *unmatched_predicates,
+    ]
+    if unmatched:
+        hint = "list every scenario and its owners with `isosmoke list`; put a command after --"
         raise NothingSelectedError("\n".join(unmatched), hint)
-    chosen = tuple(one for one in known if _is_named(one, names) and _is_owned(one, owners))
-    if not chosen:
-        raise _nothing(names, owners)
-    return _meant_of(chosen, meaning) if meaning else chosen
+    selected = tuple(
+        scenario
+        for scenario in known
+        if _has_name(scenario, names) and _has_owner(scenario, owners)
+    )
+    if not selected:
+        raise _build_empty_error(names, owners)
+    return _filter(selected, expression) if expression else selected
 
 
-def _meant_of(chosen: tuple[S, ...], meaning: Expression) -> tuple[S, ...]:
-    left = tuple(one for one in chosen if meaning.means(one))
-    if not left:
-        hint = "`isosmoke list --json` shows every scenario with its owners, tags and image"
-        raise NothingSelectedError(f"nothing is meant by {printable(str(meaning))}", hint)
-    return left
+def _filter(scenarios: tuple[S, ...], expression: Expression) -> tuple[S, ...]:
+    matching = tuple(scenario for scenario in scenarios if expression.matches(scenario))
+    if not matching:
+        hint = "list every scenario with its owners, tags and image with `isosmoke list --json`"
+        raise NothingSelectedError(f"no scenario matches {printable(str(expression))}", hint)
+    return matching
 
 
-def _is_named(scenario: Described, names: Collection[str]) -> bool:
+def _has_name(scenario: Selectable, names: Collection[str]) -> bool:
     return not names or any(fnmatchcase(scenario.name, name) for name in names)
 
 
-def _is_owned(scenario: Described, owners: Collection[str]) -> bool:
+def _has_owner(scenario: Selectable, owners: Collection[str]) -> bool:
     return not owners or any(owner in owners for owner in scenario.owners)
 
 
-def _unnamed(scenarios: Collection[Described], names: Collection[str]) -> Iterator[str]:
-    known = [one.name for one in scenarios]
+def _join(values: Collection[str]) -> str:
+    return " or ".join(map(repr, values))
+
+
+def _find_unmatched_names(
+    scenarios: Collection[Selectable], names: Collection[str]
+) -> Iterator[str]:
+    known = [scenario.name for scenario in scenarios]
     for name in names:
-        if not any(fnmatchcase(one, name) for one in known):
+        if not any(fnmatchcase(known_name, name) for known_name in known):
             yield f"no scenario is named {name!r}{meant(name, known)}"
 
 
-def _unowned(scenarios: Collection[Described], owners: Collection[str]) -> Iterator[str]:
-    known = {owner for one in scenarios for owner in one.owners}
+def _find_unmatched_owners(
+    scenarios: Collection[Selectable], owners: Collection[str]
+) -> Iterator[str]:
+    known = {owner for scenario in scenarios for owner in scenario.owners}
     for owner in owners:
         if owner not in known:
             yield f"no scenario is owned by {owner!r}{meant(owner, sorted(known))}"
 
 
-def _nothing(names: Collection[str], owners: Collection[str]) -> NothingSelectedError:
+def _build_empty_error(names: Collection[str], owners: Collection[str]) -> NothingSelectedError:
     if names and owners:
-        asked = f"{', '.join(map(repr, names))} and is owned by {', '.join(map(repr, owners))}"
         return NothingSelectedError(
-            f"no scenario both is named {asked}", "ask for one or the other"
+            f"no scenario named {_join(names)} is owned by {_join(owners)}",
+            "select by name or by owner, not by both",
         )
     return NothingSelectedError("there are no scenarios", "add a [[scenario]] to the manifest")

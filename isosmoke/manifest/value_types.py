@@ -1,4 +1,4 @@
-"""What a value of a manifest may be: the types of fields, and the validators behind them."""
+"""Types of manifest values, with their validators and JSON schemas."""
 
 import re
 from datetime import date, time
@@ -9,22 +9,22 @@ from pydantic_core import PydanticCustomError
 
 from isosmoke.sandbox.spec import CAPABILITIES
 
-_SHOWN_LENGTH = 60
+_MAX_FORMATTED_LENGTH = 60
 _WEEK_SECONDS = 7 * 24 * 60 * 60
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _SERVICE = r"[A-Za-z][A-Za-z0-9_-]*"
 _SIZE = r"([0-9]{1,12})([KMGT]?)"
-_NAME_LENGTH = 200  # leaves room for a suffix within the 255 bytes of a file name
+_MAX_NAME_LENGTH = 200  # leaves room for a suffix within the 255 bytes of a file name
 
 
-def wrong(text: str, hint: str) -> PydanticCustomError:
-    """Return the error of a validator: what is wrong, and what to do about it."""
+def build_error(text: str, hint: str) -> PydanticCustomError:
+    """Return the error for a validator to raise, with the problem and a hint."""
     return PydanticCustomError("wrong", "{text}", {"text": text, "hint": hint})
 
 
-def shown(value: object) -> str:
-    """Return `value` as a reader of TOML knows it, on one short line."""
+def format_value(value: object) -> str:
+    """Return `value` in TOML notation, on one short line."""
     match value:
         case bool():
             text = str(value).lower()
@@ -36,105 +36,113 @@ def shown(value: object) -> str:
             text = value.isoformat()
         case _:
             text = str(value)
-    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}..."
+    return text if len(text) <= _MAX_FORMATTED_LENGTH else f"{text[:_MAX_FORMATTED_LENGTH]}..."
 
 
-def _without_zero(text: str) -> str:
+def _check_zero_bytes(text: str) -> str:
     if "\0" in text:
-        raise wrong("must not contain a zero byte", "no path, argument or variable can hold one")
+        raise build_error(
+            "must not contain a zero byte",
+            "remove it; no path, argument or variable can contain one",
+        )
     return text
 
 
-def _not_blank(text: str) -> str:
+def _check_not_blank(text: str) -> str:
     if not text.strip():
-        raise wrong("must not be blank", "say what is meant, or take it out")
+        raise build_error("must not be blank", "write a text, or remove the key")
     return text
 
 
-def _name(text: str) -> str:
-    if not re.fullmatch(_NAME, text) or len(text) > _NAME_LENGTH:
-        raise wrong(
-            f"must be letters, digits, '_', '.' and '-', not {shown(text)}",
-            f"a name is also a file name: at most {_NAME_LENGTH} characters, not '.' or '-' first",
+def _check_name(text: str) -> str:
+    if not re.fullmatch(_NAME, text) or len(text) > _MAX_NAME_LENGTH:
+        raise build_error(
+            f"must consist of letters, digits, '_', '.' and '-', not {format_value(text)}",
+            f"use at most {_MAX_NAME_LENGTH} characters, and do not start with '.' or '-'",
         )
     return text
 
 
-def _variable(text: str) -> str:
+def _check_variable(text: str) -> str:
     if not re.fullmatch(_VARIABLE, text):
-        raise wrong(
-            f"must be the name of a variable, not {shown(text)}",
-            "a variable is letters, digits and '_', such as WG_LOG",
+        raise build_error(
+            f"must be a variable name, not {format_value(text)}",
+            "use letters, digits and '_', such as WG_LOG",
         )
     return text
 
 
-def _service(text: str) -> str:
+def _check_service(text: str) -> str:
     if not re.fullmatch(_SERVICE, text):
-        raise wrong(
-            f"must be letters, digits, '_' and '-', not {shown(text)}",
-            "a service's name begins variables, such as DB_PORT: start it with a letter",
+        raise build_error(
+            f"must consist of letters, digits, '_' and '-', not {format_value(text)}",
+            "start it with a letter, since it is a prefix of variables such as DB_PORT",
         )
     return text
 
 
-def _pattern(text: str) -> str:
+def _check_pattern(text: str) -> str:
     try:
         re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
-        raise wrong(
-            f"not a regular expression: {error}",
-            r"it is one of Python's re: write \( for a bracket, and quote it as '...'",
+        raise build_error(
+            f"is not a regular expression: {error}",
+            r"use the syntax of Python's re, write \( for a bracket, and quote the text as '...'",
         ) from error
     return text
 
 
-def _bytes(value: object) -> object:
-    """`"512M"` as the number of bytes it stands for."""
+def _parse_size(value: object) -> object:
+    """Return the number of bytes of a size such as `"512M"`."""
     if isinstance(value, str) and (size := re.fullmatch(_SIZE, value)):
         return int(size[1]) * 1024 ** " KMGT".index(size[2] or " ")
     if isinstance(value, bool) or not isinstance(value, int):
-        raise wrong(
-            f"must be bytes or a size, not {shown(value)}",
+        raise build_error(
+            f"must be a size, not {format_value(value)}",
             'write a size as 1048576, "512K", "512M" or "2G"',
         )
     return value
 
 
-def _capability(text: str) -> str:
+def _check_capability(text: str) -> str:
     if text not in CAPABILITIES:
-        raise wrong(
-            f"must be a capability that opens neither keeper nor host, not {shown(text)}",
-            f"there are {', '.join(CAPABILITIES)} (capabilities(7))",
+        raise build_error(
+            f"must be a capability that affects neither keeper nor host, not {format_value(text)}",
+            f"use one of {', '.join(CAPABILITIES)} (capabilities(7))",
         )
     return text
 
 
-def _like(pattern: str, **more: object) -> WithJsonSchema:
-    """What a validator of strings demands, as a schema can say it."""
+def _build_schema(pattern: str, **more: object) -> WithJsonSchema:
+    """Return the JSON schema of a string that matches `pattern`."""
     return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern})$", **more})
 
 
 Text = Annotated[
-    str, AfterValidator(_without_zero), AfterValidator(_not_blank), _like(r"[\s\S]*\S[\s\S]*")
+    str,
+    AfterValidator(_check_zero_bytes),
+    AfterValidator(_check_not_blank),
+    _build_schema(r"[\s\S]*\S[\s\S]*"),
 ]
-Name = Annotated[str, AfterValidator(_name), _like(_NAME, maxLength=_NAME_LENGTH)]
+Name = Annotated[str, AfterValidator(_check_name), _build_schema(_NAME, maxLength=_MAX_NAME_LENGTH)]
 Capability = Annotated[
-    str, AfterValidator(_capability), WithJsonSchema({"enum": list(CAPABILITIES)})
+    str, AfterValidator(_check_capability), WithJsonSchema({"enum": list(CAPABILITIES)})
 ]
-Variable = Annotated[str, AfterValidator(_variable), _like(_VARIABLE)]
-ServiceName = Annotated[str, AfterValidator(_service), _like(_SERVICE)]
-Value = Annotated[str, AfterValidator(_without_zero)]
-Pattern = Annotated[Text, AfterValidator(_pattern)]
+Variable = Annotated[str, AfterValidator(_check_variable), _build_schema(_VARIABLE)]
+ServiceName = Annotated[str, AfterValidator(_check_service), _build_schema(_SERVICE)]
+Value = Annotated[str, AfterValidator(_check_zero_bytes)]
+Pattern = Annotated[Text, AfterValidator(_check_pattern)]
 Seconds = Annotated[float, Field(ge=0, le=_WEEK_SECONDS, allow_inf_nan=False)]
 WholeSeconds = Annotated[int, Field(gt=0, le=_WEEK_SECONDS)]
 Count = Annotated[int, Field(gt=0, lt=2**63)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Size = Annotated[
     Count,
-    BeforeValidator(_bytes, json_schema_input_type=Count | Annotated[str, _like(_SIZE)]),
+    BeforeValidator(
+        _parse_size, json_schema_input_type=Count | Annotated[str, _build_schema(_SIZE)]
+    ),
 ]
 
-# TOML knows lists only, so the outermost type alone may be converted.
+# TOML has lists but no tuples, so only the outermost type is converted.
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 Variables = Annotated[tuple[Variable, ...], Field(strict=False)]

@@ -1,4 +1,4 @@
-"""The selection language: what it means, what it prints, and where it says that a mistake is."""
+"""The filter language: matching, formatting and error positions."""
 
 import re
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from isosmoke.manifest.filters import (
     All,
     And,
     Expression,
+    FilterPredicate,
     Not,
     Or,
-    Predicate,
     Regex,
     Word,
+    find_unmatched,
     parse,
-    unmatched,
 )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """As much of a scenario as an expression reads."""
+    """The attributes of a scenario that an expression tests."""
 
     name: str
     owners: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ TUI = Entry("tui_start", ("fix-tui",))
 CLEAN = Entry("chat_clean", ("fix (chat)",), ("slow", "net"), "isosmoke-ci:debian")
 SCENARIOS = (CHAT, TUI, CLEAN)
 
-MEANT = {
+MATCHES = {
     "all()": (CHAT, TUI, CLEAN),
     "name(tui_start)": (TUI,),
     "name(tui)": (),
@@ -62,19 +62,19 @@ MEANT = {
 }
 
 
-@pytest.mark.parametrize(("text", "expected"), MEANT.items(), ids=MEANT)
-def test_an_expression_means_these(text: str, expected: tuple[Entry, ...]) -> None:
-    """Words are exact, globs and regular expressions fit, `not` binds closest and `or` least."""
+@pytest.mark.parametrize(("text", "expected"), MATCHES.items(), ids=MATCHES)
+def test_expression_matches_expected_scenarios(text: str, expected: tuple[Entry, ...]) -> None:
+    """Values, globs, regular expressions and precedence work as documented."""
     expression = parse(text)
 
-    assert tuple(one for one in SCENARIOS if expression.means(one)) == expected
+    assert tuple(scenario for scenario in SCENARIOS if expression.matches(scenario)) == expected
 
 
-WRONG = {
+INVALID = {
     "": ("expected one of all(), image(), name(), owner(), tag()", 0),
     "all() and": ("expected one of", 9),
-    "ownr(x) and all()": ("no predicate 'ownr'; did you mean 'owner'?", 0),
-    "all() and zzz(x)": ("no predicate 'zzz'", 10),
+    "ownr(x) and all()": ("unknown predicate 'ownr'; did you mean 'owner'?", 0),
+    "all() and zzz(x)": ("unknown predicate 'zzz'", 10),
     "owner": ("expected '(' after 'owner'", 5),
     "owner()": ("expected a word, a glob or a /regular expression/", 6),
     "owner(a and tag(slow)": ("expected ')'", 15),
@@ -84,31 +84,33 @@ WRONG = {
     "all())": ("expected 'and', 'or' or the end", 5),
     "all() && all()": ("expected one of", 7),
     "all(x)": ("expected ')'", 4),
-    "name(/a)": ("expected another '/'", 5),
-    "name(/a(/)": ("is no regular expression: missing )", 5),
+    "name(/a)": ("expected a closing '/'", 5),
+    "name(/a(/)": ("invalid regular expression: missing )", 5),
     "name(/a/b)": ("expected ')'", 8),
     "all() android()": ("expected 'and', 'or' or the end", 6),
-    "not" + "(" * 60 + "all()": ("is nested more than 50 deep", 52),
+    "not" + "(" * 60 + "all()": ("nested more than 50 levels deep", 52),
 }
 
 
-@pytest.mark.parametrize(("text", "expected"), WRONG.items(), ids=[one or "empty" for one in WRONG])
-def test_a_mistake_is_pointed_at(text: str, expected: tuple[str, int]) -> None:
-    """The error says what was expected, and a mark stands under the place where."""
-    said, place = expected
+@pytest.mark.parametrize(
+    ("text", "expected"), INVALID.items(), ids=[text or "empty" for text in INVALID]
+)
+def test_error_marks_its_position(text: str, expected: tuple[str, int]) -> None:
+    """The error says what was expected, and a mark below the text shows the position."""
+    message, position = expected
     with pytest.raises(UsageError) as caught:
         parse(text)
 
     first, line, mark = caught.value.message.split("\n")
-    assert said in first
+    assert message in first
     assert line == f"  {text}"
-    assert mark == f"  {' ' * place}^"
+    assert mark == f"  {' ' * position}^"
     assert caught.value.exit_code is ExitCode.USAGE
     assert caught.value.hint
 
 
-def test_an_expression_of_a_stranger_cannot_steer_the_terminal() -> None:
-    """Control characters are shown, line feeds too, and the mark still stands under the place."""
+def test_control_characters_are_escaped_in_error() -> None:
+    """Control characters and line feeds are escaped, and the mark stays at its position."""
     with pytest.raises(UsageError) as caught:
         parse("tag(\x1b)\n\tor x")
 
@@ -117,13 +119,13 @@ def test_an_expression_of_a_stranger_cannot_steer_the_terminal() -> None:
     assert line.index("x", 9) == mark.index("^")
 
 
-def test_a_word_that_fits_no_scenario_is_told() -> None:
-    """Words and globs are, with what may be meant; a regular expression may fit nothing."""
+def test_unmatched_words_are_reported() -> None:
+    """Unmatched words and globs are reported with a suggestion; regular expressions are not."""
     expression = parse("owner(fix-caht) or not (tag(x*) and tag(/x/)) or all() or name(chat_*)")
 
-    assert list(unmatched(expression, SCENARIOS)) == [
-        "no scenario fits owner(fix-caht); did you mean 'fix-chat'?",
-        "no scenario fits tag(x*)",
+    assert list(find_unmatched(expression, SCENARIOS)) == [
+        "no scenario matches owner(fix-caht); did you mean 'fix-chat'?",
+        "no scenario matches tag(x*)",
     ]
 
 
@@ -134,47 +136,47 @@ WORDS = (
 )
 REGEXES = st.sampled_from(["a", "^b$", "a|b", r"\/", r"\\", "[ab)]+", "", "(a)", r"\(", r"a\\\/"])
 PREDICATES = st.builds(
-    Predicate,
+    FilterPredicate,
     st.sampled_from(["name", "owner", "tag", "image"]),
     st.one_of(st.builds(Word, WORDS), st.builds(Regex, REGEXES)),
 )
 
 
-def _larger(parts: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
-    several = st.lists(parts, min_size=2, max_size=3).map(tuple)
-    return st.one_of(st.builds(Not, parts), st.builds(And, several), st.builds(Or, several))
+def _combine(parts: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
+    operands = st.lists(parts, min_size=2, max_size=3).map(tuple)
+    return st.one_of(st.builds(Not, parts), st.builds(And, operands), st.builds(Or, operands))
 
 
 EXPRESSIONS: st.SearchStrategy[Expression] = st.recursive(
-    st.one_of(st.just(All()), PREDICATES), _larger, max_leaves=8
+    st.one_of(st.just(All()), PREDICATES), _combine, max_leaves=8
 )
 VALUES = st.lists(st.text("ab/", max_size=3), max_size=2).map(tuple)
 ENTRIES = st.builds(Entry, st.text("ab/", max_size=3), VALUES, VALUES, st.text("ab", max_size=2))
 
 
 @given(EXPRESSIONS)
-def test_what_is_printed_is_read_as_the_same(expression: Expression) -> None:
-    """Printing loses nothing, and adds no more brackets than are needed to tell trees apart."""
+def test_formatted_expression_parses_to_same_tree(expression: Expression) -> None:
+    """Parsing a formatted expression returns the same tree."""
     assert parse(str(expression)) == expression
 
 
-def naive(expression: Expression, entry: Entry) -> bool:
-    """What an expression means, said in another way: each value is fitted by another function."""
+def evaluate_naively(expression: Expression, entry: Entry) -> bool:
+    """Evaluate an expression by an independent implementation."""
     match expression:
         case All():
             return True
         case Not(part):
-            return not naive(part, entry)
+            return not evaluate_naively(part, entry)
         case And(parts):
-            return min(naive(part, entry) for part in parts)
+            return min(evaluate_naively(part, entry) for part in parts)
         case Or(parts):
-            return max(naive(part, entry) for part in parts)
-        case Predicate(kind, argument):
-            return any(fits(argument, value) for value in values(entry)[kind])
+            return max(evaluate_naively(part, entry) for part in parts)
+        case FilterPredicate(kind, argument):
+            return any(matches_argument(argument, value) for value in list_values(entry)[kind])
 
 
-def values(entry: Entry) -> dict[str, tuple[str, ...]]:
-    """What each predicate looks at."""
+def list_values(entry: Entry) -> dict[str, tuple[str, ...]]:
+    """Return the values that each predicate tests."""
     return {
         "name": (entry.name,),
         "owner": entry.owners,
@@ -183,21 +185,21 @@ def values(entry: Entry) -> dict[str, tuple[str, ...]]:
     }
 
 
-def fits(argument: Word | Regex, value: str) -> bool:
-    """Whether the argument is the value, or finds it."""
+def matches_argument(argument: Word | Regex, value: str) -> bool:
+    """Return whether an argument matches a value."""
     if isinstance(argument, Regex):
         return bool(re.findall(argument.text, value))
     return argument.text == value or fnmatchcase(value, argument.text)
 
 
 @given(EXPRESSIONS, ENTRIES)
-def test_it_means_what_the_naive_reading_says(expression: Expression, entry: Entry) -> None:
-    """Whatever the tree, a scenario is meant exactly where Python's operators say so."""
-    assert expression.means(entry) == naive(expression, entry)
+def test_matching_agrees_with_naive_evaluation(expression: Expression, entry: Entry) -> None:
+    """For any tree, a scenario matches exactly if the naive evaluation says so."""
+    assert expression.matches(entry) == evaluate_naively(expression, entry)
 
 
-def read(text: str) -> Expression | str:
-    """The expression, or what is said of the mistake in it."""
+def parse_or_describe(text: str) -> Expression | str:
+    """Return the parsed expression, or the error message."""
     try:
         return parse(text)
     except UsageError as error:
@@ -205,8 +207,8 @@ def read(text: str) -> Expression | str:
 
 
 @given(st.text("andortgl()!&|/ x*", max_size=30))
-def test_any_text_is_an_expression_or_a_mistake_that_is_pointed_at(text: str) -> None:
-    """Nothing else ever happens, and what was read once is printed so that it is read again."""
-    found = read(text)
+def test_any_text_is_parsed_or_rejected_with_position(text: str) -> None:
+    """Any text either raises an error with a position or can be formatted and parsed again."""
+    result = parse_or_describe(text)
 
-    assert found.endswith("^") if isinstance(found, str) else parse(str(found)) == found
+    assert result.endswith("^") if isinstance(result, str) else parse(str(result)) == result

@@ -1,11 +1,17 @@
-"""What each key of a manifest means; a new key fails here until somebody has said it."""
+"""Meanings of manifest keys; a new key fails here until it has one."""
 
 from typing import Annotated
 
 import pytest
 from pydantic import BaseModel
 
-from isosmoke.manifest.key_meaning import Meaning, Unjudged, by_key, changes, meanings
+from isosmoke.manifest.key_meaning import (
+    Meaning,
+    Unjudged,
+    collect_meanings,
+    find_changes,
+    judge_table,
+)
 from isosmoke.manifest.models import (
     Allowance,
     Gate,
@@ -49,36 +55,38 @@ HARMLESS: dict[str, tuple[object, object]] = {
     "locks": (["a"], ["b"]),
     "grace_seconds": (5, 1),
     "new_namespaces": (False, True),
-    "description": ("", "Words."),
+    "description": ("", "A text."),
 }
 CASES = {"refused": REFUSED, "noted": NOTED, "harmless": HARMLESS}
 
 
-def told(model: type[BaseModel], key: str, values: tuple[object, object]) -> list[bool]:
-    """Whether each change is refused, where a key had one value and now has the other."""
+def judge(model: type[BaseModel], key: str, values: tuple[object, object]) -> list[bool]:
+    """Return for each change between two values of a key whether it is refused."""
     needed = {"name": "one", "script": "one.sh"} if model is Scenario else {}
     was, is_now = (model.model_validate({**needed, key: value}) for value in values)
-    return [one.refused for one in changes(was, is_now)]
+    return [change.refused for change in find_changes(was, is_now)]
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_key_has_one_meaning(table: type[BaseModel]) -> None:
-    """A key is judged, or it is said why it need not be."""
-    for key, meaning in meanings(table).items():
-        if isinstance(meaning.change, Unjudged):
-            assert meaning.change.reason, key
+    """Each key is judged, or has a reason why it need not be."""
+    for key, meaning in collect_meanings(table).items():
+        if isinstance(meaning.judge, Unjudged):
+            assert meaning.judge.reason, key
 
 
-def test_every_key_of_a_scenario_is_shown_here() -> None:
-    """A key that is added to a scenario is added to the cases of this file."""
+def test_every_scenario_key_has_a_case() -> None:
+    """Each key of a scenario has a case in this file."""
     assert {key for cases in CASES.values() for key in cases} == Scenario.model_fields.keys()
-    unjudged = {k for k, one in meanings(Scenario).items() if isinstance(one.change, Unjudged)}
+    meanings = collect_meanings(Scenario).items()
+    unjudged = {key for key, meaning in meanings if isinstance(meaning.judge, Unjudged)}
     assert unjudged == HARMLESS.keys()
 
 
-def test_tables_that_are_judged_by_key_are_all_known() -> None:
-    """A table of another kind is judged as a whole, and that judge knows all of its keys."""
-    nested = {key for key, one in meanings(Scenario).items() if one.change is by_key}
+def test_tables_judged_by_key_are_known() -> None:
+    """Any other table is judged as a whole, by a judge that covers all of its keys."""
+    meanings = collect_meanings(Scenario).items()
+    nested = {key for key, meaning in meanings if meaning.judge is judge_table}
 
     assert nested == {"requires", "limits"}
     assert Leaks.model_fields.keys() == {"policy", "allow"}
@@ -86,69 +94,69 @@ def test_tables_that_are_judged_by_key_are_all_known() -> None:
 
 
 @pytest.mark.parametrize(("key", "values"), REFUSED.items())
-def test_less_is_refused(key: str, values: tuple[object, object]) -> None:
-    """What asks for less than it did is refused, and the way back is not."""
-    assert told(Scenario, key, values) == [True]
-    assert True not in told(Scenario, key, values[::-1])
+def test_weakening_is_refused(key: str, values: tuple[object, object]) -> None:
+    """A weakening is refused, and the reverse change is not."""
+    assert judge(Scenario, key, values) == [True]
+    assert True not in judge(Scenario, key, values[::-1])
 
 
 @pytest.mark.parametrize(("key", "values"), NOTED.items())
-def test_what_only_a_reader_can_judge_is_noted(key: str, values: tuple[object, object]) -> None:
-    """Both ways, and nothing is said of what is alike."""
-    assert set(told(Scenario, key, values)) == {False}
-    assert set(told(Scenario, key, values[::-1])) == {False}
-    assert told(Scenario, key, (values[0], values[0])) == []
+def test_unclear_change_is_noted(key: str, values: tuple[object, object]) -> None:
+    """A change in either direction is noted; an unchanged value is not."""
+    assert set(judge(Scenario, key, values)) == {False}
+    assert set(judge(Scenario, key, values[::-1])) == {False}
+    assert judge(Scenario, key, (values[0], values[0])) == []
 
 
 @pytest.mark.parametrize(("key", "values"), HARMLESS.items())
-def test_harmless_change_is_not_told(key: str, values: tuple[object, object]) -> None:
-    """Nothing is said of it."""
-    assert told(Scenario, key, values) == []
+def test_harmless_change_is_not_reported(key: str, values: tuple[object, object]) -> None:
+    """A harmless change is not reported."""
+    assert judge(Scenario, key, values) == []
 
 
 @pytest.mark.parametrize("key", Requires.model_fields)
-def test_any_further_requirement_is_refused(key: str) -> None:
-    """One in place of another is one more: it can switch a scenario off."""
-    assert told(Requires, key, (["A", "B"], ["B", "C"])) == [True]
-    assert told(Requires, key, (["A", "B"], ["B", "B"])) == []
+def test_new_requirement_is_refused(key: str) -> None:
+    """A replaced requirement counts as a new one, since it can cause a skip."""
+    assert judge(Requires, key, (["A", "B"], ["B", "C"])) == [True]
+    assert judge(Requires, key, (["A", "B"], ["B", "B"])) == []
 
 
-@pytest.mark.parametrize("key", [one for one in Limits.model_fields if one != "output"])
-def test_any_other_limit_is_noted(key: str) -> None:
-    """A limit may be lowered, raised, set and taken away: a reader is told."""
+@pytest.mark.parametrize("key", [key for key in Limits.model_fields if key != "output"])
+def test_changed_limit_is_noted(key: str) -> None:
+    """A limit that is lowered, raised, added or removed is noted."""
     for values in ((5, 6), (6, 5), (None, 5), (5, None)):
-        assert told(Limits, key, values) == [False]
+        assert judge(Limits, key, values) == [False]
 
 
-def test_values_of_an_environment_are_not_told() -> None:
-    """A variable is named, and what it holds is not."""
+def test_environment_values_are_not_reported() -> None:
+    """The name of a changed variable is reported, but not its value."""
     was, is_now = (PLAIN.model_copy(update={"env": {"A": value}}) for value in ("old", "new"))
 
-    assert [one.words for one in changes(was, is_now)] == ["env: 'A' changed: read it"]
+    assert [change.text for change in find_changes(was, is_now)] == ["env: 'A' changed: review it"]
 
 
-def test_documentation_says_how_each_key_is_judged() -> None:
-    """Every key of an entry and of the gate stands in the table."""
+def test_documentation_covers_each_key() -> None:
+    """Each key of a scenario and of the gate is in the table of docs/gate.md."""
     table = (ROOT / "docs/gate.md").read_text().partition("What `isosmoke check` judges")[2]
-    keys = {key for one in (Scenario, Gate) for key in one.model_fields}
+    keys = {key for model in (Scenario, Gate) for key in model.model_fields}
 
     assert {key for key in keys if f"`{key}" not in table} == set()
 
 
-class _Vague(BaseModel):
+class _WithoutMeaning(BaseModel):
     key: int = 0
 
 
-class _Torn(BaseModel):
+class _WithTwoMeanings(BaseModel):
     key: Annotated[
         int,
-        Meaning(makes_sandbox=True, change=Unjudged("a")),
-        Meaning(makes_sandbox=False, change=Unjudged("b")),
+        Meaning(makes_sandbox=True, judge=Unjudged("a")),
+        Meaning(makes_sandbox=False, judge=Unjudged("b")),
     ] = 0
 
 
-@pytest.mark.parametrize("table", [_Vague, _Torn])
-def test_key_without_a_clear_meaning_is_an_error(table: type[BaseModel]) -> None:
-    """No key is taken for harmless because nobody thought of it."""
+@pytest.mark.parametrize("table", [_WithoutMeaning, _WithTwoMeanings])
+def test_key_without_exactly_one_meaning_is_an_error(table: type[BaseModel]) -> None:
+    """A key without a meaning or with two is an error."""
     with pytest.raises(TypeError, match="key has"):
-        meanings(table)
+        collect_meanings(table)

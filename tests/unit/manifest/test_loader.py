@@ -1,4 +1,4 @@
-"""What a manifest may say, how its mistakes are told, and which file is read."""
+"""Manifest keys, error messages and discovery."""
 
 import os
 from collections.abc import Mapping
@@ -79,8 +79,8 @@ until = 2027-01-31
 """
 
 
-def mistakes(text: str, path: Path = PATH) -> list[str]:
-    """What is wrong with the manifest `text`, without the name of the file."""
+def parse_mistakes(text: str, path: Path = PATH) -> list[str]:
+    """Parse an invalid manifest and return its error lines without the file name."""
     with pytest.raises(ManifestError) as caught:
         parse(text, path)
     assert caught.value.hint
@@ -89,13 +89,13 @@ def mistakes(text: str, path: Path = PATH) -> list[str]:
     return [line.removeprefix(f"{path}:") for line in caught.value.message.splitlines()]
 
 
-def scenario(keys: str, before: str = "") -> Scenario:
-    """The smallest scenario with `keys` added and `before` ahead of it."""
+def parse_scenario(keys: str, before: str = "") -> Scenario:
+    """Parse the smallest scenario with `keys` appended and `before` prepended."""
     return parse(before + ONE + keys, PATH).scenarios[0]
 
 
-def placed(root: Path, *names: str) -> Path:
-    """`root` with a loadable manifest at each of `names`."""
+def write_manifests(root: Path, *names: str) -> Path:
+    """Write a loadable manifest at each of `names` and return `root`."""
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,10 +106,10 @@ def placed(root: Path, *names: str) -> Path:
 
 
 def test_smallest_scenario_has_the_published_defaults() -> None:
-    """A scenario of only a name and a script gets every documented default."""
-    one = scenario("")
+    """A scenario with only a name and a script has every documented default."""
+    smallest = parse_scenario("")
 
-    assert one == Scenario.model_validate(
+    assert smallest == Scenario.model_validate(
         {
             "name": "one",
             "script": "one.sh",
@@ -133,11 +133,13 @@ def test_smallest_scenario_has_the_published_defaults() -> None:
         },
         context=PATH.parent,
     )
-    assert one.limits == Limits(memory=None, processes=None, output=100 * MEBI, open_files=None)
+    assert smallest.limits == Limits(
+        memory=None, processes=None, output=100 * MEBI, open_files=None
+    )
 
 
 def test_every_key_reaches_its_field() -> None:
-    """A manifest that uses every key is read into exactly the values it states."""
+    """A manifest that uses every key is parsed into exactly these values."""
     manifest = parse(FULL, PATH)
     (full,) = manifest.scenarios
 
@@ -169,9 +171,9 @@ def test_every_key_reaches_its_field() -> None:
 
 
 def test_models_are_frozen() -> None:
-    """Nothing that was read can be changed afterwards."""
+    """A parsed scenario cannot be changed."""
     with pytest.raises(ValidationError):
-        scenario("").name = "two"
+        parse_scenario("").name = "two"
 
 
 @pytest.mark.parametrize(
@@ -182,18 +184,18 @@ def test_models_are_frozen() -> None:
         ("/elsewhere/one.sh", "/elsewhere/one.sh"),
     ],
 )
-def test_script_path_starts_at_the_folder_of_the_manifest(script: str, expected: str) -> None:
-    """A relative script lies beside its manifest, an absolute one where it says."""
+def test_script_path_is_relative_to_the_manifest(script: str, expected: str) -> None:
+    """A relative script path starts at the directory of the manifest; an absolute one is kept."""
     text = f'[[scenario]]\nname = "one"\nscript = "{script}"\n'
 
     assert parse(text, PATH).scenarios[0].script_path == Path(expected)
 
 
 def test_script_path_is_absolute_for_a_relative_manifest() -> None:
-    """A manifest given by a relative path still yields scripts that can be run from anywhere."""
-    (one,) = parse(ONE, Path("manifest.toml")).scenarios
+    """A manifest with a relative path has absolute script paths."""
+    (scenario,) = parse(ONE, Path("manifest.toml")).scenarios
 
-    assert one.script_path == Path.cwd() / "one.sh"
+    assert scenario.script_path == Path.cwd() / "one.sh"
 
 
 @pytest.mark.parametrize(
@@ -201,8 +203,8 @@ def test_script_path_is_absolute_for_a_relative_manifest() -> None:
     [("1", 1), ('"1"', 1), ('"2K"', 2048), ('"512M"', 512 * MEBI), ('"2G"', 2048 * MEBI)],
 )
 def test_sizes_are_bytes_or_text_with_a_suffix(written: str, size: int) -> None:
-    """A size is a number of bytes, or text whose suffix counts in powers of 1024."""
-    assert scenario(f"limits.memory = {written}").limits.memory == size
+    """A size is a number of bytes, or text whose suffix is a power of 1024."""
+    assert parse_scenario(f"limits.memory = {written}").limits.memory == size
 
 
 @pytest.mark.parametrize(
@@ -229,13 +231,11 @@ def test_sizes_are_bytes_or_text_with_a_suffix(written: str, size: int) -> None:
         ),
     ],
 )
-def test_defaults_give_way_to_what_a_scenario_says(
-    defaults: str, own: str, expected: dict[str, object]
-) -> None:
-    """A scenario's own value wins, two tables merge key by key, and anything else replaces."""
-    found = scenario(own, before=f"[defaults]\n{defaults}\n")
+def test_scenario_overrides_defaults(defaults: str, own: str, expected: dict[str, object]) -> None:
+    """A scenario overrides a default, two tables are merged, and any other value is replaced."""
+    merged = parse_scenario(own, before=f"[defaults]\n{defaults}\n")
 
-    assert {key: getattr(found, key) for key in expected} == expected
+    assert {key: getattr(merged, key) for key in expected} == expected
 
 
 MISTAKES = {
@@ -243,7 +243,7 @@ MISTAKES = {
         "timeout_second = 3",
         ["4: scenario 'one': key 'timeout_second': unknown key; did you mean 'timeout_seconds'?"],
     ),
-    "a key that is not known yet": (
+    "a key of a later version": (
         "quarantine = []",
         ["4: scenario 'one': key 'quarantine': unknown key"],
     ),
@@ -279,11 +279,11 @@ MISTAKES = {
         "env = []",
         ["4: scenario 'one': key 'env': must be a table, not a list"],
     ),
-    "no time at all": (
+    "a timeout of zero": (
         "timeout_seconds = 0",
         ["4: scenario 'one': key 'timeout_seconds': must be greater than 0, not 0"],
     ),
-    "more time than there is": (
+    "too long a timeout": (
         "timeout_seconds = 9000000000",
         [
             (
@@ -292,50 +292,45 @@ MISTAKES = {
             )
         ],
     ),
-    "time that never ends": (
+    "an infinite time": (
         "settle_seconds = inf\ngrace_seconds = nan",
         [
             "4: scenario 'one': key 'settle_seconds': must be a finite number, not inf",
             "5: scenario 'one': key 'grace_seconds': must be a finite number, not nan",
         ],
     ),
-    "less than no retries": (
+    "a negative number of retries": (
         "retries = -1",
         ["4: scenario 'one': key 'retries': must be greater than or equal to 0, not -1"],
     ),
     "a blank owner": (
-        'owners = [\n  "a",\n\n  # nobody\n  "  ",\n]',
+        'owners = [\n  "a",\n\n  # comment\n  "  ",\n]',
         ["8: scenario 'one': key 'owners[1]': must not be blank"],
     ),
     "an unknown choice": (
         'network = "none"',
         ["4: scenario 'one': key 'network': must be 'host' or 'isolated', not 'none'"],
     ),
-    "a capability that opens the keeper": (
+    "a capability that affects the keeper": (
         'capabilities = ["CHOWN", "SYS_PTRACE"]',
         [
             (
-                "4: scenario 'one': key 'capabilities[1]': must be a capability that opens neither "
-                "keeper nor host, not 'SYS_PTRACE'"
+                "4: scenario 'one': key 'capabilities[1]': must be a capability that affects "
+                "neither keeper nor host, not 'SYS_PTRACE'"
             )
         ],
     ),
     "a capability that changes the host": (
         'capabilities = ["NET_ADMIN"]',
-        ["4: scenario 'one': key 'capabilities': cannot be NET_ADMIN on the host's network"],
+        ["4: scenario 'one': key 'capabilities': cannot include NET_ADMIN on the host's network"],
     ),
     "an isolated scenario that needs an endpoint": (
         'requires.endpoints = ["http://x"]\nnetwork = "isolated"',
-        [
-            (
-                "5: scenario 'one': key 'network': "
-                "cannot be 'isolated' while requires.endpoints names any"
-            )
-        ],
+        [("5: scenario 'one': key 'network': cannot be 'isolated' if requires.endpoints is set")],
     ),
     "an isolated scenario with services": (
         'services = [{ name = "db", image = "x" }]\nnetwork = "isolated"',
-        ["5: scenario 'one': key 'network': cannot be 'isolated' while there are services"],
+        ["5: scenario 'one': key 'network': cannot be 'isolated' if there are services"],
     ),
     "a service's unknown key": (
         '[[scenario.services]]\nname = "db"\nimage = "x"\nport = [1]',
@@ -346,18 +341,18 @@ MISTAKES = {
             )
         ],
     ),
-    "a service whose name begins no variable": (
+    "a service whose name cannot start a variable": (
         'services = [{ name = "1db", image = "x" }]',
         [
             (
                 "4: scenario 'one': key 'services[0].name': "
-                "must be letters, digits, '_' and '-', not '1db'"
+                "must consist of letters, digits, '_' and '-', not '1db'"
             )
         ],
     ),
-    "services that cannot be told apart": (
+    "services with the same prefix": (
         'services = [{ name = "a-b", image = "x" }, { name = "A_B", image = "x" }]',
-        ["4: scenario 'one': key 'services': has two services of one name"],
+        ["4: scenario 'one': key 'services': has two services with the same name"],
     ),
     "a service that waits for two things": (
         'services = [{ name = "db", image = "x", wait = { log = "x", health = true } }]',
@@ -368,11 +363,11 @@ MISTAKES = {
             )
         ],
     ),
-    "a service that waits for a port that is not its own": (
+    "a service that waits for a foreign port": (
         'services = [{ name = "db", image = "x", ports = [1], wait = { port = 2 } }]',
         [("4: scenario 'one': key 'services[0]': waits for port 2, which is not one of its ports")],
     ),
-    "a port that is none": (
+    "an invalid port": (
         'services = [{ name = "db", image = "x", ports = [70000] }]',
         [
             (
@@ -390,7 +385,7 @@ MISTAKES = {
         [
             (
                 "6: scenario 'one': key 'leaks.allow[1].command': "
-                "not a regular expression: missing ), unterminated subpattern at position 0"
+                "is not a regular expression: missing ), unterminated subpattern at position 0"
             )
         ],
     ),
@@ -417,25 +412,25 @@ MISTAKES = {
             )
         ],
     ),
-    "a size that is none": (
+    "an invalid size": (
         'limits = { memory = "1 meter", output = true }',
         [
-            "4: scenario 'one': key 'limits.memory': must be bytes or a size, not '1 meter'",
-            "4: scenario 'one': key 'limits.output': must be bytes or a size, not true",
+            "4: scenario 'one': key 'limits.memory': must be a size, not '1 meter'",
+            "4: scenario 'one': key 'limits.output': must be a size, not true",
         ],
     ),
-    "a size of nothing": (
+    "a size of zero": (
         'limits.memory = "0M"',
         ["4: scenario 'one': key 'limits.memory': must be greater than 0, not 0"],
     ),
-    "a variable that is none": (
+    "an invalid variable": (
         'pass_env = ["A=B"]\n[scenario.env]\n"A B" = "x"',
         [
-            "4: scenario 'one': key 'pass_env[0]': must be the name of a variable, not 'A=B'",
-            "6: scenario 'one': key 'env.A B': must be the name of a variable, not 'A B'",
+            "4: scenario 'one': key 'pass_env[0]': must be a variable name, not 'A=B'",
+            "6: scenario 'one': key 'env.A B': must be a variable name, not 'A B'",
         ],
     ),
-    "a value no process can be given": (
+    "a value that no process can have": (
         'env = { A = "\\u0000" }',
         ["4: scenario 'one': key 'env.A': must not contain a zero byte"],
     ),
@@ -471,11 +466,11 @@ MISTAKES = {
             "4: scenario 2: key 'script': is missing",
         ],
     ),
-    "a name used twice": (
+    "a duplicate name": (
         '[[scenario]]\nname = "one"\nscript = "two.sh"',
-        ["5: scenario 'one': key 'name': the scenario on line 2 has this name already"],
+        ["5: scenario 'one': key 'name': is already the name of the scenario on line 2"],
     ),
-    "a gate that knows no such answer": (
+    "an invalid gate": (
         '[gate]\nunowned = "maybe"\nmax_skips = -1\nskip = 1',
         [
             "5: [gate]: key 'unowned': must be 'allow' or 'refuse', not 'maybe'",
@@ -483,14 +478,14 @@ MISTAKES = {
             "7: [gate]: key 'skip': unknown key; did you mean 'max_skips'?",
         ],
     ),
-    "mistakes in the defaults, told once": (
+    "mistakes in the defaults, reported once": (
         '[[scenario]]\nname = "two"\nscript = "two.sh"\n\n[defaults]\nretries = "x"\nowners = []',
         [
             "9: [defaults]: key 'retries': must be a whole number, not 'x'",
-            "10: [defaults]: key 'owners': belongs to one scenario, so it cannot be a default",
+            "10: [defaults]: key 'owners': cannot have a default, since it is set per scenario",
         ],
     ),
-    "defaults that are no table": (
+    "defaults that are not a table": (
         "[[defaults]]",
         ["4: [defaults]: must be a table, not a list"],
     ),
@@ -503,34 +498,34 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("keys", "expected"), MISTAKES.values(), ids=MISTAKES)
 def test_mistake_names_its_line_scenario_and_key(keys: str, expected: list[str]) -> None:
-    """Each mistake is told on a line of its own, with where it is and what is wrong."""
-    assert mistakes(ONE + keys) == expected
+    """Each mistake is reported on its own line, with its location."""
+    assert parse_mistakes(ONE + keys) == expected
 
 
 @pytest.mark.parametrize("name", ["", "a/b", ".", "..", "-a", "a b", "é", "a" * 201, "a\\n"])
 def test_name_must_be_usable_as_a_file_name(name: str) -> None:
-    """A name that could not be a file name, or reads as an option, is refused."""
-    (told,) = mistakes(f'[[scenario]]\nname = "{name}"\nscript = "one.sh"')
+    """A name that cannot be a file name or looks like an option is refused."""
+    (mistake,) = parse_mistakes(f'[[scenario]]\nname = "{name}"\nscript = "one.sh"')
 
-    assert told.startswith("2: scenario ")
-    assert "key 'name': must be letters, digits" in told
+    assert mistake.startswith("2: scenario ")
+    assert "key 'name': must consist of letters, digits" in mistake
 
 
 @pytest.mark.parametrize("name", ["a", "0", "_a", "a.b-c_D9", "a" * 200])
-def test_name_of_letters_digits_and_marks_is_kept(name: str) -> None:
-    """A name of letters, digits, underscores, dots and hyphens is read as it stands."""
-    assert scenario("").model_copy(update={"name": name}).name == name
+def test_valid_name_is_kept(name: str) -> None:
+    """A name of letters, digits, underscores, dots and hyphens is kept unchanged."""
+    assert parse_scenario("").model_copy(update={"name": name}).name == name
     assert parse(f'[[scenario]]\nname = "{name}"\nscript = "x"', PATH).scenarios[0].name == name
 
 
-def test_all_mistakes_are_told_together_in_order() -> None:
-    """One reading tells every mistake of the file, from its top to its end."""
+def test_all_mistakes_are_reported_in_order() -> None:
+    """One error reports all mistakes of a file, sorted by line."""
     text = (
         '[[scenario]]\nname = "a"\nscript = "a.sh"\nretries = -1\nowner = []\n'
         '[[scenario]]\nname = "a"\nscript = 3\n[defaults]\nimage = ""\n[gat]\n'
     )
 
-    assert [int(line.split(":")[0]) for line in mistakes(text)] == [4, 5, 7, 8, 10, 11]
+    assert [int(line.split(":")[0]) for line in parse_mistakes(text)] == [4, 5, 7, 8, 10, 11]
 
 
 SYNTAX = {
@@ -541,31 +536,31 @@ SYNTAX = {
 }
 
 
-@pytest.mark.parametrize(("text", "place"), SYNTAX.values(), ids=SYNTAX)
-def test_syntax_error_names_line_and_column(text: str, place: str) -> None:
-    """Text that is not TOML 1.0 is refused where the reader stopped."""
-    (told,) = mistakes(text)
+@pytest.mark.parametrize(("text", "position"), SYNTAX.values(), ids=SYNTAX)
+def test_syntax_error_names_line_and_column(text: str, position: str) -> None:
+    """Text that is not TOML 1.0 is refused with the position at which the parser stopped."""
+    (mistake,) = parse_mistakes(text)
 
-    assert told.startswith(place)
+    assert mistake.startswith(position)
 
 
 @pytest.mark.parametrize(
     "text", ["a = " + "[" * 3000, "a = " + "9" * 5000], ids=["too deep", "too long a number"]
 )
-def test_text_the_reader_gives_up_on_is_a_mistake(text: str) -> None:
-    """Text that exhausts the TOML reader is a mistake of the manifest, not a crash."""
-    assert len(mistakes(text)) == 1
+def test_text_that_exhausts_the_parser_is_a_mistake(text: str) -> None:
+    """Text that exhausts the TOML parser is reported as a mistake."""
+    assert len(parse_mistakes(text)) == 1
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "scenario = []\n", "[gate]\n"])
 def test_manifest_without_scenarios_is_refused(text: str) -> None:
-    """A manifest that names no scenario is a mistake, since silence is not success."""
-    with pytest.raises(ManifestError, match=r"^/project/manifest\.toml:.*names no scenario"):
+    """A manifest without scenarios is invalid."""
+    with pytest.raises(ManifestError, match=r"^/project/manifest\.toml:.*lists no scenarios"):
         parse(text, PATH)
 
 
 def test_single_brackets_are_explained() -> None:
-    """Writing [scenario] for [[scenario]] is told with the line and the way out."""
+    """For [scenario] instead of [[scenario]], the error has the line and a hint."""
     with pytest.raises(ManifestError) as caught:
         parse("\n" + ONE.replace("[[scenario]]", "[scenario]"), PATH)
 
@@ -574,14 +569,14 @@ def test_single_brackets_are_explained() -> None:
 
 
 def test_windows_line_ends_count_as_one_line() -> None:
-    """A file with CR LF line ends is read alike, and its mistakes keep their lines."""
+    """CR LF counts as one line ending."""
     text = (ONE + 'description = """a\nb"""\nretries = -1\n').replace("\n", "\r\n")
 
-    assert mistakes(text)[0].startswith("6: ")
+    assert parse_mistakes(text)[0].startswith("6: ")
 
 
-def test_hint_of_an_unknown_key_lists_what_is_known() -> None:
-    """Where no known key is close, the hint lists those that may stand there."""
+def test_hint_of_an_unknown_key_lists_known_keys() -> None:
+    """Without a similar key, the hint lists the known keys."""
     with pytest.raises(ManifestError) as caught:
         parse(ONE + "limits.zzz = 1", PATH)
 
@@ -589,8 +584,8 @@ def test_hint_of_an_unknown_key_lists_what_is_known() -> None:
 
 
 @given(st.text())
-def test_any_text_is_read_or_refused(text: str) -> None:
-    """No text whatsoever raises anything but a ManifestError."""
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    """No text raises any exception but a ManifestError."""
     try:
         parse(text, PATH)
     except ManifestError as error:
@@ -616,8 +611,8 @@ STATEMENTS = st.lists(HEADERS | st.builds("{} = {}".format, KEYS, VALUES))
 
 
 @given(STATEMENTS.map("\n".join))
-def test_any_statements_are_read_or_refused(text: str) -> None:
-    """No sequence of TOML statements raises anything but a ManifestError, line by line."""
+def test_any_statements_are_parsed_or_refused(text: str) -> None:
+    """No sequence of TOML statements raises any exception but a ManifestError."""
     try:
         parse(text, PATH)
     except ManifestError as error:
@@ -626,27 +621,29 @@ def test_any_statements_are_read_or_refused(text: str) -> None:
 
 
 def test_load_reads_a_manifest_whose_scripts_exist(tmp_path: Path) -> None:
-    """A manifest on disk is read, and knows where it came from."""
-    path = placed(tmp_path, "manifest.toml") / "manifest.toml"
+    """A manifest on disk is loaded with its path."""
+    path = write_manifests(tmp_path, "manifest.toml") / "manifest.toml"
 
     assert load(path) == parse(ONE, path)
     assert load(path).path == path
 
 
-def test_load_tells_missing_scripts_beside_other_mistakes(tmp_path: Path) -> None:
-    """A script that is missing, a folder or no path at all is found before anything starts."""
+def test_load_reports_missing_scripts_with_other_mistakes(tmp_path: Path) -> None:
+    """A missing script, a directory and an invalid path are reported with all other mistakes."""
     path = tmp_path / "manifest.toml"
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "directory").mkdir()
     long = "x" * 300
-    scripts = ["gone.sh", "folder", long, "\\u0000"]
-    entries = [f'[[scenario]]\nname = "s{n}"\nscript = "{it}"' for n, it in enumerate(scripts)]
+    scripts = ["gone.sh", "directory", long, "\\u0000"]
+    entries = [
+        f'[[scenario]]\nname = "s{n}"\nscript = "{script}"' for n, script in enumerate(scripts)
+    ]
     path.write_text("\n".join(entries) + "\nretries = -1\n")
     with pytest.raises(ManifestError) as caught:
         load(path)
 
     assert caught.value.message.splitlines() == [
         f"{path}:3: scenario 's0': key 'script': no such file: {tmp_path / 'gone.sh'}",
-        f"{path}:6: scenario 's1': key 'script': is not a file: {tmp_path / 'folder'}",
+        f"{path}:6: scenario 's1': key 'script': is not a file: {tmp_path / 'directory'}",
         f"{path}:9: scenario 's2': key 'script': file name too long: {tmp_path / long}",
         f"{path}:12: scenario 's3': key 'script': must not contain a zero byte",
         f"{path}:13: scenario 's3': key 'retries': must be greater than or equal to 0, not -1",
@@ -654,8 +651,8 @@ def test_load_tells_missing_scripts_beside_other_mistakes(tmp_path: Path) -> Non
     assert str(tmp_path) in caught.value.hint
 
 
-def test_mistake_stays_on_its_line_whatever_it_quotes(tmp_path: Path) -> None:
-    """A control character in what is quoted is shown escaped: it neither breaks nor colours."""
+def test_quoted_control_characters_are_escaped(tmp_path: Path) -> None:
+    """Control characters in a quoted value are escaped."""
     path = tmp_path / "manifest.toml"
     path.write_text('[[scenario]]\nname = "a"\nscript = "\\u001b[31m\\n"\n')
     with pytest.raises(ManifestError) as caught:
@@ -664,8 +661,8 @@ def test_mistake_stays_on_its_line_whatever_it_quotes(tmp_path: Path) -> None:
     assert caught.value.message.endswith(r"\x1b[31m\n")
 
 
-def test_load_refuses_what_cannot_be_read(tmp_path: Path) -> None:
-    """A manifest that is missing or a folder is an error that names it."""
+def test_load_refuses_unreadable_path(tmp_path: Path) -> None:
+    """A missing manifest or a directory is an error that names the path."""
     for path, reason in [(tmp_path / "gone.toml", "no such file"), (tmp_path, "is a directory")]:
         with pytest.raises(ManifestError) as caught:
             load(path)
@@ -675,7 +672,7 @@ def test_load_refuses_what_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_load_refuses_text_that_is_not_utf8(tmp_path: Path) -> None:
-    """A manifest in another encoding is refused at the line of its first stray byte."""
+    """A manifest in another encoding is refused with the line of the first invalid byte."""
     path = tmp_path / "manifest.toml"
     path.write_bytes(b"# fine\n# caf\xe9\n")
     with pytest.raises(ManifestError) as caught:
@@ -686,13 +683,13 @@ def test_load_refuses_text_that_is_not_utf8(tmp_path: Path) -> None:
 
 WG = "tests/smoke/manifest.toml"
 
-FOUND = {
+LOCATIONS = {
     "named absolutely": ({"WG_SMOKE_MANIFEST": "/{root}/x.toml"}, ["x.toml", f"p/{WG}"], "x.toml"),
     "named relatively": ({"WG_SMOKE_MANIFEST": "../x.toml"}, ["p/x.toml", f"p/{WG}"], "p/x.toml"),
-    "in the graph folder": ({}, [f"p/.wg/{WG}", f"p/{WG}"], f"p/.wg/{WG}"),
+    "in the graph directory": ({}, [f"p/.wg/{WG}", f"p/{WG}"], f"p/.wg/{WG}"),
     "in the project": ({}, [f"p/{WG}", f"git/{WG}", "p/sub/manifest.toml"], f"p/{WG}"),
     "in the repository": ({}, [f"git/{WG}", "p/sub/manifest.toml"], f"git/{WG}"),
-    "in the working folder": ({}, ["p/sub/manifest.toml"], "p/sub/manifest.toml"),
+    "in the working directory": ({}, ["p/sub/manifest.toml"], "p/sub/manifest.toml"),
     "of the graph WG_DIR names": (
         {"WG_DIR": "/{root}/q/.wg"},
         [f"p/{WG}", f"q/{WG}", "q/.wg/graph.jsonl"],
@@ -703,7 +700,7 @@ FOUND = {
         [f"p/{WG}", f"q/{WG}", "q/.wg/graph.jsonl"],
         f"q/{WG}",
     ),
-    "of a graph folder with another name": (
+    "of a graph directory with another name": (
         {"WG_DIR": "/{root}/q/graph"},
         [f"q/{WG}", "q/graph/graph.jsonl", "q/graph/.wg/x"],
         f"q/{WG}",
@@ -711,30 +708,30 @@ FOUND = {
 }
 
 
-@pytest.mark.parametrize(("environ", "files", "expected"), FOUND.values(), ids=FOUND)
+@pytest.mark.parametrize(("environ", "files", "expected"), LOCATIONS.values(), ids=LOCATIONS)
 def test_manifest_is_the_one_wg_would_read(
     tmp_path: Path, environ: Mapping[str, str], files: list[str], expected: str
 ) -> None:
-    """From a folder of a project, the manifest is found where and in the order wg looks."""
-    root = placed(tmp_path, "p/.wg/graph.jsonl", "p/sub/x", *files)
+    """The manifest is found in the locations and order of wg."""
+    root = write_manifests(tmp_path, "p/.wg/graph.jsonl", "p/sub/x", *files)
     environ = {key: value.replace("/{root}", str(root)) for key, value in environ.items()}
-    found = find_manifest(root / "p/sub", environ, root / "git")
+    manifest = find_manifest(root / "p/sub", environ, root / "git")
 
-    assert found.resolve() == root / expected
+    assert manifest.resolve() == root / expected
 
 
 def test_global_graph_is_used_outside_a_project(tmp_path: Path) -> None:
-    """Outside any project, the graph of the home folder leads to its manifest, as with wg."""
-    root = placed(tmp_path, f"home/{WG}", "home/.workgraph/graph.jsonl", "elsewhere/x")
+    """Outside a project, the graph in the home directory leads to its manifest, as in wg."""
+    root = write_manifests(tmp_path, f"home/{WG}", "home/.workgraph/graph.jsonl", "elsewhere/x")
 
-    found = find_manifest(root / "elsewhere", {"HOME": str(root / "home")}, None)
+    manifest = find_manifest(root / "elsewhere", {"HOME": str(root / "home")}, None)
 
-    assert found == root / "home" / WG
+    assert manifest == root / "home" / WG
 
 
-def test_graph_behind_a_link_belongs_to_the_project_it_lies_in(tmp_path: Path) -> None:
-    """A linked graph folder is followed before its parent is taken, as wg does."""
-    root = placed(tmp_path, f"real/{WG}", "real/.wg/graph.jsonl", f"p/{WG}")
+def test_linked_graph_belongs_to_the_project_of_its_target(tmp_path: Path) -> None:
+    """A link to a graph directory is resolved before its parent is used, as in wg."""
+    root = write_manifests(tmp_path, f"real/{WG}", "real/.wg/graph.jsonl", f"p/{WG}")
     (root / "p/.wg").symlink_to(root / "real/.wg")
 
     assert find_manifest(root / "p", {}, None) == root / "real" / WG
@@ -742,22 +739,22 @@ def test_graph_behind_a_link_belongs_to_the_project_it_lies_in(tmp_path: Path) -
 
 @pytest.mark.parametrize("named", ["", ".", "/gone.toml"])
 def test_named_manifest_that_is_missing_is_never_replaced(tmp_path: Path, named: str) -> None:
-    """A WG_SMOKE_MANIFEST that names no file is an error, not a reason to look elsewhere."""
-    root = placed(tmp_path, "p/.wg/graph.jsonl", "p/manifest.toml")
+    """A WG_SMOKE_MANIFEST that is not a file is an error, without a fallback."""
+    root = write_manifests(tmp_path, "p/.wg/graph.jsonl", "p/manifest.toml")
     with pytest.raises(ManifestError, match="WG_SMOKE_MANIFEST") as caught:
         find_manifest(root / "p", {"WG_SMOKE_MANIFEST": named}, None)
 
     assert str(root / "p/.wg" / named) in caught.value.message
 
 
-def test_missing_manifest_lists_every_place_tried(tmp_path: Path) -> None:
-    """Where there is no manifest at all, the error names each place that was looked at, once."""
+def test_missing_manifest_lists_every_path_tried(tmp_path: Path) -> None:
+    """If there is no manifest, the error lists each path tried once."""
     with pytest.raises(ManifestError) as caught:
         find_manifest(tmp_path, {}, tmp_path)
 
-    message, *places = caught.value.message.splitlines()
+    message, *paths = caught.value.message.splitlines()
     assert "no manifest" in message
-    assert [Path(place.strip()) for place in places] == [
+    assert [Path(path.strip()) for path in paths] == [
         tmp_path / ".wg" / WG,
         tmp_path / WG,
         tmp_path / "manifest.toml",
@@ -766,14 +763,14 @@ def test_missing_manifest_lists_every_place_tried(tmp_path: Path) -> None:
 
 
 def test_public_manifest_of_wg_loads_unmodified() -> None:
-    """The manifest of wg is read as it stands: same scenarios, same order, same timeouts."""
+    """The manifest of wg loads with the same scenarios, order, timeouts and owners."""
     source = os.environ.get("ISOSMOKE_WG_SOURCE")
     if not source:
-        pytest.skip("set ISOSMOKE_WG_SOURCE to a checkout of wg to hold its manifest to ours")
+        pytest.skip("set ISOSMOKE_WG_SOURCE to a checkout of wg to load its manifest")
     path = Path(source) / WG
     entries = tomli.loads(path.read_text())["scenario"]
     scenarios = load(path).scenarios
 
-    assert [one.name for one in scenarios] == [entry["name"] for entry in entries]
-    assert [one.timeout_seconds for one in scenarios] == [one["timeout_seconds"] for one in entries]
-    assert [list(one.owners) for one in scenarios] == [entry["owners"] for entry in entries]
+    assert [
+        (scenario.name, scenario.timeout_seconds, list(scenario.owners)) for scenario in scenarios
+    ] == [(entry["name"], entry["timeout_seconds"], entry["owners"]) for entry in entries]

@@ -1,4 +1,4 @@
-"""Which modules of the manifest may read the disk: the loader and the discovery, by name."""
+"""Disk access of the manifest modules: only the loader and the discovery."""
 
 import ast
 import tomllib
@@ -10,10 +10,10 @@ import isosmoke.manifest
 from support.paths import ROOT
 
 IMPURE = {"discovery", "loader"}
-FOLDER = Path(isosmoke.manifest.__path__[0])
-MODULES = {path.stem: path for path in FOLDER.glob("*.py") if path.stem != "__init__"}
+DIRECTORY = Path(isosmoke.manifest.__path__[0])
+MODULES = {path.stem: path for path in DIRECTORY.glob("*.py") if path.stem != "__init__"}
 
-# `Path.absolute` is left out: it reads no more than the name of the working folder.
+# `Path.absolute` is not listed, since it only reads the name of the working directory.
 DISK = {
     "chmod",
     "cwd",
@@ -44,29 +44,35 @@ DISK = {
 }
 
 
-def test_contract_names_every_module_but_those_that_read_the_disk() -> None:
-    """A new module is under the contract for a pure core, or is a named exception here."""
+def test_contract_covers_every_pure_module() -> None:
+    """Every module is covered by the contract for a pure core, or listed as an exception here."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
-    (pure,) = (one for one in settings["contracts"] if one["name"] == "The core is pure")
+    (pure,) = (
+        contract for contract in settings["contracts"] if contract["name"] == "The core is pure"
+    )
     prefix = "isosmoke.manifest."
-    named = {one.removeprefix(prefix) for one in pure["source_modules"] if one.startswith(prefix)}
+    modules = {
+        module.removeprefix(prefix)
+        for module in pure["source_modules"]
+        if module.startswith(prefix)
+    }
 
-    assert named == MODULES.keys() - IMPURE
+    assert modules == MODULES.keys() - IMPURE
 
 
 @pytest.mark.parametrize("name", sorted(MODULES.keys() - IMPURE))
-def test_pure_module_asks_nothing_of_the_disk(name: str) -> None:
-    """A path is data there: nothing opens it, or asks whether it exists."""
+def test_pure_module_does_not_access_the_disk(name: str) -> None:
+    """A pure module neither opens a path nor checks whether it exists."""
     nodes = list(ast.walk(ast.parse(MODULES[name].read_text())))
-    asked = {one.attr for one in nodes if isinstance(one, ast.Attribute)} & DISK
-    opened = {one.id for one in nodes if isinstance(one, ast.Name)} & {"open"}
+    attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)} & DISK
+    names = {node.id for node in nodes if isinstance(node, ast.Name)} & {"open"}
 
-    assert asked | opened == set()
+    assert attributes | names == set()
 
 
 @pytest.mark.parametrize("name", sorted(IMPURE))
 def test_exception_is_needed(name: str) -> None:
-    """A module that reads the disk no more is no exception any more."""
+    """Each exception does access the disk."""
     nodes = ast.walk(ast.parse(MODULES[name].read_text()))
 
-    assert {one.attr for one in nodes if isinstance(one, ast.Attribute)} & DISK
+    assert {node.attr for node in nodes if isinstance(node, ast.Attribute)} & DISK
