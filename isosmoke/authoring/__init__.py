@@ -1,1 +1,1 @@
-"""Write a manifest and check that it only grows."""
+"""Creation of scenarios, and the check that a manifest only grows."""

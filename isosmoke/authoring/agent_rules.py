@@ -1,4 +1,4 @@
-"""The rule that agents live by: one text, printed for prompts and placed in a project's files."""
+"""The rules for agents: a text that is printed for prompts and inserted into project files."""
 
 from importlib.resources import files
 
@@ -9,36 +9,37 @@ END = "<!-- isosmoke:end -->"
 
 
 def text() -> str:
-    """The rule, in Markdown."""
+    """Return the rules for agents, in Markdown."""
     return files("isosmoke.authoring").joinpath("guide.md").read_text(encoding="utf-8")
 
 
-def placed(document: str) -> str:
-    """`document` with the rule of today between its markers, else at its end; the rest as it was.
+def insert_rules(document: str) -> str:
+    """Return `document` with the current rules between its markers, or appended if it has none.
 
     Raises:
-        UsageError: if the markers are not one pair, so that nobody can say what lies between them.
+        UsageError: The document does not have exactly one pair of markers in the right order.
     """
     newline = "\r\n" if "\r\n" in document else "\n"
     block = f"{BEGIN}\n{text()}{END}".replace("\n", newline)
     if BEGIN not in document and END not in document:
-        return f"{_ended(document, newline)}{block}{newline}"
-    before, rest = _cut(document, BEGIN)
-    _, after = _cut(rest, END)
+        return f"{_append_blank_line(document, newline)}{block}{newline}"
+    before, rest = _split_at(document, BEGIN)
+    _, after = _split_at(rest, END)
     return f"{before}{block}{after}"
 
 
-def _ended(document: str, newline: str) -> str:
-    """`document` with an empty line after its last one."""
-    text = document if document.endswith(("\n", "\ufeff")) or not document else document + newline
-    return text + newline if text.strip("\ufeff") else text
+def _append_blank_line(document: str, newline: str) -> str:
+    """Return `document` with an empty line at its end; an empty document stays empty."""
+    is_complete = document.endswith(("\n", "\ufeff")) or not document
+    lines = document if is_complete else document + newline
+    return lines + newline if lines.strip("\ufeff") else lines
 
 
-def _cut(document: str, marker: str) -> tuple[str, str]:
+def _split_at(document: str, marker: str) -> tuple[str, str]:
     parts = document.split(marker)
-    if len(parts) != 2:  # noqa: PLR2004 - what is before it, and what is after
+    if len(parts) != 2:  # noqa: PLR2004 - the text before and after the marker
         raise UsageError(
-            f"{marker} stands there {len(parts) - 1} times where it should be once, in its order",
-            f"leave one {BEGIN} and, after it, one {END}",
+            f"{marker} must occur exactly once, and in order; found {len(parts) - 1}",
+            f"keep one {BEGIN} and, after it, one {END}",
         )
     return parts[0], parts[1]

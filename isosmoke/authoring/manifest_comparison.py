@@ -1,4 +1,4 @@
-"""A manifest beside a revision of itself: what it lost since, and which commit did that."""
+"""Comparison of a manifest with an earlier revision: its losses and the commits that made them."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from isosmoke.manifest import loader, parser
 from isosmoke.manifest.discovery import WG_MANIFEST
 from isosmoke.manifest.models import Scenario
 
-_Texts = Callable[[Iterable[str]], Mapping[str, str]]
-"""The texts of those of these files that are there; paths go from the top of the repository."""
+_ReadTexts = Callable[[Iterable[str]], Mapping[str, str]]
+"""A function that returns the texts of those files that exist; paths are relative to the top."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blamed:
-    """A loss and who did it, in words."""
+    """A loss and the commit that caused it, or why no commit can be named."""
 
     loss: Loss
     culprit: str
@@ -30,7 +30,7 @@ class Blamed:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How many scenarios there were at `base` and are now, and what was lost in between."""
+    """The losses since `base`, and the numbers of scenarios `before` and `after`."""
 
     base: Revision
     before: int
@@ -39,51 +39,54 @@ class Comparison:
 
     @property
     def refused(self) -> int:
-        """How many losses are refused."""
-        return sum(one.loss.refused for one in self.blamed)
+        """The number of refused losses."""
+        return sum(blamed.loss.refused for blamed in self.blamed)
 
 
 def compare(path: Path, against: str | None) -> Comparison:
-    """The manifest as it is on disk, beside `against` or, if None, where the branch began.
+    """Compare the manifest on disk with revision `against`, or with the fork point if it is None.
 
     Raises:
-        ManifestError: if it is wrong in itself, now or then.
-        UsageError: if there is no repository, or no such revision in it.
+        ManifestError: The manifest on disk or at the revision is invalid.
+        UsageError: There is no repository, or no such revision in it.
     """
-    repository = _repository(path)
+    repository = _find_repository(path)
     base = repository.fork() if against is None else repository.revision(against)
-    past = _Past(repository, _places(path, repository.top))
-    before = past.first_edition(base)
-    after = _edition(past.places[:1], partial(_on_disk, repository.top), str)
-    lost = tuple(manifest_losses.losses(before, after))
-    if not any(one.refused for one in lost):
+    history = _ManifestHistory(repository, _find_manifest_paths(path, repository.top))
+    before = history.load_base(base)
+    after = _load_edition(history.paths[:1], partial(_read_work_tree, repository.top), str)
+    losses = tuple(manifest_losses.find_losses(before, after))
+    if not any(loss.refused for loss in losses):
         loader.load(path)
     blamed: tuple[Blamed, ...] = ()
-    if lost:
-        commits = past.commits(base, _concerned(lost, before.scenarios + after.scenarios))
-        blamed = _blamed(lost, past, before, commits)
+    if losses:
+        affected = _find_affected(losses, before.scenarios + after.scenarios)
+        blamed = _blame(losses, history, before, history.find_commits(base, affected))
     return Comparison(base, len(before.scenarios), len(after.scenarios), blamed)
 
 
-def _repository(path: Path) -> Repository:
-    folder = path.resolve().parent
-    if top := git_top(folder):
+def _find_repository(path: Path) -> Repository:
+    directory = path.resolve().parent
+    if top := git_top(directory):
         return Repository(top)
     raise UsageError(
-        f"{folder} is in no git repository, so there is nothing to compare with",
-        "make one with `git init`, and commit the manifest",
+        f"{directory} is not in a git repository, so there is no earlier manifest to compare with",
+        "create a repository with `git init`, and commit the manifest",
     )
 
 
-def _places(path: Path, top: Path) -> tuple[str, ...]:
-    """Where the manifest is, and where one may have been whose scenarios must now be in this."""
+def _find_manifest_paths(path: Path, top: Path) -> tuple[str, ...]:
+    """Return the path of the manifest and the usual paths of manifests that no longer exist.
+
+    The scenarios of such a removed manifest must now be in this one.
+    """
     usual = (str(WG_MANIFEST), "manifest.toml")
-    gone = (place for place in usual if not (top / place).exists())
-    return (str(path.resolve().relative_to(top)), *gone)
+    removed = (candidate for candidate in usual if not (top / candidate).exists())
+    return (str(path.resolve().relative_to(top)), *removed)
 
 
-def _on_disk(top: Path, paths: Iterable[str]) -> Mapping[str, str]:
-    """The work tree, not git's index: a hook of `pre-commit` finds what is staged in both."""
+def _read_work_tree(top: Path, paths: Iterable[str]) -> Mapping[str, str]:
+    """Read files from the work tree, which a `pre-commit` hook restricts to the staged changes."""
     files = {path: top / path for path in paths}
     return {
         path: file.read_bytes().decode("utf-8-sig", errors="replace")
@@ -92,78 +95,85 @@ def _on_disk(top: Path, paths: Iterable[str]) -> Mapping[str, str]:
     }
 
 
-def _edition(places: Iterable[str], texts: _Texts, label: Callable[[str], str]) -> Edition:
-    """The edition at those of `places` that are there; with none of them it is empty."""
-    whole = Edition()
-    for place, text in reversed([*texts(places).items()]):
-        then = parser.parse(text, Path(label(place)))
-        paths = _scripts(place, then.scenarios)
-        found = texts(paths.values())
-        scripts = {name: found[path] for name, path in paths.items() if path in found}
-        whole = Edition(then.scenarios + whole.scenarios, then.gate, {**whole.scripts, **scripts})
-    return whole
+def _load_edition(
+    paths: Iterable[str], read_texts: _ReadTexts, format_path: Callable[[str], str]
+) -> Edition:
+    """Combine the existing manifests among `paths` into one edition, empty if there are none."""
+    combined = Edition()
+    for path, text in reversed([*read_texts(paths).items()]):
+        manifest = parser.parse(text, Path(format_path(path)))
+        script_paths = _resolve_scripts(path, manifest.scenarios)
+        texts = read_texts(script_paths.values())
+        scripts = {name: texts[script] for name, script in script_paths.items() if script in texts}
+        combined = Edition(
+            manifest.scenarios + combined.scenarios, manifest.gate, {**combined.scripts, **scripts}
+        )
+    return combined
 
 
-def _scripts(place: str, scenarios: Iterable[Scenario]) -> Mapping[str, str]:
-    return {one.name: normpath(join(dirname(place), one.script)) for one in scenarios}
+def _resolve_scripts(manifest: str, scenarios: Iterable[Scenario]) -> Mapping[str, str]:
+    directory = dirname(manifest)
+    return {scenario.name: normpath(join(directory, scenario.script)) for scenario in scenarios}
 
 
 @dataclass(frozen=True, slots=True)
-class _Past:
-    """The editions that git has of one manifest, wherever it was."""
+class _ManifestHistory:
+    """The editions of one manifest in git, under any of its paths."""
 
     repository: Repository
-    places: tuple[str, ...]
+    paths: tuple[str, ...]
 
-    def edition(self, identity: str) -> Edition:
-        texts = partial(self.repository.texts, identity)
-        return _edition(self.places, texts, lambda place: f"{identity[:10]}:{place}")
+    def load(self, identity: str) -> Edition:
+        read_texts = partial(self.repository.texts, identity)
+        return _load_edition(self.paths, read_texts, lambda path: f"{identity[:10]}:{path}")
 
-    def first_edition(self, base: Revision) -> Edition:
+    def load_base(self, base: Revision) -> Edition:
         try:
-            return self.edition(base.identity)
+            return self.load(base.identity)
         except ManifestError as error:
             hint = f"name a revision with a valid manifest: --against REV, not {base.words}"
             raise ManifestError(error.message, hint) from error
 
-    def commits(self, base: Revision, scenarios: Collection[Scenario]) -> tuple[Commit, ...]:
-        """The commits since `base` that may have taken something from `scenarios`."""
+    def find_commits(self, base: Revision, scenarios: Collection[Scenario]) -> tuple[Commit, ...]:
+        """Return the commits since `base` that may have affected `scenarios`."""
         since = self.repository.merge_base(base.identity)
-        scripts = (_scripts(place, scenarios).values() for place in self.places)
-        return self.repository.commits(since, {*self.places, *chain.from_iterable(scripts)})
+        scripts = (_resolve_scripts(path, scenarios).values() for path in self.paths)
+        return self.repository.commits(since, {*self.paths, *chain.from_iterable(scripts)})
 
 
-def _concerned(lost: Iterable[Loss], scenarios: Iterable[Scenario]) -> tuple[Scenario, ...]:
-    """The scenarios that lost something, under their old names and their new ones."""
-    names = {one.scenario for one in lost}
-    return tuple(one for one in scenarios if names.intersection((one.name, *one.aliases)))
+def _find_affected(losses: Iterable[Loss], scenarios: Iterable[Scenario]) -> tuple[Scenario, ...]:
+    """Return the scenarios with losses, under their old names and their new ones."""
+    names = {loss.scenario for loss in losses}
+    return tuple(
+        scenario for scenario in scenarios if names.intersection((scenario.name, *scenario.aliases))
+    )
 
 
-def _blamed(
-    lost: Iterable[Loss], past: _Past, before: Edition, commits: Collection[Commit]
+def _blame(
+    losses: Iterable[Loss], history: _ManifestHistory, before: Edition, commits: Collection[Commit]
 ) -> tuple[Blamed, ...]:
     @cache
-    def lost_at(identity: str) -> frozenset[Loss]:
+    def find_losses_at(identity: str) -> frozenset[Loss]:
         try:
-            then = past.edition(identity)
+            edition = history.load(identity)
         except ManifestError:
-            then = Edition()  # nobody could run what cannot be read
-        return frozenset(manifest_losses.losses(before, then))
+            edition = Edition()  # An unreadable manifest protects nothing.
+        return frozenset(manifest_losses.find_losses(before, edition))
 
-    return tuple(Blamed(one, _culprit(one, commits, lost_at)) for one in lost)
+    return tuple(Blamed(loss, _find_culprit(loss, commits, find_losses_at)) for loss in losses)
 
 
-def _culprit(
-    loss: Loss, commits: Iterable[Commit], lost_at: Callable[[str], frozenset[Loss]]
+def _find_culprit(
+    loss: Loss, commits: Iterable[Commit], find_losses_at: Callable[[str], frozenset[Loss]]
 ) -> str:
-    """The newest commit in which the loss holds and in none of its parents: what came of it holds.
+    """Return the newest commit that has the loss while none of its parents has it.
 
-    An older one that was made good again is not to blame.
+    An older commit whose loss was reverted in the meantime is not to blame.
     """
-    if loss not in lost_at("HEAD"):
+    if loss not in find_losses_at("HEAD"):
         return "not committed yet"
     for commit in commits:
-        inherited = any(loss in lost_at(parent) for parent in commit.parents)
-        if loss in lost_at(commit.identity) and not inherited:
+        is_inherited = any(loss in find_losses_at(parent) for parent in commit.parents)
+        if loss in find_losses_at(commit.identity) and not is_inherited:
             return str(commit)
-    return "this branch never had it"
+    return "never present on this branch"

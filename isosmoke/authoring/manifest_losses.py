@@ -1,17 +1,17 @@
-"""What a manifest has lost since it was last looked at: it may grow, and nothing else."""
+"""Detection of losses between two editions of a manifest, which may only grow."""
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from isosmoke.manifest.key_meaning import changes
+from isosmoke.manifest.key_meaning import find_changes
 from isosmoke.manifest.models import Gate, Scenario
 
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """A manifest at one time, and the scripts that were there then: text by scenario name."""
+    """A manifest at one revision, with the texts of its scripts by scenario name."""
 
     scenarios: tuple[Scenario, ...] = ()
     gate: Gate = field(default_factory=Gate)
@@ -20,97 +20,99 @@ class Edition:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One thing that is less than it was; it stays the same loss while the numbers in it change.
+    """A weakening of a manifest.
 
-    `scenario` is the name from before the loss, or empty for the manifest itself. A loss that is
-    not `refused` is one that only a reader can judge.
+    `scenario` is the name before the loss, or empty for the `[gate]` table. `identity` names the
+    loss within the scenario; losses are equal if these two are, whatever their `text`. A loss that
+    is not `refused` is a note for a human reviewer.
     """
 
     scenario: str
-    what: str
-    words: str = field(compare=False)
+    identity: str
+    text: str = field(compare=False)
     refused: bool = field(default=True, compare=False)
 
     def __str__(self) -> str:
         subject = f"scenario {self.scenario!r}" if self.scenario else "[gate]"
-        return f"{subject}: {self.words}"
+        return f"{subject}: {self.text}"
 
 
-def losses(before: Edition, after: Edition) -> Iterator[Loss]:
-    """All that `after` has less of than `before`, in the order of `before`."""
-    heirs = _heirs(before, after)
+def find_losses(before: Edition, after: Edition) -> Iterator[Loss]:
+    """Yield the losses from `before` to `after`, in the order of `before`."""
+    successors = _find_successors(before, after)
     for was in before.scenarios:
-        if is_now := heirs.get(was.name):
-            yield from _changed(was.name, was, is_now)
-            yield from _lost_script(was, is_now, before, after)
+        if is_now := successors.get(was.name):
+            yield from _find_key_losses(was.name, was, is_now)
+            yield from _find_script_losses(was, is_now, before, after)
         else:
-            yield _lost_scenario(was, before, after)
-    yield from _changed("", before.gate, after.gate)
+            yield _describe_lost_scenario(was, before, after)
+    yield from _find_key_losses("", before.gate, after.gate)
 
 
-def _changed(name: str, was: Scenario | Gate, is_now: Scenario | Gate) -> Iterator[Loss]:
-    """Yield what each key lost, as its meaning says."""
-    for one in changes(was, is_now):
-        yield Loss(name, one.what, one.words, one.refused)
+def _find_key_losses(name: str, was: Scenario | Gate, is_now: Scenario | Gate) -> Iterator[Loss]:
+    for change in find_changes(was, is_now):
+        yield Loss(name, change.identity, change.text, change.refused)
 
 
-def _heirs(before: Edition, after: Edition) -> Mapping[str, Scenario]:
-    """Who carries an old name on: the scenario of that name, else the one that was renamed.
+def _find_successors(before: Edition, after: Edition) -> Mapping[str, Scenario]:
+    """Map each old name to the scenario that has it now, by name or by alias.
 
-    A scenario that was there before, or takes two names over, is no heir: what was held by two
-    would be held by one.
+    An alias counts only for a new scenario that takes over a single name. Otherwise one scenario
+    could replace two.
     """
-    heirs = {one.name: one for one in after.scenarios}
-    old = {one.name for one in before.scenarios}
-    gone = old - heirs.keys()
-    for one in after.scenarios:
-        renamed = gone.intersection(one.aliases)
-        if one.name not in old and len(renamed) == 1:
-            heirs.setdefault(renamed.pop(), one)
-    return heirs
+    successors = {scenario.name: scenario for scenario in after.scenarios}
+    old = {scenario.name for scenario in before.scenarios}
+    missing = old - successors.keys()
+    for scenario in after.scenarios:
+        renamed = missing.intersection(scenario.aliases)
+        if scenario.name not in old and len(renamed) == 1:
+            successors.setdefault(renamed.pop(), scenario)
+    return successors
 
 
-def _lost_scenario(was: Scenario, before: Edition, after: Edition) -> Loss:
-    old = {one.name for one in before.scenarios}
-    renamed = (one for one in after.scenarios if one.name not in old and _same_script(one, was))
-    for one in renamed:
-        words = f"renamed to {one.name!r} without a declared alias: aliases = ['{was.name}']"
-        return Loss(was.name, "scenario", words)
+def _describe_lost_scenario(was: Scenario, before: Edition, after: Edition) -> Loss:
+    old = {scenario.name for scenario in before.scenarios}
+    for scenario in after.scenarios:
+        if scenario.name not in old and _has_same_script(scenario, was):
+            text = f"renamed to {scenario.name!r} without an alias: add aliases = ['{was.name}']"
+            return Loss(was.name, "scenario", text)
     return Loss(was.name, "scenario", "lost")
 
 
-def _same_script(one: Scenario, other: Scenario) -> bool:
-    return PurePosixPath(one.script) == PurePosixPath(other.script)
+def _has_same_script(scenario: Scenario, other: Scenario) -> bool:
+    return PurePosixPath(scenario.script) == PurePosixPath(other.script)
 
 
-def _lost_script(
+def _find_script_losses(
     was: Scenario, is_now: Scenario, before: Edition, after: Edition
 ) -> Iterator[Loss]:
-    """A script may move and change; it may not be gone, be another scenario's, or be empty."""
+    """Yield a loss if a script is missing, emptied, or replaced by another scenario's script."""
     old, new = before.scripts.get(was.name), after.scripts.get(is_now.name)
     if old is None:
         return
-    others = [one for one in before.scenarios if one.name != was.name]
+    others = [other for other in before.scenarios if other.name != was.name]
     if new is None:
         yield Loss(was.name, "script", f"lost script {was.script!r}")
-    elif not _same_script(was, is_now) and any(_same_script(is_now, one) for one in others):
-        words = f"lost script {was.script!r}: {is_now.script!r} is another scenario's"
-        yield Loss(was.name, "script", words)
+    elif not _has_same_script(was, is_now) and any(
+        _has_same_script(is_now, other) for other in others
+    ):
+        text = f"lost script {was.script!r}: {is_now.script!r} belongs to another scenario"
+        yield Loss(was.name, "script", text)
     elif is_empty(new) and not is_empty(old):
         yield Loss(was.name, "emptied", f"script {is_now.script!r} was emptied: it cannot fail")
 
 
-# Words of a command that runs no other: quoted or not, no `$(`, no backquote, no pipe.
-_WORDS = r"""(?:"(?:[^"`$]|\$(?!\())*"|'[^']*'|>&2|\$(?!\()|[^;&|`$"'#])*"""
-_IDLE = rf"(?:(exit)(?:\s+(?:0|77))?|:|true|(?:set|echo|printf)\b{_WORDS}|(?=#))"
+# Arguments of a command that runs no other: quoted or not, no `$(`, no backquote, no pipe.
+_ARGUMENTS = r"""(?:"(?:[^"`$]|\$(?!\())*"|'[^']*'|>&2|\$(?!\()|[^;&|`$"'#])*"""
+_IDLE = rf"(?:(exit)(?:\s+(?:0|77))?|:|true|(?:set|echo|printf)\b{_ARGUMENTS}|(?=#))"
 _IDLE_COMMAND = re.compile(rf"{_IDLE}\s*(?:;|&&|#.*|$)\s*")
 
 
 def is_empty(script: str) -> bool:
-    """Whether nothing but words comes before the end, or before an `exit 0` or `exit 77`.
+    """Return whether a script only prints text before its end, an `exit 0` or an `exit 77`.
 
-    This finds what was made empty, not what was made weak: whether a script can fail at all is
-    shown by running it with a broken binary.
+    This detects an emptied script, not a weakened one. Only a run with a broken binary shows
+    whether a script can fail at all.
     """
     for line in map(str.strip, script.splitlines()):
         rest = line

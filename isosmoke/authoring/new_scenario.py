@@ -1,6 +1,6 @@
-"""A new scenario: its entry at the end of a manifest, and a script that fails until it is written.
+"""Creation of a scenario: a manifest entry, and a script that fails until it is written.
 
-The manifest's own bytes are never written anew: they are copied, and the entry is put after them.
+The entry is appended to the manifest, whose existing bytes are copied unchanged.
 """
 
 import re
@@ -18,27 +18,28 @@ from isosmoke.manifest.key_meaning import sandbox_keys
 from isosmoke.manifest.models import Scenario
 from isosmoke.text import toml
 
-_SANDBOX = sandbox_keys(Scenario)
-_KEYS = ("name", "script", "owners", "assertion", *_SANDBOX)
+_SANDBOX_KEYS = sandbox_keys(Scenario)
+_KEYS = ("name", "script", "owners", "assertion", *_SANDBOX_KEYS)
 
 _SKELETON = """\
 #!/usr/bin/env bash
 # Protects: {assertion}
-# Exit 0: it holds. Exit 77: it cannot be tried here, with the reason on stderr. Else: it is broken.
+# Exit codes: 0 if it holds, 77 if it cannot be tested here (reason on stderr), else it is broken.
 set -euo pipefail
 
-echo "{name} is not written yet: make it fail without the fix, and pass with it" >&2
+echo "{name} is not written yet: make it fail without the fix and pass with it" >&2
 exit 1
 """
 
 
 def drafted(name: str, *, owners: tuple[str, ...], assertion: str, **keys: object) -> Scenario:
-    """The scenario that was asked for, held to the rules of every manifest and to two more.
+    """Create a scenario, validated by the rules of a manifest and two more.
 
-    Its script lies below the manifest, by default `scenarios/NAME.sh`, and it asserts something.
+    The script must be below the manifest's directory, by default `scenarios/NAME.sh`, and the
+    assertion must not be blank.
 
     Raises:
-        UsageError: if it breaks one of them.
+        UsageError: The scenario breaks a rule.
     """
     keys = {"script": f"scenarios/{name}.sh", **keys, "name": name, "owners": owners}
     try:
@@ -48,130 +49,138 @@ def drafted(name: str, *, owners: tuple[str, ...], assertion: str, **keys: objec
         hint = first.get("ctx", {}).get("hint", "")
         raise UsageError(f"{first['loc'][0]}: {first['msg']}", hint) from error
     if not scenario.assertion:
-        raise UsageError("assertion: must not be blank", "say in one sentence what must hold")
+        raise UsageError("assertion: must not be blank", "state in one sentence what must hold")
     if {"/", ".."}.intersection(Path(scenario.script).parts):
         raise UsageError(
-            f"script: {scenario.script!r} does not lie below the manifest",
-            "name it from the manifest's folder, such as scenarios/NAME.sh",
+            f"script: {scenario.script!r} is not below the directory of the manifest",
+            "use a path relative to the manifest, such as scenarios/NAME.sh",
         )
     return scenario
 
 
 def surroundings(scenario: Scenario) -> dict[str, object]:
-    """Return the keys that make a scenario's sandbox, with their values."""
-    return {key: getattr(scenario, key) for key in _SANDBOX}
+    """Return the keys of a scenario that affect its sandbox, with their values."""
+    return {key: getattr(scenario, key) for key in _SANDBOX_KEYS}
 
 
-def entry(scenario: Scenario, usual: Scenario | None = None) -> str:
-    """Return the keys of `scenario` that were given, as TOML.
+def render_entry(scenario: Scenario, usual: Scenario | None = None) -> str:
+    """Return the explicitly set keys of `scenario` as TOML.
 
-    A key that makes the sandbox is left out where it is the same in `usual`, which is the scenario
-    of an entry with a name and a script only: `[defaults]`, or None where there are none.
+    A key that affects the sandbox is omitted if `usual` has the same value. `usual` is a scenario
+    with `[defaults]` and nothing but a name and a script; None if there are no defaults.
     """
-    usual = usual or _bare(scenario)
+    usual = usual or _reduce(scenario)
     keys = scenario.model_fields_set & set(_KEYS)
     given = scenario.model_dump(mode="json", include=keys, exclude_none=True)
     short = scenario.model_dump(mode="json", include=keys, exclude_none=True, exclude_defaults=True)
-    common = usual.model_dump(mode="json", include=set(_SANDBOX), exclude_none=True)
-    told = {
-        # A table merges with that of the defaults, key by key; anything else replaces it.
-        key: _unlike(given[key], common[key])
+    common = usual.model_dump(mode="json", include=set(_SANDBOX_KEYS), exclude_none=True)
+    entry = {
+        # A table is merged with the defaults key by key; any other value replaces the default.
+        key: _find_differences(given[key], common[key])
         if isinstance(given[key], dict)
         else short.get(key, given[key])
         for key in _KEYS
         if key in given and (key not in common or given[key] != common[key])
     }
-    lines = (f"{key} = {toml(value)}\n" for key, value in told.items() if value != {})
+    lines = (f"{key} = {toml(value)}\n" for key, value in entry.items() if value != {})
     return f"[[scenario]]\n{''.join(lines)}"
 
 
-def _bare(scenario: Scenario) -> Scenario:
+def _reduce(scenario: Scenario) -> Scenario:
     return Scenario(name=scenario.name, script=scenario.script)
 
 
-def _unlike(table: Mapping[str, object], usual: Mapping[str, object]) -> dict[str, object]:
+def _find_differences(
+    table: Mapping[str, object], usual: Mapping[str, object]
+) -> dict[str, object]:
     return {key: value for key, value in table.items() if value != usual.get(key)}
 
 
-def grown(old: bytes, scenario: Scenario, path: Path) -> bytes:
-    """Return `old`, byte for byte, and after it the entry of `scenario`.
+def append_entry(content: bytes, scenario: Scenario, path: Path) -> bytes:
+    """Return the manifest `content` with the entry of `scenario` appended.
 
     Raises:
-        ManifestError: if the manifest `path` was wrong, or would be now.
-        UsageError: if the name is taken, by a scenario of today or of before, or if `[defaults]`
-            sets what no entry can take back.
+        ManifestError: The manifest `path` is invalid, or would be with the entry.
+        UsageError: The name is the name or alias of another scenario, or `[defaults]` sets a value
+            that an entry cannot undo.
     """
-    before = scenarios(old, path)
-    if any(scenario.name in (one.name, *one.aliases) for one in before):
+    before = parse_scenarios(content, path)
+    if any(scenario.name in (existing.name, *existing.aliases) for existing in before):
         raise UsageError(
-            f"{path}: scenario {scenario.name!r} is there already", "take another name"
+            f"{path}: scenario {scenario.name!r} already exists", "choose another name"
         )
-    *_, usual = _parsed(old + _addition(old, entry(_bare(scenario))), path)
-    new = old + _addition(old, entry(scenario, usual))
-    *kept, added = _parsed(new, path)
-    if tuple(kept) != before or added.name != scenario.name:
-        raise ManifestError(f"{path}: does not end so that an entry can follow", "end it otherwise")
-    if lost := [key for key in _given(scenario) if getattr(added, key) != getattr(scenario, key)]:
+    *_, usual = _parse(content + _build_addition(content, render_entry(_reduce(scenario))), path)
+    extended = content + _build_addition(content, render_entry(scenario, usual))
+    *unchanged, added = _parse(extended, path)
+    if tuple(unchanged) != before or added.name != scenario.name:
+        raise ManifestError(
+            f"{path}: cannot be extended with a scenario",
+            "write every existing scenario as a [[scenario]] table",
+        )
+    different = [
+        key for key in _find_set_keys(scenario) if getattr(added, key) != getattr(scenario, key)
+    ]
+    if different:
         raise UsageError(
-            f"{path}: [defaults] sets {', '.join(lost)} as this scenario does not have it",
-            "an entry cannot take that back: move it from [defaults] to the scenarios that need it",
+            f"{path}: [defaults] conflicts with this scenario in {', '.join(different)}",
+            "move these keys from [defaults] to the scenarios that need them",
         )
-    return new
+    return extended
 
 
-def _given(scenario: Scenario) -> Iterator[str]:
-    return (key for key in _SANDBOX if key in scenario.model_fields_set)
+def _find_set_keys(scenario: Scenario) -> Iterator[str]:
+    return (key for key in _SANDBOX_KEYS if key in scenario.model_fields_set)
 
 
-def _parsed(content: bytes, path: Path) -> tuple[Scenario, ...]:
+def _parse(content: bytes, path: Path) -> tuple[Scenario, ...]:
     return parser.parse(content.decode("utf-8-sig"), path).scenarios
 
 
-def scenarios(old: bytes, path: Path) -> tuple[Scenario, ...]:
-    """None in a manifest that is new and has but comments, which is no mistake here."""
+def parse_scenarios(content: bytes, path: Path) -> tuple[Scenario, ...]:
+    """Return the scenarios of a manifest; empty if it declares none, which is valid here."""
     try:
-        text = old.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}: is not UTF-8 text", "save it as UTF-8") from error
     is_bare = not re.search(r"^\s*\[?\[?\s*scenario\b", text, re.MULTILINE)
     return () if is_bare else parser.parse(text, path).scenarios
 
 
-def _addition(old: bytes, text: str) -> bytes:
-    """`text` after an empty line, with the line endings of `old`."""
-    gap = "\n" * (2 - old.endswith(b"\n")) if old.strip(b"\xef\xbb\xbf") else ""
-    return (gap + text).replace("\n", "\r\n" if b"\r\n" in old else "\n").encode()
+def _build_addition(content: bytes, text: str) -> bytes:
+    """Return `text` after an empty line, with the line endings of `content`."""
+    gap = "\n" * (2 - content.endswith(b"\n")) if content.strip(b"\xef\xbb\xbf") else ""
+    return (gap + text).replace("\n", "\r\n" if b"\r\n" in content else "\n").encode()
 
 
-def skeleton(scenario: Scenario) -> str:
-    """A script that says what is to be written, and fails: one that passed would be theater."""
+def render_skeleton(scenario: Scenario) -> str:
+    """Return a script that fails until it is written."""
     return _SKELETON.format(name=scenario.name, assertion=scenario.assertion)
 
 
 def check(path: Path, scenario: Scenario) -> None:
-    """Return when `add` could put `scenario` there now, else raise what it would."""
+    """Check that `add` could add `scenario` now; raise the same errors."""
     script = path.parent / scenario.script
     _refuse_outside(path, script)
-    with told():
-        grown(path.read_bytes(), scenario, path)
+    with file_errors():
+        append_entry(path.read_bytes(), scenario, path)
     if script.exists():
-        raise UsageError(f"{script} is there already", "take another name")
+        raise UsageError(f"{script} already exists", "choose another name")
 
 
 def add(path: Path, scenario: Scenario, text: str | None = None) -> Path:
-    """Put `scenario` into the manifest `path` and make its script: both, or neither.
+    """Add `scenario` to the manifest `path` and create its script; undo both if either fails.
 
-    The script is `text`, else one that fails until it is written.
+    The content of the script is `text`; by default, the script fails until it is written.
 
     Raises:
-        IsosmokeError: if one cannot be written, is there already, or leads out of the project.
+        IsosmokeError: A file cannot be written, already exists, or is outside the project.
     """
     script = path.parent / scenario.script
     _refuse_outside(path, script)
-    # Agents work at the same time: of two manifests written at once, one would lose an entry.
-    with told(), files.lock_directory(path.parent), ExitStack() as undo:
-        content = grown(path.read_bytes(), scenario, path)
-        make(script, skeleton(scenario) if text is None else text, undo)
+    # The lock keeps concurrent agents from overwriting each other's entries.
+    with file_errors(), files.lock_directory(path.parent), ExitStack() as undo:
+        content = append_entry(path.read_bytes(), scenario, path)
+        create_script(script, render_skeleton(scenario) if text is None else text, undo)
         replace(path, content)
         undo.pop_all()
     return script
@@ -183,20 +192,21 @@ def _refuse_outside(*paths: Path) -> None:
 
 
 def project(path: Path) -> Path:
-    """The project that a manifest belongs to: its repository, or the manifest's directory.
+    """Return the directory of a manifest's project: its repository, or the manifest's directory.
 
-    A repository that is reached through a link of another one is not meant, but that other one.
+    If the path leads through a symbolic link of one repository into another, the one with the link
+    is the project.
     """
-    tops = [one for one in path.absolute().parents if (one / ".git").exists()]
-    real = (one for one in tops if one == one.resolve())
+    tops = [parent for parent in path.absolute().parents if (parent / ".git").exists()]
+    real = (top for top in tops if top == top.resolve())
     return next(real, tops[-1] if tops else path.absolute().parent)
 
 
-def make(path: Path, text: str, undo: ExitStack) -> None:
-    """A new executable file with its folders; `undo` learns how to take all of it back."""
-    for folder in reversed([one for one in path.parents if not one.exists()]):
-        folder.mkdir()
-        undo.callback(folder.rmdir)
+def create_script(path: Path, text: str, undo: ExitStack) -> None:
+    """Create an executable file and its directories; `undo` gets callbacks that remove them."""
+    for directory in reversed([parent for parent in path.parents if not parent.exists()]):
+        directory.mkdir()
+        undo.callback(directory.rmdir)
     with path.open("x", encoding="utf-8") as file:
         undo.callback(path.unlink)
         file.write(text)
@@ -204,9 +214,9 @@ def make(path: Path, text: str, undo: ExitStack) -> None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write `path` so that a reader finds the old content or the new one, never a part.
+    """Replace the content of `path` atomically.
 
-    Its mode stays, and so does a symbolic link: what it leads to is written.
+    The mode is kept. A symbolic link is kept too; its target is written.
     """
     path = path.resolve()
     mode = S_IMODE(path.stat().st_mode) if path.exists() else 0o644
@@ -214,13 +224,13 @@ def replace(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """What the file system refuses, as an error that a user can read."""
+def file_errors() -> Iterator[None]:
+    """Convert `OSError` into errors with a readable message and a hint."""
     try:
         yield
     except FileExistsError as error:
-        raise UsageError(f"{error.filename} is there already", "take another name") from error
+        raise UsageError(f"{error.filename} already exists", "choose another name") from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        hint = "see that it can be read and written"
+        hint = "make sure that it can be read and written"
         raise IsosmokeError(f"{error.filename}: {reason}", hint) from error

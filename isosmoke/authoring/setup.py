@@ -1,4 +1,4 @@
-"""A repository made ready for isosmoke, step by step; a step that was taken is not taken again."""
+"""Setup of a repository for isosmoke, in steps that are skipped if they are already done."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -13,27 +13,27 @@ from isosmoke.manifest.discovery import WG_MANIFEST
 from isosmoke.manifest.models import Scenario
 
 _HEADER = """\
-# Smoke scenarios: what must hold of the live program, one entry for each regression.
-# Grow-only. Add entries with `isosmoke new`; never remove or weaken one, and keep an old name in
-# `aliases`: `isosmoke check` refuses what was lost. A scenario that has become wrong is mended, and
-# what it protects stays protected. wg reads this file too: it must be TOML 1.0.
+# Smoke scenarios for the live program, one entry for each regression.
+# Grow-only: add entries with `isosmoke new`, never remove or weaken one, and keep former names in
+# `aliases`. `isosmoke check` refuses losses. If a scenario has become wrong, fix it so that it
+# still protects the same behavior. wg reads this file too, so it must be TOML 1.0.
 """
 
 _FIRST = Scenario(
     name="binary_starts",
     script="scenarios/binary_starts.sh",
-    assertion="The live binary starts and says its version.",
+    assertion="The live binary starts and prints its version.",
     timeout_seconds=30,
 )
 
 _FIRST_SCRIPT = """\
 #!/usr/bin/env bash
-# Protects: a build whose program does not even start must not count as done.
-# Exit 0: it holds. Exit 77: it cannot be tried here, with the reason on stderr. Else: it is broken.
+# Protects: a task must not count as done if the program does not even start.
+# Exit codes: 0 if it holds, 77 if it cannot be tested here (reason on stderr), else it is broken.
 set -euo pipefail
 
 version=$(wg --version)
-[[ -n $version ]] || { echo "wg --version says nothing" >&2; exit 1; }
+[[ -n $version ]] || { echo "wg --version prints nothing" >&2; exit 1; }
 """
 
 _AGENT_FILES = ("CLAUDE.md", "AGENTS.md")
@@ -41,7 +41,7 @@ _AGENT_FILES = ("CLAUDE.md", "AGENTS.md")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is done about one file, in words; no content: nothing is written."""
+    """A step for one file, described by `words`; nothing is written if `content` is None."""
 
     path: Path
     words: str
@@ -50,38 +50,37 @@ class Step:
 
 
 def plan(top: Path) -> tuple[Step, ...]:
-    """What is still to be done in the repository `top`; nothing is written yet.
+    """Return the steps that set up the repository `top`, without writing anything.
 
     Raises:
-        IsosmokeError: if a file is such that nobody can say how to extend it, or leads through a
-            link to what is not the project's.
+        IsosmokeError: A file cannot be extended, or a link leads out of the project.
     """
-    with new_scenario.told():
-        return tuple(_steps(top))
+    with new_scenario.file_errors():
+        return tuple(_plan_steps(top))
 
 
-def _steps(top: Path) -> Iterator[Step]:
-    path = _manifest(top)
+def _plan_steps(top: Path) -> Iterator[Step]:
+    path = _find_manifest(top)
     files.resolve_in_project(path, top)
     files.resolve_in_project(path.parent / _FIRST.script, top)
-    yield from _manifest_steps(path)
-    yield from map(_agent_step, _agent_files(top))
+    yield from _plan_manifest(path)
+    yield from map(_plan_agent_file, _find_agent_files(top))
 
 
-def _agent_target(file: Path, top: Path) -> Path:
-    """Where a file for agents is written: it may be a link to another, and to nothing else."""
+def _resolve_agent_file(file: Path, top: Path) -> Path:
+    """Return the path to write; a link may only lead to another file for agents."""
     target = files.resolve_in_project(file, top)
     if target.name not in _AGENT_FILES:
         raise UsageError(
-            f"{file} is a symbolic link to {target}, which is no file for agents",
-            hint=f"put a file in its place, or let it lead to one of {', '.join(_AGENT_FILES)}",
+            f"{file} is a symbolic link to {target}, which is not a file for agents",
+            hint=f"replace it with a file, or link it to one of {', '.join(_AGENT_FILES)}",
         )
     return target
 
 
 def carry_out(steps: Iterable[Step]) -> None:
-    """Write what the steps say."""
-    with new_scenario.told():
+    """Write the content of each step."""
+    with new_scenario.file_errors():
         for step in steps:
             if step.content is None:
                 continue
@@ -91,40 +90,45 @@ def carry_out(steps: Iterable[Step]) -> None:
                 step.path.chmod(0o755)
 
 
-def _manifest(top: Path) -> Path:
-    """The manifest that is there; one beside it would hide it from wg."""
-    own = top / "manifest.toml"
-    is_ours = own.is_file() and b"[[scenario]]" in own.read_bytes()
-    return own if is_ours and not (top / WG_MANIFEST).exists() else top / WG_MANIFEST
+def _find_manifest(top: Path) -> Path:
+    """Return an existing manifest, or the path of the new one.
+
+    A second manifest would hide the existing one from wg.
+    """
+    existing = top / "manifest.toml"
+    is_manifest = existing.is_file() and b"[[scenario]]" in existing.read_bytes()
+    return existing if is_manifest and not (top / WG_MANIFEST).exists() else top / WG_MANIFEST
 
 
-def _manifest_steps(path: Path) -> Iterator[Step]:
-    if path.exists() and new_scenario.scenarios(path.read_bytes(), path):
+def _plan_manifest(path: Path) -> Iterator[Step]:
+    if path.exists() and new_scenario.parse_scenarios(path.read_bytes(), path):
         number = len(loader.load(path).scenarios)
-        yield Step(path, f"adopted as it is, {number} scenario{'s' * (number > 1)}")
+        yield Step(path, f"adopted unchanged, {number} scenario{'s' * (number > 1)}")
         return
-    # The script goes first: a manifest that names a missing one would stop the next `init`.
+    # The script comes first: a manifest that names a missing script would stop the next `init`.
     script = path.parent / _FIRST.script
     if script.exists():
-        yield Step(script, "kept as it is")
+        yield Step(script, "unchanged")
     else:
-        yield Step(script, "made", _FIRST_SCRIPT.encode(), executable=True)
-    verb = "extended by" if path.exists() else "made, with"
+        yield Step(script, "created", _FIRST_SCRIPT.encode(), executable=True)
+    verb = "extended by" if path.exists() else "created with"
     old = path.read_bytes() if path.exists() else _HEADER.encode()
-    yield Step(path, f"{verb} scenario {_FIRST.name!r}", new_scenario.grown(old, _FIRST, path))
+    yield Step(
+        path, f"{verb} scenario {_FIRST.name!r}", new_scenario.append_entry(old, _FIRST, path)
+    )
 
 
-def _agent_files(top: Path) -> list[Path]:
-    """Each file once, though one may be a link to the other."""
+def _find_agent_files(top: Path) -> list[Path]:
+    """Return each file once, even if one is a link to the other; by default, a new file."""
     paths = [top / name for name in _AGENT_FILES if os.path.lexists(top / name)]
-    there = {_agent_target(path, top): path for path in paths}
-    return list(there.values()) or [top / _AGENT_FILES[-1]]
+    by_target = {_resolve_agent_file(path, top): path for path in paths}
+    return list(by_target.values()) or [top / _AGENT_FILES[-1]]
 
 
-def _agent_step(path: Path) -> Step:
+def _plan_agent_file(path: Path) -> Step:
     try:
         old = path.read_bytes().decode() if path.exists() else ""
-        new = agent_rules.placed(old)
+        new = agent_rules.insert_rules(old)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: is not UTF-8 text", "save it as UTF-8") from error
     except UsageError as error:
@@ -132,4 +136,4 @@ def _agent_step(path: Path) -> Step:
     if new == old:
         return Step(path, "up to date")
     verb = "updated" if agent_rules.BEGIN in old else "added"
-    return Step(path, f"the agents' rule {verb}", new.encode())
+    return Step(path, f"rules for agents {verb}", new.encode())

@@ -135,7 +135,7 @@ def test_check_outside_a_repository_fails(tmp_path: Path, cli: Cli) -> None:
     done = cli("check", cwd=directory)
 
     assert done.returncode == ExitCode.USAGE
-    assert "no git repository" in done.stderr
+    assert "not in a git repository" in done.stderr
 
 
 def test_check_of_a_removed_manifest_is_refused(git: Git, cli: Cli) -> None:
@@ -173,12 +173,12 @@ def test_init_prints_each_step(cli: Cli, git: Git) -> None:
     (git.top / "src").mkdir()
 
     assert cli("init", cwd=git.top / "src").stdout.splitlines() == [
-        "tests/smoke/scenarios/binary_starts.sh: made",
-        "tests/smoke/manifest.toml: made, with scenario 'binary_starts'",
-        "AGENTS.md: the agents' rule added",
+        "tests/smoke/scenarios/binary_starts.sh: created",
+        "tests/smoke/manifest.toml: created with scenario 'binary_starts'",
+        "AGENTS.md: rules for agents added",
     ]
     assert cli("init").stdout.splitlines() == [
-        "tests/smoke/manifest.toml: adopted as it is, 1 scenario",
+        "tests/smoke/manifest.toml: adopted unchanged, 1 scenario",
         "AGENTS.md: up to date",
     ]
 

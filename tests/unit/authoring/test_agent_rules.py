@@ -1,21 +1,21 @@
-"""The agents' rule, and its place in files that belong to somebody else."""
+"""The rules for agents, and their insertion into existing files."""
 
 import pytest
 
 from isosmoke.authoring import agent_rules
-from isosmoke.authoring.agent_rules import BEGIN, END, placed
+from isosmoke.authoring.agent_rules import BEGIN, END, insert_rules
 from isosmoke.errors import UsageError
 
 BLOCK = f"{BEGIN}\n{agent_rules.text()}{END}"
 
 
 @pytest.mark.parametrize(
-    "words",
+    "phrase",
     ["isosmoke gate TASK", "isosmoke done TASK", "isosmoke new", "MUST", "--skip-smoke", "unset"],
 )
-def test_the_rule_says_what_agents_must_do(words: str) -> None:
-    """Running, finishing, adding and never bypassing are all in it."""
-    assert words in agent_rules.text()
+def test_rules_name_duties_of_agents(phrase: str) -> None:
+    """The rules cover running, finishing, adding and never bypassing."""
+    assert phrase in agent_rules.text()
 
 
 @pytest.mark.parametrize(
@@ -30,19 +30,19 @@ def test_the_rule_says_what_agents_must_do(words: str) -> None:
         (f"a {BEGIN}{END} b\n", f"a {BLOCK} b\n"),
     ],
 )
-def test_the_rule_is_placed_once(document: str, expected: str) -> None:
-    """It stands between its markers, else at the end, and all else keeps its place; again, too."""
-    assert placed(document) == expected
-    assert placed(expected) == expected
+def test_rules_are_inserted_once(document: str, expected: str) -> None:
+    """The rules go between the markers or to the end, and a second insertion changes nothing."""
+    assert insert_rules(document) == expected
+    assert insert_rules(expected) == expected
 
 
 @pytest.mark.parametrize(
     "document",
     [BEGIN, END, f"{END}\n{BEGIN}", f"{BEGIN}{END}{BEGIN}{END}", f"{BEGIN}{BEGIN}{END}"],
 )
-def test_markers_that_are_no_pair_are_an_error(document: str) -> None:
-    """Nobody's words are replaced where it is not clear what lies between the markers."""
+def test_unpaired_markers_are_an_error(document: str) -> None:
+    """Unpaired markers are an error, since the text between them is unclear."""
     with pytest.raises(UsageError, match="isosmoke:") as raised:
-        placed(document)
+        insert_rules(document)
 
     assert BEGIN in raised.value.hint

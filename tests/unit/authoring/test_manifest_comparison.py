@@ -1,4 +1,4 @@
-"""A manifest in a real repository, beside what it was, and the commits in between."""
+"""Comparison of a manifest with its revisions in a real repository."""
 
 from pathlib import Path
 
@@ -15,32 +15,32 @@ OTHER = '[[scenario]]\nname = "two"\nscript = "one.sh"\n'
 
 @pytest.fixture
 def git(tmp_path: Path) -> Git:
-    """A repository on a branch that begins with a manifest of one scenario."""
+    """Create a repository on a branch that starts with a manifest of one scenario."""
     git = Git(tmp_path / "project")
     git.commit("base", manifest_toml=ENTRY, one_sh="wg one\n")
     git("checkout", "-q", "-b", "feature")
     return git
 
 
-def compared(git: Git, against: str | None = None) -> Comparison:
-    """The manifest at the top, beside the base of the branch or `against`."""
+def compare_top(git: Git, against: str | None = None) -> Comparison:
+    """Compare the manifest at the top with the base of the branch or `against`."""
     return compare(git.top / "manifest.toml", against)
 
 
-def culprits(git: Git, against: str | None = None) -> list[str]:
-    """Each loss, with who did it."""
-    return [f"{one.loss} ({one.culprit})" for one in compared(git, against).blamed]
+def list_culprits(git: Git, against: str | None = None) -> list[str]:
+    """Return each loss with its culprit."""
+    return [f"{blamed.loss} ({blamed.culprit})" for blamed in compare_top(git, against).blamed]
 
 
-def test_nothing_changed_is_nothing_lost(git: Git) -> None:
-    """A branch that left the manifest alone has lost nothing."""
+def test_unchanged_manifest_has_no_losses(git: Git) -> None:
+    """A branch that does not change the manifest has no losses."""
     git.commit("elsewhere", other_txt="x")
 
-    assert (compared(git).before, compared(git).after, culprits(git)) == (1, 1, [])
+    assert (compare_top(git).before, compare_top(git).after, list_culprits(git)) == (1, 1, [])
 
 
-def test_a_new_manifest_has_nothing_to_lose(git: Git) -> None:
-    """A manifest that was not there at the base is fine."""
+def test_new_manifest_has_no_losses(git: Git) -> None:
+    """A manifest that did not exist at the base has no losses."""
     (git.top / "more").mkdir()
     (git.top / "more/manifest.toml").write_text(OTHER.replace("one.sh", "../one.sh"))
 
@@ -50,75 +50,77 @@ def test_a_new_manifest_has_nothing_to_lose(git: Git) -> None:
 
 
 def test_a_manifest_before_the_first_commit_is_new(tmp_path: Path) -> None:
-    """A repository without a commit can make its first one."""
+    """A repository without commits can make its first one."""
     git = Git(tmp_path / "empty")
     git.write(manifest_toml=ENTRY, one_sh="wg")
 
-    assert (compared(git).before, culprits(git)) == (0, [])
+    assert (compare_top(git).before, list_culprits(git)) == (0, [])
 
 
-def test_a_loss_names_its_commit(git: Git) -> None:
-    """Of many commits the one is named in which the loss began."""
+def test_loss_names_its_commit(git: Git) -> None:
+    """The commit that caused the loss is named, not an earlier or later one."""
     git.commit("innocent", manifest_toml=ENTRY + OTHER)
     guilty = git.commit("guilty", manifest_toml=LESS + OTHER)
     git.commit("later", manifest_toml=LESS + OTHER + "# more\n")
 
-    assert culprits(git) == [f"scenario 'one': lost owner 'b' (commit {guilty[:7]} \"guilty\")"]
+    assert list_culprits(git) == [
+        f"scenario 'one': lost owner 'b' (commit {guilty[:7]} \"guilty\")"
+    ]
 
 
-def test_a_loss_in_the_work_tree_is_not_committed(git: Git) -> None:
-    """What no commit has yet is told as such, before it is committed."""
+def test_loss_in_the_work_tree_is_not_committed(git: Git) -> None:
+    """A loss that is not committed is reported as such."""
     git.write(manifest_toml=LESS)
 
-    assert culprits(git) == ["scenario 'one': lost owner 'b' (not committed yet)"]
+    assert list_culprits(git) == ["scenario 'one': lost owner 'b' (not committed yet)"]
 
 
-def test_each_loss_has_a_commit_of_its_own(git: Git) -> None:
-    """Two losses by two commits are not one's fault."""
+def test_each_loss_names_its_own_commit(git: Git) -> None:
+    """Two losses by two commits name both commits."""
     first = git.commit("fewer owners", manifest_toml=LESS)
     second = git.commit("emptied", one_sh="exit 77\n")
     emptied = "script 'one.sh' was emptied: it cannot fail"
 
-    assert culprits(git) == [
+    assert list_culprits(git) == [
         f"scenario 'one': lost owner 'b' (commit {first[:7]} \"fewer owners\")",
         f"scenario 'one': {emptied} (commit {second[:7]} \"emptied\")",
     ]
 
 
-def test_a_loss_that_was_made_good_is_no_loss(git: Git) -> None:
-    """Only what is missing now counts, and of two commits the one whose loss lasts."""
+def test_reverted_loss_is_not_reported(git: Git) -> None:
+    """A reverted loss is not reported; if it recurs, the later commit is named."""
     git.commit("first", manifest_toml=LESS)
-    git.commit("mended", manifest_toml=ENTRY)
-    assert culprits(git) == []
+    git.commit("repaired", manifest_toml=ENTRY)
+    assert list_culprits(git) == []
 
     again = git.commit("again", manifest_toml=LESS)
 
-    assert culprits(git)[0].endswith(f'(commit {again[:7]} "again")')
+    assert list_culprits(git)[0].endswith(f'(commit {again[:7]} "again")')
 
 
-def test_a_number_that_shrinks_twice_began_once(git: Git) -> None:
-    """The commit that first made a deadline shorter is to blame, not one that mended half of it."""
+def test_first_commit_that_lowers_a_number_is_named(git: Git) -> None:
+    """The commit that first lowered a timeout is named, not one that raised it in part."""
     first = git.commit("first", manifest_toml=ENTRY.replace("60", "20"))
     git.commit("second", manifest_toml=ENTRY.replace("60", "30"))
 
-    assert culprits(git) == [
+    assert list_culprits(git) == [
         f"scenario 'one': timeout_seconds shortened from 60 to 30 (commit {first[:7]} \"first\")"
     ]
 
 
-def test_a_merge_does_not_hide_who_did_it(git: Git) -> None:
-    """A commit on a side branch is named, not the merge that brought it."""
+def test_loss_on_merged_branch_names_its_commit(git: Git) -> None:
+    """The commit on a side branch is named, not the merge."""
     git("checkout", "-q", "-b", "side")
     guilty = git.commit("guilty", manifest_toml=LESS)
     git("checkout", "-q", "feature")
     git.commit("meanwhile", other_txt="x")
     git("merge", "-q", "--no-edit", "side")
 
-    assert culprits(git)[0].endswith(f'(commit {guilty[:7]} "guilty")')
+    assert list_culprits(git)[0].endswith(f'(commit {guilty[:7]} "guilty")')
 
 
-def test_a_merge_that_loses_something_is_named(git: Git) -> None:
-    """Where no parent had lost it, the merge did; commits from before the base did not."""
+def test_merge_that_causes_a_loss_is_named(git: Git) -> None:
+    """A merge is named if none of its parents has the loss."""
     git("checkout", "-q", "main")
     git.commit("two", manifest_toml=ENTRY + OTHER)
     git("checkout", "-q", "feature")
@@ -126,133 +128,131 @@ def test_a_merge_that_loses_something_is_named(git: Git) -> None:
     git("merge", "-q", "--no-edit", "--strategy=ours", "main")
     merge = git("rev-parse", "--short", "HEAD")
 
-    assert culprits(git) == [
+    assert list_culprits(git) == [
         f"scenario 'two': lost (commit {merge} \"Merge branch 'main' into feature\")"
     ]
 
 
-def test_what_the_branch_never_had_is_no_commit_s_fault(git: Git) -> None:
-    """Beside a revision that went on elsewhere, what is missing was not taken away here."""
+def test_scenario_that_the_branch_never_had_names_no_commit(git: Git) -> None:
+    """Compared with a diverged revision, a missing scenario was not removed by this branch."""
     git("checkout", "-q", "main")
     git.commit("two", manifest_toml=ENTRY + OTHER)
     git("checkout", "-q", "feature")
-    git.commit("innocent", manifest_toml=ENTRY + "# words\n")
+    git.commit("innocent", manifest_toml=ENTRY + "# text\n")
 
-    assert culprits(git) == []
-    assert culprits(git, "main") == ["scenario 'two': lost (this branch never had it)"]
+    assert list_culprits(git) == []
+    assert list_culprits(git, "main") == ["scenario 'two': lost (never present on this branch)"]
 
 
-def test_a_script_that_was_removed_is_a_loss(git: Git) -> None:
-    """A missing script is told with its commit, not as a mistake in the manifest."""
+def test_removed_script_is_a_loss(git: Git) -> None:
+    """A missing script is reported as a loss with its commit, not as a mistake."""
     guilty = git.commit("guilty", one_sh=None)
 
-    assert culprits(git) == [
+    assert list_culprits(git) == [
         f"scenario 'one': lost script 'one.sh' (commit {guilty[:7]} \"guilty\")"
     ]
 
 
-def test_a_script_emptied_where_it_moved_to_names_who_emptied_it(git: Git) -> None:
-    """The move is innocent, though only the new place was changed later."""
+def test_script_emptied_after_move_names_emptying_commit(git: Git) -> None:
+    """The commit that emptied a script is named, not the one that moved it."""
     moved = ENTRY.replace("one.sh", "uno.sh").replace('"one"', '"uno"\naliases = ["one"]')
     git.commit("moved", manifest_toml=moved, one_sh=None, uno_sh="wg one\n")
     guilty = git.commit("guilty", uno_sh="exit 0\n")
 
     emptied = "script 'uno.sh' was emptied: it cannot fail"
-    assert culprits(git) == [f"scenario 'one': {emptied} (commit {guilty[:7]} \"guilty\")"]
+    assert list_culprits(git) == [f"scenario 'one': {emptied} (commit {guilty[:7]} \"guilty\")"]
 
 
-def test_a_manifest_that_moved_is_the_same(git: Git) -> None:
-    """To move it is fine; to lose something on the way is not, and the mover is named."""
-    folder = git.top / "tests/smoke"
-    folder.mkdir(parents=True)
+def test_moved_manifest_is_compared(git: Git) -> None:
+    """Moving a manifest is no loss, but a loss in the same commit is reported."""
+    directory = git.top / "tests/smoke"
+    directory.mkdir(parents=True)
     git("mv", "manifest.toml", "one.sh", "tests/smoke")
     moved = git.commit("moved")
-    assert compare(folder / "manifest.toml", None).before == 1
+    assert compare(directory / "manifest.toml", None).before == 1
 
-    (folder / "manifest.toml").write_text(LESS)
+    (directory / "manifest.toml").write_text(LESS)
     git("add", "--all")
     git("commit", "-q", "--amend", "--no-edit")
     moved = git("rev-parse", "--short", "HEAD")
 
-    blamed = compare(folder / "manifest.toml", None).blamed
-    assert [one.culprit for one in blamed] == [f'commit {moved} "moved"']
+    blamed = compare(directory / "manifest.toml", None).blamed
+    assert [loss.culprit for loss in blamed] == [f'commit {moved} "moved"']
 
 
-def test_a_manifest_that_vanished_is_looked_for_in_the_other(git: Git) -> None:
-    """Of two manifests, the scenarios of the one that is gone must be in the one that is left."""
-    folder = git.top / "tests/smoke"
-    folder.mkdir(parents=True)
-    (folder / "manifest.toml").write_text(OTHER)
-    (folder / "one.sh").write_text("wg two")
+def test_scenarios_of_removed_manifest_must_be_in_the_other(git: Git) -> None:
+    """If one of two manifests is removed, its scenarios must be in the other one."""
+    directory = git.top / "tests/smoke"
+    directory.mkdir(parents=True)
+    (directory / "manifest.toml").write_text(OTHER)
+    (directory / "one.sh").write_text("wg two")
     git.commit("two manifests")
     git("rm", "-q", "-r", "tests")
 
-    assert culprits(git, "HEAD") == ["scenario 'two': lost (not committed yet)"]
+    assert list_culprits(git, "HEAD") == ["scenario 'two': lost (not committed yet)"]
 
 
-def test_a_commit_that_nobody_could_read_held_nothing(git: Git) -> None:
-    """A broken manifest in between stops no comparison."""
+def test_commit_with_broken_manifest_is_skipped(git: Git) -> None:
+    """A broken manifest in between does not stop the comparison."""
     git.commit("broken", manifest_toml="[[scenario")
-    git.commit("mended", manifest_toml=ENTRY)
+    git.commit("repaired", manifest_toml=ENTRY)
     guilty = git.commit("guilty", manifest_toml=LESS)
 
-    assert culprits(git)[0].endswith(f'(commit {guilty[:7]} "guilty")')
+    assert list_culprits(git)[0].endswith(f'(commit {guilty[:7]} "guilty")')
 
 
-def test_a_base_that_nobody_can_read_is_an_error(git: Git) -> None:
-    """Against a broken manifest nothing can be shown, and nothing passes."""
+def test_broken_manifest_at_base_is_an_error(git: Git) -> None:
+    """A comparison with a broken manifest is an error."""
     git.commit("broken", manifest_toml="[[scenario")
-    git.commit("mended", manifest_toml=ENTRY)
+    git.commit("repaired", manifest_toml=ENTRY)
 
     with pytest.raises(ManifestError, match=r"manifest\.toml") as raised:
-        compared(git, "HEAD~1")
+        compare_top(git, "HEAD~1")
 
     assert "--against" in raised.value.hint
 
 
-def test_a_manifest_that_cannot_run_does_not_pass(git: Git) -> None:
-    """A new scenario without its script is a mistake, though nothing was lost."""
+def test_invalid_manifest_does_not_pass(git: Git) -> None:
+    """A new scenario without a script is a mistake, even without losses."""
     git.write(manifest_toml=ENTRY + OTHER.replace("one.sh", "two.sh"))
 
     with pytest.raises(ManifestError, match=r"two\.sh"):
-        compared(git)
+        compare_top(git)
 
 
-def test_a_manifest_that_is_gone_has_lost_everything(git: Git) -> None:
-    """To remove the manifest is to remove its scenarios."""
+def test_removed_manifest_loses_all_scenarios(git: Git) -> None:
+    """Removing the manifest removes its scenarios."""
     git.write(manifest_toml=None)
 
-    assert culprits(git) == ["scenario 'one': lost (not committed yet)"]
+    assert list_culprits(git) == ["scenario 'one': lost (not committed yet)"]
 
 
-def test_a_manifest_that_never_was_is_an_error(git: Git) -> None:
-    """A file that is neither there nor was is a mistake of the caller."""
+def test_manifest_that_never_existed_is_an_error(git: Git) -> None:
+    """A manifest that neither exists nor existed is an error."""
     with pytest.raises(ManifestError, match=r"nowhere\.toml"):
         compare(git.top / "nowhere.toml", None)
 
 
-def test_outside_a_repository_nothing_passes(tmp_path: Path) -> None:
-    """Where there is no history, nobody can say that nothing was lost."""
+def test_manifest_outside_repository_is_an_error(tmp_path: Path) -> None:
+    """Without a repository, losses cannot be ruled out."""
     (tmp_path / "manifest.toml").write_text(ENTRY)
 
-    with pytest.raises(UsageError, match="no git repository"):
+    with pytest.raises(UsageError, match="not in a git repository"):
         compare(tmp_path / "manifest.toml", None)
 
 
-def test_a_worktree_is_a_repository(git: Git, tmp_path: Path) -> None:
-    """Agents work in worktrees, where `.git` is a file."""
+def test_linked_worktree_is_supported(git: Git, tmp_path: Path) -> None:
+    """A linked worktree, where `.git` is a file, is supported."""
     tree = tmp_path / "tree"
     git("worktree", "add", "-q", "-b", "agent", str(tree))
     (tree / "manifest.toml").write_text(LESS)
 
     blamed = compare(tree / "manifest.toml", None).blamed
-    assert [str(one.loss) for one in blamed] == ["scenario 'one': lost owner 'b'"]
+    assert [str(loss.loss) for loss in blamed] == ["scenario 'one': lost owner 'b'"]
 
 
-def test_a_manifest_may_be_named_from_where_one_stands(
-    git: Git, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A path from the working folder, through a link, is the same manifest."""
+def test_relative_path_through_link_is_supported(git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path through a symbolic link names the same manifest."""
     git.write(manifest_toml=LESS)
     (git.top.parent / "link").symlink_to(git.top)
     monkeypatch.chdir(git.top.parent)

@@ -1,10 +1,10 @@
-"""What may be taken from a manifest, and what may not."""
+"""Changes of a manifest that are refused, noted or allowed."""
 
 from pathlib import Path
 
 import pytest
 
-from isosmoke.authoring.manifest_losses import Edition, is_empty, losses
+from isosmoke.authoring.manifest_losses import Edition, find_losses, is_empty
 from isosmoke.manifest.parser import parse
 
 BASE = """
@@ -32,14 +32,14 @@ SCRIPTS = {"one": "wg one", "two": "wg two"}
 ALLOWED = '[{ command = "^tmux", reason = "issue 12", until = 2027-01-31 }]'
 
 
-def found(text: str, scripts: dict[str, str] | None = None) -> list[str]:
-    """The refused losses of a manifest that was `BASE`, in words."""
-    now = edition(text, SCRIPTS if scripts is None else scripts)
-    return [str(one) for one in losses(edition(BASE, SCRIPTS), now) if one.refused]
+def find_refused(text: str, scripts: dict[str, str] | None = None) -> list[str]:
+    """Return the descriptions of the refused losses of a manifest relative to `BASE`."""
+    now = build_edition(text, SCRIPTS if scripts is None else scripts)
+    return [str(loss) for loss in find_losses(build_edition(BASE, SCRIPTS), now) if loss.refused]
 
 
-def edition(text: str, scripts: dict[str, str]) -> Edition:
-    """The edition that a text and its scripts make."""
+def build_edition(text: str, scripts: dict[str, str]) -> Edition:
+    """Build the edition of a manifest text and its scripts."""
     manifest = parse(text, Path("manifest.toml"))
     return Edition(manifest.scenarios, manifest.gate, scripts)
 
@@ -67,37 +67,41 @@ REFUSED = {
     "another leak": (
         ALLOWED,
         '[{ command = "sleep", reason = "r" }]',
-        "'one': leak policy loosened: 'sleep' may now outlive it",
+        "'one': leak policy loosened: 'sleep' may now outlive the scenario",
     ),
-    "a wider leak": ("^tmux", "tmux", "'one': leak policy loosened: 'tmux' may now outlive it"),
+    "a wider leak": (
+        "^tmux",
+        "tmux",
+        "'one': leak policy loosened: 'tmux' may now outlive the scenario",
+    ),
     "a longer leak": (
         "2027-01-31",
         "2027-02-01",
-        "'one': leak policy loosened: '^tmux' is allowed until 2027-02-01, not until 2027-01-31",
+        "'^tmux' is allowed until 2027-02-01, previously until 2027-01-31",
     ),
     "a leak without end": (
         ", until = 2027-01-31",
         "",
-        "'one': leak policy loosened: '^tmux' is allowed for ever, not until 2027-01-31",
+        "'^tmux' is allowed without expiry, previously until 2027-01-31",
     ),
     "a program that is not there": (
         "retries = 1",
         'retries = 1\nrequires = { commands = ["no-such-program"] }',
-        "'one': requires.commands extended by 'no-such-program': it is skipped where that is",
+        "'one': requires.commands extended by 'no-such-program': the scenario is skipped",
     ),
     "by default": ("[gate]", '[defaults]\nleaks = "report"\n[gate]', "loosened"),
     "the gate": ('"refuse"', '"allow"', "[gate]: unowned loosened from 'refuse' to 'allow'"),
     "skips": ("max_skips = 2", "max_skips = 3", "[gate]: max_skips raised from 2 to 3"),
-    "all skips": ("max_skips = 2", "", "[gate]: max_skips raised from 2 to any"),
+    "all skips": ("max_skips = 2", "", "[gate]: max_skips raised from 2 to unlimited"),
     "a script of its own": (
         'script = "one.sh"',
         'script = "./two.sh"',
-        "'one': lost script 'one.sh': './two.sh' is another scenario's",
+        "'one': lost script 'one.sh': './two.sh' belongs to another scenario",
     ),
     "a name": (
         'name = "two"',
         'name = "deux"',
-        "'two': renamed to 'deux' without a declared alias: aliases = ['two']",
+        "'two': renamed to 'deux' without an alias: add aliases = ['two']",
     ),
     "a scenario": ('[[scenario]]\nname = "two"\nscript = "two.sh"', "", "scenario 'two': lost"),
 }
@@ -115,7 +119,7 @@ ALLOWED_CHANGES = {
     "a leak for less time": ("2027-01-31", "2027-01-30"),
     "another reason for a leak": ("issue 12", "issue 13"),
     "fewer skips": ("max_skips = 2", "max_skips = 1"),
-    "another script": ('script = "one.sh"', 'script = "folder/one.sh"'),
+    "another script": ('script = "one.sh"', 'script = "directory/one.sh"'),
     "the same script, written otherwise": ('script = "one.sh"', 'script = "./one.sh"'),
     "a new name with an alias": ('name = "two"', 'name = "deux"\naliases = ["two"]'),
     "new namespaces": ("retries = 1", "retries = 1\nnew_namespaces = true"),
@@ -127,77 +131,81 @@ ALLOWED_CHANGES = {
 }
 
 
-@pytest.mark.parametrize(("old", "new", "words"), REFUSED.values(), ids=REFUSED)
-def test_a_manifest_may_not_lose(old: str, new: str, words: str) -> None:
-    """Whatever is less than it was is one refused loss, in words that name it."""
+@pytest.mark.parametrize(("old", "new", "text"), REFUSED.values(), ids=REFUSED)
+def test_weakening_is_refused(old: str, new: str, text: str) -> None:
+    """Each weakening is one refused loss with a description."""
     assert old in BASE
-    assert [words in one for one in found(BASE.replace(old, new))] == [True]
+    assert [text in loss for loss in find_refused(BASE.replace(old, new))] == [True]
 
 
 @pytest.mark.parametrize(("old", "new"), ALLOWED_CHANGES.values(), ids=ALLOWED_CHANGES)
-def test_a_manifest_may_change(old: str, new: str) -> None:
-    """What asks for as much as before, or more, is not refused."""
+def test_equal_or_stronger_manifest_is_allowed(old: str, new: str) -> None:
+    """A change that demands the same or more is not refused."""
     assert old in BASE
     scripts = {**SCRIPTS, "deux": "wg two", "three": "wg"}
 
-    assert found(BASE.replace(old, new, 1), scripts) == []
+    assert find_refused(BASE.replace(old, new, 1), scripts) == []
 
 
-def test_losses_under_a_policy_of_report_are_none() -> None:
-    """Where any leak was allowed, an allowance allows nothing more."""
-    was = edition('[[scenario]]\nname = "x"\nscript = "x"\nleaks = "report"', {})
+def test_allowance_under_report_policy_is_no_loss() -> None:
+    """If the policy was `report`, an allowance is no loss."""
+    was = build_edition('[[scenario]]\nname = "x"\nscript = "x"\nleaks = "report"', {})
     allowing = "leaks = { allow = [{ command = 'a', reason = 'b' }] }"
-    now = edition(f'[[scenario]]\nname = "x"\nscript = "x"\n{allowing}', {})
+    now = build_edition(f'[[scenario]]\nname = "x"\nscript = "x"\n{allowing}', {})
 
-    assert list(losses(was, now)) == []
+    assert list(find_losses(was, now)) == []
 
 
-def test_two_scenarios_cannot_become_one() -> None:
-    """An alias stands for a new name, not for a scenario that takes another one over."""
+def test_alias_cannot_merge_scenarios() -> None:
+    """An alias cannot let one existing scenario replace another."""
     merged = BASE.replace('["zero"]', '["zero", "two"]').split('[[scenario]]\nname = "two"')[0]
 
-    assert found(merged) == ["scenario 'two': lost"]
+    assert find_refused(merged) == ["scenario 'two': lost"]
 
 
-def test_two_names_cannot_go_to_one_new_scenario() -> None:
-    """Of two scenarios that a third claims to have been, both are lost."""
+def test_new_scenario_cannot_replace_two() -> None:
+    """If a new scenario has the names of two old ones as aliases, both are lost."""
     text = '[gate]\nunowned = "refuse"\nmax_skips = 2\n[[scenario]]\nname = "new"\nscript = "n"\n'
 
-    assert [one.split(":")[0] for one in found(f'{text}aliases = ["zero", "one", "two"]')] == [
+    assert [
+        loss.split(":")[0] for loss in find_refused(f'{text}aliases = ["zero", "one", "two"]')
+    ] == [
         "scenario 'one'",
         "scenario 'two'",
     ]
 
 
-def test_a_renamed_scenario_is_held_to_what_it_was() -> None:
-    """A new name does not make up for an owner."""
+def test_renamed_scenario_is_compared_with_original() -> None:
+    """A loss of a renamed scenario is found."""
     text = BASE.replace('name = "one"', 'name = "uno"').replace('["zero"]', '["zero", "one"]')
 
-    assert found(text.replace('["a", "b"]', '["a"]'), {**SCRIPTS, "uno": "wg"}) == [
+    assert find_refused(text.replace('["a", "b"]', '["a"]'), {**SCRIPTS, "uno": "wg"}) == [
         "scenario 'one': lost owner 'b'"
     ]
 
 
-def test_a_script_that_is_gone_is_lost() -> None:
-    """The entry alone holds nothing."""
-    assert found(BASE, {"two": "wg two"}) == ["scenario 'one': lost script 'one.sh'"]
+def test_missing_script_is_a_loss() -> None:
+    """A missing script is a loss, even if the entry exists."""
+    assert find_refused(BASE, {"two": "wg two"}) == ["scenario 'one': lost script 'one.sh'"]
 
 
-def test_an_emptied_script_is_a_loss() -> None:
-    """A script that cannot fail any more is told; one that never could is not."""
+def test_emptied_script_is_a_loss() -> None:
+    """A script that was emptied is a loss; one that was always empty is not."""
     emptied = {"one": "#!/bin/sh\nexit 0\nwg one", "two": "wg two"}
 
-    assert found(BASE, emptied) == ["scenario 'one': script 'one.sh' was emptied: it cannot fail"]
-    assert list(losses(edition(BASE, emptied), edition(BASE, emptied))) == []
-
-
-def test_an_assertion_in_other_words_is_told_but_not_refused() -> None:
-    """Whether it asks for less, only a reader can say."""
-    now = edition(BASE.replace("It holds.", "It may hold."), SCRIPTS)
-
-    assert [(str(one), one.refused) for one in losses(edition(BASE, SCRIPTS), now)] == [
-        ("scenario 'one': assertion reworded: read it", False)
+    assert find_refused(BASE, emptied) == [
+        "scenario 'one': script 'one.sh' was emptied: it cannot fail"
     ]
+    assert list(find_losses(build_edition(BASE, emptied), build_edition(BASE, emptied))) == []
+
+
+def test_reworded_assertion_is_noted() -> None:
+    """A reworded assertion is noted for a reviewer, but not refused."""
+    now = build_edition(BASE.replace("It holds.", "It may hold."), SCRIPTS)
+
+    assert [
+        (str(loss), loss.refused) for loss in find_losses(build_edition(BASE, SCRIPTS), now)
+    ] == [("scenario 'one': assertion reworded: review it", False)]
 
 
 NOTED = {
@@ -215,35 +223,33 @@ NOTED = {
 
 @pytest.mark.parametrize(("key", "line"), NOTED.items())
 @pytest.mark.parametrize(
-    ("place", "names"), [("retries = 1", {"one"}), ("[defaults]", {"one", "two"})]
+    ("position", "names"), [("retries = 1", {"one"}), ("[defaults]", {"one", "two"})]
 )
-def test_another_sandbox_is_told_but_not_refused(
-    key: str, line: str, place: str, names: set[str]
-) -> None:
-    """Set in an entry or by default, it is named for each scenario that it changes."""
+def test_changed_sandbox_is_noted(key: str, line: str, position: str, names: set[str]) -> None:
+    """A change in an entry or in the defaults is noted for each affected scenario."""
     text = f"[defaults]\n{BASE}"
-    now = edition(text.replace(place, f"{place}\n{line}"), SCRIPTS)
-    told = list(losses(edition(text, SCRIPTS), now))
+    now = build_edition(text.replace(position, f"{position}\n{line}"), SCRIPTS)
+    losses = list(find_losses(build_edition(text, SCRIPTS), now))
 
-    assert {one.refused for one in told} == {False}
-    assert all(one.words.startswith(key) for one in told)
-    assert {one.scenario for one in told} == names
+    assert {loss.refused for loss in losses} == {False}
+    assert all(loss.text.startswith(key) for loss in losses)
+    assert {loss.scenario for loss in losses} == names
 
 
-def test_a_loss_is_the_same_while_its_numbers_change() -> None:
-    """Which commit began it can be asked of every commit."""
-    some = [edition(BASE.replace("= 60", f"= {number}"), SCRIPTS) for number in (50, 40)]
-    first, second = ([*losses(edition(BASE, SCRIPTS), one)] for one in some)
+def test_losses_with_different_numbers_are_equal() -> None:
+    """Losses are equal if they differ only in numbers, so that their commit can be found."""
+    editions = [build_edition(BASE.replace("= 60", f"= {number}"), SCRIPTS) for number in (50, 40)]
+    first, second = ([*find_losses(build_edition(BASE, SCRIPTS), edition)] for edition in editions)
 
     assert first == second
     assert str(first[0]) != str(second[0])
 
 
-def test_everything_is_lost_with_the_manifest() -> None:
-    """An edition that is not there has lost each scenario, and the gate's own rules."""
-    lost = [str(one) for one in losses(edition(BASE, SCRIPTS), Edition())]
+def test_empty_edition_loses_everything() -> None:
+    """An empty edition has lost each scenario and the rules of the gate."""
+    losses = [str(loss) for loss in find_losses(build_edition(BASE, SCRIPTS), Edition())]
 
-    assert [one.split(":")[0] for one in lost] == [
+    assert [loss.split(":")[0] for loss in losses] == [
         "scenario 'one'",
         "scenario 'two'",
         "[gate]",
@@ -269,8 +275,8 @@ def test_everything_is_lost_with_the_manifest() -> None:
         "set -e; true; exit 77",
     ],
 )
-def test_an_empty_script(script: str) -> None:
-    """Comments, words and an exit that always succeeds or skips are nothing."""
+def test_script_without_commands_is_empty(script: str) -> None:
+    """Comments, printed text and an exit with success or skip do not count as commands."""
     assert is_empty(script)
 
 
@@ -294,6 +300,6 @@ def test_an_empty_script(script: str) -> None:
         "f() {\n  exit 0\n}\nwg run",
     ],
 )
-def test_a_script_that_runs_something(script: str) -> None:
-    """A script with a command before its end, or that fails, is not empty."""
+def test_script_with_command_is_not_empty(script: str) -> None:
+    """A script that runs a command before its end, or fails, is not empty."""
     assert not is_empty(script)

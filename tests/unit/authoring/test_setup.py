@@ -1,4 +1,4 @@
-"""Repositories that are set up for the first time, and again."""
+"""Setup of new and existing repositories."""
 
 import os
 import subprocess
@@ -15,34 +15,36 @@ from isosmoke.manifest import loader
 ENTRY = '# Mine.\n[[scenario]]\nname = "one"\nscript = "one.sh"\n'
 
 
-def told(top: Path) -> list[str]:
-    """Set the repository up, and say what was done."""
+def set_up(top: Path) -> list[str]:
+    """Set the repository up and return the descriptions of the steps."""
     steps = plan(top)
     carry_out(steps)
-    return [f"{one.path.relative_to(top)}: {one.words}" for one in steps]
+    return [f"{step.path.relative_to(top)}: {step.words}" for step in steps]
 
 
-def everything(top: Path) -> Mapping[Path, tuple[int, bytes]]:
-    """All files, and when they were written."""
+def read_tree(top: Path) -> Mapping[Path, tuple[int, bytes]]:
+    """Return the modification time and content of each file."""
     files = (path for path in top.rglob("*") if path.is_file())
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
-def adopted(top: Path, place: str = "tests/smoke/manifest.toml", text: str = ENTRY) -> Path:
-    """A manifest that was there before isosmoke, with its script."""
-    path = top / place
+def write_manifest(
+    top: Path, location: str = "tests/smoke/manifest.toml", text: str = ENTRY
+) -> Path:
+    """Write a manifest with its script, as it existed before isosmoke."""
+    path = top / location
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     (path.parent / "one.sh").write_text("wg one")
     return path
 
 
-def test_an_empty_repository_gets_all_there_is(tmp_path: Path) -> None:
-    """A manifest, a scenario that can be run, and the rule in AGENTS.md."""
-    assert told(tmp_path) == [
-        "tests/smoke/scenarios/binary_starts.sh: made",
-        "tests/smoke/manifest.toml: made, with scenario 'binary_starts'",
-        "AGENTS.md: the agents' rule added",
+def test_empty_repository_gets_all_files(tmp_path: Path) -> None:
+    """An empty repository gets a manifest, an executable scenario and the rules in AGENTS.md."""
+    assert set_up(tmp_path) == [
+        "tests/smoke/scenarios/binary_starts.sh: created",
+        "tests/smoke/manifest.toml: created with scenario 'binary_starts'",
+        "AGENTS.md: rules for agents added",
     ]
     loaded = loader.load(tmp_path / "tests/smoke/manifest.toml")
     assert "Grow-only" in loaded.path.read_text()
@@ -50,52 +52,52 @@ def test_an_empty_repository_gets_all_there_is(tmp_path: Path) -> None:
     assert agent_rules.text() in (tmp_path / "AGENTS.md").read_text()
 
 
-def test_twice_is_once(tmp_path: Path) -> None:
-    """Run again, nothing is written, and that is said."""
-    told(tmp_path)
-    before = everything(tmp_path)
+def test_second_setup_changes_nothing(tmp_path: Path) -> None:
+    """A second setup writes nothing and says so."""
+    set_up(tmp_path)
+    before = read_tree(tmp_path)
 
-    assert told(tmp_path) == [
-        "tests/smoke/manifest.toml: adopted as it is, 1 scenario",
+    assert set_up(tmp_path) == [
+        "tests/smoke/manifest.toml: adopted unchanged, 1 scenario",
         "AGENTS.md: up to date",
     ]
-    assert everything(tmp_path) == before
+    assert read_tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("place", ["tests/smoke/manifest.toml", "manifest.toml"])
-def test_a_manifest_is_adopted_as_it_is(tmp_path: Path, place: str) -> None:
-    """What wg gates with today is neither replaced nor hidden by a second manifest."""
-    path = adopted(tmp_path, place, ENTRY + ENTRY.replace("one", "two", 1))
+@pytest.mark.parametrize("location", ["tests/smoke/manifest.toml", "manifest.toml"])
+def test_existing_manifest_is_adopted(tmp_path: Path, location: str) -> None:
+    """An existing manifest is neither replaced nor hidden by a second one."""
+    path = write_manifest(tmp_path, location, ENTRY + ENTRY.replace("one", "two", 1))
     before = path.read_bytes()
 
-    assert told(tmp_path)[0] == f"{place}: adopted as it is, 2 scenarios"
+    assert set_up(tmp_path)[0] == f"{location}: adopted unchanged, 2 scenarios"
     assert path.read_bytes() == before
     assert [*tmp_path.rglob("manifest.toml")] == [path]
 
 
-def test_a_manifest_of_something_else_is_none_of_ours(tmp_path: Path) -> None:
-    """A `manifest.toml` at the top without scenarios is left alone."""
+def test_unrelated_manifest_is_ignored(tmp_path: Path) -> None:
+    """A `manifest.toml` without scenarios at the top is not changed."""
     (tmp_path / "manifest.toml").write_text("[package]\n")
 
-    assert "tests/smoke/manifest.toml: made, with scenario 'binary_starts'" in told(tmp_path)
+    assert "tests/smoke/manifest.toml: created with scenario 'binary_starts'" in set_up(tmp_path)
     assert (tmp_path / "manifest.toml").read_text() == "[package]\n"
 
 
-def test_a_manifest_without_a_scenario_is_extended(tmp_path: Path) -> None:
-    """Comments of a manifest that is still empty stay, and a first scenario follows."""
-    path = adopted(tmp_path, text="# Mine.\n")
+def test_manifest_without_scenarios_is_extended(tmp_path: Path) -> None:
+    """The comments of an empty manifest are kept, and a first scenario is appended."""
+    path = write_manifest(tmp_path, text="# Mine.\n")
 
-    assert "tests/smoke/manifest.toml: extended by scenario 'binary_starts'" in told(tmp_path)
+    assert "tests/smoke/manifest.toml: extended by scenario 'binary_starts'" in set_up(tmp_path)
     assert path.read_text().startswith("# Mine.\n\n[[scenario]]\n")
 
 
-def test_a_script_that_is_there_is_kept(tmp_path: Path) -> None:
-    """A file of the first scenario's name is somebody's work."""
+def test_existing_script_is_kept(tmp_path: Path) -> None:
+    """An existing script with the name of the first scenario is not overwritten."""
     script = tmp_path / "tests/smoke/scenarios/binary_starts.sh"
     script.parent.mkdir(parents=True)
     script.write_text("mine")
 
-    assert told(tmp_path)[0] == "tests/smoke/scenarios/binary_starts.sh: kept as it is"
+    assert set_up(tmp_path)[0] == "tests/smoke/scenarios/binary_starts.sh: unchanged"
     assert script.read_text() == "mine"
 
 
@@ -104,8 +106,8 @@ def test_a_script_that_is_there_is_kept(tmp_path: Path) -> None:
     [("echo wg 1.0", 0), ("exit 3", 3), (":", 1)],
 )
 def test_the_first_scenario_has_teeth(tmp_path: Path, version: str, code: int) -> None:
-    """It passes with a binary that says its version, and fails with one that is broken."""
-    told(tmp_path)
+    """The first scenario passes with a working binary and fails with a broken one."""
+    set_up(tmp_path)
     binary = tmp_path / "wg"
     binary.write_text(f"#!/bin/sh\n{version}\n")
     binary.chmod(0o755)
@@ -117,62 +119,62 @@ def test_the_first_scenario_has_teeth(tmp_path: Path, version: str, code: int) -
 
 
 @pytest.mark.parametrize("names", [["CLAUDE.md"], ["AGENTS.md"], ["CLAUDE.md", "AGENTS.md"]])
-def test_the_rule_goes_where_agents_look(tmp_path: Path, names: list[str]) -> None:
-    """Each file for agents that is there gets the rule, and no other is made."""
+def test_rules_are_added_to_existing_agent_files(tmp_path: Path, names: list[str]) -> None:
+    """Each existing file for agents gets the rules, and no other is created."""
     for name in names:
         (tmp_path / name).write_text("# Mine\n")
 
-    assert told(tmp_path)[2:] == [f"{name}: the agents' rule added" for name in names]
+    assert set_up(tmp_path)[2:] == [f"{name}: rules for agents added" for name in names]
     assert sorted(path.name for path in tmp_path.glob("*.md")) == sorted(names)
     assert all((tmp_path / name).read_text().startswith("# Mine\n") for name in names)
 
 
-def test_a_file_under_two_names_gets_the_rule_once(tmp_path: Path) -> None:
-    """A link from one name to the other stays a link."""
+def test_linked_agent_file_gets_rules_once(tmp_path: Path) -> None:
+    """A link from one name to the other stays a link, and the rules are added once."""
     (tmp_path / "AGENTS.md").write_text("# Mine\n")
     (tmp_path / "CLAUDE.md").symlink_to("AGENTS.md")
 
-    assert len(told(tmp_path)) == 3
+    assert len(set_up(tmp_path)) == 3
     assert (tmp_path / "CLAUDE.md").is_symlink()
     assert (tmp_path / "AGENTS.md").read_text().count(agent_rules.BEGIN) == 1
 
 
-def test_an_old_rule_is_updated_in_place(tmp_path: Path) -> None:
-    """What stands between the markers is ours; what stands around them is not."""
+def test_old_rules_are_updated_in_place(tmp_path: Path) -> None:
+    """The text between the markers is replaced; the text around them is kept."""
     (tmp_path / "AGENTS.md").write_text(
         f"before\n{agent_rules.BEGIN}\nold\n{agent_rules.END}\nafter\n"
     )
 
-    assert told(tmp_path)[-1] == "AGENTS.md: the agents' rule updated"
+    assert set_up(tmp_path)[-1] == "AGENTS.md: rules for agents updated"
     text = (tmp_path / "AGENTS.md").read_text()
     assert text == f"before\n{agent_rules.BEGIN}\n{agent_rules.text()}{agent_rules.END}\nafter\n"
 
 
-def test_a_wrong_manifest_stops_it_before_anything_is_written(tmp_path: Path) -> None:
-    """A mistake is told with its line, and the agents' files are as they were."""
-    adopted(tmp_path, text="# Mine.\n[[scenario]]\nnme = 'x'\n")
-    before = everything(tmp_path)
+def test_invalid_manifest_stops_setup(tmp_path: Path) -> None:
+    """An invalid manifest is reported with its line, and nothing is written."""
+    write_manifest(tmp_path, text="# Mine.\n[[scenario]]\nnme = 'x'\n")
+    before = read_tree(tmp_path)
 
     with pytest.raises(ManifestError, match=r"manifest\.toml:3"):
-        told(tmp_path)
+        set_up(tmp_path)
 
-    assert everything(tmp_path) == before
+    assert read_tree(tmp_path) == before
 
 
 @pytest.mark.parametrize("content", [agent_rules.BEGIN.encode(), b"\xff"])
-def test_an_odd_file_for_agents_stops_it_too(tmp_path: Path, content: bytes) -> None:
-    """Where it is not clear what to replace, nothing is written, and the file is named."""
+def test_invalid_agent_file_stops_setup(tmp_path: Path, content: bytes) -> None:
+    """An invalid file for agents is named, and nothing is written."""
     (tmp_path / "CLAUDE.md").write_bytes(content)
 
     with pytest.raises(UsageError, match=r"CLAUDE\.md"):
-        told(tmp_path)
+        set_up(tmp_path)
 
     assert [*tmp_path.iterdir()] == [tmp_path / "CLAUDE.md"]
 
 
-def test_what_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """A file where a folder should be is told, without a traceback."""
+def test_unwritable_path_is_an_error(tmp_path: Path) -> None:
+    """A file in place of a directory is reported without a traceback."""
     (tmp_path / "tests").write_text("a file")
 
     with pytest.raises(IsosmokeError, match="tests"):
-        told(tmp_path)
+        set_up(tmp_path)
