@@ -1,1 +1,1 @@
-"""What came of scenarios, as data: outcomes, leaks, attempts, evidence, records."""
+"""Result data: outcomes, leaks, attempts, evidence and records."""

@@ -1,4 +1,4 @@
-"""Events: what a run tells of itself while it goes on."""
+"""Events that a run emits while it is in progress."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from isosmoke.results.run_results import RunResult, ScenarioResult
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The selected scenarios, before the first one starts, and the run, still without results."""
+    """The start of a run, with the selected scenarios and a run that has no results yet."""
 
     names: tuple[str, ...]
     run: RunResult
@@ -15,7 +15,10 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioStarted:
-    """A scenario's sandbox is about to be made; `attempt` counts from 1, `begun` is its own."""
+    """The start of an attempt, before its sandbox is created.
+
+    `attempt` counts from 1; `begun` is as in `Attempt`.
+    """
 
     name: str
     attempt: int
@@ -24,14 +27,17 @@ class ScenarioStarted:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioFinished:
-    """Nothing more will be tried for this scenario."""
+    """The end of the last attempt at a scenario."""
 
     result: ScenarioResult
 
 
 @dataclass(frozen=True, slots=True)
 class ScenarioPostponed:
-    """It failed beside others and will be confirmed alone; this is what is known of it so far."""
+    """The failure of a concurrent scenario that will be confirmed in isolation.
+
+    `result` has the attempts so far.
+    """
 
     result: ScenarioResult
 
@@ -42,7 +48,7 @@ class ScenarioPostponed:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """Everything is known."""
+    """The end of a run, with all results."""
 
     result: RunResult
 

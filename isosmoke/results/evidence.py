@@ -1,4 +1,4 @@
-"""Evidence: what an attempt left to look at, as data."""
+"""Evidence of an attempt: changed files, terminal contents and resource usage."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,17 +10,17 @@ from isosmoke.sandbox.processes import Usage
 Difference = Literal["added", "changed", "removed"]
 Kind = Literal["file", "folder", "link", "socket", "fifo", "device"]
 
-WG_FOLDER = ".wg"
-"""The folder in which wg keeps its graph, its service's state and its logs."""
+WG_DIRECTORY = ".wg"
+"""The directory in which wg keeps its graph, its service's state and its logs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A path that an attempt added, changed or removed, by its name in the sandbox.
+    """A path in the sandbox that an attempt added, changed or removed.
 
-    `size` is in bytes. `text` is the end of a file that is text, in whole lines, or where a link
-    points; `before` says how many bytes of the file come before it. `within` counts the changes in
-    a folder that stands for all of them, as git's own does; its size is theirs.
+    `size` is in bytes. `text` is the target of a link or the last lines of a text file; `before` is
+    the number of bytes of the file before them. If a directory represents all changes below it, as
+    git's own does, `within` is their number and `size` their total size.
     """
 
     path: str
@@ -31,23 +31,26 @@ class Change:
     before: int = 0
     within: int = 0
 
-    def told_by(self, words: Callable[[str], str]) -> "Change":
-        """The same change, each of its texts as `words` has it."""
+    def told_by(self, transform: Callable[[str], str]) -> "Change":
+        """Return a copy with `transform` applied to each text."""
         return replace(
-            self, path=words(self.path), text=None if self.text is None else words(self.text)
+            self,
+            path=transform(self.path),
+            text=None if self.text is None else transform(self.text),
         )
 
     @property
     def is_of_wg(self) -> bool:
-        """Whether it is part of wg's own state."""
-        return WG_FOLDER in self.path.split("/")
+        """True if the path belongs to wg's own state."""
+        return WG_DIRECTORY in self.path.split("/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pane:
-    """The last lines of a pane of the tmux server that listens on `server` in the sandbox.
+    """The last lines of a pane of a tmux server.
 
-    `name` is `session:window.pane`, as tmux takes it; `pid` its first process's.
+    `server` is the server's socket in the sandbox. `name` is `session:window.pane`, as tmux accepts
+    it. `pid` is the pane's first process.
     """
 
     server: str
@@ -55,20 +58,25 @@ class Pane:
     pid: int
     lines: tuple[str, ...]
 
-    def told_by(self, words: Callable[[str], str]) -> "Pane":
-        """The same pane, each of its texts as `words` has it."""
-        lines = words("\n".join(self.lines)).split("\n")
-        return replace(self, server=words(self.server), name=words(self.name), lines=tuple(lines))
+    def told_by(self, transform: Callable[[str], str]) -> "Pane":
+        """Return a copy with `transform` applied to each text."""
+        lines = transform("\n".join(self.lines)).split("\n")
+        return replace(
+            self,
+            server=transform(self.server),
+            name=transform(self.name),
+            lines=tuple(lines),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What one attempt left to look at.
+    """The evidence of one attempt.
 
-    `changes_left_out` counts those that are not in `changes`. `peaks` is the most that all its
-    processes together had of something at a time, where the kernel counted that: bytes of `memory`,
-    the page cache included, and `processes`. `missing` says, a line each, what could not be
-    collected and why.
+    `changes_left_out` is the number of changes that are not in `changes`. `peaks` has the maximum
+    that all processes used together, as far as the kernel counted it: bytes of `memory`, including
+    the page cache, and `processes`. `missing` has one line for each part that could not be
+    collected, with the reason.
     """
 
     changes: tuple[Change, ...] = ()
@@ -78,31 +86,31 @@ class Evidence:
     peaks: Mapping[str, int] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
-    def told_by(self, words: Callable[[str], str]) -> "Evidence":
-        """The same evidence, each of its texts as `words` has it."""
+    def told_by(self, transform: Callable[[str], str]) -> "Evidence":
+        """Return a copy with `transform` applied to each text."""
         return replace(
             self,
-            changes=tuple(one.told_by(words) for one in self.changes),
-            panes=tuple(one.told_by(words) for one in self.panes),
-            missing=tuple(map(words, self.missing)),
+            changes=tuple(change.told_by(transform) for change in self.changes),
+            panes=tuple(pane.told_by(transform) for pane in self.panes),
+            missing=tuple(map(transform, self.missing)),
         )
 
 
 def joined(*parts: Evidence) -> Evidence:
-    """All that was collected in several steps."""
+    """Combine evidence that was collected in several steps."""
     return Evidence(
-        changes=tuple(chain.from_iterable(one.changes for one in parts)),
-        changes_left_out=sum(one.changes_left_out for one in parts),
-        panes=tuple(chain.from_iterable(one.panes for one in parts)),
-        usage=next((one.usage for one in parts if one.usage), None),
-        peaks={name: most for one in parts for name, most in one.peaks.items()},
-        missing=tuple(chain.from_iterable(one.missing for one in parts)),
+        changes=tuple(chain.from_iterable(part.changes for part in parts)),
+        changes_left_out=sum(part.changes_left_out for part in parts),
+        panes=tuple(chain.from_iterable(part.panes for part in parts)),
+        usage=next((part.usage for part in parts if part.usage), None),
+        peaks={name: peak for part in parts for name, peak in part.peaks.items()},
+        missing=tuple(chain.from_iterable(part.missing for part in parts)),
     )
 
 
 def text(content: bytes) -> str | None:
-    """Bytes of a sandbox as text, from here alone; None where they are no text, as git tells it.
+    """Decode bytes of a sandbox; return None if they contain a zero byte, as git detects binaries.
 
-    What is no UTF-8 comes as `os.fsdecode` gives it, so that a secret in it is still found.
+    Invalid UTF-8 is decoded as by `os.fsdecode`, so that secrets in it are still found.
     """
     return None if b"\0" in content else content.decode(errors="surrogateescape")

@@ -1,4 +1,4 @@
-"""Which processes that outlived a scenario count as leaked."""
+"""Classification of the processes that outlived a scenario."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from typing import Protocol
 from isosmoke.sandbox.processes import Process
 
 
-class Allowance(Protocol):
-    """A command pattern that may outlive a scenario, until the end of a day."""
+class LeakAllowance(Protocol):
+    """A pattern for commands that may outlive a scenario, until the end of a day."""
 
     @property
     def command(self) -> str: ...
@@ -22,7 +22,7 @@ class Allowance(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tolerated:
-    """A survivor that an allowance covers."""
+    """A survivor that matches an allowance."""
 
     process: Process
     reason: str
@@ -30,29 +30,36 @@ class Tolerated:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The survivors of one scenario, told apart."""
+    """The survivors of one scenario, divided into leaked and tolerated processes."""
 
     leaked: tuple[Process, ...] = ()
     tolerated: tuple[Tolerated, ...] = ()
 
-    def told_by(self, words: Callable[[str], str]) -> "Verdict":
-        """The same verdict, each text of a process as `words` has it."""
+    def told_by(self, transform: Callable[[str], str]) -> "Verdict":
+        """Return a copy with `transform` applied to each text of a process."""
         return Verdict(
-            tuple(one.told_by(words) for one in self.leaked),
-            tuple(Tolerated(one.process.told_by(words), one.reason) for one in self.tolerated),
+            tuple(process.told_by(transform) for process in self.leaked),
+            tuple(
+                Tolerated(survivor.process.told_by(transform), survivor.reason)
+                for survivor in self.tolerated
+            ),
         )
 
 
 def tell_apart(
-    survivors: Iterable[Process], allowances: Iterable[Allowance], today: date
+    survivors: Iterable[Process], allowances: Iterable[LeakAllowance], today: date
 ) -> Verdict:
-    """Every survivor is leaked but those whose command line an unexpired allowance matches."""
-    current = [one for one in allowances if one.until is None or today <= one.until]
+    """Classify as leaked every survivor whose command line no unexpired allowance matches."""
+    current = [
+        allowance for allowance in allowances if allowance.until is None or today <= allowance.until
+    ]
     leaked, tolerated = [], []
     for process in survivors:
-        cover = next((one for one in current if search(one.command, process.command_line)), None)
-        if cover is None:
+        command_line = process.command_line
+        matching = (allowance for allowance in current if search(allowance.command, command_line))
+        allowance = next(matching, None)
+        if allowance is None:
             leaked.append(process)
         else:
-            tolerated.append(Tolerated(process, cover.reason))
+            tolerated.append(Tolerated(process, allowance.reason))
     return Verdict(tuple(leaked), tuple(tolerated))

@@ -1,4 +1,4 @@
-"""How a script ended, what that means, and what is to be known of each outcome: two tables."""
+"""Endings of scripts, the outcomes that they result in, and the properties of each outcome."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -16,42 +16,42 @@ HARD_ERROR_CODE = 99
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The script exited by itself."""
+    """An exit of the script with a code."""
 
     code: int
 
 
 @dataclass(frozen=True, slots=True)
 class Signaled:
-    """A signal ended the script; never the same as exiting with 128 + number."""
+    """The end of the script by a signal; this differs from an exit with 128 + number."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """The deadline came first; `after` in seconds."""
+    """The expiry of the deadline; `after` is in seconds."""
 
     after: float
 
 
 @dataclass(frozen=True, slots=True)
 class Unmet:
-    """A requirement was not met, so no sandbox was made."""
+    """A missing requirement, because of which no sandbox was created."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Broke:
-    """The engine broke, so nothing is known of the script."""
+    """A failure of the engine, after which nothing is known about the script."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The run was stopped before the script could end."""
+    """A stop of the run before the script ended."""
 
     reason: str
 
@@ -60,18 +60,18 @@ Ending = Exited | Signaled | TimedOut | Unmet | Broke | Stopped
 
 
 Effect = Literal["passed", "warned", "failed"]
-"""What an outcome means for a gate, in the words of in-toto: warned opens it, and is told."""
+"""The effect of an outcome on a gate, in in-toto's terms: warned opens it and is reported."""
 
 
 class Colours(NamedTuple):
-    """A colour on a light page and on a dark one, as CSS has it."""
+    """A CSS colour for a light page and one for a dark page."""
 
     light: str
     dark: str
 
 
 class PytestStatus(NamedTuple):
-    """What pytest counts an outcome as, its letter, and the colour of its word."""
+    """The pytest category of an outcome, its letter, and the colour of its name."""
 
     category: Literal["passed", "failed", "error"]
     letter: str
@@ -79,13 +79,13 @@ class PytestStatus(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """All that depends on an outcome alone. Nothing has a default, so that no row leaves one out.
+class OutcomeFacts:
+    """The properties of an outcome. They have no defaults, so that each outcome sets all of them.
 
-    `is_skip`: nothing was shown to work or to fail. `was_tried`: false where its turn never came.
-    `rank` sorts the HTML page, the outcome that needs a look most first. `console` is a style of
-    rich, `junit` an element of JUnit XML (empty: none, which is a pass), `trace` a colour name of
-    the trace viewer. `pytest` is None where pytest's own status says it.
+    `is_skip` is true if nothing was shown to work or to fail. `was_tried` is false if the scenario
+    did not start. `rank` sorts the HTML page, most urgent first. `console` is a style of rich,
+    `junit` an element of JUnit XML (empty for a pass), and `trace` a colour name of the trace
+    viewer. `pytest` is None if pytest has a status for the outcome.
     """
 
     effect: Effect
@@ -100,20 +100,20 @@ class Facts:
 
 
 class Outcome(StrEnum):
-    """What a scenario's run means."""
+    """The outcome of a scenario."""
 
-    facts: Facts  # no member can be made without
+    facts: OutcomeFacts  # Required by the constructor.
 
-    def __new__(cls, word: str, facts: Facts) -> Self:
-        """Make a member that is equal to `word`."""
-        member = str.__new__(cls, word)
-        member._value_ = word
+    def __new__(cls, value: str, facts: OutcomeFacts) -> Self:
+        """Create a member that is equal to `value`."""
+        member = str.__new__(cls, value)
+        member._value_ = value
         member.facts = facts
         return member
 
     PASS = (
         "PASS",
-        Facts(
+        OutcomeFacts(
             effect="passed",
             is_skip=False,
             was_tried=True,
@@ -127,7 +127,7 @@ class Outcome(StrEnum):
     )
     FLAKY = (
         "FLAKY",
-        Facts(
+        OutcomeFacts(
             effect="warned",
             is_skip=False,
             was_tried=True,
@@ -141,7 +141,7 @@ class Outcome(StrEnum):
     )
     SKIP = (
         "SKIP",
-        Facts(
+        OutcomeFacts(
             effect="warned",
             is_skip=True,
             was_tried=True,
@@ -155,7 +155,7 @@ class Outcome(StrEnum):
     )
     LEAK = (
         "LEAK",
-        Facts(
+        OutcomeFacts(
             effect="failed",
             is_skip=False,
             was_tried=True,
@@ -169,7 +169,7 @@ class Outcome(StrEnum):
     )
     FAIL = (
         "FAIL",
-        Facts(
+        OutcomeFacts(
             effect="failed",
             is_skip=False,
             was_tried=True,
@@ -183,7 +183,7 @@ class Outcome(StrEnum):
     )
     TIMEOUT = (
         "TIMEOUT",
-        Facts(
+        OutcomeFacts(
             effect="failed",
             is_skip=False,
             was_tried=True,
@@ -197,7 +197,7 @@ class Outcome(StrEnum):
     )
     ERROR = (
         "ERROR",
-        Facts(
+        OutcomeFacts(
             effect="failed",
             is_skip=False,
             was_tried=True,
@@ -211,7 +211,7 @@ class Outcome(StrEnum):
     )
     NOT_RUN = (
         "NOT_RUN",
-        Facts(
+        OutcomeFacts(
             effect="failed",
             is_skip=False,
             was_tried=False,
@@ -226,16 +226,16 @@ class Outcome(StrEnum):
 
     @property
     def blocks(self) -> bool:
-        """Whether it keeps a gate shut and makes a run fail."""
+        """True if the outcome keeps a gate shut and makes a run fail."""
         return self.facts.effect == "failed"
 
 
 _CODES = {0: Outcome.PASS, SKIP_CODE: Outcome.SKIP, HARD_ERROR_CODE: Outcome.ERROR}
-"""The exit codes that mean something; any other is a failure."""
+"""The exit codes with a special meaning; any other is a failure."""
 
 
 def judge(ending: Ending, *, leaked: bool) -> Outcome:
-    """Return the outcome of an ending; what does not block is LEAK if there was a leak."""
+    """Return the outcome of an ending; a leak turns an outcome that does not block into LEAK."""
     match ending:
         case Exited(code):
             outcome = _CODES.get(code, Outcome.FAIL)
@@ -255,28 +255,28 @@ def judge(ending: Ending, *, leaked: bool) -> Outcome:
 
 
 def count(outcomes: Iterable[Outcome]) -> Mapping[str, int]:
-    """Return how many there are of each outcome that occurs, in the order of the outcomes."""
-    found = Counter(outcomes)
-    return {one.value: found[one] for one in Outcome if one in found}
+    """Return the number of each outcome that occurs, in the order of the outcomes."""
+    counter = Counter(outcomes)
+    return {outcome.value: counter[outcome] for outcome in Outcome if outcome in counter}
 
 
 def sort_counts(counts: Mapping[str, int]) -> tuple[tuple[Outcome, int], ...]:
-    """Return each outcome that occurs with its number, in the order of the outcomes."""
-    return tuple((one, counts[one]) for one in Outcome if counts.get(one))
+    """Return the outcomes that occur and their numbers, in the order of the outcomes."""
+    return tuple((outcome, counts[outcome]) for outcome in Outcome if counts.get(outcome))
 
 
 def describe_counts(counts: Iterable[tuple[str, int]]) -> str:
-    """Return `2 PASS, 1 FAIL`, in the order given; empty for no counts."""
+    """Return a text such as `2 PASS, 1 FAIL`, in the given order; empty for no counts."""
     return ", ".join(f"{number} {outcome}" for outcome, number in counts)
 
 
 def describe(ending: Ending) -> str:
-    """The ending in a few words, as reports print it."""
+    """Return a short description of an ending for reports."""
     match ending:
         case Exited(code):
             return f"exit {code}"
         case Signaled(number):
-            return f"ended by {signal_name(number)}"
+            return f"ended by {name_signal(number)}"
         case TimedOut(after):
             return f"still running after {after:g} s"
         case Unmet(reason) | Stopped(reason):
@@ -287,19 +287,19 @@ def describe(ending: Ending) -> str:
             assert_never(ending)
 
 
-def told_by(ending: Ending, words: Callable[[str], str]) -> Ending:
-    """The same ending, its text as `words` has it."""
+def told_by(ending: Ending, transform: Callable[[str], str]) -> Ending:
+    """Return a copy of an ending with `transform` applied to its text."""
     match ending:
         case Unmet(text) | Broke(text) | Stopped(text):
-            return type(ending)(words(text))
+            return type(ending)(transform(text))
         case Exited() | Signaled() | TimedOut():
             return ending
         case _:
             assert_never(ending)
 
 
-def signal_name(number: int) -> str:
-    """`SIGTERM` for 15; the bare number for one that has no name."""
+def name_signal(number: int) -> str:
+    """Return the name of a signal, such as `SIGTERM`, or `signal N` if it has none."""
     try:
         return Signals(number).name
     except ValueError:

@@ -1,4 +1,4 @@
-"""The command line that does again what a run did."""
+"""Command lines that repeat a run."""
 
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
@@ -6,36 +6,40 @@ from pathlib import PurePath
 from isosmoke.results.run_record import RunRecord
 
 Repeat = Callable[[str], tuple[str, ...]]
-"""Returns the command line that repeats a scenario, given its name."""
+"""A function that takes the name of a scenario and returns the command line that repeats it."""
 
-_SEVERAL = "+"  # joins the names of engines where each scenario got the one that suits its image
+_SEPARATOR = "+"
+"""The separator between engine names, if scenarios ran in different engines."""
 
 
 def command(
-    *words: str,
+    *arguments: str,
     manifest: str = "",
     binary: str = "",
     engine: str = "",
     daemon: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """`isosmoke run` with what is given, then `words`: names, or `--` and a command."""
+    """Return an `isosmoke run` command line with the given options.
+
+    `arguments` are names of scenarios, or `--` and a command. Empty options are omitted.
+    """
     options = {"--manifest": manifest, "--binary": binary, "--engine": engine}
-    given = [word for name, value in options.items() if value for word in (name, value)]
-    return ("isosmoke", *daemon, "run", *given, *words)
+    given = [part for name, value in options.items() if value for part in (name, value)]
+    return ("isosmoke", *daemon, "run", *given, *arguments)
 
 
 def engine(run: RunRecord) -> str:
-    """The engine that every scenario of `run` had, empty where there were several."""
+    """Return the engine of all scenarios of `run`; empty if there were several."""
     return only_engine(run.engine)
 
 
 def only_engine(text: str) -> str:
-    """Return the engine that a record or a receipt names, empty where it names several."""
-    return "" if _SEVERAL in text else text
+    """Return the engine named in a record or receipt; empty if there are several."""
+    return "" if _SEPARATOR in text else text
 
 
 def of(run: RunRecord, name: str) -> tuple[str, ...]:
-    """What repeats the scenario `name` of `run`, typed in the folder of that run."""
+    """Return the command line that repeats scenario `name` in the working directory of `run`."""
     return command(
         *(("--", *run.command) if run.command else (name,)),
         manifest=str(PurePath(run.working, run.manifest)) if run.manifest else "",

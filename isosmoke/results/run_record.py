@@ -1,7 +1,7 @@
-"""The record of a run: what every report, gate and later question is made from.
+"""The record of a run, the basis of reports, gates and later queries.
 
-Plain, versioned data: `schema_version` is raised when a field changes its meaning, never when one
-is added. Durations are in seconds, sizes in bytes.
+Records are plain, versioned data. `schema_version` increases if the meaning of a field changes, not
+if a field is added. Durations are in seconds, sizes in bytes.
 """
 
 import json
@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from isosmoke import __version__
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.evidence import Difference, Evidence, Kind
-from isosmoke.results.outcome import Exited, Outcome, Signaled, Stopped, signal_name
+from isosmoke.results.outcome import Exited, Outcome, Signaled, Stopped, name_signal
 from isosmoke.results.run_results import Attempt, Captured, RunResult, ScenarioResult
 from isosmoke.sandbox.interpreter_data import Interpreter
 from isosmoke.sandbox.processes import Process
@@ -24,24 +24,24 @@ from isosmoke.sandbox.processes import Process
 _LAST_LINES = 20
 
 
-def _text(value: object) -> object:
-    """A path or an argument may be of bytes that are no text: Python's escape of those shows."""
+def _escape_bytes(value: object) -> object:
+    """Escape bytes of a path or argument that are not valid text."""
     if isinstance(value, str | Path):
         return str(value).encode(errors="backslashreplace").decode()
     return value
 
 
-Text = Annotated[str, BeforeValidator(_text)]
+Text = Annotated[str, BeforeValidator(_escape_bytes)]
 
 
 class RecordModel(BaseModel):
-    """One kind of thing in a record; what a later version added is left unread."""
+    """A part of a record; unknown fields from later versions are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class ProcessRecord(RecordModel):
-    """A process that was left; see `isosmoke.sandbox.processes.Process`."""
+    """A process that outlived a scenario; see `isosmoke.sandbox.processes.Process`."""
 
     pid: int
     ppid: int
@@ -54,18 +54,18 @@ class ProcessRecord(RecordModel):
 
     @property
     def process(self) -> Process:
-        """The process that this tells of."""
-        return Process(**_process(self))
+        """The recorded process."""
+        return Process(**_copy_fields(self))
 
 
 class ToleratedRecord(ProcessRecord):
-    """A process that was left and may be."""
+    """A survivor that matches an allowance."""
 
     reason: Text
 
 
 class OutputRecord(RecordModel):
-    """What a script printed: its whole size, where the log is, and the end of it."""
+    """The output of a script: its total size, the path of the log, and the last lines."""
 
     size: int
     log: Text | None
@@ -73,7 +73,7 @@ class OutputRecord(RecordModel):
 
 
 class Told(RecordModel):
-    """What an attempt and a scenario both say of themselves."""
+    """The fields that records of attempts and scenarios have in common."""
 
     outcome: Outcome
     reason: Text
@@ -97,7 +97,7 @@ class ChangeRecord(RecordModel):
 
 
 class PaneRecord(RecordModel):
-    """What a terminal showed; see `isosmoke.results.evidence.Pane`."""
+    """The content of a terminal; see `isosmoke.results.evidence.Pane`."""
 
     server: Text
     name: Text
@@ -106,7 +106,7 @@ class PaneRecord(RecordModel):
 
 
 class UsageRecord(RecordModel):
-    """What was used by all that is over; see `isosmoke.sandbox.processes.Usage`."""
+    """The resource usage of ended processes; see `isosmoke.sandbox.processes.Usage`."""
 
     user_seconds: float
     system_seconds: float
@@ -114,7 +114,7 @@ class UsageRecord(RecordModel):
 
 
 class EvidenceRecord(RecordModel):
-    """What an attempt left to look at, and what is missing; see `isosmoke.results.evidence`."""
+    """The evidence of an attempt; see `isosmoke.results.evidence.Evidence`."""
 
     changes: tuple[ChangeRecord, ...]
     changes_left_out: int
@@ -125,9 +125,10 @@ class EvidenceRecord(RecordModel):
 
 
 class AttemptRecord(Told):
-    """One run of a scenario in one sandbox; `begun` counts from the start of the run.
+    """One run of a scenario in one sandbox.
 
-    `waited` is how long it could have begun before that.
+    `begun` is relative to the start of the run. `waited` is the delay before that, caused by locks
+    or other scenarios.
     """
 
     begun: float
@@ -141,9 +142,9 @@ class AttemptRecord(Told):
 
 
 class Planned(RecordModel):
-    """What is known of a scenario before it runs.
+    """The properties of a scenario that are known before it runs.
 
-    `entry` is the manifest's entry with its defaults, `script` the script's own path.
+    `entry` is the manifest entry with defaults applied, `script` the path of the script.
     """
 
     name: str
@@ -154,7 +155,7 @@ class Planned(RecordModel):
 
 
 class ScenarioRecord(Planned, Told):
-    """One scenario: what its telling attempt says, then all of its attempts."""
+    """One scenario: the fields of its reported attempt, then all of its attempts."""
 
     blocks: bool
     load_sensitive: bool
@@ -170,11 +171,11 @@ class BinaryRecord(RecordModel):
 
 
 class Beginning(RecordModel):
-    """What a run says of itself when it begins.
+    """The properties of a run that are known when it starts.
 
-    `command` is what ran in place of scripts, `record` the folder that it is kept in, `working`
-    where the caller stood, `host` the machine, `rerun_of` the id of the run that it does again,
-    `daemon` the options that named the one to talk to.
+    `command` ran instead of the scripts, `record` is the directory of the record, `working` the
+    working directory of the caller, and `host` the machine. `rerun_of` is the id of the repeated
+    run, and `daemon` has the options that select a container daemon.
     """
 
     schema_version: Literal[1] = 1
@@ -193,9 +194,9 @@ class Beginning(RecordModel):
 
 
 class InterpreterRecord(RecordModel):
-    """What ran the scripts of an image.
+    """The interpreter that ran the scripts in an image.
 
-    `sha256` is null where only an engine has the image: the image's own digest binds it there.
+    `sha256` is null if only an engine has the image, whose own digest identifies it then.
     """
 
     image: Text
@@ -204,10 +205,10 @@ class InterpreterRecord(RecordModel):
 
 
 class Header(Beginning):
-    """What a run says of itself as a whole: `finished` is false while it goes on.
+    """The properties of a whole run; `finished` is false while it is in progress.
 
-    `warnings` name what outside the scenarios may have changed an outcome; `notes` have them too.
-    `dirty` is what it could not prove to have removed, each with the command that does.
+    `warnings` describe external influences on outcomes; they are included in `notes`. `dirty` lists
+    items whose removal could not be confirmed, each with the command that removes it.
     """
 
     finished: bool
@@ -227,7 +228,7 @@ class RunRecord(Header):
 
 
 def beginning(run: RunResult) -> Beginning:
-    """What is known of a run before its first scenario."""
+    """Return the properties of a run that are known before its first scenario."""
     return Beginning(
         isosmoke=__version__,
         id=run.record.name if run.record else "",
@@ -235,54 +236,56 @@ def beginning(run: RunResult) -> Beginning:
         engine=run.engine,
         host=run.host,
         working=str(run.working),
-        manifest=_path(run.manifest),
+        manifest=_format_path(run.manifest),
         binary=run.binary and BinaryRecord(path=str(run.binary[0]), sha256=run.binary[1]),
         command=run.command,
-        record=_path(run.record),
+        record=_format_path(run.record),
         rerun_of=run.rerun_of or None,
         daemon=run.daemon,
     )
 
 
 def of(run: RunResult) -> RunRecord:
-    """The record of a run."""
+    """Return the record of a run."""
     return RunRecord(
         **dict(beginning(run)),
         finished=True,
         seconds=round(run.seconds, 3),
         stopped=run.stopped or None,
-        notes=(*(f"WARNING: {one}" for one in run.warnings), *run.notes),
+        notes=(*(f"WARNING: {warning}" for warning in run.warnings), *run.notes),
         warnings=run.warnings,
-        interpreters=tuple(map(_interpreter, run.interpreters)),
+        interpreters=tuple(map(_record_interpreter, run.interpreters)),
         dirty=run.dirty,
         counts=run.counts,
         scenarios=tuple(map(scenario, run.scenarios)),
     )
 
 
-def _interpreter(found: Interpreter) -> InterpreterRecord:
-    return InterpreterRecord(image=found.image, path=found.path, sha256=found.sha256 or None)
+def _record_interpreter(interpreter: Interpreter) -> InterpreterRecord:
+    return InterpreterRecord(
+        image=interpreter.image, path=interpreter.path, sha256=interpreter.sha256 or None
+    )
 
 
 def render(record: RecordModel) -> str:
-    """A record as JSON text, one line feed at its end."""
+    """Return a record as JSON text that ends with a line feed."""
     return json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 
 
 def scenario(result: ScenarioResult) -> ScenarioRecord:
-    """The record of one scenario."""
+    """Return the record of one scenario."""
     return ScenarioRecord(
         **dict(planned(result.scenario)),
-        **{**_told(result.telling), "outcome": result.outcome},
+        **{**_record_common_fields(result.telling), "outcome": result.outcome},
         blocks=result.outcome.blocks,
         load_sensitive=result.load_sensitive,
         seconds=round(result.seconds, 3),
-        attempts=tuple(map(_attempt, result.attempts)),
+        attempts=tuple(map(_record_attempt, result.attempts)),
     )
 
 
 def planned(scenario: Scenario) -> Planned:
-    """What a record says of a scenario before it runs."""
+    """Return the record of a scenario before it runs."""
     return Planned(
         name=scenario.name,
         assertion=scenario.assertion,
@@ -293,21 +296,21 @@ def planned(scenario: Scenario) -> Planned:
 
 
 def not_run(plan: Planned, reason: str) -> ScenarioRecord:
-    """The record of a scenario whose turn never came."""
+    """Return the record of a scenario that did not start."""
     attempt = Attempt(ending=Stopped(reason))
     return ScenarioRecord(
         **dict(plan),
-        **_told(attempt),
+        **_record_common_fields(attempt),
         blocks=attempt.outcome.blocks,
         load_sensitive=False,
         seconds=0.0,
-        attempts=(_attempt(attempt),),
+        attempts=(_record_attempt(attempt),),
     )
 
 
-def _attempt(attempt: Attempt) -> AttemptRecord:
+def _record_attempt(attempt: Attempt) -> AttemptRecord:
     return AttemptRecord(
-        **_told(attempt),
+        **_record_common_fields(attempt),
         begun=round(attempt.begun, 4),
         waited=round(attempt.waited, 4),
         seconds=round(attempt.seconds, 3),
@@ -315,37 +318,39 @@ def _attempt(attempt: Attempt) -> AttemptRecord:
         postponed=attempt.postponed,
         phases={name: round(seconds, 4) for name, seconds in attempt.phases.items()},
         environment=attempt.environment,
-        evidence=_evidence(attempt.evidence),
+        evidence=_record_evidence(attempt.evidence),
     )
 
 
-def _evidence(evidence: Evidence | None) -> EvidenceRecord | None:
+def _record_evidence(evidence: Evidence | None) -> EvidenceRecord | None:
     return None if evidence is None else EvidenceRecord(**asdict(evidence))
 
 
-def _told(attempt: Attempt) -> dict[str, Any]:
+def _record_common_fields(attempt: Attempt) -> dict[str, Any]:
     ending = attempt.ending
     return {
         "outcome": attempt.outcome,
         "reason": attempt.reason,
         "exit_code": ending.code if isinstance(ending, Exited) else None,
-        "signal": signal_name(ending.number) if isinstance(ending, Signaled) else None,
-        "leaks": tuple(ProcessRecord(**_process(one)) for one in attempt.leaks),
+        "signal": name_signal(ending.number) if isinstance(ending, Signaled) else None,
+        "leaks": tuple(ProcessRecord(**_copy_fields(process)) for process in attempt.leaks),
         "tolerated": tuple(
-            ToleratedRecord(**_process(one.process), reason=one.reason)
-            for one in attempt.verdict.tolerated
+            ToleratedRecord(**_copy_fields(survivor.process), reason=survivor.reason)
+            for survivor in attempt.verdict.tolerated
         ),
-        "output": _output(attempt.output, attempt.log),
+        "output": _record_output(attempt.output, attempt.log),
     }
 
 
-def _process(one: Process | ProcessRecord) -> dict[str, Any]:
-    return {name: getattr(one, name) for name in ProcessRecord.model_fields}
+def _copy_fields(process: Process | ProcessRecord) -> dict[str, Any]:
+    return {name: getattr(process, name) for name in ProcessRecord.model_fields}
 
 
-def _output(output: Captured, log: Path | None) -> OutputRecord:
-    return OutputRecord(size=output.size, log=_path(log), last_lines=output.last_lines(_LAST_LINES))
+def _record_output(output: Captured, log: Path | None) -> OutputRecord:
+    return OutputRecord(
+        size=output.size, log=_format_path(log), last_lines=output.last_lines(_LAST_LINES)
+    )
 
 
-def _path(path: Path | None) -> str | None:
+def _format_path(path: Path | None) -> str | None:
     return None if path is None else str(path)

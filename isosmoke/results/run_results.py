@@ -1,4 +1,4 @@
-"""Data of a run: attempts, and the results of scenarios and of the whole."""
+"""Results of attempts, scenarios and runs."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -23,15 +23,16 @@ from isosmoke.sandbox.interpreter_data import Interpreter
 from isosmoke.sandbox.processes import Process
 from isosmoke.text import cut
 
-_LONGEST_CALLED = 60
+_MAX_COMMAND_LENGTH = 60
+_NAMED_LEAKS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Captured:
-    """What was kept of an output: its beginning and its end, and how long it was in all.
+    """The kept beginning and end of an output, and its total size.
 
-    `head` and `tail` do not overlap; `size` counts every byte that was printed, where a secret was
-    the name that replaced it.
+    `head` and `tail` do not overlap. `size` counts every printed byte; a redacted secret counts
+    with the length of its replacement.
     """
 
     head: bytes = b""
@@ -40,16 +41,16 @@ class Captured:
 
     @property
     def left_out(self) -> int:
-        """How many bytes are missing between head and tail."""
+        """The number of bytes missing between head and tail."""
         return self.size - len(self.head) - len(self.tail)
 
     @property
     def end(self) -> bytes:
-        """As much of the end as was kept without a gap."""
+        """The kept end of the output, without a gap."""
         return self.tail if self.left_out else self.head + self.tail
 
     def last_lines(self, most: int) -> tuple[str, ...]:
-        """The last lines, as text whatever the bytes were."""
+        """Return at most `most` last lines; invalid bytes are replaced."""
         return tuple(self.end.decode(errors="replace").splitlines()[-most:])
 
 
@@ -57,13 +58,15 @@ class Captured:
 class Attempt:
     """One run of a scenario in one sandbox.
 
-    `output` is both streams in order of arrival, `phases` the seconds of each step, `begun` when
-    the first of them began, in seconds since the run did, and `alone` says that nothing else of the
-    same run was going on beside it. `postponed`: it failed beside others, and was to be confirmed
-    alone. `unlogged` says why the log is not whole, empty if it is.
-    `waited` is how long it could have begun before, in seconds: for a lock, or for others to end.
-    `evidence` is None where none was wanted. `left_behind` is what could not be proved to be gone
-    of its sandbox, each with the command that removes it.
+    `output` combines stdout and stderr in order of arrival. `phases` has the duration of each step.
+    `begun` is the start of the first step, relative to the start of the run. `waited` is the delay
+    before that, caused by a lock or other scenarios. All three are in seconds.
+
+    `alone` is true if no other scenario of the run was running concurrently. `postponed` is true if
+    the attempt failed concurrently with others and has to be confirmed in isolation. `unlogged`
+    says why the log is incomplete; it is empty if the log is complete. `evidence` is None if none
+    was requested. `left_behind` lists items of the sandbox whose removal could not be confirmed,
+    each with the command that removes it.
     """
 
     ending: Ending
@@ -82,14 +85,14 @@ class Attempt:
     evidence: Evidence | None = None
     left_behind: tuple[str, ...] = ()
 
-    def told_by(self, words: Callable[[str], str]) -> "Attempt":
-        """The same attempt, each of its texts but the output as `words` has it."""
+    def told_by(self, transform: Callable[[str], str]) -> "Attempt":
+        """Return a copy with `transform` applied to each text except the output."""
         return replace(
             self,
-            ending=told_by(self.ending, words),
-            verdict=self.verdict.told_by(words),
-            environment={name: words(value) for name, value in self.environment.items()},
-            evidence=self.evidence and self.evidence.told_by(words),
+            ending=told_by(self.ending, transform),
+            verdict=self.verdict.told_by(transform),
+            environment={name: transform(value) for name, value in self.environment.items()},
+            evidence=self.evidence and self.evidence.told_by(transform),
         )
 
     @property
@@ -102,52 +105,52 @@ class Attempt:
 
     @property
     def seconds(self) -> float:
-        """How long it took, its sandbox included."""
+        """The duration in seconds, including the sandbox."""
         return sum(self.phases.values())
 
     @property
     def reason(self) -> str:
-        """Why the outcome is what it is, in one line; empty for a plain pass."""
-        ended = "" if self.ending == Exited(0) else describe(self.ending)
-        said = "" if self.ending == Exited(0) else last_words(self.stderr.last_lines(12))
-        why = ": ".join(part for part in (ended, said) if part)
-        told = ", ".join(part for part in (why, _left(self.leaks)) if part)
-        return " ".join(told.splitlines())
+        """The reason for the outcome, in one line; empty for a pass without leaks."""
+        ending = "" if self.ending == Exited(0) else describe(self.ending)
+        stderr = "" if self.ending == Exited(0) else last_words(self.stderr.last_lines(12))
+        cause = ": ".join(part for part in (ending, stderr) if part)
+        reason = ", ".join(part for part in (cause, _describe_leaks(self.leaks)) if part)
+        return " ".join(reason.splitlines())
 
 
-_STATED_REASON = re.compile(r"^\W*reason:\s*(?P<words>\S.*?)\s*$", re.IGNORECASE)
+_STATED_REASON = re.compile(r"^\W*reason:\s*(?P<reason>\S.*?)\s*$", re.IGNORECASE)
 
 
 def last_words(lines: tuple[str, ...]) -> str:
-    """What the end of a script's stderr says: a line `reason: …`, else the last with words."""
+    """Return the reason in the last lines of stderr: a line `reason: …`, or else the last text."""
     for line in reversed(lines):
         stated = _STATED_REASON.match(line)
         if stated:
-            return stated["words"]
-    spoken = (line.strip() for line in reversed(lines) if re.search(r"\w", line))
-    return next(spoken, "")
+            return stated["reason"]
+    texts = (line.strip() for line in reversed(lines) if re.search(r"\w", line))
+    return next(texts, "")
 
 
-def _left(leaks: tuple[Process, ...]) -> str:
+def _describe_leaks(leaks: tuple[Process, ...]) -> str:
     if not leaks:
         return ""
-    names = list(dict.fromkeys(map(_called, leaks)))
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - three fit a line
+    names = list(dict.fromkeys(map(_shorten_command, leaks)))
+    more = f" and {len(names) - _NAMED_LEAKS} more" if len(names) > _NAMED_LEAKS else ""
     count = "1 process" if len(leaks) == 1 else f"{len(leaks)} processes"
-    return f"left {count}: {'; '.join(names[:3])}{more}"
+    return f"left {count}: {'; '.join(names[:_NAMED_LEAKS])}{more}"
 
 
-def _called(process: Process) -> str:
-    """A process in half a line: its program without the folder, and what fits of its arguments."""
+def _shorten_command(process: Process) -> str:
+    """Return the name of the program, without its directory, and truncated arguments."""
     program, *arguments = process.argv or ("",)
     if program.startswith("/"):
         process = replace(process, argv=(program.rpartition("/")[2], *arguments))
-    return cut(process.command_line, _LONGEST_CALLED)
+    return cut(process.command_line, _MAX_COMMAND_LENGTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioResult:
-    """All attempts at one scenario, in order; there is at least one."""
+    """The attempts at one scenario, in order; there is at least one."""
 
     scenario: Scenario
     attempts: tuple[Attempt, ...]
@@ -166,13 +169,16 @@ class ScenarioResult:
 
     @property
     def telling(self) -> Attempt:
-        """The attempt that reports show: the first that did not pass, else the last."""
-        failed = (one for one in self.attempts if one.outcome.blocks)
+        """The attempt shown in reports: the first that failed, or else the last."""
+        failed = (attempt for attempt in self.attempts if attempt.outcome.blocks)
         return next(failed, self.attempts[-1])
 
     @property
     def outcome(self) -> Outcome:
-        """The last attempt's; but a pass after a failure is FLAKY, and a skip undoes none."""
+        """The outcome of the last attempt, or FLAKY if it passed after a failure.
+
+        A final skip does not cancel an earlier failure.
+        """
         last = self.attempts[-1].outcome
         if last is Outcome.SKIP:
             return self.telling.outcome
@@ -180,12 +186,12 @@ class ScenarioResult:
 
     @property
     def load_sensitive(self) -> bool:
-        """It failed beside others and passed alone."""
+        """True if the scenario failed concurrently with others and passed in isolation."""
         return self.outcome is Outcome.FLAKY and self.attempts[-1].alone and not self.telling.alone
 
     @property
     def infrastructure(self) -> bool:
-        """Nothing is known of the scenario, because the engine broke."""
+        """True if the engine failed in every attempt, so that the scenario was not tested."""
         return all(isinstance(attempt.ending, Broke) for attempt in self.attempts)
 
     @property
@@ -195,14 +201,14 @@ class ScenarioResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """A whole run: what it was made with, and what came of each scenario, in manifest order.
+    """The result of a run, with its scenarios in manifest order.
 
-    `binary` is the path and sha256 of the live binary, None where there was none; `command` is what
-    ran in place of the scripts; `stopped` says why the run was cut short; `host` is the machine;
-    `unrecorded` says why the record on disk is not whole; `notes` are what the user should know
-    beside the outcomes, and `warnings` what outside the scenarios may have changed them;
-    `interpreters` are what ran the scripts; `rerun_of` is the id of the run whose rest it does;
-    `daemon` are the options that named the one to talk to.
+    `binary` is the path and sha256 of the live binary, or None. `command` ran instead of the
+    scripts; `working` is the working directory of the caller, `host` the machine. `stopped` says
+    why the run was cut short, and `unrecorded` why the record on disk is incomplete; both are
+    usually empty. `notes` are messages to the user, and `warnings` describe external influences on
+    outcomes. `interpreters` ran the scripts. `rerun_of` is the id of the run that this one
+    completes. `daemon` has the options that select a container daemon.
     """
 
     started: datetime
@@ -225,16 +231,16 @@ class RunResult:
 
     @property
     def dirty(self) -> tuple[str, ...]:
-        """What it could not prove to have removed; empty for a run that left the host as it was."""
-        attempts = (attempt for one in self.scenarios for attempt in one.attempts)
-        return tuple(left for attempt in attempts for left in attempt.left_behind)
+        """The items whose removal could not be confirmed; empty for a clean run."""
+        attempts = (attempt for scenario in self.scenarios for attempt in scenario.attempts)
+        return tuple(item for attempt in attempts for item in attempt.left_behind)
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many scenarios came out how, in the order of the outcomes."""
-        return count(one.outcome for one in self.scenarios)
+        """The number of scenarios with each outcome, in the order of the outcomes."""
+        return count(scenario.outcome for scenario in self.scenarios)
 
     @property
     def skipped(self) -> int:
-        """How many scenarios were skipped."""
-        return sum(one.outcome.facts.is_skip for one in self.scenarios)
+        """The number of skipped scenarios."""
+        return sum(scenario.outcome.facts.is_skip for scenario in self.scenarios)

@@ -1,4 +1,4 @@
-"""An outcome, an ending or a report that is added is missing nowhere."""
+"""Completeness: every outcome and ending is supported by every report."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -23,34 +23,34 @@ from isosmoke.reports import agent, github, html, jsonl, junit, summary, trace
 from isosmoke.reports.progress import Progress
 from isosmoke.results import run_record
 from isosmoke.results.events import RunFinished, RunStarted, ScenarioFinished
-from isosmoke.results.outcome import SKIP_CODE, Facts, Outcome
+from isosmoke.results.outcome import SKIP_CODE, Outcome, OutcomeFacts
 from isosmoke.results.run_results import RunResult, ScenarioResult
 from isosmoke.wg_bridge import wg_replies
 from support import records, result_factories
 from support.paths import ROOT
 
-BLOCKING = {one for one in Outcome if one.blocks}
-EACH = pytest.mark.parametrize("one", records.every_outcome(), ids=lambda one: one.name)
+BLOCKING = {outcome for outcome in Outcome if outcome.blocks}
+EACH = pytest.mark.parametrize("result", records.every_outcome(), ids=lambda result: result.name)
 
 
-def repeat(name: str) -> tuple[str, ...]:
-    """Return a command line that stands for the one that repeats a scenario."""
+def build_repeat(name: str) -> tuple[str, ...]:
+    """Return a fake command line that repeats a scenario."""
     return ("isosmoke", "run", name)
 
 
-def on_console(run: RunResult) -> str:
-    """Return what a terminal shows while a run goes on."""
+def render_progress(run: RunResult) -> str:
+    """Return the terminal output of a run in progress."""
     console = Console(file=StringIO(), width=200)
-    show = Progress(console, live=False, repeat=repeat)
-    show(RunStarted(tuple(one.name for one in run.scenarios), run))
-    for one in run.scenarios:
-        show(ScenarioFinished(one))
-    show(RunFinished(run))
+    progress = Progress(console, live=False, repeat=build_repeat)
+    progress(RunStarted(tuple(result.name for result in run.scenarios), run))
+    for result in run.scenarios:
+        progress(ScenarioFinished(result))
+    progress(RunFinished(run))
     return cast("StringIO", console.file).getvalue()
 
 
-def replayed(run: RunResult) -> str:
-    """Return what `isosmoke show` prints of a run."""
+def render_replay(run: RunResult) -> str:
+    """Return the output of `isosmoke show` for a run."""
     console = Console(file=StringIO(), width=200)
     for part in summary.replay(run_record.of(run)):
         console.print(part)
@@ -58,37 +58,39 @@ def replayed(run: RunResult) -> str:
 
 
 REPORTS: Mapping[str, Callable[[RunResult], str]] = {
-    "agent": lambda run: agent.render(run_record.of(run), repeat),
+    "agent": lambda run: agent.render(run_record.of(run), build_repeat),
     "github": lambda run: (
         github.summary(run_record.of(run)) + github.annotations(run_record.of(run), "/")
     ),
     "html": lambda run: html.render(run_record.of(run)),
     "jsonl": lambda run: jsonl.render(run_record.of(run)),
     "junit": lambda run: junit.render(run_record.of(run)),
-    "progress": on_console,
+    "progress": render_progress,
     "record": lambda run: run_record.render(run_record.of(run)),
-    "summary": replayed,
+    "summary": render_replay,
     "trace": lambda run: trace.render(run_record.of(run)),
 }
-"""Every way to tell of a run, by the module that does."""
+"""All renderings of a run, by the module that renders it."""
 
 
-def test_records_of_the_tests_have_every_outcome() -> None:
-    """A test over these records leaves no outcome out."""
-    assert [one.outcome for one in records.every_outcome()] == list(Outcome)
+def test_test_records_have_every_outcome() -> None:
+    """The records of the tests have every outcome."""
+    assert [result.outcome for result in records.every_outcome()] == list(Outcome)
 
 
 def test_no_fact_of_an_outcome_has_a_default() -> None:
-    """Each outcome has to say each fact itself."""
+    """Each outcome has to set each fact."""
     with pytest.raises(TypeError) as raised:
-        Facts()  # type: ignore[call-arg]
+        OutcomeFacts()  # type: ignore[call-arg]
 
-    assert re.findall(r"'(\w+)'", str(raised.value)) == [one.name for one in fields(Facts)]
+    assert re.findall(r"'(\w+)'", str(raised.value)) == [
+        field.name for field in fields(OutcomeFacts)
+    ]
 
 
 @pytest.mark.parametrize("outcome", Outcome)
-def test_facts_are_what_their_readers_take(outcome: Outcome) -> None:
-    """The style is one of rich's, the colours are CSS, and all facts agree whether it blocks."""
+def test_facts_are_valid_for_their_readers(outcome: Outcome) -> None:
+    """The style and colours are valid, and all facts agree whether the outcome blocks."""
     facts = outcome.facts
 
     assert Style.parse(facts.console) != Style()
@@ -99,14 +101,14 @@ def test_facts_are_what_their_readers_take(outcome: Outcome) -> None:
         assert (facts.pytest.category == "passed") is not outcome.blocks
 
 
-def test_no_two_outcomes_have_one_rank() -> None:
-    """What needs a look comes first on the page, in an order without chance."""
-    assert sorted(one.facts.rank for one in Outcome) == list(range(len(Outcome)))
+def test_ranks_are_unique() -> None:
+    """The ranks define a total order of the outcomes."""
+    assert sorted(outcome.facts.rank for outcome in Outcome) == list(range(len(Outcome)))
 
 
-def test_every_report_is_among_those_that_are_tried() -> None:
-    """No module of reports and no kind of file is left out; `wording` is what they share."""
-    modules = {one.name for one in iter_modules(reports.__path__)} - {"wording"}
+def test_every_report_is_tested() -> None:
+    """Each module of reports and each kind of file is in `REPORTS`."""
+    modules = {module.name for module in iter_modules(reports.__path__)} - {"wording"}
     kinds = {"record" if kind == "json" else kind for kind in reports.REPORTS}
 
     assert modules | kinds == set(REPORTS)
@@ -114,17 +116,17 @@ def test_every_report_is_among_those_that_are_tried() -> None:
 
 @pytest.mark.parametrize("report", REPORTS)
 @EACH
-def test_every_report_tells_of_every_outcome(report: str, one: ScenarioResult) -> None:
-    """Each names the outcome; JUnit has no word for a pass, and names the scenario."""
-    told = REPORTS[report](result_factories.run(one))
+def test_every_report_names_every_outcome(report: str, result: ScenarioResult) -> None:
+    """Each report names the outcome; JUnit names the scenario of a pass instead."""
+    text = REPORTS[report](result_factories.run(result))
 
-    is_untold = report == "junit" and not one.outcome.facts.junit
-    assert (one.name if is_untold else str(one.outcome)) in told
+    has_no_name = report == "junit" and not result.outcome.facts.junit
+    assert (result.name if has_no_name else str(result.outcome)) in text
 
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_page_has_rules_for_every_outcome(outcome: Outcome) -> None:
-    """Its class has the colours that its facts give, on light paper and on dark."""
+    """The HTML page has both colours of each outcome."""
     page = html.render(run_record.of(result_factories.run()))
 
     light, dark = re.findall(rf"--{outcome}: (#\w+);", page)
@@ -134,24 +136,24 @@ def test_page_has_rules_for_every_outcome(outcome: Outcome) -> None:
 
 
 @EACH
-def test_gate_exit_code_and_wg_agree_on_every_outcome(one: ScenarioResult) -> None:
-    """What blocks shuts the gate, makes a run fail and fails for wg; nothing else does."""
-    run = result_factories.run(one)
+def test_gate_exit_code_and_wg_agree_on_every_outcome(result: ScenarioResult) -> None:
+    """A blocking outcome shuts the gate, fails the run and fails for wg; no other outcome does."""
+    run = result_factories.run(result)
     verdict = decision.verdict(run, Gate(), task="task-a")
-    reply = wg_replies.of(one, Path("/p/manifest.toml"))
+    reply = wg_replies.of(result, Path("/p/manifest.toml"))
 
-    assert verdict.open is not one.outcome.blocks
-    assert str(one.outcome) in "\n".join(verdict.lines)
-    if one.outcome.facts.is_skip:
+    assert verdict.open is not result.outcome.blocks
+    assert str(result.outcome) in "\n".join(verdict.lines)
+    if result.outcome.facts.is_skip:
         assert (session.exit_code(run), reply.code) == (ExitCode.ALL_SKIPPED, SKIP_CODE)
     else:
-        assert (session.exit_code(run) is not ExitCode.OK) is one.outcome.blocks
-        assert (reply.code != 0) is one.outcome.blocks
+        assert (session.exit_code(run) is not ExitCode.OK) is result.outcome.blocks
+        assert (reply.code != 0) is result.outcome.blocks
 
 
 @pytest.mark.parametrize("outcome", Outcome)
-def test_receipt_has_every_outcome_in_one_list(outcome: Outcome) -> None:
-    """A scenario is among the passed, the warned or the failed ones, and in no two of them."""
+def test_receipt_has_each_outcome_in_one_list(outcome: Outcome) -> None:
+    """A scenario is in exactly one of the lists of passed, warned and failed tests."""
     about = receipt.Circumstances(
         task="task-a",
         open=not outcome.blocks,
@@ -160,68 +162,74 @@ def test_receipt_has_every_outcome_in_one_list(outcome: Outcome) -> None:
         outcomes={"one": outcome},
         engine="bubblewrap",
     )
-    told = receipt.statement(about, receipt.named("binary", "wg"), ()).predicate
+    predicate = receipt.statement(about, receipt.named("binary", "wg"), ()).predicate
 
     lists = {
-        "passed": told.passed_tests,
-        "warned": told.warned_tests,
-        "failed": told.failed_tests,
+        "passed": predicate.passed_tests,
+        "warned": predicate.warned_tests,
+        "failed": predicate.failed_tests,
     }
     assert [effect for effect, names in lists.items() if names] == [outcome.facts.effect]
-    assert told.result == outcome.facts.effect.upper()
+    assert predicate.result == outcome.facts.effect.upper()
 
 
 @pytest.mark.parametrize("outcome", Outcome)
-def test_pytest_has_a_status_of_every_outcome(outcome: Outcome) -> None:
-    """It is the one of the facts, or pytest's own."""
+def test_pytest_has_a_status_for_every_outcome(outcome: Outcome) -> None:
+    """The status is that of the facts, or one of pytest itself."""
     report = SimpleNamespace(when="call", user_properties=[("isosmoke_outcome", str(outcome))])
     status = pytest_plugin.pytest_report_teststatus(cast("pytest.TestReport", report))
 
     facts = outcome.facts.pytest
-    told = facts and (facts.category, facts.letter, (str(outcome), {facts.colour: True}))
-    assert status == told
+    expected = facts and (facts.category, facts.letter, (str(outcome), {facts.colour: True}))
+    assert status == expected
 
 
-def enumerations(document: Any) -> Iterator[list[str]]:
+def find_enumerations(document: Any) -> Iterator[list[str]]:
     """Yield each list of outcomes in a schema."""
     if isinstance(document, dict):
         if "Outcome" in document:
             yield document["Outcome"]["enum"]
         for value in document.values():
-            yield from enumerations(value)
+            yield from find_enumerations(value)
 
 
 def test_schemas_list_every_outcome() -> None:
-    """Each document that has an outcome allows the members and nothing else."""
-    found = [one for name in schema.documents() for one in enumerations(schema.of(name))]
+    """Each schema with an outcome allows exactly the members."""
+    enumerations = [
+        enumeration
+        for name in schema.documents()
+        for enumeration in find_enumerations(schema.of(name))
+    ]
 
-    assert found
-    assert all(one == [outcome.value for outcome in Outcome] for one in found)
+    assert enumerations
+    assert all(enumeration == list(Outcome) for enumeration in enumerations)
 
 
-def words(text: str) -> set[Outcome]:
+def find_outcomes(text: str) -> set[Outcome]:
     """Return the outcomes that a text names."""
-    found = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)*\b", text))
-    return {one for one in Outcome if one in found}
+    names = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)*\b", text))
+    return {outcome for outcome in Outcome if outcome in names}
 
 
-def test_readme_tells_of_every_outcome() -> None:
-    """The section names each, and says of the right ones that they block or let a run succeed."""
+def test_readme_describes_every_outcome() -> None:
+    """The README names each outcome and classifies it correctly."""
     readme = (ROOT / "README.md").read_text()
     section = readme.partition("\n## Outcomes\n")[2].partition("\n## ")[0]
     (succeeding,) = re.findall(r"\. ([^.]*) let a run succeed", section)
     (shutting,) = re.findall(r"\| any ([^|]*) \| 1 \|", readme)
 
-    assert words(section) == set(Outcome)
-    assert words(succeeding) == set(Outcome) - BLOCKING
-    assert words(shutting) == BLOCKING
+    assert find_outcomes(section) == set(Outcome)
+    assert find_outcomes(succeeding) == set(Outcome) - BLOCKING
+    assert find_outcomes(shutting) == BLOCKING
 
 
-def test_documentation_of_pytest_tells_of_every_outcome() -> None:
-    """Its table has a row for each, with the letter where that is not pytest's own."""
+def test_pytest_documentation_describes_every_outcome() -> None:
+    """The table has a row for each outcome, with its letter if pytest has none."""
     text = (ROOT / "docs/pytest.md").read_text()
     table = text.partition("| outcome | in pytest |\n")[2].partition("\n\n")[0]
-    rows = {outcome: row for row in table.splitlines() for outcome in words(row.split("|")[1])}
+    rows = {
+        outcome: row for row in table.splitlines() for outcome in find_outcomes(row.split("|")[1])
+    }
 
     assert set(rows) == set(Outcome)
     for outcome, row in rows.items():

@@ -1,4 +1,4 @@
-"""Which survivors count as leaked."""
+"""Classification of survivors."""
 
 from datetime import date
 from itertools import starmap
@@ -15,19 +15,21 @@ TODAY = date(2027, 1, 31)
 YESTERDAY, TOMORROW = date(2027, 1, 30), date(2027, 2, 1)
 
 
-def process(*argv: str, pid: int = 2, exe: str = "/usr/bin/x") -> Process:
-    """A sleeping process with this command line."""
+def create_process(*argv: str, pid: int = 2, exe: str = "/usr/bin/x") -> Process:
+    """Create a sleeping process with this command line."""
     return Process(pid=pid, ppid=1, argv=argv, cwd="/", exe=exe, age_seconds=1.0, state="S")
 
 
-def allowance(command: str, until: date | None = None, reason: str = "It is known.") -> Allowance:
-    """An allowance as a manifest states it."""
+def create_allowance(
+    command: str, until: date | None = None, reason: str = "It is known."
+) -> Allowance:
+    """Create an allowance as in a manifest."""
     return Allowance(command=command, reason=reason, until=until)
 
 
 def test_survivor_without_allowance_is_leaked() -> None:
-    """Where nothing is allowed every survivor is leaked, in the order it was listed."""
-    survivors = (process("b"), process("a", pid=3))
+    """Without allowances every survivor is leaked, in the given order."""
+    survivors = (create_process("b"), create_process("a", pid=3))
 
     verdict = tell_apart(survivors, (), TODAY)
 
@@ -35,8 +37,8 @@ def test_survivor_without_allowance_is_leaked() -> None:
 
 
 def test_no_survivor_is_no_leak() -> None:
-    """An allowance for something that is not there changes nothing."""
-    verdict = tell_apart((), (allowance("."),), TODAY)
+    """An allowance without a survivor has no effect."""
+    verdict = tell_apart((), (create_allowance("."),), TODAY)
 
     assert (verdict.leaked, verdict.tolerated) == ((), ())
 
@@ -44,44 +46,48 @@ def test_no_survivor_is_no_leak() -> None:
 @pytest.mark.parametrize(
     ("until", "tolerated"), [(None, True), (TOMORROW, True), (TODAY, True), (YESTERDAY, False)]
 )
-def test_allowance_holds_to_the_end_of_its_day(until: date | None, tolerated: bool) -> None:  # noqa: FBT001 - a table
-    """An allowance covers its last day whole, and not one day more."""
-    verdict = tell_apart((process("sleep", "9"),), (allowance("^sleep 9$", until),), TODAY)
+def test_allowance_applies_until_the_end_of_its_day(until: date | None, tolerated: bool) -> None:  # noqa: FBT001 - a table
+    """An allowance applies on its last day, but not on the day after."""
+    verdict = tell_apart(
+        (create_process("sleep", "9"),), (create_allowance("^sleep 9$", until),), TODAY
+    )
 
     assert bool(verdict.tolerated) is tolerated
     assert bool(verdict.leaked) is not tolerated
 
 
-def test_allowance_covers_only_what_it_matches() -> None:
-    """Only the survivors that match are tolerated, each with the reason of its allowance."""
-    server, stray = process("tmux", "-L", "x", "server"), process("sleep", "9", pid=3)
+def test_allowance_covers_only_matching_survivors() -> None:
+    """Only matching survivors are tolerated, with the reason of their allowance."""
+    server, stray = create_process("tmux", "-L", "x", "server"), create_process("sleep", "9", pid=3)
 
-    verdict = tell_apart((stray, server), (allowance("tmux .*server", reason="Shared."),), TODAY)
+    verdict = tell_apart(
+        (stray, server), (create_allowance("tmux .*server", reason="Shared."),), TODAY
+    )
 
     assert verdict.leaked == (stray,)
     assert verdict.tolerated == (Tolerated(server, "Shared."),)
 
 
 def test_first_current_allowance_gives_the_reason() -> None:
-    """Where several match, the first that has not expired is the reason told."""
-    several = [
-        allowance("sleep", YESTERDAY, "Expired."),
-        allowance("awake", None, "Another."),
-        allowance("sleep", None, "First."),
-        allowance("sleep", None, "Second."),
+    """If several allowances match, the first one that has not expired provides the reason."""
+    allowances = [
+        create_allowance("sleep", YESTERDAY, "Expired."),
+        create_allowance("awake", None, "Another."),
+        create_allowance("sleep", None, "First."),
+        create_allowance("sleep", None, "Second."),
     ]
 
-    (tolerated,) = tell_apart((process("sleep", "9"),), several, TODAY).tolerated
+    (tolerated,) = tell_apart((create_process("sleep", "9"),), allowances, TODAY).tolerated
 
     assert tolerated.reason == "First."
 
 
 def test_allowance_is_matched_against_the_quoted_command_line() -> None:
-    """An argument with spaces is one word of the text that the pattern is held against."""
-    survivor = process("bash", "-c", "sleep 9")
+    """The pattern is matched against the command line with shell quoting."""
+    survivor = create_process("bash", "-c", "sleep 9")
 
-    assert tell_apart((survivor,), (allowance("-c 'sleep 9'$"),), TODAY).tolerated
-    assert tell_apart((survivor,), (allowance("-c sleep"),), TODAY).leaked
+    assert tell_apart((survivor,), (create_allowance("-c 'sleep 9'$"),), TODAY).tolerated
+    assert tell_apart((survivor,), (create_allowance("-c sleep"),), TODAY).leaked
 
 
 ALLOWANCES = st.lists(
@@ -90,12 +96,12 @@ ALLOWANCES = st.lists(
 
 
 @given(st.lists(st.sampled_from("abcd")), ALLOWANCES)
-def test_each_survivor_is_told_exactly_once(
+def test_each_survivor_is_classified_exactly_once(
     names: list[str], allowed: list[tuple[str, date | None]]
 ) -> None:
-    """Leaked and tolerated together are the survivors, none lost and none doubled."""
-    survivors = [process(name, pid=pid) for pid, name in enumerate(names, 2)]
-    verdict = tell_apart(survivors, list(starmap(allowance, allowed)), TODAY)
+    """The leaked and tolerated processes together are the survivors, without duplicates."""
+    survivors = [create_process(name, pid=pid) for pid, name in enumerate(names, 2)]
+    verdict = tell_apart(survivors, list(starmap(create_allowance, allowed)), TODAY)
 
-    told = [*verdict.leaked, *(one.process for one in verdict.tolerated)]
-    assert sorted(told, key=lambda one: one.pid) == survivors
+    classified = [*verdict.leaked, *(survivor.process for survivor in verdict.tolerated)]
+    assert sorted(classified, key=lambda process: process.pid) == survivors

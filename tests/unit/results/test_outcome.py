@@ -1,4 +1,4 @@
-"""The decision table: what every ending means, with and without a leak."""
+"""The outcome of each ending, with and without a leak."""
 
 from functools import partial
 from typing import Any, get_args
@@ -16,7 +16,7 @@ from isosmoke.results.outcome import (
     Unmet,
     describe,
     judge,
-    signal_name,
+    name_signal,
     told_by,
 )
 
@@ -60,9 +60,9 @@ REDACTED: list[tuple[Ending, Ending]] = [
     (Broke("pw"), Broke("PW")),
     (Stopped("pw"), Stopped("PW")),
 ]
-"""Each kind of ending, and the same with every text in capitals."""
+"""Each kind of ending, and the same ending with its text in upper case."""
 
-WORDS: list[tuple[Ending, str]] = [
+DESCRIPTIONS: list[tuple[Ending, str]] = [
     (Exited(0), "exit 0"),
     (Exited(143), "exit 143"),
     (Signaled(15), "ended by SIGTERM"),
@@ -79,38 +79,42 @@ WORDS: list[tuple[Ending, str]] = [
 def test_judge_follows_the_published_table(
     ending: Ending, clean: Outcome, leaking: Outcome
 ) -> None:
-    """Each ending has the outcome that the design's table gives it, in both columns."""
+    """Each ending has the outcome of the published table, with and without a leak."""
     assert judge(ending, leaked=False) is clean
     assert judge(ending, leaked=True) is leaking
 
 
-def test_judge_knows_every_kind_of_ending() -> None:
-    """No ending can be added without a row in the table and words of its own."""
+def test_tables_cover_every_kind_of_ending() -> None:
+    """Each kind of ending is in all tables of this file."""
     kinds = set(get_args(Ending))
 
     assert {type(ending) for ending, _, _ in TABLE} == kinds
-    assert {type(ending) for ending, _ in WORDS} == kinds
+    assert {type(ending) for ending, _ in DESCRIPTIONS} == kinds
     assert {type(ending) for ending, _ in REDACTED} == kinds
 
 
-@pytest.mark.parametrize(("ending", "told"), REDACTED, ids=str)
-def test_told_by_changes_every_text_and_nothing_else(ending: Ending, told: Ending) -> None:
-    """What a secret is hidden by is asked of each text that an ending has."""
-    assert told_by(ending, str.upper) == told
+@pytest.mark.parametrize(("ending", "redacted"), REDACTED, ids=str)
+def test_transform_applies_to_every_text_of_an_ending(ending: Ending, redacted: Ending) -> None:
+    """The transform is applied to each text of an ending."""
+    assert told_by(ending, str.upper) == redacted
 
 
-def test_an_unknown_ending_has_no_outcome() -> None:
-    """What is no ending is told as such, not judged by chance."""
+def test_unknown_ending_is_an_error() -> None:
+    """An object that is not an ending is an error."""
     unknown: Any = object()
 
-    for ask in (describe, partial(judge, leaked=False), partial(told_by, words=str)):
+    for function in (
+        describe,
+        partial(judge, leaked=False),
+        partial(told_by, transform=str),
+    ):
         with pytest.raises(AssertionError, match="unreachable"):
-            ask(unknown)
+            function(unknown)
 
 
 @pytest.mark.parametrize("code", range(256))
-def test_only_a_plain_zero_passes(code: int) -> None:
-    """Of all exit codes only 0 passes and only 77 skips; every other keeps the gate shut."""
+def test_only_exit_zero_passes(code: int) -> None:
+    """Only exit code 0 passes and only 77 skips; any other keeps the gate shut."""
     outcome = judge(Exited(code), leaked=False)
 
     assert (outcome is Outcome.PASS) == (code == 0)
@@ -119,19 +123,19 @@ def test_only_a_plain_zero_passes(code: int) -> None:
 
 
 def test_outcomes_block_as_published() -> None:
-    """Each outcome, and no other, keeps the gate shut or opens it as the design says."""
+    """Exactly the published outcomes keep the gate shut."""
     assert {outcome: outcome.blocks for outcome in Outcome} == BLOCKING
 
 
-@pytest.mark.parametrize(("ending", "words"), WORDS, ids=str)
-def test_describe_tells_the_ending_in_words(ending: Ending, words: str) -> None:
-    """An ending is told so that an exit code is never mistaken for a signal."""
-    assert describe(ending) == words
+@pytest.mark.parametrize(("ending", "text"), DESCRIPTIONS, ids=str)
+def test_describe_distinguishes_endings(ending: Ending, text: str) -> None:
+    """The description of an exit code differs from that of a signal."""
+    assert describe(ending) == text
 
 
 @pytest.mark.parametrize(
     ("number", "name"), [(9, "SIGKILL"), (34, "SIGRTMIN"), (40, "signal 40"), (0, "signal 0")]
 )
-def test_signal_name_falls_back_on_the_number(number: int, name: str) -> None:
-    """A signal without a name is told by its number."""
-    assert signal_name(number) == name
+def test_unnamed_signal_is_described_by_number(number: int, name: str) -> None:
+    """A signal without a name is described by its number."""
+    assert name_signal(number) == name

@@ -13,21 +13,21 @@ from support import result_factories
 BAD = result_factories.result(Attempt(ending=Exited(1)), name="bad")
 
 
-def repeat(**others: Any) -> str:
-    """What repeats the scenario `bad` of a run with these facts."""
+def format_repeat(**others: Any) -> str:
+    """Return the command line that repeats the scenario `bad` of a run."""
     return " ".join(repeat_command.of(run_record.of(result_factories.run(BAD, **others)), "bad"))
 
 
-def test_repeats_with_the_manifest_binary_and_engine_of_the_run() -> None:
-    """Nothing is left to what PATH, the environment or the folder would choose today."""
-    assert repeat() == (
+def test_command_names_manifest_binary_and_engine() -> None:
+    """The command line does not depend on PATH, the environment or the working directory."""
+    assert format_repeat() == (
         "isosmoke run --manifest /p/manifest.toml --binary /p/wg --engine bubblewrap bad"
     )
 
 
-def test_manifest_is_named_from_the_root() -> None:
-    """A manifest that was given relative to the folder of the run is found from anywhere."""
-    assert "--manifest /p/sub/m.toml " in repeat(manifest=Path("sub/m.toml"))
+def test_manifest_path_is_absolute() -> None:
+    """A relative manifest path becomes absolute."""
+    assert "--manifest /p/sub/m.toml " in format_repeat(manifest=Path("sub/m.toml"))
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,6 @@ def test_manifest_is_named_from_the_root() -> None:
     ],
     ids=["no binary", "several engines", "a command", "a daemon"],
 )
-def test_only_what_the_run_had_is_named(others: dict[str, Any], line: str) -> None:
-    """No option without a value; a command stands after its dashes, in place of the name."""
-    assert repeat(**others) == line
+def test_empty_options_are_omitted(others: dict[str, Any], line: str) -> None:
+    """Options without a value are omitted; a command replaces the name."""
+    assert format_repeat(**others) == line

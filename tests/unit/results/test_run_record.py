@@ -37,7 +37,7 @@ SERVER = Process(
     listens=("tcp 127.0.0.1:80",),
 )
 
-SERVER_TOLD = {
+SERVER_DOCUMENT = {
     "pid": 7,
     "ppid": 1,
     "argv": ["serve", "--port", "80"],
@@ -60,7 +60,7 @@ EVIDENCE = Evidence(
     missing=("/run: it was in memory",),
 )
 
-EVIDENCE_TOLD = {
+EVIDENCE_DOCUMENT = {
     "changes": [
         {
             "path": "/p/.git",
@@ -89,15 +89,15 @@ EVIDENCE_TOLD = {
 }
 
 
-def document(told: RunResult) -> Any:
-    """The document as whoever reads its text gets it."""
-    text = run_record.render(run_record.of(told))
+def read_document(run: RunResult) -> Any:
+    """Return the parsed JSON document of a run."""
+    text = run_record.render(run_record.of(run))
     assert text.endswith("}\n")
     return json.loads(text)
 
 
 def test_document_of_a_run_is_exactly_the_published_one() -> None:
-    """Each field of a run, a scenario, an attempt and a process has its name and its value."""
+    """Each field of a run, scenario, attempt and process has its published name and value."""
     crowded = Attempt(
         ending=Exited(1),
         verdict=Verdict((SERVER,), (Tolerated(SERVER, "Known."),)),
@@ -112,13 +112,13 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         evidence=EVIDENCE,
     )
     alone = Attempt(ending=Exited(0), phases={"run": 0.5}, begun=2.0)
-    told = {
+    common = {
         "outcome": "FAIL",
         "reason": "exit 1: it broke, left 1 process: serve --port 80",
         "exit_code": 1,
         "signal": None,
-        "leaks": [SERVER_TOLD],
-        "tolerated": [{**SERVER_TOLD, "reason": "Known."}],
+        "leaks": [SERVER_DOCUMENT],
+        "tolerated": [{**SERVER_DOCUMENT, "reason": "Known."}],
         "output": {
             "size": 8,
             "log": "/p/.isosmoke/runs/1/one/output-1.log",
@@ -126,7 +126,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         },
     }
     first = {
-        **told,
+        **common,
         "begun": 0.25,
         "seconds": 1.123,
         "alone": False,
@@ -134,7 +134,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "phases": {"create": 0.1235, "run": 1.0},
         "environment": {"HOME": "/root"},
         "waited": 0.1235,
-        "evidence": EVIDENCE_TOLD,
+        "evidence": EVIDENCE_DOCUMENT,
     }
     second = {
         "outcome": "PASS",
@@ -154,8 +154,8 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "output": {"size": 0, "log": None, "last_lines": []},
     }
 
-    made_of = result_factories.result(crowded, alone, assertion="It holds.", owners=("fix-a",))
-    assert document(result_factories.run(made_of, seconds=1.23456)) == {
+    result = result_factories.result(crowded, alone, assertion="It holds.", owners=("fix-a",))
+    assert read_document(result_factories.run(result, seconds=1.23456)) == {
         "schema_version": 1,
         "isosmoke": __version__,
         "id": "1",
@@ -182,10 +182,10 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
                 "name": "one",
                 "assertion": "It holds.",
                 "owners": ["fix-a"],
-                **told,
+                **common,
                 "outcome": "FLAKY",
                 "script": "one.sh",
-                "entry": made_of.scenario.model_dump(mode="json"),
+                "entry": result.scenario.model_dump(mode="json"),
                 "blocks": False,
                 "load_sensitive": True,
                 "seconds": 1.623,
@@ -195,12 +195,14 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
     }
 
 
-def test_what_a_run_had_not_is_null() -> None:
-    """Without manifest, binary and record, those are null; why it was stopped is told."""
-    told = document(result_factories.run(manifest=None, binary=None, record=None, stopped="SIGINT"))
+def test_missing_values_are_null() -> None:
+    """A missing manifest, binary and record are null; the reason for a stop is recorded."""
+    document = read_document(
+        result_factories.run(manifest=None, binary=None, record=None, stopped="SIGINT")
+    )
 
-    assert [told[key] for key in ("manifest", "binary", "record")] == [None, None, None]
-    assert (told["stopped"], told["counts"], told["scenarios"]) == ("SIGINT", {}, [])
+    assert [document[key] for key in ("manifest", "binary", "record")] == [None, None, None]
+    assert (document["stopped"], document["counts"], document["scenarios"]) == ("SIGINT", {}, [])
 
 
 ENDINGS: list[tuple[Ending, int | None, str | None]] = [
@@ -219,34 +221,38 @@ ENDINGS: list[tuple[Ending, int | None, str | None]] = [
 def test_ending_is_an_exit_code_or_a_signal(
     ending: Ending, code: int | None, signal: str | None
 ) -> None:
-    """An exit code is never confused with a signal, and where there was neither both are null."""
-    (told,) = document(result_factories.run(result_factories.result(Attempt(ending=ending))))[
-        "scenarios"
-    ]
+    """A record has an exit code, a signal or neither, but never both."""
+    (scenario,) = read_document(
+        result_factories.run(result_factories.result(Attempt(ending=ending)))
+    )["scenarios"]
 
-    assert (told["exit_code"], told["signal"]) == (code, signal)
-    assert told["attempts"][0]["exit_code"] == code
+    assert (scenario["exit_code"], scenario["signal"]) == (code, signal)
+    assert scenario["attempts"][0]["exit_code"] == code
 
 
-def test_counts_name_only_outcomes_that_came_up() -> None:
-    """Each outcome that came up is counted, under the name that the table gives it."""
+def test_counts_have_only_outcomes_that_occur() -> None:
+    """Only outcomes that occur are counted."""
     endings = enumerate(map(Exited, (0, 0, 77, 1)))
-    several = [
-        result_factories.result(Attempt(ending=one), name=f"s{number}") for number, one in endings
+    results = [
+        result_factories.result(Attempt(ending=ending), name=f"s{number}")
+        for number, ending in endings
     ]
-    told = document(result_factories.run(*several))
+    document = read_document(result_factories.run(*results))
 
-    assert told["counts"] == {"PASS": 2, "SKIP": 1, "FAIL": 1}
-    assert [one["blocks"] for one in told["scenarios"]] == [False, False, False, True]
-    assert set(told["counts"]) <= {outcome.value for outcome in Outcome}
+    assert document["counts"] == {"PASS": 2, "SKIP": 1, "FAIL": 1}
+    assert [scenario["blocks"] for scenario in document["scenarios"]] == [
+        *[False, False, False],
+        True,
+    ]
+    assert set(document["counts"]) <= {outcome.value for outcome in Outcome}
 
 
 ODD = st.text(st.characters(codec=None)).map(lambda text: text + "\udcff\0\x1b")
 
 
 @given(ODD, st.binary())
-def test_any_run_is_text_that_can_be_written(text: str, output: bytes) -> None:
-    """Whatever a script prints and whatever a path is of, the document is JSON in UTF-8."""
+def test_any_run_is_valid_utf8_json(text: str, output: bytes) -> None:
+    """For any output and path, the document is JSON in UTF-8."""
     attempt = Attempt(
         ending=Broke(text),
         output=Captured(head=output, size=len(output)),
@@ -267,12 +273,12 @@ def test_any_run_is_text_that_can_be_written(text: str, output: bytes) -> None:
     assert json.loads(rendered.encode())["scenarios"][0]["outcome"] == "ERROR"
 
 
-def test_what_is_left_behind_is_on_record() -> None:
-    """Whatever attempts left, a run names it in the order of its scenarios."""
-    one, two = (Attempt(ending=Exited(0), left_behind=(f"box {name}",)) for name in "ab")
+def test_remains_are_recorded() -> None:
+    """Unremoved items of all attempts are recorded in order."""
+    first, second = (Attempt(ending=Exited(0), left_behind=(f"box {name}",)) for name in "ab")
 
-    assert document(
-        result_factories.run(result_factories.result(one, two), result_factories.result(one))
+    assert read_document(
+        result_factories.run(result_factories.result(first, second), result_factories.result(first))
     )["dirty"] == [
         "box a",
         "box b",
