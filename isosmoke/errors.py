@@ -1,7 +1,8 @@
-"""What the user can fix before or beside a run, and every exit code of isosmoke.
+"""Errors that the user can fix, and the exit codes of isosmoke.
 
-Only `isosmoke.cli` turns these into text. A failing scenario is an outcome, never an exception. An
-`OSError` is the machine's (a full disk) and ends a command with 125; anything else is a bug.
+Only `isosmoke.cli` prints these errors. A failing scenario is an outcome, never an exception. An
+`OSError` is a problem of the machine, such as a full disk, and ends a command with 125. Any other
+exception is a bug.
 
     IsosmokeError                    125
     ├── UsageError                     2
@@ -22,10 +23,10 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """How isosmoke itself ends; each number has one meaning in every command."""
+    """Exit codes of isosmoke; each has the same meaning in every command."""
 
     OK = 0
-    """Nothing blocks."""
+    """No scenario blocks."""
 
     BLOCKED = 1
     """At least one scenario blocks."""
@@ -34,13 +35,13 @@ class ExitCode(IntEnum):
     """The command line or the manifest is wrong; nothing was started."""
 
     NOTHING_SELECTED = 4
-    """No scenario was chosen, which is never a success."""
+    """No scenario was selected, which never counts as success."""
 
     ALL_SKIPPED = 77
-    """Every scenario was skipped, so nothing was shown to work."""
+    """Every scenario was skipped, so nothing was tested."""
 
     INFRASTRUCTURE = 125
-    """The engine, the binary or isosmoke's own surroundings broke; this says nothing about wg."""
+    """The engine, the binary or the environment of isosmoke failed; wg was not tested."""
 
     INTERRUPTED = 130
     """SIGINT ended the run."""
@@ -50,9 +51,10 @@ class ExitCode(IntEnum):
 
 
 class IsosmokeError(Exception):
-    """Something the user can fix: `message` says what is wrong and where, `hint` what to do next.
+    """An error that the user can fix.
 
-    `hint` may be empty. `exit_code` is what the command ends with.
+    `message` says what is wrong and where; `hint` says how to fix it and may be empty. `exit_code`
+    is the exit code of the command.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.INFRASTRUCTURE
@@ -64,7 +66,7 @@ class IsosmokeError(Exception):
 
 
 class UsageError(IsosmokeError):
-    """The command line asks for something that does not exist or contradicts itself."""
+    """The command line is contradictory or names something that does not exist."""
 
     exit_code = ExitCode.USAGE
 
@@ -76,13 +78,13 @@ class ManifestError(IsosmokeError):
 
 
 class NothingSelectedError(IsosmokeError):
-    """No scenario answers to what was asked for."""
+    """No scenario matches the request."""
 
     exit_code = ExitCode.NOTHING_SELECTED
 
 
 class BinaryError(IsosmokeError):
-    """The program under test is missing, cannot be executed, or does not fit the sandbox."""
+    """The program under test is missing, cannot be executed, or does not run in the sandbox."""
 
 
 class RecordError(IsosmokeError):
@@ -90,22 +92,22 @@ class RecordError(IsosmokeError):
 
 
 class BundleError(IsosmokeError):
-    """A bundle cannot be made, or is none."""
+    """A bundle cannot be created, or a file is not a bundle."""
 
 
 class EngineError(IsosmokeError):
-    """The engine could not even try to run a scenario."""
+    """The engine could not run a scenario."""
 
 
 class EngineUnavailableError(EngineError):
-    """The engine cannot work on this machine as it is; `hint` says what would mend that."""
+    """The engine cannot work on this machine in its current state; `hint` says how to fix that."""
 
 
 class LeftBehindError(EngineError):
-    """A sandbox could not be proved to be gone; `hint` is the command that removes what is left.
+    """The removal of a sandbox could not be confirmed; `hint` is the command that removes the rest.
 
-    It says nothing of the scenario: what that came to is its `__context__`, if it broke as well.
-    `removed` names what a sweep has removed nevertheless.
+    This is independent of the scenario's outcome. If the scenario failed with an error too, that
+    error is the `__context__`. `removed` names the items that a sweep did remove.
     """
 
     def __init__(self, message: str, hint: str = "", removed: tuple[str, ...] = ()) -> None:
@@ -114,16 +116,16 @@ class LeftBehindError(EngineError):
 
 
 def raise_left_behind(errors: Sequence[LeftBehindError], removed: Iterable[str] = ()) -> None:
-    """Raise one error that says what all of these say; do nothing if there are none.
+    """Raise one error that combines `errors`; do nothing if there are none.
 
-    It has what was `removed` and what each of the errors names as removed.
+    Its `removed` consists of `removed` and the removed items of each error.
     """
     if errors:
         message = "; ".join(error.message for error in errors)
         hint = "; ".join(error.hint for error in errors if error.hint)
-        named = (name for error in errors for name in error.removed)
-        raise LeftBehindError(message, hint, (*removed, *named))
+        also_removed = (name for error in errors for name in error.removed)
+        raise LeftBehindError(message, hint, (*removed, *also_removed))
 
 
 class ImageError(EngineError):
-    """A clean environment is missing, or is not what it should be."""
+    """A clean environment is missing or invalid."""

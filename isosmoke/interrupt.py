@@ -1,4 +1,4 @@
-"""A flag that another thread or a signal raises and that a poll can wait for."""
+"""A one-shot flag that a thread or signal handler sets and a poll can wait for."""
 
 import os
 import select
@@ -11,9 +11,9 @@ _STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 def readable(descriptor: int, seconds: float) -> bool:
-    """Wait so long at most for something to read; whether there is.
+    """Wait at most `seconds` until `descriptor` is readable; return whether it is.
 
-    By poll(2), for select(2) knows the first 1024 descriptors of a process only.
+    This uses poll(2), since select(2) only supports the first 1024 descriptors of a process.
     """
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
@@ -21,7 +21,7 @@ def readable(descriptor: int, seconds: float) -> bool:
 
 
 class Interrupt:
-    """Raised at most once; whoever polls `fileno` wakes up."""
+    """A flag that stays set once raised; it wakes every poll on `fileno`."""
 
     def __init__(self) -> None:
         self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -29,40 +29,41 @@ class Interrupt:
         self.reason = ""
 
     def raise_for(self, reason: str) -> None:
-        """Wake every waiter for good; the first reason stays."""
+        """Set the flag for good and wake every waiter; the first reason is kept."""
         self.reason = self.reason or reason
         os.eventfd_write(self._fd, 1)
 
     def fileno(self) -> int:
+        """Return the descriptor that becomes readable once the flag is set."""
         return self._fd
 
     def within(self, seconds: float) -> bool:
-        """Wait so long at most; whether it is raised."""
+        """Wait at most `seconds`; return whether the flag is set."""
         return readable(self._fd, seconds)
 
     @property
     def raised(self) -> bool:
-        """Whether there is a reason to stop."""
+        """True if the flag is set."""
         return bool(self.reason)
 
 
 @contextmanager
 def interruptible(interrupt: Interrupt | None = None) -> Iterator[Interrupt]:
-    """The first SIGINT, SIGTERM or SIGHUP raises the interrupt; a second one ends it all at once.
+    """Raise the interrupt on the first SIGINT, SIGTERM or SIGHUP.
 
-    At once is safe as well: a sandbox ends with the process that made it. Under nohup SIGHUP stays
-    ignored.
+    A second signal ends the process immediately. This is safe too, since a sandbox ends with the
+    process that created it. SIGHUP stays ignored under nohup.
     """
-    raised = interrupt or Interrupt()
+    target = interrupt or Interrupt()
 
     def stop(number: int, _: object) -> None:
         signal.signal(number, signal.SIG_DFL)
-        raised.raise_for(signal.Signals(number).name)
+        target.raise_for(signal.Signals(number).name)
 
-    deaf = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
-    before = {number: signal.signal(number, stop) for number in _STOPPING - deaf}
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    before = {number: signal.signal(number, stop) for number in _STOPPING - ignored}
     try:
-        yield raised
+        yield target
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,9 +1,9 @@
-"""Secrets in what is kept and told: found however they are spelled, replaced by their names (pure).
+"""Redaction of secrets in stored and printed text, in any common encoding (pure).
 
-Spellings that are found: the bytes themselves; base64, standard and urlsafe, at any place in a
-longer encoded text, and with the line feeds of encoders that wrap at 60 columns or more; hex;
-percent-encoded; escaped for JSON, for Python, for a shell, or for HTML and XML. Not found: what was
-compressed, encrypted, cut up, shuffled over both streams, or encoded twice.
+These encodings are found: the bytes themselves; standard and URL-safe base64, at any position in a
+longer encoded text and with the line feeds of encoders that wrap at 60 columns or more; hex;
+percent-encoding; and escaping for JSON, Python, shells, HTML and XML. Secrets are not found if they
+are compressed, encrypted, split, interleaved over both streams, or encoded twice.
 """
 
 import html
@@ -19,35 +19,35 @@ from itertools import chain, groupby, product
 from operator import itemgetter
 from urllib.parse import quote_from_bytes
 
-SHORTEST = 4
-"""Bytes; what is shorter than that is found in any text, and is not replaced."""
+MIN_SECRET_BYTES = 4
+"""The minimum size of a secret; a shorter one occurs in any text and is not redacted."""
 
 LARGEST = 256 * 1024
-"""Bytes; what is larger than that is no credential, and is not replaced."""
+"""The maximum size of a secret, in bytes; larger data is not a credential and is not redacted."""
 
-WHY_UNGUARDED = f"only {SHORTEST} bytes to {LARGEST // 1024} KiB are redacted"
+WHY_UNGUARDED = f"only {MIN_SECRET_BYTES} bytes to {LARGEST // 1024} KiB are redacted"
 
-SHORTEST_PART = 8
-"""Bytes of a line, or of a value in a file, that count as secret by themselves."""
+MIN_PART_BYTES = 8
+"""The minimum size of a line or value that counts as a secret by itself."""
 
-_WRAPPED = 60
-_WRAP = re.compile(rb"[\r\n](?<=[A-Za-z0-9+/_=-]{%d}[\r\n])[\r\n]*" % _WRAPPED)
+_MIN_WRAP_COLUMNS = 60
+_WRAP = re.compile(rb"[\r\n](?<=[A-Za-z0-9+/_=-]{%d}[\r\n])[\r\n]*" % _MIN_WRAP_COLUMNS)
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
 _ASSIGNED = re.compile(
     rb"""^\s*(?:export\s+)?["']?[\w.-]+["']?\s*[=:]\s*(?P<value>\S.*?)[\s,;]*$"""
 )
 _PASSWORD = re.compile(rb"://[^/\s:@]*:(?P<value>[^/\s@]+)@")
 _PERCENT = re.compile(r"%[0-9A-F]{2}")
-_LEFT_BY_ENCODERS = ("", "/", "!'()*", ";,/?:@&=+$#!'()*")
+_UNENCODED = ("", "/", "!'()*", ";,/?:@&=+$#!'()*")
 _QUOTES = ('"', "&quot;", "&#34;")
 _APOSTROPHES = ("'", "&#39;", "&#x27;", "&apos;")
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """What nobody may read, by the name that is shown instead.
+    """A secret with the name that replaces it.
 
-    No parts: it is shorter or larger than what can be replaced.
+    `parts` is empty if the secret is too short or too large to be redacted.
     """
 
     name: str
@@ -55,87 +55,90 @@ class Secret:
 
     @classmethod
     def of_variable(cls, name: str, value: str) -> "Secret":
-        """A variable: all of it, its lines, the strings in its JSON, the password of its URL."""
+        """Create a secret from a variable: its value, lines, JSON strings and URL password."""
         content = value.encode(errors="surrogateescape")
-        return cls(name, _fitting(content, _parts(content)))
+        return cls(name, _select_parts(content, _find_parts(content)))
 
     @classmethod
     def of_file(cls, name: str, content: bytes) -> "Secret":
-        """A file: as a variable, and besides each value that a line of it assigns to a key."""
-        assigned = (part for line in content.splitlines() for part in _assigned(line))
-        return cls(name, _fitting(content, chain(_parts(content), assigned)))
+        """Create a secret from a file, as from a variable, plus each value assigned to a key."""
+        assigned = (part for line in content.splitlines() for part in _find_assigned(line))
+        return cls(name, _select_parts(content, chain(_find_parts(content), assigned)))
 
 
 def placeholder(name: str) -> str:
-    """What stands where a secret was."""
+    """Return the text that replaces a secret."""
     return f"[redacted {name}]"
 
 
-def _fitting(content: bytes, parts: Iterable[bytes]) -> tuple[bytes, ...]:
+def _select_parts(content: bytes, parts: Iterable[bytes]) -> tuple[bytes, ...]:
     whole = content.strip()
-    if not SHORTEST <= len(whole) <= LARGEST:
+    if not MIN_SECRET_BYTES <= len(whole) <= LARGEST:
         return ()
-    return tuple(dict.fromkeys([whole, *(part for part in parts if len(part) >= SHORTEST_PART)]))
+    return tuple(dict.fromkeys([whole, *(part for part in parts if len(part) >= MIN_PART_BYTES)]))
 
 
-def _parts(content: bytes) -> Iterator[bytes]:
-    for text in (content, *_strings(content)):
+def _find_parts(content: bytes) -> Iterator[bytes]:
+    for text in (content, *_find_json_strings(content)):
         yield text.strip()
         yield from (line.strip() for line in text.splitlines())
-        yield from (found["value"] for found in _PASSWORD.finditer(text))
+        yield from (match["value"] for match in _PASSWORD.finditer(text))
 
 
-def _assigned(line: bytes) -> Iterator[bytes]:
-    found = _ASSIGNED.match(line)
-    if found:
-        yield found["value"].strip(b"\"'")
+def _find_assigned(line: bytes) -> Iterator[bytes]:
+    match = _ASSIGNED.match(line)
+    if match:
+        yield match["value"].strip(b"\"'")
 
 
-def _strings(content: bytes) -> Iterator[bytes]:
-    """The strings in a JSON document, but not its keys."""
+def _find_json_strings(content: bytes) -> Iterator[bytes]:
+    """Yield the strings in a JSON document, except its keys."""
     with suppress(ValueError, RecursionError):
-        left = [json.loads(content)]
-        while left:
-            match left.pop():
+        stack = [json.loads(content)]
+        while stack:
+            match stack.pop():
                 case str(text):
                     yield text.encode(errors="surrogatepass")
                 case list(items):
-                    left += items
+                    stack += items
                 case dict(table):
-                    left += table.values()
+                    stack += table.values()
                 case _:
                     pass
 
 
-def _spellings(value: bytes) -> Iterator[bytes]:
+def _encode(value: bytes) -> Iterator[bytes]:
     yield value
-    yield from _base64(value)
+    yield from _encode_base64(value)
     yield from (value.hex().encode(), value.hex().upper().encode())
-    yield from (one.encode() for one in _percent(value))
+    yield from (text.encode() for text in _encode_percent(value))
     text = value.decode(errors="backslashreplace")
-    escaped = (*_escaped(text), *_in_python(text, value), *_in_a_page(text))
-    yield from (one.encode(errors="backslashreplace") for one in escaped)
+    escaped = (*_escape(text), *_escape_for_python(text, value), *_escape_for_html(text))
+    yield from (escaped_text.encode(errors="backslashreplace") for escaped_text in escaped)
 
 
-def _base64(value: bytes) -> Iterator[bytes]:
-    """Alone; and inside a longer text, all but the bits that it shares with its neighbours."""
-    for alone in (value, value + b"\n"):
-        yield b64encode(alone).rstrip(b"=")
+def _encode_base64(value: bytes) -> Iterator[bytes]:
+    """Yield the base64 of a value on its own, and within a longer text.
+
+    Within a longer text, the characters that encode bits of neighbouring bytes are omitted.
+    """
+    for whole in (value, value + b"\n"):
+        yield b64encode(whole).rstrip(b"=")
     for before in range(3):
         encoded = b64encode(bytes(before) + value)
         inner = encoded[-(-before * 8 // 6) : (before + len(value)) * 8 // 6]
         yield from (inner, inner.translate(_URLSAFE))
 
 
-def _percent(value: bytes) -> Iterator[str]:
-    """As browsers, forms, Python and curl do it, a value or a whole address."""
-    for safe in _LEFT_BY_ENCODERS:
+def _encode_percent(value: bytes) -> Iterator[str]:
+    """Yield the percent-encodings of browsers, forms, Python and curl, for values and URLs."""
+    for safe in _UNENCODED:
         quoted = quote_from_bytes(value, safe=safe)
-        for one in (quoted, _PERCENT.sub(lambda found: found[0].lower(), quoted)):
-            yield from (one, one.replace("%20", "+"))
+        for text in (quoted, _PERCENT.sub(lambda match: match[0].lower(), quoted)):
+            yield from (text, text.replace("%20", "+"))
 
 
-def _escaped(text: str) -> Iterator[str]:
+def _escape(text: str) -> Iterator[str]:
     yield text
     for ascii_only in (True, False):
         in_json = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
@@ -146,24 +149,28 @@ def _escaped(text: str) -> Iterator[str]:
     yield re.sub(r"([$`\"\\])", r"\\\1", text)
 
 
-def _in_python(text: str, value: bytes) -> Iterator[str]:
-    """What else is in a text decides whether its apostrophes are escaped: here, both quotes are."""
-    shown = (repr(f"{text}\"'"), ascii(f"{text}\"'"), repr(value + b"\"'")[1:])
-    for escaped in (one[1:-4] for one in shown):
+def _escape_for_python(text: str, value: bytes) -> Iterator[str]:
+    """Yield the Python literals of a value, without their quotes.
+
+    The appended quotes make `repr` escape apostrophes, as it does if the text has both kinds.
+    """
+    literals = (repr(f"{text}\"'"), ascii(f"{text}\"'"), repr(value + b"\"'")[1:])
+    for escaped in (literal[1:-4] for literal in literals):
         yield from (escaped, escaped.replace(r"\'", "'"))
 
 
-def _in_a_page(text: str) -> Iterator[str]:
-    """HTML and XML: some writers escape no quotes, or only one kind, or by number."""
+def _escape_for_html(text: str) -> Iterator[str]:
+    """Yield the HTML and XML escapes; writers differ in the escaping of quotes."""
     for quote, apostrophe in product(_QUOTES, _APOSTROPHES):
         yield html.escape(text, quote=False).replace('"', quote).replace("'", apostrophe)
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """A text without some of its bytes, and where in the text each byte of it was.
+    """A text without some of its bytes, with a mapping to the original positions.
 
-    `gaps` are the places in the view where bytes are missing, `shifts` how many up to each.
+    `gaps` are the positions in the view where bytes are missing; `shifts` are the numbers of bytes
+    missing up to each gap.
     """
 
     text: bytes
@@ -171,149 +178,155 @@ class _View:
     shifts: tuple[int, ...] = (0,)
 
     @classmethod
-    def unwrapped(cls, text: bytes) -> "_View":
-        """The view without the line feeds of wrapped base64."""
+    def unwrap(cls, text: bytes) -> "_View":
+        """Create a view without the line feeds of wrapped base64."""
         gaps, shifts = [], [0]
-        for found in _WRAP.finditer(text):
-            gaps.append(found.start() - shifts[-1])
-            shifts.append(shifts[-1] + len(found[0]))
+        for match in _WRAP.finditer(text):
+            gaps.append(match.start() - shifts[-1])
+            shifts.append(shifts[-1] + len(match[0]))
         return cls(_WRAP.sub(b"", text), tuple(gaps), tuple(shifts))
 
-    def place(self, index: int) -> int:
-        """Where in the text the byte `index` of the view is."""
+    def locate(self, index: int) -> int:
+        """Return the position in the text of byte `index` of the view."""
         return index + self.shifts[bisect_right(self.gaps, index)]
 
 
 class Redactor:
-    """Replaces secrets in texts, and in streams that come in pieces."""
+    """A replacer of secrets in texts and in streams of bytes."""
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         secrets = tuple(secrets)
-        self.unguarded = tuple(one.name for one in secrets if not one.parts)
-        """The names of those that are too short or too large to be replaced."""
-        self._names = dict(_named(secrets))
+        self.unguarded = tuple(secret.name for secret in secrets if not secret.parts)
+        """The names of secrets that are too short or too large to be redacted."""
+        self._names = dict(_encode_secrets(secrets))
         self._sorted = sorted(self._names)
         self._longest = max(map(len, self._sorted), default=0)
-        heads = groupby(self._sorted, itemgetter(slice(SHORTEST)))
+        heads = groupby(self._sorted, itemgetter(slice(MIN_SECRET_BYTES)))
         self._by_head = {head: sorted(forms, key=len, reverse=True) for head, forms in heads}
-        self._head = re.compile(_any_of(sorted(self._by_head)), re.DOTALL)
+        self._head = re.compile(_build_head_pattern(sorted(self._by_head)), re.DOTALL)
 
     def __bool__(self) -> bool:
-        """Whether there is anything to look for."""
+        """Return whether there are any secrets to redact."""
         return bool(self._names)
 
     def text(self, text: str) -> str:
-        """`text` without secrets."""
+        """Return `text` with its secrets replaced."""
         stream = self.stream()
         content = text.encode(errors="surrogateescape")
         return (stream.feed(content) + stream.flush()).decode(errors="surrogateescape")
 
-    def stream(self) -> "Stream":
-        """A new stream."""
-        return Stream(self)
+    def stream(self) -> "RedactionStream":
+        """Return a new stream."""
+        return RedactionStream(self)
 
     def occurrences(self, text: bytes) -> list[tuple[int, int, str]]:
-        """Where a secret begins and ends in `text`, and its name; by place, none within another."""
-        found = {
-            (view.place(start), -view.place(start + len(form) - 1) - 1): self._names[form]
-            for view in _views(text)
-            for start in self._starts(view.text, 0)
-            for form in self._beginning(view.text, start)
+        """Return the start, end and name of each secret in `text`, sorted by position."""
+        names = {
+            (view.locate(start), -view.locate(start + len(form) - 1) - 1): self._names[form]
+            for view in _build_views(text)
+            for start in self._find_starts(view.text, 0)
+            for form in self._match_longest(view.text, start)
         }
-        return [(start, -end, found[start, end]) for start, end in sorted(found)]
+        return [(start, -end, names[start, end]) for start, end in sorted(names)]
 
-    def pending(self, text: bytes) -> int:
-        """Where the end of `text` begins that may yet become a secret; its length if none does."""
-        return min((self._pending(view) for view in _views(text)), default=len(text))
+    def find_incomplete(self, text: bytes) -> int:
+        """Return the start of a suffix that may be an incomplete secret, or the size of `text`."""
+        return min((self._find_incomplete(view) for view in _build_views(text)), default=len(text))
 
-    def _pending(self, view: _View) -> int:
+    def _find_incomplete(self, view: _View) -> int:
         size = len(view.text)
         begin = max(0, size - self._longest + 1)
-        last = range(max(begin, size - SHORTEST + 1), size)
-        for start in (*self._starts(view.text, begin), *last):
-            if self._goes_on(view.text[start:]):
-                return view.place(start)
+        last = range(max(begin, size - MIN_SECRET_BYTES + 1), size)
+        for start in (*self._find_starts(view.text, begin), *last):
+            if self._is_prefix(view.text[start:]):
+                return view.locate(start)
         return size + view.shifts[-1]
 
-    def _goes_on(self, text: bytes) -> bool:
+    def _is_prefix(self, text: bytes) -> bool:
         after = bisect_right(self._sorted, text)
         return after < len(self._sorted) and self._sorted[after].startswith(text)
 
-    def _starts(self, text: bytes, begin: int) -> Iterator[int]:
-        while found := self._head.search(text, begin):
-            yield found.start()
-            begin = found.start() + 1
+    def _find_starts(self, text: bytes, begin: int) -> Iterator[int]:
+        while match := self._head.search(text, begin):
+            yield match.start()
+            begin = match.start() + 1
 
-    def _beginning(self, text: bytes, start: int) -> Iterator[bytes]:
-        """The longest spelling that begins there."""
-        forms = self._by_head[text[start : start + SHORTEST]]
+    def _match_longest(self, text: bytes, start: int) -> Iterator[bytes]:
+        """Yield the longest encoding of a secret at `start`, if there is one."""
+        forms = self._by_head[text[start : start + MIN_SECRET_BYTES]]
         yield from [form for form in forms if text.startswith(form, start)][:1]
 
 
-def _named(secrets: Iterable[Secret]) -> Iterator[tuple[bytes, str]]:
+def _encode_secrets(secrets: Iterable[Secret]) -> Iterator[tuple[bytes, str]]:
     for secret in secrets:
         for part in secret.parts:
-            for form in _spellings(part):
-                if len(form) >= SHORTEST:
+            for form in _encode(part):
+                if len(form) >= MIN_SECRET_BYTES:
                     yield form, secret.name
 
 
-def _any_of(heads: list[bytes]) -> bytes:
-    """A pattern of words of one length, by their first bytes: none of them: nothing."""
+def _build_head_pattern(heads: list[bytes]) -> bytes:
+    """Return a pattern that matches any of `heads`, which have equal length and are sorted.
+
+    Without heads, the pattern matches nothing. It branches by the first byte, for speed.
+    """
     if not heads:
         return rb"(?!)"
     if not heads[0]:
         return b""
     firsts = groupby(heads, itemgetter(slice(1)))
-    branches = [re.escape(first) + _any_of([one[1:] for one in some]) for first, some in firsts]
+    branches = [
+        re.escape(first) + _build_head_pattern([head[1:] for head in group])
+        for first, group in firsts
+    ]
     return branches[0] if len(branches) == 1 else b"(?:" + b"|".join(branches) + b")"
 
 
-def _views(text: bytes) -> Iterator[_View]:
+def _build_views(text: bytes) -> Iterator[_View]:
     yield _View(text)
     if _WRAP.search(text):
-        yield _View.unwrapped(text)
+        yield _View.unwrap(text)
 
 
-class Stream:
-    """One stream of bytes, in pieces of any size.
+class RedactionStream:
+    """A stream of bytes that is redacted in chunks of any size.
 
-    Only an end that may yet become a secret is held back. However the stream is cut, the same comes
-    out of it: each stretch of bytes that secrets cover, overlapping ones together, becomes the
-    name of the first.
+    Only a suffix that may be an incomplete secret is held back. The result does not depend on the
+    chunk sizes: overlapping secrets are replaced together, by the name of the first.
     """
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
-        self._kept = b""
-        self._told = 0  # of what is kept, so much went out already
-        self._covered = 0  # so far reaches the secret whose name went out last
+        self._buffer = b""
+        self._emitted = 0  # the number of bytes of the buffer that were returned already
+        self._covered = 0  # the end in the buffer of the last secret that was replaced
 
     def feed(self, content: bytes) -> bytes:
-        """What can be told now."""
+        """Add a chunk and return the redacted bytes that are complete."""
         if not self._redactor:
             return content
-        self._kept += content
-        return self._out(self._redactor.pending(self._kept))
+        self._buffer += content
+        return self._emit(self._redactor.find_incomplete(self._buffer))
 
     def flush(self) -> bytes:
-        """What was held back, at the end of the stream."""
-        return self._out(len(self._kept))
+        """Return the bytes that were held back, at the end of the stream."""
+        return self._emit(len(self._buffer))
 
-    def _out(self, end: int) -> bytes:
-        end = max(end, self._told)
-        out = b"".join(self._pieces(end))
-        past = max(0, end - _WRAPPED)  # tells whether a line feed to come is one of wrapped base64
-        self._kept = self._kept[past:]
-        self._told, self._covered = end - past, self._covered - past
-        return out
+    def _emit(self, end: int) -> bytes:
+        end = max(end, self._emitted)
+        output = b"".join(self._build_output(end))
+        # The last columns show whether a following line feed belongs to wrapped base64.
+        dropped = max(0, end - _MIN_WRAP_COLUMNS)
+        self._buffer = self._buffer[dropped:]
+        self._emitted, self._covered = end - dropped, self._covered - dropped
+        return output
 
-    def _pieces(self, end: int) -> Iterator[bytes]:
-        at = max(self._told, self._covered)
-        for start, stop, name in self._redactor.occurrences(self._kept):
-            if self._told <= start < end and start >= self._covered:
-                yield self._kept[at:start]
+    def _build_output(self, end: int) -> Iterator[bytes]:
+        at = max(self._emitted, self._covered)
+        for start, stop, name in self._redactor.occurrences(self._buffer):
+            if self._emitted <= start < end and start >= self._covered:
+                yield self._buffer[at:start]
                 yield placeholder(name).encode(errors="surrogateescape")
-            if self._told <= start < end:
+            if self._emitted <= start < end:
                 at = self._covered = max(self._covered, stop)
-        yield self._kept[at:end]
+        yield self._buffer[at:end]

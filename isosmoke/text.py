@@ -1,62 +1,69 @@
-"""Text as others read it: on one line that cannot steer a terminal, for a shell, and for TOML."""
+"""Text formatting for terminals, shells and TOML."""
 
 import json
 import shlex
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 
-_LONGEST = 300
+_DEFAULT_LENGTH = 300
 _ESCAPED = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\t": r"\t"}
 
 
 def printable(line: str) -> str:
-    """Every control character made visible."""
-    return "".join(one if one.isprintable() or one == "\t" else repr(one)[1:-1] for one in line)
+    """Escape all control characters except tabs, so that a line cannot control a terminal."""
+    return "".join(
+        character if character.isprintable() or character == "\t" else repr(character)[1:-1]
+        for character in line
+    )
 
 
-def cut(line: str, most: int = _LONGEST) -> str:
-    """Made visible, and cut where it is longer than `most` characters."""
-    shown = printable(line)
-    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+def cut(line: str, most: int = _DEFAULT_LENGTH) -> str:
+    """Escape control characters, and truncate the line to at most `most` characters."""
+    escaped = printable(line)
+    return escaped if len(escaped) <= most else f"{escaped[: most - 1]}…"
 
 
-def shortened(text: str, most: int = _LONGEST) -> str:
-    """On one line, made visible, and cut where it is longer than `most` characters."""
+def shortened(text: str, most: int = _DEFAULT_LENGTH) -> str:
+    """Join the lines, escape control characters, and truncate to at most `most` characters."""
     return cut(" ".join(text.split()), most)
 
 
-def command_line(words: Iterable[str]) -> str:
-    """The words on one printable line that a shell reads as just these words.
+def command_line(arguments: Iterable[str]) -> str:
+    """Quote arguments for a shell and join them on one printable line.
 
-    What cannot be shown stands in `$'…'`, which bash, zsh and ksh read (POSIX.1-2024, 2.2.4).
+    Unprintable characters are quoted as `$'…'`, which bash, zsh and ksh read (POSIX.1-2024, 2.2.4).
     """
-    return " ".join(shlex.quote(one) if one.isprintable() else _dollar_quoted(one) for one in words)
+    return " ".join(
+        shlex.quote(argument) if argument.isprintable() else _dollar_quote(argument)
+        for argument in arguments
+    )
 
 
-def _dollar_quoted(word: str) -> str:
-    return "$'" + "".join(map(_escaped, word)) + "'"
+def _dollar_quote(argument: str) -> str:
+    return "$'" + "".join(map(_escape, argument)) + "'"
 
 
-def _escaped(one: str) -> str:
-    if one in _ESCAPED or one.isprintable():
-        return _ESCAPED.get(one, one)
-    errors = "surrogateescape" if "\udc80" <= one <= "\udcff" else "surrogatepass"
-    return "".join(f"\\{byte:03o}" for byte in one.encode("utf-8", errors))
+def _escape(character: str) -> str:
+    if character in _ESCAPED or character.isprintable():
+        return _ESCAPED.get(character, character)
+    errors = "surrogateescape" if "\udc80" <= character <= "\udcff" else "surrogatepass"
+    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", errors))
 
 
 def meant(word: str, known: Collection[str]) -> str:
-    """Return a question after the known word that is most like this one; empty where none is."""
-    return "".join(f"; did you mean {one!r}?" for one in get_close_matches(word, known, n=1))
+    """Return `; did you mean '…'?` with the most similar known word; empty if none is similar."""
+    return "".join(f"; did you mean {match!r}?" for match in get_close_matches(word, known, n=1))
 
 
 def toml(value: object) -> str:
-    """Return `value` as TOML 1.0 on one line; the keys of a table are bare keys.
+    """Return `value` as TOML 1.0 on one line; all table keys must be bare keys.
 
-    JSON is TOML here, but for tables and the one control character that JSON leaves as it is.
+    For these values JSON is valid TOML, except for tables and for the control character DEL, which
+    JSON does not escape.
     """
     match value:
         case Mapping():
-            return f"{{ {', '.join(f'{key} = {toml(one)}' for key, one in value.items())} }}"
+            return f"{{ {', '.join(f'{key} = {toml(item)}' for key, item in value.items())} }}"
         case list() | tuple():
             return f"[{', '.join(map(toml, value))}]"
         case _:

@@ -1,4 +1,4 @@
-"""Threads that say what to do where the user may have no more of them."""
+"""A thread pool that reports an exhausted process limit with a hint."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,13 +10,13 @@ T = TypeVar("T")
 
 
 class Workers(ThreadPoolExecutor):
-    """A pool of threads; `EngineError` where none can be started (pthread_create(3), EAGAIN)."""
+    """A thread pool that raises `EngineError` if none can start (EAGAIN, pthread_create(3))."""
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **options: Any) -> Future[T]:
         try:
             return super().submit(fn, *args, **options)
         except RuntimeError as error:
             raise EngineError(
-                f"{error}: the user has as many processes as are allowed",
-                hint="end some, or allow more with `ulimit -u`",
+                f"{error}: the user has reached the limit of processes",
+                hint="end some processes, or raise the limit with `ulimit -u`",
             ) from error

@@ -1,4 +1,4 @@
-"""What `isosmoke.errors` promises to whoever raises, catches or prints."""
+"""Exit codes, messages and pickling of errors."""
 
 import inspect
 import pickle
@@ -19,7 +19,7 @@ CODES = {
     "TERMINATED": 143,
 }
 
-ENDINGS = {
+EXIT_CODES = {
     "IsosmokeError": 125,
     "UsageError": 2,
     "ManifestError": 2,
@@ -37,43 +37,45 @@ KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind
 
 
 def test_exit_codes_are_the_published_ones() -> None:
-    """Each exit code has the number scripts rely on, and no number has two names."""
+    """Each exit code has its published number, and no number has two names."""
     assert dict(ExitCode.__members__) == CODES
     assert len(set(ExitCode)) == len(ExitCode.__members__)
 
 
 def test_exit_codes_are_documented() -> None:
-    """Each exit code is followed by a sentence saying what it means."""
+    """Each exit code has a docstring."""
     source = inspect.getsource(ExitCode)
     for name, number in CODES.items():
         assert f'{name} = {number}\n    """' in source
 
 
-def test_errors_end_as_published() -> None:
-    """Each kind of error, and no other, ends the command with its published exit code."""
-    found = {kind.__name__: kind.exit_code for kind in KINDS if issubclass(kind, IsosmokeError)}
+def test_errors_have_published_exit_codes() -> None:
+    """Each kind of error has its published exit code."""
+    exit_codes = {
+        kind.__name__: kind.exit_code for kind in KINDS if issubclass(kind, IsosmokeError)
+    }
 
-    assert found == ENDINGS
+    assert exit_codes == EXIT_CODES
 
 
 def test_tree_in_the_module_names_every_error() -> None:
-    """The tree that opens the module leaves no error out."""
-    for name in ENDINGS:
+    """The tree in the module docstring names each error."""
+    for name in EXIT_CODES:
         assert name in (errors.__doc__ or "")
 
 
-def test_error_reads_as_its_message() -> None:
-    """An error is its message when printed, and has no hint unless one was given."""
-    plain, hinted = IsosmokeError("it broke"), IsosmokeError("it broke", hint="mend it")
+def test_error_is_printed_as_its_message() -> None:
+    """An error is printed as its message; its hint is empty by default."""
+    plain, hinted = IsosmokeError("it broke"), IsosmokeError("it broke", hint="fix it")
 
     assert (str(plain), plain.message, plain.hint) == ("it broke", "it broke", "")
-    assert (str(hinted), hinted.message, hinted.hint) == ("it broke", "it broke", "mend it")
+    assert (str(hinted), hinted.message, hinted.hint) == ("it broke", "it broke", "fix it")
 
 
-@pytest.mark.parametrize("name", ENDINGS)
-def test_error_survives_another_process(name: str) -> None:
-    """An error keeps its kind, message and hint across a pickle, as pytest-xdist sends it."""
-    error = getattr(errors, name)("it broke", hint="mend it")
-    copy = pickle.loads(pickle.dumps(error))  # noqa: S301  we wrote these bytes
+@pytest.mark.parametrize("name", EXIT_CODES)
+def test_error_can_be_pickled(name: str) -> None:
+    """An error keeps its kind, message and hint when pickled, as by pytest-xdist."""
+    error = getattr(errors, name)("it broke", hint="fix it")
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - created by this test
 
-    assert (type(copy), copy.message, copy.hint) == (type(error), "it broke", "mend it")
+    assert (type(copy), copy.message, copy.hint) == (type(error), "it broke", "fix it")

@@ -1,4 +1,4 @@
-"""A flag that a poll can wait for, and that signals raise."""
+"""The interrupt flag, raised by signals and by threads."""
 
 import gc
 import os
@@ -12,12 +12,12 @@ from isosmoke.interrupt import Interrupt, interruptible
 
 
 def is_readable(interrupt: Interrupt) -> bool:
-    """Whether a poll would wake up at once."""
+    """Return whether a poll would wake up immediately."""
     return bool(select.select([interrupt], [], [], 0)[0])
 
 
 def test_interrupt_is_not_raised_at_first() -> None:
-    """Until somebody raises it, an interrupt is false, has no reason and wakes nobody."""
+    """A new interrupt is not raised, has no reason and wakes no poll."""
     interrupt = Interrupt()
 
     assert not interrupt.raised
@@ -26,8 +26,8 @@ def test_interrupt_is_not_raised_at_first() -> None:
     assert not interrupt.within(0)
 
 
-def test_raised_interrupt_wakes_for_good() -> None:
-    """Once raised it is true, says why, and wakes every poll from then on."""
+def test_raised_interrupt_wakes_every_poll() -> None:
+    """A raised interrupt has a reason and wakes every later poll."""
     interrupt = Interrupt()
     interrupt.raise_for("SIGINT")
 
@@ -37,8 +37,8 @@ def test_raised_interrupt_wakes_for_good() -> None:
     assert interrupt.within(60)
 
 
-def test_first_reason_stays() -> None:
-    """Raising it again is allowed and changes nothing: the first reason is why the run ended."""
+def test_first_reason_is_kept() -> None:
+    """Raising the interrupt again does not change its reason."""
     interrupt = Interrupt()
     interrupt.raise_for("SIGTERM")
     interrupt.raise_for("SIGINT")
@@ -47,7 +47,7 @@ def test_first_reason_stays() -> None:
 
 
 def test_interrupt_wakes_another_thread() -> None:
-    """A thread that waits without a deadline goes on when another raises the interrupt."""
+    """A thread that waits without a timeout continues when another thread raises the interrupt."""
     interrupt = Interrupt()
     waiter = threading.Thread(target=select.select, args=([interrupt], [], []))
     waiter.start()
@@ -58,12 +58,12 @@ def test_interrupt_wakes_another_thread() -> None:
 
 
 def test_interrupt_is_not_inherited() -> None:
-    """Its descriptor is closed in every program that is started, so nothing else can raise it."""
+    """The descriptor is not inherited by other programs."""
     assert not os.get_inheritable(Interrupt().fileno())
 
 
-def test_interrupt_that_nobody_holds_leaves_no_descriptor() -> None:
-    """A test session makes one for each container, and may make many."""
+def test_unreferenced_interrupt_closes_its_descriptor() -> None:
+    """The descriptor is closed once the interrupt is not referenced any more."""
     descriptor = Interrupt().fileno()
     gc.collect()
 
@@ -71,14 +71,14 @@ def test_interrupt_that_nobody_holds_leaves_no_descriptor() -> None:
         os.fstat(descriptor)
 
 
-def test_a_signal_raises_the_interrupt_for_the_time_of_a_block() -> None:
-    """The same interrupt may hear signals again and again; afterwards all is as it was."""
+def test_signal_raises_interrupt_within_block() -> None:
+    """A signal raises the interrupt within the block, and its handler is restored afterwards."""
     interrupt, before = Interrupt(), signal.getsignal(signal.SIGTERM)
     with interruptible(interrupt):
         pass
-    with interruptible(interrupt) as raised:
+    with interruptible(interrupt) as target:
         signal.raise_signal(signal.SIGTERM)
 
-    assert raised is interrupt
+    assert target is interrupt
     assert interrupt.reason == "SIGTERM"
     assert signal.getsignal(signal.SIGTERM) is before

@@ -1,4 +1,4 @@
-"""Threads, and what is said where there can be no more."""
+"""The worker thread pool and its error at the process limit."""
 
 import subprocess
 import sys
@@ -9,14 +9,14 @@ from isosmoke.errors import EngineError
 from isosmoke.worker_threads import Workers
 
 
-def test_work_is_done() -> None:
-    """What is given to a worker comes back."""
+def test_pool_returns_results() -> None:
+    """The pool returns the results of its tasks."""
     with Workers(1) as workers:
         assert workers.submit(pow, 2, 5).result() == 32
         assert list(workers.map(abs, [-1, -2])) == [1, 2]
 
 
-CROWDED = """
+EXHAUSTED = """
 import resource, threading
 from isosmoke.errors import EngineError
 from isosmoke.worker_threads import Workers
@@ -29,17 +29,17 @@ except EngineError as error:
 """
 
 
-def test_thread_that_cannot_start_is_an_error_with_a_way_out() -> None:
-    """Where the system gives none it says so, and what allows more."""
+def test_thread_that_cannot_start_is_an_error_with_hint() -> None:
+    """If no thread can start, the error has a hint about the limit."""
     done = subprocess.run(
-        [sys.executable, "-c", CROWDED], capture_output=True, text=True, check=True
+        [sys.executable, "-c", EXHAUSTED], capture_output=True, text=True, check=True
     )
-    assert "can't start new thread: the user has as many processes as are allowed" in done.stdout
+    assert "can't start new thread: the user has reached the limit of processes" in done.stdout
     assert "ulimit -u" in done.stdout
 
 
-def test_pool_that_is_over_says_so() -> None:
-    """Another reason is told in its own words."""
+def test_other_error_keeps_its_message() -> None:
+    """An error with another cause keeps its message."""
     workers = Workers(1)
     workers.shutdown()
     with pytest.raises(EngineError, match="after shutdown"):
