@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Protects: what every chat front end stands on. A request on the daemon's socket opens a chat, a message
-# goes in the same way, and the model's answer comes back.
-# Decides: create_chat is acknowledged and in the graph; "hi" is answered within 30 s, and by the model: the answer
+# Protects: the basis of every chat front end. A request on the daemon's socket opens a chat, a message is sent
+# in the same way, and the model's answer is returned.
+# Decides: create_chat is acknowledged and the chat is in the graph; the model answers "hi" within 30 s. Its answer
 # is in the handler's conversation, unlike the dispatcher's own canned "Message received".
-# Live, never a stub: a server that speaks the OpenAI protocol, its base URL (without /v1) in
+# Needs a live model, never a stub: a server that speaks the OpenAI protocol, its base URL (without /v1) in
 # ISOSMOKE_NEX_ENDPOINT (default: lambda01), its model in ISOSMOKE_NEX_MODEL (default: qwen3-coder).
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR disable=SC1091
@@ -12,7 +12,7 @@ set -euo pipefail
 reach_nex
 enter_new_repository
 must wg init --no-agency
-must wg config --local --model claude:unused # a route is needed to boot; the chat brings its own
+must wg config --local --model claude:unused # wg needs a route to start; the chat has its own
 
 handler=
 stop() {
@@ -23,7 +23,7 @@ stop() {
 trap stop EXIT
 must wg service start --max-agents 1
 
-ask_daemon() { # one line of JSON to its socket, one line back
+ask_daemon() { # send a line of JSON to its socket, and print the line that it replies
     python3 -c 'import socket, sys
 with socket.socket(socket.AF_UNIX) as s:
     s.settimeout(10); s.connect(".wg/service/daemon.sock"); s.sendall(sys.stdin.buffer.readline())
@@ -39,7 +39,7 @@ jq -se --arg id ".chat-$id" 'any(.id == $id)' .wg/graph.jsonl >/dev/null || fail
 is_registered() { [[ -e .wg/chat/sessions.json && $(<.wg/chat/sessions.json) == *"\"chat-$id\""* ]]; }
 has_handler() { compgen -G '.wg/chat/*/.handler.pid' >/dev/null; }
 wait_until 15 is_registered || fail "chat-$id got no session"
-if ! nex_is_a_route; then # the daemon will not start this chat's handler, so it is started as wg would
+if ! nex_is_a_route; then # the daemon does not start the handler of this chat, so start it as wg would
     wg nex --chat "chat-$id" -m "$ISOSMOKE_NEX_MODEL" -e "$ISOSMOKE_NEX_ENDPOINT" >nex.log 2>&1 &
     handler=$!
 fi

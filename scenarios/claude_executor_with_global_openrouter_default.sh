@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Protects: a project that says `claude` is run by claude. A default OpenRouter endpoint in the user's
+# Protects: a project configured for `claude` is run by claude. A default OpenRouter endpoint in the user's
 # global configuration once leaked into the spawn, and the agent ran as native-exec instead.
-# Decides by what wg itself writes when its dispatcher spawns an agent: metadata.json and run.sh. No model is
-# asked: wg's setting for the executor's command names `false`, so no claude, key or network is needed.
+# Decides by the files that wg's dispatcher writes when it spawns an agent: metadata.json and run.sh. No model is
+# used: the executor's command is set to `false`, so neither claude nor a key nor the network is needed.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR disable=SC1091
 . "$(dirname "$0")/lib.sh"

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Protects: booting the dispatcher on a new graph supervises nothing but itself. It once started a chat supervisor
-# for a task that did not exist, which respawned its handler for ever; so would a supervisor left without its daemon.
-# Decides: after start, a second start and restart, the daemon that wg records is the only one and any supervisor
-# its parent; there is no chat, no agent and no task. After stop, no process is left.
+# Protects: a dispatcher started on a new graph supervises only itself. It once started a chat supervisor for a
+# task that did not exist, which respawned its handler endlessly; a supervisor without its daemon would do the same.
+# Decides: after a start, a second start and a restart, the recorded daemon is the only one, and any supervisor is
+# its parent; there is no chat, no agent and no task. After a stop, no process remains.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR disable=SC1091
 . "$(dirname "$0")/lib.sh"
 
 enter_new_repository
 must wg init --no-agency
-# A route is needed to boot. Not claude: without its command wg leaves a chat supervisor out, needed or not.
+# wg needs a route to start. It must not be claude: if its command is missing, wg never starts a chat supervisor.
 must wg config --local --model pi:unused:unused
 graph="$(pwd -P)/.wg"
 service="$graph/service"
@@ -36,7 +36,7 @@ boots_clean() {
 
 must wg service start --max-agents 1
 boots_clean start
-wg service start --max-agents 1 >again.log 2>&1 || : # refused or nothing done, never a second tree
+wg service start --max-agents 1 >again.log 2>&1 || : # an error or no effect, but never a second tree
 boots_clean 'a second start'
 must wg service restart
 boots_clean restart

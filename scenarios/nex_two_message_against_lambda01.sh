@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Protects: the first minute with a self-hosted model. Set a project up for nex, open the TUI, send two
-# messages; users once got no answer to the first.
-# Decides: the model's answer to each is in the conversation that wg keeps, and on the screen.
-# Live, never a stub: a server that speaks the OpenAI protocol, its base URL (without /v1) in
+# Protects: the first minute with a self-hosted model. A user sets up a project for nex, opens the TUI and sends
+# two messages; users once got no answer to the first.
+# Decides: the model's answer to each message is in wg's conversation file and on the screen.
+# Needs a live model, never a stub: a server that speaks the OpenAI protocol, its base URL (without /v1) in
 # ISOSMOKE_NEX_ENDPOINT (default: lambda01), its model in ISOSMOKE_NEX_MODEL (default: qwen3-coder).
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR disable=SC1091
@@ -15,7 +15,7 @@ if nex_is_a_route; then
     must wg chat create
 else
     must wg init --no-agency
-    must wg config --local --model claude:unused # a chat is only created where some route is set
+    must wg config --local --model claude:unused # wg creates a chat only if a route is set
     must wg chat create --command "$(command -v wg) nex -m $ISOSMOKE_NEX_MODEL -e $ISOSMOKE_NEX_ENDPOINT"
 fi
 
@@ -23,19 +23,19 @@ on_tmux() { tmux -L smoke "$@"; }
 screen() { on_tmux capture-pane -p; }
 letters() { LC_ALL=C tr -cd '[:alnum:]'; }
 is_ready() { [[ $(screen) =~ $'\n>' ]]; }
-answer_to() { # what the model said after message $1
+answer_to() { # print the model's answer to message $1
     cat .wg/chat/*/conversation.jsonl 2>/dev/null | jq -rs --arg message "$1" '
         (map(.role == "user" and any(.content[]?; .text? == $message)) | rindex(true)) as $asked
         | select($asked) | .[$asked + 1:][] | select(.role == "assistant").content[]?.text? // empty'
 }
 is_answered() { [[ $(answer_to "$1") == *[![:space:]]* ]]; }
-is_shown() { # the end of the answer, however the screen wraps it
+is_shown() { # compare the end of the answer without line breaks
     local end
     end=$(answer_to "$1" | letters | tail -c 12)
     [[ $(screen | letters) == *"$end"* ]]
 }
 
-say() { # say MESSAGE: type it into the TUI, and get an answer
+say() { # say MESSAGE: type it into the TUI and wait for the answer
     on_tmux send-keys -l "$1"
     on_tmux send-keys Enter
     wait_until 75 is_answered "$1" || fail "'$1' was not answered; the screen:" $'\n'"$(screen)"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Protects: graphs of every age stay usable. `priority` was once a name ("high") and is now a number;
-# a reader that accepts only one of the two forms loses the whole graph.
-# Decides: rows of both forms are read with the right value, and a write leaves each value as it was.
+# Protects: old and new graphs stay usable. `priority` was once a name ("high") and is now a number; a reader that
+# accepts only one of the two forms loses the whole graph.
+# Decides: rows of both forms are read with the correct value, and a write keeps each value.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR disable=SC1091
 . "$(dirname "$0")/lib.sh"
@@ -17,7 +17,7 @@ cat >>.wg/graph.jsonl <<'ROWS'
 {"kind":"task","id":"raised","title":"Raised below","status":"open","priority":7}
 ROWS
 
-# expect WHAT WANT <TASKS: the priorities in a list of tasks, sorted by id, are WANT.
+# expect WHAT WANT <TASKS: check that the priorities in a list of tasks, sorted by id, are WANT.
 expect() {
     local got
     got=$(jq -c '[sort_by(.id)[] | "\(.id)=\(.priority)"] | join(" ")')
