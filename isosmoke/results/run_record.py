@@ -284,14 +284,14 @@ def scenario(result: ScenarioResult) -> ScenarioRecord:
     )
 
 
-def planned(scenario: Scenario) -> Planned:
+def planned(definition: Scenario) -> Planned:
     """Return the record of a scenario before it runs."""
     return Planned(
-        name=scenario.name,
-        assertion=scenario.assertion,
-        owners=scenario.owners,
-        script=str(scenario.script_path),
-        entry=scenario.model_dump(mode="json"),
+        name=definition.name,
+        assertion=definition.assertion,
+        owners=definition.owners,
+        script=str(definition.script_path),
+        entry=definition.model_dump(mode="json"),
     )
 
 

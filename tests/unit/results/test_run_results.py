@@ -87,7 +87,7 @@ REASONS: list[tuple[str, Attempt, str]] = [
         Attempt(ending=Exited(0), verdict=Verdict((), (Tolerated(SLEEP, "Known."),))),
         "",
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
