@@ -28,10 +28,10 @@ boots_clean() {
     wait_until 15 is_one_tree || fail "after $1, no single tree:" $'\n'"$(processes)"
     wait_until 15 test -s "$service/registry.json" || fail "after $1, the dispatcher never ticked"
     ! grep -a 'orphan supervisor' "$service/daemon.log" >&2 || fail "after $1, a chat supervisor without a chat"
-    [[ ! -e $graph/chat ]] || fail "after $1, a chat nobody asked for: $(ls "$graph/chat")"
-    [[ ! -s $graph/graph.jsonl ]] || fail "after $1, a task nobody asked for: $(<"$graph/graph.jsonl")"
+    [[ ! -e $graph/chat ]] || fail "after $1, an unexpected chat: $(ls "$graph/chat")"
+    [[ ! -s $graph/graph.jsonl ]] || fail "after $1, an unexpected task: $(<"$graph/graph.jsonl")"
     jq -e '.agents == {}' "$service/registry.json" >/dev/null ||
-        fail "after $1, an agent nobody asked for: $(jq -c .agents "$service/registry.json")"
+        fail "after $1, an unexpected agent: $(jq -c .agents "$service/registry.json")"
 }
 
 must wg service start --max-agents 1

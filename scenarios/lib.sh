@@ -18,7 +18,7 @@ wait_until() {
 
 # enter_new_repository: create an empty git repository and change into it.
 enter_new_repository() {
-    cd "$(mktemp -d)" || fail "no temporary folder"
+    cd "$(mktemp -d)" || fail "no temporary directory"
     must git init -q
     must git -c user.name=smoke -c user.email=smoke@localhost commit -q --allow-empty -m start
 }

@@ -67,7 +67,7 @@ def test_check_notes_a_reworded_assertion(git: Git, cli: Cli) -> None:
     cli("init")
     git.commit("smoke")
     path = git.top / "tests/smoke/manifest.toml"
-    path.write_text(path.read_text().replace("starts and says", "says"))
+    path.write_text(path.read_text().replace("starts and prints", "prints"))
 
     done = cli("check", "--against", "HEAD")
 

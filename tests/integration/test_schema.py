@@ -130,7 +130,7 @@ def test_every_key_is_accepted() -> None:
         assert table.keys() == model.model_fields.keys()
     known = schema.of("manifest")["$defs"]["Scenario"]["properties"]
     assert known.keys() == Scenario.model_fields.keys()
-    assert known["settle_seconds"]["description"].startswith("How long processes may take")
+    assert known["settle_seconds"]["description"].startswith("The time that processes have")
 
 
 WRONG = [

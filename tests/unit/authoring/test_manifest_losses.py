@@ -93,7 +93,7 @@ REFUSED = {
     "the gate": ('"refuse"', '"allow"', "[gate]: unowned loosened from 'refuse' to 'allow'"),
     "skips": ("max_skips = 2", "max_skips = 3", "[gate]: max_skips raised from 2 to 3"),
     "all skips": ("max_skips = 2", "", "[gate]: max_skips raised from 2 to unlimited"),
-    "a script of its own": (
+    "its own script": (
         'script = "one.sh"',
         'script = "./two.sh"',
         "'one': lost script 'one.sh': './two.sh' belongs to another scenario",
