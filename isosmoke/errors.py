@@ -41,7 +41,7 @@ class ExitCode(IntEnum):
     """Every scenario was skipped, so nothing was tested."""
 
     INFRASTRUCTURE = 125
-    """The engine, the binary or the environment of isosmoke failed; wg was not tested."""
+    """The engine, the binary or isosmoke's environment failed; this says nothing about wg."""
 
     INTERRUPTED = 130
     """SIGINT ended the run."""

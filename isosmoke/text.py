@@ -17,15 +17,15 @@ def printable(line: str) -> str:
     )
 
 
-def cut(line: str, most: int = _DEFAULT_LENGTH) -> str:
-    """Escape control characters, and truncate the line to at most `most` characters."""
+def cut(line: str, max_length: int = _DEFAULT_LENGTH) -> str:
+    """Escape control characters, and truncate the line to at most `max_length` characters."""
     escaped = printable(line)
-    return escaped if len(escaped) <= most else f"{escaped[: most - 1]}…"
+    return escaped if len(escaped) <= max_length else f"{escaped[: max_length - 1]}…"
 
 
-def shortened(text: str, most: int = _DEFAULT_LENGTH) -> str:
-    """Join the lines, escape control characters, and truncate to at most `most` characters."""
-    return cut(" ".join(text.split()), most)
+def shortened(text: str, max_length: int = _DEFAULT_LENGTH) -> str:
+    """Join lines, escape control characters, and truncate to at most `max_length` characters."""
+    return cut(" ".join(text.split()), max_length)
 
 
 def command_line(arguments: Iterable[str]) -> str:

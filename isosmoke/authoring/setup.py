@@ -16,7 +16,7 @@ _HEADER = """\
 # Smoke scenarios for the live program, one entry for each regression.
 # Grow-only: add entries with `isosmoke new`, never remove or weaken one, and keep former names in
 # `aliases`. `isosmoke check` refuses losses. If a scenario has become wrong, fix it so that it
-# still protects the same behavior. wg reads this file too, so it must be TOML 1.0.
+# still protects the same behaviour. wg reads this file too, so it must be TOML 1.0.
 """
 
 _FIRST = Scenario(

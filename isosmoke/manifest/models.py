@@ -238,9 +238,9 @@ class Settings(StrictModel):
     @field_validator("capabilities")
     @classmethod
     def _check_network_admin(
-        cls, capabilities: tuple[str, ...], others: ValidationInfo
+        cls, capabilities: tuple[str, ...], info: ValidationInfo
     ) -> tuple[str, ...]:
-        if "NET_ADMIN" in capabilities and others.data.get("network") != "isolated":
+        if "NET_ADMIN" in capabilities and info.data.get("network") != "isolated":
             raise build_error(
                 "cannot include NET_ADMIN on the host's network",
                 'add network = "isolated", since it would change the host',
@@ -249,14 +249,14 @@ class Settings(StrictModel):
 
     @field_validator("network")
     @classmethod
-    def _check_isolation(cls, network: str, others: ValidationInfo) -> str:
-        requires: Requires = others.data.get("requires", Requires())
+    def _check_isolation(cls, network: str, info: ValidationInfo) -> str:
+        requires: Requires = info.data.get("requires", Requires())
         if network == "isolated" and requires.endpoints:
             raise build_error(
                 "cannot be 'isolated' if requires.endpoints is set",
                 "remove one of the two; an isolated scenario can only reach itself",
             )
-        if network == "isolated" and others.data.get("services"):
+        if network == "isolated" and info.data.get("services"):
             raise build_error(
                 "cannot be 'isolated' if there are services",
                 "remove one of the two; an isolated scenario can only reach itself",

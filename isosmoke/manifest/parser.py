@@ -91,7 +91,7 @@ def _with_defaults(source: Source) -> Mapping[str, object]:
     defaults, scenarios = source.document.get("defaults"), source.document.get("scenario")
     if not (isinstance(defaults, dict) and isinstance(scenarios, list) and _are_valid(defaults)):
         return source.document
-    return {**source.document, "scenario": [_merge(defaults, own) for own in scenarios]}
+    return {**source.document, "scenario": [_merge(defaults, entry) for entry in scenarios]}
 
 
 def _are_valid(defaults: Mapping[str, object]) -> bool:
@@ -102,15 +102,15 @@ def _are_valid(defaults: Mapping[str, object]) -> bool:
     return True
 
 
-def _merge(defaults: Mapping[str, object], own: object) -> object:
-    if not isinstance(own, dict):
-        return own
+def _merge(defaults: Mapping[str, object], entry: object) -> object:
+    if not isinstance(entry, dict):
+        return entry
     tables = {
-        key: {**default, **own[key]}
+        key: {**default, **entry[key]}
         for key, default in defaults.items()
-        if isinstance(default, dict) and isinstance(own.get(key), dict)
+        if isinstance(default, dict) and isinstance(entry.get(key), dict)
     }
-    return {**defaults, **own, **tables}
+    return {**defaults, **entry, **tables}
 
 
 def _find_missing_scenarios(source: Source) -> Iterator[Mistake]:

@@ -21,32 +21,32 @@ class LineIndex:
         self._lines: dict[Loc, int] = {}
         self._lengths: Counter[Loc] = Counter()
         self._table: Loc = ()
-        for first, statement in _split_statements(text):
+        for first_line, statement in _split_statements(text):
             if statement[0].lstrip().startswith("["):
-                self._add_header(first, _parse_lines(statement))
+                self._add_header(first_line, _parse_lines(statement))
             else:
-                self._add_statement(first, statement)
+                self._add_statement(first_line, statement)
 
     def find_line(self, loc: Loc) -> int | None:
         """Return the line of `loc` or of its closest known parent, counted from 1, or None."""
         known = (loc[:end] for end in range(len(loc), 0, -1) if loc[:end] in self._lines)
         return next((self._lines[parent] for parent in known), None)
 
-    def _add_header(self, first: int, header: object) -> None:
+    def _add_header(self, first_line: int, header: object) -> None:
         loc: Loc = ()
         while isinstance(header, dict) and header:
             ((key, header),) = header.items()
             loc = (*loc, key)
-            self._lines.setdefault(loc, first)
+            self._lines.setdefault(loc, first_line)
             self._lengths[loc] += isinstance(header, list)
             if self._lengths[loc]:
                 loc = (*loc, self._lengths[loc] - 1)
-                self._lines.setdefault(loc, first)
+                self._lines.setdefault(loc, first_line)
         self._table = loc
 
-    def _add_statement(self, first: int, statement: list[str]) -> None:
+    def _add_statement(self, first_line: int, statement: list[str]) -> None:
         for loc, line in _find_lines(statement):
-            self._lines.setdefault((*self._table, *loc), first + line)
+            self._lines.setdefault((*self._table, *loc), first_line + line)
 
 
 def _split_statements(text: str) -> Iterator[tuple[int, list[str]]]:

@@ -113,9 +113,9 @@ def _check_capability(text: str) -> str:
     return text
 
 
-def _build_schema(pattern: str, **more: object) -> WithJsonSchema:
+def _build_schema(pattern: str, **extra: object) -> WithJsonSchema:
     """Return the JSON schema of a string that matches `pattern`."""
-    return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern})$", **more})
+    return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern})$", **extra})
 
 
 Text = Annotated[

@@ -24,8 +24,8 @@ def command(
     `arguments` are names of scenarios, or `--` and a command. Empty options are omitted.
     """
     options = {"--manifest": manifest, "--binary": binary, "--engine": engine}
-    given = [part for name, value in options.items() if value for part in (name, value)]
-    return ("isosmoke", *daemon, "run", *given, *arguments)
+    option_arguments = [part for name, value in options.items() if value for part in (name, value)]
+    return ("isosmoke", *daemon, "run", *option_arguments, *arguments)
 
 
 def engine(run: RunRecord) -> str:

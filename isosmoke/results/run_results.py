@@ -49,9 +49,9 @@ class Captured:
         """The kept end of the output, without a gap."""
         return self.tail if self.left_out else self.head + self.tail
 
-    def last_lines(self, most: int) -> tuple[str, ...]:
-        """Return at most `most` last lines; invalid bytes are replaced."""
-        return tuple(self.end.decode(errors="replace").splitlines()[-most:])
+    def last_lines(self, limit: int) -> tuple[str, ...]:
+        """Return at most `limit` last lines; invalid bytes are replaced."""
+        return tuple(self.end.decode(errors="replace").splitlines()[-limit:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,11 +19,11 @@ def test_escaped_text_is_printable(text: str) -> None:
 
 
 @given(st.text(), st.integers(1, 100))
-def test_shortened_is_one_line_of_bounded_length(text: str, most: int) -> None:
+def test_shortened_is_one_line_of_bounded_length(text: str, max_length: int) -> None:
     """The result has no line breaks and at most the given length."""
-    line = shortened(text, most)
+    line = shortened(text, max_length)
 
-    assert len(line) <= most
+    assert len(line) <= max_length
     assert len(line.splitlines()) <= 1
 
 

@@ -74,8 +74,8 @@ def test_extended_manifest_is_valid(directory: Path) -> None:
         create_draft(owners=("a", "b"), timeout_seconds=7, script="s/x.sh"),
     )
 
-    one, new = loader.load(directory / "manifest.toml").scenarios
-    assert one.name == "one"
+    existing, new = loader.load(directory / "manifest.toml").scenarios
+    assert existing.name == "one"
     assert (new.name, new.owners, new.assertion) == ("new", ("a", "b"), "It holds.")
     assert (new.timeout_seconds, new.script) == (7, "s/x.sh")
 
