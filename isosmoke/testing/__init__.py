@@ -1,4 +1,4 @@
-"""For whoever writes tests or an engine: a fake engine, and what every engine must hold to."""
+"""Tools for people who write tests or engines: a fake engine, and the contract of every engine."""
 
 from isosmoke.testing.bench import Bench
 from isosmoke.testing.contract import CONTRACT

@@ -1,4 +1,4 @@
-"""Where the contract checks get their sandboxes: small jobs over a throw-away folder."""
+"""Sandboxes for the contract checks: small jobs in a temporary directory."""
 
 import os
 import socket
@@ -35,13 +35,13 @@ from isosmoke.sandbox.spec import (
 HOME = PurePosixPath("/home/contract")
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
-_MEET_SECONDS = 60.0
-_PART_SECONDS = 5.0
+_CONNECT_SECONDS = 60.0
+_REPLY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """How one job differs from a plain one; durations in seconds."""
+class JobOptions:
+    """Options in which a job differs from the default; durations are in seconds."""
 
     network: Literal["host", "isolated"] = "host"
     limits: Limits = field(default_factory=Limits)
@@ -51,12 +51,12 @@ class Terms:
     settle: float = 0.3
 
 
-PLAIN = Terms()
+DEFAULT_OPTIONS = JobOptions()
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What came of one job."""
+class JobResult:
+    """The result of one job."""
 
     ending: Ending
     survivors: tuple[Process, ...]
@@ -66,59 +66,61 @@ class Seen:
 
     @property
     def words(self) -> list[str]:
+        """The output, split at whitespace."""
         return self.output.decode(errors="replace").split()
 
 
 class Bench:
-    """Jobs over `folder`: `workspace` in it is copy-on-write, `fixed` read-only, no more is seen.
+    """A factory of jobs that run in `folder`.
 
-    `folder` must be a real folder of the host that the engine can mount, and empty.
+    Its directory `workspace` is mounted copy-on-write and `fixed` read-only; a job sees nothing
+    else of it. `folder` must be an empty directory of the host that the engine can mount.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.workspace = self.folder / "workspace"
         self.fixed = self.folder / "fixed"
-        for one in (self.workspace, self.fixed):
-            one.mkdir(parents=True, exist_ok=True)
-            if not (one / "file").exists():
-                (one / "file").write_text("from the host\n")
+        for directory in (self.workspace, self.fixed):
+            directory.mkdir(parents=True, exist_ok=True)
+            if not (directory / "file").exists():
+                (directory / "file").write_text("from the host\n")
 
     @property
     def environment(self) -> dict[str, str]:
-        """What every job gets, and nothing else."""
+        """The complete environment of every job."""
         return {"PATH": PATH, "HOME": str(HOME), "LANG": "C.UTF-8"}
 
-    def shell(self, line: str, terms: Terms = PLAIN) -> Job:
-        """A line of bash as a job."""
-        return self.job(("bash", "-c", line), terms)
+    def shell(self, line: str, options: JobOptions = DEFAULT_OPTIONS) -> Job:
+        """Return a job that runs a line of bash."""
+        return self.job(("bash", "-c", line), options)
 
-    def python(self, code: str, terms: Terms = PLAIN) -> Job:
-        """A piece of Python as a job."""
-        return self.job(("python3", "-c", code), terms)
+    def python(self, code: str, options: JobOptions = DEFAULT_OPTIONS) -> Job:
+        """Return a job that runs a piece of Python."""
+        return self.job(("python3", "-c", code), options)
 
-    def job(self, argv: tuple[str, ...], terms: Terms = PLAIN) -> Job:
-        """A command as a job that stands in the workspace."""
+    def job(self, argv: tuple[str, ...], options: JobOptions = DEFAULT_OPTIONS) -> Job:
+        """Return a job that runs a command in the workspace."""
         return Job(
-            spec=self._spec(terms),
+            spec=self._spec(options),
             argv=argv,
             folder=PurePosixPath(self.workspace),
             environment=self.environment,
-            timeout=terms.timeout,
-            grace=terms.grace,
-            settle=terms.settle,
+            timeout=options.timeout,
+            grace=options.grace,
+            settle=options.settle,
         )
 
-    def _spec(self, terms: Terms) -> SandboxSpec:
+    def _spec(self, options: JobOptions) -> SandboxSpec:
         return SandboxSpec(
             label="contract",
             image=HOST_IMAGE,
             mounts=tuple(self._mounts()),
             uid=os.getuid(),
             gid=os.getgid(),
-            network=terms.network,
-            limits=terms.limits,
-            capabilities=terms.capabilities,
+            network=options.network,
+            limits=options.limits,
+            capabilities=options.capabilities,
         )
 
     def _mounts(self) -> Iterator[Mount]:
@@ -132,28 +134,28 @@ class Bench:
         yield ReadOnly(self.fixed, PurePosixPath(self.fixed))
 
 
-def run(engine: Engine, job: Job) -> Seen:
-    """Run `job` as the runner does, from the making of its sandbox to its end."""
+def run(engine: Engine, job: Job) -> JobResult:
+    """Run `job` as the runner does, from the creation of its sandbox to its end."""
     with Capture(None, 0, redactor=Redactor()) as capture:
         run = run_job(job, engine, capture=capture, interrupt=Interrupt())
     output = capture.output
-    kept = output.head + output.tail
-    return Seen(run.ending, run.survivors, run.phases, kept, output.size)
+    printed = output.head + output.tail
+    return JobResult(run.ending, run.survivors, run.phases, printed, output.size)
 
 
 @contextmanager
-def going(
+def running_job(
     engine: Engine, job: Job, sink: Callable[[Output], object] = lambda _: None
 ) -> Iterator[Conversation]:
-    """A sandbox in which `job` was started, and its keeper, to which the block may say anything."""
+    """Start `job` in a new sandbox and yield its keeper, to which the block may send commands."""
     with engine.sandbox(job.spec) as sandbox:
-        yield started(sandbox, job, sink)
+        yield start_job(sandbox, job, sink)
 
 
-def started(
+def start_job(
     sandbox: Sandbox, job: Job, sink: Callable[[Output], object] = lambda _: None
 ) -> Conversation:
-    """The keeper of a new sandbox, told to start `job`."""
+    """Start `job` in a new sandbox and return its keeper."""
     keeper = Conversation(sandbox.channel, sink=sink, interrupt=Interrupt())
     keeper.ready(START_SECONDS)
     start(job, keeper)
@@ -161,20 +163,20 @@ def started(
 
 
 class Typist:
-    """Somebody at a shell, who does the next thing once its words were printed.
+    """A user at a shell, who performs each action as soon as a given text has been printed.
 
-    A thing is what is typed (nothing: the end of the input), or the new size of the terminal.
+    An action is bytes to type (none of them ends the input) or a new size of the terminal.
     """
 
-    def __init__(self, *things: tuple[str, bytes | Size], size: Size | None) -> None:
+    def __init__(self, *actions: tuple[str, bytes | Size], size: Size | None) -> None:
         self.size = size
         self.keyboard, self._typing = os.pipe()
         self.resizes = os.eventfd(0)
-        self._things = list(things)
+        self._actions = list(actions)
         self.seen: dict[str, bytes] = {"stdout": b"", "stderr": b""}
 
     def __enter__(self) -> Self:
-        self._go_on()
+        self._act()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -182,8 +184,8 @@ class Typist:
         os.close(self.resizes)
         self._end()
 
-    def typed(self, most: int) -> bytes:
-        return os.read(self.keyboard, most)
+    def typed(self, maximum: int) -> bytes:
+        return os.read(self.keyboard, maximum)
 
     def resized(self) -> Size:
         os.eventfd_read(self.resizes)
@@ -192,19 +194,19 @@ class Typist:
 
     def show(self, output: ShellOutput) -> None:
         self.seen[output.stream] += output.content
-        self._go_on()
+        self._act()
 
-    def _go_on(self) -> None:
-        while self._things and self._things[0][0].encode() in self.seen["stdout"]:
-            _, thing = self._things.pop(0)
-            self._do(thing)
+    def _act(self) -> None:
+        while self._actions and self._actions[0][0].encode() in self.seen["stdout"]:
+            _, action = self._actions.pop(0)
+            self._perform(action)
 
-    def _do(self, thing: bytes | Size) -> None:
-        if isinstance(thing, Size):
-            self.size = thing
+    def _perform(self, action: bytes | Size) -> None:
+        if isinstance(action, Size):
+            self.size = action
             os.eventfd_write(self.resizes, 1)
-        elif thing:
-            os.write(self._typing, thing)
+        elif action:
+            os.write(self._typing, action)
         else:
             self._end()
 
@@ -215,63 +217,63 @@ class Typist:
 
 
 class Witness:
-    """A listener of the host: what a sandbox connects to it breaks when its last holder ends."""
+    """A listener on the host; a connection from a sandbox ends with its last holder there."""
 
     def __init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
-        self._lines: list[socket.socket] = []
+        self._connections: list[socket.socket] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in (*self._lines, self._server):
-            one.close()
+        for end in (*self._connections, self._server):
+            end.close()
 
     @property
     def connect(self) -> str:
-        """The line of bash that opens descriptor 3 to this witness."""
+        """A line of bash that opens descriptor 3 to this listener and announces itself."""
         return f"exec 3<>/dev/tcp/127.0.0.1/{self.port}; echo up >&3; "
 
     @property
     def port(self) -> int:
         return int(self._server.getsockname()[1])
 
-    def met(self) -> "Line":
-        """Wait until a sandbox has connected and said so."""
-        self._server.settimeout(_MEET_SECONDS)
+    def accept(self) -> "SandboxConnection":
+        """Wait for the next sandbox that connects and announces itself."""
+        self._server.settimeout(_CONNECT_SECONDS)
         connection, _ = self._server.accept()
-        self._lines.append(connection)
-        connection.settimeout(_MEET_SECONDS)
+        self._connections.append(connection)
+        connection.settimeout(_CONNECT_SECONDS)
         connection.recv(len("up\n"))
-        return Line(connection)
+        return SandboxConnection(connection)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """What connects a witness with a sandbox."""
+class SandboxConnection:
+    """A connection between a witness and a sandbox."""
 
     connection: socket.socket
 
-    def say(self, word: str) -> None:
-        """Send a line to whoever reads descriptor 3 in the sandbox."""
-        self.connection.sendall(word.encode() + b"\n")
+    def send_line(self, text: str) -> None:
+        """Send a line to the reader of descriptor 3 in the sandbox."""
+        self.connection.sendall(text.encode() + b"\n")
 
-    def hears(self, words: str) -> bool:
-        """Whether these words come from the sandbox within a few seconds."""
-        self.connection.settimeout(_PART_SECONDS)
+    def receives(self, text: str) -> bool:
+        """Return whether this text arrives from the sandbox within a few seconds."""
+        self.connection.settimeout(_REPLY_SECONDS)
         try:
-            return self.connection.recv(len(words), socket.MSG_WAITALL) == words.encode()
+            return self.connection.recv(len(text), socket.MSG_WAITALL) == text.encode()
         except OSError:
             return False
 
     def close(self) -> None:
-        """End it from here: its reader in the sandbox comes to the end of the file."""
+        """Close it on the host's side; its reader in the sandbox gets an end of file."""
         self.connection.shutdown(socket.SHUT_RDWR)
 
-    def breaks(self) -> bool:
-        """Whether its last holder in the sandbox ends within a few seconds."""
-        self.connection.settimeout(_PART_SECONDS)
+    def wait_closed(self) -> bool:
+        """Return whether its last holder in the sandbox ends within a few seconds."""
+        self.connection.settimeout(_REPLY_SECONDS)
         try:
             return self.connection.recv(1) == b""
         except TimeoutError:
@@ -280,20 +282,28 @@ class Line:
             return True
 
 
-HOLD = """
+HOLDER = """
 import sys
 from importlib import import_module
 from pathlib import Path
-from isosmoke.testing.bench import Bench, going
+from isosmoke.testing.bench import Bench, running_job
 module, name, folder, line = sys.argv[1:]
 engine = getattr(import_module(module), name)()
 engine.preflight()
-with going(engine, Bench(Path(folder)).shell(line)) as keeper:
+with running_job(engine, Bench(Path(folder)).shell(line)) as keeper:
     keeper.exited(600)
 """
 
 
-def holder(engine: Engine, bench: Bench, line: str) -> tuple[str, ...]:
-    """The command of a process that makes its own engine of the same kind and holds one sandbox."""
+def build_holder_command(engine: Engine, bench: Bench, line: str) -> tuple[str, ...]:
+    """Return the command of a process that holds one sandbox of a new engine of the same kind."""
     kind = type(engine)
-    return (sys.executable, "-c", HOLD, kind.__module__, kind.__qualname__, str(bench.folder), line)
+    return (
+        sys.executable,
+        "-c",
+        HOLDER,
+        kind.__module__,
+        kind.__qualname__,
+        str(bench.folder),
+        line,
+    )

@@ -1,6 +1,6 @@
-"""For tests that use testcontainers: a container with the live binary; nothing may be left in it.
+"""Containers for tests that use testcontainers, with the live binary and a check for leaks.
 
-This module alone of `isosmoke.testing` imports testcontainers.
+Only this module of `isosmoke.testing` imports testcontainers.
 """
 
 import os
@@ -30,24 +30,24 @@ from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import BINARIES, KEEPER, SandboxSpec
 
 HOME = "/home/isosmoke"
-"""The only folder, besides the temporary ones, that commands may write to; it is empty at first."""
+"""The only directory, apart from temporary ones, that commands may write to; initially empty."""
 
 _PATH = f"{BINARIES}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_ASK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
 class LeakError(AssertionError):
-    """Processes outlived what a test did in a container; `processes` are they."""
+    """Processes that outlived the commands of a test in a container, as `processes`."""
 
     def __init__(self, processes: Sequence[Process]) -> None:
         self.processes = tuple(processes)
-        told = "".join(f"\n  pid {one.pid}: {one.command_line}" for one in processes)
-        super().__init__(f"{len(processes)} left in the container:{told}")
+        lines = "".join(f"\n  pid {process.pid}: {process.command_line}" for process in processes)
+        super().__init__(f"{len(processes)} leaked in the container:{lines}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """How a command ended: an exit code, negative for the number of a signal; what it printed."""
+    """The result of a command; a negative exit code is the number of a signal."""
 
     exit_code: int
     stdout: str
@@ -58,8 +58,9 @@ class WgContainer(DockerContainer):
     """A container of a local image whose first process is isosmoke's keeper.
 
     It has the live binary on PATH, under its own name and as `wg`, the host's network, and the
-    caller's user without any capability. It ends with the process that made it, `kill -9` included.
-    When it stops, whatever still runs in it `settle_seconds` later is a `LeakError`.
+    caller's user without any capability. It ends with the process that created it, even if that is
+    killed. When it stops, processes that still run in it `settle_seconds` later raise a
+    `LeakError`.
     """
 
     def __init__(
@@ -76,32 +77,36 @@ class WgContainer(DockerContainer):
         self._keeper: Conversation | None = None
         self._printed = {"stdout": bytearray(), "stderr": bytearray()}
         self.with_volume_mapping(KEEPER_FILE, str(KEEPER))
-        self.with_volume_mapping(_binary(wg), str(BINARIES))
+        self.with_volume_mapping(_stage_binary(wg), str(BINARIES))
         self.with_tmpfs_mount(HOME, f"exec,mode=0700,uid={os.getuid()},gid={os.getgid()}")
 
     def start(self) -> Self:
-        """Make it and wait for its keeper; no reaper is started and no image is pulled."""
+        """Create the container and wait for its keeper; start no reaper and pull no image.
+
+        Raises:
+            EngineError: If the image is not present, or the container cannot be started.
+        """
         if not self._engine.images.has(self.image):
-            raise EngineError(f"no image '{self.image}' here", hint=how_to_get(self.image))
+            raise EngineError(f"image '{self.image}' is not present", hint=how_to_get(self.image))
         try:
-            self._begin()
+            self._launch()
         except BaseException:
             self._end()
             raise
         return self
 
-    def _begin(self) -> None:
+    def _launch(self) -> None:
         name, labels = self._live.enter_context(
-            self._engine.companions.reserved("a test's container")
+            self._engine.companions.reserved("a test container")
         )
-        with self._engine.companions.errors("make a test's container"):
+        with self._engine.companions.errors("create a test container"):
             self._container = self.get_docker_client().client.containers.create(
                 self.image, name=name, labels=labels, **self._body()
             )
         channel = self._live.enter_context(self._engine.companions.attached(name))
-        with self._engine.companions.errors("start a test's container"):
+        with self._engine.companions.errors("start a test container"):
             self._container.start()
-        keeper = Conversation(channel, sink=self._keep, interrupt=Interrupt())
+        keeper = Conversation(channel, sink=self._record_output, interrupt=Interrupt())
         keeper.ready(START_SECONDS)
         self._keeper = keeper
         if self._wait_strategy is not None:
@@ -124,9 +129,9 @@ class WgContainer(DockerContainer):
         }
 
     def _spec(self) -> SandboxSpec:
-        """As much of a sandbox as its keeper needs to know."""
+        """Return the parts of a sandbox specification that the keeper needs."""
         return SandboxSpec(
-            label="a test's container",
+            label="a test container",
             image=self.image,
             mounts=(),
             uid=os.getuid(),
@@ -135,18 +140,18 @@ class WgContainer(DockerContainer):
         )
 
     def run(self, argv: Sequence[str], *, seconds: float = 60.0) -> Done:
-        """Run a command in it, not by `docker exec` but by the keeper, which sees what it leaves.
+        """Run a command through the keeper, which also sees the processes that it leaves.
 
         Raises:
-            TimeoutError: after so many seconds; the command's process group is killed.
-            EngineError: if it cannot be started, or the container is not there.
+            TimeoutError: After `seconds`; the command's process group is killed.
+            EngineError: If the command cannot be started, or the container is not running.
         """
         environment = {"PATH": _PATH, "HOME": HOME, "LANG": "C.UTF-8", **self.env}
         environment["WG_BIN"] = str(BINARIES / binary.KNOWN_AS)
-        keeper = self._asked()
+        keeper = self._require_keeper()
         self._printed = {"stdout": bytearray(), "stderr": bytearray()}
         keeper.go(argv, PurePosixPath(HOME), environment, processes=None, open_files=None)
-        status = self._status(keeper, seconds)
+        status = self._wait_for_status(keeper, seconds)
         if status is None:
             keeper.kill()
             keeper.exited(ANSWER_SECONDS)
@@ -157,45 +162,49 @@ class WgContainer(DockerContainer):
             stderr=self._printed["stderr"].decode(errors="replace"),
         )
 
-    def _status(self, keeper: Conversation, seconds: float) -> int | None:
+    def _wait_for_status(self, keeper: Conversation, seconds: float) -> int | None:
         try:
             return keeper.exited(seconds)
         except EngineError:
             with suppress(EngineError):
-                keeper.exited(ANSWER_SECONDS)  # of what could not be started: not the next one's
+                keeper.exited(ANSWER_SECONDS)  # discard the status of the failed start
             raise
 
-    def _keep(self, output: Output) -> None:
-        """What the command prints, and what an earlier one has left."""
+    def _record_output(self, output: Output) -> None:
+        """Record output of the current command, and of processes left by earlier ones."""
         self._printed[output.stream] += output.content
 
     def get_container_host_ip(self) -> str:
-        """The network is the host's."""
+        """Return the loopback address: the container uses the host's network."""
         return "127.0.0.1"
 
     def get_exposed_port(self, port: int) -> int:
-        """The same: on the host's network none is mapped."""
+        """Return the same port: none is mapped on the host's network."""
         return port
 
     def get_logs(self) -> tuple[bytes, bytes]:
-        """What the last command printed, to stdout and to stderr."""
+        """Return the last command's stdout and stderr."""
         return bytes(self._printed["stdout"]), bytes(self._printed["stderr"])
 
     def left(self) -> tuple[Process, ...]:
-        """What runs in it now besides the keeper, once it had the time to settle."""
+        """Return the processes that still run after the settle time, the keeper excluded."""
         deadline, never = monotonic() + self._settle, Event()
-        while (living := self._asked().living()) and monotonic() < deadline:
-            never.wait(_ASK_SECONDS)
+        while (living := self._require_keeper().living()) and monotonic() < deadline:
+            never.wait(_POLL_SECONDS)
         return living
 
     def assert_no_leaks(self) -> None:
-        """Raise a `LeakError` if something is left; the container goes on."""
-        left = self.left()
-        if left:
-            raise LeakError(left)
+        """Raise a `LeakError` if any process is left; the container keeps running."""
+        survivors = self.left()
+        if survivors:
+            raise LeakError(survivors)
 
     def stop(self, force: bool = True, delete_volume: bool = True) -> None:  # noqa: FBT001, FBT002 - testcontainers' own signature
-        """End it and prove that it is gone; `LeakError` if something was left in it."""
+        """End the container and verify that it is gone.
+
+        Raises:
+            LeakError: If processes were left in it.
+        """
         try:
             if self._keeper is not None:
                 self.assert_no_leaks()
@@ -208,15 +217,15 @@ class WgContainer(DockerContainer):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop it; what a test failed with is not hidden by what it left."""
+        """Stop the container; a failure of the test takes precedence over a leak."""
         if error is None:
             self.stop()
         else:
             self._end()
 
-    def _asked(self) -> Conversation:
+    def _require_keeper(self) -> Conversation:
         if self._keeper is None:
-            raise EngineError("the container is not running", hint="start it, or use `with`")
+            raise EngineError("the container is not running", hint="call start() or use `with`")
         return self._keeper
 
     def _end(self) -> None:
@@ -225,9 +234,9 @@ class WgContainer(DockerContainer):
         self.get_docker_client().client.close()
 
 
-def _binary(named: str | None) -> Path:
-    found = binary.find(named, os.environ)
-    if found is None:
-        raise UsageError("no wg found", hint="put it on PATH, set ISOSMOKE_WG, or name it")
-    binary.check_format(found, platform.machine())
-    return binary.take(found).folder
+def _stage_binary(name: str | None) -> Path:
+    path = binary.find(name, os.environ)
+    if path is None:
+        raise UsageError("no wg found", hint="put wg on PATH, set ISOSMOKE_WG, or pass wg=PATH")
+    binary.check_format(path, platform.machine())
+    return binary.take(path).folder

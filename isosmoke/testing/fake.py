@@ -1,7 +1,7 @@
-"""An engine without processes: each sandbox acts out what a test wrote down for its scenario.
+"""An engine without processes: each sandbox plays the act that a test defined for its scenario.
 
-Its keeper is a state machine that speaks the real protocol, so the runner, the conversation and the
-schedule are exercised as they are. Nothing waits but for the deadlines that the job itself sets.
+The fake keeper is a state machine that speaks the real protocol, so the runner, the conversation
+and the schedule are the real ones. It waits only for the deadlines that a job itself sets.
 """
 
 import os
@@ -20,25 +20,28 @@ from isosmoke.sandbox.processes import Usage
 from isosmoke.sandbox.spec import HOST_IMAGE, SandboxSpec
 
 UPTIME = 1000.0
-"""What the clock of every fake sandbox shows, in seconds."""
+"""The uptime in every fake sandbox, in seconds."""
 
 _TERMINATED, _KILLED = 15, 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """What one fake sandbox does.
+    """The behaviour of one fake sandbox.
 
     `status` is the raw wait status of the script (`code << 8`, or a signal's number); None is a
-    script that runs until it is ended. `survivors` are what the keeper lists, with the texts of
-    `/proc/net/*` in `sockets`. They end when the command `end_at` arrives; a keeper that `is_blind`
-    lists none of them, ended or not. `refuses` breaks the sandbox before it is made, `dies_at`
-    closes the channel when that command (`Command.GO`, …) arrives, `broken` is what the
-    keeper complains of instead of starting the script. `on_go` is called when the script would
-    start. `leaves` is what cannot be removed at the end.
-    `changes` are the folders in which it lets its changes be found, `peaks` the most it had.
-    `usage` is what it took. `probes` have the raw wait status and the output of each command line
-    that may be probed; a status of None never ends by itself, and any other probe is refused.
+    script that runs until it is ended. `survivors` are the processes that the keeper lists, with
+    the texts of `/proc/net/*` in `sockets`. They end when the command `end_at` arrives; a keeper
+    that `is_blind` lists none of them, ended or not.
+
+    `refuses` makes the creation of the sandbox fail, `dies_at` closes the channel when that command
+    (`Command.GO`, …) arrives, and `broken` is the keeper's error instead of starting the script.
+    `on_go` is called when the script would start. `leaves` names something that cannot be removed
+    at the end.
+
+    `changes` are the directories with the sandbox's changes, `peaks` its peak usage, and `usage`
+    its total usage. `probes` maps the command line of each permitted probe to its raw wait status
+    and output; a status of None never ends by itself, and any other probe is refused.
     """
 
     status: int | None = 0
@@ -64,12 +67,12 @@ class Act:
 def survivor(
     pid: int, argv: Sequence[str], *, ppid: int = 1, age: float = 1.0, sockets: Sequence[str] = ()
 ) -> Survivor:
-    """A sleeping process as a keeper would list it."""
+    """Return a sleeping process as a keeper would list it; `age` is in seconds."""
     started = round((UPTIME - age) * os.sysconf("SC_CLK_TCK"))
     unread = " ".join("0" * 17)
     return Survivor(
         stat=f"{pid} ({argv[0]}) S {ppid} {unread} {started} 0".encode(),
-        cmdline=b"".join(word.encode() + b"\0" for word in argv),
+        cmdline=b"".join(argument.encode() + b"\0" for argument in argv),
         cwd=b"/",
         exe=f"/usr/bin/{argv[0]}".encode(),
         sockets=frozenset(sockets),
@@ -77,24 +80,24 @@ def survivor(
 
 
 class FakeChannel:
-    """The keeper's two ends in one object: what is written to it decides what can be read."""
+    """Both ends of a keeper's channel in one object: commands written to it queue the replies."""
 
     def __init__(self, act: Act) -> None:
         self._act = act
         self._ready = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._written = bytearray()
-        self._told = bytearray()
+        self._replies = bytearray()
         self._ended = False
         self._is_empty = not act.survivors
         self.commands: list[bytes] = []
-        self._tell(EventKind.READY, act.version.encode())
+        self._reply(EventKind.READY, act.version.encode())
 
     def fileno(self) -> int:
         return self._ready
 
     def read(self) -> bytes:
-        content = bytes(self._told)
-        self._told.clear()
+        content = bytes(self._replies)
+        self._replies.clear()
         if not self._ended:
             os.eventfd_read(self._ready)
         return content
@@ -104,99 +107,99 @@ class FakeChannel:
 
     def write(self, content: bytes) -> int:
         if self._ended:
-            raise EngineError("the sandbox ended before it could be spoken to")
+            raise EngineError("the sandbox ended before it received a command")
         self._written += content
         for kind, payload in protocol.take_frames(self._written):
             self.commands.append(kind)
-            self._obey(kind, payload)
+            self._handle(kind, payload)
         return len(content)
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         os.close(self._ready)
 
-    def _obey(self, kind: bytes, payload: bytes) -> None:
+    def _handle(self, kind: bytes, payload: bytes) -> None:
         if kind == self._act.dies_at:
             self._ended = True
             os.eventfd_write(self._ready, 1)
             return
         if kind == self._act.end_at and not self._is_empty:
             self._is_empty = True
-            self._tell(EventKind.EMPTY, b"")
+            self._reply(EventKind.EMPTY, b"")
         match kind:
             case Command.GO:
-                self._go()
+                self._start_script()
             case Command.TERM if not self._act.ignores_term:
-                self._exit(_TERMINATED)
+                self._end_script(_TERMINATED)
             case Command.KILL:
-                self._exit(_KILLED)
+                self._end_script(_KILLED)
             case Command.FREEZE:
-                self._tell(EventKind.FROZEN, b"1" if self._act.can_be_frozen else b"0")
+                self._reply(EventKind.FROZEN, b"1" if self._act.can_be_frozen else b"0")
             case Command.LIST:
-                self._list()
+                self._reply_list()
             case _:
-                self._obey_further(kind, payload)
+                self._handle_rest(kind, payload)
 
-    def _obey_further(self, kind: bytes, payload: bytes) -> None:
+    def _handle_rest(self, kind: bytes, payload: bytes) -> None:
         match kind:
             case Command.THAW:
-                self._tell(EventKind.THAWED, b"")
+                self._reply(EventKind.THAWED, b"")
             case Command.USAGE:
-                self._use(self._act.usage)
+                self._reply_usage(self._act.usage)
             case Command.PROBE:
-                self._probe(payload)
+                self._reply_probe(payload)
             case Command.END_PROBE:
-                self._tell(EventKind.PROBED, struct.pack(">I", _KILLED))
+                self._reply(EventKind.PROBED, struct.pack(">I", _KILLED))
             case _:
                 pass
 
-    def _use(self, usage: Usage) -> None:
-        micros = (round(one * 1e6) for one in (usage.user_seconds, usage.system_seconds))
-        words = (*micros, usage.largest // 1024)
-        self._tell(EventKind.USED, " ".join(map(str, words)).encode())
+    def _reply_usage(self, usage: Usage) -> None:
+        times = (usage.user_seconds, usage.system_seconds)
+        numbers = (*(round(seconds * 1e6) for seconds in times), usage.largest // 1024)
+        self._reply(EventKind.USED, " ".join(map(str, numbers)).encode())
 
-    def _probe(self, payload: bytes) -> None:
-        _, _, _, _, count, *words = payload.decode().split("\0")
-        found = self._act.probes.get(tuple(words[: int(count)]))
-        if found is None:
-            self._tell(EventKind.REFUSED, b"starting the probe: no act has it")
+    def _reply_probe(self, payload: bytes) -> None:
+        _, _, _, _, count, *arguments = payload.decode().split("\0")
+        probe = self._act.probes.get(tuple(arguments[: int(count)]))
+        if probe is None:
+            self._reply(EventKind.REFUSED, b"starting the probe: the act does not define it")
             return
-        status, printed = found
-        self._tell(EventKind.PROBE_OUTPUT, printed)
+        status, output = probe
+        self._reply(EventKind.PROBE_OUTPUT, output)
         if status is not None:
-            self._tell(EventKind.PROBED, struct.pack(">I", status))
+            self._reply(EventKind.PROBED, struct.pack(">I", status))
 
-    def _go(self) -> None:
+    def _start_script(self) -> None:
         if self._act.on_go is not None:
             self._act.on_go()
         if self._act.broken:
-            self._tell(EventKind.BROKEN, self._act.broken.encode())
+            self._reply(EventKind.BROKEN, self._act.broken.encode())
             return
         for output in self._act.output:
-            self._tell(
+            self._reply(
                 EventKind.STDOUT if output.stream == "stdout" else EventKind.STDERR, output.content
             )
         if self._act.status is not None:
-            self._exit(self._act.status)
+            self._end_script(self._act.status)
 
-    def _exit(self, status: int) -> None:
-        self._tell(EventKind.EXITED, struct.pack(">I", status))
+    def _end_script(self, status: int) -> None:
+        self._reply(EventKind.EXITED, struct.pack(">I", status))
         if self._is_empty:
-            self._tell(EventKind.EMPTY, b"")
+            self._reply(EventKind.EMPTY, b"")
 
-    def _list(self) -> None:
-        for one in () if self._is_empty or self._act.is_blind else self._act.survivors:
-            inodes = " ".join(sorted(one.sockets)).encode()
-            parts = (one.stat, one.cmdline, one.cwd, one.exe, inodes)
-            self._tell(
+    def _reply_list(self) -> None:
+        for process in () if self._is_empty or self._act.is_blind else self._act.survivors:
+            inodes = " ".join(sorted(process.sockets)).encode()
+            parts = (process.stat, process.cmdline, process.cwd, process.exe, inodes)
+            self._reply(
                 EventKind.PROCESS, b"".join(struct.pack(">I", len(part)) + part for part in parts)
             )
         for table, text in self._act.sockets.items():
-            self._tell(EventKind.SOCKETS, table.encode() + b"\0" + text)
-        self._tell(EventKind.LISTED, f"{UPTIME} 0".encode())
+            self._reply(EventKind.SOCKETS, table.encode() + b"\0" + text)
+        self._reply(EventKind.LISTED, f"{UPTIME} 0".encode())
 
-    def _tell(self, kind: bytes, payload: bytes) -> None:
-        self._told += protocol.frame(kind, payload)
+    def _reply(self, kind: bytes, payload: bytes) -> None:
+        self._replies += protocol.frame(kind, payload)
         os.eventfd_write(self._ready, 1)
 
 
@@ -216,11 +219,12 @@ class FakeSandbox:
 
 
 class FakeEngine:
-    """Makes sandboxes that act; `made` and `destroyed` are labels in the order of the events.
+    """An engine whose sandboxes play acts.
 
-    `acts` has the acts of each label: the first sandbox plays the first, and so on; the last one is
-    repeated. A label that is not there passes. `unavailable` is what `preflight` raises. `images`
-    has the digest of each image that the engine has, and may be changed at any time.
+    `made` and `destroyed` are the specifications of its sandboxes in the order of the events.
+    `acts` maps each label to its acts: the first sandbox plays the first, and so on; the last one
+    is repeated. A label without acts passes. `unavailable` is the error that `preflight` raises.
+    `images` maps each image of the engine to its digest, and may be changed at any time.
     """
 
     name = "fake"
@@ -265,7 +269,7 @@ class FakeEngine:
             yield FakeSandbox(channel, act)
         finally:
             channel.close()
-            self._note_end(spec, channel)
+            self._record_end(spec, channel)
             if act.leaves:
                 raise LeftBehindError(act.leaves, hint=f"remove {act.leaves}")
 
@@ -274,12 +278,12 @@ class FakeEngine:
 
     def _next_act(self, spec: SandboxSpec) -> Act:
         with self._lock:
-            number = sum(one.label == spec.label for one in self.made)
+            number = sum(earlier.label == spec.label for earlier in self.made)
             self.made.append(spec)
         acts = self._acts.get(spec.label, Act())
         return acts if isinstance(acts, Act) else acts[min(number, len(acts) - 1)]
 
-    def _note_end(self, spec: SandboxSpec, channel: FakeChannel) -> None:
+    def _record_end(self, spec: SandboxSpec, channel: FakeChannel) -> None:
         with self._lock:
             self.destroyed.append(spec)
             self.commands += [(spec.label, kind) for kind in channel.commands]

@@ -1,9 +1,9 @@
-"""The promises of every engine, as plain functions: each takes an engine and a bench.
+"""The contract of every engine, as plain functions that take an engine and a bench.
 
-A check returns, or raises `AssertionError` with a reason. It needs bash and python3 among the
-host's own programs, which are the sandbox's image, and nothing else: run them all over a new engine
-with `for check in CONTRACT: check(engine, Bench(folder))`, each with an empty folder of its own.
-Each check is also an attribute of this package, by its name.
+A check returns, or raises `AssertionError` with a reason. It needs only bash and python3, among the
+host's programs, which are the image of its sandboxes. To check a new engine, run `for check in
+CONTRACT: check(engine, Bench(folder))` with a new empty directory for each check. Each check is
+also an attribute of this package, by its name.
 """
 
 from isosmoke.testing.contract import (
@@ -32,7 +32,7 @@ SUBJECTS = (
     limits,
     lifecycle,
 )
-"""The modules with checks, the cheap and telling ones first."""
+"""The modules with checks; the cheap and most informative ones come first."""
 
 CONTRACT: tuple[Check, ...] = tuple(
     check for subject in SUBJECTS for check in checks_of(subject.__name__)
@@ -46,7 +46,7 @@ def __getattr__(name: str) -> Check:
     """Return the check of this name.
 
     Raises:
-        AttributeError: if there is none.
+        AttributeError: If there is no such check.
     """
     try:
         return _BY_NAME[name]

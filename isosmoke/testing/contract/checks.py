@@ -1,4 +1,4 @@
-"""The decorator that makes a function a check, and what checks have in common."""
+"""The decorator that registers a check, and assertions that checks share."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -6,21 +6,21 @@ from typing import TypeVar
 from isosmoke.engines.base import Engine
 from isosmoke.results.outcome import Ending, Exited
 from isosmoke.sandbox.spec import Job
-from isosmoke.testing.bench import Bench, Seen, run
+from isosmoke.testing.bench import Bench, JobResult, run
 
 Check = Callable[[Engine, Bench], None]
 
 DEATH_SECONDS = 20.0
 
 PROMPT_SECONDS = 10.0
-"""More than anything takes that is not waited for, less than what it would wait for."""
+"""Longer than any operation without a wait takes, shorter than the waits in the checks."""
 
 _Check = TypeVar("_Check", bound=Check)
 _registered: dict[str, list[Check]] = {}
 
 
 def check(function: _Check) -> _Check:
-    """Add a function to the contract, after those that its module has already added."""
+    """Add a function to the contract, after the earlier checks of its module."""
     _registered.setdefault(function.__module__, []).append(function)
     return function
 
@@ -30,22 +30,22 @@ def checks_of(module: str) -> tuple[Check, ...]:
     return tuple(_registered[module])
 
 
-def expect(*, that: object, words: str) -> None:
-    """Raise `AssertionError` with these words unless `that` is true."""
+def expect(*, that: object, message: str) -> None:
+    """Raise `AssertionError` with this message unless `that` is true."""
     if not that:
-        raise AssertionError(words)
+        raise AssertionError(message)
 
 
-def expect_ending(seen: Seen, wanted: Ending, words: str = "") -> None:
-    """Raise `AssertionError` unless a job ended as wanted; `words` name the job."""
-    if seen.ending != wanted:
-        printed = seen.output.decode(errors="replace")
-        raise AssertionError(f"{words}: {seen.ending}, not {wanted}; it printed: {printed}")
+def expect_ending(result: JobResult, expected: Ending, message: str = "") -> None:
+    """Raise `AssertionError` unless a job ended as expected; `message` describes the job."""
+    if result.ending != expected:
+        printed = result.output.decode(errors="replace")
+        raise AssertionError(f"{message}: {result.ending}, not {expected}; it printed: {printed}")
 
 
-def expect_pass(engine: Engine, job: Job, words: str) -> Seen:
-    """Run a job that exits 0 and leaves no process; `words` say what is wrong if it does not."""
-    seen = run(engine, job)
-    expect_ending(seen, Exited(0), words)
-    expect(that=not seen.survivors, words=f"{words}: it left {seen.survivors}")
-    return seen
+def expect_pass(engine: Engine, job: Job, message: str) -> JobResult:
+    """Run a job that must exit 0 and leave no process; `message` describes a failure."""
+    result = run(engine, job)
+    expect_ending(result, Exited(0), message)
+    expect(that=not result.survivors, message=f"{message}: it left {result.survivors}")
+    return result

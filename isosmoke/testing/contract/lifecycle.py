@@ -1,4 +1,4 @@
-"""The end of a sandbox, and sandboxes beside each other."""
+"""Checks of a sandbox's end, and of concurrent sandboxes."""
 
 import subprocess
 
@@ -6,7 +6,14 @@ from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineError
 from isosmoke.keeper.protocol import frame
 from isosmoke.sandbox.spec import Job
-from isosmoke.testing.bench import Bench, Line, Witness, going, holder, run
+from isosmoke.testing.bench import (
+    Bench,
+    SandboxConnection,
+    Witness,
+    build_holder_command,
+    run,
+    running_job,
+)
 from isosmoke.testing.contract.checks import DEATH_SECONDS, check, expect, expect_pass
 from isosmoke.testing.contract.contents import (
     a_fresh_sandbox_has_only_its_script,
@@ -16,88 +23,100 @@ from isosmoke.testing.contract.contents import (
 
 @check
 def nothing_survives_the_end(engine: Engine, bench: Bench) -> None:
-    """What a script left is gone the moment its sandbox was left."""
+    """Every process of a script is gone once its sandbox has ended."""
     with Witness() as witness:
         run(engine, bench.shell(f"{witness.connect} setsid sleep 600 & exit 0"))
-        line = witness.met()
-        expect(that=line.breaks(), words="a process outlived its sandbox")
+        connection = witness.accept()
+        expect(that=connection.wait_closed(), message="a process outlived its sandbox")
 
 
 class _DeliberateError(Exception):
-    """Raised in the middle of a sandbox, with the line to it."""
+    """An exception raised inside a sandbox, with the connection to it."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, connection: SandboxConnection) -> None:
         super().__init__()
-        self.line = line
+        self.connection = connection
 
 
 def _fail_inside(engine: Engine, job: Job, witness: Witness) -> None:
-    with going(engine, job):
-        raise _DeliberateError(witness.met())
+    with running_job(engine, job):
+        raise _DeliberateError(witness.accept())
 
 
 @check
 def an_exception_ends_the_sandbox(engine: Engine, bench: Bench) -> None:
-    """However the block is left, its sandbox is destroyed."""
+    """A sandbox is destroyed however its block is left."""
     with Witness() as witness:
         job = bench.shell(f"{witness.connect} sleep 600")
         try:
             _fail_inside(engine, job, witness)
         except _DeliberateError as error:
-            expect(that=error.line.breaks(), words="a process outlived the exception")
+            expect(that=error.connection.wait_closed(), message="a process outlived the exception")
 
 
 @check
 def leaving_after_the_keeper_died_is_harmless(engine: Engine, bench: Bench) -> None:
-    """A keeper that is gone is told as an `EngineError`, and leaving its sandbox raises no more."""
-    with Witness() as witness, going(engine, bench.shell(f"{witness.connect} sleep 600")) as keeper:
-        line = witness.met()
-        keeper._channel.write(frame(b"?", b""))  # noqa: SLF001 - what no keeper understands
+    """A dead keeper is reported as an `EngineError`, and its sandbox closes without another."""
+    with (
+        Witness() as witness,
+        running_job(engine, bench.shell(f"{witness.connect} sleep 600")) as keeper,
+    ):
+        connection = witness.accept()
+        keeper._channel.write(frame(b"?", b""))  # noqa: SLF001 - an unknown command
         try:
             keeper.exited(DEATH_SECONDS)
         except EngineError:
-            expect(that=line.breaks(), words="the sandbox outlived its keeper")
+            expect(that=connection.wait_closed(), message="the sandbox outlived its keeper")
             return
-        raise AssertionError("a keeper that is gone was not told")
+        raise AssertionError("a dead keeper was not reported")
 
 
 @check
-def sandboxes_stand_side_by_side(engine: Engine, bench: Bench) -> None:
-    """Two at a time know nothing of each other, and one may end before the other."""
-    with Witness() as witness, going(engine, bench.shell(f"{witness.connect} cat <&3")) as first:
-        witness.met()
+def concurrent_sandboxes_are_independent(engine: Engine, bench: Bench) -> None:
+    """Two concurrent sandboxes do not see each other, and either may end first."""
+    with (
+        Witness() as witness,
+        running_job(engine, bench.shell(f"{witness.connect} cat <&3")) as first,
+    ):
+        witness.accept()
         each_sandbox_is_fresh(engine, bench)
         a_fresh_sandbox_has_only_its_script(engine, bench)
-        expect(that=first.exited(0.1) is None, words="the end of one sandbox ended another")
+        expect(that=first.exited(0.1) is None, message="the end of one sandbox ended another")
 
 
 @check
 def a_sandbox_cannot_signal_another(engine: Engine, bench: Bench) -> None:
-    """Whoever kills all that can be seen hits nothing of a sandbox beside it."""
-    with Witness() as witness, going(engine, bench.shell(f"{witness.connect} cat <&3")) as first:
-        witness.met()
+    """A script that kills every visible process affects no concurrent sandbox."""
+    with (
+        Witness() as witness,
+        running_job(engine, bench.shell(f"{witness.connect} cat <&3")) as first,
+    ):
+        witness.accept()
         run(engine, bench.shell("kill -9 -1; exit 0"))
-        expect(that=first.exited(0.1) is None, words="one sandbox killed in another")
+        expect(that=first.exited(0.1) is None, message="a sandbox killed a process of another")
 
 
 @check
-def a_dead_run_is_swept_and_a_live_one_spared(engine: Engine, bench: Bench) -> None:
-    """Killing a run ends its sandboxes; a sweep removes what is left of it and nothing else."""
-    with Witness() as witness, going(engine, bench.shell(f"{witness.connect} sleep 600")) as live:
-        witness.met()
-        _die_holding(engine, bench, witness)
+def a_sweep_removes_only_dead_runs(engine: Engine, bench: Bench) -> None:
+    """A killed run's sandboxes end, and a sweep removes their remains and nothing else."""
+    with (
+        Witness() as witness,
+        running_job(engine, bench.shell(f"{witness.connect} sleep 600")) as live,
+    ):
+        witness.accept()
+        _kill_holder(engine, bench, witness)
         removed = engine.sweep()
-        expect(that=removed, words="a killed run left nothing to sweep, or it was not found")
+        expect(that=removed, message="a sweep found no remains of a killed run")
         again = set(removed) & set(engine.sweep())
-        expect(that=not again, words=f"a sweep did not remove {sorted(again)}")
-        expect(that=live.exited(0.1) is None, words="a sweep ended a live sandbox")
-        expect_pass(engine, bench.shell(":"), "after a sweep no sandbox can be made")
+        expect(that=not again, message=f"a sweep did not remove {sorted(again)}")
+        expect(that=live.exited(0.1) is None, message="a sweep ended a live sandbox")
+        expect_pass(engine, bench.shell(":"), "no sandbox can be created after a sweep")
 
 
-def _die_holding(engine: Engine, bench: Bench, witness: Witness) -> None:
-    """Kill a process that holds a sandbox, and see that the sandbox ends with it."""
-    command = holder(engine, bench, f"{witness.connect} sleep 600")
+def _kill_holder(engine: Engine, bench: Bench, witness: Witness) -> None:
+    """Kill a process that holds a sandbox, and verify that the sandbox ends with it."""
+    command = build_holder_command(engine, bench, f"{witness.connect} sleep 600")
     with subprocess.Popen(command) as process:
-        line = witness.met()
+        connection = witness.accept()
         process.kill()
-    expect(that=line.breaks(), words="a sandbox outlived the run that made it by more than 5 s")
+    expect(that=connection.wait_closed(), message="a sandbox outlived its run by more than 5 s")

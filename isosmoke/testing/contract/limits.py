@@ -1,4 +1,4 @@
-"""Limits of processes and open files."""
+"""Checks of the limits on processes and open files."""
 
 import os
 
@@ -6,11 +6,11 @@ from isosmoke.engines.base import Engine
 from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.results.outcome import Exited
 from isosmoke.sandbox.spec import Limits
-from isosmoke.testing.bench import Bench, Terms, Witness, going, run
+from isosmoke.testing.bench import Bench, JobOptions, Witness, run, running_job
 from isosmoke.testing.contract.checks import check, expect, expect_ending, expect_pass
 
 MIN_PROCESSES, MAX_PROCESSES = 20, 40
-"""The fewest processes that must be possible under a limit, and the limit."""
+"""The minimum number of processes that must fit under the limit, and the limit."""
 
 
 FORKING = """
@@ -32,41 +32,44 @@ if len(sys.argv) > 1:
 """
 
 
-def _cannot_limit() -> bool:
-    """Root without control groups cannot be limited, unless there is a daemon that does it."""
+def _is_unlimited() -> bool:
+    """Return whether processes cannot be limited: for root without a `pids` control group."""
     return os.getuid() == 0 and "pids" not in cgroup.parents()
 
 
 @check
 def a_limit_of_processes_holds(engine: Engine, bench: Bench) -> None:
-    """A script gets no more processes than it may have, and is judged all the same."""
-    if _cannot_limit():
+    """A script cannot exceed its limit of processes, and still gets a verdict."""
+    if _is_unlimited():
         return
-    seen = run(engine, bench.python(FORKING, Terms(limits=Limits(processes=MAX_PROCESSES))))
-    expect_ending(seen, Exited(0), "at the limit")
-    made = int(seen.words[0])
+    result = run(engine, bench.python(FORKING, JobOptions(limits=Limits(processes=MAX_PROCESSES))))
+    expect_ending(result, Exited(0), "a script at its limit of processes")
+    count = int(result.words[0])
     expect(
-        that=MIN_PROCESSES <= made < MAX_PROCESSES,
-        words=f"{made} processes could be made, not {MAX_PROCESSES}",
+        that=MIN_PROCESSES <= count < MAX_PROCESSES,
+        message=f"{count} processes could be created, not {MAX_PROCESSES}",
     )
-    expect(that=len(seen.survivors) == made, words=f"{len(seen.survivors)} of {made} were listed")
+    expect(
+        that=len(result.survivors) == count,
+        message=f"{len(result.survivors)} of {count} were listed",
+    )
 
 
 @check
 def a_limit_of_processes_is_the_sandboxes_own(engine: Engine, bench: Bench) -> None:
-    """What the same user runs elsewhere, in a full sandbox too, takes nothing from the limit."""
-    terms = Terms(limits=Limits(processes=MAX_PROCESSES))
+    """The user's processes elsewhere, even in a full sandbox, do not count towards the limit."""
+    options = JobOptions(limits=Limits(processes=MAX_PROCESSES))
     with Witness() as witness:
-        full = bench.job(("python3", "-c", FORKING, str(witness.port)), terms)
-        with going(engine, full):
-            witness.met()
+        full = bench.job(("python3", "-c", FORKING, str(witness.port)), options)
+        with running_job(engine, full):
+            witness.accept()
             a_limit_of_processes_holds(engine, bench)
 
 
 @check
 def a_limit_of_open_files_holds(engine: Engine, bench: Bench) -> None:
-    """RLIMIT_NOFILE is what the job says."""
-    seen = expect_pass(
-        engine, bench.shell("ulimit -n", Terms(limits=Limits(open_files=99))), "ulimit"
+    """RLIMIT_NOFILE is the job's limit."""
+    result = expect_pass(
+        engine, bench.shell("ulimit -n", JobOptions(limits=Limits(open_files=99))), "ulimit"
     )
-    expect(that=seen.words == ["99"], words=f"{seen.words} files may be open")
+    expect(that=result.words == ["99"], message=f"the limit of open files is {result.words}")
