@@ -1,7 +1,7 @@
-"""What isosmoke costs beside plain `bash` and bare `bwrap`: medians and ratios from one run.
+"""Compare the cost of isosmoke with plain `bash` and bare `bwrap`: medians and ratios of one run.
 
-The contenders take turns, so that whatever else the machine does meets them all alike.
-Run by `sh dev bench`; the number of rounds is the first argument.
+The contenders take turns, so that other load on the machine affects them all alike. `sh dev bench`
+runs this program; the number of rounds is the first argument.
 """
 
 import os
@@ -31,39 +31,41 @@ PATH = "/usr/bin:/bin"
 Contender = Callable[[], object]
 
 
-def command(*argv: str, **more: str) -> Contender:
-    """Start a program, with more in its environment, and wait for it."""
-    environment = {**os.environ, **more}
+def command(*argv: str, **variables: str) -> Contender:
+    """Return a contender that runs a program, with these variables in its environment."""
+    environment = {**os.environ, **variables}
     return lambda: subprocess.run(argv, check=True, capture_output=True, env=environment)
 
 
-def tab(*words: str) -> Contender:
-    """What bash runs when TAB is pressed behind these words."""
-    asked = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
-    return command(sys.executable, "-m", "isosmoke", **asked, _ISOSMOKE_COMPLETE="bash_complete")
+def completion(*arguments: str) -> Contender:
+    """Return a contender that runs bash's completion at the end of these arguments."""
+    variables = {"COMP_WORDS": " ".join(arguments), "COMP_CWORD": str(len(arguments) - 1)}
+    return command(
+        sys.executable, "-m", "isosmoke", **variables, _ISOSMOKE_COMPLETE="bash_complete"
+    )
 
 
 def bare_bwrap() -> Contender:
-    """The least a sandbox can cost: fresh namespaces on the host's files."""
+    """Return the minimal sandbox: fresh namespaces on the host's files."""
     options = ("--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--unshare-pid")
     return command(bwrap_program.program().path, *options, "--", "bash", "-c", ":")
 
 
 def warm_scenario(caller: Caller) -> Contender:
-    """One trivial scenario in a run that is under way: sandbox, keeper, leak verdict, removal."""
+    """Return one trivial scenario of a run in progress: sandbox, keeper, leak verdict, removal."""
     engine = BubblewrapEngine()
-    job = _job(caller)
+    job = _build_job(caller)
 
-    def once() -> None:
+    def run_once() -> None:
         with Capture(None, 0, redactor=Redactor()) as capture:
             run = sandbox_run.run_job(job, engine, capture=capture, interrupt=Interrupt())
         if run.ending != Exited(0):
             raise SystemExit(f"bench: the scenario did not pass: {run.ending}")
 
-    return once
+    return run_once
 
 
-def _job(caller: Caller) -> Job:
+def _build_job(caller: Caller) -> Job:
     mounts = (
         *host_mounts(PATH, caller.home, masked=caller.uid == 0),
         ReadOnly(KEEPER_FILE, KEEPER),
@@ -87,19 +89,19 @@ def _job(caller: Caller) -> Job:
     )
 
 
-def interleaved(contenders: Mapping[str, Contender], rounds: int) -> Mapping[str, float]:
-    """Each contender's median in milliseconds, after one round that does not count."""
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
+def measure(contenders: Mapping[str, Contender], rounds: int) -> Mapping[str, float]:
+    """Return each contender's median in milliseconds, without a first warm-up round."""
+    durations: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds + 1):
         for name, contender in contenders.items():
-            begun = perf_counter()
+            started_at = perf_counter()
             contender()
-            taken[name].append((perf_counter() - begun) * 1000)
-    return {name: median(times[1:]) for name, times in taken.items()}
+            durations[name].append((perf_counter() - started_at) * 1000)
+    return {name: median(times[1:]) for name, times in durations.items()}
 
 
-def show(title: str, medians: Mapping[str, float]) -> None:
-    """A table; the ratio is to its first row."""
+def print_table(title: str, medians: Mapping[str, float]) -> None:
+    """Print a table with each contender's ratio to the first row."""
     print(f"\n{title}")
     first = next(iter(medians.values()))
     for name, milliseconds in medians.items():
@@ -114,16 +116,16 @@ def main() -> None:
         "bwrap … bash -c :": bare_bwrap(),
         "isosmoke, one more scenario": warm_scenario(Caller.here()),
     }
-    show(f"a trivial scenario, median of {rounds}", interleaved(trivial, rounds))
+    print_table(f"a trivial scenario, median of {rounds}", measure(trivial, rounds))
     isosmoke = (sys.executable, "-m", "isosmoke")
     cold = {
         "python -c pass": command(sys.executable, "-c", "pass"),
         "isosmoke --help": command(*isosmoke, "--help"),
-        "TAB after isosmoke run": tab("isosmoke", "run", "t"),
+        "TAB after isosmoke run": completion("isosmoke", "run", "t"),
         "isosmoke run -- true": command(*isosmoke, "run", "--", "true"),
     }
     cold_rounds = min(rounds, COLD_ROUNDS)
-    show(f"a cold start, median of {cold_rounds}", interleaved(cold, cold_rounds))
+    print_table(f"a cold start, median of {cold_rounds}", measure(cold, cold_rounds))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every test gets: a state folder of its own, and a way to run as an ordinary user would."""
+"""Fixtures for every test: a private state directory, and code subject to permissions."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from support.fixture_types import Ordinary
 
-settings.register_profile("untimed", deadline=None)  # a busy machine breaks nothing
+settings.register_profile("untimed", deadline=None)  # a busy machine must not fail a test
 settings.register_profile("nightly", settings.get_profile("untimed"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))
 
@@ -20,15 +20,15 @@ _WITHOUT_CAPABILITIES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 
 @pytest.fixture(autouse=True)
 def state_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only state folder that isosmoke knows of during the test."""
-    folder = tmp_path_factory.mktemp("state")
-    monkeypatch.setenv("ISOSMOKE_STATE", str(folder))
-    return folder
+    """Create the state directory of the test, and return it."""
+    directory = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("ISOSMOKE_STATE", str(directory))
+    return directory
 
 
 @pytest.fixture
 def ordinary() -> Ordinary:
-    """Runs code in a process to which permissions apply, as they do not to root."""
+    """Return a function that runs code subject to permissions, from which root is exempt."""
     if os.getuid() == 0 and shutil.which(_WITHOUT_CAPABILITIES[0]) is None:
         pytest.skip("permissions do not apply to root, and there is no setpriv")
 
@@ -36,8 +36,8 @@ def ordinary() -> Ordinary:
         command = [sys.executable, "-c", code, *map(str, arguments)]
         if os.getuid() == 0:
             command = [*_WITHOUT_CAPABILITIES, *command]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+        return result.stdout.strip()
 
     return run

@@ -1,4 +1,4 @@
-"""Locks that hold between processes of one user, and end with them."""
+"""Locks that hold between processes of one user, and are released when these end."""
 
 import fcntl
 import hashlib
@@ -9,20 +9,21 @@ from contextlib import contextmanager
 from isosmoke.host import files, state
 
 _BYTES = 7
-"""How much of a hash is a place in a file: off_t has 63 bits."""
+"""The bytes of a hash that form an offset in a file: off_t has 63 bits."""
 
 
 @contextmanager
-def held(names: Iterable[str], *, within: str) -> Iterator[None]:
-    """Hold these locks; whoever wants one of them `within` the same scope waits.
+def locked(names: Iterable[str], *, scope: str) -> Iterator[None]:
+    """Hold these locks; other users of one of them in the same `scope` wait.
 
-    All are bytes of one file, taken in the order of their places, so that nobody waits in a circle.
+    The locks are bytes of one file. They are acquired in the order of their offsets, which prevents
+    a deadlock.
     """
     with files.open_file(state.kept("locks") / "bytes", os.O_RDWR | os.O_CREAT) as file:
-        for place in sorted({_place(name, within) for name in names}):
-            fcntl.lockf(file, fcntl.LOCK_EX, 1, place)
+        for offset in sorted({_offset(name, scope) for name in names}):
+            fcntl.lockf(file, fcntl.LOCK_EX, 1, offset)
         yield
 
 
-def _place(name: str, within: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{within}\0{name}".encode()).digest()[:_BYTES])
+def _offset(name: str, scope: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{scope}\0{name}".encode()).digest()[:_BYTES])

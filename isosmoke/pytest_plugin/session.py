@@ -1,6 +1,6 @@
 """The runs of a test session: one for each manifest, and one for the commands of tests.
 
-Each is begun when something is first run in it, and ended with the session.
+A run begins with its first scenario or command, and ends with the session.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,40 +26,40 @@ from isosmoke.results.run_results import Captured, ScenarioResult
 from isosmoke.sandbox.processes import Process
 from isosmoke.text import meant
 
-_TERMS = {
+_OPTIONS = {
     "timeout" if key == "timeout_seconds" else key: key
     for key in (*sandbox_keys(Settings), "leaks")
 }
-"""The key of the manifest that each term of a command is: those that make a sandbox, and `leaks`,
-because a command may leave what its test ends."""
+"""The manifest key of each option of a command: the keys of a sandbox, and `leaks`, because a test
+may itself end a process that its command left running."""
 
 
-def scenario_of(name: str, argv: Sequence[str], terms: Mapping[str, object]) -> Scenario:
-    """Return the scenario that a command of a test is; `timeout` is in seconds.
+def build_scenario(name: str, argv: Sequence[str], options: Mapping[str, object]) -> Scenario:
+    """Return a scenario for a command of a test; `timeout` is in seconds.
 
     Raises:
-        UsageError: for a term that is none, or a value that cannot be.
+        UsageError: If an option is unknown, or its value is invalid.
     """
-    for term in terms:
-        if term not in _TERMS:
-            known = f"there are {', '.join(_TERMS)}"
-            raise UsageError(f"sandbox: no term {term!r}{meant(term, _TERMS)}", known)
-    keys = {_TERMS[term]: value for term, value in terms.items()}
+    for option in options:
+        if option not in _OPTIONS:
+            hint = f"pass any of {', '.join(_OPTIONS)}"
+            raise UsageError(f"sandbox: unknown option {option!r}{meant(option, _OPTIONS)}", hint)
+    keys = {_OPTIONS[option]: value for option, value in options.items()}
     entry = {**keys, "name": name, "script": argv[0] if argv else ""}
     try:
         return Scenario.model_validate(entry)
     except ValidationError as error:
         mistake = mistake_of(error.errors()[0])
-        where = ".".join(map(str, mistake.loc))
-        raise UsageError(f"sandbox: {where} {mistake.text}", mistake.hint) from error
+        key = ".".join(map(str, mistake.loc))
+        raise UsageError(f"sandbox: {key} {mistake.text}", mistake.hint) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """What came of a command in a sandbox of its own.
+class CommandResult:
+    """The result of a command in its own sandbox.
 
-    `exit_code` is None where it did not exit by itself; `output` is both streams in order of
-    arrival, and of a long one its beginning and end; `log` has all of it.
+    `exit_code` is None if the command did not exit by itself. `output` is both streams in order of
+    arrival; only the beginning and the end of a long output are included. `log` has all of it.
     """
 
     outcome: Outcome
@@ -70,27 +70,27 @@ class Ran:
     log: Path | None
 
     @classmethod
-    def of(cls, result: ScenarioResult) -> "Ran":
-        """What a result says to a test."""
+    def from_result(cls, result: ScenarioResult) -> "CommandResult":
+        """Return the result of a command from that of its scenario."""
         attempt = result.telling
         return cls(
             outcome=result.outcome,
             reason=attempt.reason,
             exit_code=attempt.ending.code if isinstance(attempt.ending, Exited) else None,
-            output=_text(attempt.output),
+            output=_join_output(attempt.output),
             leaks=attempt.leaks,
             log=attempt.log,
         )
 
 
-def _text(output: Captured) -> str:
+def _join_output(output: Captured) -> str:
     gap = b"\n[isosmoke: %d bytes left out]\n" % output.left_out if output.left_out else b""
     return (output.head + gap + output.tail).decode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """One result, and what is to be said of it."""
+class ScenarioReport:
+    """A result with the directory of its record and the text to report."""
 
     result: ScenarioResult
     record: Path
@@ -99,7 +99,7 @@ class Told:
 
 @dataclass(slots=True)
 class _Run:
-    """A run under way and its results so far; `broken` is why it could not even begin."""
+    """A run in progress and its results so far; `broken` is the error that prevented its start."""
 
     session: Session | None = None
     broken: IsosmokeError | None = None
@@ -107,8 +107,8 @@ class _Run:
 
 
 @dataclass(slots=True, kw_only=True)
-class Stage:
-    """All runs of a test session, with one binary and one choice of engine."""
+class SessionRuns:
+    """All runs of a test session, with the same binary and engine choice."""
 
     binary: str | None = None
     engine: str = AUTO
@@ -116,49 +116,51 @@ class Stage:
     _runs: dict[Path | None, _Run] = field(default_factory=dict)
 
     def begin(self, manifest: Manifest | None, scenarios: Sequence[Scenario] = ()) -> Session:
-        """The run of a manifest, or of commands; an error that it met once it meets for good."""
-        found = self._run_of(manifest)
-        if found.broken:
-            raise found.broken
-        if found.session is None:
+        """Begin the run of a manifest, or of commands, once; repeat the error of a failed start."""
+        run = self._get_run(manifest)
+        if run.broken:
+            raise run.broken
+        if run.session is None:
             try:
-                found.session = self._begun(manifest, tuple(scenarios))
+                run.session = self._begin_session(manifest, tuple(scenarios))
             except IsosmokeError as error:
-                found.broken = error
+                run.broken = error
                 raise
-        return found.session
+        return run.session
 
     def run(
         self, manifest: Manifest | None, scenario: Scenario, argv: tuple[str, ...] = ()
-    ) -> Told:
-        """Run a scenario, or `argv` in its place, alone in this process.
+    ) -> ScenarioReport:
+        """Run a scenario, or `argv` in its place, in isolation in this process.
 
         Raises:
-            KeyboardInterrupt: if a signal came; what ran is NOT_RUN then.
+            KeyboardInterrupt: If a signal arrived; the scenario is NOT_RUN then.
         """
         session = self.begin(manifest)
         with interruptible(self._interrupt):
             (result,) = session.run((scenario,), argv)
-        self._run_of(manifest).results.append(result)
+        self._get_run(manifest).results.append(result)
         if self._interrupt.raised:
             raise KeyboardInterrupt(self._interrupt.reason)
-        return Told(
-            result=result, record=session.attempts.record, text=_told(session, result, argv)
+        return ScenarioReport(
+            result=result,
+            record=session.attempts.record,
+            text=_format_report(session, result, argv),
         )
 
     def end(self) -> None:
         """Complete the record of each run."""
-        for one in self._runs.values():
-            if one.session is not None:
-                one.session.end(tuple(one.results))
+        for run in self._runs.values():
+            if run.session is not None:
+                run.session.end(tuple(run.results))
 
-    def _run_of(self, manifest: Manifest | None) -> _Run:
+    def _get_run(self, manifest: Manifest | None) -> _Run:
         return self._runs.setdefault(_path(manifest), _Run())
 
-    def _begun(self, manifest: Manifest | None, scenarios: tuple[Scenario, ...]) -> Session:
+    def _begin_session(self, manifest: Manifest | None, scenarios: tuple[Scenario, ...]) -> Session:
         if self.engine not in (AUTO, *ENGINES):
             known = ", ".join((AUTO, *ENGINES))
-            raise UsageError(f"no engine '{self.engine}'", f"--isosmoke-engine takes {known}")
+            raise UsageError(f"unknown engine '{self.engine}'", f"pass one of {known}")
         request = Request(
             scenarios=scenarios,
             manifest=_path(manifest),
@@ -167,30 +169,32 @@ class Stage:
             retention=manifest.record if manifest else Retention(),
         )
         with interruptible(self._interrupt):
-            return session.begin(request, Caller.here(), notify=_silent, interrupt=self._interrupt)
+            return session.begin(
+                request, Caller.here(), notify=_ignore_event, interrupt=self._interrupt
+            )
 
 
 def _path(manifest: Manifest | None) -> Path | None:
     return None if manifest is None else manifest.path
 
 
-def _silent(event: Event) -> None:
-    """The test session tells of its tests itself."""
+def _ignore_event(event: Event) -> None:
+    """Ignore an event; pytest itself reports on its tests."""
 
 
-def _told(session: Session, result: ScenarioResult, argv: tuple[str, ...]) -> str:
-    """Why, the evidence, how to repeat it, and the last lines of the output."""
-    whole = run_record.of(replace(session.result((result,)), command=argv))
-    (one,) = whole.scenarios
-    told = [("means", _meaning(result)), *wording.of(whole, one)]
-    said = (f"  {name:<8}{value}" for name, value in told if value and name != "because")
-    output = (f"  │ {line}" for line in wording.last_lines(one.output))
-    return "\n".join([f"{one.outcome}: {wording.reason(one)}", *said, *output])
+def _format_report(session: Session, result: ScenarioResult, argv: tuple[str, ...]) -> str:
+    """Return the reason, the evidence, a command that repeats it, and the last lines of output."""
+    record = run_record.of(replace(session.result((result,)), command=argv))
+    (scenario,) = record.scenarios
+    rows = [("means", _explain_error(result)), *wording.of(record, scenario)]
+    details = (f"  {label:<8}{value}" for label, value in rows if value and label != "because")
+    output = (f"  │ {line}" for line in wording.last_lines(scenario.output))
+    return "\n".join([f"{scenario.outcome}: {wording.reason(scenario)}", *details, *output])
 
 
-def _meaning(result: ScenarioResult) -> str:
-    """What an error says of the scenario, which is nothing; empty for any other outcome."""
+def _explain_error(result: ScenarioResult) -> str:
+    """Return what an ERROR says about the scenario; an empty text for other outcomes."""
     if result.outcome is not Outcome.ERROR:
         return ""
-    broken = "the engine" if result.infrastructure else "the scenario's own preparation"
-    return f"{broken} broke, so nothing is known of what the scenario tests"
+    subject = "the engine" if result.infrastructure else "the scenario's own preparation"
+    return f"{subject} failed, so the scenario has no verdict"

@@ -1,4 +1,4 @@
-"""What the tests of real engines share: an engine or a loud skip, a user, and bounded waiting."""
+"""Tools for tests of real engines: engines, users, and waiting with a deadline."""
 
 import os
 import stat
@@ -21,72 +21,72 @@ from isosmoke.errors import EngineUnavailableError
 from isosmoke.host import binary
 from support.paths import ROOT, TESTS
 
-NAMES = sorted(ENGINES)
+ENGINE_NAMES = sorted(ENGINES)
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
-"""The system's own programs: what developers add would only make sandboxes slower here."""
+"""The system's own programs; those that developers add would only slow sandboxes down here."""
 
-DAEMONS = {
+DAEMON_VARIABLES = {
     name: os.environ[name] for name in ("CONTAINER_HOST", "DOCKER_HOST") if name in os.environ
 }
-"""Those that whoever runs the tests has named: what the tests start talks to the same."""
+"""The environment variables that select container daemons, for programs that tests start."""
 
 _DOCKER = Path("/var/run/docker.sock")
 _NOBODY = 65534
 
 
-def _demanded(name: str) -> bool:
+def _is_required(name: str) -> bool:
     return name in os.environ.get("ISOSMOKE_REQUIRE_ENGINES", "").split(",")
 
 
-def cannot(name: str, why: str) -> NoReturn:
-    """A skip in words; a failure where `ISOSMOKE_REQUIRE_ENGINES` names the engine."""
-    give_up = pytest.fail if _demanded(name) else pytest.skip
-    give_up(f"{name}: {why}")
+def skip_engine(name: str, reason: str) -> NoReturn:
+    """Skip the test with a reason, or fail it if `ISOSMOKE_REQUIRE_ENGINES` names the engine."""
+    abort = pytest.fail if _is_required(name) else pytest.skip
+    abort(f"{name}: {reason}")
 
 
-def engine(name: str) -> Engine:
-    """The engine, usable, or a loud skip with its own words."""
+def require_engine(name: str) -> Engine:
+    """Return the engine, or skip the test unless it is usable."""
     try:
-        made = ENGINES[name]()
-        made.preflight()
+        engine = ENGINES[name]()
+        engine.preflight()
     except EngineUnavailableError as error:
-        cannot(name, f"{error.message} (try: {error.hint})")
-    return made
+        skip_engine(name, f"{error.message} (try: {error.hint})")
+    return engine
 
 
-def wg() -> Path:
-    """The live wg, or a loud skip."""
-    found = binary.find(None, os.environ)
-    if found is None:
-        pytest.skip("no wg on PATH, and ISOSMOKE_WG names none")
-    return found
+def require_wg() -> Path:
+    """Return the path of the live wg, or skip the test."""
+    path = binary.find(None, os.environ)
+    if path is None:
+        pytest.skip("no wg found; put wg on PATH, or set ISOSMOKE_WG")
+    return path
 
 
-def eventually(holds: Callable[[], object], seconds: float = 5.0) -> bool:
-    """Whether it comes to hold within a bounded time."""
+def wait_for(condition: Callable[[], object], seconds: float = 5.0) -> bool:
+    """Return whether the condition becomes true within so many seconds."""
     never = Event()
     deadline = monotonic() + seconds
-    while not holds():
+    while not condition():
         if monotonic() > deadline:
             return False
         never.wait(0.02)
     return True
 
 
-def unmount(folder: Path) -> None:
-    """Undo every mount below a folder, the last one first: what a daemon of a test's own left."""
+def unmount(directory: Path) -> None:
+    """Undo every mount below a directory, the last first, after a daemon of a test."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     for point in reversed([line.split()[4] for line in lines]):
-        if folder in Path(point).parents:
+        if directory in Path(point).parents:
             subprocess.run(["umount", point], check=True)
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who runs isosmoke: the words before the command, and the Python to run it with.
+    """A user who runs isosmoke: the prefix of each command, and a Python to run it with.
 
-    `variables` are this user's own, beside those that every user has.
+    `variables` are set in addition to the variables of every user.
     """
 
     name: str
@@ -96,16 +96,16 @@ class User:
     gid: int
     variables: tuple[tuple[str, str], ...] = ()
 
-    def command(self, *words: str) -> list[str]:
-        """An isosmoke command line."""
-        return [*self.prefix, self.python, "-m", "isosmoke", *words]
+    def command(self, *arguments: str) -> list[str]:
+        """Return an isosmoke command line."""
+        return [*self.prefix, self.python, "-m", "isosmoke", *arguments]
 
-    def must_have(self, name: str) -> None:
-        """Return when this user can use the engine, or skip loudly with the engine's own words."""
-        _must_have(self, name)
+    def require_engine(self, name: str) -> None:
+        """Skip the test unless this user can use the engine."""
+        _require_engine(self, name)
 
     def environment(self, folder: Path) -> Mapping[str, str]:
-        """What this user has, with home, state and temporary files in `folder`."""
+        """Return this user's environment, with home, state and temporary files in `folder`."""
         return {
             "PATH": PATH,
             "HOME": str(folder / "home"),
@@ -116,22 +116,24 @@ class User:
             **dict(self.variables),
         }
 
-    def settle_in(self, folder: Path) -> None:
-        """Make the folders that `environment` names, all of this user's own."""
-        for one in (folder, *(folder / name for name in ("home", "tmp", "state"))):
-            one.mkdir(exist_ok=True)
-            one.chmod(0o755)
-            os.chown(one, self.uid, self.gid)
+    def create_directories(self, folder: Path) -> None:
+        """Create the directories that `environment` names, owned by this user."""
+        for directory in (folder, *(folder / name for name in ("home", "tmp", "state"))):
+            directory.mkdir(exist_ok=True)
+            directory.chmod(0o755)
+            os.chown(directory, self.uid, self.gid)
 
-    def take_over(self, folder: Path) -> None:
-        """Make a folder and all that is in it this user's own."""
-        for one in (folder, *folder.rglob("*")):
-            os.chown(one, self.uid, self.gid, follow_symlinks=False)
+    def give_ownership(self, folder: Path) -> None:
+        """Make this user the owner of a directory and all that it contains."""
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
-    def run(self, *words: str, folder: Path, working: Path) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, *arguments: str, folder: Path, working: Path
+    ) -> "subprocess.CompletedProcess[str]":
         """Run an isosmoke command to its end."""
         return subprocess.run(
-            self.command(*words),
+            self.command(*arguments),
             cwd=working,
             env=self.environment(folder),
             capture_output=True,
@@ -140,13 +142,13 @@ class User:
             check=False,
         )
 
-    def pytest(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Run tests as this user, in a folder of the user's own."""
+    def pytest(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run tests as this user, in a directory of the user."""
         with TemporaryDirectory(prefix="isosmoke-tests-", ignore_cleanup_errors=True) as folder:
-            self.settle_in(Path(folder))
+            self.create_directories(Path(folder))
             options = ("-p", "no:cacheprovider", f"--basetemp={folder}/pytest")
             return subprocess.run(
-                [*self.prefix, self.python, "-m", "pytest", *options, *words],
+                [*self.prefix, self.python, "-m", "pytest", *options, *arguments],
                 cwd=ROOT,
                 env={**self.environment(Path(folder)), "PYTHONDONTWRITEBYTECODE": "1"},
                 capture_output=True,
@@ -157,9 +159,9 @@ class User:
 
 
 def _python_path() -> str:
-    """The package and its libraries, for a Python that is not the one of the tests."""
+    """Return the path of the package and its libraries, for another Python."""
     return os.pathsep.join(
-        [str(ROOT), str(TESTS), *(one for one in sys.path if "site-packages" in one)]
+        [str(ROOT), str(TESTS), *(path for path in sys.path if "site-packages" in path)]
     )
 
 
@@ -175,9 +177,9 @@ except EngineUnavailableError as error:
 
 
 @cache
-def _must_have(user: User, name: str) -> None:
+def _require_engine(user: User, name: str) -> None:
     with TemporaryDirectory(prefix="isosmoke-trial-") as folder:
-        user.settle_in(Path(folder))
+        user.create_directories(Path(folder))
         done = subprocess.run(
             [*user.prefix, user.python, "-c", _PREFLIGHT, name],
             env=user.environment(Path(folder)),
@@ -186,27 +188,29 @@ def _must_have(user: User, name: str) -> None:
             check=True,
         )
     if done.stdout:
-        cannot(name, f"for {user.name}: {done.stdout.strip()}")
+        skip_engine(name, f"for {user.name}: {done.stdout.strip()}")
 
 
-def me() -> User:
-    """Who runs the tests."""
-    return User("me", (), sys.executable, os.getuid(), os.getgid(), tuple(DAEMONS.items()))
+def current_user() -> User:
+    """Return the user who runs the tests."""
+    return User(
+        "current", (), sys.executable, os.getuid(), os.getgid(), tuple(DAEMON_VARIABLES.items())
+    )
 
 
 @cache
-def somebody() -> User:
-    """An ordinary user where the tests are root's, in the group that may use Docker; or a skip."""
+def ordinary_user() -> User:
+    """Return an ordinary user with access to Docker, or skip unless the tests run as root."""
     if os.getuid() != 0:
         pytest.skip("the tests run as an ordinary user already")
     groups = str(_DOCKER.stat().st_gid) if _DOCKER.exists() else ""
     choice = ("--groups", groups) if groups else ("--clear-groups",)
     prefix = ("setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", *choice, "env")
-    return User("somebody", prefix, python_of(prefix), _NOBODY, _NOBODY)
+    return User("ordinary", prefix, find_python(prefix), _NOBODY, _NOBODY)
 
 
-def python_of(prefix: tuple[str, ...]) -> str:
-    """Return a Python that the user whom `prefix` becomes can run isosmoke with; or a skip."""
+def find_python(prefix: tuple[str, ...]) -> str:
+    """Return a Python that can run isosmoke as the user of `prefix`, or skip the test."""
     for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
         if _can_run(prefix, python):
             return python
@@ -214,7 +218,7 @@ def python_of(prefix: tuple[str, ...]) -> str:
 
 
 def _can_run(prefix: tuple[str, ...], python: str) -> bool:
-    """The libraries are compiled for one version of Python, and may lie where nobody may look."""
+    """Return whether this Python can be started and has compatible compiled libraries."""
     command = [
         *prefix,
         python,
@@ -223,21 +227,21 @@ def _can_run(prefix: tuple[str, ...], python: str) -> bool:
     ]
     environment = {"PATH": PATH, "PYTHONPATH": _python_path(), "HOME": "/"}
     try:
-        done = subprocess.run(command, env=environment, cwd="/", capture_output=True, check=False)
+        result = subprocess.run(command, env=environment, cwd="/", capture_output=True, check=False)
     except OSError:
         return False
-    return done.returncode == 0
+    return result.returncode == 0
 
 
-USERS: Mapping[str, Callable[[], User]] = {"me": me, "somebody": somebody}
+USERS: Mapping[str, Callable[[], User]] = {"current": current_user, "ordinary": ordinary_user}
 
 
-def listing(folder: Path) -> dict[str, bytes]:
-    """Every path below `folder`: its kind, mode and owner, and of a file also what is in it."""
-    return {str(one.relative_to(folder)): _described(one) for one in folder.rglob("*")}
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Return the kind, mode and owner of every path below `folder`, with each file's content."""
+    return {str(path.relative_to(folder)): _describe(path) for path in folder.rglob("*")}
 
 
-def _described(path: Path) -> bytes:
+def _describe(path: Path) -> bytes:
     status = path.lstat()
     head = f"{status.st_mode:o} {status.st_uid} ".encode()
     return head + (path.read_bytes() if stat.S_ISREG(status.st_mode) else b"")

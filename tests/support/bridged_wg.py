@@ -1,4 +1,4 @@
-"""A project with a standing mirror, and the stand-in for wg working through it."""
+"""A project with a mirror manifest, and a stand-in for wg that works through it."""
 
 import json
 import os
@@ -18,24 +18,24 @@ from isosmoke.wg_bridge import mirror_manifest
 from support import available, wg_stand_in
 
 PATH = "/usr/bin:/bin"
-"""Without wg: what is bridged needs no live binary, and no run need look at one."""
+"""A PATH without wg: bridged scenarios need no live binary."""
 
 Popen = subprocess.Popen[str]
 
-NOTHING: Mapping[str, str] = {}
+NO_VARIABLES: Mapping[str, str] = {}
 
-Seen = Mapping[str, tuple[int, list[str]]]
-"""What the stand-in for wg saw of each scenario: its exit code and the lines that wg would show."""
+ScenarioReplies = Mapping[str, tuple[int, list[str]]]
+"""The exit code of each scenario and the lines that wg would show, as the stand-in reports them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A folder with scenarios of the task `task`."""
+    """A directory with scenarios of the task `task`."""
 
     top: Path
 
     def add(self, name: str, script: str, *, keys: str = "", owner: str = "task") -> None:
-        """One more scenario."""
+        """Add a scenario."""
         (self.top / f"{name}.sh").write_text(f"{script}\n")
         with self.manifest.open("a") as file:
             file.write(f"[[scenario]]\nname = '{name}'\nscript = '{name}.sh'\n")
@@ -54,27 +54,30 @@ class Project:
         return (self.top / wg_stand_in.DONE).exists()
 
     def bridge(self) -> None:
-        """Write the mirror."""
+        """Write the mirror manifest."""
         mirror_manifest.write(loader.load(self.manifest), self.mirror, state.kept("scratch"))
 
-    def environment(self, more: Mapping[str, str]) -> dict[str, str]:
-        """What the stand-in gets."""
+    def environment(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of the stand-in."""
         return {
             "PATH": PATH,
             "HOME": str(self.top.parent / "home"),
             "ISOSMOKE_STATE": os.environ["ISOSMOKE_STATE"],
             "WG_SMOKE_MANIFEST": str(self.mirror),
-            **more,
+            **variables,
         }
 
     def start(
-        self, *words: str, working: Path | None = None, more: Mapping[str, str] = NOTHING
+        self,
+        *arguments: str,
+        working: Path | None = None,
+        variables: Mapping[str, str] = NO_VARIABLES,
     ) -> Popen:
-        """The stand-in beside the test, leader of a process group as a shell would start it."""
+        """Start the stand-in as the leader of a process group, as a shell would."""
         return subprocess.Popen(
-            [sys.executable, wg_stand_in.__file__, "done", *(words or ("task",))],
+            [sys.executable, wg_stand_in.__file__, "done", *(arguments or ("task",))],
             cwd=working or self.top,
-            env=self.environment(more),
+            env=self.environment(variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -82,65 +85,69 @@ class Project:
         )
 
     @contextmanager
-    def going(self, *words: str) -> Iterator[Popen]:
-        """The stand-in beside the test, which does not outlive it."""
-        with self.start(*words) as process:
+    def running(self, *arguments: str) -> Iterator[Popen]:
+        """Run the stand-in during the block, and kill it afterwards."""
+        with self.start(*arguments) as process:
             try:
                 yield process
             finally:
                 process.send_signal(signal.SIGKILL)
 
-    def gate(self, *words: str, more: Mapping[str, str] = NOTHING) -> Seen:
-        """What the stand-in saw, once it is through."""
-        with self.start(*words, more=more) as process:
-            return seen(process)
+    def gate(self, *arguments: str, variables: Mapping[str, str] = NO_VARIABLES) -> ScenarioReplies:
+        """Run the stand-in and return its replies."""
+        with self.start(*arguments, variables=variables) as process:
+            return read_replies(process)
 
 
-def seen(process: Popen) -> Seen:
-    """What the stand-in saw, once it is through."""
-    told, complaints = process.communicate(timeout=120)
-    assert complaints == ""
-    report: Seen = json.loads(told)
-    return report
+def read_replies(process: Popen) -> ScenarioReplies:
+    """Wait for the stand-in to end, and return its replies."""
+    output, errors = process.communicate(timeout=120)
+    assert errors == ""
+    replies: ScenarioReplies = json.loads(output)
+    return replies
 
 
-def living() -> list[int]:
-    """The processes that name this test's state folder: leaders, shims, and their sandboxes."""
-    folder = os.environ["ISOSMOKE_STATE"]
-    found = (int(one.name) for one in Path("/proc").iterdir() if one.name.isdecimal())
-    return [pid for pid in found if pid != os.getpid() and folder in command_line(pid)]
+def list_processes() -> list[int]:
+    """Return the processes that name this test's state directory: leaders, shims and sandboxes."""
+    directory = os.environ["ISOSMOKE_STATE"]
+    pids = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal())
+    return [pid for pid in pids if pid != os.getpid() and directory in read_command_line(pid)]
 
 
-def leaders() -> list[int]:
-    """Those of them that lead."""
-    return [pid for pid in living() if "isosmoke.wg_bridge" in command_line(pid).split("\0")]
+def list_leaders() -> list[int]:
+    """Return those of `list_processes` that are leaders."""
+    return [
+        pid
+        for pid in list_processes()
+        if "isosmoke.wg_bridge" in read_command_line(pid).split("\0")
+    ]
 
 
-def command_line(pid: int) -> str:
-    """The words of a process with zero bytes between; empty when it is gone."""
+def read_command_line(pid: int) -> str:
+    """Return the arguments of a process, separated by zero bytes; empty if it is gone."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
         return ""
 
 
-def child(pid: int) -> int:
-    """The one child of a process."""
-    (found,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(found)
+def find_child(pid: int) -> int:
+    """Return the only child of a process."""
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
 
 
-def nothing_is_left() -> bool:
-    """Whether all that belonged to the test ends, and its private folder with it."""
-    gone = available.eventually(lambda: not living(), 20)
+def is_cleaned_up() -> bool:
+    """Return whether all processes of the test end and its scratch directory becomes empty."""
+    gone = available.wait_for(lambda: not list_processes(), 20)
     scratch = Path(os.environ["ISOSMOKE_STATE"], "scratch")
     return gone and list(scratch.iterdir()) == []
 
 
-def within(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """An empty project in a new folder, where there is an engine to run it."""
-    available.engine("bubblewrap")
+def create_project(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Create an empty project in a new directory, or skip without an engine to run it."""
+    available.require_engine("bubblewrap")
     for name in ("home", "project"):
-        (folder / name).mkdir(parents=True)
-    monkeypatch.setenv("ISOSMOKE_STATE", str(folder / "the state"))
-    return Project(folder / "project")
+        (directory / name).mkdir(parents=True)
+    monkeypatch.setenv("ISOSMOKE_STATE", str(directory / "the state"))
+    return Project(directory / "project")

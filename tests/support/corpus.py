@@ -1,4 +1,4 @@
-"""The corpus: real scenarios, each with the outcome that it declares."""
+"""The corpus: real scenarios, each of which declares its outcome."""
 
 import shutil
 
@@ -10,14 +10,17 @@ from support.paths import TESTS
 CORPUS = TESTS / "corpus"
 
 TAG = "comes-out-"
-"""What the tag of a scenario begins with that declares its outcome."""
+"""The prefix of the tag that declares a scenario's outcome."""
 
 
-def _declared(scenario: Scenario) -> str:
-    """The outcome in its tags; SKIP where a program that it needs is not here."""
-    if not all(shutil.which(one, path=PATH) for one in scenario.requires.commands):
+def _get_declared_outcome(scenario: Scenario) -> str:
+    """Return the outcome in its tags, or SKIP if a program that it requires is missing."""
+    if not all(shutil.which(command, path=PATH) for command in scenario.requires.commands):
         return "SKIP"
-    return next(one.removeprefix(TAG) for one in scenario.tags if one.startswith(TAG))
+    return next(tag.removeprefix(TAG) for tag in scenario.tags if tag.startswith(TAG))
 
 
-DECLARED = {one.name: _declared(one) for one in loader.load(CORPUS / "manifest.toml").scenarios}
+DECLARED = {
+    scenario.name: _get_declared_outcome(scenario)
+    for scenario in loader.load(CORPUS / "manifest.toml").scenarios
+}

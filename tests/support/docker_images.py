@@ -1,4 +1,4 @@
-"""An image with one small static server in it, made here: tests of services need no registry."""
+"""A local image with one small static server, so that tests of services need no registry."""
 
 import io
 import subprocess
@@ -20,12 +20,12 @@ _CHANGES = (
 
 
 @contextmanager
-def image(folder: Path) -> Iterator[str]:
-    """The name of the image, which is removed after the block."""
+def imported_image(directory: Path) -> Iterator[str]:
+    """Yield the name of the image, and remove the image after the block."""
     name = f"isosmoke-tests/companion:{token_hex(4)}"
     client = docker.APIClient(version="auto")
     try:
-        archive = _archive(compiled(folder / "companion"))
+        archive = _create_archive(compile_companion(directory / "companion"))
         repository, tag = name.split(":")
         client.import_image_from_data(archive, repository, tag, changes=list(_CHANGES))
         yield name
@@ -34,8 +34,8 @@ def image(folder: Path) -> Iterator[str]:
         client.close()
 
 
-def compiled(program: Path) -> Path:
-    """The program itself, or a loud skip where nothing can make it."""
+def compile_companion(program: Path) -> Path:
+    """Compile the program and return its path, or skip where that is impossible."""
     command = [
         "cc",
         "-static",
@@ -50,11 +50,11 @@ def compiled(program: Path) -> Path:
     try:
         subprocess.run(command, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no static program can be made here: {error}")
+        pytest.skip(f"cannot compile a static program: {error}")
     return program
 
 
-def _archive(program: Path) -> bytes:
+def _create_archive(program: Path) -> bytes:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as writer:
         writer.add(program, "companion")

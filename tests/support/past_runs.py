@@ -1,4 +1,4 @@
-"""Records of past runs on disk, for tests that read or forget them."""
+"""Records of past runs on disk, for tests that read or remove them."""
 
 from pathlib import Path
 
@@ -10,35 +10,39 @@ from support import result_factories
 
 PASSED, FAILED = Attempt(ending=Exited(0)), Attempt(ending=Exited(1))
 ENDED = "0-0.1.0"
-"""A lease of another boot."""
+"""A lease of an earlier boot."""
 
 
-def recorded(top: Path, *scenarios: ScenarioResult, rerun_of: str = "") -> Path:
-    """The folder of a new run of these scenarios."""
+def record_run(top: Path, *scenarios: ScenarioResult, rerun_of: str = "") -> Path:
+    """Record a run of these scenarios, and return its directory."""
     recording = writer.start_recording(top)
-    told = result_factories.run(*scenarios, record=recording.folder, rerun_of=rerun_of)
-    recording.begin(told, [one.scenario for one in scenarios])
-    for one in scenarios:
-        recording.keep(one)
-    recording.end(told)
+    result = result_factories.make_run(*scenarios, record=recording.folder, rerun_of=rerun_of)
+    recording.begin(result, [scenario.scenario for scenario in scenarios])
+    for scenario in scenarios:
+        recording.keep(scenario)
+    recording.end(result)
     return recording.folder
 
 
-def halved(top: Path) -> Path:
-    """The folder of a run that goes on: `one` passed, `two` was not begun."""
-    one, two = (result_factories.result(PASSED, name=name) for name in ("one", "two"))
+def record_half_run(top: Path) -> Path:
+    """Record a run in progress: `one` passed, `two` has not started. Return its directory."""
+    first, second = (result_factories.make_result(PASSED, name=name) for name in ("one", "two"))
     recording = writer.start_recording(top)
-    recording.begin(result_factories.run(record=recording.folder), [one.scenario, two.scenario])
-    recording.keep(one)
+    recording.begin(
+        result_factories.make_run(record=recording.folder), [first.scenario, second.scenario]
+    )
+    recording.keep(first)
     return recording.folder
 
 
-def killed(folder: Path) -> Path:
-    """The folder, as if the process of its run were gone."""
+def mark_killed(folder: Path) -> Path:
+    """Make it look as if the process of the run were gone; return the directory."""
     (folder / ".lease").write_text(ENDED)
     return folder
 
 
-def outcomes(run: RunRecord) -> dict[str, str]:
-    """Each scenario's outcome and reason, as one text."""
-    return {one.name: f"{one.outcome} {one.reason}".strip() for one in run.scenarios}
+def get_outcomes(run: RunRecord) -> dict[str, str]:
+    """Return each scenario's outcome and reason, as one text."""
+    return {
+        scenario.name: f"{scenario.outcome} {scenario.reason}".strip() for scenario in run.scenarios
+    }

@@ -1,4 +1,4 @@
-"""Podman services of the tests' own: in a folder of their own, for root or for an ordinary user."""
+"""Podman services of the tests, each in its own directory, for root or an ordinary user."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from support import available
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Podman service in a folder of its own, and the user whom it serves."""
+    """A Podman service in its own directory, and the user whom it serves."""
 
     folder: Path
     user: available.User
@@ -30,69 +30,69 @@ class Service:
 
     @property
     def client(self) -> available.User:
-        """The same user, for whom `podman` is this service."""
+        """The same user, for whom `podman` connects to this service."""
         return replace(self.user, variables=(("CONTAINER_HOST", f"unix://{self.socket}"),))
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What its user has; a variable that names the service would make podman its client."""
+        """The environment of its user; without the variable that would make podman a client."""
         return {
             **self.user.environment(self.folder),
             "XDG_RUNTIME_DIR": str(self.folder),
             "CONTAINERS_CONF": str(self.folder / "containers.conf"),
         }
 
-    def podman(self, *words: str) -> list[str]:
-        """A command line over the service's own storage."""
-        folders = [f"--root={self.folder}/root", f"--runroot={self.folder}/run"]
-        return [*self.user.prefix, "podman", *folders, *words]
+    def podman(self, *arguments: str) -> list[str]:
+        """Return a command line over the service's own storage."""
+        options = [f"--root={self.folder}/root", f"--runroot={self.folder}/run"]
+        return [*self.user.prefix, "podman", *options, *arguments]
 
-    def containers(self) -> list[str]:
-        """The names of all that it has."""
-        done = subprocess.run(
+    def list_containers(self) -> list[str]:
+        """Return the names of all its containers."""
+        result = subprocess.run(
             self.podman("ps", "--all", "--format=json"),
             env=self.environment,
             cwd=self.folder,
             capture_output=True,
             check=True,
         )
-        return [name for one in json.loads(done.stdout) for name in one["Names"]]
+        return [name for container in json.loads(result.stdout) for name in container["Names"]]
 
 
 @contextmanager
 def service(user: available.User, runtime: str) -> Iterator[Service]:
-    """A service of `user`'s that runs while the block lasts, or a skip where there is none."""
+    """Run a service of `user` during the block, or skip without Podman."""
     if not shutil.which("podman"):
         pytest.skip("podman is not installed")
     with TemporaryDirectory(prefix="isosmoke-podman-") as name:
-        made = Service(Path(name), user)
-        user.settle_in(made.folder)
+        service = Service(Path(name), user)
+        user.create_directories(service.folder)
         settings = f'[engine]\nruntime = "{runtime}"\nevents_logger = "file"\n'
-        (made.folder / "containers.conf").write_text(settings)
+        (service.folder / "containers.conf").write_text(settings)
         try:
-            with _served(made):
-                yield made
+            with _serving(service):
+                yield service
         finally:
-            _end_namespace(made)
-            available.unmount(made.folder)
+            _end_namespace(service)
+            available.unmount(service.folder)
 
 
 @contextmanager
-def _served(made: Service) -> Iterator[None]:
-    log = made.folder / "log"
+def _serving(service: Service) -> Iterator[None]:
+    log = service.folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            made.podman("system", "service", "--time=0", f"unix://{made.socket}"),
-            env=made.environment,
-            cwd=made.folder,
+            service.podman("system", "service", "--time=0", f"unix://{service.socket}"),
+            env=service.environment,
+            cwd=service.folder,
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
         try:
-            available.eventually(lambda: made.socket.exists() or process.poll() is not None, 20)
-            if not made.socket.exists():
-                pytest.skip(f"podman: no service for {made.user.name}: {log.read_text()[-300:]}")
+            available.wait_for(lambda: service.socket.exists() or process.poll() is not None, 20)
+            if not service.socket.exists():
+                pytest.skip(f"podman: no service for {service.user.name}: {log.read_text()[-300:]}")
             yield
         finally:
             with suppress(ProcessLookupError):
@@ -100,15 +100,15 @@ def _served(made: Service) -> Iterator[None]:
             process.wait(30)
 
 
-def _end_namespace(made: Service) -> None:
-    """Rootless Podman keeps a process that holds its user namespace for the next command."""
-    for file in made.folder.rglob("pause.pid"):
+def _end_namespace(service: Service) -> None:
+    """End the process with which rootless Podman keeps its user namespace alive."""
+    for file in service.folder.rglob("pause.pid"):
         with suppress(ProcessLookupError):
             os.kill(int(file.read_text()), signal.SIGKILL)
 
 
-def subordinate() -> available.User:
-    """An ordinary user who has subordinate ids, as rootless Podman needs; or a skip."""
+def find_subordinate_user() -> available.User:
+    """Return an ordinary user with subordinate ids, as rootless Podman needs, or skip the test."""
     if os.getuid() != 0:
         pytest.skip("the tests run as an ordinary user already")
     file = Path("/etc/subuid")
@@ -116,8 +116,8 @@ def subordinate() -> available.User:
         with suppress(KeyError):
             entry = pwd.getpwnam(line.split(":")[0])
             groups = (f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups")
-            # setpriv itself may still start what the user may not: env is started as the user.
+            # Start env as the user: setpriv itself may start programs that the user may not.
             prefix = ("setpriv", *groups, "env")
-            python = available.python_of(prefix)
+            python = available.find_python(prefix)
             return available.User(entry.pw_name, prefix, python, entry.pw_uid, entry.pw_gid)
-    pytest.skip("podman: no user here has a line in /etc/subuid")
+    pytest.skip("podman: no user has an entry in /etc/subuid")

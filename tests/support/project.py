@@ -42,14 +42,14 @@ SCRIPTS = {
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """`top` holds a manifest, its scripts and a program `wg`; `state` is isosmoke's own."""
+    """A project whose `top` has a manifest, scripts and a program `wg`; `state` is isosmoke's."""
 
     top: Path
     state: Path
 
     @classmethod
     def within(cls, folder: Path, manifest: str = GOOD + BAD + SKIPS) -> "Project":
-        """A new one in an empty folder, whose caller's HOME is elsewhere."""
+        """Create a project in an empty directory, with the caller's HOME elsewhere."""
         project = cls(folder / "project", folder / "state")
         (project.top / "scenarios").mkdir(parents=True)
         (folder / "home").mkdir()
@@ -69,51 +69,51 @@ class Project:
         return self.top / "wg"
 
     def path(self, name: str) -> Path:
-        """A file of the project."""
+        """Return the path of a file of the project."""
         return self.top / name
 
     def environment(self) -> Mapping[str, str]:
-        """A caller who has a HOME and the system's tools, and nothing else."""
+        """Return the environment of a caller with a HOME and the system's programs only."""
         return {
             "PATH": available.PATH,
             "HOME": str(self.top.parent / "home"),
             "ISOSMOKE_STATE": str(self.state),
             "ISOSMOKE_WG": str(self.binary),
-            **available.DAEMONS,
+            **available.DAEMON_VARIABLES,
         }
 
-    def command(self, *words: str) -> list[str]:
-        """An isosmoke command line."""
-        return [sys.executable, "-m", "isosmoke", *words]
+    def command(self, *arguments: str) -> list[str]:
+        """Return an isosmoke command line."""
+        return [sys.executable, "-m", "isosmoke", *arguments]
 
-    def run(self, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
-        """Run isosmoke at the top of the project, to its end."""
+    def run(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Run isosmoke to its end, in the top directory of the project."""
         return subprocess.run(
-            self.command(*words),
+            self.command(*arguments),
             cwd=self.top,
-            env={**self.environment(), **more},
+            env={**self.environment(), **variables},
             capture_output=True,
             text=True,
             check=False,
         )
 
-    def killed_during(self, name: str, *words: str) -> None:
-        """Run isosmoke, and kill it with SIGKILL once the scenario `name` has begun."""
-        self.path(f"scenarios/{name}.sh").write_text("echo begun\nsleep 600\n")
+    def kill_during(self, name: str, *arguments: str) -> None:
+        """Run isosmoke, and kill it with SIGKILL once the scenario `name` has started."""
+        self.path(f"scenarios/{name}.sh").write_text("echo started\nsleep 600\n")
         run = subprocess.Popen(
-            self.command(*words),
+            self.command(*arguments),
             cwd=self.top,
             env=self.environment(),
             stdout=subprocess.DEVNULL,
         )
         try:
             logs = partial(self.top.glob, f".isosmoke/runs/*/{name}/output-1.log")
-            assert available.eventually(lambda: list(logs()), 60)
+            assert available.wait_for(lambda: list(logs()), 60)
         finally:
             run.kill()
             run.wait()
 
     def receipts(self) -> list[Path]:
-        """Every receipt in the project, the oldest first."""
-        kept = (self.top / ".isosmoke/receipts").glob("*.json")
-        return sorted(kept, key=lambda one: one.stat().st_mtime_ns)
+        """Return every receipt in the project, the oldest first."""
+        receipts = (self.top / ".isosmoke/receipts").glob("*.json")
+        return sorted(receipts, key=lambda path: path.stat().st_mtime_ns)

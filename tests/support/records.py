@@ -1,4 +1,4 @@
-"""Records as the tests of reports need them: every outcome, and text that means no good."""
+"""Records for tests of reports: every outcome, and malicious text."""
 
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ from support import result_factories
 LOG = Path("/p/.isosmoke/runs/1/bad/output-1.log")
 
 
-def words(text: str) -> Captured:
-    """An output that is short enough to be kept whole."""
+def make_output(text: str) -> Captured:
+    """Return an output that is short enough to be kept whole."""
     content = text.encode(errors="surrogatepass")
     return Captured(head=content, size=len(content))
 
 
-def left(*argv: str) -> Process:
-    """A process that outlived its scenario."""
+def make_process(*argv: str) -> Process:
+    """Return a process that outlived its scenario."""
     return Process(
         pid=7,
         ppid=1,
@@ -37,23 +37,25 @@ def left(*argv: str) -> Process:
     )
 
 
-def failed(name: str = "bad", **others: Any) -> ScenarioResult:
-    """A scenario that failed with all that a failure can have."""
+def make_failed(name: str = "bad", **others: Any) -> ScenarioResult:
+    """Return a failed scenario with every detail that a failure can have."""
     attempt = Attempt(
         ending=Exited(3),
-        verdict=Verdict((left("serve", "a b"),), (Tolerated(left("tmux"), "Known."),)),
-        output=words("fine\nbroken\n"),
-        stderr=words("broken\n"),
+        verdict=Verdict(
+            (make_process("serve", "a b"),), (Tolerated(make_process("tmux"), "Known."),)
+        ),
+        output=make_output("fine\nbroken\n"),
+        stderr=make_output("broken\n"),
         log=LOG,
         phases={"create": 0.25, "start": 0.05, "run": 1.0, "settle": 0.2, "destroy": 0.1},
         begun=0.5,
     )
-    asked = {"assertion": "It never breaks.", "owners": ("task-b",), **others}
-    return result_factories.result(attempt, name=name, **asked)
+    entry = {"assertion": "It never breaks.", "owners": ("task-b",), **others}
+    return result_factories.make_result(attempt, name=name, **entry)
 
 
 def evidence(text: str) -> Evidence:
-    """All that evidence can have, every word of it `text`."""
+    """Return complete evidence in which every text is `text`."""
     return Evidence(
         changes=(
             Change(path=text, change="added", kind="file", size=1, text=text, before=1),
@@ -67,41 +69,46 @@ def evidence(text: str) -> Evidence:
     )
 
 
-def passed(name: str = "good", **others: Any) -> ScenarioResult:
-    """A scenario that passed at once."""
+def make_passed(name: str = "good", **others: Any) -> ScenarioResult:
+    """Return a scenario that passed on the first attempt."""
     attempt = Attempt(
-        ending=Exited(0), output=words("fine\n"), phases={"create": 0.25, "run": 1.0}, begun=0.125
+        ending=Exited(0),
+        output=make_output("fine\n"),
+        phases={"create": 0.25, "run": 1.0},
+        begun=0.125,
     )
-    return result_factories.result(attempt, name=name, **others)
+    return result_factories.make_result(attempt, name=name, **others)
 
 
-def every_outcome() -> tuple[ScenarioResult, ...]:
-    """One scenario of each outcome, PASS first, in the order of the table."""
-    crowded = Attempt(ending=Exited(1), alone=False, output=words("no\n"), phases={"run": 1.0})
-    leak = Attempt(ending=Exited(0), verdict=Verdict((left("serve", "a b"),)))
+def make_every_outcome() -> tuple[ScenarioResult, ...]:
+    """Return one scenario of each outcome, PASS first, in the order of the table."""
+    crowded = Attempt(
+        ending=Exited(1), alone=False, output=make_output("no\n"), phases={"run": 1.0}
+    )
+    leak = Attempt(ending=Exited(0), verdict=Verdict((make_process("serve", "a b"),)))
     return (
-        passed(),
-        result_factories.result(crowded, Attempt(ending=Exited(0), begun=2.0), name="flaky"),
-        result_factories.result(Attempt(ending=Unmet("no tmux")), name="skipped"),
-        result_factories.result(leak, name="leaky"),
-        failed(),
-        result_factories.result(
+        make_passed(),
+        result_factories.make_result(crowded, Attempt(ending=Exited(0), begun=2.0), name="flaky"),
+        result_factories.make_result(Attempt(ending=Unmet("no tmux")), name="skipped"),
+        result_factories.make_result(leak, name="leaky"),
+        make_failed(),
+        result_factories.make_result(
             Attempt(ending=TimedOut(30)), Attempt(ending=TimedOut(30)), name="slow"
         ),
-        result_factories.result(Attempt(ending=Broke("no daemon")), name="broke"),
-        result_factories.result(Attempt(ending=Stopped("SIGINT")), name="never"),
+        result_factories.make_result(Attempt(ending=Broke("no daemon")), name="broke"),
+        result_factories.make_result(Attempt(ending=Stopped("SIGINT")), name="never"),
     )
 
 
-def of(*scenarios: ScenarioResult, **others: Any) -> RunRecord:
-    """The record of a run of these scenarios."""
-    return run_record.of(result_factories.run(*scenarios, **others))
+def make_record(*scenarios: ScenarioResult, **others: Any) -> RunRecord:
+    """Return the record of a run of these scenarios."""
+    return run_record.of(result_factories.make_run(*scenarios, **others))
 
 
-def dirty() -> RunRecord:
-    """A run in which all passed, and something could not be proved to be gone."""
-    left = Attempt(ending=Exited(0), left_behind=("box (remove it: docker rm box)",))
-    return of(result_factories.result(left))
+def make_dirty_record() -> RunRecord:
+    """Return a run in which all passed, and whose cleanup could not be verified."""
+    attempt = Attempt(ending=Exited(0), left_behind=("box (remove it: docker rm box)",))
+    return make_record(result_factories.make_result(attempt))
 
 
 HOSTILE = (
@@ -110,32 +117,32 @@ HOSTILE = (
 )
 
 
-def hostile(text: str) -> ScenarioResult:
-    """A scenario of which every free word is `text`."""
-    verdict = Verdict((left(text),), (Tolerated(left(text), text),))
+def make_hostile(text: str) -> ScenarioResult:
+    """Return a scenario in which every free text is `text`."""
+    verdict = Verdict((make_process(text),), (Tolerated(make_process(text), text),))
     first = Attempt(
         ending=Exited(1),
         verdict=verdict,
-        output=words(text),
-        stderr=words(text),
+        output=make_output(text),
+        stderr=make_output(text),
         log=Path("/logs") / text.replace("/", "").replace("\0", ""),
         evidence=evidence(text),
         left_behind=(text,),
     )
-    second = Attempt(ending=Broke(text), output=words(text))
+    second = Attempt(ending=Broke(text), output=make_output(text))
     entry = text.encode(errors="replace").decode().replace("\0", "")  # TOML is UTF-8
-    asked = {"assertion": entry, "owners": (f"x{entry}",), "description": entry}
-    return result_factories.result(first, second, name="odd", **asked)
+    keys = {"assertion": entry, "owners": (f"x{entry}",), "description": entry}
+    return result_factories.make_result(first, second, name="odd", **keys)
 
 
-def hostile_run(text: str) -> RunRecord:
-    """A run in which every free word is `text`, that of the machine included."""
+def make_hostile_record(text: str) -> RunRecord:
+    """Return a run in which every free text is `text`, including that of the host."""
     odd, clean = (
         Path("/p") / (text.replace("\0", "") or "x"),
         text.encode(errors="replace").decode(),
     )
-    return of(
-        hostile(text),
+    return make_record(
+        make_hostile(text),
         binary=(odd, "0" * 64),
         manifest=odd,
         record=odd,
@@ -147,4 +154,4 @@ def hostile_run(text: str) -> RunRecord:
 
 
 ANY_TEXT = st.text(st.characters(codec=None)) | st.text("<>&'\"`[]|%:,\0\x1b\ufffe\udcff\n\r]")
-"""Text of any character at all, lone surrogates too, with those that steer more often."""
+"""Text of arbitrary characters, lone surrogates included; control and markup are more frequent."""

@@ -1,4 +1,4 @@
-"""Results as the tests of reports and gates need them, without running anything."""
+"""Results for tests of reports and gates, without running anything."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,14 +10,14 @@ from isosmoke.results.run_results import Attempt, RunResult, ScenarioResult
 STARTED = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
 
 
-def result(*attempts: Attempt, name: str = "one", **entry: Any) -> ScenarioResult:
-    """A scenario with these attempts; `entry` is what the manifest says of it."""
+def make_result(*attempts: Attempt, name: str = "one", **entry: Any) -> ScenarioResult:
+    """Return a scenario with these attempts; `entry` has keys of its manifest entry."""
     return ScenarioResult(scenario=Scenario(name=name, script="one.sh", **entry), attempts=attempts)
 
 
-def run(*scenarios: ScenarioResult, **others: Any) -> RunResult:
-    """A run of these scenarios, otherwise plain."""
-    plain: dict[str, Any] = {
+def make_run(*scenarios: ScenarioResult, **others: Any) -> RunResult:
+    """Return a run of these scenarios, with defaults for all else."""
+    defaults: dict[str, Any] = {
         "started": STARTED,
         "working": Path("/p"),
         "engine": "bubblewrap",
@@ -27,4 +27,4 @@ def run(*scenarios: ScenarioResult, **others: Any) -> RunResult:
         "record": Path("/p/.isosmoke/runs/1"),
         "seconds": 2.54,
     }
-    return RunResult(scenarios=scenarios, **{**plain, **others})
+    return RunResult(scenarios=scenarios, **{**defaults, **others})

@@ -1,4 +1,4 @@
-"""Root filesystems that tests make of this machine's own programs: small, real, merged-usr."""
+"""Small, real, merged-usr root filesystems that tests build from this machine's programs."""
 
 import re
 import shutil
@@ -10,8 +10,8 @@ _LIBRARY = re.compile(r"(/\S+) \(0x")
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64")
 
 
-def small(folder: Path, *programs: str) -> Path:
-    """A system in `folder` with these programs, bash and little else; nobody is in its passwd."""
+def create_small(folder: Path, *programs: str) -> Path:
+    """Create a system in `folder` with these programs, bash, and only root in its passwd."""
     for name in ("usr/bin", "etc", "home", "proc", "dev", "var/kept"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for name in _MERGED:
@@ -22,20 +22,20 @@ def small(folder: Path, *programs: str) -> Path:
     (folder / "etc/passwd").write_text("root:x:0:0::/root:/bin/bash\n")
     (folder / "etc/group").write_text("root:x:0:\n")
     for program in ("bash", *programs):
-        _bring(folder, program)
+        _copy_program(folder, program)
     return folder
 
 
-def _bring(folder: Path, program: str) -> None:
-    found = shutil.which(program, path="/usr/bin:/bin")
-    assert found, program
-    shutil.copy(found, folder / "usr/bin" / program)
-    for library in _libraries(found):
-        place = folder / library.relative_to("/")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(library, place)
+def _copy_program(folder: Path, program: str) -> None:
+    source = shutil.which(program, path="/usr/bin:/bin")
+    assert source, program
+    shutil.copy(source, folder / "usr/bin" / program)
+    for library in _list_libraries(source):
+        target = folder / library.relative_to("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, target)
 
 
-def _libraries(program: str) -> Iterator[Path]:
-    done = subprocess.run(["ldd", program], capture_output=True, text=True, check=True)
-    return (Path(one) for one in _LIBRARY.findall(done.stdout))
+def _list_libraries(program: str) -> Iterator[Path]:
+    result = subprocess.run(["ldd", program], capture_output=True, text=True, check=True)
+    return (Path(path) for path in _LIBRARY.findall(result.stdout))

@@ -1,4 +1,4 @@
-"""A program at a real terminal, with somebody before it who reads and types."""
+"""A program at a real terminal, with a user who reads and types."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-_SEE_SECONDS = 60.0
+_WAIT_SECONDS = 60.0
 
 _LEAD = """
 import fcntl, os, sys, termios
@@ -25,7 +25,7 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 
 class Screen:
-    """The terminal's own end; `seen` is all that was printed on it."""
+    """The master side of the terminal; `seen` is all that was printed on it."""
 
     def __init__(self, master: int, slave: int) -> None:
         self._master, self._slave = master, slave
@@ -33,30 +33,30 @@ class Screen:
         self._read = 0
 
     def settings(self) -> list[Any]:
-        """How the terminal is set, as termios(3) has it."""
+        """Return the terminal's attributes, as in termios(3)."""
         return termios.tcgetattr(self._slave)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Give it another size, as a window manager does."""
+        """Change the size, as a window manager does."""
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def type(self, keys: str) -> None:
         """Press these keys."""
         os.write(self._master, keys.encode())
 
-    def see(self, words: str) -> None:
-        """Wait until these words are printed, after what was seen before."""
-        deadline = monotonic() + _SEE_SECONDS
-        while words.encode() not in self.seen[self._read :]:
-            left = deadline - monotonic()
-            if left < 0 or not select.select([self._master], [], [], left)[0]:
+    def wait_for(self, text: str) -> None:
+        """Wait until this text is printed, after the text of the previous wait."""
+        deadline = monotonic() + _WAIT_SECONDS
+        while text.encode() not in self.seen[self._read :]:
+            remaining = deadline - monotonic()
+            if remaining < 0 or not select.select([self._master], [], [], remaining)[0]:
                 shown = self.seen[self._read :].decode(errors="replace")
-                raise AssertionError(f"{words!r} is not seen after {shown!r}")
+                raise AssertionError(f"{text!r} is not seen after {shown!r}")
             self.seen += os.read(self._master, 1 << 16)
-        self._read = self.seen.index(words.encode(), self._read) + len(words.encode())
+        self._read = self.seen.index(text.encode(), self._read) + len(text.encode())
 
     def clear(self) -> None:
-        """Read what is still to come of a program that ended."""
+        """Read the remaining output of a program that has ended."""
         while select.select([self._master], [], [], 0)[0]:
             self.seen += os.read(self._master, 1 << 16)
 
@@ -65,7 +65,7 @@ class Screen:
 def program(
     command: Sequence[str], *, working: Path, environment: Mapping[str, str]
 ) -> Iterator[tuple[Screen, "subprocess.Popen[bytes]"]]:
-    """Start it in a session of its own at a terminal of 24 rows and 80 columns."""
+    """Start a program in its own session, at a terminal of 24 rows and 80 columns."""
     master, slave = pty.openpty()
     screen = Screen(master, slave)
     screen.resize(24, 80)

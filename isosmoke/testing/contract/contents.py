@@ -16,7 +16,7 @@ _NO_IMAGE = "isosmoke-contract/missing:1"
 
 @check
 def each_sandbox_is_fresh(engine: Engine, bench: Bench) -> None:
-    """Files that one job writes are absent from the next sandbox."""
+    """Check that files that one job writes are absent from the next sandbox."""
     directories = ("/tmp", "/var/tmp", "/run", HOME, bench.workspace)  # noqa: S108 - in the sandbox
     paths = " ".join(f"{directory}/seen" for directory in directories)
     expect_pass(
@@ -28,14 +28,14 @@ def each_sandbox_is_fresh(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_fresh_sandbox_has_only_its_script(engine: Engine, bench: Bench) -> None:
-    """The keeper is the first process, and the script is the only other one."""
+    """Check that the keeper is the first process, and the script is the only other one."""
     line = "for dir in /proc/[0-9]*; do test $dir = /proc/1 || test $dir = /proc/$$ || exit 1; done"
     expect_pass(engine, bench.shell(line), "there is another process in a fresh sandbox")
 
 
 @check
 def the_environment_is_what_the_job_says(engine: Engine, bench: Bench) -> None:
-    """The environment contains no variable of the host or of the image."""
+    """Check that the environment contains no variable of the host or of the image."""
     result = expect_pass(engine, bench.job(("env", "-0")), "env could not be run")
     environment = dict(entry.split("=", 1) for entry in result.output.decode().split("\0") if entry)
     expect(
@@ -45,7 +45,7 @@ def the_environment_is_what_the_job_says(engine: Engine, bench: Bench) -> None:
 
 @check
 def the_script_starts_in_its_directory(engine: Engine, bench: Bench) -> None:
-    """The working directory is the job's, at the same path as on the host."""
+    """Check that the working directory is the job's, at the same path as on the host."""
     result = expect_pass(engine, bench.shell("/bin/pwd"), "pwd failed")
     expect(
         that=result.words == [str(bench.workspace)],
@@ -55,7 +55,7 @@ def the_script_starts_in_its_directory(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_file_outside_the_specification_is_invisible(engine: Engine, bench: Bench) -> None:
-    """Only files of the host that are mounted are visible."""
+    """Check that only files of the host that are mounted are visible."""
     outside = bench.folder / "outside"
     outside.write_text("secret")
     expect_pass(engine, bench.shell(f"test ! -e {outside}"), f"{outside} of the host is visible")
@@ -63,7 +63,7 @@ def a_file_outside_the_specification_is_invisible(engine: Engine, bench: Bench) 
 
 @check
 def a_read_only_mount_cannot_be_written(engine: Engine, bench: Bench) -> None:
-    """A script can read a read-only directory and its files but write to neither."""
+    """Check that a script can read a read-only directory and its files but write to neither."""
     line = (
         f"cd {bench.fixed}; grep -q host file || exit 1; "
         "! echo x 2>/dev/null >file && ! touch more && ! rm -f file"
@@ -77,7 +77,7 @@ def a_read_only_mount_cannot_be_written(engine: Engine, bench: Bench) -> None:
 
 @check
 def the_system_cannot_be_written(engine: Engine, bench: Bench) -> None:
-    """A script cannot change the host's programs, even as root."""
+    """Check that a script cannot change the host's programs, even as root."""
     expect_pass(
         engine, bench.shell("! touch /usr/bin/seen && ! rm -f /usr/bin/env"), "/usr is writable"
     )
@@ -86,7 +86,7 @@ def the_system_cannot_be_written(engine: Engine, bench: Bench) -> None:
 
 @check
 def copy_on_write_does_not_change_the_host(engine: Engine, bench: Bench) -> None:
-    """A script may write, move and remove in the workspace; the host's stays unchanged."""
+    """Check that a script can write, move and remove in the workspace, but not on the host."""
     directory = bench.workspace / "folder"
     directory.mkdir()
     (directory / "inner").write_text("inner\n")
@@ -105,7 +105,7 @@ def copy_on_write_does_not_change_the_host(engine: Engine, bench: Bench) -> None
 
 @check
 def changes_of_a_script_are_found(engine: Engine, bench: Bench) -> None:
-    """While a sandbox exists, each host directory that it names holds the script's changes."""
+    """Check that each host directory named by a sandbox holds the script's changes."""
     paths = (bench.workspace, PurePosixPath("/var/tmp"), HOME)  # noqa: S108 - in the sandbox
     job = bench.shell(f"for path in {shlex.join(map(str, paths))}; do echo $path >$path/new; done")
     with engine.sandbox(job.spec) as sandbox:
@@ -129,7 +129,7 @@ def _list_names(directory: Path) -> set[str]:
 
 @check
 def a_socket_in_the_workspace_cannot_be_reached(engine: Engine, bench: Bench) -> None:
-    """A script cannot connect to a host service that listens in a copy-on-write directory."""
+    """Check that a script cannot connect to a host service in a copy-on-write directory."""
     code = (
         "import os, socket, sys\n"
         "client = socket.socket(socket.AF_UNIX)\n"
@@ -153,7 +153,7 @@ def _bind(service: socket.socket, directory: Path) -> None:
 
 @check
 def an_isolated_network_reaches_nothing(engine: Engine, bench: Bench) -> None:
-    """Loopback works, there is no route, and the host's loopback is unreachable."""
+    """Check that loopback works, there is no route, and the host's loopback is unreachable."""
     code = (
         "import socket, sys\n"
         "server = socket.create_server(('127.0.0.1', 0))\n"
@@ -169,14 +169,14 @@ def an_isolated_network_reaches_nothing(engine: Engine, bench: Bench) -> None:
 
 @check
 def the_host_network_is_the_hosts(engine: Engine, bench: Bench) -> None:
-    """Without isolation a script can reach a listener on the host's loopback."""
+    """Check that without isolation a script can reach a listener on the host's loopback."""
     with Witness() as witness:
         expect_pass(engine, bench.shell(witness.connect), "the host's loopback is unreachable")
 
 
 @check
 def an_image_is_known_by_its_digest(engine: Engine, bench: Bench) -> None:  # noqa: ARG001 - a check takes both
-    """The host's image has none, and an image that the engine lacks is an error that names it."""
+    """Check that the host's image has no digest, and that a missing image is named."""
     found = engine.image_digest(HOST_IMAGE)
     expect(that=found == "", message=f"the host's image has the digest {found}")
     try:

@@ -16,7 +16,7 @@ _LARGE_BYTES = 20_000_000
 
 @check
 def endings_are_distinguished(engine: Engine, bench: Bench) -> None:
-    """An exit code is never mistaken for a signal of the same number."""
+    """Check that an exit code is never mistaken for a signal of the same number."""
     for line, ending in (
         ("exit 0", Exited(0)),
         ("exit 77", Exited(77)),
@@ -30,7 +30,7 @@ def endings_are_distinguished(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_missing_program_is_named(engine: Engine, bench: Bench) -> None:
-    """A program that cannot be started is an engine error that names it, not a failed script."""
+    """Check that a program that cannot be started is an engine error that names it."""
     ending = run(engine, bench.job(("no-such-program",))).ending
     is_named = isinstance(ending, Broke) and "no-such-program" in ending.message
     expect(that=is_named, message=f"a missing program ended as {ending}")
@@ -38,7 +38,7 @@ def a_missing_program_is_named(engine: Engine, bench: Bench) -> None:
 
 @check
 def binary_output_is_untouched(engine: Engine, bench: Bench) -> None:
-    """Every byte arrives unchanged, including zero, escape and invalid UTF-8."""
+    """Check that every byte arrives unchanged, including zero, escape and invalid UTF-8."""
     code = "import sys; sys.stdout.buffer.write(bytes(range(256)) * 8)"
     result = expect_pass(engine, bench.python(code), "python3 cannot be run")
     expect(that=result.output == bytes(range(256)) * 8, message="the output was changed in transit")
@@ -46,7 +46,7 @@ def binary_output_is_untouched(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_stream_keeps_its_order(engine: Engine, bench: Bench) -> None:
-    """All lines of one stream arrive in order, also without a final newline."""
+    """Check that all lines of one stream arrive in order, also without a final newline."""
     result = expect_pass(engine, bench.shell("seq 2000; printf end"), "seq cannot be run")
     expected = [*(str(number) for number in range(1, 2001)), "end"]
     expect(
@@ -57,7 +57,7 @@ def a_stream_keeps_its_order(engine: Engine, bench: Bench) -> None:
 
 @check
 def much_output_is_counted_to_the_byte(engine: Engine, bench: Bench) -> None:
-    """No byte of a large output is lost, and the script never blocks."""
+    """Check that no byte of a large output is lost, and the script never blocks."""
     result = expect_pass(
         engine, bench.shell(f"head -c {_LARGE_BYTES} /dev/zero"), "printing failed"
     )
@@ -68,7 +68,7 @@ def much_output_is_counted_to_the_byte(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_deadline_terminates_a_script(engine: Engine, bench: Bench) -> None:
-    """A script gets SIGTERM at its deadline and is not killed if it ends then."""
+    """Check that a script gets SIGTERM at its deadline and is not killed if it ends then."""
     line = "trap 'echo terminated; exit 0' TERM; echo up; while :; do read -t 60 <> <(:); done"
     result = run(engine, bench.shell(line, JobOptions(timeout=0.5, grace=10)))
     expect_ending(result, TimedOut(0.5), "a deadline")
@@ -78,7 +78,7 @@ def a_deadline_terminates_a_script(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_deadline_kills_a_script_that_ignores_it(engine: Engine, bench: Bench) -> None:
-    """A script that ignores SIGTERM is killed after the grace time."""
+    """Check that a script that ignores SIGTERM is killed after the grace time."""
     result = run(engine, bench.shell("trap '' TERM; sleep 600", JobOptions(timeout=0.5, grace=0.5)))
     expect_ending(result, TimedOut(0.5), "a deadline")
     expect(
@@ -88,7 +88,7 @@ def a_deadline_kills_a_script_that_ignores_it(engine: Engine, bench: Bench) -> N
 
 @check
 def a_process_that_ends_in_time_is_no_survivor(engine: Engine, bench: Bench) -> None:
-    """A process may end within the settle time, and the wait ends with it."""
+    """Check that a process may end within the settle time, and the wait ends with it."""
     job = bench.shell("sleep 0.3 & exit 0", JobOptions(settle=30))
     result = expect_pass(engine, job, "a process that ended in time was listed")
     expect(that=result.phases["settle"] < PROMPT_SECONDS, message="the wait outlasted the process")

@@ -11,7 +11,7 @@ from isosmoke.testing.contract.keeper import the_keeper_cannot_be_opened
 
 @check
 def the_user_is_the_caller(engine: Engine, bench: Bench) -> None:
-    """A script runs as the caller, who owns its HOME."""
+    """Check that a script runs as the caller, who owns its HOME."""
     code = f"import os; print(os.getuid(), os.geteuid(), os.getgid(), os.stat('{HOME}').st_uid)"
     result = expect_pass(engine, bench.python(code), "python3 cannot be run")
     expected = [str(number) for number in (os.getuid(), os.getuid(), os.getgid(), os.getuid())]
@@ -22,7 +22,7 @@ def the_user_is_the_caller(engine: Engine, bench: Bench) -> None:
 
 @check
 def the_script_has_no_privilege(engine: Engine, bench: Bench) -> None:
-    """A script holds no capability and can gain none, by setuid programs or otherwise."""
+    """Check that a script has no capability and can gain none, by setuid or otherwise."""
     status = _read_status(engine, bench)
     held = {name: status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")}
     expect(that=set(held.values()) == {"0" * 16}, message=f"the script has capabilities: {held}")
@@ -31,7 +31,7 @@ def the_script_has_no_privilege(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_named_capability_is_the_only_one(engine: Engine, bench: Bench) -> None:
-    """A script has exactly the capabilities of its job, or the engine reports that it cannot."""
+    """Check that a script has exactly its job's capabilities, or that the engine refuses them."""
     chown, bit = JobOptions(capabilities=("CHOWN",)), f"{1:016x}"
     result = run(engine, bench.job(("cat", "/proc/self/status"), chown))
     if isinstance(result.ending, Broke):
@@ -49,7 +49,7 @@ def a_named_capability_is_the_only_one(engine: Engine, bench: Bench) -> None:
 
 @check
 def the_script_starts_like_any_program(engine: Engine, bench: Bench) -> None:
-    """A script leads its session, ignores and blocks no signal, and has an empty stdin."""
+    """Check that a script leads its session, masks no signal, and has an empty stdin."""
     status = _read_status(engine, bench)
     masks = {name: status[name] for name in ("SigBlk", "SigIgn")}
     expect(that=set(masks.values()) == {"0" * 16}, message=f"signals are masked: {masks}")

@@ -17,14 +17,14 @@ from isosmoke.testing.contract.probes import run_probe
 
 @check
 def a_script_may_kill_every_visible_process(engine: Engine, bench: Bench) -> None:
-    """`kill -9 -1` affects neither the keeper nor the verdict."""
+    """Check that `kill -9 -1` affects neither the keeper nor the verdict."""
     result = run(engine, bench.shell("kill -9 -1; exit 5"))
     expect_ending(result, Exited(5), "kill -9 -1")
 
 
 @check
 def a_probe_may_be_killed_by_the_script(engine: Engine, bench: Bench) -> None:
-    """A script can kill a probe, but nothing else of isosmoke."""
+    """Check that a script can kill a probe, but nothing else of isosmoke."""
     line = "until test -e /tmp/up; do sleep 0.02; done; kill -9 -1; exit 5"
     with running_job(engine, bench.shell(line)) as keeper:
         status, _ = run_probe(keeper, bench, "touch /tmp/up; sleep 600")
@@ -36,7 +36,7 @@ def a_probe_may_be_killed_by_the_script(engine: Engine, bench: Bench) -> None:
 
 @check
 def the_keeper_survives_every_signal(engine: Engine, bench: Bench) -> None:
-    """No signal from inside the sandbox ends or stops PID 1."""
+    """Check that no signal from inside the sandbox ends or stops PID 1."""
     line = "for number in $(seq 1 64); do kill -$number 1; done 2>/dev/null; exit 6"
     expect_ending(run(engine, bench.shell(line)), Exited(6), "signals to PID 1")
 
@@ -45,7 +45,7 @@ def the_keeper_survives_every_signal(engine: Engine, bench: Bench) -> None:
 def the_keeper_cannot_be_opened(
     engine: Engine, bench: Bench, options: JobOptions = DEFAULT_OPTIONS
 ) -> None:
-    """No script, even root's, can open the keeper's descriptors, memory or environment."""
+    """Check that no script can open the keeper's descriptors, memory or environment."""
     code = (
         "import os\n"
         "names = [f'fd/{number}' for number in range(64)] + ['mem', 'environ']\n"

@@ -23,7 +23,7 @@ from isosmoke.testing.contract.contents import (
 
 @check
 def nothing_survives_the_end(engine: Engine, bench: Bench) -> None:
-    """Every process of a script is gone once its sandbox has ended."""
+    """Check that every process of a script is gone once its sandbox has ended."""
     with Witness() as witness:
         run(engine, bench.shell(f"{witness.connect} setsid sleep 600 & exit 0"))
         connection = witness.accept()
@@ -45,7 +45,7 @@ def _fail_inside(engine: Engine, job: Job, witness: Witness) -> None:
 
 @check
 def an_exception_ends_the_sandbox(engine: Engine, bench: Bench) -> None:
-    """A sandbox is destroyed however its block is left."""
+    """Check that a sandbox is destroyed however its block is left."""
     with Witness() as witness:
         job = bench.shell(f"{witness.connect} sleep 600")
         try:
@@ -56,7 +56,7 @@ def an_exception_ends_the_sandbox(engine: Engine, bench: Bench) -> None:
 
 @check
 def leaving_after_the_keeper_died_is_harmless(engine: Engine, bench: Bench) -> None:
-    """A dead keeper is reported as an `EngineError`, and its sandbox closes without another."""
+    """Check that a dead keeper is an `EngineError`, and that its sandbox then closes."""
     with (
         Witness() as witness,
         running_job(engine, bench.shell(f"{witness.connect} sleep 600")) as keeper,
@@ -73,7 +73,7 @@ def leaving_after_the_keeper_died_is_harmless(engine: Engine, bench: Bench) -> N
 
 @check
 def concurrent_sandboxes_are_independent(engine: Engine, bench: Bench) -> None:
-    """Two concurrent sandboxes do not see each other, and either may end first."""
+    """Check that two concurrent sandboxes do not see each other, and either may end first."""
     with (
         Witness() as witness,
         running_job(engine, bench.shell(f"{witness.connect} cat <&3")) as first,
@@ -86,7 +86,7 @@ def concurrent_sandboxes_are_independent(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_sandbox_cannot_signal_another(engine: Engine, bench: Bench) -> None:
-    """A script that kills every visible process affects no concurrent sandbox."""
+    """Check that a script that kills every visible process affects no concurrent sandbox."""
     with (
         Witness() as witness,
         running_job(engine, bench.shell(f"{witness.connect} cat <&3")) as first,
@@ -98,7 +98,7 @@ def a_sandbox_cannot_signal_another(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_sweep_removes_only_dead_runs(engine: Engine, bench: Bench) -> None:
-    """A killed run's sandboxes end, and a sweep removes their remains and nothing else."""
+    """Check that a killed run's sandboxes end, and that a sweep removes only their remains."""
     with (
         Witness() as witness,
         running_job(engine, bench.shell(f"{witness.connect} sleep 600")) as live,

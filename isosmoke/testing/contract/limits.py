@@ -39,7 +39,7 @@ def _is_unlimited() -> bool:
 
 @check
 def a_limit_of_processes_holds(engine: Engine, bench: Bench) -> None:
-    """A script cannot exceed its limit of processes, and still gets a verdict."""
+    """Check that a script cannot exceed its limit of processes, and still gets a verdict."""
     if _is_unlimited():
         return
     result = run(engine, bench.python(FORKING, JobOptions(limits=Limits(processes=MAX_PROCESSES))))
@@ -57,7 +57,7 @@ def a_limit_of_processes_holds(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_limit_of_processes_is_the_sandboxes_own(engine: Engine, bench: Bench) -> None:
-    """The user's processes elsewhere, even in a full sandbox, do not count towards the limit."""
+    """Check that the user's processes elsewhere do not count towards the limit."""
     options = JobOptions(limits=Limits(processes=MAX_PROCESSES))
     with Witness() as witness:
         full = bench.job(("python3", "-c", FORKING, str(witness.port)), options)
@@ -68,7 +68,7 @@ def a_limit_of_processes_is_the_sandboxes_own(engine: Engine, bench: Bench) -> N
 
 @check
 def a_limit_of_open_files_holds(engine: Engine, bench: Bench) -> None:
-    """RLIMIT_NOFILE is the job's limit."""
+    """Check that RLIMIT_NOFILE is the job's limit."""
     result = expect_pass(
         engine, bench.shell("ulimit -n", JobOptions(limits=Limits(open_files=99))), "ulimit"
     )

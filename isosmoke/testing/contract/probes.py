@@ -27,7 +27,7 @@ def run_probe(
 
 @check
 def a_probe_runs_alongside_the_script(engine: Engine, bench: Bench) -> None:
-    """A probe sees the script's files and processes, and its output is separate."""
+    """Check that a probe sees the script's files and processes, and its output is separate."""
     outputs: list[Output] = []
     with Witness() as witness:
         job = bench.shell(f"echo mine; echo seen >/tmp/seen; {witness.connect} cat <&3; exit 4")
@@ -48,7 +48,7 @@ def a_probe_runs_alongside_the_script(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_probe_leaves_nothing(engine: Engine, bench: Bench) -> None:
-    """All processes of a probe, including daemons, end with it; the script's survive."""
+    """Check that all processes of a probe, including daemons, end with it; the script's survive."""
     with Witness() as witness, running_job(engine, bench.shell("sleep 600 & exit 0")) as keeper:
         keeper.exited(DEATH_SECONDS)
         reply = run_probe(keeper, bench, f"{witness.connect} (setsid sleep 599 >/dev/null 2>&1 &)")
@@ -62,7 +62,7 @@ def a_probe_leaves_nothing(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_probe_has_its_deadline(engine: Engine, bench: Bench) -> None:
-    """At its deadline a probe is killed with all its processes; the script keeps running."""
+    """Check that a deadline kills a probe and its processes, but not the script."""
     with Witness() as witness, running_job(engine, bench.shell("sleep 600")) as keeper:
         line = f"trap '' TERM; echo up; {witness.connect} sleep 600 & setsid sleep 600"
         reply = run_probe(keeper, bench, line, 0.5)
@@ -76,7 +76,7 @@ def a_probe_has_its_deadline(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_large_command_is_accepted_during_a_flood(engine: Engine, bench: Bench) -> None:
-    """A command larger than a pipe's capacity reaches a keeper that is busy sending output."""
+    """Check that a command larger than a pipe reaches a keeper that is busy sending output."""
     large = {f"LARGE_{number}": "x" * 100_000 for number in range(12)}
     with running_job(engine, bench.shell("yes & exit 0")) as keeper:
         keeper.exited(DEATH_SECONDS)
@@ -88,7 +88,7 @@ def a_large_command_is_accepted_during_a_flood(engine: Engine, bench: Bench) -> 
 
 @check
 def a_probe_leaves_an_empty_sandbox_empty(engine: Engine, bench: Bench) -> None:
-    """A probe can run after every process has ended, and leaves none."""
+    """Check that a probe can run after every process has ended, and leaves none."""
     with running_job(engine, bench.shell("exit 0")) as keeper:
         keeper.exited(DEATH_SECONDS)
         expect(
@@ -104,7 +104,7 @@ def a_probe_leaves_an_empty_sandbox_empty(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_probe_that_cannot_be_started_changes_nothing(engine: Engine, bench: Bench) -> None:
-    """A missing program exits 127; at the limit of processes a probe may be refused."""
+    """Check that a missing program exits 127; at the limit of processes a probe may be refused."""
     options = JobOptions(limits=Limits(processes=MAX_PROCESSES))
     with running_job(engine, bench.python(FORKING, options)) as keeper:
         keeper.exited(DEATH_SECONDS)
@@ -118,7 +118,7 @@ def a_probe_that_cannot_be_started_changes_nothing(engine: Engine, bench: Bench)
 
 @check
 def the_usage_of_a_script_is_counted(engine: Engine, bench: Bench) -> None:
-    """Usage is the CPU time of all ended processes and the peak memory of one, without probes."""
+    """Check that usage is total CPU time and peak memory of one process, without probes."""
     burn = 'import time; held = b"x" * {}\nwhile time.process_time() < {}: pass'
     code = burn.format(_LARGE_BYTES, _BUSY_SECONDS)
     with running_job(engine, bench.shell(f"python3 -c '{code}' & wait")) as keeper:

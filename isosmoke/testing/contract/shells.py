@@ -24,7 +24,7 @@ def _run_shell(engine: Engine, job: Job, typist: Typist) -> int:
 
 @check
 def a_shell_has_a_terminal(engine: Engine, bench: Bench) -> None:
-    """A shell leads a session with its own terminal, of the requested size."""
+    """Check that a shell leads a session with its own terminal, of the requested size."""
     line = "test -t 0 -a -t 1 -a -t 2 && : </dev/tty && stty size && read it && echo =$it=; exit 7"
     typist = Typist(("31 97", b"typed\r"), size=Size(31, 97))
     status = _run_shell(engine, bench.shell(line), typist)
@@ -35,7 +35,7 @@ def a_shell_has_a_terminal(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_shell_is_notified_of_a_new_size(engine: Engine, bench: Bench) -> None:
-    """A resized terminal sends SIGWINCH and reports its new size."""
+    """Check that a resized terminal sends SIGWINCH and reports its new size."""
     job = bench.shell(f"trap 'stty size; exit 0' WINCH; {_WATCH}")
     typist = Typist(("ready", Size(11, 44)), size=Size(24, 80))
     status = _run_shell(engine, job, typist)
@@ -45,7 +45,7 @@ def a_shell_is_notified_of_a_new_size(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_shell_is_interrupted_by_its_keys(engine: Engine, bench: Bench) -> None:
-    """Ctrl-C sends SIGINT to the foreground process only."""
+    """Check that Ctrl-C sends SIGINT to the foreground process only."""
     job = bench.shell(f"bash -mc '{_WATCH}'; echo left $?; exit 3")
     typist = Typist(("ready", b"\x03"), size=Size(24, 80))
     status = _run_shell(engine, job, typist)
@@ -58,7 +58,7 @@ def a_shell_is_interrupted_by_its_keys(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_shell_without_a_terminal_reads_lines(engine: Engine, bench: Bench) -> None:
-    """Without a terminal a shell has pipes, with separate streams, and ends with its input."""
+    """Check that a shell without a terminal has separate streams and ends with its input."""
     typist = Typist(
         ("", b"test ! -t 0 && echo out\n"), ("out", b"echo err >&2\nexit 5"), ("", b""), size=None
     )
@@ -70,7 +70,7 @@ def a_shell_without_a_terminal_reads_lines(engine: Engine, bench: Bench) -> None
 
 @check
 def a_shell_prints_to_its_last_byte(engine: Engine, bench: Bench) -> None:
-    """All output of a shell arrives, by a terminal and by pipes."""
+    """Check that all output of a shell arrives, by a terminal and by pipes."""
     for size in (Size(24, 80), None):
         typist = Typist(size=size)
         _run_shell(engine, bench.shell("head -c 100000 /dev/zero; echo end"), typist)
@@ -84,7 +84,7 @@ _STATE = "read -r _ _ state _ </proc/{}/stat; echo $state"
 
 @check
 def a_shell_may_follow_the_script(engine: Engine, bench: Bench) -> None:
-    """After the verdict a shell can run alongside the survivors, frozen or thawed."""
+    """Check that after the verdict a shell can run alongside the survivors, frozen or thawed."""
     with running_job(engine, bench.shell("sleep 600 & exit 0")) as keeper:
         keeper.exited(DEATH_SECONDS)
         for thaw in (False, True):
@@ -105,7 +105,7 @@ def a_shell_may_follow_the_script(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_shell_that_cannot_be_started_changes_nothing(engine: Engine, bench: Bench) -> None:
-    """A missing shell is reported at its terminal, and the script keeps running."""
+    """Check that a missing shell is reported at its terminal, and the script keeps running."""
     with (
         running_job(engine, bench.shell("sleep 600")) as keeper,
         Typist(size=Size(24, 80)) as typist,
@@ -118,7 +118,7 @@ def a_shell_that_cannot_be_started_changes_nothing(engine: Engine, bench: Bench)
 
 @check
 def a_shell_that_does_not_read_holds_nothing_up(engine: Engine, bench: Bench) -> None:
-    """However much input is pending, the keeper still answers and the sandbox ends at once."""
+    """Check that pending input delays neither the keeper nor the sandbox's end."""
     with Witness() as witness:
         with running_job(engine, bench.shell("sleep 600")) as keeper:
             line = f"stty raw -echo; {witness.connect} sleep 600"

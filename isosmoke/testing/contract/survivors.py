@@ -32,7 +32,7 @@ print(server.getsockname()[1])
 
 @check
 def a_survivor_is_listed_with_its_details(engine: Engine, bench: Bench) -> None:
-    """A daemon that forked twice is listed with its arguments, parent, directory and socket."""
+    """Check that a daemon is listed with its arguments, parent, directory and socket."""
     result = run(engine, bench.python(_LISTENER))
     expect_ending(result, Exited(0), "a daemon could not be started")
     expect(that=len(result.survivors) == 1, message=f"not one survivor: {result.survivors}")
@@ -74,7 +74,7 @@ ctypes.CDLL(None).syscall(EXIT, 0)
 
 @check
 def a_process_without_its_main_thread_is_listed(engine: Engine, bench: Bench) -> None:
-    """The kernel calls such a process a zombie, but its other threads are alive."""
+    """Check that the kernel calls such a process a zombie, but its other threads are alive."""
     result = run(engine, bench.python(_HEADLESS))
     expect_ending(result, Exited(0), "a thread could not outlive the main one")
     survivors = [(survivor.argv[1:], survivor.cwd) for survivor in result.survivors]
@@ -84,7 +84,7 @@ def a_process_without_its_main_thread_is_listed(engine: Engine, bench: Bench) ->
 
 @check
 def only_the_living_are_listed(engine: Engine, bench: Bench) -> None:
-    """Neither the keeper nor a zombie with a living parent is listed."""
+    """Check that neither the keeper nor a zombie with a living parent is listed."""
     job = bench.shell("setsid bash -c 'sleep 0.1 & exec sleep 600' & exit 0")
     survivors = run(engine, job).survivors
     names = [survivor.argv for survivor in survivors]
@@ -93,7 +93,7 @@ def only_the_living_are_listed(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_survivor_that_holds_the_output_delays_nothing(engine: Engine, bench: Bench) -> None:
-    """A script ends by itself even if a child holds or floods its stdout."""
+    """Check that a script ends by itself even if a child holds or floods its stdout."""
     for child in ("sleep 600", "yes"):
         result = run(engine, bench.shell(f"{child} & exit 3"))
         expect_ending(result, Exited(3), child)
@@ -117,7 +117,7 @@ os._exit(3)
 
 @check
 def a_reader_of_the_output_delays_nothing(engine: Engine, bench: Bench) -> None:
-    """A process that reads from the output pipe does not make the keeper wait."""
+    """Check that a process that reads from the output pipe does not make the keeper wait."""
     with running_job(engine, bench.python(_THIEF)) as keeper:
         status = keeper.exited(DEATH_SECONDS)
         expect(that=status == 3 << 8, message=f"a script that reads its own output: {status}")
@@ -130,7 +130,7 @@ def a_reader_of_the_output_delays_nothing(engine: Engine, bench: Bench) -> None:
 
 @check
 def a_thawed_survivor_resumes(engine: Engine, bench: Bench) -> None:
-    """Survivors that were frozen to be listed resume where they stopped."""
+    """Check that survivors that were frozen to be listed resume where they stopped."""
     with Witness() as witness:
         job = bench.shell(f"{witness.connect} cat <&3 >&3 & exit 0")
         with running_job(engine, job) as keeper:
@@ -144,7 +144,7 @@ def a_thawed_survivor_resumes(engine: Engine, bench: Bench) -> None:
 
 @check
 def another_script_may_follow(engine: Engine, bench: Bench) -> None:
-    """After one script the next may start, and survivors of the first may still print."""
+    """Check that a second script may start while survivors of the first still print."""
     outputs: list[Output] = []
     with Witness() as witness:
         prints = f"{witness.connect} read -u 3 word; echo $word; echo printed >&3; cat <&3"
