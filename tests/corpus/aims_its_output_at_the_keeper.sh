@@ -1,4 +1,5 @@
-# The kernel is told to signal PID 1, with each signal in turn, when a pipe can be read or written.
+# Make the kernel signal PID 1, with each signal in turn, when a pipe becomes readable or
+# writable.
 python3 - <<'END'
 import fcntl
 import os

@@ -1,4 +1,4 @@
-# Nothing can be read any more, and still it runs and ends.
+# Close all standard streams, and still run to the end.
 exec >&- 2>&- <&-
 for _ in 1 2 3; do /bin/true; done
 exit 0

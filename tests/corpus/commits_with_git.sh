@@ -1,4 +1,4 @@
-# There is an identity, and nobody asks who owns what.
+# An identity is configured, and git accepts the owner of the repository.
 set -e
 cd "$(mktemp -d)"
 git init --quiet .

@@ -1,3 +1,3 @@
-# A crash of the script itself.
+# Crash the script itself.
 ulimit -c 0
 kill -SEGV $$

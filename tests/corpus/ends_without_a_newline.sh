@@ -1,2 +1,2 @@
-# The last line is a line too.
+# The last line counts even without a newline.
 printf 'the last word'

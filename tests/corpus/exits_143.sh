@@ -1,2 +1,2 @@
-# Not the same as being ended by SIGTERM, though a shell shows both so.
+# This differs from an end by SIGTERM, although a shell reports both alike.
 exit 143

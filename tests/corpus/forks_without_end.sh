@@ -1,14 +1,14 @@
-# Two that fork whenever they can: to freeze them is a race that must be won.
+# Two processes fork whenever they can: freezing them is a race that the keeper must win.
 python3 - <<'END'
 import os
 
-ready, tell = os.pipe()
+source, sink = os.pipe()
 if os.fork() == 0:
     while True:
         try:
             os.fork()
         except BlockingIOError:
-            os.write(tell, b"full") if tell else None
-            tell = 0
-os.read(ready, 4)
+            os.write(sink, b"full") if sink else None
+            sink = 0
+os.read(source, 4)
 END

@@ -1,2 +1,2 @@
-# What the manifest allows is what there is.
+# The manifest's limit is in force.
 test "$(ulimit -n)" = 64

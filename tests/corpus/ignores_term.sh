@@ -1,3 +1,3 @@
-# Only SIGKILL ends it.
+# Only SIGKILL ends this script.
 trap '' TERM
 while :; do sleep 0.1; done

@@ -1,4 +1,4 @@
-# The graph folder of a live service lies in the workspace: its socket must not lead anywhere.
+# The workspace contains the graph directory of a live service: its socket must be unreachable.
 python3 - <<'END'
 import os
 import pathlib
@@ -6,10 +6,10 @@ import socket
 import sys
 
 for name in (".wg/service/daemon.sock",):
-    folder = pathlib.Path(name).parent
-    if folder.is_dir():
-        (folder / "state.json").write_text("{}")
-        os.chdir(folder)
-        knocking = socket.socket(socket.AF_UNIX)
-        sys.exit("the live service answered" if knocking.connect_ex("daemon.sock") == 0 else 0)
+    directory = pathlib.Path(name).parent
+    if directory.is_dir():
+        (directory / "state.json").write_text("{}")
+        os.chdir(directory)
+        client = socket.socket(socket.AF_UNIX)
+        sys.exit("the live service answered" if client.connect_ex("daemon.sock") == 0 else 0)
 END

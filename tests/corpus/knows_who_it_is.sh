@@ -1,4 +1,4 @@
-# A name, a home that can be written, a folder for temporary files, a locale that knows UTF-8.
+# The user has a name, a writable home, a directory for temporary files and a UTF-8 locale.
 set -e
 test "$(id -un)" = "$USER"
 test "$(whoami)" = "$(getent passwd "$(id -u)" | cut -d: -f1)"

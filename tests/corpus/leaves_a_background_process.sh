@@ -1,2 +1,2 @@
-# The plainest leak: a child in the background, its output elsewhere.
+# The simplest leak: a child in the background, with its output redirected.
 sleep 600 >/dev/null 2>&1 &

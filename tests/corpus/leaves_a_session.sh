@@ -1,2 +1,2 @@
-# A session of its own is out of reach of the script's process group.
+# A process in another session is out of reach of the script's process group.
 setsid sleep 600 >/dev/null 2>&1 &

@@ -1,4 +1,4 @@
-# Frozen already, and a leak as any other.
+# A process that is already stopped is a leak like any other.
 bash -c 'kill -STOP $$' >/dev/null 2>&1 &
-wait_for=$!
-until grep -q '^State:.T' "/proc/$wait_for/status"; do :; done
+child=$!
+until grep -q '^State:.T' "/proc/$child/status"; do :; done

@@ -1,2 +1,2 @@
-# The manifest allows this very command to stay.
+# The manifest allows this exact command to remain.
 sleep 601 >/dev/null 2>&1 &

@@ -1,3 +1,3 @@
-# A skip that leaves something behind is no skip.
+# A skip that leaves a process is a leak.
 sleep 600 >/dev/null 2>&1 &
 exit 77

@@ -1,2 +1,2 @@
-# The child prints for ever, faster than anybody reads.
+# The child prints forever, faster than any reader.
 yes &

@@ -1,2 +1,2 @@
-# Whoever reads the script's output to its end would wait for the child.
+# A reader that waits for the end of the script's output would wait for the child.
 sleep 600 &

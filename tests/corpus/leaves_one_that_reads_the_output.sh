@@ -1,4 +1,4 @@
-# Its threads print without end, and take what is printed before the keeper can.
+# Threads print without end, and read the output before the keeper can.
 python3 - <<'END'
 import os
 import threading

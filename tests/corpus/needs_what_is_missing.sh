@@ -1,2 +1,2 @@
-# Never started: the manifest asks for a program that nobody has.
+# This never starts: the manifest requires a program that does not exist.
 exit 1

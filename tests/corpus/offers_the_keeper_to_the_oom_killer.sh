@@ -1,3 +1,3 @@
-# Whoever may make the keeper the first to be killed for want of memory gains no pass by it.
+# Making the keeper the OOM killer's first choice, where permitted, does not gain a pass.
 echo 1000 2>/dev/null >/proc/1/oom_score_adj || :
 sleep 600 &

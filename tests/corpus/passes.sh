@@ -1,2 +1,2 @@
-# The plainest scenario there is.
+# The simplest scenario.
 echo "all is well"

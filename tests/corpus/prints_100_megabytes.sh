@@ -1,2 +1,2 @@
-# More than anybody wants to keep.
+# More output than isosmoke keeps.
 head -c 104857600 /dev/zero

@@ -1,5 +1,5 @@
-# What the user may do to any process of its own: limits, priorities, processors. PID 1 has the same
-# user, and cannot list what is left once it may open nothing.
+# Change limits, priorities and processors, as a user may for any of their processes. PID 1 has
+# the same user, and could not list survivors if it were not allowed to open files.
 sleep 600 &
 reached=
 refused() {

@@ -1,4 +1,4 @@
-# Threads take what it prints before the keeper can: what is lost is its own, and nobody waits.
+# Threads read the output before the keeper can: it is lost, but the keeper does not wait.
 python3 - <<'END'
 import os
 import threading

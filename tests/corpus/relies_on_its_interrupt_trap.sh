@@ -1,4 +1,4 @@
-# A shell started with SIGINT ignored can never trap it: so a runner in the background breaks scripts.
+# A shell that was started with SIGINT ignored cannot trap it, which would break such a script.
 trap 'echo "cleaned up"; exit 0' INT
 kill -INT $$
 exit 1

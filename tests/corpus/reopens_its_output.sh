@@ -1,4 +1,4 @@
-# As loggers do; with a socket instead of a pipe this is refused.
+# Open the output by its path, as loggers do; a socket instead of a pipe would refuse that.
 set -e
 echo "to stderr" >/dev/stderr
 echo "to stdout" >/dev/stdout

@@ -1,3 +1,3 @@
-# Exit 99: its own preparation broke, which says nothing about the program.
+# Exit 99: the script's own preparation failed, so there is no verdict on the program.
 echo "the fixture could not be built" >&2
 exit 99

@@ -1,4 +1,4 @@
-# `network = "isolated"` leaves loopback alone.
+# `network = "isolated"` leaves only loopback.
 set -e
 test "$(wc -l </proc/net/route)" -le 1
 python3 - <<'END'

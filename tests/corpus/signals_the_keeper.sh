@@ -1,3 +1,3 @@
-# No signal from inside ends, stops or wakes PID 1.
+# No signal from inside the sandbox ends, stops or wakes PID 1.
 for signal in $(seq 1 64); do kill -"$signal" 1 2>/dev/null || :; done
 test -d /proc/1

@@ -1,4 +1,4 @@
-# Every process that it may have is there and stays, so that judging it can need no new one.
+# All processes that the limit allows are running, so the verdict must not need another one.
 python3 - <<'END'
 import os
 import sys

@@ -1,3 +1,3 @@
-# Exit 77: it cannot be tried here.
+# Exit 77: the scenario cannot be tried here.
 echo "reason: no model answers" >&2
 exit 77

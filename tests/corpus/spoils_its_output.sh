@@ -1,4 +1,4 @@
-# It makes its pipes small and never waiting, fills them, and leaves a process.
+# Make the pipes small and non-blocking, fill them, and leave a process.
 python3 - <<'END'
 import fcntl
 import os

@@ -1,4 +1,4 @@
-# A stopped process cannot act on SIGTERM; the deadline must end it all the same.
+# A stopped process cannot act on SIGTERM; the deadline must still end it.
 kill -STOP $$
-echo "somebody went on with it" >&2
+echo "the script was resumed" >&2
 exit 1

@@ -1,4 +1,4 @@
-# A terminal of its own, as full-screen programs need one.
+# Create a terminal, as full-screen programs need one.
 python3 - <<'END'
 import os
 import pty
@@ -7,12 +7,12 @@ import sys
 pid, master = pty.fork()
 if pid == 0:
     os.execvp("bash", ["bash", "-c", "test -t 0 && test -t 1 && stty size && : >/dev/tty"])
-said = b""
+output = b""
 try:
     while piece := os.read(master, 1024):
-        said += piece
+        output += piece
 except OSError:
     pass
-print(said)
+print(output)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 END

@@ -1,4 +1,4 @@
-# All of it is thrown away: nothing of this may be seen on the host.
+# All of these changes are discarded: none may be visible on the host.
 set -e
 here=$(dirname "$0")
 echo "a footprint" >"$here/footprint"

@@ -1,4 +1,4 @@
-# The value that it has already, directly and through a /proc of namespaces of its own.
+# Write a setting's current value again, directly and through the /proc of new namespaces.
 export TMP=${TMPDIR:-/tmp}
 cat >$TMP/again.sh <<'END'
 setting=/proc/sys/vm/swappiness

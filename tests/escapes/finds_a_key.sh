@@ -1,4 +1,4 @@
-# The kernel's keyrings of the caller's login (keyrings(7)).
+# Look for a key in the kernel's keyrings of the caller's login (keyrings(7)).
 python3 -c '
 import ctypes, errno, os, platform, sys
 number = {"x86_64": 249, "aarch64": 218}[platform.machine()]

@@ -1,4 +1,4 @@
-# A System V segment of the host (shmget(2)).
+# Look for a System V segment of the host (shmget(2)).
 python3 -c '
 import ctypes, errno, os, sys
 libc = ctypes.CDLL(None, use_errno=True)

@@ -1,4 +1,4 @@
-# Whoever speaks to a container engine is root on the host.
+# Connect to a container engine: a client of one is root on the host.
 python3 -c '
 import os, socket, sys
 home, runtime = os.environ["HOME"], f"/run/user/{os.getuid()}"

@@ -1,4 +1,4 @@
-# The live service of the workspace's graph must not answer.
+# Connect to the live service of the workspace's graph, which must not answer.
 cd .wg/service || exit 99
 python3 -c '
 import os, socket, sys

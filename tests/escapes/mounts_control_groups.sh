@@ -1,5 +1,5 @@
-# A mount of control groups without a cgroup namespace of its own, which only the owner of the
-# sandbox's may do.
+# Mount control groups without a new cgroup namespace, which only the owner of the sandbox's
+# cgroup namespace may do.
 export TMP=${TMPDIR:-/tmp}
 cat >$TMP/try.sh <<'END'
 mkdir -p "$TMP/groups-$$"

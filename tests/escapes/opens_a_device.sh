@@ -1,4 +1,4 @@
-# Memory, the kernel's log and disks. What can be read shows that the tool is there.
+# Open memory, the kernel's log and disks. The read of /dev/zero proves that the tool works.
 head -c 1 /dev/zero >/dev/null || exit 99
 for name in /dev/mem /dev/kmsg /dev/port /dev/[svx]d[a-z]* /dev/nvme* /dev/loop0 /dev/dm-*; do
 	[ ! -r "$name" ] || ! head -c 1 "$name" >/dev/null 2>&1 ||

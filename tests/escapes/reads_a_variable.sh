@@ -1,4 +1,4 @@
-# A credential of the caller's environment that the manifest does not name.
+# Read a credential in the caller's environment that the manifest does not name.
 [ -n "${VICTIM_NAME:-}" ] || exit 99
 [ -z "${UNNAMED_TOKEN:-}" ] || { echo "escaped: $UNNAMED_TOKEN" >&2; exit 1; }
-echo "refused: it is not there, although others are"
+echo "refused: it is not set, although others are"

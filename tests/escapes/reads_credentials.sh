@@ -1,4 +1,4 @@
-# Where programs keep what must not be known.
+# Read files where programs keep credentials.
 [ -d "$HOME" ] || exit 99
 for name in .ssh/id_ed25519 .aws/credentials .netrc .git-credentials .gnupg/secring.gpg \
 	.docker/config.json .config/gh/hosts.yml .kube/config; do

@@ -1,4 +1,4 @@
-# With the capabilities of a user namespace of its own.
+# Remount system directories with the capabilities of a new user namespace.
 export TMP=${TMPDIR:-/tmp}
 cat >$TMP/try.sh <<'END'
 $1 2>/dev/null || exit 3

@@ -1,5 +1,5 @@
-# A process of the host that can be found is one that can be watched.
+# Find a process of the host; a process that can be found can be watched.
 grep -qs -- "$0" /proc/$$/cmdline && [ -n "$VICTIM_NAME" ] || exit 99
 found=$(grep -ls -- "$VICTIM_NAME" /proc/[0-9]*/cmdline 2>/dev/null)
 [ -z "$found" ] || { echo "escaped: $found is a process of the host" >&2; exit 1; }
-echo "refused: of all processes in /proc none is it"
+echo "refused: no process in /proc is the victim"

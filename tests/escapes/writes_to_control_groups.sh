@@ -1,5 +1,5 @@
-# A mount of control groups in namespaces of its own (cgroups(7), cgroup_namespaces(7)): a group is
-# made in each hierarchy, and the own limit on memory is written again.
+# Mount control groups in new namespaces (cgroups(7), cgroup_namespaces(7)): create a group in
+# each hierarchy, and write the sandbox's memory limit again.
 export TMP=${TMPDIR:-/tmp}
 cat >$TMP/try.sh <<'END'
 refused() { echo "  $1 is refused"; exit 3; }

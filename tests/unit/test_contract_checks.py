@@ -1,4 +1,4 @@
-"""The contract has every check that is written, once, in an order that does not change."""
+"""The contract lists every check once, in a stable order."""
 
 import inspect
 import pkgutil
@@ -11,13 +11,13 @@ from isosmoke.testing import CONTRACT, contract
 from isosmoke.testing.contract import checks
 
 MODULES = [
-    import_module(f"{contract.__name__}.{found.name}")
-    for found in pkgutil.iter_modules(contract.__path__)
+    import_module(f"{contract.__name__}.{module.name}")
+    for module in pkgutil.iter_modules(contract.__path__)
 ]
 
 
-def public_functions(module: ModuleType) -> list[str]:
-    """Return the names of the functions of a module that take an engine and a bench, in order."""
+def list_checks(module: ModuleType) -> list[str]:
+    """Return the names of a module's functions that take an engine and a bench, in order."""
     return [
         name
         for name, value in vars(module).items()
@@ -28,26 +28,26 @@ def public_functions(module: ModuleType) -> list[str]:
     ]
 
 
-def test_each_subject_is_in_the_contract() -> None:
-    """A module with checks that no list names would never be run."""
+def test_every_module_is_in_contract() -> None:
+    """Every module with checks is listed, so that no check is skipped."""
     assert {*MODULES} - {*contract.SUBJECTS} == {checks}
 
 
-def test_contract_lists_every_check_in_the_order_of_its_definition() -> None:
-    """No check is written and then forgotten, and a report has the same rows in each run."""
-    written = [name for subject in contract.SUBJECTS for name in public_functions(subject)]
+def test_contract_lists_checks_in_order_of_definition() -> None:
+    """Every check is listed in the order of its definition, so reports have stable rows."""
+    names = [name for subject in contract.SUBJECTS for name in list_checks(subject)]
 
-    assert [check.__name__ for check in CONTRACT] == written
-    assert len({*written}) == len(written)
+    assert [check.__name__ for check in CONTRACT] == names
+    assert len({*names}) == len(names)
 
 
-def test_every_check_says_what_it_is_about() -> None:
-    """The name and the first line of a check are what an engine's author reads first."""
+def test_every_check_is_documented() -> None:
+    """Every check has a docstring for the author of an engine."""
     assert all(check.__doc__ for check in CONTRACT)
 
 
-def test_check_is_an_attribute_by_its_name() -> None:
-    """A single check can be run without a search for its module."""
+def test_check_is_attribute_of_contract() -> None:
+    """A check is available by its name, without a search for its module."""
     assert [getattr(contract, check.__name__) for check in CONTRACT] == list(CONTRACT)
     with pytest.raises(AttributeError, match="no_such_check"):
-        contract.no_such_check  # noqa: B018 - the look-up is what is tested
+        contract.no_such_check  # noqa: B018 - the look-up is under test
