@@ -1,4 +1,4 @@
-"""A scenario in a root filesystem that is a folder: on every engine, for every user."""
+"""Scenarios in a root filesystem that is a directory, on every engine and for every user."""
 
 import json
 import shutil
@@ -55,80 +55,86 @@ OUTCOMES = {
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder that every user can look into: a system, and a project beside it."""
-    folder = Path(mkdtemp(prefix="isosmoke-system-"))
-    folder.chmod(0o755)
-    root_filesystems.small(folder / "system", "touch", "id", "cat", "rm", "sleep", "setsid")
-    (folder / "project").mkdir()
-    (folder / "project/manifest.toml").write_text(MANIFEST)
+def root() -> Iterator[Path]:
+    """Create a system and a project, in a directory that every user can read."""
+    directory = Path(mkdtemp(prefix="isosmoke-system-"))
+    directory.chmod(0o755)
+    root_filesystems.create_small(
+        directory / "system", "touch", "id", "cat", "rm", "sleep", "setsid"
+    )
+    (directory / "project").mkdir()
+    (directory / "project/manifest.toml").write_text(MANIFEST)
     for name, text in SCRIPTS.items():
-        (folder / "project" / name).write_text(f"{text}\n")
-    (folder / "project/wg").write_text("#!/bin/bash\n")
-    (folder / "project/wg").chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
+        (directory / "project" / name).write_text(f"{text}\n")
+    (directory / "project/wg").write_text("#!/bin/bash\n")
+    (directory / "project/wg").chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
 
 
 @pytest.mark.parametrize("user", available.USERS)
-@pytest.mark.parametrize("name", available.NAMES)
-def test_folder_is_a_clean_environment(name: str, user: str, place: Path) -> None:
-    """Its system is whole and cannot be written, the host's is not there, and leaks are seen."""
-    who = _settled(user, name, place)
-    before = available.listing(place / "system")
-    done = _run(who, place, "--engine", name, "--json")
-    assert _outcomes(done) == OUTCOMES
-    assert available.listing(place / "system") == before
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
+def test_directory_is_clean_environment(name: str, user: str, root: Path) -> None:
+    """The system is complete and read-only, the host's is absent, and leaks are found."""
+    account = _prepare(user, name, root)
+    before = available.snapshot(root / "system")
+    result = _run(account, root, "--engine", name, "--json")
+    assert _get_outcomes(result) == OUTCOMES
+    assert available.snapshot(root / "system") == before
 
 
 @pytest.mark.parametrize("user", available.USERS)
-def test_imported_archive_is_a_clean_environment(user: str, place: Path) -> None:
-    """By its name, on bubblewrap without being asked, for whoever imported it."""
-    who = _settled(user, "bubblewrap", place)
-    with tarfile.open(place / "system.tar.gz", "w:gz") as writer:
-        writer.add(place / "system", ".")
-    shutil.rmtree(place / "system")
-    manifest = place / "project/manifest.toml"
+def test_imported_archive_is_clean_environment(user: str, root: Path) -> None:
+    """An imported archive is used by its name, by default on bubblewrap, for its user."""
+    account = _prepare(user, "bubblewrap", root)
+    with tarfile.open(root / "system.tar.gz", "w:gz") as writer:
+        writer.add(root / "system", ".")
+    shutil.rmtree(root / "system")
+    manifest = root / "project/manifest.toml"
     manifest.write_text(MANIFEST.replace("rootfs:../system", "team/small:1"))
-    words = ("image", "import", str(place / "system.tar.gz"), "team/small:1")
-    done = who.run(*words, folder=place / "own", working=place)
-    assert "team/small:1" in done.stdout, done.stderr
-    done = _run(who, place, "--json")
-    assert _outcomes(done) == OUTCOMES
-    assert json.loads(done.stdout)["engine"] == "bubblewrap"
+    arguments = ("image", "import", str(root / "system.tar.gz"), "team/small:1")
+    result = account.run(*arguments, folder=root / "own", working=root)
+    assert "team/small:1" in result.stdout, result.stderr
+    result = _run(account, root, "--json")
+    assert _get_outcomes(result) == OUTCOMES
+    assert json.loads(result.stdout)["engine"] == "bubblewrap"
 
 
-def test_image_that_is_not_here_says_how_to_get_it(place: Path) -> None:
-    """Nothing is fetched behind anybody's back."""
-    available.engine("bubblewrap")
-    manifest = place / "project/manifest.toml"
+def test_missing_image_has_hint_to_import_it(root: Path) -> None:
+    """A missing image is an error with a hint, and nothing is downloaded."""
+    available.require_engine("bubblewrap")
+    manifest = root / "project/manifest.toml"
     manifest.write_text(MANIFEST.replace("rootfs:../system", "nowhere:1"))
-    done = _run(available.me(), place, "--engine", "bubblewrap", "own_system")
-    assert done.returncode == 125
-    assert "bubblewrap has no image 'nowhere:1'" in done.stderr
-    assert "isosmoke image import ARCHIVE|DIRECTORY nowhere:1" in done.stderr
+    result = _run(available.current_user(), root, "--engine", "bubblewrap", "own_system")
+    assert result.returncode == 125
+    assert "bubblewrap has no image 'nowhere:1'" in result.stderr
+    assert "isosmoke image import ARCHIVE|DIRECTORY nowhere:1" in result.stderr
 
 
-def _settled(user: str, engine: str, place: Path) -> available.User:
-    who = available.USERS[user]()
-    who.must_have(engine)
-    who.settle_in(place / "own")
-    who.take_over(place / "project")
-    return who
+def _prepare(user: str, engine: str, root: Path) -> available.User:
+    account = available.USERS[user]()
+    account.require_engine(engine)
+    account.create_directories(root / "own")
+    account.give_ownership(root / "project")
+    return account
 
 
-def _outcomes(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
-    assert done.stdout, done.stderr
-    return {one["name"]: one["outcome"] for one in json.loads(done.stdout)["scenarios"]}
+def _get_outcomes(result: "subprocess.CompletedProcess[str]") -> dict[str, str]:
+    assert result.stdout, result.stderr
+    return {
+        scenario["name"]: scenario["outcome"] for scenario in json.loads(result.stdout)["scenarios"]
+    }
 
 
-def _run(who: available.User, place: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    """A run of the project; HOME is where the system has a folder without it."""
-    more = {"HOME": "/var/lib", "ISOSMOKE_WG": str(place / "project/wg")}
+def _run(
+    account: available.User, root: Path, *arguments: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run the project, with a HOME in a directory of the system."""
+    variables = {"HOME": "/var/lib", "ISOSMOKE_WG": str(root / "project/wg")}
     return subprocess.run(
-        who.command("run", *words),
-        cwd=place / "project",
-        env={**who.environment(place / "own"), **more},
+        account.command("run", *arguments),
+        cwd=root / "project",
+        env={**account.environment(root / "own"), **variables},
         capture_output=True,
         text=True,
         timeout=120,
@@ -136,16 +142,16 @@ def _run(who: available.User, place: Path, *words: str) -> "subprocess.Completed
     )
 
 
-def test_folder_that_is_no_system_is_refused(place: Path) -> None:
-    """Nothing is started, and the folder is named."""
-    shutil.rmtree(place / "system")
-    done = _run(available.me(), place)
-    assert done.returncode == 125
-    assert f"no root filesystem in {place}/system" in done.stderr
+def test_directory_without_system_is_refused(root: Path) -> None:
+    """Nothing starts, and the error names the directory."""
+    shutil.rmtree(root / "system")
+    result = _run(available.current_user(), root)
+    assert result.returncode == 125
+    assert f"no root filesystem in {root}/system" in result.stderr
 
 
-def test_engine_is_chosen_by_what_the_image_is(place: Path) -> None:
-    """Without a word about engines, a folder runs on bubblewrap, which needs no daemon."""
-    available.engine("bubblewrap")
-    done = _run(available.me(), place, "own_system")
-    assert "isosmoke · bubblewrap" in done.stdout
+def test_engine_is_chosen_by_image(root: Path) -> None:
+    """A directory runs on bubblewrap by default, which needs no daemon."""
+    available.require_engine("bubblewrap")
+    result = _run(available.current_user(), root, "own_system")
+    assert "isosmoke · bubblewrap" in result.stdout

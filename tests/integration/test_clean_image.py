@@ -1,4 +1,4 @@
-"""A scenario in a real image with a system of its own, named by `ISOSMOKE_IMAGE`."""
+"""A scenario in a real image with its own system, named by `ISOSMOKE_IMAGE`."""
 
 import json
 import os
@@ -36,10 +36,10 @@ SCRIPTS = {
 
 @pytest.fixture
 def outcomes(tmp_path: Path) -> Mapping[str, str]:
-    """What became of each scenario in the image."""
+    """Return the outcome of each scenario in the image."""
     image = os.environ.get("ISOSMOKE_IMAGE")
     if not image:
-        pytest.skip("set ISOSMOKE_IMAGE to a local image of a Debian or its like")
+        pytest.skip("set ISOSMOKE_IMAGE to a local image of Debian or a similar system")
     project = tmp_path / "project"
     project.mkdir()
     (project / "manifest.toml").write_text(
@@ -49,7 +49,7 @@ def outcomes(tmp_path: Path) -> Mapping[str, str]:
     )
     for name, text in SCRIPTS.items():
         (project / name).write_text(f"{text}\n")
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "isosmoke", "run", "--json"],
         cwd=project,
         env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "ISOSMOKE_STATE": str(tmp_path / "s")},
@@ -57,9 +57,11 @@ def outcomes(tmp_path: Path) -> Mapping[str, str]:
         text=True,
         check=False,
     )
-    return {one["name"]: one["outcome"] for one in json.loads(done.stdout)["scenarios"]}
+    return {
+        scenario["name"]: scenario["outcome"] for scenario in json.loads(result.stdout)["scenarios"]
+    }
 
 
-def test_image_has_its_own_system_and_the_callers_user(outcomes: Mapping[str, str]) -> None:
-    """The caller's user works there, a leak is seen there too, and the host's files are not."""
+def test_image_has_own_system_and_callers_user(outcomes: Mapping[str, str]) -> None:
+    """The caller's user works in the image, leaks are found, and the host's files are absent."""
     assert outcomes == {"own_system": "PASS", "leaks": "LEAK", "sees_the_host": "FAIL"}

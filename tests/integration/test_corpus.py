@@ -1,4 +1,4 @@
-"""Real scenarios come out as declared, on every engine, for every user, by every way in."""
+"""Real scenarios end as declared, on every engine, for every user, through every entry point."""
 
 import json
 import os
@@ -21,126 +21,134 @@ from support.corpus import CORPUS, DECLARED, TAG
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder that every user can look into, as pytest's own cannot be; the corpus is in it."""
-    folder = Path(mkdtemp(prefix="isosmoke-corpus-"))
-    folder.chmod(0o755)
-    shutil.copytree(CORPUS, folder / "corpus", copy_function=shutil.copyfile)
-    yield folder
-    shutil.rmtree(folder)
+def root() -> Iterator[Path]:
+    """Copy the corpus into a directory that every user can read, unlike pytest's own."""
+    directory = Path(mkdtemp(prefix="isosmoke-corpus-"))
+    directory.chmod(0o755)
+    shutil.copytree(CORPUS, directory / "corpus", copy_function=shutil.copyfile)
+    yield directory
+    shutil.rmtree(directory)
 
 
 def test_every_scenario_declares_its_outcome_once() -> None:
-    """Each scenario has one declaration, each script a scenario, and every outcome occurs."""
+    """Each scenario declares one outcome, each script has a scenario, and every outcome occurs."""
     scenarios = loader.load(CORPUS / "manifest.toml").scenarios
-    counts = [sum(tag.startswith(TAG) for tag in one.tags) for one in scenarios]
+    counts = [sum(tag.startswith(TAG) for tag in scenario.tags) for scenario in scenarios]
     assert set(counts) == {1}
-    assert {one.script for one in scenarios} == {one.name for one in CORPUS.glob("*.sh")}
+    assert {scenario.script for scenario in scenarios} == {
+        path.name for path in CORPUS.glob("*.sh")
+    }
     assert set(DECLARED.values()) == {"PASS", "SKIP", "LEAK", "FAIL", "TIMEOUT", "ERROR"}
 
 
-@pytest.mark.parametrize("name", available.NAMES)
-def test_corpus_comes_out_as_declared_in_python(name: str, place: Path) -> None:
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
+def test_corpus_ends_as_declared_in_python(name: str, root: Path) -> None:
     """`isosmoke.execution.session.execute` gives every scenario its declared outcome."""
-    available.engine(name)
+    available.require_engine(name)
     caller = Caller(
-        uid=available.me().uid,
+        uid=available.current_user().uid,
         gid=Caller.here().gid,
         user=Caller.here().user,
         home=Path.home(),
-        working=place / "corpus",
+        working=root / "corpus",
         environment={"PATH": available.PATH},
     )
-    loaded = loader.load(place / "corpus" / "manifest.toml")
+    loaded = loader.load(root / "corpus" / "manifest.toml")
     request = Request(
         scenarios=loaded.scenarios, manifest=loaded.path, engine=name, policy=Policy(jobs=2)
     )
     result = session.execute(request, caller, notify=lambda _: None, interrupt=Interrupt())
-    assert {one.name: str(one.outcome) for one in result.scenarios} == DECLARED
+    assert {scenario.name: str(scenario.outcome) for scenario in result.scenarios} == DECLARED
 
 
 @pytest.mark.parametrize("user", available.USERS)
-@pytest.mark.parametrize("name", available.NAMES)
-def test_corpus_comes_out_as_declared_on_the_command_line(
-    name: str, user: str, place: Path
-) -> None:
-    """`python -m isosmoke run --json` tells the declared outcomes, and details that fit them."""
-    who = available.USERS[user]()
-    who.must_have(name)
-    who.settle_in(place / "own")
-    who.take_over(place / "corpus")
-    words = ("run", "--manifest", "manifest.toml", "--engine", name, "--jobs", "2", "--json")
-    done = who.run(*words, folder=place / "own", working=place / "corpus")
-    assert done.stdout, done.stderr
-    told = {one["name"]: one for one in json.loads(done.stdout)["scenarios"]}
-    assert {one: told[one]["outcome"] for one in told} == DECLARED, done.stderr
-    assert done.returncode == 1
-    for check in (_endings_are_told, _leaks_are_told, _output_is_kept):
-        check(told)
-    assert "\N{ESCAPE}" not in done.stderr
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
+def test_corpus_ends_as_declared_on_command_line(name: str, user: str, root: Path) -> None:
+    """`python -m isosmoke run --json` reports the declared outcomes, with matching details."""
+    account = available.USERS[user]()
+    account.require_engine(name)
+    account.create_directories(root / "own")
+    account.give_ownership(root / "corpus")
+    arguments = ("run", "--manifest", "manifest.toml", "--engine", name, "--jobs", "2", "--json")
+    result = account.run(*arguments, folder=root / "own", working=root / "corpus")
+    assert result.stdout, result.stderr
+    scenarios = {entry["name"]: entry for entry in json.loads(result.stdout)["scenarios"]}
+    assert {name: entry["outcome"] for name, entry in scenarios.items()} == DECLARED, result.stderr
+    assert result.returncode == 1
+    for check in (_check_endings, _check_leaks, _check_output):
+        check(scenarios)
+    assert "\N{ESCAPE}" not in result.stderr
 
 
 @pytest.mark.parametrize("user", available.USERS)
-def test_corpus_comes_out_as_declared_in_an_imported_system(user: str, place: Path) -> None:
-    """A whole Debian that is no more than a folder changes no outcome; it needs no daemon."""
+def test_corpus_ends_as_declared_in_imported_system(user: str, root: Path) -> None:
+    """A complete Debian in a plain directory has the same outcomes, and needs no daemon."""
     source = os.environ.get("ISOSMOKE_ROOTFS")
     if not source:
         pytest.skip("set ISOSMOKE_ROOTFS to an archive of isosmoke/debian, by docker export")
-    who = available.USERS[user]()
-    who.must_have("bubblewrap")
-    who.settle_in(place / "own")
-    file = place / "corpus/manifest.toml"
+    account = available.USERS[user]()
+    account.require_engine("bubblewrap")
+    account.create_directories(root / "own")
+    file = root / "corpus/manifest.toml"
     file.write_text(file.read_text().replace("[defaults]", '[defaults]\nimage = "whole"', 1))
-    who.take_over(place / "corpus")
-    who.run("image", "import", source, "whole", folder=place / "own", working=place)
-    words = ("run", "--manifest", "manifest.toml", "--jobs", "2", "--json")
-    done = who.run(*words, folder=place / "own", working=place / "corpus")
-    assert done.stdout, done.stderr
-    told = {one["name"]: one for one in json.loads(done.stdout)["scenarios"]}
-    assert {one: told[one]["outcome"] for one in told} == _declared_anywhere(), done.stderr
+    account.give_ownership(root / "corpus")
+    account.run("image", "import", source, "whole", folder=root / "own", working=root)
+    arguments = ("run", "--manifest", "manifest.toml", "--jobs", "2", "--json")
+    result = account.run(*arguments, folder=root / "own", working=root / "corpus")
+    assert result.stdout, result.stderr
+    scenarios = {entry["name"]: entry for entry in json.loads(result.stdout)["scenarios"]}
+    assert {
+        name: entry["outcome"] for name, entry in scenarios.items()
+    } == _get_declared_outcomes(), result.stderr
 
 
-def _declared_anywhere() -> dict[str, str]:
-    """What comes out where every program is that the corpus names."""
+def _get_declared_outcomes() -> dict[str, str]:
+    """Return the outcomes on a system with every program that the corpus names."""
     return {
-        one.name: tag.removeprefix(TAG)
-        for one in loader.load(CORPUS / "manifest.toml").scenarios
-        for tag in one.tags
+        scenario.name: tag.removeprefix(TAG)
+        for scenario in loader.load(CORPUS / "manifest.toml").scenarios
+        for tag in scenario.tags
         if tag.startswith(TAG)
     }
 
 
-Told = dict[str, dict[str, Any]]
+Scenarios = dict[str, dict[str, Any]]
 
 
-def _endings_are_told(told: Told) -> None:
-    assert told["exits_143"]["exit_code"] == 143
-    assert told["exits_143"]["signal"] is None
-    assert told["dies_by_a_signal"]["signal"] == "SIGSEGV"
-    assert "no model answers" in told["skips"]["reason"]
-    assert "no-such-program-anywhere" in told["needs_what_is_missing"]["reason"]
-    assert "expected 5, got 4" in told["fails"]["reason"]
+def _check_endings(scenarios: Scenarios) -> None:
+    assert scenarios["exits_143"]["exit_code"] == 143
+    assert scenarios["exits_143"]["signal"] is None
+    assert scenarios["dies_by_a_signal"]["signal"] == "SIGSEGV"
+    assert "no model answers" in scenarios["skips"]["reason"]
+    assert "no-such-program-anywhere" in scenarios["needs_what_is_missing"]["reason"]
+    assert "expected 5, got 4" in scenarios["fails"]["reason"]
 
 
-def _leaks_are_told(told: Told) -> None:
-    (daemon,) = told["leaves_a_daemon"]["leaks"]
+def _check_leaks(scenarios: Scenarios) -> None:
+    (daemon,) = scenarios["leaves_a_daemon"]["leaks"]
     assert daemon["ppid"] == 1
-    assert [one.split()[0] for one in daemon["listens"]] == ["tcp", "unix"]
-    assert [one["argv"] for one in told["reaches_for_the_keeper"]["leaks"]] == [["sleep", "600"]]
-    assert [one["argv"] for one in told["leaves_one_and_fails"]["leaks"]] == [["sleep", "600"]]
-    (headless,) = told["leaves_one_without_a_main_thread"]["leaks"]
+    assert [listener.split()[0] for listener in daemon["listens"]] == ["tcp", "unix"]
+    assert [leak["argv"] for leak in scenarios["reaches_for_the_keeper"]["leaks"]] == [
+        ["sleep", "600"]
+    ]
+    assert [leak["argv"] for leak in scenarios["leaves_one_and_fails"]["leaks"]] == [
+        ["sleep", "600"]
+    ]
+    (headless,) = scenarios["leaves_one_without_a_main_thread"]["leaks"]
     assert headless["argv"] == ["python3", "-"]
     assert headless["state"] not in "TZXx"
     assert headless["cwd"] == daemon["cwd"]
     assert headless["exe"] == daemon["exe"]
-    assert [one.split()[0] for one in headless["listens"]] == ["tcp"]
-    assert [one["state"] for one in told["leaves_a_stopped_one"]["leaks"]] == ["T"]
-    assert [one["argv"] for one in told["leaves_an_allowed_one"]["tolerated"]] == [["sleep", "601"]]
+    assert [listener.split()[0] for listener in headless["listens"]] == ["tcp"]
+    assert [leak["state"] for leak in scenarios["leaves_a_stopped_one"]["leaks"]] == ["T"]
+    assert [leak["argv"] for leak in scenarios["leaves_an_allowed_one"]["tolerated"]] == [
+        ["sleep", "601"]
+    ]
     for name in ("sits_at_the_process_limit", "forks_without_end"):
-        assert 20 < len(told[name]["leaks"]) < 40
+        assert 20 < len(scenarios[name]["leaks"]) < 40
 
 
-def _output_is_kept(told: Told) -> None:
-    assert told["prints_100_megabytes"]["output"]["size"] == 100 * 1024**2
-    assert told["ends_without_a_newline"]["output"]["last_lines"] == ["the last word"]
-    assert told["relies_on_its_interrupt_trap"]["output"]["last_lines"] == ["cleaned up"]
+def _check_output(scenarios: Scenarios) -> None:
+    assert scenarios["prints_100_megabytes"]["output"]["size"] == 100 * 1024**2
+    assert scenarios["ends_without_a_newline"]["output"]["last_lines"] == ["the last word"]
+    assert scenarios["relies_on_its_interrupt_trap"]["output"]["last_lines"] == ["cleaned up"]

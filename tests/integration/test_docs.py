@@ -1,4 +1,4 @@
-"""The examples in the documentation do what they say."""
+"""The examples in the documentation work as described."""
 
 import os
 import re
@@ -14,38 +14,40 @@ PAGE = ROOT / "docs/testing.md"
 CONTAINER, CONTRACT, FAKE = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
-def tried(folder: Path, example: str, *words: str, **more: str) -> Mapping[str, str]:
-    """How each test of an example came out, by name."""
-    (folder / "test_example.py").write_text(example)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *words],
-        cwd=folder,
-        env={**os.environ, **more},
+def run_example(
+    directory: Path, example: str, *arguments: str, **variables: str
+) -> Mapping[str, str]:
+    """Return the result of each test of an example, by name."""
+    (directory / "test_example.py").write_text(example)
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *arguments],
+        cwd=directory,
+        env={**os.environ, **variables},
         capture_output=True,
         text=True,
         check=False,
     )
-    found = re.findall(r"::(\w+)(?:\[(\w+)\])? (PASSED|FAILED|ERROR)", done.stdout)
-    assert found, done.stdout + done.stderr
-    return {check or test: outcome for test, check, outcome in found}
+    matches = re.findall(r"::(\w+)(?:\[(\w+)\])? (PASSED|FAILED|ERROR)", result.stdout)
+    assert matches, result.stdout + result.stderr
+    return {check or test: outcome for test, check, outcome in matches}
 
 
-def test_the_container_of_the_page_finds_what_is_left(tmp_path: Path) -> None:
-    """The first example passes, and after a leak its fixture ends in an error."""
-    available.engine("docker")
-    wg = docker_images.compiled(tmp_path / "wg")
-    with docker_images.image(tmp_path) as image:
+def test_container_example_finds_leak(tmp_path: Path) -> None:
+    """The first example passes, and its fixture raises an error after a leak."""
+    available.require_engine("docker")
+    wg = docker_images.compile_companion(tmp_path / "wg")
+    with docker_images.imported_image(tmp_path) as image:
         example = CONTAINER.replace("debian:12", image)
         assert example != CONTAINER
-        outcomes = tried(tmp_path, example, ISOSMOKE_WG=str(wg))
+        outcomes = run_example(tmp_path, example, ISOSMOKE_WG=str(wg))
 
     assert outcomes == {"test_wg_prints_its_version": "PASSED", "test_leak_is_reported": "ERROR"}
 
 
-def test_the_engine_of_the_page_is_held_to_the_contract(tmp_path: Path) -> None:
+def test_engine_example_runs_contract(tmp_path: Path) -> None:
     """The second example runs the checks over its engine."""
-    available.engine("bubblewrap")
-    outcomes = tried(tmp_path, CONTRACT, "-k", "fresh or another_script or nothing_survives")
+    available.require_engine("bubblewrap")
+    outcomes = run_example(tmp_path, CONTRACT, "-k", "fresh or another_script or nothing_survives")
 
     assert outcomes == dict.fromkeys(
         (
@@ -58,6 +60,6 @@ def test_the_engine_of_the_page_is_held_to_the_contract(tmp_path: Path) -> None:
     )
 
 
-def test_the_fake_of_the_page_plays(tmp_path: Path) -> None:
+def test_fake_example_passes(tmp_path: Path) -> None:
     """The third example needs no process."""
-    assert tried(tmp_path, FAKE) == {"test_exit_code_is_returned": "PASSED"}
+    assert run_example(tmp_path, FAKE) == {"test_exit_code_is_returned": "PASSED"}

@@ -1,4 +1,4 @@
-"""No try to get out of a sandbox gets through, on any engine, for any user."""
+"""No attempt to escape from a sandbox succeeds, on any engine, for any user."""
 
 import ctypes
 import json
@@ -23,10 +23,12 @@ from support import available
 from support.paths import TESTS
 
 ESCAPES = TESTS / "escapes"
-TRIES = {one.name: one.tags for one in loader.load(ESCAPES / "manifest.toml").scenarios}
+ATTEMPTS = {
+    scenario.name: scenario.tags for scenario in loader.load(ESCAPES / "manifest.toml").scenarios
+}
 
 IN_NAMESPACES = ("changes_a_kernel_setting", "writes_to_control_groups")
-"""Those with many ways to what they attack, all of which lead there on the host."""
+"""The scripts that try several ways to one target, all of which succeed on the host."""
 
 _CREDENTIALS = (".ssh/id_ed25519", ".aws/credentials", ".netrc", ".config/gh/hosts.yml")
 _SHARED_KEY = 0x150504
@@ -36,14 +38,14 @@ _REMOVE = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A project with something to steal around it, and the user who works there."""
+class Site:
+    """A project with secrets around it, and the user who works there."""
 
     folder: Path
     user: available.User
     victim: int
     namespaces: str = "can-be-made"
-    """Else "may-be-refused": before a script tries anything in them."""
+    """Or "may-be-refused", if the system may refuse new namespaces to the scripts."""
 
     @property
     def project(self) -> Path:
@@ -54,7 +56,7 @@ class Place:
         return self.folder / "own"
 
     def environment(self) -> Mapping[str, str]:
-        """What scripts need to know to try, and one credential that no manifest names."""
+        """Return the variables that scripts need, and one credential that no manifest names."""
         return {
             **self.user.environment(self.own),
             "VICTIM_PID": str(self.victim),
@@ -65,8 +67,8 @@ class Place:
             "UNNAMED_TOKEN": "secret",
         }
 
-    def at_a_terminal(self, command: list[str]) -> int:
-        """Run a command in the project, with a controlling terminal; its exit code."""
+    def run_at_terminal(self, command: list[str]) -> int:
+        """Run a command in the project, with a controlling terminal, and return its exit code."""
         line = f"{shlex.join(command)} >{self.own}/out 2>{self.own}/err"
         return subprocess.run(
             ["script", "--quiet", "--return", "--command", line, "/dev/null"],
@@ -80,51 +82,51 @@ class Place:
 
 
 @pytest.fixture(params=available.USERS)
-def place(request: pytest.FixtureRequest) -> Iterator[Place]:
-    """Each user's own project, with a live service, shared memory, a key and a process to find."""
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    """Set up each user's project, with a live service, shared memory, a key and a victim."""
     if shutil.which("script") is None:
-        pytest.skip("there is no script(1) to give a terminal")
+        pytest.skip("script(1), which provides a terminal, is not installed")
     user = available.USERS[request.param]()
-    folder = Path(mkdtemp(prefix="isosmoke-escape-"))
+    directory = Path(mkdtemp(prefix="isosmoke-escape-"))
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder)
+        stack.callback(shutil.rmtree, directory)
         stack.callback(_remove_footprints)
-        made = Place(folder, user, stack.enter_context(_victim(user, folder)))
-        _furnish(made)
-        stack.enter_context(_service(made.project / ".wg/service"))
-        stack.enter_context(_shared_memory())
+        site = Site(directory, user, stack.enter_context(_running_victim(user, directory)))
+        _populate(site)
+        stack.enter_context(_listening_service(site.project / ".wg/service"))
+        stack.enter_context(_existing_shared_memory())
         _add_key()
-        for one in (made.project, made.own):
-            user.take_over(one)
-        yield made
+        for path in (site.project, site.own):
+            user.give_ownership(path)
+        yield site
 
 
 def _remove_footprints() -> None:
-    """Remove what a try made in the host's control groups and was kept from removing."""
-    for one in Path("/sys/fs/cgroup").glob("**/isosmoke-footprint"):
-        one.rmdir()
+    """Remove control groups that an attempt created on the host and could not remove."""
+    for group in Path("/sys/fs/cgroup").glob("**/isosmoke-footprint"):
+        group.rmdir()
 
 
-def _furnish(place: Place) -> None:
-    place.user.settle_in(place.folder)
-    place.user.settle_in(place.own)
-    shutil.copytree(ESCAPES, place.project)
-    (place.project / ".wg/service").mkdir(parents=True)
-    (place.project / ".isosmoke/runs/1").mkdir(parents=True)
-    (place.own / "state/kept").mkdir()
+def _populate(site: Site) -> None:
+    site.user.create_directories(site.folder)
+    site.user.create_directories(site.own)
+    shutil.copytree(ESCAPES, site.project)
+    (site.project / ".wg/service").mkdir(parents=True)
+    (site.project / ".isosmoke/runs/1").mkdir(parents=True)
+    (site.own / "state/kept").mkdir()
     for name in _CREDENTIALS:
-        file = place.own / "home" / name
+        file = site.own / "home" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("secret")
 
 
 @contextmanager
-def _victim(user: available.User, folder: Path) -> Iterator[int]:
-    """A process of this user whose command line names the folder."""
-    words = [*user.prefix, "bash", "-c", f"exec -a {folder}/victim sleep 600"]
-    with subprocess.Popen(words, stdin=subprocess.DEVNULL) as process:
+def _running_victim(user: available.User, folder: Path) -> Iterator[int]:
+    """Run a process of this user whose command line names the directory."""
+    arguments = [*user.prefix, "bash", "-c", f"exec -a {folder}/victim sleep 600"]
+    with subprocess.Popen(arguments, stdin=subprocess.DEVNULL) as process:
         try:
-            assert available.eventually(lambda: _is_victim(process.pid, folder))
+            assert available.wait_for(lambda: _is_victim(process.pid, folder))
             yield process.pid
         finally:
             process.send_signal(signal.SIGKILL)
@@ -135,7 +137,7 @@ def _is_victim(pid: int, folder: Path) -> bool:
 
 
 @contextmanager
-def _service(folder: Path) -> Iterator[None]:
+def _listening_service(folder: Path) -> Iterator[None]:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(folder / "daemon.sock"))
         (folder / "daemon.sock").chmod(0o777)
@@ -144,7 +146,7 @@ def _service(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _shared_memory() -> Iterator[None]:
+def _existing_shared_memory() -> Iterator[None]:
     libc = ctypes.CDLL(None)
     number = libc.shmget(_SHARED_KEY, 4096, 0o1666)
     assert number >= 0
@@ -153,105 +155,114 @@ def _shared_memory() -> Iterator[None]:
 
 
 def _add_key() -> None:
-    """To the session keyring, which children inherit."""
+    """Add a key to the session keyring, which children inherit."""
     add = ctypes.CDLL(None).syscall
     assert add(_ADD_KEY, b"user", b"isosmoke-test", b"secret", 6, _SESSION_KEYRING) > 0
 
 
-def _all_are_refused(name: str, place: Place) -> None:
-    """Assert that every script is refused what it tries, and that it got as far as to try it."""
-    place.user.must_have(name)
-    words = ("run", "--manifest", "manifest.toml", "--engine", name, "--json")
-    code = place.at_a_terminal(place.user.command(*words))
-    told = json.loads((place.own / "out").read_text() or "{}")
-    assert told, (place.own / "err").read_text()
-    came_out = {one["name"]: (one["outcome"], one["reason"]) for one in told["scenarios"]}
-    assert came_out == dict.fromkeys(TRIES, ("PASS", ""))
-    for one in TRIES:
-        printed = Path(told["record"], one, "output-1.log").read_text()
-        assert "refused: " in printed, f"{one} did not try anything: {printed}"
+def _check_all_are_refused(name: str, site: Site) -> None:
+    """Assert that every script reached its target and was refused."""
+    site.user.require_engine(name)
+    arguments = ("run", "--manifest", "manifest.toml", "--engine", name, "--json")
+    code = site.run_at_terminal(site.user.command(*arguments))
+    record = json.loads((site.own / "out").read_text() or "{}")
+    assert record, (site.own / "err").read_text()
+    outcomes = {
+        scenario["name"]: (scenario["outcome"], scenario["reason"])
+        for scenario in record["scenarios"]
+    }
+    assert outcomes == dict.fromkeys(ATTEMPTS, ("PASS", ""))
+    for attempt in ATTEMPTS:
+        printed = Path(record["record"], attempt, "output-1.log").read_text()
+        assert "refused: " in printed, f"{attempt} did not reach its target: {printed}"
         assert "unreached: " not in printed
     assert code == 0
 
 
-@pytest.mark.parametrize("name", available.NAMES)
-def test_no_try_gets_through(name: str, place: Place) -> None:
-    """Every script is refused what it tries, and is none the worse for it."""
-    allowed = place.user.uid and name == "bubblewrap"
-    namespaces = "can-be-made" if allowed else "may-be-refused"
-    _all_are_refused(name, replace(place, namespaces=namespaces))
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
+def test_no_attempt_succeeds(name: str, site: Site) -> None:
+    """Every script is refused, and its sandbox keeps working."""
+    is_allowed = site.user.uid and name == "bubblewrap"
+    namespaces = "can-be-made" if is_allowed else "may-be-refused"
+    _check_all_are_refused(name, replace(site, namespaces=namespaces))
 
 
-def test_no_try_gets_through_with_new_namespaces(place: Place) -> None:
-    """Where root may make namespaces, every script reaches what it attacks in them in vain."""
-    manifest_file = place.project / "manifest.toml"
+def test_no_attempt_succeeds_with_new_namespaces(site: Site) -> None:
+    """Scripts that may create namespaces reach their targets in them, but are refused."""
+    manifest_file = site.project / "manifest.toml"
     text = manifest_file.read_text()
     manifest_file.write_text(text.replace("[defaults]", "[defaults]\nnew_namespaces = true", 1))
-    _all_are_refused("bubblewrap", place)
+    _check_all_are_refused("bubblewrap", site)
 
 
 @pytest.fixture
-def delegated(place: Place) -> Iterator[Place]:
-    """An ordinary user's place in control groups that this user owns, as systemd delegates them."""
-    parents = [one.parent for one in Path("/sys/fs/cgroup").glob("**/cgroup.procs") if _is_top(one)]
-    groups = [one / f"delegated-{os.getpid()}" for one in parents if os.access(one, os.W_OK)]
-    if not groups or not place.user.uid:
-        pytest.skip("it takes root to delegate control groups to an ordinary user")
+def delegated_site(site: Site) -> Iterator[Site]:
+    """Put an ordinary user in control groups that this user owns, as systemd delegates them."""
+    parents = [
+        path.parent for path in Path("/sys/fs/cgroup").glob("**/cgroup.procs") if _is_top(path)
+    ]
+    groups = [
+        parent / f"delegated-{os.getpid()}" for parent in parents if os.access(parent, os.W_OK)
+    ]
+    if not groups or not site.user.uid:
+        pytest.skip("only root can delegate control groups to an ordinary user")
     with ExitStack() as stack:
         for group in groups:
             group.mkdir()
-            stack.callback(_removed, group)
-            _give(group, place.user)
-        line = 'for one in $GROUPS_OF_MINE; do echo $$ >$one/cgroup.procs; done; exec "$@"'
-        line = line.replace("$GROUPS_OF_MINE", shlex.join(map(str, groups)))
-        user = replace(place.user, prefix=("sh", "-ec", line, "-", *place.user.prefix))
-        yield replace(place, user=user)
+            stack.callback(_remove_tree, group)
+            _give_ownership(group, site.user)
+        line = 'for group in $OWN_GROUPS; do echo $$ >$group/cgroup.procs; done; exec "$@"'
+        line = line.replace("$OWN_GROUPS", shlex.join(map(str, groups)))
+        user = replace(site.user, prefix=("sh", "-ec", line, "-", *site.user.prefix))
+        yield replace(site, user=user)
 
 
 def _is_top(file: Path) -> bool:
-    """Whether it is in the root folder of a hierarchy in which a process can be put anywhere."""
+    """Return whether the file is at the root of a hierarchy that accepts any process."""
     return file.parent.is_mount() and file.parent.name != "cpuset"
 
 
-def _give(group: Path, user: available.User) -> None:
-    for one in (group, *group.iterdir()):
-        os.chown(one, user.uid, user.gid)
+def _give_ownership(group: Path, user: available.User) -> None:
+    for path in (group, *group.iterdir()):
+        os.chown(path, user.uid, user.gid)
 
 
-def _removed(group: Path) -> None:
-    for folder, _, _ in os.walk(group, topdown=False):
-        assert available.eventually(partial(_is_removed, Path(folder)))
+def _remove_tree(group: Path) -> None:
+    for directory, _, _ in os.walk(group, topdown=False):
+        assert available.wait_for(partial(_remove, Path(directory)))
 
 
-def _is_removed(folder: Path) -> bool:
+def _remove(directory: Path) -> bool:
     with suppress(OSError):
-        folder.rmdir()
-    return not folder.exists()
+        directory.rmdir()
+    return not directory.exists()
 
 
-def test_no_try_gets_through_where_control_groups_are_the_users_own(delegated: Place) -> None:
+def test_no_attempt_succeeds_with_delegated_control_groups(delegated_site: Site) -> None:
     """A user who owns control groups cannot write to them from a sandbox."""
-    _all_are_refused("bubblewrap", delegated)
+    _check_all_are_refused("bubblewrap", delegated_site)
 
 
-def test_an_owner_of_control_groups_writes_to_them_on_the_host(delegated: Place) -> None:
-    """The same script under plain bash gets through in every hierarchy, so it is a real try."""
-    code = delegated.at_a_terminal([*delegated.user.prefix, "bash", "writes_to_control_groups.sh"])
-    assert code == 1, (delegated.own / "err").read_text()
-    assert "escaped: " in (delegated.own / "err").read_text()
+def test_owner_writes_to_control_groups_on_host(delegated_site: Site) -> None:
+    """The same script succeeds under plain bash in every hierarchy, so it is a real attempt."""
+    code = delegated_site.run_at_terminal(
+        [*delegated_site.user.prefix, "bash", "writes_to_control_groups.sh"]
+    )
+    assert code == 1, (delegated_site.own / "err").read_text()
+    assert "escaped: " in (delegated_site.own / "err").read_text()
 
 
-@pytest.mark.parametrize("script", [one for one, tags in TRIES.items() if tags])
-def test_the_same_try_gets_through_on_the_host(script: str, place: Place) -> None:
-    """Under plain bash the script gets what it is refused in a sandbox, so it is a real try."""
-    if "root-on-the-host" in TRIES[script] and place.user.uid != 0:
-        pytest.skip("only root gets through on the host")
+@pytest.mark.parametrize("script", [name for name, tags in ATTEMPTS.items() if tags])
+def test_same_attempt_succeeds_on_host(script: str, site: Site) -> None:
+    """A script that is refused in a sandbox succeeds under plain bash, so it is a real attempt."""
+    if "root-on-host" in ATTEMPTS[script] and site.user.uid != 0:
+        pytest.skip("only root succeeds on the host")
     if script == "knocks_at_a_container_engine":
-        place.user.must_have("docker")
-    code = place.at_a_terminal([*place.user.prefix, "bash", f"{script}.sh"])
-    said = (place.own / "err").read_text()
+        site.user.require_engine("docker")
+    code = site.run_at_terminal([*site.user.prefix, "bash", f"{script}.sh"])
+    errors = (site.own / "err").read_text()
     assert code == 1
-    assert said.startswith("escaped: ")
+    assert errors.startswith("escaped: ")
     if script in IN_NAMESPACES:
-        assert "refused: " not in (place.own / "out").read_text()
+        assert "refused: " not in (site.own / "out").read_text()
     assert not os.path.lexists("/usr/isosmoke-footprint")

@@ -1,4 +1,4 @@
-"""A machine that has run out of something gets a clear error, and what was recorded stays whole."""
+"""Exhausted resources cause a clear error, and leave existing records intact."""
 
 import json
 import os
@@ -17,12 +17,12 @@ from isosmoke.history import reader
 from support import available
 
 PATH = "/usr/bin:/bin"
-"""Without a live binary, whose copy would fill any small disk first."""
+"""A PATH without a live binary, whose copy would fill a small disk first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Two folders, each a small disk of its own if a test wants it: the project and the state."""
+class Site:
+    """The directories of the project and the state, each of which may be a small disk."""
 
     folder: Path
     user: available.User
@@ -36,18 +36,18 @@ class Place:
         return self.folder / "own" / "state"
 
     def write(self, **scripts: str) -> None:
-        """A project with these scenarios."""
+        """Write a project with these scenarios."""
         text = ""
         for name, script in scripts.items():
             (self.project / f"{name}.sh").write_text(script)
             text += f"[[scenario]]\nname = '{name}'\nscript = '{name}.sh'\n"
         (self.project / "manifest.toml").write_text(text)
 
-    def run(self, *before: str, engine: str) -> "subprocess.CompletedProcess[str]":
-        """`isosmoke run` of all of it, after the words in `before`."""
+    def run(self, *prefix: str, engine: str) -> "subprocess.CompletedProcess[str]":
+        """Run all scenarios with `isosmoke run`, after the command words in `prefix`."""
         command = self.user.command("run", "--engine", engine, "--jobs", "2", "--json")
         return subprocess.run(
-            [*self.user.prefix, *before, *command[len(self.user.prefix) :]],
+            [*self.user.prefix, *prefix, *command[len(self.user.prefix) :]],
             cwd=self.project,
             env={**self.user.environment(self.folder / "own"), "PATH": PATH},
             capture_output=True,
@@ -59,7 +59,7 @@ class Place:
 
 @pytest.fixture
 def disks() -> Iterator[ExitStack]:
-    """Where a test mounts small disks, which only root can."""
+    """Yield a stack for small disks, which only root can mount."""
     if os.getuid() != 0:
         pytest.skip("only root can mount a small disk")
     with ExitStack() as stack:
@@ -67,115 +67,119 @@ def disks() -> Iterator[ExitStack]:
 
 
 @pytest.fixture(params=available.USERS)
-def place(request: pytest.FixtureRequest, disks: ExitStack) -> Place:
-    """Each user's own project and state."""
-    user = available.USERS[request.param]()  # a skip here leaves no folder
-    made = Place(Path(mkdtemp(prefix="isosmoke-exhausted-")), user)
-    disks.callback(shutil.rmtree, made.folder)
-    made.user.settle_in(made.folder)
-    made.user.settle_in(made.folder / "own")
-    made.project.mkdir()
-    made.user.take_over(made.project)
-    return made
+def site(request: pytest.FixtureRequest, disks: ExitStack) -> Site:
+    """Create each user's project and state."""
+    user = available.USERS[request.param]()  # a skip here must not leave a directory
+    site = Site(Path(mkdtemp(prefix="isosmoke-exhausted-")), user)
+    disks.callback(shutil.rmtree, site.folder)
+    site.user.create_directories(site.folder)
+    site.user.create_directories(site.folder / "own")
+    site.project.mkdir()
+    site.user.give_ownership(site.project)
+    return site
 
 
 @contextmanager
-def _disk(folder: Path, user: available.User, options: str) -> Iterator[None]:
-    """A file system in memory on that folder."""
-    owned = f"{options},mode=0755,uid={user.uid},gid={user.gid}"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", owned, "none", str(folder)], check=True)
+def _mounted_disk(directory: Path, user: available.User, options: str) -> Iterator[None]:
+    """Mount a file system in memory on the directory."""
+    mount_options = f"{options},mode=0755,uid={user.uid},gid={user.gid}"
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", mount_options, "none", str(directory)], check=True
+    )
     try:
         yield
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", str(directory)], check=True)
 
 
-def _fill(folder: Path) -> None:
+def _fill(directory: Path) -> None:
     with pytest.raises(OSError, match="No space left"):
-        (folder / "full").write_bytes(bytes(1 << 30))
+        (directory / "full").write_bytes(bytes(1 << 30))
 
 
-def _fill_with_names(folder: Path) -> None:
-    def make_names() -> None:
+def _fill_with_names(directory: Path) -> None:
+    def create_names() -> None:
         for number in range(1 << 20):
-            (folder / f"name-{number}").touch()
+            (directory / f"name-{number}").touch()
 
     with pytest.raises(OSError, match="No space left"):
-        make_names()
+        create_names()
 
 
-def _is_clear(done: "subprocess.CompletedProcess[str]") -> None:
-    assert "Traceback" not in done.stderr
-    assert not done.stdout or json.loads(done.stdout)["schema_version"] == 1
+def _check_output(result: "subprocess.CompletedProcess[str]") -> None:
+    assert "Traceback" not in result.stderr
+    assert not result.stdout or json.loads(result.stdout)["schema_version"] == 1
 
 
-@pytest.mark.parametrize("filling", [_fill, _fill_with_names])
-@pytest.mark.parametrize("name", available.NAMES)
-def test_full_state_folder_is_an_error_that_names_it(
-    name: str, filling: Callable[[Path], None], place: Place, disks: ExitStack
+@pytest.mark.parametrize("fill", [_fill, _fill_with_names])
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
+def test_full_state_directory_is_named_in_error(
+    name: str, fill: Callable[[Path], None], site: Site, disks: ExitStack
 ) -> None:
-    """Without room or inodes for a sandbox nothing is judged: 125, and the words say why."""
-    place.user.must_have(name)
-    place.write(passes=":")
-    disks.enter_context(_disk(place.state, place.user, "size=2M,nr_inodes=200"))
-    filling(place.state)
-    done = place.run(engine=name)
-    _is_clear(done)
-    assert done.returncode == 125, done.stderr
-    assert "No space left on device" in done.stderr
-    assert str(place.state) in done.stderr
+    """Without space or inodes for a sandbox, exit 125 and an error report the reason."""
+    site.user.require_engine(name)
+    site.write(passes=":")
+    disks.enter_context(_mounted_disk(site.state, site.user, "size=2M,nr_inodes=200"))
+    fill(site.state)
+    result = site.run(engine=name)
+    _check_output(result)
+    assert result.returncode == 125, result.stderr
+    assert "No space left on device" in result.stderr
+    assert str(site.state) in result.stderr
 
 
-@pytest.mark.parametrize("name", available.NAMES)
-def test_script_that_fills_the_disk_is_judged(name: str, place: Place, disks: ExitStack) -> None:
-    """It fails by its own words, the scenario beside it passes, and the record is whole."""
-    place.user.must_have(name)
-    place.write(fills="cat /dev/zero >/tmp/all", passes=":")
-    disks.enter_context(_disk(place.state, place.user, "size=16M"))
-    done = place.run("env", engine=name)
-    _is_clear(done)
-    told = {one["name"]: one for one in json.loads(done.stdout)["scenarios"]}
-    assert told["fills"]["outcome"] == "FAIL", done.stderr
-    assert "No space left" in told["fills"]["reason"]
-    assert told["passes"]["outcome"] in ("PASS", "FLAKY"), done.stderr
-    kept = reader.find_run(None, place.project)
-    assert [one.name for one in kept.scenarios] == ["fills", "passes"]
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
+def test_script_that_fills_disk_fails(name: str, site: Site, disks: ExitStack) -> None:
+    """The script fails with its own error, a concurrent one passes, and the record is complete."""
+    site.user.require_engine(name)
+    site.write(fills="cat /dev/zero >/tmp/all", passes=":")
+    disks.enter_context(_mounted_disk(site.state, site.user, "size=16M"))
+    result = site.run("env", engine=name)
+    _check_output(result)
+    scenarios = {scenario["name"]: scenario for scenario in json.loads(result.stdout)["scenarios"]}
+    assert scenarios["fills"]["outcome"] == "FAIL", result.stderr
+    assert "No space left" in scenarios["fills"]["reason"]
+    assert scenarios["passes"]["outcome"] in ("PASS", "FLAKY"), result.stderr
+    run = reader.find_run(None, site.project)
+    assert [scenario.name for scenario in run.scenarios] == ["fills", "passes"]
 
 
-@pytest.mark.parametrize("name", available.NAMES)
-def test_full_project_loses_no_verdict(name: str, place: Place, disks: ExitStack) -> None:
-    """Where the record has no room beside the manifest, the verdict stands and stderr says so."""
-    place.user.must_have(name)
-    disks.enter_context(_disk(place.project, place.user, "size=1M"))
-    place.write(passes=":", fails="exit 3")
-    place.user.take_over(place.project)
-    _fill(place.project)
-    done = place.run(engine=name)
-    _is_clear(done)
-    told = {one["name"]: one["outcome"] for one in json.loads(done.stdout)["scenarios"]}
-    assert told == {"passes": "PASS", "fails": "FAIL"}, done.stderr
-    assert done.returncode == 1
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
+def test_full_project_keeps_verdicts(name: str, site: Site, disks: ExitStack) -> None:
+    """If the record does not fit in the project, the verdicts stand and stderr reports it."""
+    site.user.require_engine(name)
+    disks.enter_context(_mounted_disk(site.project, site.user, "size=1M"))
+    site.write(passes=":", fails="exit 3")
+    site.user.give_ownership(site.project)
+    _fill(site.project)
+    result = site.run(engine=name)
+    _check_output(result)
+    outcomes = {
+        scenario["name"]: scenario["outcome"] for scenario in json.loads(result.stdout)["scenarios"]
+    }
+    assert outcomes == {"passes": "PASS", "fails": "FAIL"}, result.stderr
+    assert result.returncode == 1
 
 
-def test_read_only_state_folder_is_an_error_with_a_way_out(place: Place, disks: ExitStack) -> None:
-    """It names the folder and the variable that chooses another."""
-    place.write(passes=":")
-    disks.enter_context(_disk(place.state, place.user, "ro"))
-    done = place.run(engine="bubblewrap")
-    _is_clear(done)
-    assert done.returncode == 125
-    assert f"cannot write to {place.state}" in done.stderr
-    assert "ISOSMOKE_STATE" in done.stderr
+def test_read_only_state_directory_has_hint(site: Site, disks: ExitStack) -> None:
+    """The error names the directory and the variable that selects another."""
+    site.write(passes=":")
+    disks.enter_context(_mounted_disk(site.state, site.user, "ro"))
+    result = site.run(engine="bubblewrap")
+    _check_output(result)
+    assert result.returncode == 125
+    assert f"cannot write to {site.state}" in result.stderr
+    assert "ISOSMOKE_STATE" in result.stderr
 
 
-@pytest.mark.parametrize("most", [1, 3, 4, 5, 6, 8])
-def test_no_more_processes_is_an_error(most: int, place: Place) -> None:
-    """Where the user may start no more, it is a clear error, unless it still fits."""
-    if place.user.uid == 0:
-        pytest.skip("no limit of processes holds for root")
-    place.write(passes=":", more=":")
-    done = place.run("prlimit", f"--nproc={most}", engine="bubblewrap")
-    _is_clear(done)
-    assert done.returncode in (0, 125), done.stderr
-    if done.returncode:
-        assert re.search("Resource temporarily unavailable|can't start new thread", done.stderr)
+@pytest.mark.parametrize("maximum", [1, 3, 4, 5, 6, 8])
+def test_process_limit_of_user_is_error(maximum: int, site: Site) -> None:
+    """A user who may start no more processes gets a clear error."""
+    if site.user.uid == 0:
+        pytest.skip("limits of processes do not apply to root")
+    site.write(passes=":", more=":")
+    result = site.run("prlimit", f"--nproc={maximum}", engine="bubblewrap")
+    _check_output(result)
+    assert result.returncode in (0, 125), result.stderr
+    if result.returncode:
+        assert re.search("Resource temporarily unavailable|can't start new thread", result.stderr)

@@ -1,4 +1,4 @@
-"""isosmoke in an image of its own, `ISOSMOKE_OWN_IMAGE`: its sandboxes are made beside it."""
+"""isosmoke in its own image, `ISOSMOKE_OWN_IMAGE`, with its sandboxes next to it on the host."""
 
 import os
 import shutil
@@ -30,15 +30,17 @@ script = "leaks.sh"
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
-    """A project and a state folder on the host, which isosmoke's container is given."""
+class HostProject:
+    """A project and a state directory on the host, mounted in isosmoke's container."""
 
     folder: Path
     image: str
 
-    def isosmoke(self, *words: str, shared: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
-        """Run it in its image, with these folders at their own paths."""
-        volumes = [f"--volume={self.folder / one}:{self.folder / one}" for one in shared]
+    def run_isosmoke(
+        self, *arguments: str, shared: tuple[str, ...]
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run isosmoke in its image, with these directories mounted at the same paths."""
+        volumes = [f"--volume={self.folder / name}:{self.folder / name}" for name in shared]
         settings = {
             "ISOSMOKE_STATE": self.folder / "state",
             "ISOSMOKE_WG": self.folder / "project/wg",
@@ -53,9 +55,9 @@ class Outside:
                     f"--volume={SOCKET}:{SOCKET}",
                     *volumes,
                 ),
-                *(f"--env={name}={value}" for name, value in settings.items()),
+                *(f"--env={key}={value}" for key, value in settings.items()),
                 *(f"--user={os.getuid()}:{os.getgid()}", f"--group-add={SOCKET.stat().st_gid}"),
-                *(f"--workdir={self.folder / 'project'}", self.image, *words),
+                *(f"--workdir={self.folder / 'project'}", self.image, *arguments),
             ],
             capture_output=True,
             text=True,
@@ -65,45 +67,47 @@ class Outside:
 
 
 @pytest.fixture
-def outside() -> Iterator[Outside]:
-    """A project whose scenarios have a clean image, or a loud skip."""
-    available.engine("docker")
-    image, clean = (os.environ.get(one, "") for one in ("ISOSMOKE_OWN_IMAGE", "ISOSMOKE_IMAGE"))
+def host_project() -> Iterator[HostProject]:
+    """Yield a project with a clean image for its scenarios, or skip the test."""
+    available.require_engine("docker")
+    image, clean = (
+        os.environ.get(variable, "") for variable in ("ISOSMOKE_OWN_IMAGE", "ISOSMOKE_IMAGE")
+    )
     if not image or not clean:
         pytest.skip("set ISOSMOKE_OWN_IMAGE (docker build .) and ISOSMOKE_IMAGE (a Debian)")
-    folder = Path(mkdtemp(prefix="isosmoke-outside-"))
+    directory = Path(mkdtemp(prefix="isosmoke-outside-"))
     for name in ("project", "state"):
-        (folder / name).mkdir()
-    (folder / "project/manifest.toml").write_text(MANIFEST.format(image=clean))
-    (folder / "project/works.sh").write_text("grep -q mine file && echo more >>file && wg\n")
-    (folder / "project/leaks.sh").write_text("setsid sleep 60 >/dev/null 2>&1 </dev/null &\n")
-    (folder / "project/file").write_text("mine\n")
-    (folder / "project/wg").write_text("#!/bin/sh\n")
-    (folder / "project/wg").chmod(0o755)
-    yield Outside(folder, image)
-    shutil.rmtree(folder)
+        (directory / name).mkdir()
+    (directory / "project/manifest.toml").write_text(MANIFEST.format(image=clean))
+    (directory / "project/works.sh").write_text("grep -q mine file && echo more >>file && wg\n")
+    (directory / "project/leaks.sh").write_text("setsid sleep 60 >/dev/null 2>&1 </dev/null &\n")
+    (directory / "project/file").write_text("mine\n")
+    (directory / "project/wg").write_text("#!/bin/sh\n")
+    (directory / "project/wg").chmod(0o755)
+    yield HostProject(directory, image)
+    shutil.rmtree(directory)
 
 
-def test_scenarios_run_beside_the_container(outside: Outside) -> None:
-    """With the project as it is outside, which stays as it was, and leaks are seen."""
-    done = outside.isosmoke("run", "--report", "console", shared=("project", "state"))
-    assert done.returncode == 1, done.stderr
-    assert "1 PASS  1 LEAK" in done.stdout
-    assert (outside.folder / "project/file").read_text() == "mine\n"
+def test_scenarios_run_next_to_container(host_project: HostProject) -> None:
+    """Scenarios see the host's project, which stays unchanged, and leaks are found."""
+    result = host_project.run_isosmoke("run", "--report", "console", shared=("project", "state"))
+    assert result.returncode == 1, result.stderr
+    assert "1 PASS  1 LEAK" in result.stdout
+    assert (host_project.folder / "project/file").read_text() == "mine\n"
 
 
-def test_folder_that_the_daemon_cannot_see_is_named(outside: Outside) -> None:
-    """Before anything runs, with the option that is missing."""
-    done = outside.isosmoke("run", shared=("project",))
-    assert done.returncode == 125
-    state = outside.folder / "state"
-    assert f"does not see {state}" in done.stderr
-    assert f"-v {state}:{state}" in done.stderr
+def test_directory_invisible_to_daemon_is_named(host_project: HostProject) -> None:
+    """The error comes before any run, with the missing option."""
+    result = host_project.run_isosmoke("run", shared=("project",))
+    assert result.returncode == 125
+    state = host_project.folder / "state"
+    assert f"does not see {state}" in result.stderr
+    assert f"-v {state}:{state}" in result.stderr
 
 
-def test_host_image_is_refused(outside: Outside) -> None:
-    """The daemon's host is another system than isosmoke's container."""
-    words = ("run", "--engine", "docker", "--", "true")
-    done = outside.isosmoke(*words, shared=("project", "state"))
-    assert done.returncode == 125
-    assert "name a clean environment" in done.stderr
+def test_host_image_is_refused(host_project: HostProject) -> None:
+    """The daemon's host is not the system of isosmoke's container."""
+    arguments = ("run", "--engine", "docker", "--", "true")
+    result = host_project.run_isosmoke(*arguments, shared=("project", "state"))
+    assert result.returncode == 125
+    assert "name a clean environment" in result.stderr

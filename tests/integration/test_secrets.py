@@ -1,4 +1,4 @@
-"""A secret that a scenario is given is nowhere in what isosmoke keeps and tells of it."""
+"""A secret of a scenario appears nowhere in isosmoke's files and output."""
 
 import base64
 import json
@@ -55,20 +55,20 @@ exit 1
 """
 
 
-def spellings() -> list[bytes]:
-    """What must not be found: each secret, plain and encoded."""
-    raw = [TOKEN.encode(), *(one.encode() for one in LINES)]
+def encode_secrets() -> list[bytes]:
+    """Return each secret, plain and encoded; none of these may be found."""
+    raw = [TOKEN.encode(), *(line.encode() for line in LINES)]
     quoted = [quote(TOKEN), quote(TOKEN, safe=""), json.dumps(TOKEN)[1:-1], repr(TOKEN)[1:-1]]
     inside = [base64.b64encode(b"user:" + TOKEN.encode())[8:-4], base64.b64encode(raw[0])]
-    return [*raw, *(one.encode() for one in quoted), *inside]
+    return [*raw, *(text.encode() for text in quoted), *inside]
 
 
-@pytest.fixture(scope="module", params=available.NAMES)
-def told(
+@pytest.fixture(scope="module", params=available.ENGINE_NAMES)
+def files_and_output(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
-    """Every file that isosmoke has written, and all that its commands have printed, by name."""
-    available.engine(request.param)
+    """Return every file that isosmoke wrote, and all output of its commands, by name."""
+    available.require_engine(request.param)
     folder = tmp_path_factory.mktemp("told")
     project = Project.within(folder, MANIFEST)
     for name, text in {"tells.sh": TELLS, "skips.sh": 'echo "no $TOKEN" >&2; exit 77'}.items():
@@ -85,44 +85,52 @@ def told(
             kind: ("report", "--as", kind) for kind in ("junit", "jsonl", "trace", "html", "github")
         },
     }
-    found: dict[str, bytes] = {}
-    for name, words in calls.items():
-        done = project.run(*words, **secret)
-        found |= {f"{name} stdout": done.stdout.encode(), f"{name} stderr": done.stderr.encode()}
-    kept = [*(project.top / ".isosmoke").rglob("*"), *project.state.rglob("*")]
-    return found | {str(one): one.read_bytes() for one in kept if one.is_file()}
+    contents: dict[str, bytes] = {}
+    for name, arguments in calls.items():
+        result = project.run(*arguments, **secret)
+        contents |= {
+            f"{name} stdout": result.stdout.encode(),
+            f"{name} stderr": result.stderr.encode(),
+        }
+    paths = [*(project.top / ".isosmoke").rglob("*"), *project.state.rglob("*")]
+    return contents | {str(path): path.read_bytes() for path in paths if path.is_file()}
 
 
-def test_no_secret_is_kept_or_told(told: dict[str, bytes]) -> None:
-    """Logs, receipts, state, reports, stdout and stderr hold no spelling of a secret."""
-    leaks = [(name, one) for name, content in told.items() for one in spellings() if one in content]
+def test_no_secret_is_stored_or_printed(files_and_output: dict[str, bytes]) -> None:
+    """Logs, receipts, state, reports, stdout and stderr contain no encoding of a secret."""
+    leaks = [
+        (name, secret)
+        for name, content in files_and_output.items()
+        for secret in encode_secrets()
+        if secret in content
+    ]
 
     assert leaks == []
 
 
-def test_what_was_replaced_is_named(told: dict[str, bytes]) -> None:
-    """Where a secret was there is its name, so that a reader knows what is missing."""
+def test_replacement_names_secret(files_and_output: dict[str, bytes]) -> None:
+    """The name of a secret replaces its value, so that a reader knows what is missing."""
     logs = b"".join(
-        content for name, content in told.items() if name.endswith("tells/output-1.log")
+        content for name, content in files_and_output.items() if name.endswith("tells/output-1.log")
     )
-    record = json.loads(told["json stdout"])
-    tells = record["scenarios"][0]
+    record = json.loads(files_and_output["json stdout"])
+    scenario = record["scenarios"][0]
 
     assert b"[redacted TOKEN]" in logs
     assert b"[redacted ~/.netrc]" in logs
-    assert tells["attempts"][0]["environment"]["TOKEN"] == "[redacted TOKEN]"
-    assert "refused [redacted TOKEN]" in tells["reason"]
-    assert any("--token=[redacted TOKEN]" in one["argv"] for one in tells["leaks"])
-    assert tells["outcome"] == "FAIL"
-    assert any(name.endswith(".json") and "receipts" in name for name in told)
+    assert scenario["attempts"][0]["environment"]["TOKEN"] == "[redacted TOKEN]"
+    assert "refused [redacted TOKEN]" in scenario["reason"]
+    assert any("--token=[redacted TOKEN]" in leak["argv"] for leak in scenario["leaks"])
+    assert scenario["outcome"] == "FAIL"
+    assert any(name.endswith(".json") and "receipts" in name for name in files_and_output)
     for kind in ("junit", "jsonl", "html", "github"):
-        assert b"refused [redacted TOKEN]" in told[f"{kind} stdout"]
+        assert b"refused [redacted TOKEN]" in files_and_output[f"{kind} stdout"]
 
 
-def test_what_is_too_short_to_be_replaced_is_said(told: dict[str, bytes]) -> None:
-    """A value of three bytes stays, and each report says once that it does."""
+def test_secret_too_short_to_replace_is_reported(files_and_output: dict[str, bytes]) -> None:
+    """A value of three bytes is not replaced, and each report has one note about it."""
     note = b"note: PIN is not redacted"
 
-    assert told["console stdout"].count(note) == 1
-    assert told["agent stdout"].count(note) == 1
-    assert [one[:3] for one in json.loads(told["json stdout"])["notes"]] == ["PIN"]
+    assert files_and_output["console stdout"].count(note) == 1
+    assert files_and_output["agent stdout"].count(note) == 1
+    assert [entry[:3] for entry in json.loads(files_and_output["json stdout"])["notes"]] == ["PIN"]

@@ -1,4 +1,4 @@
-"""Which system calls a sandbox refuses, and how, on every engine and for every user."""
+"""System calls that a sandbox refuses, on every engine and for every user."""
 
 import json
 import os
@@ -32,13 +32,13 @@ X86 = platform.machine() == "x86_64"
 
 def call(number, *arguments):
     ctypes.set_errno(0)
-    words = [ctypes.c_ulong(one & (1 << 64) - 1) for one in arguments]
-    libc.syscall(ctypes.c_long(number), *words)
+    numbers = [ctypes.c_ulong(argument & (1 << 64) - 1) for argument in arguments]
+    libc.syscall(ctypes.c_long(number), *numbers)
     return errno.errorcode.get(ctypes.get_errno(), "")
 
 
 def by_interrupt(number):
-    """A system call of i386, whose result is in eax."""
+    """Make an i386 system call, whose result is in eax."""
     code = mmap.mmap(-1, 4096, prot=7)
     code.write(b"\xb8" + struct.pack("<I", number) + b"\xcd\x80\xc3")
     start = ctypes.addressof(ctypes.c_char.from_buffer(code))
@@ -51,7 +51,7 @@ read = ctypes.addressof(ctypes.create_string_buffer(16))
     (435, 302, 141, 251, 203, 144, 142, 314, 272) if X86
     else (435, 261, 140, 30, 122, 119, 118, 274, 97)
 )
-came_out = {
+errors = {
     "clone3": call(clone3, read, 64),
     "limits of PID 1": call(prlimit, 1, 7, limits, 0),
     "limits of PID 1, its upper half set": call(prlimit, 1 << 32 | 1, 7, limits, 0),
@@ -73,9 +73,9 @@ came_out = {
     "cgroup namespace": call(unshare, 0x02000000),
 }
 if X86:
-    came_out["by i386"] = by_interrupt(20)
-    came_out["by x32"] = call(0x40000000 + 39)
-print(json.dumps(came_out))
+    errors["by i386"] = by_interrupt(20)
+    errors["by x32"] = call(0x40000000 + 39)
+print(json.dumps(errors))
 '''
 
 REFUSED = {
@@ -96,60 +96,58 @@ REFUSED = {
     "by i386",
     "by x32",
 }
-WORKS = {"reading limits of PID 1", "own limits", "own priority", "own I/O priority"}
+ALLOWED = {"reading limits of PID 1", "own limits", "own priority", "own I/O priority"}
 
 
 @pytest.fixture
 def project() -> Iterator[Path]:
-    """A folder that every user can look into, with one scenario, whose script a test writes."""
-    folder = Path(mkdtemp(prefix="isosmoke-calls-"))
-    folder.chmod(0o755)
-    (folder / "project").mkdir()
-    (folder / "project/manifest.toml").write_text(MANIFEST)
-    yield folder
-    shutil.rmtree(folder)
+    """Yield a directory that every user can read, with one scenario, whose script a test writes."""
+    directory = Path(mkdtemp(prefix="isosmoke-calls-"))
+    directory.chmod(0o755)
+    (directory / "project").mkdir()
+    (directory / "project/manifest.toml").write_text(MANIFEST)
+    yield directory
+    shutil.rmtree(directory)
 
 
-def came_out(folder: Path, user: available.User, engine: str, script: str) -> dict[str, Any]:
-    """How a user's only scenario came out, as `--json` tells it."""
-    user.must_have(engine)
-    user.settle_in(folder / "own")
-    (folder / "project/one.sh").write_text(script)
-    user.take_over(folder / "project")
-    words = ("run", "--manifest", "manifest.toml", "--engine", engine, "--json")
-    done = user.run(*words, folder=folder / "own", working=folder / "project")
-    assert done.stdout, done.stderr
-    (told,) = json.loads(done.stdout)["scenarios"]
-    return dict(told)
+def run_scenario(directory: Path, user: available.User, engine: str, script: str) -> dict[str, Any]:
+    """Run a user's only scenario and return its JSON record."""
+    user.require_engine(engine)
+    user.create_directories(directory / "own")
+    (directory / "project/one.sh").write_text(script)
+    user.give_ownership(directory / "project")
+    arguments = ("run", "--manifest", "manifest.toml", "--engine", engine, "--json")
+    result = user.run(*arguments, folder=directory / "own", working=directory / "project")
+    assert result.stdout, result.stderr
+    (scenario,) = json.loads(result.stdout)["scenarios"]
+    return dict(scenario)
 
 
 @pytest.mark.parametrize("user", available.USERS)
-@pytest.mark.parametrize("engine", available.NAMES)
-def test_refused_calls_fail_and_their_neighbours_work(
-    engine: str, user: str, project: Path
-) -> None:
-    """What reaches for PID 1, for the host or past the filter gets EPERM; one's own goes on."""
+@pytest.mark.parametrize("engine", available.ENGINE_NAMES)
+def test_refused_calls_fail_and_others_work(engine: str, user: str, project: Path) -> None:
+    """Calls that affect PID 1, the host or the filter fail with EPERM; calls on oneself work."""
     script = f"exec python3 - <<'END'\n{CALLS}\nEND\n"
-    one = came_out(project, available.USERS[user](), engine, script)
-    assert one["outcome"] == "PASS", one
-    told = json.loads(one["output"]["last_lines"][-1])
+    scenario = run_scenario(project, available.USERS[user](), engine, script)
+    assert scenario["outcome"] == "PASS", scenario
+    errors = json.loads(scenario["output"]["last_lines"][-1])
 
-    assert told.pop("clone3") == "ENOSYS"
-    assert {name: told[name] for name in told if name in WORKS} == dict.fromkeys(WORKS, "")
-    refused = {name: error for name, error in told.items() if name not in WORKS}
-    assert refused == dict.fromkeys(REFUSED & told.keys(), "EPERM")
-    assert told.keys() <= REFUSED | WORKS
+    assert errors.pop("clone3") == "ENOSYS"
+    assert {name: errors[name] for name in errors if name in ALLOWED} == dict.fromkeys(ALLOWED, "")
+    refused = {name: error for name, error in errors.items() if name not in ALLOWED}
+    assert refused == dict.fromkeys(REFUSED & errors.keys(), "EPERM")
+    assert errors.keys() <= REFUSED | ALLOWED
 
 
 @pytest.mark.parametrize("engine", ["bubblewrap", "docker"])
-def test_keeper_that_is_killed_for_its_memory_is_an_error(engine: str, project: Path) -> None:
-    """Root may offer the keeper to the kernel first: the scenario's outcome is ERROR then."""
+def test_oom_killed_keeper_is_error(engine: str, project: Path) -> None:
+    """Root may make the keeper the OOM killer's first choice; the outcome is ERROR then."""
     manifest = project / "project/manifest.toml"
     manifest.write_text(f'{manifest.read_text()}limits.memory = "64M"\n')
-    user = available.me()
+    user = available.current_user()
     if user.uid != 0:
-        pytest.skip("only root may write to a file of root's")
-    one = came_out(
+        pytest.skip("only root may write to the file")
+    scenario = run_scenario(
         project,
         user,
         engine,
@@ -157,8 +155,8 @@ def test_keeper_that_is_killed_for_its_memory_is_an_error(engine: str, project: 
         "for i in 1 2 3 4; do head -c 500M /dev/zero | tail >/dev/null & done\nwait\n",
     )
 
-    assert one["outcome"] == "ERROR", one
-    assert one["exit_code"] is None, one
+    assert scenario["outcome"] == "ERROR", scenario
+    assert scenario["exit_code"] is None, scenario
 
 
 WITHOUT_FILTERS = r"""
@@ -175,7 +173,7 @@ rules = [
     (RETURN, 0, 0, ALLOW),
     (RETURN, 0, 0, EINVAL),
 ]
-code = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *one) for one in rules))
+code = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *rule) for rule in rules))
 program = struct.pack("<HxxxxxxQ", len(rules), ctypes.addressof(code))
 libc = ctypes.CDLL(None)
 assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
@@ -184,16 +182,16 @@ os.execvp(sys.argv[1], sys.argv[1:])
 """
 
 
-def test_nothing_is_run_where_the_kernel_has_no_filters(project: Path) -> None:
-    """A script that the filter would not bind is not started, and the reason is told."""
-    me = available.me()
-    user = replace(me, prefix=(me.python, "-c", WITHOUT_FILTERS))
+def test_script_is_not_run_without_seccomp_filters(project: Path) -> None:
+    """A script that the filter cannot restrict is not started, and the reason is reported."""
+    current_user = available.current_user()
+    user = replace(current_user, prefix=(current_user.python, "-c", WITHOUT_FILTERS))
 
-    one = came_out(project, user, "bubblewrap", "echo it runs\n")
+    scenario = run_scenario(project, user, "bubblewrap", "echo it runs\n")
 
-    assert one["outcome"] == "ERROR", one
-    assert "CONFIG_SECCOMP_FILTER" in one["reason"]
-    assert not one["output"]["last_lines"]
+    assert scenario["outcome"] == "ERROR", scenario
+    assert "CONFIG_SECCOMP_FILTER" in scenario["reason"]
+    assert not scenario["output"]["last_lines"]
 
 
 NESTED = """
@@ -206,10 +204,10 @@ _NOT_NEEDED = shutil.ignore_patterns(
     *("__pycache__", ".*", "tests", "docs", "bench", "images", "requirements"),
     *("mypy", "mypyc", "pip", "setuptools", "hypothesis", "grimp", "ruff*", "_pytest", "pygments"),
 )
-"""What isosmoke does not need to run: of a checkout, and of what its developers have."""
+"""Files that isosmoke does not need to run, in a checkout and among its developers' packages."""
 
 INNER = {
-    "a user namespace with a /proc of its own": "unshare -Urpf --mount-proc true",
+    "a user namespace with its own /proc": "unshare -Urpf --mount-proc true",
     "bwrap with all namespaces": ("bwrap --unshare-all --ro-bind / / --dev /dev --proc /proc true"),
     "isosmoke": (
         'cp inner.toml "$(mktemp -d /tmp/inner.XXXXXX)" && cd /tmp/inner.* && echo true >inner.sh '
@@ -219,20 +217,20 @@ INNER = {
 
 
 @pytest.mark.parametrize("inner", INNER.values(), ids=INNER)
-def test_sandboxes_can_be_made_in_a_sandbox(inner: str, project: Path) -> None:
-    """An ordinary user's script may use namespaces as on the host: bwrap, isosmoke, browsers do."""
-    user = available.somebody()
-    furnish(project, user)
+def test_sandboxes_can_be_nested(inner: str, project: Path) -> None:
+    """An ordinary user's script may use namespaces as on the host, as bwrap and browsers do."""
+    user = available.ordinary_user()
+    install_isosmoke(project, user)
 
-    one = came_out(project, user, "bubblewrap", f"{inner}\n")
+    scenario = run_scenario(project, user, "bubblewrap", f"{inner}\n")
 
-    assert one["outcome"] == "PASS", one
+    assert scenario["outcome"] == "PASS", scenario
 
 
-def test_isosmoke_in_a_workspace_with_records_names_what_works(project: Path) -> None:
-    """The records of the workspace are hidden by a mount: a copy of the workspace has none."""
-    user = available.somebody()
-    furnish(project, user)
+def test_nested_isosmoke_hints_at_copy(project: Path) -> None:
+    """A mount hides the records of the workspace; a copy of the workspace has none."""
+    user = available.ordinary_user()
+    install_isosmoke(project, user)
     (project / "project/.isosmoke/runs").mkdir(parents=True)
     inner = """
         echo true >inner.sh
@@ -241,16 +239,18 @@ def test_isosmoke_in_a_workspace_with_records_names_what_works(project: Path) ->
         cp -r . "$copy" && cd "$copy" && exec "$PYTHON" -m isosmoke run --manifest inner.toml
     """
 
-    one = came_out(project, user, "bubblewrap", inner)
+    scenario = run_scenario(project, user, "bubblewrap", inner)
 
-    assert one["outcome"] == "PASS", one
+    assert scenario["outcome"] == "PASS", scenario
 
 
-def furnish(project: Path, user: available.User) -> None:
-    """Put isosmoke itself into the project, and a manifest for it."""
-    folder = project / "project"
+def install_isosmoke(project: Path, user: available.User) -> None:
+    """Copy isosmoke into the project, with a manifest for it."""
+    directory = project / "project"
     for path in user.environment(project)["PYTHONPATH"].split(os.pathsep):
-        shutil.copytree(path, folder / "libraries", ignore=_NOT_NEEDED, dirs_exist_ok=True)
-    with (folder / "manifest.toml").open("a") as manifest:
-        manifest.write(f'env = {{ PYTHON = "{user.python}", PYTHONPATH = "{folder}/libraries" }}\n')
-    (folder / "inner.toml").write_text(NESTED)
+        shutil.copytree(path, directory / "libraries", ignore=_NOT_NEEDED, dirs_exist_ok=True)
+    with (directory / "manifest.toml").open("a") as manifest:
+        manifest.write(
+            f'env = {{ PYTHON = "{user.python}", PYTHONPATH = "{directory}/libraries" }}\n'
+        )
+    (directory / "inner.toml").write_text(NESTED)
