@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _MARKERS = (
     "owner(task): a task that the scenario covers; may be repeated.",
-    "tag(name): a tag of the scenario; also a marker of its own, with `_` for `-` and the like.",
+    "tag(name): a tag of the scenario; also a plain marker, with `_` for `-` and the like.",
     "isosmoke(image, timeout, limits, ...): options for the commands of the `sandbox` fixture.",
 )
 _NAME_LENGTH = 100

@@ -108,7 +108,7 @@ class _Run:
 
 @dataclass(slots=True, kw_only=True)
 class SessionRuns:
-    """All runs of a test session, with the same binary and engine choice."""
+    """The runs of a test session, which share a binary and a choice of engine."""
 
     binary: str | None = None
     engine: str = AUTO

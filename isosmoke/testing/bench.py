@@ -173,7 +173,7 @@ class Typist:
         self.keyboard, self._typing = os.pipe()
         self.resizes = os.eventfd(0)
         self._actions = list(actions)
-        self.seen: dict[str, bytes] = {"stdout": b"", "stderr": b""}
+        self.printed: dict[str, bytes] = {"stdout": b"", "stderr": b""}
 
     def __enter__(self) -> Self:
         self._act()
@@ -193,11 +193,11 @@ class Typist:
         return self.size
 
     def show(self, output: ShellOutput) -> None:
-        self.seen[output.stream] += output.content
+        self.printed[output.stream] += output.content
         self._act()
 
     def _act(self) -> None:
-        while self._actions and self._actions[0][0].encode() in self.seen["stdout"]:
+        while self._actions and self._actions[0][0].encode() in self.printed["stdout"]:
             _, action = self._actions.pop(0)
             self._perform(action)
 

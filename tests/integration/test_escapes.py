@@ -121,26 +121,26 @@ def _populate(site: Site) -> None:
 
 
 @contextmanager
-def _running_victim(user: available.User, folder: Path) -> Iterator[int]:
+def _running_victim(user: available.User, directory: Path) -> Iterator[int]:
     """Run a process of this user whose command line names the directory."""
-    arguments = [*user.prefix, "bash", "-c", f"exec -a {folder}/victim sleep 600"]
+    arguments = [*user.prefix, "bash", "-c", f"exec -a {directory}/victim sleep 600"]
     with subprocess.Popen(arguments, stdin=subprocess.DEVNULL) as process:
         try:
-            assert available.wait_for(lambda: _is_victim(process.pid, folder))
+            assert available.wait_for(lambda: _is_victim(process.pid, directory))
             yield process.pid
         finally:
             process.send_signal(signal.SIGKILL)
 
 
-def _is_victim(pid: int, folder: Path) -> bool:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(f"{folder}/victim".encode())
+def _is_victim(pid: int, directory: Path) -> bool:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(f"{directory}/victim".encode())
 
 
 @contextmanager
-def _listening_service(folder: Path) -> Iterator[None]:
+def _listening_service(directory: Path) -> Iterator[None]:
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(folder / "daemon.sock"))
-        (folder / "daemon.sock").chmod(0o777)
+        server.bind(str(directory / "daemon.sock"))
+        (directory / "daemon.sock").chmod(0o777)
         server.listen()
         yield
 

@@ -30,7 +30,7 @@ from support.paths import TESTS
 
 CORPUS = TESTS / "corpus"
 
-_FOOTPRINTS = [Path(folder, "isosmoke-footprint") for folder in ("/tmp", "/var/tmp", Path.home())]  # noqa: S108
+_FOOTPRINTS = [Path(top, "isosmoke-footprint") for top in ("/tmp", "/var/tmp", Path.home())]  # noqa: S108
 _SUBREAPER = 36
 
 
@@ -115,8 +115,8 @@ def _listening_service(directory: Path) -> Iterator[socket.socket]:
         yield server
 
 
-def _list_processes(folder: Path, except_pid: int = 0) -> list[str]:
-    """Return living processes whose command line, environment or mounts name `folder`, and orphans.
+def _list_processes(directory: Path, except_pid: int = 0) -> list[str]:
+    """Return living processes whose arguments, environment or mounts name `directory`, and orphans.
 
     A sandbox of Docker descends from the daemon, but its mounts name the directory.
     """
@@ -125,27 +125,27 @@ def _list_processes(folder: Path, except_pid: int = 0) -> list[str]:
     return [
         _describe(process)
         for process in processes
-        if process.name not in ignored and _belongs_to(process, str(folder))
+        if process.name not in ignored and _belongs_to(process, str(directory))
     ]
 
 
-def _has_sleeping_process(folder: Path) -> bool:
-    return any("sleep" in process for process in _list_processes(folder))
+def _has_sleeping_process(directory: Path) -> bool:
+    return any("sleep" in process for process in _list_processes(directory))
 
 
-def _belongs_to(process: Path, folder: str) -> bool:
+def _belongs_to(process: Path, directory: str) -> bool:
     try:
         status = (process / "stat").read_text().rpartition(")")[2].split()
         if status[0] == "Z":
             return False
-        return int(status[1]) == os.getpid() or _mentions(process, folder)
+        return int(status[1]) == os.getpid() or _mentions(process, directory)
     except OSError:
         return False
 
 
-def _mentions(process: Path, folder: str) -> bool:
+def _mentions(process: Path, directory: str) -> bool:
     texts = (_read_text(process / name) for name in ("cmdline", "mountinfo", "environ"))
-    return any(folder in text for text in texts)
+    return any(directory in text for text in texts)
 
 
 def _read_text(file: Path) -> str:
@@ -174,9 +174,9 @@ def _list_mounts() -> set[str]:
     return {point for point in points if not point.startswith((*_DAEMONS, *_TEMPORARY))}
 
 
-def _find_mounts(folder: Path) -> list[str]:
+def _find_mounts(directory: Path) -> list[str]:
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return [line for line in lines if str(folder) in line]
+    return [line for line in lines if str(directory) in line]
 
 
 def _list_listeners() -> set[str]:
@@ -218,8 +218,8 @@ def _find_groups(pid: int) -> list[Path]:
 
 
 def _list_scratch(site: Site) -> list[Path]:
-    folder = site.own / "state" / "scratch"
-    return list(folder.iterdir()) if folder.exists() else []
+    directory = site.own / "state" / "scratch"
+    return list(directory.iterdir()) if directory.exists() else []
 
 
 def _check_nothing_is_left(name: str, site: Site, pid: int) -> None:

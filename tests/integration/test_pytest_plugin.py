@@ -469,8 +469,8 @@ def test_any_key_of_a_sandbox(sandbox):
 
 
 def test_an_allowed_leak(sandbox):
-    (left,) = sandbox("sh", "-c", "sleep 60 &", leaks="report").leaks
-    assert left.argv == ("sleep", "60")
+    (process,) = sandbox("sh", "-c", "sleep 60 &", leaks="report").leaks
+    assert process.argv == ("sleep", "60")
 """
 
 

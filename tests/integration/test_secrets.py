@@ -21,8 +21,8 @@ pass_files = ["~/.netrc"]
 settle_seconds = 0
 
 [[scenario]]
-name = "tells"
-script = "scenarios/tells.sh"
+name = "prints"
+script = "scenarios/prints.sh"
 owners = ["task"]
 
 [[scenario]]
@@ -35,7 +35,7 @@ script = "scenarios/skips.sh"
 requires = { endpoints = ["http://127.0.0.1:1/${TOKEN}"] }
 """
 
-TELLS = r"""
+PRINTS = r"""
 echo "$TOKEN"; echo "$TOKEN" >&2; echo "$PIN"
 cat ~/.netrc; cat ~/.netrc >&2; tail -1 ~/.netrc
 echo "$TOKEN" >written; mkdir -p "d/$TOKEN"; cp ~/.netrc copied
@@ -69,17 +69,17 @@ def files_and_output(
 ) -> dict[str, bytes]:
     """Return every file that isosmoke wrote, and all output of its commands, by name."""
     available.require_engine(request.param)
-    folder = tmp_path_factory.mktemp("told")
-    project = Project.within(folder, MANIFEST)
-    for name, text in {"tells.sh": TELLS, "skips.sh": 'echo "no $TOKEN" >&2; exit 77'}.items():
+    directory = tmp_path_factory.mktemp("secrets")
+    project = Project.within(directory, MANIFEST)
+    for name, text in {"prints.sh": PRINTS, "skips.sh": 'echo "no $TOKEN" >&2; exit 77'}.items():
         project.path(f"scenarios/{name}").write_text(text)
-    (folder / "home/.netrc").write_text("\n".join(LINES) + "\n")
+    (directory / "home/.netrc").write_text("\n".join(LINES) + "\n")
     engine, secret = ("--engine", request.param), {"TOKEN": TOKEN, "PIN": PIN}
     calls = {
         "console": ("run", "--report", "console", *engine),
         "agent": ("run", "--report", "agent", *engine),
         "json": ("run", "--json", *engine),
-        "show": ("show", "tells"),
+        "show": ("show", "prints"),
         "gate": ("gate", "task", "--json", "--report", "console", *engine),
         **{
             kind: ("report", "--as", kind) for kind in ("junit", "jsonl", "trace", "html", "github")
@@ -111,7 +111,9 @@ def test_no_secret_is_stored_or_printed(files_and_output: dict[str, bytes]) -> N
 def test_replacement_names_secret(files_and_output: dict[str, bytes]) -> None:
     """The name of a secret replaces its value, so that a reader knows what is missing."""
     logs = b"".join(
-        content for name, content in files_and_output.items() if name.endswith("tells/output-1.log")
+        content
+        for name, content in files_and_output.items()
+        if name.endswith("prints/output-1.log")
     )
     record = json.loads(files_and_output["json stdout"])
     scenario = record["scenarios"][0]

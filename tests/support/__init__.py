@@ -1,1 +1,1 @@
-"""What tests share: factories, projects, engines or a loud skip, and stand-ins."""
+"""Code that tests share: factories, projects, engines, and stand-ins."""

@@ -116,16 +116,16 @@ class User:
             **dict(self.variables),
         }
 
-    def create_directories(self, folder: Path) -> None:
+    def create_directories(self, directory: Path) -> None:
         """Create the directories that `environment` names, owned by this user."""
-        for directory in (folder, *(folder / name for name in ("home", "tmp", "state"))):
-            directory.mkdir(exist_ok=True)
-            directory.chmod(0o755)
-            os.chown(directory, self.uid, self.gid)
+        for path in (directory, *(directory / name for name in ("home", "tmp", "state"))):
+            path.mkdir(exist_ok=True)
+            path.chmod(0o755)
+            os.chown(path, self.uid, self.gid)
 
-    def give_ownership(self, folder: Path) -> None:
+    def give_ownership(self, directory: Path) -> None:
         """Make this user the owner of a directory and all that it contains."""
-        for path in (folder, *folder.rglob("*")):
+        for path in (directory, *directory.rglob("*")):
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def run(
@@ -144,13 +144,13 @@ class User:
 
     def pytest(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run tests as this user, in a directory of the user."""
-        with TemporaryDirectory(prefix="isosmoke-tests-", ignore_cleanup_errors=True) as folder:
-            self.create_directories(Path(folder))
-            options = ("-p", "no:cacheprovider", f"--basetemp={folder}/pytest")
+        with TemporaryDirectory(prefix="isosmoke-tests-", ignore_cleanup_errors=True) as directory:
+            self.create_directories(Path(directory))
+            options = ("-p", "no:cacheprovider", f"--basetemp={directory}/pytest")
             return subprocess.run(
                 [*self.prefix, self.python, "-m", "pytest", *options, *arguments],
                 cwd=ROOT,
-                env={**self.environment(Path(folder)), "PYTHONDONTWRITEBYTECODE": "1"},
+                env={**self.environment(Path(directory)), "PYTHONDONTWRITEBYTECODE": "1"},
                 capture_output=True,
                 text=True,
                 timeout=300,
@@ -178,11 +178,11 @@ except EngineUnavailableError as error:
 
 @cache
 def _require_engine(user: User, name: str) -> None:
-    with TemporaryDirectory(prefix="isosmoke-trial-") as folder:
-        user.create_directories(Path(folder))
+    with TemporaryDirectory(prefix="isosmoke-trial-") as directory:
+        user.create_directories(Path(directory))
         done = subprocess.run(
             [*user.prefix, user.python, "-c", _PREFLIGHT, name],
-            env=user.environment(Path(folder)),
+            env=user.environment(Path(directory)),
             capture_output=True,
             text=True,
             check=True,
@@ -234,9 +234,9 @@ def _can_run(prefix: tuple[str, ...], python: str) -> bool:
 USERS: Mapping[str, Callable[[], User]] = {"me": current_user, "ordinary": ordinary_user}
 
 
-def snapshot(folder: Path) -> dict[str, bytes]:
-    """Return the kind, mode and owner of every path below `folder`, with each file's content."""
-    return {str(path.relative_to(folder)): _describe(path) for path in folder.rglob("*")}
+def snapshot(directory: Path) -> dict[str, bytes]:
+    """Return the kind, mode and owner of every path below `directory`, with each file's content."""
+    return {str(path.relative_to(directory)): _describe(path) for path in directory.rglob("*")}
 
 
 def _describe(path: Path) -> bytes:

@@ -1,12 +1,12 @@
-/* A service for tests, in an image of its own: it needs nothing else there.
- *   companion serve PORT   prints, listens, and answers whoever connects with its GREETING and pid
- *   companion lazy PORT    the same, but listens only once a second has passed
- *   companion fail         complains and exits with 3
+/* A service for tests, in an image that contains nothing else.
+ *   companion serve PORT   prints, listens, and sends its GREETING and pid to each client
+ *   companion lazy PORT    the same, but listens only after a second
+ *   companion fail         prints an error and exits with 3
  *   companion deaf         never listens
  *   companion flood        prints without end
- *   companion leave        exits, and leaves a "deaf" one behind
+ *   companion leave        exits, and leaves a "deaf" process
  *   companion --version    exits with 0
- *   companion check        the health check: whether "serve" listens on port 7000
+ *   companion check        the health check: exits with 0 if "serve" listens on port 7000
  */
 #include <arpa/inet.h>
 #include <stdio.h>

@@ -35,10 +35,10 @@ def record_half_run(top: Path) -> Path:
     return recording.folder
 
 
-def mark_killed(folder: Path) -> Path:
+def mark_killed(directory: Path) -> Path:
     """Make it look as if the process of the run were gone; return the directory."""
-    (folder / ".lease").write_text(ENDED)
-    return folder
+    (directory / ".lease").write_text(ENDED)
+    return directory
 
 
 def get_outcomes(run: RunRecord) -> dict[str, str]:

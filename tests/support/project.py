@@ -48,11 +48,11 @@ class Project:
     state: Path
 
     @classmethod
-    def within(cls, folder: Path, manifest: str = GOOD + BAD + SKIPS) -> "Project":
+    def within(cls, directory: Path, manifest: str = GOOD + BAD + SKIPS) -> "Project":
         """Create a project in an empty directory, with the caller's HOME elsewhere."""
-        project = cls(folder / "project", folder / "state")
+        project = cls(directory / "project", directory / "state")
         (project.top / "scenarios").mkdir(parents=True)
-        (folder / "home").mkdir()
+        (directory / "home").mkdir()
         project.manifest.write_text(manifest)
         for name, text in SCRIPTS.items():
             (project.top / "scenarios" / name).write_text(text)

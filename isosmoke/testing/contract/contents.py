@@ -177,13 +177,13 @@ def the_host_network_is_the_hosts(engine: Engine, bench: Bench) -> None:
 @check
 def an_image_is_known_by_its_digest(engine: Engine, bench: Bench) -> None:  # noqa: ARG001 - a check takes both
     """Check that the host's image has no digest, and that a missing image is named."""
-    found = engine.image_digest(HOST_IMAGE)
-    expect(that=found == "", message=f"the host's image has the digest {found}")
+    digest = engine.image_digest(HOST_IMAGE)
+    expect(that=digest == "", message=f"the host's image has the digest {digest}")
     try:
-        found = engine.image_digest(_NO_IMAGE)
+        digest = engine.image_digest(_NO_IMAGE)
     except ImageError as error:
         expect(
             that=_NO_IMAGE in error.message, message=f"the error does not name the image: {error}"
         )
     else:
-        raise AssertionError(f"an image that does not exist has the digest {found}")
+        raise AssertionError(f"an image that does not exist has the digest {digest}")

@@ -15,15 +15,15 @@ MIN_PROCESSES, MAX_PROCESSES = 20, 40
 
 FORKING = """
 import os, sys, time
-made = 0
+count = 0
 try:
-    while made < 200:
+    while count < 200:
         if os.fork() == 0:
             time.sleep(600)
-        made += 1
+        count += 1
 except BlockingIOError:
     pass
-print(made, flush=True)
+print(count, flush=True)
 if len(sys.argv) > 1:
     import socket
     line = socket.create_connection(("127.0.0.1", int(sys.argv[1])))

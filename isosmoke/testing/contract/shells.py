@@ -28,7 +28,7 @@ def a_shell_has_a_terminal(engine: Engine, bench: Bench) -> None:
     line = "test -t 0 -a -t 1 -a -t 2 && : </dev/tty && stty size && read it && echo =$it=; exit 7"
     typist = Typist(("31 97", b"typed\r"), size=Size(31, 97))
     status = _run_shell(engine, bench.shell(line), typist)
-    printed = typist.seen["stdout"].decode()
+    printed = typist.printed["stdout"].decode()
     expect(that=status == 7 << 8, message=f"the shell's status is {status}; it printed {printed!r}")
     expect(that="=typed=\r\n" in printed, message=f"the typed text was printed as {printed!r}")
 
@@ -39,7 +39,7 @@ def a_shell_is_notified_of_a_new_size(engine: Engine, bench: Bench) -> None:
     job = bench.shell(f"trap 'stty size; exit 0' WINCH; {_WATCH}")
     typist = Typist(("ready", Size(11, 44)), size=Size(24, 80))
     status = _run_shell(engine, job, typist)
-    printed = typist.seen["stdout"]
+    printed = typist.printed["stdout"]
     expect(that=status == 0 and b"11 44" in printed, message=f"{status}, it printed {printed!r}")
 
 
@@ -49,7 +49,7 @@ def a_shell_is_interrupted_by_its_keys(engine: Engine, bench: Bench) -> None:
     job = bench.shell(f"bash -mc '{_WATCH}'; echo left $?; exit 3")
     typist = Typist(("ready", b"\x03"), size=Size(24, 80))
     status = _run_shell(engine, job, typist)
-    printed = typist.seen["stdout"]
+    printed = typist.printed["stdout"]
     expect(
         that=status == 3 << 8, message=f"Ctrl-C ended the shell: {status}, it printed {printed!r}"
     )
@@ -64,7 +64,7 @@ def a_shell_without_a_terminal_reads_lines(engine: Engine, bench: Bench) -> None
     )
     status = _run_shell(engine, bench.job(("bash",)), typist)
     expected = {"stdout": b"out\n", "stderr": b"err\n"}
-    expect(that=typist.seen == expected, message=f"it printed {typist.seen}")
+    expect(that=typist.printed == expected, message=f"it printed {typist.printed}")
     expect(that=status == 5 << 8, message=f"the shell's status is {status}")
 
 
@@ -74,7 +74,7 @@ def a_shell_prints_to_its_last_byte(engine: Engine, bench: Bench) -> None:
     for size in (Size(24, 80), None):
         typist = Typist(size=size)
         _run_shell(engine, bench.shell("head -c 100000 /dev/zero; echo end"), typist)
-        printed = typist.seen["stdout"].rstrip()
+        printed = typist.printed["stdout"].rstrip()
         is_complete = printed == bytes(100_000) + b"end"
         expect(that=is_complete, message=f"{len(printed)} bytes arrived from a shell at {size}")
 
@@ -95,7 +95,7 @@ def a_shell_may_follow_the_script(engine: Engine, bench: Bench) -> None:
                 status = interactive_shell.attend(
                     keeper, bench.shell(_STATE.format(survivor.pid)), typist
                 )
-            state = typist.seen["stdout"].strip()
+            state = typist.printed["stdout"].strip()
             expected = b"S" if thaw else b"T"
             expect(
                 that=(status, state) == (0, expected),
@@ -111,8 +111,8 @@ def a_shell_that_cannot_be_started_changes_nothing(engine: Engine, bench: Bench)
         Typist(size=Size(24, 80)) as typist,
     ):
         status = interactive_shell.attend(keeper, bench.job(("no-such-shell",)), typist)
-        is_named = status == 127 << 8 and b"no-such-shell" in typist.seen["stdout"]
-        expect(that=is_named, message=f"a missing shell is reported as {status}, {typist.seen}")
+        is_named = status == 127 << 8 and b"no-such-shell" in typist.printed["stdout"]
+        expect(that=is_named, message=f"a missing shell is reported as {status}, {typist.printed}")
         expect(that=keeper.exited(0.1) is None, message="a missing shell ended the script")
 
 
