@@ -515,13 +515,14 @@ def test_leak_or_invalid_call_fails_test(run: Pytest, directory: Path) -> None:
     result = run("test_it.py")
 
     result.assert_outcomes(failed=6)
+    unknown = "Failed: isosmoke: sandbox: unknown option"
     result.stdout.fnmatch_lines(
         [
             '>       sandbox("sh", "-c", "sleep 60 &")',
             "E       Failed: LEAK: left 1 process: sleep 60",
             "E       Failed: isosmoke: sandbox: network must be 'host' or 'isolated'*",
-            "E       Failed: isosmoke: sandbox: unknown option 'timeout_second'; *'timeout'?",
-            "E       Failed: isosmoke: sandbox: unknown option 'retries'*",
+            f"E       {unknown} 'timeout_second'; did you mean 'timeout'?",
+            f"E       {unknown} 'retries'*",
             "E       Failed: isosmoke: sandbox: script must not be blank",
             "E       Failed: isosmoke: *nowhere*",
         ]
