@@ -21,7 +21,7 @@ from isosmoke.redaction import Redactor
 from isosmoke.results.outcome import Exited
 from isosmoke.runner import sandbox_run
 from isosmoke.runner.output import Capture
-from isosmoke.sandbox.host_mounts import host_mounts
+from isosmoke.sandbox.host_mounts import build_host_mounts
 from isosmoke.sandbox.spec import KEEPER, CopyOnWrite, Job, ReadOnly, SandboxSpec
 
 ROUNDS = 40
@@ -48,7 +48,7 @@ def completion(*arguments: str) -> Contender:
 def bare_bwrap() -> Contender:
     """Return the minimal sandbox: fresh namespaces on the host's files."""
     options = ("--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--unshare-pid")
-    return command(bwrap_program.program().path, *options, "--", "bash", "-c", ":")
+    return command(bwrap_program.find_program().path, *options, "--", "bash", "-c", ":")
 
 
 def warm_scenario(caller: Caller) -> Contender:
@@ -67,7 +67,7 @@ def warm_scenario(caller: Caller) -> Contender:
 
 def _build_job(caller: Caller) -> Job:
     mounts = (
-        *host_mounts(PATH, caller.home, masked=caller.uid == 0),
+        *build_host_mounts(PATH, caller.home, masked=caller.uid == 0),
         ReadOnly(KEEPER_FILE, KEEPER),
         CopyOnWrite(Path(__file__).resolve().parents[1]),
     )
@@ -114,7 +114,7 @@ def main() -> None:
     trivial = {
         "bash -c :": command("bash", "-c", ":"),
         "bwrap … bash -c :": bare_bwrap(),
-        "isosmoke, one more scenario": warm_scenario(Caller.here()),
+        "isosmoke, one more scenario": warm_scenario(Caller.current()),
     }
     print_table(f"a trivial scenario, median of {rounds}", measure(trivial, rounds))
     isosmoke = (sys.executable, "-m", "isosmoke")

@@ -10,7 +10,7 @@ from weakref import finalize
 _STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
-def readable(descriptor: int, seconds: float) -> bool:
+def wait_readable(descriptor: int, seconds: float) -> bool:
     """Wait at most `seconds` until `descriptor` is readable; return whether it is.
 
     This uses poll(2), since select(2) only supports the first 1024 descriptors of a process.
@@ -37,12 +37,12 @@ class Interrupt:
         """Return the descriptor that becomes readable once the flag is set."""
         return self._fd
 
-    def within(self, seconds: float) -> bool:
+    def wait(self, seconds: float) -> bool:
         """Wait at most `seconds`; return whether the flag is set."""
-        return readable(self._fd, seconds)
+        return wait_readable(self._fd, seconds)
 
     @property
-    def raised(self) -> bool:
+    def is_raised(self) -> bool:
         """True if the flag is set."""
         return bool(self.reason)
 

@@ -22,10 +22,10 @@ from urllib.parse import quote_from_bytes
 MIN_SECRET_BYTES = 4
 """The minimum size of a secret; a shorter one occurs in any text and is not redacted."""
 
-LARGEST = 256 * 1024
+MAX_SECRET_BYTES = 256 * 1024
 """The maximum size of a secret, in bytes; larger data is not a credential and is not redacted."""
 
-WHY_UNGUARDED = f"only {MIN_SECRET_BYTES} bytes to {LARGEST // 1024} KiB are redacted"
+REDACTION_LIMITS = f"only {MIN_SECRET_BYTES} bytes to {MAX_SECRET_BYTES // 1024} KiB are redacted"
 
 MIN_PART_BYTES = 8
 """The minimum size of a line or value that counts as a secret by itself."""
@@ -66,14 +66,14 @@ class Secret:
         return cls(name, _select_parts(content, chain(_find_parts(content), assigned)))
 
 
-def placeholder(name: str) -> str:
+def format_placeholder(name: str) -> str:
     """Return the text that replaces a secret."""
     return f"[redacted {name}]"
 
 
 def _select_parts(content: bytes, parts: Iterable[bytes]) -> tuple[bytes, ...]:
     whole = content.strip()
-    if not MIN_SECRET_BYTES <= len(whole) <= LARGEST:
+    if not MIN_SECRET_BYTES <= len(whole) <= MAX_SECRET_BYTES:
         return ()
     return tuple(dict.fromkeys([whole, *(part for part in parts if len(part) >= MIN_PART_BYTES)]))
 
@@ -196,7 +196,7 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         secrets = tuple(secrets)
-        self.unguarded = tuple(secret.name for secret in secrets if not secret.parts)
+        self.unredacted = tuple(secret.name for secret in secrets if not secret.parts)
         """The names of secrets that are too short or too large to be redacted."""
         self._names = dict(_encode_secrets(secrets))
         self._sorted = sorted(self._names)
@@ -219,7 +219,7 @@ class Redactor:
         """Return a new stream."""
         return RedactionStream(self)
 
-    def occurrences(self, text: bytes) -> list[tuple[int, int, str]]:
+    def find_occurrences(self, text: bytes) -> list[tuple[int, int, str]]:
         """Return the start, end and name of each secret in `text`, sorted by position."""
         names = {
             (view.locate(start), -view.locate(start + len(form) - 1) - 1): self._names[form]
@@ -323,10 +323,10 @@ class RedactionStream:
 
     def _build_output(self, end: int) -> Iterator[bytes]:
         at = max(self._emitted, self._covered)
-        for start, stop, name in self._redactor.occurrences(self._buffer):
+        for start, stop, name in self._redactor.find_occurrences(self._buffer):
             if self._emitted <= start < end and start >= self._covered:
                 yield self._buffer[at:start]
-                yield placeholder(name).encode(errors="surrogateescape")
+                yield format_placeholder(name).encode(errors="surrogateescape")
             if self._emitted <= start < end:
                 at = self._covered = max(self._covered, stop)
         yield self._buffer[at:end]

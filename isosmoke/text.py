@@ -9,7 +9,7 @@ _DEFAULT_LENGTH = 300
 _ESCAPED = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\t": r"\t"}
 
 
-def printable(line: str) -> str:
+def escape_controls(line: str) -> str:
     """Escape all control characters except tabs, so that a line cannot control a terminal."""
     return "".join(
         character if character.isprintable() or character == "\t" else repr(character)[1:-1]
@@ -17,18 +17,18 @@ def printable(line: str) -> str:
     )
 
 
-def cut(line: str, max_length: int = _DEFAULT_LENGTH) -> str:
+def truncate(line: str, max_length: int = _DEFAULT_LENGTH) -> str:
     """Escape control characters, and truncate the line to at most `max_length` characters."""
-    escaped = printable(line)
+    escaped = escape_controls(line)
     return escaped if len(escaped) <= max_length else f"{escaped[: max_length - 1]}…"
 
 
-def shortened(text: str, max_length: int = _DEFAULT_LENGTH) -> str:
+def shorten(text: str, max_length: int = _DEFAULT_LENGTH) -> str:
     """Join lines, escape control characters, and truncate to at most `max_length` characters."""
-    return cut(" ".join(text.split()), max_length)
+    return truncate(" ".join(text.split()), max_length)
 
 
-def command_line(arguments: Iterable[str]) -> str:
+def quote_command(arguments: Iterable[str]) -> str:
     """Quote arguments for a shell and join them on one printable line.
 
     Unprintable characters are quoted as `$'…'`, which bash, zsh and ksh read (POSIX.1-2024, 2.2.4).
@@ -50,12 +50,12 @@ def _escape(character: str) -> str:
     return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", errors))
 
 
-def meant(word: str, known: Collection[str]) -> str:
+def suggest_match(word: str, known: Collection[str]) -> str:
     """Return `; did you mean '…'?` with the most similar known word; empty if none is similar."""
     return "".join(f"; did you mean {match!r}?" for match in get_close_matches(word, known, n=1))
 
 
-def toml(value: object) -> str:
+def format_toml(value: object) -> str:
     """Return `value` as TOML 1.0 on one line; all table keys must be bare keys.
 
     For these values JSON is valid TOML, except for tables and for the control character DEL, which
@@ -63,8 +63,10 @@ def toml(value: object) -> str:
     """
     match value:
         case Mapping():
-            return f"{{ {', '.join(f'{key} = {toml(item)}' for key, item in value.items())} }}"
+            return (
+                f"{{ {', '.join(f'{key} = {format_toml(item)}' for key, item in value.items())} }}"
+            )
         case list() | tuple():
-            return f"[{', '.join(map(toml, value))}]"
+            return f"[{', '.join(map(format_toml, value))}]"
         case _:
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

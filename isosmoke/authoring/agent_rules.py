@@ -8,7 +8,7 @@ BEGIN = "<!-- isosmoke:begin -->"
 END = "<!-- isosmoke:end -->"
 
 
-def text() -> str:
+def read_rules() -> str:
     """Return the rules for agents, in Markdown."""
     return files("isosmoke.authoring").joinpath("guide.md").read_text(encoding="utf-8")
 
@@ -20,7 +20,7 @@ def insert_rules(document: str) -> str:
         UsageError: The document does not have exactly one pair of markers in the right order.
     """
     newline = "\r\n" if "\r\n" in document else "\n"
-    block = f"{BEGIN}\n{text()}{END}".replace("\n", newline)
+    block = f"{BEGIN}\n{read_rules()}{END}".replace("\n", newline)
     if BEGIN not in document and END not in document:
         return f"{_append_blank_line(document, newline)}{block}{newline}"
     before, rest = _split_at(document, BEGIN)

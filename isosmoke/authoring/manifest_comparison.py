@@ -21,7 +21,7 @@ _ReadTexts = Callable[[Iterable[str]], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Blamed:
+class BlamedLoss:
     """A loss and the commit that caused it, or why no commit can be named."""
 
     loss: Loss
@@ -35,7 +35,7 @@ class Comparison:
     base: Revision
     before: int
     after: int
-    blamed: tuple[Blamed, ...]
+    blamed: tuple[BlamedLoss, ...]
 
     @property
     def refused(self) -> int:
@@ -58,7 +58,7 @@ def compare(path: Path, against: str | None) -> Comparison:
     losses = tuple(manifest_losses.find_losses(before, after))
     if not any(loss.refused for loss in losses):
         loader.load(path)
-    blamed: tuple[Blamed, ...] = ()
+    blamed: tuple[BlamedLoss, ...] = ()
     if losses:
         affected = _find_affected(losses, before.scenarios + after.scenarios)
         blamed = _blame(losses, history, before, history.find_commits(base, affected))
@@ -131,7 +131,7 @@ class _ManifestHistory:
         try:
             return self.load(base.identity)
         except ManifestError as error:
-            hint = f"name a revision with a valid manifest: --against REV, not {base.words}"
+            hint = f"name a revision with a valid manifest: --against REV, not {base.description}"
             raise ManifestError(error.message, hint) from error
 
     def find_commits(self, base: Revision, scenarios: Collection[Scenario]) -> tuple[Commit, ...]:
@@ -151,7 +151,7 @@ def _find_affected(losses: Iterable[Loss], scenarios: Iterable[Scenario]) -> tup
 
 def _blame(
     losses: Iterable[Loss], history: _ManifestHistory, before: Edition, commits: Collection[Commit]
-) -> tuple[Blamed, ...]:
+) -> tuple[BlamedLoss, ...]:
     @cache
     def find_losses_at(identity: str) -> frozenset[Loss]:
         try:
@@ -160,7 +160,7 @@ def _blame(
             edition = Edition()  # An unreadable manifest protects nothing.
         return frozenset(manifest_losses.find_losses(before, edition))
 
-    return tuple(Blamed(loss, _find_culprit(loss, commits, find_losses_at)) for loss in losses)
+    return tuple(BlamedLoss(loss, _find_culprit(loss, commits, find_losses_at)) for loss in losses)
 
 
 def _find_culprit(

@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from isosmoke.errors import IsosmokeError, ManifestError, UsageError
 from isosmoke.host import files
 from isosmoke.manifest import parser
-from isosmoke.manifest.key_meaning import sandbox_keys
+from isosmoke.manifest.key_meaning import list_sandbox_keys
 from isosmoke.manifest.models import Scenario
-from isosmoke.text import toml
+from isosmoke.text import format_toml
 
-_SANDBOX_KEYS = sandbox_keys(Scenario)
+_SANDBOX_KEYS = list_sandbox_keys(Scenario)
 _KEYS = ("name", "script", "owners", "assertion", *_SANDBOX_KEYS)
 
 _SKELETON = """\
@@ -32,7 +32,9 @@ exit 1
 """
 
 
-def drafted(name: str, *, owners: tuple[str, ...], assertion: str, **keys: object) -> Scenario:
+def draft_scenario(
+    name: str, *, owners: tuple[str, ...], assertion: str, **keys: object
+) -> Scenario:
     """Create a scenario, validated by the rules of a manifest and two more.
 
     The script must be below the manifest's directory, by default `scenarios/NAME.sh`, and the
@@ -58,7 +60,7 @@ def drafted(name: str, *, owners: tuple[str, ...], assertion: str, **keys: objec
     return scenario
 
 
-def surroundings(scenario: Scenario) -> dict[str, object]:
+def select_sandbox_settings(scenario: Scenario) -> dict[str, object]:
     """Return the keys of a scenario that affect its sandbox, with their values."""
     return {key: getattr(scenario, key) for key in _SANDBOX_KEYS}
 
@@ -82,7 +84,7 @@ def render_entry(scenario: Scenario, usual: Scenario | None = None) -> str:
         for key in _KEYS
         if key in given and (key not in common or given[key] != common[key])
     }
-    lines = (f"{key} = {toml(value)}\n" for key, value in entry.items() if value != {})
+    lines = (f"{key} = {format_toml(value)}\n" for key, value in entry.items() if value != {})
     return f"[[scenario]]\n{''.join(lines)}"
 
 
@@ -188,10 +190,10 @@ def add(path: Path, scenario: Scenario, text: str | None = None) -> Path:
 
 def _refuse_outside(*paths: Path) -> None:
     for path in paths:
-        files.resolve_in_project(path, project(path))
+        files.resolve_in_project(path, find_project(path))
 
 
-def project(path: Path) -> Path:
+def find_project(path: Path) -> Path:
     """Return the directory of a manifest's project: its repository, or the manifest's directory.
 
     If the path leads through a symbolic link of one repository into another, the one with the link

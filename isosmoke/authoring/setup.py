@@ -41,10 +41,10 @@ _AGENT_FILES = ("CLAUDE.md", "AGENTS.md")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step for one file, described by `words`; nothing is written if `content` is None."""
+    """A step for one file, described by `description`; nothing is written if `content` is None."""
 
     path: Path
-    words: str
+    description: str
     content: bytes | None = None
     executable: bool = False
 

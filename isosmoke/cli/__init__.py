@@ -140,4 +140,4 @@ def cli(host: str | None, context: str | None) -> None:
     if host or context:
         from isosmoke.engines.docker import endpoint
 
-        os.environ.update(endpoint.asked(host, context))
+        os.environ.update(endpoint.build_variables(host, context))

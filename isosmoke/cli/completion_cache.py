@@ -70,7 +70,7 @@ def _read_edition() -> str:
 def _find_file(name: str) -> Path | None:
     """Return the cache file of a command; None if there can be no cache."""
     with suppress(IsosmokeError):
-        return state.kept("completion") / f"{name}.json"
+        return state.ensure_directory("completion") / f"{name}.json"
     return None
 
 

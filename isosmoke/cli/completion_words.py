@@ -59,7 +59,7 @@ def _list_runs(_: click.Context) -> _Candidates:
     """Yield the ids of past runs, newest first."""
     from isosmoke.history import layout
 
-    return ((directory.name, "") for directory in layout.list_folders(Path.cwd()))
+    return ((directory.name, "") for directory in layout.list_run_directories(Path.cwd()))
 
 
 def _list_runs_and_scenarios(ctx: click.Context) -> _Candidates:
@@ -102,9 +102,9 @@ def _as_list(value: object) -> list[Any]:
 def _find_manifest(option: str | None) -> Path:
     if option:
         return Path(option).expanduser()
-    from isosmoke.manifest.discovery import located
+    from isosmoke.manifest.discovery import locate_manifest
 
-    return located(Path.cwd(), os.environ)
+    return locate_manifest(Path.cwd(), os.environ)
 
 
 def _load(path: Path) -> Mapping[str, Any]:

@@ -9,11 +9,11 @@ import click
 
 from isosmoke.host.caller_process import Caller
 from isosmoke.manifest import filters, loader, selection
-from isosmoke.manifest.discovery import located
+from isosmoke.manifest.discovery import locate_manifest
 from isosmoke.manifest.filters import Expression
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.results.run_results import RunResult
-from isosmoke.text import printable
+from isosmoke.text import escape_controls
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -85,8 +85,8 @@ def find_manifest(option: Path | None) -> Path:
     Raises:
         ManifestError: If no manifest is given and none is found.
     """
-    caller = Caller.here()
-    return option or located(caller.working, caller.environment)
+    caller = Caller.current()
+    return option or locate_manifest(caller.working, caller.environment)
 
 
 def select_scenarios(selected: ScenarioSelection) -> tuple[Manifest, tuple[Scenario, ...]]:
@@ -106,5 +106,6 @@ def warn_if_unrecorded(run: RunResult) -> None:
     """Print a warning on stderr if part of a run could not be recorded."""
     if run.unrecorded:
         click.echo(
-            printable(f"WARNING: the record of this run is incomplete: {run.unrecorded}"), err=True
+            escape_controls(f"WARNING: the record of this run is incomplete: {run.unrecorded}"),
+            err=True,
         )

@@ -22,7 +22,7 @@ def resolve_target(file: str) -> Path:
     """
     path = Path(file).absolute()
     if any((directory / ".git").exists() for directory in path.parents):
-        return files.resolve_in_project(path, new_scenario.project(path))
+        return files.resolve_in_project(path, new_scenario.find_project(path))
     return path.resolve()
 
 

@@ -11,12 +11,12 @@ from isosmoke.cli import silence_broken_streams
 from isosmoke.cli.report_files import STDOUT, LineFile, resolve_target, write
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.reports import REPORTS, github
-from isosmoke.reports.jsonl import Stream
+from isosmoke.reports.jsonl import EventWriter
 from isosmoke.results import run_record
 from isosmoke.results.events import Event
 from isosmoke.results.run_record import RunRecord
 from isosmoke.results.run_results import RunResult
-from isosmoke.text import meant, printable
+from isosmoke.text import escape_controls, suggest_match
 
 Screen = Literal["console", "agent"]
 Shown = TypeVar("Shown")
@@ -101,7 +101,8 @@ def _parse_report(value: str) -> Report:
     known = (*SCREENS, *REPORTS, GITHUB)
     if kind not in known:
         raise UsageError(
-            f"unknown report kind {kind!r}{meant(kind, known)}", hint=f"use {', '.join(known)}"
+            f"unknown report kind {kind!r}{suggest_match(kind, known)}",
+            hint=f"use {', '.join(known)}",
         )
     return Report(kind, file)
 
@@ -109,11 +110,11 @@ def _parse_report(value: str) -> Report:
 def show_github(run: RunRecord, environment: Mapping[str, str], *, err: bool = False) -> None:
     """Print annotations, and append to the step summary if GITHUB_STEP_SUMMARY names its file."""
     top = environment.get("GITHUB_WORKSPACE") or run.working
-    click.echo(github.annotations(run, top), nl=False, err=err)
+    click.echo(github.render_annotations(run, top), nl=False, err=err)
     step_summary = environment.get("GITHUB_STEP_SUMMARY")
     if step_summary:
         with Path(step_summary).open("ab") as file:
-            file.write(github.summary(run, github.MOST_BYTES - file.tell()).encode())
+            file.write(github.render_summary(run, github.MAX_SUMMARY_BYTES - file.tell()).encode())
 
 
 @dataclass(slots=True)
@@ -128,13 +129,13 @@ class Reporting:
     failed: bool = False
     _display_error: OSError | None = None
     _lines: dict[Report, LineFile] = field(default_factory=dict)
-    _streams: list[Stream] = field(default_factory=list)
+    _streams: list[EventWriter] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for report in self.choice.reports:
             if report.kind == "jsonl":
                 self._lines[report] = LineFile(report.file)
-                self._streams.append(Stream(self._lines[report]))
+                self._streams.append(EventWriter(self._lines[report]))
 
     def create_notifier(self, screen: Callable[[Event], None]) -> Callable[[Event], None]:
         """Return a function that passes events to `screen` and to the event streams."""
@@ -165,7 +166,7 @@ class Reporting:
             if self.choice.reports:
                 click.echo("no report was written: nothing was run", err=True)
             return
-        run = run_record.of(result)
+        run = run_record.record_run(result)
         if self._display_error is not None:
             self._print_failure("this run", self._display_error, f"isosmoke show {run.id}")
         for report in self.choice.reports:
@@ -190,5 +191,5 @@ class Reporting:
     def _print_failure(self, subject: str, error: OSError, remedy: str) -> None:
         self.failed = True
         reason = error.strerror or error
-        click.echo(printable(f"isosmoke: {subject} could not be written: {reason}"), err=True)
-        click.echo(printable(f"  try: {remedy}"), err=True)
+        click.echo(escape_controls(f"isosmoke: {subject} could not be written: {reason}"), err=True)
+        click.echo(escape_controls(f"  try: {remedy}"), err=True)

@@ -58,14 +58,14 @@ def narrow(
         )
     if not past.is_given:
         return scenarios, ""
-    caller = Caller.here()
-    workspace = workspace_directories.find(
+    caller = Caller.current()
+    workspace = workspace_directories.find_workspace(
         caller.working, manifest.path.resolve().parent, home=caller.home
     )
     if not past.rerun:
         reader.find_run(None, workspace.working)
         runs = [run for run in reader.list_runs(workspace.working) if not run.command]
-        failed = rerun.failed(scenarios, runs)
+        failed = rerun.select_failed(scenarios, runs)
         return _exit_if_empty(failed, "no selected scenario failed in its last run"), ""
     chain = reader.find_rerun_chain(past.rerun, workspace.working)
     run_id = chain[0].id
@@ -73,7 +73,7 @@ def narrow(
         raise UsageError(
             f"run {run_id} ran a command, not scenarios", hint="name a run of scenarios"
         )
-    remaining = rerun.left(scenarios, chain)
+    remaining = rerun.select_remaining(scenarios, chain)
     message = f"nothing remains to rerun from run {run_id}: all scenarios ran and passed"
     return _exit_if_empty(remaining, message), run_id
 

@@ -73,12 +73,12 @@ def build_repeat_command(
     manifest: Path | None, options: EngineOptions, *arguments: str
 ) -> tuple[str, ...]:
     """Return `isosmoke run` with this manifest, binary, engine and daemon, then `arguments`."""
-    return repeat_command.command(
+    return repeat_command.build_run_command(
         *arguments,
         manifest=str(manifest or ""),
         binary=options.binary or "",
         engine="" if options.engine == AUTO else options.engine,
-        daemon=endpoint.options(os.environ),
+        daemon=endpoint.build_arguments(os.environ),
     )
 
 

@@ -38,10 +38,10 @@ ENGINES: Mapping[str, Callable[[], Engine]] = {
 """The factory of each engine by its name; a new engine is one package and one line here."""
 
 AUTO = "auto"
-"""The value of `--engine` that leaves the choice to `engine_name`."""
+"""The value of `--engine` that leaves the choice to `select_engine_name`."""
 
 
-def engine_name(requested: str, image: str, directory: Path) -> str:
+def select_engine_name(requested: str, image: str, directory: Path) -> str:
     """Return the name of the engine that runs scenarios in `image`.
 
     `AUTO` selects Bubblewrap for the host's image and for root filesystems on this machine, and
@@ -52,11 +52,11 @@ def engine_name(requested: str, image: str, directory: Path) -> str:
         return requested
     from isosmoke.rootfs_images import store
 
-    is_local = image == HOST_IMAGE or store.root(image, directory) is not None
+    is_local = image == HOST_IMAGE or store.find_root(image, directory) is not None
     return "bubblewrap" if is_local else "docker"
 
 
-def service_engine(engine: Engine) -> "DockerEngine":
+def select_service_engine(engine: Engine) -> "DockerEngine":
     """Return the engine that runs the services of scenarios that use `engine`.
 
     This is `engine` itself if it runs containers, otherwise Docker.
@@ -92,16 +92,16 @@ class EngineChoice:
 
     def __call__(self, scenario: HasImage) -> Engine:
         """Return the engine that creates the sandbox of `scenario`."""
-        name = engine_name(self._requested, scenario.image, scenario.folder)
+        name = select_engine_name(self._requested, scenario.image, scenario.folder)
         if name not in self._created:
             self._created[name] = self._create(name)
         return self._created[name]
 
-    def for_services(self, scenario: HasImage) -> Engine:
+    def select_service_engine(self, scenario: HasImage) -> Engine:
         """Return the engine that runs the services of `scenario`."""
         engine = self(scenario)
         if engine.name not in self._service_engines:
-            self._service_engines[engine.name] = service_engine(engine)
+            self._service_engines[engine.name] = select_service_engine(engine)
         return self._service_engines[engine.name]
 
     def _create(self, name: str) -> Engine:

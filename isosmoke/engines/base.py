@@ -20,10 +20,12 @@ DESTROY_SECONDS = 20.0
 
 def find_mounts_in(spec: SandboxSpec, text: str) -> tuple[Path, ...]:
     """Return the mount points inside the directories that `spec` copies; `text` is a mountinfo."""
-    mounts = mount_table.visible(text)
+    mounts = mount_table.find_visible(text)
     copied = (mount for mount in spec.mounts if isinstance(mount, CopyOnWrite))
     points = (
-        mount.point for directory in copied for mount in mount_table.below(directory.source, mounts)
+        mount.point
+        for directory in copied
+        for mount in mount_table.find_below(directory.source, mounts)
     )
     return tuple(dict.fromkeys(points))
 
@@ -36,7 +38,7 @@ def copies_refused_error(points: Iterable[Path]) -> EngineError:
     """
     points = tuple(points)
     names = ", ".join(map(str, points))
-    if points and all(point.name == state.IN_PROJECT for point in points):
+    if points and all(point.name == state.RECORDS_DIRECTORY for point in points):
         return EngineError(
             f"the kernel refuses to copy a workspace with a mount at {names}, which hides "
             "isosmoke's records from a scenario",
@@ -72,7 +74,7 @@ class Sandbox(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class EngineInfo:
     """An engine on this machine: its version, its location, and the reason for choosing it.
 
     `where` is a program or the URL of a socket. `cgroup` is the version of the control groups that
@@ -114,7 +116,7 @@ class Engine(Protocol):
             EngineUnavailableError: if they cannot; its hint says what to do.
         """
 
-    def facts(self) -> Facts:
+    def facts(self) -> EngineInfo:
         """Return information about the engine on this machine.
 
         Raises:

@@ -10,4 +10,4 @@ class PodmanEngine(DockerEngine):
     name = "podman"
 
     def __init__(self) -> None:
-        super().__init__(endpoint.podman)
+        super().__init__(endpoint.find_podman)

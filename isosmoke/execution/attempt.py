@@ -13,7 +13,7 @@ from isosmoke.engines.base import Engine
 from isosmoke.execution.requirements import Requirements
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Scenario
-from isosmoke.results.leaks import Verdict, tell_apart
+from isosmoke.results.leaks import LeakVerdict, classify_survivors
 from isosmoke.results.outcome import Broke, Ending, Stopped, judge
 from isosmoke.results.run_results import Attempt
 from isosmoke.runner import job_builder, sandbox_run
@@ -70,7 +70,7 @@ class AttemptRunner:
             attempt = self._run(scenario, number, argv)
         except OSError as error:
             attempt = Attempt(ending=Broke(f"the attempt could not start: {error}"))
-        return attempt.told_by(self.context.redactor(scenario).text)
+        return attempt.transform_texts(self.context.redactor(scenario).text)
 
     def _run(self, scenario: Scenario, number: int, argv: tuple[str, ...]) -> Attempt:
         environment = job_builder.build_environment(scenario, self.context)
@@ -102,7 +102,7 @@ class AttemptRunner:
             phases=run.phases,
             environment=job_builder.redact_environment(scenario, environment),
             evidence=run.evidence,
-            left_behind=run.cleanup_failures,
+            leftovers=run.cleanup_failures,
         )
 
     def find_missing(self, scenario: Scenario) -> str:
@@ -153,6 +153,6 @@ class AttemptRunner:
             yield variables
 
 
-def _judge_survivors(scenario: Scenario, survivors: tuple[Process, ...]) -> Verdict:
+def _judge_survivors(scenario: Scenario, survivors: tuple[Process, ...]) -> LeakVerdict:
     today = date.today()  # noqa: DTZ011 - an allowance expires at the end of the user's local day
-    return tell_apart(survivors, scenario.leaks.allow, today)
+    return classify_survivors(survivors, scenario.leaks.allow, today)

@@ -7,19 +7,19 @@ from pathlib import Path
 
 from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineError
-from isosmoke.host.binary import KNOWN_AS
+from isosmoke.host.binary import COMMAND_NAME
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.outcome import Broke
 from isosmoke.rootfs_images import elf, loader_diagnosis
-from isosmoke.rootfs_images.elf import Needs
+from isosmoke.rootfs_images.elf import ElfRequirements
 from isosmoke.runner import job_builder, sandbox_run
 from isosmoke.runner.job_builder import RunContext
 from isosmoke.runner.output import Capture
 from isosmoke.sandbox.spec import BINARIES
 
 _SECONDS = 30
-_BINARY = str(BINARIES / KNOWN_AS)
+_BINARY = str(BINARIES / COMMAND_NAME)
 _LISTING = {"LD_TRACE_LOADED_OBJECTS": "1"}
 """Variables that make glibc's loader list libraries without starting the program (ld.so(8))."""
 
@@ -45,7 +45,7 @@ class BinaryCheck:
     engine: Engine
     interrupt: Interrupt
 
-    def incompatibility(self) -> str:
+    def find_incompatibility(self) -> str:
         """Return the reason why the binary cannot run in the image; empty if it can.
 
         Raises:
@@ -56,7 +56,7 @@ class BinaryCheck:
             return self._explain_start_error(result.start_error)
         if _WIREGUARD in result.output:
             return "it is WireGuard's program of the same name"
-        complaint = loader_diagnosis.loader_complaint(result.output)
+        complaint = loader_diagnosis.find_loader_error(result.output)
         return complaint and (self._explain_loader_error() or complaint)
 
     def version(self) -> str:
@@ -67,9 +67,11 @@ class BinaryCheck:
         """Return the name and version of the image's C library; empty if none is found."""
         loaders = loader_diagnosis.LOADERS.get(platform.machine(), ())
         commands = (
-            command for loader in loaders for command in loader_diagnosis.asks_version(loader)
+            command
+            for loader in loaders
+            for command in loader_diagnosis.get_version_commands(loader)
         )
-        names = (loader_diagnosis.libc(self._run(command).output) for command in commands)
+        names = (loader_diagnosis.parse_libc(self._run(command).output) for command in commands)
         return next(filter(None, names), "")
 
     def find_missing(self, commands: Sequence[str]) -> tuple[str, ...]:
@@ -81,7 +83,9 @@ class BinaryCheck:
         needs = self._read_needs()
         if needs is None:
             return ""
-        return loader_diagnosis.misfit(needs, self.libc(), self._list_libraries(needs.loader))
+        return loader_diagnosis.explain_misfit(
+            needs, self.libc(), self._list_libraries(needs.loader)
+        )
 
     def _list_libraries(self, loader: str) -> str:
         if loader_diagnosis.is_musl(loader):
@@ -95,10 +99,10 @@ class BinaryCheck:
             return error
         if needs is None:
             return f"its interpreter {self._read_interpreter()} does not exist in the image"
-        return loader_diagnosis.foreign(needs, self.libc())
+        return loader_diagnosis.explain_missing_loader(needs, self.libc())
 
-    def _read_needs(self) -> Needs | None:
-        return elf.read(self._binary_copy)
+    def _read_needs(self) -> ElfRequirements | None:
+        return elf.read_requirements(self._binary_copy)
 
     def _read_interpreter(self) -> str:
         with self._binary_copy.open("rb") as file:
@@ -107,7 +111,7 @@ class BinaryCheck:
     @property
     def _binary_copy(self) -> Path:
         assert self.context.binary is not None  # noqa: S101 - for mypy: a check requires a binary
-        return self.context.binary.folder / KNOWN_AS
+        return self.context.binary.folder / COMMAND_NAME
 
     def _run(
         self, argv: tuple[str, ...], variables: Mapping[str, str] | None = None
@@ -141,8 +145,8 @@ def _extract_kernel_error(message: str, program: str) -> str:
     return message.rpartition(": ")[2]
 
 
-def required_commands(scenarios: Sequence[Scenario]) -> Iterator[str]:
+def list_required_commands(scenarios: Sequence[Scenario]) -> Iterator[str]:
     """Yield bash, which runs all scripts, and the commands that these scenarios require."""
     yield "bash"
     for scenario in scenarios:
-        yield from (name for name in scenario.requires.commands if name != KNOWN_AS)
+        yield from (name for name in scenario.requires.commands if name != COMMAND_NAME)

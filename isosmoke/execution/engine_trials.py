@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from isosmoke.engines.base import Engine, Facts
+from isosmoke.engines.base import Engine, EngineInfo
 from isosmoke.errors import EngineError
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
@@ -16,15 +16,15 @@ from isosmoke.redaction import Redactor
 from isosmoke.results.outcome import Broke, Ending, Exited
 from isosmoke.runner import bash_finder, sandbox_run
 from isosmoke.runner.output import Capture
-from isosmoke.sandbox.host_mounts import host_mounts
+from isosmoke.sandbox.host_mounts import build_host_mounts
 from isosmoke.sandbox.spec import (
     HOST_IMAGE,
     KEEPER,
     Fresh,
     Job,
-    Limits,
     Mount,
     ReadOnly,
+    ResourceLimits,
     SandboxSpec,
 )
 
@@ -80,7 +80,7 @@ def probe_engine(engine: Engine, caller: Caller) -> ProbeResult:
     )
 
 
-def missing_features(facts: Facts, probe: ProbeResult) -> Iterator[MissingFeature]:
+def find_missing_features(facts: EngineInfo, probe: ProbeResult) -> Iterator[MissingFeature]:
     """Yield the features that do not work."""
     if not probe.memory_limit:
         yield MissingFeature("limits.memory has no effect", _choose_limits_hint(facts))
@@ -93,7 +93,7 @@ def missing_features(facts: Facts, probe: ProbeResult) -> Iterator[MissingFeatur
         )
 
 
-def _choose_limits_hint(facts: Facts) -> str:
+def _choose_limits_hint(facts: EngineInfo) -> str:
     if facts.rootless and facts.cgroup == 1:
         return "boot with systemd.unified_cgroup_hierarchy=1: version 1 is for root only"
     if facts.cgroup is None:
@@ -139,7 +139,7 @@ def _build_job(
         uid=caller.uid,
         gid=caller.gid,
         network="host",
-        limits=Limits(memory=memory, processes=processes),
+        limits=ResourceLimits(memory=memory, processes=processes),
     )
     return Job(
         spec=spec,
@@ -153,6 +153,6 @@ def _build_job(
 
 
 def _list_mounts(caller: Caller, path: str) -> Iterator[Mount]:
-    yield from host_mounts(path, caller.home, masked=caller.uid == 0)
+    yield from build_host_mounts(path, caller.home, masked=caller.uid == 0)
     yield Fresh(PurePosixPath("/run"), 0o755)
     yield ReadOnly(KEEPER_FILE, KEEPER)

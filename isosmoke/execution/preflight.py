@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from isosmoke.engines import ENGINES, engine_name
-from isosmoke.engines.base import Engine, Facts
+from isosmoke.engines import ENGINES, select_engine_name
+from isosmoke.engines.base import Engine, EngineInfo
 from isosmoke.errors import BinaryError, LeftBehindError
 from isosmoke.execution.binary_trial import BinaryCheck
 from isosmoke.host import binary, workspace_directories
@@ -23,12 +23,12 @@ class EnginePool:
     def __init__(self, option: str) -> None:
         self._option = option
         self._engines: dict[str, Engine] = {}
-        self._infos: dict[str, Facts] = {}
+        self._infos: dict[str, EngineInfo] = {}
         self._sweep_failures: list[str] = []
 
     def get_engine_name(self, scenario: Scenario) -> str:
         """Return the name of the engine that runs `scenario`."""
-        return engine_name(self._option, scenario.image, scenario.folder)
+        return select_engine_name(self._option, scenario.image, scenario.folder)
 
     def engine_for(self, scenario: Scenario) -> Engine:
         """Return the engine of a scenario that was prepared."""
@@ -120,7 +120,7 @@ class Preflight:
         )
 
     def _check_binary(self, tested: Binary, scenario: Scenario) -> None:
-        if complaint := self.create_binary_check(scenario).incompatibility():
+        if complaint := self.create_binary_check(scenario).find_incompatibility():
             raise BinaryError(
                 f"{tested.source} cannot run in image '{scenario.image}': {complaint}",
                 hint="build it for that system, or choose an image with its libraries",
@@ -137,8 +137,8 @@ def build_context(caller: Caller, manifest: Path | None, binary_option: str | No
     path = binary.find(binary_option, caller.environment)
     return RunContext(
         caller=caller,
-        workspace=workspace_directories.with_mounts(
-            workspace_directories.find(caller.working, directory, home=caller.home)
+        workspace=workspace_directories.add_mount_points(
+            workspace_directories.find_workspace(caller.working, directory, home=caller.home)
         ),
         binary=None if path is None else _check_and_store_binary(path),
     )

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from threading import Lock
 
-from isosmoke.host.binary import KNOWN_AS
+from isosmoke.host.binary import COMMAND_NAME
 from isosmoke.manifest.models import Scenario
 from isosmoke.rootfs_images import store
 from isosmoke.sandbox import rootfs_mounts
@@ -44,13 +44,13 @@ class Requirements:
 
     def _has_command(self, command: str, scenario: Scenario) -> bool:
         """Return True if the image has the command, or if it cannot be searched from here."""
-        if command == KNOWN_AS and self._has_binary:
+        if command == COMMAND_NAME and self._has_binary:
             return True
-        if root := store.root(scenario.image, scenario.folder):
-            searched = scenario.env.get("PATH") or rootfs_mounts.SEARCHED
-            return rootfs_mounts.which(root, command, searched) is not None
+        if root := store.find_root(scenario.image, scenario.folder):
+            searched = scenario.env.get("PATH") or rootfs_mounts.DEFAULT_PATH
+            return rootfs_mounts.find_program(root, command, searched) is not None
         if scenario.image != HOST_IMAGE:
-            return command != KNOWN_AS
+            return command != COMMAND_NAME
         return shutil.which(command, path=self._environment.get("PATH", "")) is not None
 
     def _check_endpoint(self, endpoint: str) -> str:

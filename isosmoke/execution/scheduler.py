@@ -12,24 +12,24 @@ from isosmoke.execution.attempt import AttemptRunner
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.events import Event, ScenarioFinished, ScenarioPostponed, ScenarioStarted
-from isosmoke.results.outcome import Ending, Stopped, Unmet
+from isosmoke.results.outcome import Ending, MissingRequirement, Stopped
 from isosmoke.results.run_results import Attempt, ScenarioResult
 from isosmoke.worker_threads import Workers
 
 _GATE_JOBS_PER_CORE = 4
 
 
-def jobs_of_a_run() -> int:
+def count_run_jobs() -> int:
     """Return the default number of concurrent scenarios: one per core, to limit the load."""
     return len(os.sched_getaffinity(0))
 
 
-def jobs_of_a_gate() -> int:
+def count_gate_jobs() -> int:
     """Return the number of concurrent scenarios at a gate.
 
     It is higher, because a user waits for few scenarios, and failures are confirmed in isolation.
     """
-    return _GATE_JOBS_PER_CORE * jobs_of_a_run()
+    return _GATE_JOBS_PER_CORE * count_run_jobs()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ class Scheduler:
                 stack.enter_context(self._locks[name])
             attempts = tuple(self._make_attempts(scenario))
         result = ScenarioResult(scenario=scenario, attempts=attempts)
-        if not result.outcome.blocks or attempts[-1].alone or self.interrupt.raised:
+        if not result.outcome.blocks or attempts[-1].alone or self.interrupt.is_raised:
             return self._finish(result)
         self._has_failed = True
         self._ready_at[scenario.name] = monotonic()
@@ -123,7 +123,7 @@ class Scheduler:
         """Rerun a scenario whose failure was deferred, with no other scenario running."""
         if not result.attempts[-1].postponed:
             return result
-        if not self.interrupt.raised:
+        if not self.interrupt.is_raised:
             attempt = self._make_attempt(result.scenario, len(result.attempts) + 1)
             result = replace(result, attempts=(*result.attempts, attempt))
         return self._finish(result)
@@ -137,17 +137,17 @@ class Scheduler:
         for number in range(1, scenario.retries + 2):
             attempt = self._make_attempt(scenario, number)
             yield attempt
-            if not attempt.outcome.blocks or self.interrupt.raised:
+            if not attempt.outcome.blocks or self.interrupt.is_raised:
                 return
 
     def _check_preconditions(self, scenario: Scenario) -> Ending | None:
         """Return the ending of a scenario that cannot be run; None for any other."""
-        if self.interrupt.raised:
+        if self.interrupt.is_raised:
             return Stopped(self.interrupt.reason)
         if self._has_failed and self.policy.fail_fast:
             return Stopped("an earlier scenario failed")
         missing = self.attempts.find_missing(scenario)
-        return Unmet(missing) if missing else None
+        return MissingRequirement(missing) if missing else None
 
     def _make_attempt(self, scenario: Scenario, number: int) -> Attempt:
         now = monotonic()

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Self
 
-from isosmoke.engines.docker.attach import Printed
+from isosmoke.engines.docker.attach import ContainerOutput
 from isosmoke.keeper.protocol import Output
 from isosmoke.runner.output import Capture
 from isosmoke.worker_threads import Workers
@@ -58,12 +58,12 @@ class Transcript:
         self._workers = self._stack.enter_context(Workers(max_workers=1))
         return self
 
-    def follow(self, printing: AbstractContextManager[Printed]) -> None:
+    def follow(self, printing: AbstractContextManager[ContainerOutput]) -> None:
         """Start to read; called before the service starts."""
         printed = self._stack.enter_context(printing)
         self._reading = self._workers.submit(self._read, printed)
 
-    def _read(self, printed: Printed) -> None:
+    def _read(self, printed: ContainerOutput) -> None:
         for piece in printed:
             self._capture.take(Output("stdout", piece))
             self._search.feed(piece)

@@ -26,7 +26,7 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import WaitStrategy
 from testcontainers.core.waiting_utils import WaitStrategyTarget
 
-from isosmoke.engines import service_engine
+from isosmoke.engines import select_service_engine
 from isosmoke.engines.base import START_SECONDS, Engine
 from isosmoke.errors import EngineError, LeftBehindError
 from isosmoke.execution.requirements import expand
@@ -83,7 +83,7 @@ class Services:
     """The services of a run's scenarios on one daemon; each image is looked up once."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = service_engine(engine)
+        self._engine = select_service_engine(engine)
         self._images: dict[str, bool] = {}
         self._lock = Lock()
 
@@ -145,9 +145,9 @@ class Services:
             keeper = Conversation(
                 lifeline.channel, sink=_ignore_output, interrupt=attempt.interrupt
             )
-            keeper.ready(START_SECONDS)
+            keeper.wait_until_ready(START_SECONDS)
             transcript = stack.enter_context(_create_transcript(service, attempt))
-            name, labels = stack.enter_context(self._engine.companions.reserved(label))
+            name, labels = stack.enter_context(self._engine.companions.reserved_container(label))
             container = ServiceContainer(
                 service,
                 network,
@@ -162,7 +162,7 @@ class Services:
             container.waiting_for(Readiness(service, transcript, attempt.interrupt))
             with self._engine.companions.errors(f"start service '{service.name}'"):
                 container.create()
-                transcript.follow(self._engine.companions.printing(name))
+                transcript.follow(self._engine.companions.attached_output(name))
                 container.start()
             yield container
 
@@ -291,7 +291,7 @@ class Readiness(WaitStrategy):
         )
 
     def _pause(self) -> None:
-        if self._interrupt.within(_POLL_SECONDS):
+        if self._interrupt.wait(_POLL_SECONDS):
             raise StoppedError(self._interrupt.reason)
 
 

@@ -21,7 +21,7 @@ from isosmoke.history.writer import Recording
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Retention, Scenario
-from isosmoke.redaction import WHY_UNGUARDED
+from isosmoke.redaction import REDACTION_LIMITS
 from isosmoke.results.events import Event, RunFinished, RunStarted, ScenarioFinished
 from isosmoke.results.run_results import RunResult, ScenarioResult
 from isosmoke.rootfs_images import store
@@ -70,7 +70,7 @@ class Session:
         Raises:
             IsosmokeError: if they cannot be run; none of them was started.
         """
-        with store.held(scenario.image for scenario in scenarios):
+        with store.images_in_use(scenario.image for scenario in scenarios):
             self.preflight.check(scenarios)
             return Scheduler(
                 scenarios=scenarios,
@@ -92,7 +92,7 @@ class Session:
         """Complete the record of the run with all of its results, and return the complete run."""
         run = self.result(results)
         self.recording.end(run)
-        run = replace(run, unrecorded=self.recording.lost)
+        run = replace(run, unrecorded=self.recording.write_error)
         self.notify(RunFinished(run))
         return run
 
@@ -105,14 +105,14 @@ class Session:
             engine=self.preflight.engines.names,
             manifest=self.request.manifest,
             binary=None if tested is None else (tested.source, tested.sha256),
-            record=self.recording.folder,
+            record=self.recording.directory,
             scenarios=results,
             seconds=monotonic() - self.started_at,
             command=self.request.argv,
             stopped=self.preflight.interrupt.reason,
             host=platform.node(),
             rerun_of=self.request.rerun_of,
-            daemon=endpoint.options(context.caller.environment),
+            daemon=endpoint.build_arguments(context.caller.environment),
             notes=tuple(dict.fromkeys(self._list_notes(results))),
             warnings=self.warnings,
             interpreters=context.interpreters,
@@ -149,7 +149,7 @@ def begin(
     started_at, started = monotonic(), datetime.now().astimezone()
     preflight = run_preflight(request, caller, interrupt)
     context = preflight.context
-    path = request.record_in or layout.top(context.workspace.working)
+    path = request.record_in or layout.find_top(context.workspace.working)
     recording = writer.start_recording(path, request.retention)
     session = Session(
         request=request,
@@ -160,7 +160,7 @@ def begin(
             engine_for=preflight.engines.engine_for,
             context=context,
             requirements=Requirements(caller.environment, has_binary=context.binary is not None),
-            record=recording.folder,
+            record=recording.directory,
             interrupt=interrupt,
             leaks=request.policy.leaks,
             evidence=request.policy.evidence,
@@ -199,13 +199,13 @@ def _prepare(request: Request, caller: Caller, interrupt: Interrupt) -> Prefligh
     return Preflight(engines=engines, context=context, interrupt=interrupt)
 
 
-def exit_code(result: RunResult) -> ExitCode:
+def determine_exit_code(result: RunResult) -> ExitCode:
     """Return the exit code for the outcomes of a run."""
     if result.stopped:
         return ExitCode.TERMINATED if result.stopped == "SIGTERM" else ExitCode.INTERRUPTED
     blocking = [scenario for scenario in result.scenarios if scenario.outcome.blocks]
     if blocking:
-        is_broken = all(scenario.infrastructure for scenario in blocking)
+        is_broken = all(scenario.is_infrastructure for scenario in blocking)
         return ExitCode.INFRASTRUCTURE if is_broken else ExitCode.BLOCKED
     if result.dirty:
         return ExitCode.INFRASTRUCTURE
@@ -217,5 +217,5 @@ def exit_code(result: RunResult) -> ExitCode:
 def _note_unredacted_secrets(scenarios: Sequence[Scenario], context: RunContext) -> Iterator[str]:
     """Yield a note for each passed value that cannot be redacted."""
     for scenario in scenarios:
-        for name in context.redactor(scenario).unguarded:
-            yield f"{name} is not redacted: {WHY_UNGUARDED}"
+        for name in context.redactor(scenario).unredacted:
+            yield f"{name} is not redacted: {REDACTION_LIMITS}"

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from isosmoke.host import path_warnings, system_programs
-from isosmoke.host.binary import KNOWN_AS
+from isosmoke.host.binary import COMMAND_NAME
 from isosmoke.manifest.models import Scenario
 from isosmoke.runner.job_builder import RunContext
 from isosmoke.sandbox.spec import HOST_IMAGE
-from isosmoke.text import shortened
+from isosmoke.text import shorten
 
 _SHOWN = 3
 _READ_BY_BASH = frozenset(("BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS", "PS4", "PROMPT_COMMAND"))
@@ -39,11 +39,11 @@ def check_path(context: RunContext, scenarios: Sequence[Scenario] = ()) -> Itera
         for scenario in scenarios
         if scenario.image == HOST_IMAGE and scenario.env.get("PATH")
     )
-    directories = (*workspace.folders, workspace.working)
+    directories = (*workspace.directories, workspace.working)
     seen: dict[str, None] = {}
     for path in dict.fromkeys((given, *own)):
-        entries = system_programs.entries(path, caller.working, directories)
-        seen.update(dict.fromkeys(path_warnings.warnings(entries)))
+        entries = system_programs.read_entries(path, caller.working, directories)
+        seen.update(dict.fromkeys(path_warnings.find_warnings(entries)))
     yield from seen
 
 
@@ -58,7 +58,7 @@ def check_variables(scenarios: Sequence[Scenario]) -> Iterator[str]:
         more = len(affected) - _SHOWN
         rest = f" (+{more} more)" if more > 0 else ""
         shown = ", ".join(affected[:_SHOWN])
-        yield shortened(f"variables make other code run before the script of {shown}{rest}")
+        yield shorten(f"variables make other code run before the script of {shown}{rest}")
 
 
 def _can_run_code(name: str) -> bool:
@@ -72,20 +72,22 @@ def _check_binary(context: RunContext, named: str | None) -> Iterator[str]:
         return
     paths = (tested.source, tested.source.resolve())
     if any(
-        path.is_relative_to(directory) for path in paths for directory in context.workspace.folders
+        path.is_relative_to(directory)
+        for path in paths
+        for directory in context.workspace.directories
     ):
         yield (
-            f"the {KNOWN_AS} under test was found in the workspace by PATH: "
-            f"{shortened(str(tested.source), 160)} (sha256 {tested.sha256[:12]})"
+            f"the {COMMAND_NAME} under test was found in the workspace by PATH: "
+            f"{shorten(str(tested.source), 160)} (sha256 {tested.sha256[:12]})"
         )
 
 
-def of_gate_programs(environment: Mapping[str, str], working: Path) -> Iterator[str]:
+def check_gate_programs(environment: Mapping[str, str], working: Path) -> Iterator[str]:
     """Yield warnings if wg would run a shim with programs that are not the system's.
 
     Wg runs `timeout … bash SHIM`: a replacement of either can exit with any code without a verdict.
     """
-    entries = system_programs.entries(environment.get("PATH", ""), working, ())
+    entries = system_programs.read_entries(environment.get("PATH", ""), working, ())
     for name in ("bash", "timeout"):
         first = next((entry for entry in entries if name in entry.programs), None)
         if first is not None and not first.is_system:

@@ -11,7 +11,7 @@ from isosmoke.manifest.models import Scenario
 _DONE = frozenset({"done", "pending-review", "pendingreview"})
 """The statuses that wg reads as done; the last two are former names."""
 
-Changes = Callable[[Statement], Sequence[str]]
+FindChanges = Callable[[Statement], Sequence[str]]
 """A function that describes each difference between a receipt and the present state."""
 
 _NAMES_SHOWN = 5
@@ -27,11 +27,11 @@ class Graph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Records:
-    """The records that the gate wrote; `spoiled` locates those that cannot be read."""
+    """The records that the gate wrote; `unreadable` locates those that cannot be read."""
 
     receipts: Sequence[Statement] = ()
     bypasses: Sequence[BypassRecord] = ()
-    spoiled: Sequence[str] = ()
+    unreadable: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Finding:
     weighs: bool = True
 
 
-def read(text: str) -> Graph:
+def parse_graph(text: str) -> Graph:
     """Parse a graph as wg stores it: one JSON object per line, where later lines replace earlier.
 
     Blank lines and comments are skipped, as wg does. Objects of an unknown kind are skipped too.
@@ -78,13 +78,13 @@ def _parse_task(line: str) -> Mapping[str, bool]:
             raise ValueError(line)
 
 
-def findings(
-    graph: Graph, scenarios: Sequence[Scenario], records: Records, changes: Changes
+def find_problems(
+    graph: Graph, scenarios: Sequence[Scenario], records: Records, changes: FindChanges
 ) -> Iterator[Finding]:
     """Yield all findings: unreadable input first, then tasks in graph order, then bypasses."""
     for number in graph.unreadable:
         yield Finding(subject=f"graph line {number}", words="cannot be read")
-    for location in records.spoiled:
+    for location in records.unreadable:
         yield Finding(subject=location, words="cannot be read")
     latest = _find_latest(records.receipts)
     for task in graph.done:
@@ -102,7 +102,7 @@ def _find_latest(receipts: Iterable[Statement]) -> dict[str, Statement]:
 
 
 def _check_task(
-    task: str, owned: Sequence[str], receipt: Statement | None, changes: Changes
+    task: str, owned: Sequence[str], receipt: Statement | None, changes: FindChanges
 ) -> Iterator[Finding]:
     problem = _describe_problem(owned, receipt)
     if problem:

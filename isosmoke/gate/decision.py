@@ -1,7 +1,7 @@
 """Gate decisions: the scenarios that cover a task, and the verdict on their results.
 
 This module runs, reads and writes nothing; `isosmoke.gate.gate_run` does. Every case ends as a
-`Verdict`, and no verdict is silent: a shut gate gives its reason, and an open gate lists
+`GateVerdict`, and no verdict is silent: a shut gate gives its reason, and an open gate lists
 what was not verified.
 """
 
@@ -14,12 +14,12 @@ from isosmoke.results import repeat_command
 from isosmoke.results.outcome import Outcome, describe_counts, sort_counts
 from isosmoke.results.repeat_command import Repeat
 from isosmoke.results.run_results import RunResult, ScenarioResult
-from isosmoke.text import command_line, meant, shortened
+from isosmoke.text import quote_command, shorten, suggest_match
 
-MOST_LINES = 12
+MAX_LINES = 12
 """The maximum length of a verdict on stderr; wg and agents read no more than the last lines."""
 
-_MAX_VERDICT_LINES = MOST_LINES - 1  # the printer of a verdict adds a line for its receipt
+_MAX_VERDICT_LINES = MAX_LINES - 1  # the printer of a verdict adds a line for its receipt
 _NAMES_SHOWN = 20
 _WARNINGS_SHOWN = 4
 _SKIPPED = "WARNING: skipped scenarios were not verified"
@@ -37,35 +37,35 @@ _PRESERVED_CODES = frozenset({ExitCode.USAGE, ExitCode.INFRASTRUCTURE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """The gate's verdict; `lines` are printed last and number at most `MOST_LINES` - 1.
+class GateVerdict:
+    """The gate's verdict; `lines` are printed last and number at most `MAX_LINES` - 1.
 
-    `whole` is true if `lines` omit nothing. The exit code is 0, 1, 2 or 125.
+    `is_complete` is true if `lines` omit nothing. The exit code is 0, 1, 2 or 125.
     """
 
     open: bool
     exit_code: ExitCode
     lines: tuple[str, ...]
-    whole: bool = True
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bypass:
+class BypassRequest:
     """A request to skip the gate, made by an agent with this ID, or by a human if None."""
 
     agent: str | None
     overridden: bool = False
 
     @property
-    def granted(self) -> bool:
+    def is_granted(self) -> bool:
         """True for a human, or for an agent with the override."""
         return self.agent is None or self.overridden
 
 
-def chosen(manifest: Manifest, task: str, *, full: bool = False) -> tuple[Scenario, ...]:
+def select_scenarios(manifest: Manifest, task: str, *, full: bool = False) -> tuple[Scenario, ...]:
     """Return the scenarios that cover `task`, or all of them if `full`.
 
-    If the result is empty, pass the task to `unowned`.
+    If the result is empty, pass the task to `judge_unowned`.
 
     Raises:
         ManifestError: if the manifest is empty, because a gate needs scenarios.
@@ -81,19 +81,17 @@ def chosen(manifest: Manifest, task: str, *, full: bool = False) -> tuple[Scenar
     )
 
 
-def bypass(environ: Mapping[str, str]) -> Bypass:
+def parse_bypass_request(environ: Mapping[str, str]) -> BypassRequest:
     """Return the bypass request by wg's own rule: an empty `WG_AGENT_ID` is an agent as well."""
     overridden = environ.get("WG_SMOKE_AGENT_OVERRIDE") == "1"
-    return Bypass(agent=environ.get("WG_AGENT_ID"), overridden=overridden)
+    return BypassRequest(agent=environ.get("WG_AGENT_ID"), overridden=overridden)
 
 
-def bypassed(task: str, request: Bypass) -> Verdict:
+def judge_bypass(task: str, request: BypassRequest) -> GateVerdict:
     """Return the verdict on a bypass request: open with a warning if granted, shut otherwise."""
-    if request.granted:
+    if request.is_granted:
         who = (
-            "a human"
-            if request.agent is None
-            else f"agent {shortened(request.agent)!r}, overridden"
+            "a human" if request.agent is None else f"agent {shorten(request.agent)!r}, overridden"
         )
         warning = (
             "WARNING: no scenario was run; regressions go undetected, and this bypass is recorded"
@@ -106,52 +104,54 @@ def bypassed(task: str, request: Bypass) -> Verdict:
     )
 
 
-def unowned(manifest: Manifest, task: str) -> Verdict:
+def judge_unowned(manifest: Manifest, task: str) -> GateVerdict:
     """Return the verdict that `[gate] unowned` sets for a task without scenarios."""
     owners = [owner for scenario in manifest.scenarios for owner in scenario.owners]
     known = f"the {len(manifest.scenarios)} scenarios in {manifest.path}"
-    why = f"it owns none of {known}{meant(task, owners)}"
+    why = f"it owns none of {known}{suggest_match(task, owners)}"
     if manifest.gate.unowned == "refuse":
-        hint = f'add {shortened(task)!r} to the owners of a scenario ([gate] unowned = "refuse")'
+        hint = f'add {shorten(task)!r} to the owners of a scenario ([gate] unowned = "refuse")'
         return _shut_gate(task, why, hint)
     return _open_gate(task, why, "WARNING: nothing was run, so nothing was verified")
 
 
-def refused(task: str, error: IsosmokeError) -> Verdict:
+def judge_error(task: str, error: IsosmokeError) -> GateVerdict:
     """Return a shut verdict for an error that kept the scenarios from being run."""
     lines = [line for line in error.message.splitlines() if line.strip()]
-    hint = [f"try: {shortened(line)}" for line in error.hint.splitlines()[:1]]
+    hint = [f"try: {shorten(line)}" for line in error.hint.splitlines()[:1]]
     shown = lines[: _MAX_VERDICT_LINES - 2 - len(hint)]
     more = [f"and {len(lines) - len(shown)} more"] if len(lines) > len(shown) else []
     code = error.exit_code if error.exit_code in _PRESERVED_CODES else ExitCode.BLOCKED
-    details = (*(shortened(line) for line in shown), *more, *hint)
+    details = (*(shorten(line) for line in shown), *more, *hint)
     return _shut_gate(task, "nothing was run", *details, code=code)
 
 
-def changed(task: str, names: Sequence[str]) -> Verdict:
+def judge_changes(task: str, names: Sequence[str]) -> GateVerdict:
     """Return a shut verdict because tested inputs changed during the run."""
     why = "tested files changed during the run"
     hint = "try: run the gate again when the files no longer change"
     return _shut_gate(task, why, *_list_names("changed", names), hint)
 
 
-def verdict(
-    result: RunResult, gate: Gate, *, task: str, repeat: Repeat = repeat_command.command
-) -> Verdict:
+def judge_run(
+    result: RunResult, gate: Gate, *, task: str, repeat: Repeat = repeat_command.build_run_command
+) -> GateVerdict:
     """Return the verdict for `task` on a run of its scenarios."""
     why = _find_objection(result, gate)
     warnings = _format_warnings(result.warnings)
-    details, whole = _format_details(result, repeat, _MAX_VERDICT_LINES - len(warnings))
+    details, is_complete = _format_details(result, repeat, _MAX_VERDICT_LINES - len(warnings))
     details += warnings
     if why:
-        return _shut_gate(task, why, *details, code=_select_code(result), whole=whole)
+        return _shut_gate(task, why, *details, code=_select_code(result), is_complete=is_complete)
     warning = f"; {_SKIPPED}" if result.skipped else ""
-    return _open_gate(task, f"{_count_outcomes(result)}{warning}", *details, whole=whole)
+    return _open_gate(
+        task, f"{_count_outcomes(result)}{warning}", *details, is_complete=is_complete
+    )
 
 
 def _format_warnings(warnings: Sequence[str]) -> list[str]:
     """Return a run's warnings in a few lines, to leave lines for the failures."""
-    lines = [f"WARNING: {shortened(warning)}" for warning in warnings[:_WARNINGS_SHOWN]]
+    lines = [f"WARNING: {shorten(warning)}" for warning in warnings[:_WARNINGS_SHOWN]]
     more = len(warnings) - len(lines)
     return [*lines, f"WARNING: {more} more in the record of the run"] if more else lines
 
@@ -161,15 +161,19 @@ def _shut_gate(
     why: str,
     *details: str,
     code: ExitCode = ExitCode.BLOCKED,
-    whole: bool = True,
-) -> Verdict:
-    headline = f"gate: SHUT for {shortened(task)!r}: {why}"
-    return Verdict(open=False, exit_code=code, lines=(headline, *details), whole=whole)
+    is_complete: bool = True,
+) -> GateVerdict:
+    headline = f"gate: SHUT for {shorten(task)!r}: {why}"
+    return GateVerdict(
+        open=False, exit_code=code, lines=(headline, *details), is_complete=is_complete
+    )
 
 
-def _open_gate(task: str, why: str, *details: str, whole: bool = True) -> Verdict:
-    headline = f"gate: OPEN for {shortened(task)!r}: {why}"
-    return Verdict(open=True, exit_code=ExitCode.OK, lines=(headline, *details), whole=whole)
+def _open_gate(task: str, why: str, *details: str, is_complete: bool = True) -> GateVerdict:
+    headline = f"gate: OPEN for {shorten(task)!r}: {why}"
+    return GateVerdict(
+        open=True, exit_code=ExitCode.OK, lines=(headline, *details), is_complete=is_complete
+    )
 
 
 def _find_objection(result: RunResult, gate: Gate) -> str:
@@ -186,7 +190,7 @@ def _find_objections(result: RunResult, gate: Gate) -> Iterator[str]:
     if not result.scenarios:
         yield "no scenario was run"
     if result.dirty:
-        yield f"not cleaned up: {shortened(result.dirty[0])}; {_count_outcomes(result)}"
+        yield f"not cleaned up: {shorten(result.dirty[0])}; {_count_outcomes(result)}"
     if gate.max_skips is not None and result.skipped > gate.max_skips:
         yield f"more skips than [gate] max_skips = {gate.max_skips}; {_count_outcomes(result)}"
 
@@ -202,7 +206,7 @@ def _select_code(result: RunResult) -> ExitCode:
     """Return 125 only if every objection is the engine's: the binary is then untested."""
     blocking = [scenario for scenario in result.scenarios if scenario.outcome.blocks]
     engine = bool(blocking or result.dirty) and all(
-        scenario.infrastructure for scenario in blocking
+        scenario.is_infrastructure for scenario in blocking
     )
     return ExitCode.INFRASTRUCTURE if engine and not result.stopped else ExitCode.BLOCKED
 
@@ -221,7 +225,7 @@ def _format_details(result: RunResult, repeat: Repeat, limit: int) -> tuple[list
     lines = [line for block in blocks for line in block]
     lines += _list_names("also blocking", [scenario.name for scenario in broken[len(blocks) :]])
     lines += others
-    explanations = [f"SKIP {skip.name}: {shortened(skip.telling.reason)}" for skip in skips]
+    explanations = [f"SKIP {skip.name}: {shorten(skip.reported_attempt.reason)}" for skip in skips]
     fits = len(lines) + len(explanations) <= limit - 1
     lines += explanations if fits else _list_names("SKIP", [skip.name for skip in skips])
     return lines, fits and len(blocks) == len(broken)
@@ -240,12 +244,16 @@ def _select_blocks(blocks: Sequence[list[str]], limit: int) -> Sequence[list[str
 
 
 def _format_block(result: ScenarioResult, repeat: Repeat) -> Iterator[str]:
-    telling = result.telling
-    yield f"{result.outcome} {result.name}: {shortened(telling.reason)}"
+    reported_attempt = result.reported_attempt
+    yield f"{result.outcome} {result.name}: {shorten(reported_attempt.reason)}"
     if result.assertion:
-        yield f"  asserts  {shortened(result.assertion)}"
-    log = f"  (log {telling.log})" if telling.log is not None and telling.output.size else ""
-    yield f"  repeat   {command_line(repeat(result.name))}{log}"
+        yield f"  asserts  {shorten(result.assertion)}"
+    log = (
+        f"  (log {reported_attempt.log})"
+        if reported_attempt.log is not None and reported_attempt.output.size
+        else ""
+    )
+    yield f"  repeat   {quote_command(repeat(result.name))}{log}"
 
 
 def _list_outcome(result: RunResult, outcome: Outcome) -> list[str]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from isosmoke.engines import AUTO, EngineChoice
 from isosmoke.errors import IsosmokeError
 from isosmoke.execution import session
-from isosmoke.execution.scheduler import Policy, jobs_of_a_gate
+from isosmoke.execution.scheduler import Policy, count_gate_jobs
 from isosmoke.execution.session import Request
 from isosmoke.gate import decision, receipt, receipt_inputs
-from isosmoke.gate.decision import Verdict
+from isosmoke.gate.decision import GateVerdict
 from isosmoke.gate.receipt import Circumstances, Resource
 from isosmoke.history import gate_records
 from isosmoke.history.gate_records import BypassRecord
@@ -21,7 +21,7 @@ from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import git_top
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest import loader
-from isosmoke.manifest.discovery import located
+from isosmoke.manifest.discovery import locate_manifest
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.results import repeat_command
 from isosmoke.results.events import Event
@@ -30,7 +30,7 @@ from isosmoke.results.run_results import RunResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class GateRequest:
     """A task to complete, and options for its run; `jobs` defaults to a number based on cores."""
 
     task: str
@@ -42,35 +42,35 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class GateResult:
     """A verdict, its run, and the path of its receipt; the last two are None if nothing was run."""
 
-    verdict: Verdict
+    verdict: GateVerdict
     run: RunResult | None = None
     receipt: Path | None = None
 
 
-def answer(
-    ask: Ask,
+def run_gate(
+    ask: GateRequest,
     caller: Caller,
     *,
     notify: Callable[[Event], None],
     interrupt: Interrupt,
-    repeat: Repeat = repeat_command.command,
-) -> Answer:
+    repeat: Repeat = repeat_command.build_run_command,
+) -> GateResult:
     """Run the scenarios that cover the task and return the verdict.
 
     An error that the user can fix ends as a shut gate.
     """
     try:
-        loaded = loader.load(ask.manifest or located(caller.working, caller.environment))
+        loaded = loader.load(ask.manifest or locate_manifest(caller.working, caller.environment))
         execute = partial(session.execute, caller=caller, notify=notify, interrupt=interrupt)
         return _Pass(ask, caller, loaded).run(execute, repeat)
     except IsosmokeError as error:
-        return Answer(verdict=decision.refused(ask.task, error))
+        return GateResult(verdict=decision.judge_error(ask.task, error))
 
 
-def project(caller: Caller, path: Path) -> Path:
+def find_project(caller: Caller, path: Path) -> Path:
     """Return the directory whose project keeps the records.
 
     It is the caller's working directory if that is in a Git work tree, else that of `path`.
@@ -78,14 +78,14 @@ def project(caller: Caller, path: Path) -> Path:
     return caller.working if git_top(caller.working) else path.absolute().parent
 
 
-def bypass(task: str, caller: Caller) -> Answer:
+def bypass_gate(task: str, caller: Caller) -> GateResult:
     """Let the task bypass the gate without a run, and record it; or refuse.
 
     A bypass that cannot be recorded is refused.
     """
-    request = decision.bypass(caller.environment)
+    request = decision.parse_bypass_request(caller.environment)
     try:
-        if request.granted:
+        if request.is_granted:
             record = BypassRecord(
                 task=task,
                 agent=request.agent,
@@ -94,10 +94,12 @@ def bypass(task: str, caller: Caller) -> Answer:
                 at=_format_now(),
                 repository=git.read_checkout(caller.working, caller.environment),
             )
-            gate_records.keep_bypass(gate_records.homes(caller.working, caller.environment), record)
+            gate_records.save_bypass(
+                gate_records.list_homes(caller.working, caller.environment), record
+            )
     except IsosmokeError as error:
-        return Answer(verdict=decision.refused(task, error))
-    return Answer(verdict=decision.bypassed(task, request))
+        return GateResult(verdict=decision.judge_error(task, error))
+    return GateResult(verdict=decision.judge_bypass(task, request))
 
 
 def _format_now() -> str:
@@ -108,36 +110,38 @@ def _format_now() -> str:
 class _Pass:
     """One task's pass through the gate of one manifest."""
 
-    ask: Ask
+    ask: GateRequest
     caller: Caller
     manifest: Manifest
 
-    def run(self, execute: Callable[[Request], RunResult], repeat: Repeat) -> Answer:
+    def run(self, execute: Callable[[Request], RunResult], repeat: Repeat) -> GateResult:
         task = self.ask.task
-        scenarios = decision.chosen(self.manifest, task, full=self.ask.full)
+        scenarios = decision.select_scenarios(self.manifest, task, full=self.ask.full)
         if not scenarios:
-            return Answer(verdict=decision.unowned(self.manifest, task))
+            return GateResult(verdict=decision.judge_unowned(self.manifest, task))
         homes = self._list_homes()  # report an error in them before anything runs
         engines = EngineChoice(self.ask.engine)
-        inputs = receipt_inputs.inputs(self.manifest, scenarios, engines)
+        inputs = receipt_inputs.collect_inputs(self.manifest, scenarios, engines)
         result = execute(self._create_request(scenarios))
-        verdict = decision.verdict(result, self.manifest.gate, task=task, repeat=repeat)
+        verdict = decision.judge_run(result, self.manifest.gate, task=task, repeat=repeat)
         differences = (
-            *receipt.differences(inputs, receipt_inputs.inputs(self.manifest, scenarios, engines)),
-            *receipt_inputs.others_ran(inputs, result.interpreters),
+            *receipt.list_differences(
+                inputs, receipt_inputs.collect_inputs(self.manifest, scenarios, engines)
+            ),
+            *receipt_inputs.find_changed_interpreters(inputs, result.interpreters),
         )
         if verdict.open and differences:
-            verdict = decision.changed(task, differences)
-        saved = gate_records.keep_receipt(
+            verdict = decision.judge_changes(task, differences)
+        saved = gate_records.save_receipt(
             homes,
             result.record.name if result.record else "run",
             self._render_receipt(result, inputs, is_open=verdict.open),
         )
-        return Answer(verdict=verdict, run=result, receipt=saved)
+        return GateResult(verdict=verdict, run=result, receipt=saved)
 
     def _list_homes(self) -> tuple[Path, ...]:
-        directory = project(self.caller, self.manifest.path)
-        return gate_records.homes(directory, self.caller.environment)
+        directory = find_project(self.caller, self.manifest.path)
+        return gate_records.list_homes(directory, self.caller.environment)
 
     def _create_request(self, scenarios: tuple[Scenario, ...]) -> Request:
         return Request(
@@ -146,13 +150,13 @@ class _Pass:
             retention=self.manifest.record,
             binary=self.ask.binary,
             engine=self.ask.engine,
-            policy=Policy(jobs=self.ask.jobs or jobs_of_a_gate()),
+            policy=Policy(jobs=self.ask.jobs or count_gate_jobs()),
         )
 
     def _render_receipt(
         self, result: RunResult, inputs: tuple[Resource, ...], *, is_open: bool
     ) -> str:
-        directory = project(self.caller, self.manifest.path)
+        directory = find_project(self.caller, self.manifest.path)
         environment = self.caller.environment
         circumstances = Circumstances(
             task=self.ask.task.strip(),
@@ -165,5 +169,5 @@ class _Pass:
             engine=result.engine,
             warnings=result.warnings or None,
         )
-        subject = receipt_inputs.subject(result.binary, self.manifest.path)
-        return receipt.render(receipt.statement(circumstances, subject, inputs))
+        subject = receipt_inputs.create_subject(result.binary, self.manifest.path)
+        return receipt.render(receipt.create_statement(circumstances, subject, inputs))

@@ -100,11 +100,11 @@ class Statement(_Object):
         return self.predicate.isosmoke
 
 
-def statement(
+def create_statement(
     circumstances: Circumstances, subject: Resource, inputs: Sequence[Resource]
 ) -> Statement:
     """Return the receipt for these circumstances, bound to the subject and the inputs."""
-    engine = named("engine", circumstances.engine)
+    engine = create_named_resource("engine", circumstances.engine)
     predicate = Predicate(
         result=_summarize(circumstances),
         configuration=(*inputs, engine),
@@ -116,12 +116,12 @@ def statement(
     return Statement(subject=(subject,), predicate=predicate)
 
 
-def hashed(kind: str, name: str, sha256: str) -> Resource:
+def create_hashed_resource(kind: str, name: str, sha256: str) -> Resource:
     """Return a resource that is identified by its content."""
     return Resource(name=f"{kind} {name}", digest=Digest(sha256=sha256))
 
 
-def named(kind: str, name: str) -> Resource:
+def create_named_resource(kind: str, name: str) -> Resource:
     """Return a resource that is identified by its name only."""
     return Resource(name=f"{kind} {name}", uri=f"isosmoke:{kind}/{quote(name, safe='/:')}")
 
@@ -147,7 +147,7 @@ def parse(text: str | bytes, origin: str) -> Statement:
         raise UsageError(f"{origin}: not a receipt: {reason}", hint) from error
 
 
-def differences(previous: Sequence[Resource], current: Sequence[Resource]) -> tuple[str, ...]:
+def list_differences(previous: Sequence[Resource], current: Sequence[Resource]) -> tuple[str, ...]:
     """Describe each resource whose hash changed, that was removed, or that was added."""
     before = {resource.name: resource.sha256 for resource in previous}
     after = {resource.name: resource.sha256 for resource in current}
@@ -159,7 +159,7 @@ def differences(previous: Sequence[Resource], current: Sequence[Resource]) -> tu
     return (*changed, *removed, *added)
 
 
-def moved_on(previous: Checkout | None, current: Checkout | None) -> str:
+def describe_checkout_change(previous: Checkout | None, current: Checkout | None) -> str:
     """Describe how the checkout differs from the receipt's; empty if it does not.
 
     A difference does not invalidate a receipt, because everything that was tested is hashed.

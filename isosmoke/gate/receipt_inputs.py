@@ -14,7 +14,7 @@ from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineError, ImageError, IsosmokeError, ManifestError
 from isosmoke.gate import receipt
 from isosmoke.gate.receipt import Resource, Statement
-from isosmoke.gate.script_inputs import sources
+from isosmoke.gate.script_inputs import find_script_inputs
 from isosmoke.host import files
 from isosmoke.host.workspace_directories import git_top
 from isosmoke.manifest import loader
@@ -34,11 +34,11 @@ class Engines(Protocol):
     def __call__(self, scenario: Scenario, /) -> Engine:
         """Return the engine that creates the scenario's sandbox."""
 
-    def for_services(self, scenario: Scenario, /) -> Engine:
+    def select_service_engine(self, scenario: Scenario, /) -> Engine:
         """Return the engine that runs the scenario's services."""
 
 
-def inputs(
+def collect_inputs(
     loaded: Manifest, scenarios: Iterable[Scenario], engines: Engines
 ) -> tuple[Resource, ...]:
     """Return the resources that a verdict on `scenarios` is bound to.
@@ -51,46 +51,56 @@ def inputs(
     selected = tuple(scenarios)
     directory = loaded.path.absolute().parent
     scripts = dict.fromkeys(scenario.script_path.absolute() for scenario in selected)
-    files = sources(scripts, directory, exclude=(*scripts, loaded.path))
+    files = find_script_inputs(scripts, directory, exclude=(*scripts, loaded.path))
     by_image = {scenario.image: scenario for scenario in selected}
     return (
         *(
-            receipt.hashed("scenario", scenario.name, _digest_table(scenario))
+            receipt.create_hashed_resource("scenario", scenario.name, _digest_table(scenario))
             for scenario in selected
         ),
-        receipt.hashed("policy", "[gate]", _digest_table(loaded.gate)),
-        *(receipt.hashed("script", _shorten(path, directory), digest(path)) for path in scripts),
-        *(receipt.hashed("file", _shorten(path, directory), digest(path)) for path in files),
+        receipt.create_hashed_resource("policy", "[gate]", _digest_table(loaded.gate)),
+        *(
+            receipt.create_hashed_resource(
+                "script", _shorten(path, directory), compute_digest(path)
+            )
+            for path in scripts
+        ),
+        *(
+            receipt.create_hashed_resource("file", _shorten(path, directory), compute_digest(path))
+            for path in files
+        ),
         *(_describe_image(scenario, engines) for scenario in by_image.values()),
         *(
             _describe_service(image, engine)
             for image, engine in _map_services(selected, engines).items()
         ),
-        *ran(dict.fromkeys(_find_interpreters(selected, git_top(directory) or directory))),
+        *describe_interpreters(
+            dict.fromkeys(_find_interpreters(selected, git_top(directory) or directory))
+        ),
     )
 
 
-def others_ran(
+def find_changed_interpreters(
     resources: Iterable[Resource], interpreters: Iterable[Interpreter]
 ) -> tuple[str, ...]:
     """Describe each interpreter that ran scripts and differs from its entry in `resources`."""
-    used = ran(interpreters)
+    used = describe_interpreters(interpreters)
     names = {resource.name for resource in used}
     before = [
         resource for resource in resources if _is_interpreter(resource) and resource.name in names
     ]
-    return receipt.differences(before, used)
+    return receipt.list_differences(before, used)
 
 
-def ran(interpreters: Iterable[Interpreter]) -> tuple[Resource, ...]:
+def describe_interpreters(interpreters: Iterable[Interpreter]) -> tuple[Resource, ...]:
     """Return a resource for each interpreter.
 
     An interpreter that is inside an engine's image is identified by name only.
     """
     return tuple(
-        receipt.hashed(_INTERPRETER, interpreter.name, interpreter.sha256)
+        receipt.create_hashed_resource(_INTERPRETER, interpreter.name, interpreter.sha256)
         if interpreter.sha256
-        else receipt.named(_INTERPRETER, interpreter.name)
+        else receipt.create_named_resource(_INTERPRETER, interpreter.name)
         for interpreter in interpreters
     )
 
@@ -106,7 +116,11 @@ def _find_interpreters(scenarios: Iterable[Scenario], excluded: Path) -> Iterato
 def _describe_image(scenario: Scenario, engines: Engines) -> Resource:
     image = scenario.image
     sha256 = store.digest(image, scenario.folder) or _read_engine_digest(scenario, engines)
-    return receipt.hashed("image", image, sha256) if sha256 else receipt.named("image", image)
+    return (
+        receipt.create_hashed_resource("image", image, sha256)
+        if sha256
+        else receipt.create_named_resource("image", image)
+    )
 
 
 def _read_engine_digest(scenario: Scenario, engines: Engines) -> str:
@@ -119,7 +133,7 @@ def _read_engine_digest(scenario: Scenario, engines: Engines) -> str:
 def _map_services(scenarios: Iterable[Scenario], engines: Engines) -> Mapping[str, Engine]:
     """Map each service image to the engine that runs it."""
     return {
-        service.image: engines.for_services(scenario)
+        service.image: engines.select_service_engine(scenario)
         for scenario in scenarios
         for service in scenario.services
     }
@@ -131,56 +145,56 @@ def _describe_service(image: str, engine: Engine) -> Resource:
     An image that cannot be inspected is identified by name only; its scenario is skipped.
     """
     try:
-        return receipt.hashed("service", image, engine.image_digest(image))
+        return receipt.create_hashed_resource("service", image, engine.image_digest(image))
     except EngineError:
-        return receipt.named("service", image)
+        return receipt.create_named_resource("service", image)
 
 
-def subject(binary: tuple[Path, str] | None, path: Path) -> Resource:
+def create_subject(binary: tuple[Path, str] | None, path: Path) -> Resource:
     """Return the subject of a receipt: the tested binary, or the manifest at `path` if None."""
     if binary is None:
-        return receipt.hashed("manifest", path.name, digest(path))
-    return receipt.hashed("binary", binary[0].name, binary[1])
+        return receipt.create_hashed_resource("manifest", path.name, compute_digest(path))
+    return receipt.create_hashed_resource("binary", binary[0].name, binary[1])
 
 
-def changes(statement: Statement, path: Path | None, binary: Path | None) -> tuple[str, ...]:
+def find_changes(statement: Statement, path: Path | None, binary: Path | None) -> tuple[str, ...]:
     """Describe each difference between a receipt and the present state.
 
     The manifest at `path` and `binary` replace the receipt's own; None keeps these.
     """
     path = path or Path(statement.circumstances.manifest)
-    return (*_find_subject_changes(statement, path, binary), *changed_inputs(statement, path))
+    return (*_find_subject_changes(statement, path, binary), *find_changed_inputs(statement, path))
 
 
-def changed_inputs(statement: Statement, path: Path) -> tuple[str, ...]:
+def find_changed_inputs(statement: Statement, path: Path) -> tuple[str, ...]:
     """Describe each difference between a receipt and the present state, except in its subject."""
     try:
         loaded = loader.load(path)
         outcomes = statement.circumstances.outcomes
         tested = [scenario for scenario in loaded.scenarios if scenario.name in outcomes]
-        current = inputs(loaded, tested, engines_of(statement))
+        current = collect_inputs(loaded, tested, select_engines(statement))
     except (ManifestError, ImageError) as error:
         return tuple(error.message.splitlines())
     configuration = statement.predicate.configuration
     before = [resource for resource in configuration if resource.digest]
     if not any(map(_is_interpreter, configuration)):  # an older receipt has no interpreters
         current = tuple(resource for resource in current if not _is_interpreter(resource))
-    return receipt.differences(before, [resource for resource in current if resource.digest])
+    return receipt.list_differences(before, [resource for resource in current if resource.digest])
 
 
-def engines_of(statement: Statement) -> EngineChoice:
+def select_engines(statement: Statement) -> EngineChoice:
     """Return the engines of the run that a receipt describes.
 
     Several engines mean that the run let isosmoke choose.
     """
-    return EngineChoice(repeat_command.only_engine(statement.circumstances.engine) or AUTO)
+    return EngineChoice(repeat_command.parse_engine(statement.circumstances.engine) or AUTO)
 
 
 def _is_interpreter(resource: Resource) -> bool:
     return resource.name.startswith(f"{_INTERPRETER} ")
 
 
-def digest(path: Path) -> str:
+def compute_digest(path: Path) -> str:
     """Return the SHA-256 hash of a file's content.
 
     Raises:
@@ -199,7 +213,7 @@ def _find_subject_changes(statement: Statement, path: Path, binary: Path | None)
         yield f"binary {binary}: the receipt was written without a binary"
     elif not current.is_file():
         yield f"{statement.subject[0].name} was removed: no file at {current}"
-    elif digest(current) != statement.subject[0].sha256:
+    elif compute_digest(current) != statement.subject[0].sha256:
         yield f"{statement.subject[0].name} changed: {current} has a different hash"
 
 

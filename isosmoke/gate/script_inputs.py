@@ -19,7 +19,7 @@ _VOLATILE = frozenset({".git", ".wg", ".workgraph", ".isosmoke"})
 """Directories whose contents change on their own, so their files are never a script's input."""
 
 
-def sources(
+def find_script_inputs(
     scripts: Iterable[Path], directory: Path, *, exclude: Collection[Path]
 ) -> tuple[Path, ...]:
     """Return the resolved files that `scripts` read, without `exclude`.

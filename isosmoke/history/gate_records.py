@@ -37,7 +37,7 @@ class BypassRecord:
 _RECORD = TypeAdapter(BypassRecord)
 
 
-def homes(directory: Path, environment: Mapping[str, str]) -> tuple[Path, ...]:
+def list_homes(directory: Path, environment: Mapping[str, str]) -> tuple[Path, ...]:
     """Return the directories that can hold the records of a project, most preferred first.
 
     The project is the one that contains `directory`. The last home is in the user's state
@@ -47,24 +47,28 @@ def homes(directory: Path, environment: Mapping[str, str]) -> tuple[Path, ...]:
         UsageError: if a project has a symbolic link in place of its records.
     """
     tops = git.find_tops(directory, environment)
-    within = (state.in_project(top, _RECEIPTS, _BYPASSES) for top in tops)
-    return (*within, state.project(tops[0]))
+    within = (state.get_records_directory(top, _RECEIPTS, _BYPASSES) for top in tops)
+    return (*within, state.get_fallback_directory(tops[0]))
 
 
-def keep_receipt(directories: Sequence[Path], name: str, text: str) -> Path:
+def save_receipt(directories: Sequence[Path], name: str, text: str) -> Path:
     """Write a receipt to the first writable home, and return its path."""
     # Several work trees can share a home, so the name includes a hash of the content.
     file = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
-    return in_first(directories, lambda home: files.write(made(home, _RECEIPTS) / file, text))
+    return save_in_first(
+        directories, lambda home: files.write(create_directory(home, _RECEIPTS) / file, text)
+    )
 
 
-def keep_bypass(directories: Sequence[Path], record: BypassRecord) -> Path:
+def save_bypass(directories: Sequence[Path], record: BypassRecord) -> Path:
     """Append a bypass to the list in the first writable home, and return the list's path."""
     line = json.dumps(asdict(record)) + "\n"
-    return in_first(directories, lambda home: _append(made(home) / _BYPASSES, line))
+    return save_in_first(
+        directories, lambda home: _append(create_directory(home) / _BYPASSES, line)
+    )
 
 
-def receipts(directories: Sequence[Path]) -> tuple[Path, ...]:
+def list_receipts(directories: Sequence[Path]) -> tuple[Path, ...]:
     """Return the paths of all receipts.
 
     Raises:
@@ -79,7 +83,7 @@ def receipts(directories: Sequence[Path]) -> tuple[Path, ...]:
     return paths
 
 
-def bypasses(directories: Sequence[Path]) -> tuple[BypassRecord | str, ...]:
+def list_bypasses(directories: Sequence[Path]) -> tuple[BypassRecord | str, ...]:
     """Return all recorded bypasses, with `FILE:LINE` in place of each unreadable one."""
     return tuple(bypass for home in directories for bypass in _read_bypasses(home / _BYPASSES))
 
@@ -95,7 +99,7 @@ def _read_bypasses(file: Path) -> Iterator[BypassRecord | str]:
                 yield f"{file}:{number}"
 
 
-def in_first(directories: Sequence[Path], save: Callable[[Path], _Saved]) -> _Saved:
+def save_in_first(directories: Sequence[Path], save: Callable[[Path], _Saved]) -> _Saved:
     """Return the result of `save` in the first home where it succeeds.
 
     Raises:
@@ -111,7 +115,7 @@ def in_first(directories: Sequence[Path], save: Callable[[Path], _Saved]) -> _Sa
     raise IsosmokeError("\n".join(["no record can be saved", *reasons]), hint)
 
 
-def made(home: Path, name: str = "") -> Path:
+def create_directory(home: Path, name: str = "") -> Path:
     """Create a home that Git ignores, and a directory `name` in it; return the directory's path.
 
     Raises:

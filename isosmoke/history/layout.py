@@ -26,12 +26,12 @@ _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 _SECOND = "%Y%m%d-%H%M%S"
 
 
-def top(cwd: Path) -> Path:
+def find_top(cwd: Path) -> Path:
     """Return the root directory of the project that contains `cwd`."""
     return git_top(cwd) or cwd
 
 
-def homes(root: Path) -> tuple[Path, Path]:
+def list_homes(root: Path) -> tuple[Path, Path]:
     """Return the two directories that can hold a project's runs, most preferred first.
 
     The first is in the project, the second in the user's state directory.
@@ -39,27 +39,29 @@ def homes(root: Path) -> tuple[Path, Path]:
     Raises:
         UsageError: if the project has a symbolic link in place of its records.
     """
-    return state.in_project(root, RUNS), state.project(root)
+    return state.get_records_directory(root, RUNS), state.get_fallback_directory(root)
 
 
-def run_id(started: datetime) -> str:
+def format_run_id(started: datetime) -> str:
     """Return the name of a run's directory: its start time, to 1/65536 of a second."""
     return f"{started:{_SECOND}}-{started.microsecond * 65536 // 1_000_000:04x}"
 
 
-def started_at(directory: Path) -> datetime:
+def parse_start(directory: Path) -> datetime:
     """Return a run's start time, to the second, from the name of its directory."""
     return datetime.strptime(directory.name.rpartition("-")[0], _SECOND).replace(tzinfo=UTC)
 
 
-def list_folders(cwd: Path) -> tuple[Path, ...]:
+def list_run_directories(cwd: Path) -> tuple[Path, ...]:
     """Return the directories of a project's runs, newest first.
 
     Raises:
         RecordError: if they cannot be listed.
     """
     directories = [
-        directory for home in homes(top(cwd)) for directory in _list_directories(home / RUNS)
+        directory
+        for home in list_homes(find_top(cwd))
+        for directory in _list_directories(home / RUNS)
     ]
     started = [directory for directory in directories if _may_have_header(directory)]
     return tuple(sorted(started, key=lambda directory: directory.name, reverse=True))
@@ -67,7 +69,7 @@ def list_folders(cwd: Path) -> tuple[Path, ...]:
 
 def _list_directories(runs: Path) -> tuple[Path, ...]:
     try:
-        return tuple(run_folders(runs))
+        return tuple(iter_run_directories(runs))
     except OSError as error:
         raise RecordError(
             f"cannot list the runs in {runs}: {error.strerror}", hint=f"ls -la {runs}"
@@ -84,7 +86,7 @@ def _may_have_header(directory: Path) -> bool:
     return True
 
 
-def run_folders(runs: Path) -> Iterator[Path]:
+def iter_run_directories(runs: Path) -> Iterator[Path]:
     """Yield the directories of runs in `runs`, ignoring anything else.
 
     Raises:

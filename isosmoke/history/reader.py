@@ -8,11 +8,18 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from isosmoke.errors import NothingSelectedError, RecordError
-from isosmoke.history.layout import HEADER, RESULT, homes, is_running, list_folders, top
+from isosmoke.history.layout import (
+    HEADER,
+    RESULT,
+    find_top,
+    is_running,
+    list_homes,
+    list_run_directories,
+)
 from isosmoke.results import run_record
 from isosmoke.results.outcome import count
 from isosmoke.results.run_record import Header, Planned, RunRecord, ScenarioRecord
-from isosmoke.text import meant
+from isosmoke.text import suggest_match
 
 SCHEMA_VERSION = 1
 
@@ -22,7 +29,7 @@ LATEST = "latest"
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class Kept(Header):
+class StoredHeader(Header):
     """The stored header of a run, with the planned scenarios."""
 
     planned: tuple[Planned, ...]
@@ -34,7 +41,7 @@ class _Versioned(BaseModel):
 
 def list_runs(cwd: Path) -> tuple[RunRecord, ...]:
     """Return the runs of a project, newest first, skipping those that cannot be read."""
-    return tuple(_load_readable(list_folders(cwd)))
+    return tuple(_load_readable(list_run_directories(cwd)))
 
 
 def find_run(selector: str | None, cwd: Path) -> RunRecord:
@@ -44,7 +51,7 @@ def find_run(selector: str | None, cwd: Path) -> RunRecord:
         NothingSelectedError: if no run matches, or more than one.
         RecordError: if the run cannot be read.
     """
-    known = list_folders(cwd)
+    known = list_run_directories(cwd)
     if not known:
         raise _describe_no_runs(cwd)
     return load_run(known[0] if selector in (None, LATEST) else _select_directory(selector, known))
@@ -60,7 +67,7 @@ def find_rerun_chain(selector: str, cwd: Path) -> tuple[RunRecord, ...]:
     chain = [find_run(selector, cwd)]
     others = {
         directory.name: directory
-        for directory in list_folders(cwd)
+        for directory in list_run_directories(cwd)
         if directory.name != chain[0].id
     }
     while previous := others.pop(chain[-1].rerun_of or "", None):
@@ -111,7 +118,9 @@ def find_run_or_scenario(
         return find_run(None, cwd), None
     if "/" in selector or next(_find_results(selector, cwd), None):
         return find_scenario(selector, cwd)
-    if selector == LATEST or any(_is_match(directory, selector) for directory in list_folders(cwd)):
+    if selector == LATEST or any(
+        _is_match(directory, selector) for directory in list_run_directories(cwd)
+    ):
         return find_run(selector, cwd), None
     raise _describe_unknown(selector, cwd)
 
@@ -138,20 +147,20 @@ def load_run(directory: Path) -> RunRecord:
     return RunRecord(**fields)
 
 
-def _load_header(directory: Path) -> Kept:
+def _load_header(directory: Path) -> StoredHeader:
     file = directory / HEADER
     if _read(file, _Versioned).schema_version != SCHEMA_VERSION:
         raise RecordError(f"{file} was written by a newer isosmoke", "upgrade isosmoke")
-    return _read(file, Kept)
+    return _read(file, StoredHeader)
 
 
-def _load_result(directory: Path, header: Kept, plan: Planned) -> ScenarioRecord:
+def _load_result(directory: Path, header: StoredHeader, plan: Planned) -> ScenarioRecord:
     try:
         return _read(directory / plan.name / RESULT, ScenarioRecord)
     except RecordError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
-    return run_record.not_run(plan, _explain_missing(directory, finished=header.finished))
+    return run_record.record_not_run(plan, _explain_missing(directory, finished=header.finished))
 
 
 def _explain_missing(directory: Path, *, finished: bool) -> str:
@@ -198,7 +207,7 @@ def _select_directory(selector: str, known: Sequence[Path]) -> Path:
     if len(matches) == 1:
         return matches[0]
     if not matches:
-        suggestion = meant(selector, [directory.name for directory in known])
+        suggestion = suggest_match(selector, [directory.name for directory in known])
         raise NothingSelectedError(
             f"no run is named {selector!r}{suggestion}", "run `isosmoke runs` to list the runs"
         )
@@ -210,7 +219,7 @@ def _select_directory(selector: str, known: Sequence[Path]) -> Path:
 
 
 def _find_results(name: str, cwd: Path) -> Iterator[tuple[RunRecord, ScenarioRecord]]:
-    for directory in list_folders(cwd):
+    for directory in list_run_directories(cwd):
         with suppress(RecordError):
             if any(plan.name == name for plan in _load_header(directory).planned):
                 yield _select_scenario(load_run(directory), name)
@@ -222,23 +231,23 @@ def _select_scenario(run: RunRecord, name: str) -> tuple[RunRecord, ScenarioReco
             return run, scenario
     names = [scenario.name for scenario in run.scenarios]
     raise NothingSelectedError(
-        f"run {run.id} has no scenario {name!r}{meant(name, names)}",
+        f"run {run.id} has no scenario {name!r}{suggest_match(name, names)}",
         f"run `isosmoke show {run.id}` to list its scenarios",
     )
 
 
 def _describe_unknown(name: str, cwd: Path) -> NothingSelectedError:
-    if not list_folders(cwd):
+    if not list_run_directories(cwd):
         return _describe_no_runs(cwd)
     names = dict.fromkeys(scenario.name for run in list_runs(cwd) for scenario in run.scenarios)
     return NothingSelectedError(
-        f"no run has a scenario {name!r}{meant(name, list(names))}",
+        f"no run has a scenario {name!r}{suggest_match(name, list(names))}",
         "run `isosmoke runs` to list the runs",
     )
 
 
 def _describe_no_runs(cwd: Path) -> NothingSelectedError:
     return NothingSelectedError(
-        f"no run is recorded in {homes(top(cwd))[0]}",
+        f"no run is recorded in {list_homes(find_top(cwd))[0]}",
         "change to the project's directory, or record a run with `isosmoke run`",
     )

@@ -7,7 +7,7 @@ from isosmoke.results.outcome import Outcome
 from isosmoke.results.run_record import RunRecord
 
 
-def failed(scenarios: Iterable[Scenario], past: Sequence[RunRecord]) -> tuple[Scenario, ...]:
+def select_failed(scenarios: Iterable[Scenario], past: Sequence[RunRecord]) -> tuple[Scenario, ...]:
     """Return the scenarios that blocked when they were last tried; `past` is newest first."""
     outcomes = ((scenario, _find_last_outcome(scenario, past)) for scenario in scenarios)
     return tuple(
@@ -15,7 +15,9 @@ def failed(scenarios: Iterable[Scenario], past: Sequence[RunRecord]) -> tuple[Sc
     )
 
 
-def left(scenarios: Iterable[Scenario], past: Sequence[RunRecord]) -> tuple[Scenario, ...]:
+def select_remaining(
+    scenarios: Iterable[Scenario], past: Sequence[RunRecord]
+) -> tuple[Scenario, ...]:
     """Return the scenarios that blocked when last tried, or were never tried.
 
     `past` is newest first.

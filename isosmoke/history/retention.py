@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
 
-from isosmoke.history.layout import is_running, run_folders, started_at
+from isosmoke.history.layout import is_running, iter_run_directories, parse_start
 from isosmoke.host import files
 from isosmoke.manifest.models import Retention
 
@@ -22,7 +22,7 @@ class _PastRun:
     size: int
 
 
-def forget_runs(runs: Path, retention: Retention, now: datetime) -> tuple[str, ...]:
+def remove_old_runs(runs: Path, retention: Retention, now: datetime) -> tuple[str, ...]:
     """Remove the records in `runs` that exceed the limits of `retention` at the time `now`.
 
     The newest record stays, as does the record of any run in progress. A record that cannot be
@@ -32,9 +32,9 @@ def forget_runs(runs: Path, retention: Retention, now: datetime) -> tuple[str, .
     Raises:
         OSError: if `runs` cannot be listed.
     """
-    newest_first = sorted(run_folders(runs), reverse=True)
+    newest_first = sorted(iter_run_directories(runs), reverse=True)
     past = [
-        _PastRun(directory, (now - started_at(directory)).days, _measure_size(directory))
+        _PastRun(directory, (now - parse_start(directory)).days, _measure_size(directory))
         for directory in newest_first
     ]
     return tuple(_remove_ended(_find_excess(past, retention)))

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from isosmoke.history import gate_records, layout
 from isosmoke.history.layout import HEADER, LEASE, RESULT, RUNS
-from isosmoke.history.reader import Kept
-from isosmoke.history.retention import forget_runs
+from isosmoke.history.reader import StoredHeader
+from isosmoke.history.retention import remove_old_runs
 from isosmoke.host import files
 from isosmoke.host.leases import Lease
 from isosmoke.manifest.models import Retention, Scenario
@@ -29,13 +29,13 @@ _LOCK = ".lock"
 class Recording:
     """The record of a run in progress.
 
-    `lost` is the first error that left the record incomplete, or empty. Such an error
+    `write_error` is the first error that left the record incomplete, or empty. Such an error
     changes no verdict. `notes` name old records that exceed the limits but could not be removed.
     """
 
-    folder: Path
+    directory: Path
     notes: tuple[str, ...] = ()
-    lost: str = ""
+    write_error: str = ""
     _saved: dict[str, ScenarioResult] = field(default_factory=dict)
 
     def begin(self, run: RunResult, scenarios: Iterable[Scenario]) -> None:
@@ -45,10 +45,12 @@ class Recording:
     def keep(self, result: ScenarioResult) -> None:
         """Write the result of one scenario."""
         self._saved[result.name] = result
-        self.lost = self.lost or next(
+        self.write_error = self.write_error or next(
             (attempt.unlogged for attempt in result.attempts if attempt.unlogged), ""
         )
-        self._write(Path(result.name) / RESULT, run_record.render(run_record.scenario(result)))
+        self._write(
+            Path(result.name) / RESULT, run_record.render(run_record.record_scenario(result))
+        )
 
     def end(self, run: RunResult) -> None:
         """Write the remaining results, and mark the run as finished."""
@@ -57,22 +59,22 @@ class Recording:
                 self.keep(result)
         self._write_header(run, (result.scenario for result in run.scenarios), finished=True)
         with suppress(OSError):
-            (self.folder / LEASE).unlink(missing_ok=True)
+            (self.directory / LEASE).unlink(missing_ok=True)
 
     def _write_header(
         self, run: RunResult, scenarios: Iterable[Scenario], *, finished: bool
     ) -> None:
-        planned = tuple(map(run_record.planned, scenarios))
-        fields = {**dict(run_record.of(run)), "planned": planned, "finished": finished}
-        self._write(Path(HEADER), run_record.render(Kept(**fields)))
+        planned = tuple(map(run_record.record_plan, scenarios))
+        fields = {**dict(run_record.record_run(run)), "planned": planned, "finished": finished}
+        self._write(Path(HEADER), run_record.render(StoredHeader(**fields)))
 
     def _write(self, name: Path, text: str) -> None:
-        path = self.folder / name
+        path = self.directory / name
         try:
             path.parent.mkdir(exist_ok=True)
             files.write(path, text)
         except OSError as error:
-            self.lost = self.lost or f"{path}: {error.strerror}"
+            self.write_error = self.write_error or f"{path}: {error.strerror}"
 
 
 def start_recording(top: Path, retention: Retention | None = None) -> Recording:
@@ -84,15 +86,15 @@ def start_recording(top: Path, retention: Retention | None = None) -> Recording:
         IsosmokeError: if no home is writable.
     """
     create = partial(_create, retention=retention or Retention())
-    return gate_records.in_first(layout.homes(top), create)
+    return gate_records.save_in_first(layout.list_homes(top), create)
 
 
 def _create(home: Path, retention: Retention) -> Recording:
-    runs = gate_records.made(home, RUNS)
+    runs = gate_records.create_directory(home, RUNS)
     with files.lock(runs / _LOCK):
         now = datetime.now(UTC)
-        notes = forget_runs(runs, retention, now)
-        folder = runs / layout.run_id(now)
-        folder.mkdir()
-        (folder / LEASE).write_text(str(Lease.mine()))
-    return Recording(folder, notes)
+        notes = remove_old_runs(runs, retention, now)
+        directory = runs / layout.format_run_id(now)
+        directory.mkdir()
+        (directory / LEASE).write_text(str(Lease.current()))
+    return Recording(directory, notes)

@@ -13,7 +13,7 @@ from typing import Literal
 from isosmoke.errors import BinaryError, UsageError
 from isosmoke.host import files, state
 
-KNOWN_AS = "wg"
+COMMAND_NAME = "wg"
 """The name that scenarios use for the binary, in addition to its own."""
 
 _MAX_AGE_SECONDS = 7 * 86400.0
@@ -45,7 +45,7 @@ def find(named: str | None, environment: Mapping[str, str]) -> Path | None:
     for origin, path in (("--binary", named), ("ISOSMOKE_WG", environment.get("ISOSMOKE_WG"))):
         if path:
             return _check_executable(Path(path), origin)
-    program = shutil.which(KNOWN_AS, path=environment.get("PATH", ""))
+    program = shutil.which(COMMAND_NAME, path=environment.get("PATH", ""))
     return Path(program).absolute() if program else None
 
 
@@ -106,7 +106,7 @@ def take(path: Path) -> Binary:
     Raises:
         BinaryError: if it cannot be copied.
     """
-    store = state.kept("binaries")
+    store = state.ensure_directory("binaries")
     _prune(store)
     try:
         digest = files.sha256(path)
@@ -120,9 +120,9 @@ def take(path: Path) -> Binary:
     return Binary(path, digest, directory)
 
 
-def kept(sha256: str) -> Path | None:
+def find_copy(sha256: str) -> Path | None:
     """Return the stored copy of a program; None if it has been removed from the store."""
-    copy = state.kept("binaries") / sha256 / KNOWN_AS
+    copy = state.ensure_directory("binaries") / sha256 / COMMAND_NAME
     return copy if copy.is_file() and files.sha256(copy) == sha256 else None
 
 
@@ -130,7 +130,7 @@ def _copy(path: Path, store: Path) -> str:
     """Copy a program, and return the hash of the copy because the source may change meanwhile."""
     unfinished = Path(mkdtemp(prefix="unfinished-", dir=store))
     try:
-        copy = unfinished / KNOWN_AS
+        copy = unfinished / COMMAND_NAME
         shutil.copyfile(path, copy)
         copy.chmod(0o755)
         unfinished.chmod(0o755)
@@ -155,7 +155,7 @@ def _add_name(directory: Path, name: str) -> None:
     alias = directory / name
     if not alias.exists():
         try:
-            alias.hardlink_to(directory / KNOWN_AS)
+            alias.hardlink_to(directory / COMMAND_NAME)
         except FileExistsError:
             return
 

@@ -21,7 +21,7 @@ class Caller:
     environment: Mapping[str, str]
 
     @classmethod
-    def here(cls) -> "Caller":
+    def current(cls) -> "Caller":
         """Return the caller that this process runs for."""
         uid = os.getuid()
         return cls(

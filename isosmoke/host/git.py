@@ -72,7 +72,7 @@ def _hint(top: Path, stderr: str) -> str:
 def find_program(top: Path, environment: Mapping[str, str]) -> Path | None:
     """Return the git program for the repository `top`, never one inside it; None without git."""
     path = environment.get("PATH", os.defpath)
-    return system_programs.find_for(path, "git", apart=[top])
+    return system_programs.find_on_path(path, "git", exclude=[top])
 
 
 def run(
@@ -244,10 +244,10 @@ def _without_filters(top: Path, environment: Mapping[str, str]) -> Iterator[str]
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A commit or the empty tree; `words` is its name, or the reason why it was chosen."""
+    """A commit or the empty tree; `description` is its name, or the reason why it was chosen."""
 
     identity: str
-    words: str
+    description: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class Lease:
     started: str
 
     @classmethod
-    def mine(cls) -> "Lease":
+    def current(cls) -> "Lease":
         """Return the lease of this process; raise `OSError` if /proc cannot be read."""
         started = _parse_start_time(Path("/proc/self/stat").read_bytes())
         return cls(f"{_read_boot_id()}-{_read_pid_namespace()}", os.getpid(), started)

@@ -21,12 +21,12 @@ class MountPoint:
     deleted: bool
 
 
-def text() -> str:
+def read_table() -> str:
     """Return the table of this process; a name that is not UTF-8 is decoded like a path."""
     return Path("/proc/self/mountinfo").read_bytes().decode(errors="surrogateescape")
 
 
-def visible(table: str) -> tuple[MountPoint, ...]:
+def find_visible(table: str) -> tuple[MountPoint, ...]:
     """Return the mounts in `table` that a path leads to, because no other mount covers them."""
     mounts = [_parse(line) for line in table.split("\n") if line]
     tree = _Tree(mounts)
@@ -34,7 +34,7 @@ def visible(table: str) -> tuple[MountPoint, ...]:
     return tuple(sorted(reachable, key=lambda mount: mount.point.parts))
 
 
-def below(directory: Path, mounts: Sequence[MountPoint]) -> tuple[MountPoint, ...]:
+def find_below(directory: Path, mounts: Sequence[MountPoint]) -> tuple[MountPoint, ...]:
     """Return the mounts inside `directory`, without one at the directory itself."""
     return tuple(mount for mount in mounts if directory in mount.point.parents)
 

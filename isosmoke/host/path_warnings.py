@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from isosmoke.text import shortened
+from isosmoke.text import shorten
 
 _MAX_NAMES = 4
 _MAX_ENTRIES = 2
@@ -47,10 +47,10 @@ class Entry:
     @property
     def shown(self) -> str:
         """The entry in a readable form."""
-        return shortened(self.text, _MAX_WIDTH) if self.text else "'' (the current directory)"
+        return shorten(self.text, _MAX_WIDTH) if self.text else "'' (the current directory)"
 
 
-def warnings(entries: Sequence[Entry]) -> tuple[str, ...]:
+def find_warnings(entries: Sequence[Entry]) -> tuple[str, ...]:
     """Return one line for each kind of risky entry; an empty tuple for a plain PATH."""
     shadowing = tuple(_find_shadowing(entries))
     tools = [(entry, _select_tools(names)) for entry, names in shadowing]
@@ -118,4 +118,4 @@ def _select_language_programs(names: Collection[str]) -> list[str]:
 def _format(names: Sequence[str]) -> str:
     more = len(names) - _MAX_NAMES
     rest = f" (+{more} more)" if more > 0 else ""
-    return f"{', '.join(shortened(name, 40) for name in names[:_MAX_NAMES])}{rest}"
+    return f"{', '.join(shorten(name, 40) for name in names[:_MAX_NAMES])}{rest}"

@@ -13,11 +13,11 @@ from isosmoke.errors import IsosmokeError, LeftBehindError, raise_left_behind
 from isosmoke.host import files, leases
 from isosmoke.host.leases import Lease
 
-IN_PROJECT = ".isosmoke"
+RECORDS_DIRECTORY = ".isosmoke"
 """The directory in a project for records of runs and receipts."""
 
 
-def state_folder() -> Path:
+def get_state_directory() -> Path:
     """Return `$ISOSMOKE_STATE`, else the user's state directory (XDG)."""
     override = os.environ.get("ISOSMOKE_STATE")
     return Path(override).absolute() if override else user_state_path("isosmoke", appauthor=False)
@@ -34,27 +34,27 @@ def _create(directory: Path) -> Path:
     return directory
 
 
-def kept(name: str) -> Path:
+def ensure_directory(name: str) -> Path:
     """Return the directory `name` in the state directory; create it if it is missing."""
-    directory = state_folder() / name
+    directory = get_state_directory() / name
     files.refuse_links(directory)
     return _create(directory)
 
 
-def in_project(top: Path, *names: str) -> Path:
+def get_records_directory(top: Path, *names: str) -> Path:
     """Return isosmoke's directory in the project `top`; it may be missing.
 
     Raises:
         UsageError: if it, or one of the `names` in it, is a symbolic link.
     """
-    directory = top / IN_PROJECT
+    directory = top / RECORDS_DIRECTORY
     files.refuse_links(directory, *(directory / name for name in names))
     return directory
 
 
-def project(top: Path) -> Path:
+def get_fallback_directory(top: Path) -> Path:
     """Return the records directory of a project that is not writable; it may be missing."""
-    return state_folder() / "projects" / hashlib.sha256(os.fsencode(top)).hexdigest()[:16]
+    return get_state_directory() / "projects" / hashlib.sha256(os.fsencode(top)).hexdigest()[:16]
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def scratch() -> Iterator[Path]:
     Its name is its lease, so a later `sweep_scratch` can remove it. Files that this user cannot
     remove are left to the engine whose daemon wrote them.
     """
-    directory = Path(mkdtemp(prefix=f"{Lease.mine()}.", dir=kept("scratch")))
+    directory = Path(mkdtemp(prefix=f"{Lease.current()}.", dir=ensure_directory("scratch")))
     try:
         yield directory
     finally:
@@ -77,7 +77,7 @@ def find_dead_scratch() -> tuple[tuple[Path, ...], tuple[LeftBehindError, ...]]:
 
     Symbolic links are skipped, because isosmoke did not create them.
     """
-    directories = (path for path in kept("scratch").iterdir() if not path.is_symlink())
+    directories = (path for path in ensure_directory("scratch").iterdir() if not path.is_symlink())
     return leases.find_dead((path, Lease.parse(path.name)) for path in directories)
 
 

@@ -27,34 +27,34 @@ DIRECTORIES = tuple(
 """The program directories of systems; the last three are of NixOS, Guix and images made by Nix."""
 
 
-def find(name: str, *, apart: Iterable[Path] = ()) -> Path | None:
+def find(name: str, *, exclude: Iterable[Path] = ()) -> Path | None:
     """Return the path of a system program, without resolving links; None if there is none.
 
-    Programs in one of the directories `apart`, programs that link there, and programs that the
+    Programs in one of the directories `exclude`, programs that link there, and programs that the
     calling user could replace are ignored.
     """
-    excluded = tuple(directory.resolve() for directory in apart)
+    excluded = tuple(directory.resolve() for directory in exclude)
     candidates = (Path(directory, name) for directory in DIRECTORIES)
     programs = (path for path in candidates if is_executable(path) and _is_safe(path, excluded))
     return next(programs, None)
 
 
-def find_for(path: str, name: str, *, apart: Iterable[Path] = ()) -> Path | None:
+def find_on_path(path: str, name: str, *, exclude: Iterable[Path] = ()) -> Path | None:
     """Return the program to run as `name` for a caller with this PATH; None if PATH lacks it.
 
     The system's own program is preferred, whatever comes first on `path`. If the system has none,
-    it is the first one in an absolute entry of `path` that is outside the directories `apart`.
+    it is the first one in an absolute entry of `path` that is outside the directories `exclude`.
     """
     if shutil.which(name, path=path) is None:
         return None
-    excluded = tuple(directory.resolve() for directory in apart)
+    excluded = tuple(directory.resolve() for directory in exclude)
     directories = (Path(entry) for entry in path.split(":"))
     candidates = (
         directory / name
         for directory in directories
         if directory.is_absolute() and not _is_within(directory, excluded)
     )
-    return find(name, apart=excluded) or next(filter(is_executable, candidates), None)
+    return find(name, exclude=excluded) or next(filter(is_executable, candidates), None)
 
 
 def is_executable(path: Path) -> bool:
@@ -104,7 +104,7 @@ def _is_within(path: Path, directories: tuple[Path, ...]) -> bool:
     return any(name.is_relative_to(directory) for name in names for directory in directories)
 
 
-def entries(path: str, working: Path, workspace: Iterable[Path]) -> tuple[Entry, ...]:
+def read_entries(path: str, working: Path, workspace: Iterable[Path]) -> tuple[Entry, ...]:
     """Return the entries of a PATH, read from disk for a caller in the directory `working`."""
     directories = map(Path, DIRECTORIES)
     system = tuple(path for path in directories if is_protected(path.resolve()))

@@ -14,14 +14,14 @@ from isosmoke.host import mount_table, state
 class Workspace:
     """Copy-on-write directories, borrowed git objects (read-only) and the working directory.
 
-    `mounted` lists the mount points inside those directories, outer ones first. A copy of a
+    `mount_points` lists the mount points inside those directories, outer ones first. A copy of a
     directory does not contain the file systems mounted in it.
     """
 
-    folders: tuple[Path, ...]
-    borrowed: tuple[Path, ...]
+    directories: tuple[Path, ...]
+    borrowed_objects: tuple[Path, ...]
     working: Path
-    mounted: tuple[Path, ...] = ()
+    mount_points: tuple[Path, ...] = ()
 
 
 def git_top(directory: Path) -> Path | None:
@@ -65,7 +65,7 @@ def _read_alternates(objects: Path) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def find(working: Path, manifest_folder: Path | None, *, home: Path) -> Workspace:
+def find_workspace(working: Path, manifest_folder: Path | None, *, home: Path) -> Workspace:
     """Return the workspace of a caller in the directory `working`.
 
     It consists of the repositories of the working directory and of the manifest. Outside a
@@ -84,7 +84,7 @@ def find(working: Path, manifest_folder: Path | None, *, home: Path) -> Workspac
     return _build(tops, working if working.is_relative_to(base) else base)
 
 
-def with_mounts(workspace: Workspace) -> Workspace:
+def add_mount_points(workspace: Workspace) -> Workspace:
     """Return a copy of the workspace with the current mount points inside its directories.
 
     Mounts at or below isosmoke's own records are not part of the content and are left out.
@@ -92,12 +92,12 @@ def with_mounts(workspace: Workspace) -> Workspace:
     Raises:
         UsageError: if a mount cannot be read, or is neither a directory nor a regular file.
     """
-    mounts = mount_table.visible(mount_table.text())
+    mounts = mount_table.find_visible(mount_table.read_table())
     points = [
         mount.point
-        for directory in workspace.folders
-        for mount in mount_table.below(directory, mounts)
-        if not mount.point.is_relative_to(directory / state.IN_PROJECT)
+        for directory in workspace.directories
+        for mount in mount_table.find_below(directory, mounts)
+        if not mount.point.is_relative_to(directory / state.RECORDS_DIRECTORY)
     ]
     for point in points:
         if problem := _find_problem(point):
@@ -106,7 +106,7 @@ def with_mounts(workspace: Workspace) -> Workspace:
                 "a sandbox",
                 hint=f"sudo umount {shlex.quote(str(point))}, or mount it outside the workspace",
             )
-    return replace(workspace, mounted=tuple(points))
+    return replace(workspace, mount_points=tuple(points))
 
 
 def _find_problem(point: Path) -> str:
@@ -141,11 +141,11 @@ def _refuse_home(top: Path, home: Path) -> None:
 def _build(tops: list[Path], working: Path) -> Workspace:
     repositories = [top for top in tops if (top / ".git").exists()]
     commons = [_find_common_directory(_find_git_directory(top)) for top in repositories]
-    borrowed = [objects for common in commons for objects in _find_borrowed(common)]
-    return Workspace(outermost([*tops, *commons]), outermost(borrowed), working)
+    borrowed_objects = [objects for common in commons for objects in _find_borrowed(common)]
+    return Workspace(find_outermost([*tops, *commons]), find_outermost(borrowed_objects), working)
 
 
-def outermost(paths: Iterable[Path]) -> tuple[Path, ...]:
+def find_outermost(paths: Iterable[Path]) -> tuple[Path, ...]:
     """Return each path once, sorted, without paths inside another of the paths."""
     outer: list[Path] = []
     for path in sorted(set(paths)):  # a directory sorts right before its contents

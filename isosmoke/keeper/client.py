@@ -33,7 +33,7 @@ class Channel(Protocol):
     def read(self) -> bytes:
         """Return the available bytes, at least one; empty bytes at the end of the stream."""
 
-    def outlet(self) -> int:
+    def write_fileno(self) -> int:
         """Return the descriptor to poll for writing."""
 
     def write(self, content: bytes) -> int:
@@ -82,7 +82,7 @@ class Conversation:
         self._events: deque[Event] = deque()
         self._endings: list[Event] = []
 
-    def ready(self, seconds: float) -> None:
+    def wait_until_ready(self, seconds: float) -> None:
         """Wait until the keeper is ready; raise `EngineError` if it is not within `seconds`."""
         event = self._wait(protocol.Ready, seconds)
         if event is None:
@@ -94,7 +94,7 @@ class Conversation:
                 hint="build isosmoke again",
             )
 
-    def go(
+    def start_script(
         self,
         argv: Sequence[str],
         folder: PurePosixPath,
@@ -116,12 +116,12 @@ class Conversation:
             )
         )
 
-    def exited(self, seconds: float) -> int | None:
+    def wait_for_exit(self, seconds: float) -> int | None:
         """Wait for the script, and return its raw wait status; None if it runs after `seconds`."""
         event = self._wait(protocol.ScriptExited, seconds)
         return None if event is None else event.status
 
-    def term(self) -> None:
+    def terminate(self) -> None:
         """Send SIGTERM to the script's process group."""
         self.send(protocol.TERM)
 
@@ -129,16 +129,16 @@ class Conversation:
         """Send SIGKILL to the script's process group."""
         self.send(protocol.KILL)
 
-    def empty(self, seconds: float) -> bool:
+    def wait_until_empty(self, seconds: float) -> bool:
         """Return whether every process ends within `seconds`, as soon as the last one has."""
         return self._wait(protocol.Empty, seconds) is not None
 
-    def living(self) -> tuple[Process, ...]:
+    def list_processes(self) -> tuple[Process, ...]:
         """Return the living processes without freezing them."""
         listing = self._list()
         return _describe(listing, _parse_states(listing))
 
-    def survivors(self) -> tuple[Process, ...]:
+    def freeze_survivors(self) -> tuple[Process, ...]:
         """Freeze the living processes, and return them with the states from before the freeze."""
         states = _parse_states(self._list())
         self.send(protocol.FREEZE)
@@ -151,7 +151,7 @@ class Conversation:
         self.send(protocol.THAW)
         self._wait_for_answer(protocol.Thawed)
 
-    def usage(self) -> Usage:
+    def read_usage(self) -> Usage:
         """Return the resource usage of the script and of all other ended processes."""
         self.send(protocol.USAGE)
         return self._wait_for_answer(protocol.UsageReport).usage
@@ -207,7 +207,7 @@ class Conversation:
             self._wait_until_writable(max(0.0, deadline - monotonic()))
 
     def _wait_until_writable(self, seconds: float) -> None:
-        source, target = self._channel.fileno(), self._channel.outlet()
+        source, target = self._channel.fileno(), self._channel.write_fileno()
         wanted = {target: select.POLLOUT}
         wanted[source] = wanted.get(source, 0) | select.POLLIN
         polled = self._poll(seconds, wanted)

@@ -30,14 +30,14 @@ class User(Protocol):
     def typed(self, limit: int, /) -> bytes:
         """Return the available input, at most `limit` bytes; empty bytes at its end."""
 
-    def resized(self) -> Size:
+    def read_size(self) -> Size:
         """Return the terminal's new size; `resizes` is then not readable until the next change."""
 
     def show(self, output: ShellOutput) -> None:
         """Show output of the shell."""
 
 
-def attend(keeper: Conversation, job: Job, user: User) -> int:
+def run_shell(keeper: Conversation, job: Job, user: User) -> int:
     """Run the command of `job` as a shell for `user`, and return its raw wait status.
 
     The shell has a terminal if the user has one, otherwise pipes. The durations of the job do not
@@ -50,7 +50,7 @@ def attend(keeper: Conversation, job: Job, user: User) -> int:
     limits = job.spec.limits
     size = user.size
     keeper.send(
-        protocol.shell(
+        protocol.encode_shell(
             job.argv,
             job.folder,
             job.environment,
@@ -96,7 +96,7 @@ class _Session:
 
     def _forward(self, readable: Collection[int]) -> None:
         if self._has_terminal and self._user.resizes in readable:
-            self._keeper.send(protocol.encode_resize(self._user.resized()))
+            self._keeper.send(protocol.encode_resize(self._user.read_size()))
         if self._user.keyboard in readable:
             self._send_input(self._user.typed(_WINDOW - self._in_transit))
 
@@ -105,4 +105,4 @@ class _Session:
             raise StoppedError("the terminal is gone")
         self._is_open = bool(content)
         self._in_transit += len(content)
-        self._keeper.send(protocol.typed(content))
+        self._keeper.send(protocol.encode_input(content))

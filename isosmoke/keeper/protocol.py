@@ -64,7 +64,7 @@ _LENGTH = Struct(">I")
 _SIZE = Struct(">HH")
 
 
-def frame(kind: bytes, payload: bytes) -> bytes:
+def encode_frame(kind: bytes, payload: bytes) -> bytes:
     """Return the bytes of one frame."""
     return _HEADER.pack(bytes(kind), len(payload)) + payload
 
@@ -81,13 +81,13 @@ def take_frames(pending: bytearray) -> Iterator[tuple[bytes, bytes]]:
         yield kind, payload
 
 
-TERM = frame(Command.TERM, b"")
-KILL = frame(Command.KILL, b"")
-FREEZE = frame(Command.FREEZE, b"")
-THAW = frame(Command.THAW, b"")
-LIST = frame(Command.LIST, b"")
-USAGE = frame(Command.USAGE, b"")
-END_PROBE = frame(Command.END_PROBE, b"")
+TERM = encode_frame(Command.TERM, b"")
+KILL = encode_frame(Command.KILL, b"")
+FREEZE = encode_frame(Command.FREEZE, b"")
+THAW = encode_frame(Command.THAW, b"")
+LIST = encode_frame(Command.LIST, b"")
+USAGE = encode_frame(Command.USAGE, b"")
+END_PROBE = encode_frame(Command.END_PROBE, b"")
 
 
 def encode_go(
@@ -105,7 +105,7 @@ def encode_go(
     `search`, or if that is empty, in those of the environment's PATH.
     """
     limits = _encode_number(processes) + _encode_number(open_files)
-    return frame(Command.GO, limits + _encode_job(argv, directory, environment, search))
+    return encode_frame(Command.GO, limits + _encode_job(argv, directory, environment, search))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Size:
     columns: int
 
 
-def shell(
+def encode_shell(
     argv: Sequence[str],
     directory: PurePosixPath,
     environment: Mapping[str, str],
@@ -132,17 +132,19 @@ def shell(
     rows, columns = (None, None) if size is None else (size.rows, size.columns)
     terminal = _encode_number(rows) + _encode_number(columns)
     limits = _encode_number(processes) + _encode_number(open_files)
-    return frame(Command.SHELL, terminal + limits + _encode_job(argv, directory, environment))
+    return encode_frame(
+        Command.SHELL, terminal + limits + _encode_job(argv, directory, environment)
+    )
 
 
-def typed(content: bytes) -> bytes:
+def encode_input(content: bytes) -> bytes:
     """Return the command that sends input to the shell; empty content ends the input."""
-    return frame(Command.INPUT, content)
+    return encode_frame(Command.INPUT, content)
 
 
 def encode_resize(size: Size) -> bytes:
     """Return the command that resizes the shell's terminal."""
-    return frame(Command.RESIZE, _SIZE.pack(size.rows, size.columns))
+    return encode_frame(Command.RESIZE, _SIZE.pack(size.rows, size.columns))
 
 
 def encode_probe(
@@ -150,7 +152,7 @@ def encode_probe(
 ) -> bytes:
     """Return the command that starts a probe, to which the script's limits do not apply."""
     no_limits = _encode_number(None) + _encode_number(None)
-    return frame(Command.PROBE, no_limits + _encode_job(argv, directory, environment))
+    return encode_frame(Command.PROBE, no_limits + _encode_job(argv, directory, environment))
 
 
 def _encode_number(number: int | None) -> bytes:

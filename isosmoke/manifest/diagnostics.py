@@ -11,10 +11,10 @@ from pydantic_core import ErrorDetails
 from isosmoke.errors import ManifestError
 from isosmoke.manifest.models import (
     Allowance,
-    Document,
     Gate,
     Leaks,
     Limits,
+    ManifestDocument,
     Requires,
     Scenario,
     Service,
@@ -137,7 +137,7 @@ _KINDS = {
 }
 
 
-def mistake_of(error: ErrorDetails) -> Mistake:
+def describe_mistake(error: ErrorDetails) -> Mistake:
     """Translate a pydantic error into a mistake."""
     # pydantic appends "[key]" to the location if the key itself is invalid, not its value.
     loc = error["loc"][:-1] if error["loc"][-1] == "[key]" else error["loc"]
@@ -169,7 +169,7 @@ def _describe_unknown_key(loc: Loc) -> tuple[str, str]:
             "move it to the scenarios that need it",
         )
     table = next((key for key in reversed(parents) if isinstance(key, str)), "")
-    known = list(_MODELS.get(table, Document).model_fields)
+    known = list(_MODELS.get(table, ManifestDocument).model_fields)
     for candidate in get_close_matches(str(key), known, n=1):
         suggestion = _join_keys(_strip_table((*parents, candidate)))
         return f"unknown key; did you mean {suggestion!r}?", "correct the spelling"

@@ -13,7 +13,7 @@ GRAPH_NAMES = (".wg", ".workgraph")
 """The names of wg's graph directory, the current one first."""
 
 
-def graph_folder(cwd: Path, environ: Mapping[str, str]) -> Path:
+def find_graph_directory(cwd: Path, environ: Mapping[str, str]) -> Path:
     """Return the graph directory that wg would use in `cwd`; it need not exist."""
     if named := environ.get("WG_DIR"):
         return _resolve_graph(cwd / named).resolve()
@@ -30,9 +30,9 @@ def _resolve_graph(directory: Path) -> Path:
     return next((path for path in candidates if _is_true(path.is_dir)), directory)
 
 
-def located(cwd: Path, environ: Mapping[str, str]) -> Path:
+def locate_manifest(cwd: Path, environ: Mapping[str, str]) -> Path:
     """Find the manifest as wg does, which runs git in its graph directory."""
-    return find_manifest(cwd, environ, git_top(graph_folder(cwd, environ)))
+    return find_manifest(cwd, environ, git_top(find_graph_directory(cwd, environ)))
 
 
 def find_manifest(cwd: Path, environ: Mapping[str, str], git_top: Path | None) -> Path:
@@ -47,7 +47,7 @@ def find_manifest(cwd: Path, environ: Mapping[str, str], git_top: Path | None) -
         ManifestError: There is no manifest. The message lists every path tried. wg itself would
             silently pass.
     """
-    graph = graph_folder(cwd, environ)
+    graph = find_graph_directory(cwd, environ)
     if "WG_SMOKE_MANIFEST" in environ:
         return _require_file(graph / environ["WG_SMOKE_MANIFEST"])
     projects = (graph, graph.parent, *([git_top] if git_top else []))

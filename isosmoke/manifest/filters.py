@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Protocol
 
 from isosmoke.errors import UsageError
-from isosmoke.text import meant, printable
+from isosmoke.text import escape_controls, suggest_match
 
 _MAX_DEPTH = 50
 """The maximum nesting of brackets and `not`s."""
@@ -156,7 +156,7 @@ def find_unmatched(expression: Expression, scenarios: Collection[Selectable]) ->
         if isinstance(predicate.argument, Word) and not any(map(predicate.matches, scenarios)):
             values_of = _VALUES[predicate.kind]
             known = sorted({value for scenario in scenarios for value in values_of(scenario)})
-            yield f"no scenario matches {predicate}{meant(predicate.argument.text, known)}"
+            yield f"no scenario matches {predicate}{suggest_match(predicate.argument.text, known)}"
 
 
 def _find_predicates(expression: Expression) -> Iterator[FilterPredicate]:
@@ -242,7 +242,7 @@ class _Parser:
         start = self._at
         name = self._read_match(_IDENTIFIER)
         if name not in _KNOWN:
-            suggestion = meant(name, _KNOWN)
+            suggestion = suggest_match(name, _KNOWN)
             message = f"unknown predicate {name!r}{suggestion}" if name else _EXPECTED
             raise self._build_error(message, start)
         if not self._skip_token("("):
@@ -292,6 +292,6 @@ class _Parser:
     def _build_error(self, problem: str, at: int | None = None) -> UsageError:
         """Return an error that shows the text, with a mark below position `at`."""
         position = self._at if at is None else at
-        before = printable(self._text[:position].expandtabs(1))
-        line = f"{before}{printable(self._text[position:].expandtabs(1))}"
+        before = escape_controls(self._text[:position].expandtabs(1))
+        line = f"{before}{escape_controls(self._text[position:].expandtabs(1))}"
         return UsageError(f"-E: {problem}\n  {line}\n  {' ' * len(before)}^", _HINT)

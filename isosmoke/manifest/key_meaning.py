@@ -71,7 +71,7 @@ def collect_meanings(model: type[BaseModel]) -> Mapping[str, Meaning]:
     return meanings
 
 
-def sandbox_keys(model: type[BaseModel]) -> tuple[str, ...]:
+def list_sandbox_keys(model: type[BaseModel]) -> tuple[str, ...]:
     """Return the keys of a table that affect the sandbox, in their order."""
     return tuple(key for key, meaning in collect_meanings(model).items() if meaning.makes_sandbox)
 

@@ -346,7 +346,7 @@ def _require_scenarios(schema: dict[str, Any]) -> None:
     schema["properties"]["scenario"]["minItems"] = 1
 
 
-class Document(StrictModel):
+class ManifestDocument(StrictModel):
     """A manifest as it is written, before its defaults are applied."""
 
     model_config = ConfigDict(title="Document", json_schema_extra=_require_scenarios)

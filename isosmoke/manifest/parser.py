@@ -10,8 +10,8 @@ import tomli
 from pydantic import ValidationError
 
 from isosmoke.errors import ManifestError
-from isosmoke.manifest.diagnostics import Mistake, Source, mistake_of
-from isosmoke.manifest.models import Document, Manifest, Settings
+from isosmoke.manifest.diagnostics import Mistake, Source, describe_mistake
+from isosmoke.manifest.models import Manifest, ManifestDocument, Settings
 from isosmoke.manifest.positions import Loc
 
 
@@ -75,11 +75,11 @@ def _parse_toml(text: str, path: Path) -> Mapping[str, object]:
         raise ManifestError(f"{path}: {error}", "shorten or simplify the value") from error
 
 
-def _validate(source: Source) -> tuple[Document | None, list[Mistake]]:
+def _validate(source: Source) -> tuple[ManifestDocument | None, list[Mistake]]:
     try:
-        return Document.model_validate(_with_defaults(source), context=source.directory), []
+        return ManifestDocument.model_validate(_with_defaults(source), context=source.directory), []
     except ValidationError as error:
-        return None, [mistake_of(detail) for detail in error.errors()]
+        return None, [describe_mistake(detail) for detail in error.errors()]
 
 
 def _with_defaults(source: Source) -> Mapping[str, object]:

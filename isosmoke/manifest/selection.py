@@ -7,7 +7,7 @@ from typing import TypeVar
 from isosmoke.errors import NothingSelectedError
 from isosmoke.manifest import filters
 from isosmoke.manifest.filters import Expression, Selectable
-from isosmoke.text import meant, printable
+from isosmoke.text import escape_controls, suggest_match
 
 S = TypeVar("S", bound=Selectable)
 
@@ -51,7 +51,7 @@ def _filter(scenarios: tuple[S, ...], expression: Expression) -> tuple[S, ...]:
     matching = tuple(scenario for scenario in scenarios if expression.matches(scenario))
     if not matching:
         hint = "list every scenario with its owners, tags and image with `isosmoke list --json`"
-        raise NothingSelectedError(f"no scenario matches {printable(str(expression))}", hint)
+        raise NothingSelectedError(f"no scenario matches {escape_controls(str(expression))}", hint)
     return matching
 
 
@@ -73,7 +73,7 @@ def _find_unmatched_names(
     known = [scenario.name for scenario in scenarios]
     for name in names:
         if not any(fnmatchcase(known_name, name) for known_name in known):
-            yield f"no scenario is named {name!r}{meant(name, known)}"
+            yield f"no scenario is named {name!r}{suggest_match(name, known)}"
 
 
 def _find_unmatched_owners(
@@ -82,7 +82,7 @@ def _find_unmatched_owners(
     known = {owner for scenario in scenarios for owner in scenario.owners}
     for owner in owners:
         if owner not in known:
-            yield f"no scenario is owned by {owner!r}{meant(owner, sorted(known))}"
+            yield f"no scenario is owned by {owner!r}{suggest_match(owner, sorted(known))}"
 
 
 def _build_empty_error(names: Collection[str], owners: Collection[str]) -> NothingSelectedError:

@@ -129,7 +129,7 @@ class ScenarioItem(pytest.Item):
     def runtest(self) -> None:
         with _hold_locks(self.config, self.scenario):
             report = _get_runs(self.config).run(self.manifest, self.scenario)
-        reason = report.result.telling.reason
+        reason = report.result.reported_attempt.reason
         self.user_properties += [
             (_OUTCOME, str(report.result.outcome)),
             (_REASON, reason),
@@ -310,5 +310,5 @@ def _attempt(
 
 
 def _fails_test(report: ScenarioReport) -> bool:
-    attempt = report.result.telling
-    return report.result.infrastructure or (attempt.leak_blocks and bool(attempt.leaks))
+    attempt = report.result.reported_attempt
+    return report.result.is_infrastructure or (attempt.leak_blocks and bool(attempt.leaks))

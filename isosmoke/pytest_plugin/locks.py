@@ -19,7 +19,7 @@ def locked(names: Iterable[str], *, scope: str) -> Iterator[None]:
     The locks are bytes of one file. They are acquired in the order of their offsets, which prevents
     a deadlock.
     """
-    with files.open_file(state.kept("locks") / "bytes", os.O_RDWR | os.O_CREAT) as file:
+    with files.open_file(state.ensure_directory("locks") / "bytes", os.O_RDWR | os.O_CREAT) as file:
         for offset in sorted({_offset(name, scope) for name in names}):
             fcntl.lockf(file, fcntl.LOCK_EX, 1, offset)
         yield

@@ -15,20 +15,20 @@ from isosmoke.execution import session
 from isosmoke.execution.session import Request, Session
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt, interruptible
-from isosmoke.manifest.diagnostics import mistake_of
-from isosmoke.manifest.key_meaning import sandbox_keys
+from isosmoke.manifest.diagnostics import describe_mistake
+from isosmoke.manifest.key_meaning import list_sandbox_keys
 from isosmoke.manifest.models import Manifest, Retention, Scenario, Settings
 from isosmoke.reports import wording
 from isosmoke.results import run_record
 from isosmoke.results.events import Event
 from isosmoke.results.outcome import Exited, Outcome
-from isosmoke.results.run_results import Captured, ScenarioResult
+from isosmoke.results.run_results import CapturedOutput, ScenarioResult
 from isosmoke.sandbox.processes import Process
-from isosmoke.text import meant
+from isosmoke.text import suggest_match
 
 _OPTIONS = {
     "timeout" if key == "timeout_seconds" else key: key
-    for key in (*sandbox_keys(Settings), "leaks")
+    for key in (*list_sandbox_keys(Settings), "leaks")
 }
 """The manifest key of each option of a command: the keys of a sandbox, and `leaks`, because a test
 may itself end a process that its command left running."""
@@ -43,13 +43,15 @@ def build_scenario(name: str, argv: Sequence[str], options: Mapping[str, object]
     for option in options:
         if option not in _OPTIONS:
             hint = f"pass any of {', '.join(_OPTIONS)}"
-            raise UsageError(f"sandbox: unknown option {option!r}{meant(option, _OPTIONS)}", hint)
+            raise UsageError(
+                f"sandbox: unknown option {option!r}{suggest_match(option, _OPTIONS)}", hint
+            )
     keys = {_OPTIONS[option]: value for option, value in options.items()}
     entry = {**keys, "name": name, "script": argv[0] if argv else ""}
     try:
         return Scenario.model_validate(entry)
     except ValidationError as error:
-        mistake = mistake_of(error.errors()[0])
+        mistake = describe_mistake(error.errors()[0])
         key = ".".join(map(str, mistake.loc))
         raise UsageError(f"sandbox: {key} {mistake.text}", mistake.hint) from error
 
@@ -72,7 +74,7 @@ class CommandResult:
     @classmethod
     def from_result(cls, result: ScenarioResult) -> "CommandResult":
         """Return the result of a command from that of its scenario."""
-        attempt = result.telling
+        attempt = result.reported_attempt
         return cls(
             outcome=result.outcome,
             reason=attempt.reason,
@@ -83,7 +85,7 @@ class CommandResult:
         )
 
 
-def _join_output(output: Captured) -> str:
+def _join_output(output: CapturedOutput) -> str:
     gap = b"\n[isosmoke: %d bytes left out]\n" % output.left_out if output.left_out else b""
     return (output.head + gap + output.tail).decode(errors="replace")
 
@@ -140,7 +142,7 @@ class SessionRuns:
         with interruptible(self._interrupt):
             (result,) = session.run((scenario,), argv)
         self._get_run(manifest).results.append(result)
-        if self._interrupt.raised:
+        if self._interrupt.is_raised:
             raise KeyboardInterrupt(self._interrupt.reason)
         return ScenarioReport(
             result=result,
@@ -170,7 +172,7 @@ class SessionRuns:
         )
         with interruptible(self._interrupt):
             return session.begin(
-                request, Caller.here(), notify=_ignore_event, interrupt=self._interrupt
+                request, Caller.current(), notify=_ignore_event, interrupt=self._interrupt
             )
 
 
@@ -184,17 +186,17 @@ def _ignore_event(event: Event) -> None:
 
 def _format_report(session: Session, result: ScenarioResult, argv: tuple[str, ...]) -> str:
     """Return the reason, the evidence, a command that repeats it, and the last lines of output."""
-    record = run_record.of(replace(session.result((result,)), command=argv))
+    record = run_record.record_run(replace(session.result((result,)), command=argv))
     (scenario,) = record.scenarios
-    rows = [("means", _explain_error(result)), *wording.of(record, scenario)]
+    rows = [("means", _explain_error(result)), *wording.list_facts(record, scenario)]
     details = (f"  {label:<8}{value}" for label, value in rows if value and label != "because")
-    output = (f"  │ {line}" for line in wording.last_lines(scenario.output))
-    return "\n".join([f"{scenario.outcome}: {wording.reason(scenario)}", *details, *output])
+    output = (f"  │ {line}" for line in wording.list_last_lines(scenario.output))
+    return "\n".join([f"{scenario.outcome}: {wording.format_reason(scenario)}", *details, *output])
 
 
 def _explain_error(result: ScenarioResult) -> str:
     """Return what an ERROR says about the scenario; an empty text for other outcomes."""
     if result.outcome is not Outcome.ERROR:
         return ""
-    subject = "the engine" if result.infrastructure else "the scenario's own preparation"
+    subject = "the engine" if result.is_infrastructure else "the scenario's own preparation"
     return f"{subject} failed, so the scenario has no verdict"

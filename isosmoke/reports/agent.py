@@ -10,7 +10,7 @@ from isosmoke.results import run_record
 from isosmoke.results.events import Event, RunFinished
 from isosmoke.results.repeat_command import Repeat
 from isosmoke.results.run_record import RunRecord, ScenarioRecord
-from isosmoke.text import command_line, shortened
+from isosmoke.text import quote_command, shorten
 
 ENVIRONMENTS = {
     "WG_AGENT_ID": "wg, for any agent program",
@@ -36,14 +36,14 @@ _MORE = (
 )
 
 
-def recognised(environ: Mapping[str, str]) -> bool:
+def is_agent(environ: Mapping[str, str]) -> bool:
     """Return whether the reader is a coding agent; empty, 0 and false do not set a variable."""
     return any(environ.get(name, "") not in ("", "0", "false") for name in ENVIRONMENTS)
 
 
-def preferred(environ: Mapping[str, str]) -> str:
+def select_report(environ: Mapping[str, str]) -> str:
     """Return the name of the report that suits the reader: `agent` or `console`."""
-    return "agent" if recognised(environ) else "console"
+    return "agent" if is_agent(environ) else "console"
 
 
 def render(run: RunRecord, repeat: Repeat) -> str:
@@ -57,12 +57,12 @@ def _render_lines(run: RunRecord, repeat: Repeat) -> Iterator[str]:
             yield _render_failure(scenario, repeat)
     for scenario in run.scenarios:
         if scenario.outcome.facts.effect == "warned":
-            yield f"{scenario.outcome} {scenario.name}: {shortened(scenario.reason)}"
+            yield f"{scenario.outcome} {scenario.name}: {shorten(scenario.reason)}"
     for note in run.notes:
-        yield f"note: {shortened(note)}"
-    for leftover in wording.left_behind(run):
+        yield f"note: {shorten(note)}"
+    for leftover in wording.list_leftovers(run):
         yield f"DIRTY: {leftover}"
-    yield wording.summary(run)
+    yield wording.summarize_run(run)
     yield from _render_locations(run)
 
 
@@ -76,15 +76,15 @@ def _render_locations(run: RunRecord) -> Iterator[str]:
 
 
 def _render_failure(scenario: ScenarioRecord, repeat: Repeat) -> str:
-    parts = [f"{scenario.outcome} {scenario.name}: {shortened(scenario.reason)}"]
+    parts = [f"{scenario.outcome} {scenario.name}: {shorten(scenario.reason)}"]
     if scenario.assertion:
-        parts.append(f"asserts: {shortened(scenario.assertion)}")
+        parts.append(f"asserts: {shorten(scenario.assertion)}")
     if scenario.output.log is not None and scenario.output.size:
         parts.append(f"log: {scenario.output.log}")
-    return " | ".join([*parts, f"repeat: {command_line(repeat(scenario.name))}"])
+    return " | ".join([*parts, f"repeat: {quote_command(repeat(scenario.name))}"])
 
 
-class Terse:
+class AgentReporter:
     """A consumer of a run's events that prints the report when the run has finished."""
 
     def __init__(self, write: Callable[[str], object], repeat: Repeat) -> None:
@@ -93,4 +93,4 @@ class Terse:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunFinished):
-            self._write(render(run_record.of(event.result), self._repeat))
+            self._write(render(run_record.record_run(event.result), self._repeat))

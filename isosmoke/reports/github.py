@@ -10,50 +10,50 @@ from collections.abc import Sequence
 from isosmoke.reports import wording
 from isosmoke.results.outcome import Effect, describe_counts, sort_counts
 from isosmoke.results.run_record import RunRecord, ScenarioRecord
-from isosmoke.text import cut
+from isosmoke.text import truncate
 
-MOST_ANNOTATIONS = 10
+MAX_ANNOTATIONS = 10
 """The maximum number of annotations of each kind."""
 
-MOST_BYTES = 1_000_000
+MAX_SUMMARY_BYTES = 1_000_000
 """The maximum size of a summary in bytes, a little below GitHub's limit."""
 
 _NAMES_SHOWN = 50
 
 
-def annotations(run: RunRecord, top: str) -> str:
+def render_annotations(run: RunRecord, top: str) -> str:
     """Return workflow commands, one per line, with paths relative to the directory `top`.
 
     Leftovers and blocking scenarios are errors; flaky and skipped scenarios are warnings. A
     notice lists the scenarios that exceed the limit.
     """
     broken, warned = _list_broken(run), _select_scenarios(run, "warned")
-    leftovers = "\n".join(wording.left_behind(run))
+    leftovers = "\n".join(wording.list_leftovers(run))
     dirty = [_format_command("error", leftovers, title="DIRTY")] if leftovers else []
-    remaining = MOST_ANNOTATIONS - len(dirty)
+    remaining = MAX_ANNOTATIONS - len(dirty)
     commands = [
         *dirty,
         *(_format_annotation("error", run, scenario, top) for scenario in broken[:remaining]),
         *(
             _format_annotation("warning", run, scenario, top)
-            for scenario in warned[:MOST_ANNOTATIONS]
+            for scenario in warned[:MAX_ANNOTATIONS]
         ),
     ]
-    rest = [*broken[remaining:], *warned[MOST_ANNOTATIONS:]]
+    rest = [*broken[remaining:], *warned[MAX_ANNOTATIONS:]]
     if rest:
         message = f"{len(rest)} more without an annotation: {_list_names(rest)}"
         commands.append(_format_command("notice", message, title="isosmoke"))
     return "".join(f"{command}\n" for command in commands)
 
 
-def summary(run: RunRecord, limit: int = MOST_BYTES) -> str:
+def render_summary(run: RunRecord, limit: int = MAX_SUMMARY_BYTES) -> str:
     """Return Markdown of at most `limit` bytes: counts, failures, and the names of passes.
 
     All text by a script or its author is in code spans or blocks, which it cannot end.
     """
-    notes = "".join(f"\nNote: {_format_code(cut(note))}\n" for note in run.notes)
-    notes += "".join(f"\nDIRTY: {_format_code(item)}\n" for item in wording.left_behind(run))
-    counts = _format_code(wording.summary(run))
+    notes = "".join(f"\nNote: {_format_code(truncate(note))}\n" for note in run.notes)
+    notes += "".join(f"\nDIRTY: {_format_code(item)}\n" for item in wording.list_leftovers(run))
+    counts = _format_code(wording.summarize_run(run))
     head = f"## isosmoke: {_format_headline(run)}\n\n{counts}\n{notes}"
     reported = [*_list_broken(run), *_select_scenarios(run, "warned")]
     sections = [_format_section(run, scenario) for scenario in reported]
@@ -79,11 +79,13 @@ def _select_scenarios(run: RunRecord, effect: Effect) -> Sequence[ScenarioRecord
 
 
 def _format_annotation(kind: str, run: RunRecord, scenario: ScenarioRecord, top: str) -> str:
-    file = wording.seen_from(top, scenario.script)
+    file = wording.shorten_path(top, scenario.script)
     location = (
-        {} if file.startswith("/") else {"file": file, "line": str(wording.line_of(scenario))}
+        {}
+        if file.startswith("/")
+        else {"file": file, "line": str(wording.find_error_line(scenario))}
     )
-    message = "\n".join(f"{name}: {value}" for name, value in wording.of(run, scenario))
+    message = "\n".join(f"{name}: {value}" for name, value in wording.list_facts(run, scenario))
     return _format_command(kind, message, **location, title=f"{scenario.outcome} {scenario.name}")
 
 
@@ -114,8 +116,8 @@ def _format_headline(run: RunRecord) -> str:
 
 
 def _format_section(run: RunRecord, scenario: ScenarioRecord) -> str:
-    facts = [f"{name:<8} {value}" for name, value in wording.of(run, scenario)]
-    output = [f"| {line}" for line in wording.last_lines(scenario.output)]
+    facts = [f"{name:<8} {value}" for name, value in wording.list_facts(run, scenario)]
+    output = [f"| {line}" for line in wording.list_last_lines(scenario.output)]
     title = _format_code(f"{scenario.outcome} {scenario.name}")
     return f"\n### {title}\n\n{_format_block([*facts, *output])}"
 

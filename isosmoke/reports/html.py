@@ -21,7 +21,7 @@ from isosmoke.results.run_record import (
     RunRecord,
     ScenarioRecord,
 )
-from isosmoke.text import cut, printable
+from isosmoke.text import escape_controls, truncate
 
 _MAX_OPEN = 8
 """The maximum number of texts that are shown expanded; if there are more, all are collapsed."""
@@ -35,22 +35,22 @@ def render(run: RunRecord) -> str:
     rows = [_describe_scenario(run, scenario) for scenario in scenarios]
     template, style = _load_page()
     text = template.render(
-        policy=policy(style),
+        policy=render_policy(style),
         style=style,
         headline=_format_headline(run),
         counts=sort_counts(run.counts),
         header=[*_list_header(run)],
-        notes=[cut(note) for note in run.notes],
-        dirty=wording.left_behind(run),
+        notes=[truncate(note) for note in run.notes],
+        dirty=wording.list_leftovers(run),
         prominent=[row for row in rows if row["outcome"].facts.effect != "passed"],
         passing=[row for row in rows if row["outcome"].facts.effect == "passed"],
-        version=printable(run.isosmoke),
+        version=escape_controls(run.isosmoke),
         schema=run.schema_version,
     )
     return f"{text}\n"
 
 
-def policy(style: str) -> str:
+def render_policy(style: str) -> str:
     """Return a Content-Security-Policy that allows only this style sheet."""
     digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -82,7 +82,7 @@ def _render_colours() -> str:
 def _format_headline(run: RunRecord) -> str:
     blocking = sum(scenario.blocks for scenario in run.scenarios)
     if run.stopped:
-        return cut(f"Stopped by {run.stopped}")
+        return truncate(f"Stopped by {run.stopped}")
     if not run.finished:
         return "Not finished"
     if blocking:
@@ -95,25 +95,27 @@ def _format_headline(run: RunRecord) -> str:
 def _list_header(run: RunRecord) -> Iterator[tuple[str, str]]:
     yield "started", f"{run.started_at:%Y-%m-%d %H:%M:%S %z}"
     yield "duration", f"{run.seconds:.1f} s"
-    yield "engine", printable(run.engine)
+    yield "engine", escape_controls(run.engine)
     if run.binary:
-        yield "binary", printable(f"{run.binary.path}  sha256 {run.binary.sha256[:12]}")
+        yield "binary", escape_controls(f"{run.binary.path}  sha256 {run.binary.sha256[:12]}")
     if run.manifest:
-        yield "manifest", printable(run.manifest)
+        yield "manifest", escape_controls(run.manifest)
     if run.command:
-        yield "command", printable(" ".join(run.command))
-    yield "directory", printable(run.working)
-    yield "run", printable(f"{run.id} on {run.host}" if run.host else run.id)
+        yield "command", escape_controls(" ".join(run.command))
+    yield "directory", escape_controls(run.working)
+    yield "run", escape_controls(f"{run.id} on {run.host}" if run.host else run.id)
 
 
 def _describe_scenario(run: RunRecord, scenario: ScenarioRecord) -> _Row:
-    lines = wording.last_lines(scenario.output)
+    lines = wording.list_last_lines(scenario.output)
     evidence = [*_list_evidence(scenario)]
     return {
         "name": scenario.name,
         "outcome": scenario.outcome,
         "duration": f"{scenario.seconds:.2f} s",
-        "facts": [(name, value) for name, value in wording.of(run, scenario) if name != "tries"],
+        "facts": [
+            (name, value) for name, value in wording.list_facts(run, scenario) if name != "tries"
+        ],
         "output": "\n".join(lines),
         "output_title": f"last lines of output, {scenario.output.size} bytes in total",
         "evidence": evidence,
@@ -128,29 +130,29 @@ def _list_evidence(scenario: ScenarioRecord) -> Iterator[_Row]:
         if attempt.evidence:
             prefix = f"try {number}: " if len(scenario.attempts) > 1 else ""
             for title, text in _list_items(attempt.evidence):
-                yield {"title": f"{prefix}{title}", "text": wording.lines(text)}
+                yield {"title": f"{prefix}{title}", "text": wording.format_lines(text)}
 
 
 def _list_items(evidence: EvidenceRecord) -> Iterator[tuple[str, str]]:
-    if usage := wording.used(evidence):
+    if usage := wording.describe_usage(evidence):
         yield f"used {usage}", ""
     for change in evidence.changes:
         text = change.text if change.kind == "file" else None
-        yield f"{change.change} {wording.changed(change)}", text or ""
+        yield f"{change.change} {wording.describe_change(change)}", text or ""
     if evidence.changes_left_out:
         yield f"{evidence.changes_left_out} more changes", ""
     for pane in evidence.panes:
-        name = cut(f"{pane.name} of tmux at {pane.server}")
+        name = truncate(f"{pane.name} of tmux at {pane.server}")
         yield f"pane {name}", "\n".join(pane.lines)
-    yield from ((f"missing {cut(item)}", "") for item in evidence.missing)
+    yield from ((f"missing {truncate(item)}", "") for item in evidence.missing)
 
 
 def _describe_attempt(attempt: AttemptRecord) -> _Row:
     phases = (f"{name} {seconds:.2f}" for name, seconds in attempt.phases.items())
     return {
         "outcome": attempt.outcome,
-        "title": wording.tried(attempt),
+        "title": wording.describe_attempt(attempt),
         "start": f"{attempt.begun:.2f} s",
         "duration": f"{attempt.seconds:.2f} s",
-        "phases": printable(", ".join(phases)),
+        "phases": escape_controls(", ".join(phases)),
     }

@@ -27,7 +27,7 @@ from isosmoke.results.run_record import (
 )
 
 
-class Line(RecordModel):
+class EventLine(RecordModel):
     """The fields of every line; `at` counts seconds since the start of the run."""
 
     schema_version: Literal[1] = 1
@@ -35,14 +35,14 @@ class Line(RecordModel):
     at: float
 
 
-class Start(Line, Beginning):
+class Start(EventLine, Beginning):
     """The first line: the run and the names of its scenarios."""
 
     event: Literal["run_started"] = "run_started"
     scenarios: tuple[str, ...]
 
 
-class Try(Line):
+class Try(EventLine):
     """The start of an attempt, before its sandbox is created; `attempt` counts from 1."""
 
     event: Literal["scenario_started"] = "scenario_started"
@@ -50,7 +50,7 @@ class Try(Line):
     attempt: int
 
 
-class Postponement(Line):
+class Postponement(EventLine):
     """A failed concurrent attempt, after which the scenario will be run again in isolation."""
 
     event: Literal["scenario_postponed"] = "scenario_postponed"
@@ -60,14 +60,14 @@ class Postponement(Line):
     reason: Text
 
 
-class Result(Line):
+class Result(EventLine):
     """The final result of a scenario."""
 
     event: Literal["scenario_finished"] = "scenario_finished"
     scenario: ScenarioRecord
 
 
-class End(Line):
+class End(EventLine):
     """The last line: the result of the run, as in the header of its record."""
 
     event: Literal["run_finished"] = "run_finished"
@@ -90,7 +90,7 @@ def render(run: RunRecord) -> str:
     return "".join(map(_format_line, lines))
 
 
-class Stream:
+class EventWriter:
     """A consumer of a run's events that writes one line for each."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
@@ -103,17 +103,17 @@ class Stream:
     def _create_line(self, event: Event) -> AnyLine:
         match event:
             case RunStarted(names, run):
-                beginning = run_record.beginning(run)
+                beginning = run_record.record_beginning(run)
                 self._run = beginning.id
                 return _create_start(beginning, names)
             case ScenarioStarted(name, attempt, start):
                 return _create_try(self._run, name, attempt, start)
             case ScenarioPostponed(result):
-                return _create_postponement(self._run, run_record.scenario(result))
+                return _create_postponement(self._run, run_record.record_scenario(result))
             case ScenarioFinished(result):
-                return _create_result(self._run, run_record.scenario(result))
+                return _create_result(self._run, run_record.record_scenario(result))
             case RunFinished(result):
-                return _create_end(run_record.of(result))
+                return _create_end(run_record.record_run(result))
 
 
 def _format_line(line: AnyLine) -> str:

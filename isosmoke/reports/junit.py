@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from isosmoke.reports import wording
 from isosmoke.results.outcome import Outcome
 from isosmoke.results.run_record import AttemptRecord, RunRecord, ScenarioRecord
-from isosmoke.text import printable
+from isosmoke.text import escape_controls
 
 
 def render(run: RunRecord) -> str:
@@ -37,7 +37,7 @@ def _count_tests(scenarios: Iterable[ScenarioRecord]) -> dict[str, str]:
 
 
 def _add_suite(root: Element, run: RunRecord, script: str, scenarios: list[ScenarioRecord]) -> None:
-    file = _sanitize(wording.seen_from(run.working, script))
+    file = _sanitize(wording.shorten_path(run.working, script))
     attributes = {
         "name": file,
         "file": file,
@@ -88,30 +88,32 @@ def _add_case(suite: Element, run: RunRecord, scenario: ScenarioRecord) -> None:
     kind = scenario.outcome.facts.junit
     if kind:
         element = SubElement(
-            case, kind, type=scenario.outcome, message=_sanitize(wording.reason(scenario))
+            case, kind, type=scenario.outcome, message=_sanitize(wording.format_reason(scenario))
         )
         element.text = (
-            _sanitize(wording.reason(scenario))
+            _sanitize(wording.format_reason(scenario))
             if kind == "skipped"
             else _format_failure(run, scenario)
         )
     _add_tries(case, scenario)
     if scenario.output.last_lines:
-        SubElement(case, "system-out").text = _join_lines(wording.last_lines(scenario.output))
+        SubElement(case, "system-out").text = _join_lines(wording.list_last_lines(scenario.output))
 
 
 def _format_classname(run: RunRecord) -> str:
     """Return the manifest's path separated by dots, which Jenkins shows as packages."""
     if not run.manifest:
         return "isosmoke.command"
-    manifest = PurePath(wording.seen_from(run.working, run.manifest)).with_suffix("")
+    manifest = PurePath(wording.shorten_path(run.working, run.manifest)).with_suffix("")
     return ".".join(part for part in manifest.parts if part not in ("/", ".", ".."))
 
 
 def _format_failure(run: RunRecord, scenario: ScenarioRecord) -> str:
     """Return all facts of a failure, because GitLab shows nothing else."""
-    facts = [f"{name}: {value}" for name, value in wording.of(run, scenario)]
-    return _join_lines([*facts, *(f"| {line}" for line in wording.last_lines(scenario.output))])
+    facts = [f"{name}: {value}" for name, value in wording.list_facts(run, scenario)]
+    return _join_lines(
+        [*facts, *(f"| {line}" for line in wording.list_last_lines(scenario.output))]
+    )
 
 
 def _add_tries(case: Element, scenario: ScenarioRecord) -> None:
@@ -126,13 +128,15 @@ def _add_tries(case: Element, scenario: ScenarioRecord) -> None:
 
 def _add_try(case: Element, tag: str, attempt: AttemptRecord) -> None:
     element = SubElement(
-        case, tag, type=attempt.outcome, message=_sanitize(wording.reason(attempt))
+        case, tag, type=attempt.outcome, message=_sanitize(wording.format_reason(attempt))
     )
     SubElement(element, "stackTrace").text = _sanitize(
-        f"{wording.tried(attempt)}: {wording.reason(attempt)}"
+        f"{wording.describe_attempt(attempt)}: {wording.format_reason(attempt)}"
     )
     if attempt.output.last_lines:
-        SubElement(element, "system-out").text = _join_lines(wording.last_lines(attempt.output))
+        SubElement(element, "system-out").text = _join_lines(
+            wording.list_last_lines(attempt.output)
+        )
 
 
 def _join_lines(lines: Iterable[str]) -> str:
@@ -144,7 +148,7 @@ def _sanitize(text: str) -> str:
 
     Jenkins' JUnit Attachments plugin fetches the file that `[[ATTACHMENT|path]]` names.
     """
-    return printable(text).replace("[[ATTACHMENT|", "[[ATTACHMENT\\|")
+    return escape_controls(text).replace("[[ATTACHMENT|", "[[ATTACHMENT\\|")
 
 
 def _format_time(seconds: float) -> str:

@@ -43,9 +43,9 @@ class Progress:
                 self._running[name] = monotonic()
             case ScenarioPostponed(result):
                 self._running.pop(result.name, None)
-                attempt = result.telling
+                attempt = result.reported_attempt
                 self._console.print(
-                    summary.line(result.name, attempt.outcome, attempt.seconds, _POSTPONED)
+                    summary.render_line(result.name, attempt.outcome, attempt.seconds, _POSTPONED)
                 )
             case ScenarioFinished(result):
                 self._finish(result)
@@ -54,26 +54,30 @@ class Progress:
 
     def _begin(self, event: RunStarted) -> None:
         self._total = len(event.names)
-        self._console.print(summary.head(run_record.beginning(event.run), self._total))
+        self._console.print(
+            summary.render_head(run_record.record_beginning(event.run), self._total)
+        )
         if self._live:
             self._display.start()
 
     def _finish(self, result: ScenarioResult) -> None:
         self._running.pop(result.name, None)
         self._counts[result.outcome] = self._counts.get(result.outcome, 0) + 1
-        line = summary.line(result.name, result.outcome, result.seconds, result.telling.reason)
+        line = summary.render_line(
+            result.name, result.outcome, result.seconds, result.reported_attempt.reason
+        )
         if summary.has_block(result.outcome):  # the end of the run shows the line in full
-            self._console.print(summary.one_row(line.whole, self._console))
+            self._console.print(summary.truncate_row(line.single_line, self._console))
         else:
             self._console.print(line)
 
     def _end(self, run: RunResult) -> None:
         self._display.stop()
-        record = run_record.of(run)
-        for scenario in summary.failures(record):
-            block = summary.failure(record, scenario, self._repeat(scenario.name))
+        record = run_record.record_run(run)
+        for scenario in summary.list_failures(record):
+            block = summary.render_failure(record, scenario, self._repeat(scenario.name))
             self._console.print(Group(*block))
-        self._console.print(Group(*summary.end(record)))
+        self._console.print(Group(*summary.render_end(record)))
 
     def _render_live(self) -> RenderableType:
         """Return the live display: the counts, and each running scenario with its duration."""

@@ -16,13 +16,13 @@ from isosmoke.results.run_record import (
     Beginning,
     ChangeRecord,
     EvidenceRecord,
+    OutcomeRecord,
     ProcessRecord,
     RunRecord,
     ScenarioRecord,
-    Told,
 )
-from isosmoke.sandbox.processes import described
-from isosmoke.text import command_line, printable
+from isosmoke.sandbox.processes import describe_process
+from isosmoke.text import escape_controls, quote_command
 
 _DIRTY = "bold red"
 _OUTPUT_LINES = 12
@@ -34,7 +34,7 @@ _MIN_WAIT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Hanging:
+class HangingText:
     """A label and a text with a hanging indent: a narrow terminal wraps the text at `indent`.
 
     Anywhere else it is one line, which can be searched. Words are never split.
@@ -45,7 +45,7 @@ class Hanging:
     indent: int
 
     @property
-    def whole(self) -> Text:
+    def single_line(self) -> Text:
         """The label and the text in one line."""
         return self.label + Text(self.text)
 
@@ -53,7 +53,7 @@ class Hanging:
         yield (
             self.label + Text(self._wrap_words(console.width))
             if console.is_terminal
-            else self.whole
+            else self.single_line
         )
 
     def _wrap_words(self, width: int) -> str:
@@ -68,29 +68,29 @@ class Hanging:
         return "\n".join(rows)[self.label.cell_len :]
 
 
-def one_row(text: Text, console: Console) -> Text:
+def truncate_row(text: Text, console: Console) -> Text:
     """Truncate text to the width of a terminal; return it unchanged if there is none."""
     if console.is_terminal:
         text.truncate(console.width, overflow="ellipsis")
     return text
 
 
-def head(run: Beginning, total: int) -> Text:
+def render_head(run: Beginning, total: int) -> Text:
     """Return the first line of a run: engine, path and hash of the binary, number of scenarios."""
     tested = f" · {run.binary.path} {run.binary.sha256[:12]}" if run.binary else ""
     count = f"{total} {'scenario' if total == 1 else 'scenarios'}"
-    return Text(printable(f"isosmoke · {run.engine}{tested} · {count}"), style="dim")
+    return Text(escape_controls(f"isosmoke · {run.engine}{tested} · {count}"), style="dim")
 
 
-def line(name: str, outcome: Outcome, seconds: float, reason: str) -> Hanging:
+def render_line(name: str, outcome: Outcome, seconds: float, reason: str) -> HangingText:
     """Return the line of a scenario: outcome, duration, name and reason."""
     start = Text.assemble((f"{outcome:<8}", outcome.facts.console), f"{seconds:7.2f}s  ")
     indent = start.cell_len
     start.append(name, "bold")
-    return Hanging(start.append("  ") if reason else start, printable(reason), indent)
+    return HangingText(start.append("  ") if reason else start, escape_controls(reason), indent)
 
 
-def failure(
+def render_failure(
     run: RunRecord, scenario: ScenarioRecord, repeat: Sequence[str]
 ) -> Iterator[RenderableType]:
     """Yield a failure in short: reason, last output lines, leaked processes, repeat command."""
@@ -100,17 +100,17 @@ def failure(
         yield _render_field("asserts", scenario.assertion)
     yield _render_field("because", scenario.reason)
     if len(scenario.attempts) > 1:
-        yield _render_field("tries", ", ".join(map(wording.tried, scenario.attempts)))
+        yield _render_field("tries", ", ".join(map(wording.describe_attempt, scenario.attempts)))
     yield from _render_output(scenario, _OUTPUT_LINES)
     yield from _render_leaks(scenario.leaks[:_LEAKS_SHOWN])
     if len(scenario.leaks) > _LEAKS_SHOWN:
         yield _render_field("leaked", f"and {len(scenario.leaks) - _LEAKS_SHOWN} more")
-    if details := wording.kept(run, scenario):
+    if details := wording.describe_evidence(run, scenario):
         yield _render_copyable("details", details)
-    yield _render_copyable("repeat", command_line(repeat))
+    yield _render_copyable("repeat", quote_command(repeat))
 
 
-def whole(run: RunRecord, scenario: ScenarioRecord) -> Iterator[RenderableType]:
+def render_scenario(run: RunRecord, scenario: ScenarioRecord) -> Iterator[RenderableType]:
     """Yield the full record of a scenario, attempt by attempt."""
     yield _render_title(scenario)
     started = f"{run.started_at.astimezone():%Y-%m-%d %H:%M}"
@@ -124,20 +124,24 @@ def whole(run: RunRecord, scenario: ScenarioRecord) -> Iterator[RenderableType]:
         if attempt.evidence:
             same = _find_same_changes(scenario.attempts[: number - 1], attempt)
             yield from _render_evidence(attempt.evidence, same)
-    yield _render_copyable("repeat", command_line(repeat_command.of(run, scenario.name)))
+    yield _render_copyable(
+        "repeat", quote_command(repeat_command.build_repeat_command(run, scenario.name))
+    )
     if has_block(scenario.outcome):
         command = ("isosmoke", "repro", f"{run.id}/{scenario.name}", "--after")
-        yield _render_copyable("shell", command_line(command))
+        yield _render_copyable("shell", quote_command(command))
 
 
-def replay(run: RunRecord) -> Iterator[RenderableType]:
+def render_run(run: RunRecord) -> Iterator[RenderableType]:
     """Yield the output of a past run as it was printed."""
-    yield head(run, len(run.scenarios))
+    yield render_head(run, len(run.scenarios))
     for scenario in run.scenarios:
-        yield line(scenario.name, scenario.outcome, scenario.seconds, scenario.reason)
-    for scenario in failures(run):
-        yield from failure(run, scenario, repeat_command.of(run, scenario.name))
-    yield from end(run)
+        yield render_line(scenario.name, scenario.outcome, scenario.seconds, scenario.reason)
+    for scenario in list_failures(run):
+        yield from render_failure(
+            run, scenario, repeat_command.build_repeat_command(run, scenario.name)
+        )
+    yield from render_end(run)
 
 
 def has_block(outcome: Outcome) -> bool:
@@ -145,30 +149,30 @@ def has_block(outcome: Outcome) -> bool:
     return outcome.blocks and outcome.facts.was_tried
 
 
-def failures(run: RunRecord) -> tuple[ScenarioRecord, ...]:
+def list_failures(run: RunRecord) -> tuple[ScenarioRecord, ...]:
     """Return the scenarios that were tried and block."""
     return tuple(scenario for scenario in run.scenarios if has_block(scenario.outcome))
 
 
-def end(run: RunRecord) -> Iterator[Text]:
+def render_end(run: RunRecord) -> Iterator[Text]:
     """Yield the last lines of a run: notes, leftovers and counts."""
     for note in run.notes:
         text = note if note.startswith("WARNING: ") else f"note: {note}"
-        yield Text(printable(text), style="yellow")
+        yield Text(escape_controls(text), style="yellow")
     for leftover in run.dirty:
-        yield Text(printable(f"DIRTY: {leftover}"), style=_DIRTY)
-    yield summary(run)
+        yield Text(escape_controls(f"DIRTY: {leftover}"), style=_DIRTY)
+    yield render_summary(run)
 
 
-def summary(run: RunRecord) -> Text:
+def render_summary(run: RunRecord) -> Text:
     """Return the counts and the duration in one line."""
-    text = counts(run).append(f"in {run.seconds:.1f} s", style="dim")
+    text = render_counts(run).append(f"in {run.seconds:.1f} s", style="dim")
     if run.stopped:
-        text.append(printable(f", stopped by {run.stopped}"))
+        text.append(escape_controls(f", stopped by {run.stopped}"))
     return text if run.finished else text.append(", not finished")
 
 
-def counts(run: RunRecord) -> Text:
+def render_counts(run: RunRecord) -> Text:
     """Return the number of scenarios by outcome, each followed by two spaces."""
     text = Text()
     for outcome, number in sort_counts(run.counts):
@@ -181,26 +185,28 @@ def _render_title(scenario: ScenarioRecord) -> Text:
     return Text.assemble((f"{scenario.outcome}", style), " ", (scenario.name, "bold"))
 
 
-def _render_field(name: str, value: str) -> Hanging:
+def _render_field(name: str, value: str) -> HangingText:
     label = Text.assemble((f"  {name:<8}", "dim"))
-    return Hanging(label, printable(value), label.cell_len)
+    return HangingText(label, escape_controls(value), label.cell_len)
 
 
 def _render_copyable(name: str, value: str) -> Text:
     """Return a field as one line; a terminal that wraps it on its own copies it as one line."""
-    return _render_field(name, value).whole
+    return _render_field(name, value).single_line
 
 
 def _render_attempt(number: int, attempt: AttemptRecord) -> Iterator[RenderableType]:
     why = f", {attempt.reason}" if attempt.reason else ""
-    yield _render_field(f"try {number}", f"{wording.tried(attempt)}{why}")
+    yield _render_field(f"try {number}", f"{wording.describe_attempt(attempt)}{why}")
     if attempt.phases:
         phases = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in attempt.phases.items())
         waited = f" after a wait of {attempt.waited:.2f} s" if attempt.waited >= _MIN_WAIT else ""
         yield _render_field("time", f"{attempt.seconds:.2f} s{waited}: {phases}")
     yield from _render_leaks(attempt.leaks)
     for tolerated in attempt.tolerated:
-        yield _render_field("allowed", f"{described(tolerated.process)}  ({tolerated.reason})")
+        yield _render_field(
+            "allowed", f"{describe_process(tolerated.process)}  ({tolerated.reason})"
+        )
     yield from _render_output(attempt, len(attempt.output.last_lines))
 
 
@@ -217,7 +223,7 @@ def _list_paths(attempt: AttemptRecord) -> list[tuple[str, str]]:
 
 
 def _render_evidence(evidence: EvidenceRecord, same: int) -> Iterator[RenderableType]:
-    if usage := wording.used(evidence):
+    if usage := wording.describe_usage(evidence):
         yield _render_field("used", usage)
     if len(evidence.changes) <= _CHANGES_WITH_TEXT:
         yield from _render_changes(evidence.changes)
@@ -237,7 +243,7 @@ def _render_evidence(evidence: EvidenceRecord, same: int) -> Iterator[Renderable
 def _render_changes(changes: Sequence[ChangeRecord]) -> Iterator[RenderableType]:
     """Yield each change with the end of its text."""
     for change in changes:
-        yield _render_copyable(change.change, wording.changed(change))
+        yield _render_copyable(change.change, wording.describe_change(change))
         yield from map(_quote, _split_text(change)[-_FILE_LINES:])
 
 
@@ -246,18 +252,20 @@ def _render_directories(changes: Sequence[ChangeRecord]) -> Iterator[RenderableT
     directories: dict[tuple[str, PurePosixPath], list[str]] = {}
     for item in changes:
         directory = PurePosixPath(item.path).parent
-        directories.setdefault((item.change, directory), []).append(wording.named(item))
+        directories.setdefault((item.change, directory), []).append(
+            wording.describe_change_briefly(item)
+        )
     for (change, directory), names in directories.items():
         yield _render_field(change, f"{directory}:  {', '.join(names)}")
     yield _render_field("hint", "use --file PATTERN to show the contents of matching files")
 
 
-def files(scenario: ScenarioRecord, pattern: str) -> Iterator[Text]:
+def render_files(scenario: ScenarioRecord, pattern: str) -> Iterator[Text]:
     """Yield the changes whose path matches `pattern` at its end, with their recorded text."""
     for attempt in scenario.attempts:
         for change in attempt.evidence.changes if attempt.evidence else ():
             if PurePosixPath(change.path).match(pattern):
-                yield _render_copyable(change.change, wording.changed(change))
+                yield _render_copyable(change.change, wording.describe_change(change))
                 yield from map(_quote, _split_text(change))
 
 
@@ -265,16 +273,16 @@ def _split_text(change: ChangeRecord) -> list[str]:
     return change.text.splitlines() if change.kind == "file" and change.text else []
 
 
-def _render_output(record: Told, limit: int) -> Iterator[Text]:
+def _render_output(record: OutcomeRecord, limit: int) -> Iterator[Text]:
     if record.output.log and record.output.size:
         yield _render_copyable("log", record.output.log)
     yield from map(_quote, record.output.last_lines[-limit:])
 
 
 def _quote(text: str) -> Text:
-    return Text.assemble(("  │ ", "dim"), printable(text))
+    return Text.assemble(("  │ ", "dim"), escape_controls(text))
 
 
 def _render_leaks(leaks: Sequence[ProcessRecord]) -> Iterator[RenderableType]:
     for leak in leaks:
-        yield _render_field("leaked", described(leak.process))
+        yield _render_field("leaked", describe_process(leak.process))

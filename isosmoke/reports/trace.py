@@ -27,7 +27,7 @@ def render(run: RunRecord) -> str:
 
 
 def _create_rows(run: RunRecord) -> Iterator[_Row]:
-    yield _create_metadata("process_name", 0, wording.summary(run))
+    yield _create_metadata("process_name", 0, wording.summarize_run(run))
     for lane, attempts in enumerate(_assign_lanes(run)):
         yield _create_metadata("thread_name", lane, f"lane {lane + 1}")
         for name, attempt in attempts:
@@ -61,7 +61,7 @@ def _describe_outcome(attempt: AttemptRecord) -> _Row:
         "cname": attempt.outcome.facts.trace,
         "args": {
             "outcome": attempt.outcome,
-            "reason": wording.reason(attempt),
+            "reason": wording.format_reason(attempt),
             "alone": attempt.alone,
             "waited": attempt.waited,
             "exit_code": attempt.exit_code,

@@ -90,7 +90,7 @@ class _BundledWorkspace:
 
     def find_exclusion(self, file: Path) -> str:
         """Return the reason for leaving out a file; empty if it is included."""
-        if state.IN_PROJECT in file.relative_to(self.directory).parts:
+        if state.RECORDS_DIRECTORY in file.relative_to(self.directory).parts:
             return "it belongs to isosmoke"
         if file.is_symlink():
             inside = file.resolve().is_relative_to(self.directory.resolve())
@@ -100,10 +100,10 @@ class _BundledWorkspace:
             return "it is not a readable file"
         if any(file.resolve().is_relative_to(path) for path in self.passed_files):
             return "only its name is bundled"
-        return "it contains a secret" if self.redactor.occurrences(file.read_bytes()) else ""
+        return "it contains a secret" if self.redactor.find_occurrences(file.read_bytes()) else ""
 
 
-def make(run: RunRecord, scenario: ScenarioRecord, caller: Caller, output: Path) -> Index:
+def create(run: RunRecord, scenario: ScenarioRecord, caller: Caller, output: Path) -> Index:
     """Write the bundle of a recorded scenario, completely or not at all.
 
     Raises:
@@ -115,7 +115,7 @@ def make(run: RunRecord, scenario: ScenarioRecord, caller: Caller, output: Path)
     index = Index(
         isosmoke=__version__,
         run=run.id,
-        engine=repeat_command.engine(run),
+        engine=repeat_command.get_engine(run),
         command=run.command,
         working=_make_relative(Path(run.working), workspace),
         manifest=None
@@ -153,7 +153,7 @@ def _find_workspace(
     if not working.is_dir():
         raise BundleError(f"working directory {working} of the run no longer exists")
     manifest = Path(run.working, run.manifest).parent if run.manifest else None
-    directories = workspace_directories.find(working, manifest, home=caller.home)
+    directories = workspace_directories.find_workspace(working, manifest, home=caller.home)
     scenario = target.parse_entry(recorded_scenario.entry, manifest or working)
     context = RunContext(caller=caller, workspace=directories, binary=None)
     passed_files = tuple(Path(path).expanduser().resolve() for path in scenario.pass_files)
@@ -245,9 +245,13 @@ def _create_case(index: Index, directory: Path, caller: Caller, request: Request
     working = top / index.working
     manifest = top / index.manifest if index.manifest is not None else None
     scenario = target.parse_entry(index.scenario.entry, manifest.parent if manifest else top)
-    workspace = workspace_directories.find(working, manifest and manifest.parent, home=caller.home)
+    workspace = workspace_directories.find_workspace(
+        working, manifest and manifest.parent, home=caller.home
+    )
     scripts = () if index.command else (scenario.script_path,)
-    _refuse_outside(directory, (working, *scripts, *workspace.folders, *workspace.borrowed))
+    _refuse_outside(
+        directory, (working, *scripts, *workspace.directories, *workspace.borrowed_objects)
+    )
     binaries = tuple((directory / _BINARY).glob("*"))
     binary = request.binary or (str(_verify_binary(binaries[0], index)) if binaries else None)
     recorded_request = replace(

@@ -20,16 +20,16 @@ from isosmoke.keeper.interactive_shell import User
 from isosmoke.keeper.protocol import Output
 from isosmoke.repro import typed_script
 from isosmoke.repro.target import SCRIPT, Case, describe_outcome
-from isosmoke.results.leaks import tell_apart
+from isosmoke.results.leaks import classify_survivors
 from isosmoke.results.run_results import Attempt
 from isosmoke.rootfs_images import store
 from isosmoke.runner import job_builder, sandbox_run
 from isosmoke.runner.job_builder import RunContext
 from isosmoke.runner.output import Capture
 from isosmoke.sandbox import user_files
-from isosmoke.sandbox.processes import Process, described
+from isosmoke.sandbox.processes import Process, describe_process
 from isosmoke.sandbox.spec import PRIVATE, Job, Mount, ReadOnly
-from isosmoke.text import printable
+from isosmoke.text import escape_controls
 
 _RC = PRIVATE / "bashrc"
 _HISTORY = ".bash_history"
@@ -50,28 +50,28 @@ _BASH_OR_SHELL = (
 """A script that runs bash with its arguments, found without PATH, on which any program may be."""
 
 
-INDENT = 11
+LABEL_WIDTH = 11
 """The column of the banner at which its values begin, after their labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
+class ShellOptions:
     """The options of a shell.
 
     With `after` the script runs first, and its survivors stay frozen unless `thaw` is set.
-    `seat` opens the user's terminal or stdin. `say` prints a line about the sandbox.
+    `open_user` opens the user's terminal or stdin. `print_line` prints a line about the sandbox.
     `echo` prints the script's output.
     """
 
     after: bool
     thaw: bool
-    seat: Callable[[], AbstractContextManager[User]]
-    say: Callable[[str], object]
+    open_user: Callable[[], AbstractContextManager[User]]
+    print_line: Callable[[str], object]
     echo: Callable[[bytes], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Sat:
+class ShellResult:
     """The result of a shell: its raw wait status, and the typed commands.
 
     At a terminal these are the commands in bash's history; another shell has none.
@@ -94,7 +94,7 @@ class _ShellSession:
     case: Case
     context: RunContext
     engine: Engine
-    options: Manner
+    options: ShellOptions
     interrupt: Interrupt
 
     def build_job(self, services: Mapping[str, str]) -> Job:
@@ -109,9 +109,9 @@ class _ShellSession:
         return replace(job, spec=replace(job.spec, mounts=mounts))
 
     def _list_own_mounts(self) -> Iterator[Mount]:
-        yield ReadOnly(user_files.stored(_PROMPT.format(name=self.case.scenario.name)), _RC)
+        yield ReadOnly(user_files.store_text(_PROMPT.format(name=self.case.scenario.name)), _RC)
         script = self.case.script
-        visible = (*self.context.workspace.folders, *self.context.workspace.borrowed)
+        visible = (*self.context.workspace.directories, *self.context.workspace.borrowed_objects)
         if script and not any(script.resolve().is_relative_to(path) for path in visible):
             yield ReadOnly(script, PurePosixPath(script))
 
@@ -130,7 +130,7 @@ class _ShellSession:
         return f'{self.context.interpreter(self.case.scenario).path} "${SCRIPT}"'
 
 
-def sit(case: Case, options: Manner, interrupt: Interrupt) -> Sat:
+def open_shell(case: Case, options: ShellOptions, interrupt: Interrupt) -> ShellResult:
     """Create the sandbox, run the script first if `after` is set, and run a shell for the user.
 
     Raises:
@@ -141,7 +141,7 @@ def sit(case: Case, options: Manner, interrupt: Interrupt) -> Sat:
         raise UsageError(f"{case.scenario.name}: script {case.script} does not exist")
     if options.after and not case.argv:
         raise UsageError("--after requires a script or a command")
-    with store.held([case.scenario.image]):
+    with store.images_in_use([case.scenario.image]):
         preflight = session.run_preflight(case.request, case.caller, interrupt)
         engine = preflight.engines.engine_for(case.scenario)
         return _run_shell(
@@ -155,7 +155,7 @@ def sit(case: Case, options: Manner, interrupt: Interrupt) -> Sat:
         )
 
 
-def _run_shell(shell: _ShellSession) -> Sat:
+def _run_shell(shell: _ShellSession) -> ShellResult:
     options = shell.options
     redactor = shell.context.redactor(shell.case.scenario)
     attempts: list[Attempt] = []
@@ -171,12 +171,14 @@ def _run_shell(shell: _ShellSession) -> Sat:
         sandbox = stack.enter_context(shell.engine.sandbox(job.spec))
         keeper = Conversation(sandbox.channel, sink=take_output, interrupt=shell.interrupt)
         if options.after:
-            options.say(f"isosmoke: running {shell.case.scenario.name} before opening the shell")
+            options.print_line(
+                f"isosmoke: running {shell.case.scenario.name} before opening the shell"
+            )
             attempts.append(_run_script(shell, job, keeper, capture))
         else:
-            keeper.ready(START_SECONDS)
+            keeper.wait_until_ready(START_SECONDS)
         for line in _render_banner(shell, attempts[0] if attempts else None):
-            options.say(line)
+            options.print_line(line)
         if attempts and options.thaw:
             keeper.thaw()
         return _attend_shell(shell, job, keeper)
@@ -204,18 +206,18 @@ def _running_services(shell: _ShellSession) -> Iterator[Mapping[str, str]]:
             yield variables
 
 
-def _attend_shell(shell: _ShellSession, job: Job, keeper: Conversation) -> Sat:
-    with shell.options.seat() as user:
+def _attend_shell(shell: _ShellSession, job: Job, keeper: Conversation) -> ShellResult:
+    with shell.options.open_user() as user:
         has_terminal = user.size is not None
         recorder = _InputRecorder(user)
-        status = interactive_shell.attend(
+        status = interactive_shell.run_shell(
             keeper, shell.build_shell_job(job, has_terminal=has_terminal), recorder
         )
     redact = shell.context.redactor(shell.case.scenario).text
     if has_terminal:
-        return Sat(status, typed_script.parse_history(redact(_read_history(keeper, job))))
+        return ShellResult(status, typed_script.parse_history(redact(_read_history(keeper, job))))
     content = recorder.content.decode(errors="replace")
-    return Sat(status, typed_script.parse_piped(redact(content)))
+    return ShellResult(status, typed_script.parse_piped(redact(content)))
 
 
 class _InputRecorder:
@@ -225,7 +227,7 @@ class _InputRecorder:
         self._user = user
         self.content = bytearray()
         self.size, self.keyboard, self.resizes = user.size, user.keyboard, user.resizes
-        self.resized, self.show = user.resized, user.show
+        self.read_size, self.show = user.read_size, user.show
 
     def typed(self, most: int) -> bytes:
         content = self._user.typed(most)
@@ -239,7 +241,7 @@ def _run_script(shell: _ShellSession, job: Job, keeper: Conversation, capture: C
     leaks = shell.case.scenario.leaks
     return Attempt(
         ending=run.ending,
-        verdict=tell_apart(run.survivors, leaks.allow, today),
+        verdict=classify_survivors(run.survivors, leaks.allow, today),
         leak_blocks=leaks.policy == "fail",
         output=capture.output,
         stderr=capture.stderr,
@@ -264,7 +266,9 @@ def _render_banner(shell: _ShellSession, attempt: Attempt | None) -> Iterator[st
     if attempt:
         rows += _list_results(attempt, thawed=shell.options.thaw)
     rows.append(("exit", "ends this shell and every process in the sandbox"))
-    yield from (f"{f'  {label}':{INDENT}}{printable(value)}" for label, value in rows if value)
+    yield from (
+        f"{f'  {label}':{LABEL_WIDTH}}{escape_controls(value)}" for label, value in rows if value
+    )
 
 
 def _list_facts(shell: _ShellSession) -> Iterator[tuple[str, str]]:
@@ -300,4 +304,4 @@ def _list_results(attempt: Attempt, *, thawed: bool) -> list[tuple[str, str]]:
 
 
 def _create_survivor_row(process: Process) -> tuple[str, str]:
-    return "survivor", described(process)
+    return "survivor", describe_process(process)

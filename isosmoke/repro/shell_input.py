@@ -38,21 +38,21 @@ class LocalUser:
         except OSError:  # the terminal hung up, or stdin was never open
             return b""
 
-    def resized(self) -> Size:
+    def read_size(self) -> Size:
         with suppress(BlockingIOError):
             while os.read(self.resizes, _MAX_WAKEUPS):
                 pass
         return self._measure()
 
     def show(self, output: ShellOutput) -> None:
-        write(self._screens[output.stream], output.content)
+        write_all(self._screens[output.stream], output.content)
 
     def _measure(self) -> Size:
         columns, rows = os.get_terminal_size(self.keyboard)
         return Size(rows, columns) if rows and columns else _DEFAULT_SIZE
 
 
-def write(descriptor: int, content: bytes) -> None:
+def write_all(descriptor: int, content: bytes) -> None:
     """Write all of `content`, even if the descriptor is slow or made non-blocking elsewhere."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
@@ -63,7 +63,7 @@ def write(descriptor: int, content: bytes) -> None:
 
 
 @contextmanager
-def seat() -> Iterator[User]:
+def local_user() -> Iterator[User]:
     """Yield the user of this process's stdin; a terminal is in raw mode during the block."""
     keyboard = 0
     with ExitStack() as stack:

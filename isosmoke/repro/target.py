@@ -60,12 +60,12 @@ class Case:
 NO_SCRIPT = "-"
 """The value of `script` in a scenario that has none."""
 
-LOOSE_SECONDS = 3600
+DEFAULT_TIMEOUT_SECONDS = 3600
 """The timeout of a scenario without a manifest, in seconds."""
 
 
-def loose(
-    argv: tuple[str, ...], script: Path | None = None, timeout: int = LOOSE_SECONDS
+def create_scenario(
+    argv: tuple[str, ...], script: Path | None = None, timeout: int = DEFAULT_TIMEOUT_SECONDS
 ) -> Scenario:
     """Return a scenario without a manifest: a command, a script, or only a sandbox."""
     first = script.stem if script else Path(argv[0]).name if argv else "shell"
@@ -77,7 +77,7 @@ def loose(
     )
 
 
-def recorded(name: str, caller: Caller, request: Request) -> Case:
+def load_recorded(name: str, caller: Caller, request: Request) -> Case:
     """Return the case of `RUN/NAME` as recorded; values in `request` replace the recorded ones.
 
     Raises:
@@ -93,7 +93,9 @@ def recorded(name: str, caller: Caller, request: Request) -> Case:
         request,
         scenarios=(_parse_scenario(run, scenario),),
         manifest=working / run.manifest if run.manifest else None,
-        engine=(repeat_command.engine(run) or AUTO) if request.engine == AUTO else request.engine,
+        engine=(repeat_command.get_engine(run) or AUTO)
+        if request.engine == AUTO
+        else request.engine,
         argv=run.command,
     )
     path, note = find_binary(run.binary) if request.binary is None else (request.binary, "")
@@ -144,7 +146,7 @@ def find_binary(recorded_binary: BinaryRecord | None) -> tuple[str | None, str]:
     path, digest = Path(recorded_binary.path), recorded_binary.sha256
     if path.is_file() and files.sha256(path) == digest:
         return recorded_binary.path, ""
-    copy = binary.kept(digest)
+    copy = binary.find_copy(digest)
     if copy is None:
         raise BinaryError(
             f"the binary that was tested is no longer available: {path} has changed, "
@@ -164,7 +166,7 @@ def find_missing_variables(
             yield f"{name} was set in the recorded run, but is not set now: export it first"
 
 
-def with_image(case: Case, image: str) -> Case:
+def replace_image(case: Case, image: str) -> Case:
     """Return the case with another image."""
     try:
         scenario = Scenario.model_validate(

@@ -37,7 +37,7 @@ def _remove_exit(commands: list[str]) -> Iterator[str]:
             yield command
 
 
-def script(scenario: Scenario, commands: tuple[str, ...]) -> str:
+def render_script(scenario: Scenario, commands: tuple[str, ...]) -> str:
     """Return a script that repeats the typed commands."""
     head = _SCRIPT.format(assertion=scenario.assertion)
     return head + "".join(f"{command}\n" for command in commands)

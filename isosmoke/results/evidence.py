@@ -31,7 +31,7 @@ class Change:
     before: int = 0
     within: int = 0
 
-    def told_by(self, transform: Callable[[str], str]) -> "Change":
+    def transform_texts(self, transform: Callable[[str], str]) -> "Change":
         """Return a copy with `transform` applied to each text."""
         return replace(
             self,
@@ -58,7 +58,7 @@ class Pane:
     pid: int
     lines: tuple[str, ...]
 
-    def told_by(self, transform: Callable[[str], str]) -> "Pane":
+    def transform_texts(self, transform: Callable[[str], str]) -> "Pane":
         """Return a copy with `transform` applied to each text."""
         lines = transform("\n".join(self.lines)).split("\n")
         return replace(
@@ -86,17 +86,17 @@ class Evidence:
     peaks: Mapping[str, int] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
-    def told_by(self, transform: Callable[[str], str]) -> "Evidence":
+    def transform_texts(self, transform: Callable[[str], str]) -> "Evidence":
         """Return a copy with `transform` applied to each text."""
         return replace(
             self,
-            changes=tuple(change.told_by(transform) for change in self.changes),
-            panes=tuple(pane.told_by(transform) for pane in self.panes),
+            changes=tuple(change.transform_texts(transform) for change in self.changes),
+            panes=tuple(pane.transform_texts(transform) for pane in self.panes),
             missing=tuple(map(transform, self.missing)),
         )
 
 
-def joined(*parts: Evidence) -> Evidence:
+def join_evidence(*parts: Evidence) -> Evidence:
     """Combine evidence that was collected in several steps."""
     return Evidence(
         changes=tuple(chain.from_iterable(part.changes for part in parts)),
@@ -108,7 +108,7 @@ def joined(*parts: Evidence) -> Evidence:
     )
 
 
-def text(content: bytes) -> str | None:
+def decode_text(content: bytes) -> str | None:
     """Decode bytes of a sandbox; return None if they contain a zero byte, as git detects binaries.
 
     Invalid UTF-8 is decoded as by `os.fsdecode`, so that secrets in it are still found.

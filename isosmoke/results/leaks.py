@@ -29,26 +29,26 @@ class Tolerated:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class LeakVerdict:
     """The survivors of one scenario, divided into leaked and tolerated processes."""
 
     leaked: tuple[Process, ...] = ()
     tolerated: tuple[Tolerated, ...] = ()
 
-    def told_by(self, transform: Callable[[str], str]) -> "Verdict":
+    def transform_texts(self, transform: Callable[[str], str]) -> "LeakVerdict":
         """Return a copy with `transform` applied to each text of a process."""
-        return Verdict(
-            tuple(process.told_by(transform) for process in self.leaked),
+        return LeakVerdict(
+            tuple(process.transform_texts(transform) for process in self.leaked),
             tuple(
-                Tolerated(survivor.process.told_by(transform), survivor.reason)
+                Tolerated(survivor.process.transform_texts(transform), survivor.reason)
                 for survivor in self.tolerated
             ),
         )
 
 
-def tell_apart(
+def classify_survivors(
     survivors: Iterable[Process], allowances: Iterable[LeakAllowance], today: date
-) -> Verdict:
+) -> LeakVerdict:
     """Classify as leaked every survivor whose command line no unexpired allowance matches."""
     current = [
         allowance for allowance in allowances if allowance.until is None or today <= allowance.until
@@ -62,4 +62,4 @@ def tell_apart(
             leaked.append(process)
         else:
             tolerated.append(Tolerated(process, allowance.reason))
-    return Verdict(tuple(leaked), tuple(tolerated))
+    return LeakVerdict(tuple(leaked), tuple(tolerated))

@@ -36,7 +36,7 @@ class TimedOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Unmet:
+class MissingRequirement:
     """A missing requirement, because of which no sandbox was created."""
 
     reason: str
@@ -56,7 +56,7 @@ class Stopped:
     reason: str
 
 
-Ending = Exited | Signaled | TimedOut | Unmet | Broke | Stopped
+Ending = Exited | Signaled | TimedOut | MissingRequirement | Broke | Stopped
 
 
 Effect = Literal["passed", "warned", "failed"]
@@ -243,7 +243,7 @@ def judge(ending: Ending, *, leaked: bool) -> Outcome:
             outcome = Outcome.FAIL
         case TimedOut():
             outcome = Outcome.TIMEOUT
-        case Unmet():
+        case MissingRequirement():
             outcome = Outcome.SKIP
         case Broke():
             outcome = Outcome.ERROR
@@ -279,7 +279,7 @@ def describe(ending: Ending) -> str:
             return f"ended by {name_signal(number)}"
         case TimedOut(after):
             return f"still running after {after:g} s"
-        case Unmet(reason) | Stopped(reason):
+        case MissingRequirement(reason) | Stopped(reason):
             return reason
         case Broke(message):
             return message
@@ -287,10 +287,10 @@ def describe(ending: Ending) -> str:
             assert_never(ending)
 
 
-def told_by(ending: Ending, transform: Callable[[str], str]) -> Ending:
+def transform_texts(ending: Ending, transform: Callable[[str], str]) -> Ending:
     """Return a copy of an ending with `transform` applied to its text."""
     match ending:
-        case Unmet(text) | Broke(text) | Stopped(text):
+        case MissingRequirement(text) | Broke(text) | Stopped(text):
             return type(ending)(transform(text))
         case Exited() | Signaled() | TimedOut():
             return ending

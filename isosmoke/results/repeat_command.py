@@ -12,7 +12,7 @@ _SEPARATOR = "+"
 """The separator between engine names, if scenarios ran in different engines."""
 
 
-def command(
+def build_run_command(
     *arguments: str,
     manifest: str = "",
     binary: str = "",
@@ -28,22 +28,22 @@ def command(
     return ("isosmoke", *daemon, "run", *option_arguments, *arguments)
 
 
-def engine(run: RunRecord) -> str:
+def get_engine(run: RunRecord) -> str:
     """Return the engine of all scenarios of `run`; empty if there were several."""
-    return only_engine(run.engine)
+    return parse_engine(run.engine)
 
 
-def only_engine(text: str) -> str:
+def parse_engine(text: str) -> str:
     """Return the engine named in a record or receipt; empty if there are several."""
     return "" if _SEPARATOR in text else text
 
 
-def of(run: RunRecord, name: str) -> tuple[str, ...]:
+def build_repeat_command(run: RunRecord, name: str) -> tuple[str, ...]:
     """Return the command line that repeats scenario `name` in the working directory of `run`."""
-    return command(
+    return build_run_command(
         *(("--", *run.command) if run.command else (name,)),
         manifest=str(PurePath(run.working, run.manifest)) if run.manifest else "",
         binary=run.binary.path if run.binary else "",
-        engine=engine(run),
+        engine=get_engine(run),
         daemon=run.daemon,
     )

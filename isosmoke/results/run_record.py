@@ -17,7 +17,7 @@ from isosmoke import __version__
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.evidence import Difference, Evidence, Kind
 from isosmoke.results.outcome import Exited, Outcome, Signaled, Stopped, name_signal
-from isosmoke.results.run_results import Attempt, Captured, RunResult, ScenarioResult
+from isosmoke.results.run_results import Attempt, CapturedOutput, RunResult, ScenarioResult
 from isosmoke.sandbox.interpreter_data import Interpreter
 from isosmoke.sandbox.processes import Process
 
@@ -72,7 +72,7 @@ class OutputRecord(RecordModel):
     last_lines: tuple[Text, ...]
 
 
-class Told(RecordModel):
+class OutcomeRecord(RecordModel):
     """The fields that records of attempts and scenarios have in common."""
 
     outcome: Outcome
@@ -124,7 +124,7 @@ class EvidenceRecord(RecordModel):
     missing: tuple[Text, ...]
 
 
-class AttemptRecord(Told):
+class AttemptRecord(OutcomeRecord):
     """One run of a scenario in one sandbox.
 
     `begun` is relative to the start of the run. `waited` is the delay before that, caused by locks
@@ -154,7 +154,7 @@ class Planned(RecordModel):
     entry: Mapping[str, Any]
 
 
-class ScenarioRecord(Planned, Told):
+class ScenarioRecord(Planned, OutcomeRecord):
     """One scenario: the fields of its reported attempt, then all of its attempts."""
 
     blocks: bool
@@ -227,7 +227,7 @@ class RunRecord(Header):
     scenarios: tuple[ScenarioRecord, ...]
 
 
-def beginning(run: RunResult) -> Beginning:
+def record_beginning(run: RunResult) -> Beginning:
     """Return the properties of a run that are known before its first scenario."""
     return Beginning(
         isosmoke=__version__,
@@ -245,10 +245,10 @@ def beginning(run: RunResult) -> Beginning:
     )
 
 
-def of(run: RunResult) -> RunRecord:
+def record_run(run: RunResult) -> RunRecord:
     """Return the record of a run."""
     return RunRecord(
-        **dict(beginning(run)),
+        **dict(record_beginning(run)),
         finished=True,
         seconds=round(run.seconds, 3),
         stopped=run.stopped or None,
@@ -257,7 +257,7 @@ def of(run: RunResult) -> RunRecord:
         interpreters=tuple(map(_record_interpreter, run.interpreters)),
         dirty=run.dirty,
         counts=run.counts,
-        scenarios=tuple(map(scenario, run.scenarios)),
+        scenarios=tuple(map(record_scenario, run.scenarios)),
     )
 
 
@@ -272,11 +272,11 @@ def render(record: RecordModel) -> str:
     return json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 
 
-def scenario(result: ScenarioResult) -> ScenarioRecord:
+def record_scenario(result: ScenarioResult) -> ScenarioRecord:
     """Return the record of one scenario."""
     return ScenarioRecord(
-        **dict(planned(result.scenario)),
-        **{**_record_common_fields(result.telling), "outcome": result.outcome},
+        **dict(record_plan(result.scenario)),
+        **{**_record_common_fields(result.reported_attempt), "outcome": result.outcome},
         blocks=result.outcome.blocks,
         load_sensitive=result.load_sensitive,
         seconds=round(result.seconds, 3),
@@ -284,7 +284,7 @@ def scenario(result: ScenarioResult) -> ScenarioRecord:
     )
 
 
-def planned(definition: Scenario) -> Planned:
+def record_plan(definition: Scenario) -> Planned:
     """Return the record of a scenario before it runs."""
     return Planned(
         name=definition.name,
@@ -295,7 +295,7 @@ def planned(definition: Scenario) -> Planned:
     )
 
 
-def not_run(plan: Planned, reason: str) -> ScenarioRecord:
+def record_not_run(plan: Planned, reason: str) -> ScenarioRecord:
     """Return the record of a scenario that did not start."""
     attempt = Attempt(ending=Stopped(reason))
     return ScenarioRecord(
@@ -346,7 +346,7 @@ def _copy_fields(process: Process | ProcessRecord) -> dict[str, Any]:
     return {name: getattr(process, name) for name in ProcessRecord.model_fields}
 
 
-def _record_output(output: Captured, log: Path | None) -> OutputRecord:
+def _record_output(output: CapturedOutput, log: Path | None) -> OutputRecord:
     return OutputRecord(
         size=output.size, log=_format_path(log), last_lines=output.last_lines(_LAST_LINES)
     )

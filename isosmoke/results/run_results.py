@@ -8,7 +8,7 @@ from pathlib import Path
 
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.evidence import Evidence
-from isosmoke.results.leaks import Verdict
+from isosmoke.results.leaks import LeakVerdict
 from isosmoke.results.outcome import (
     Broke,
     Ending,
@@ -17,18 +17,18 @@ from isosmoke.results.outcome import (
     count,
     describe,
     judge,
-    told_by,
+    transform_texts,
 )
 from isosmoke.sandbox.interpreter_data import Interpreter
 from isosmoke.sandbox.processes import Process
-from isosmoke.text import cut
+from isosmoke.text import truncate
 
 _MAX_COMMAND_LENGTH = 60
 _NAMED_LEAKS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Captured:
+class CapturedOutput:
     """The kept beginning and end of an output, and its total size.
 
     `head` and `tail` do not overlap. `size` counts every printed byte; a redacted secret counts
@@ -65,15 +65,15 @@ class Attempt:
     `alone` is true if no other scenario of the run was running concurrently. `postponed` is true if
     the attempt failed concurrently with others and has to be confirmed in isolation. `unlogged`
     says why the log is incomplete; it is empty if the log is complete. `evidence` is None if none
-    was requested. `left_behind` lists items of the sandbox whose removal could not be confirmed,
+    was requested. `leftovers` lists items of the sandbox whose removal could not be confirmed,
     each with the command that removes it.
     """
 
     ending: Ending
-    verdict: Verdict = field(default_factory=Verdict)
+    verdict: LeakVerdict = field(default_factory=LeakVerdict)
     leak_blocks: bool = True
-    output: Captured = field(default_factory=Captured)
-    stderr: Captured = field(default_factory=Captured)
+    output: CapturedOutput = field(default_factory=CapturedOutput)
+    stderr: CapturedOutput = field(default_factory=CapturedOutput)
     log: Path | None = None
     unlogged: str = ""
     phases: Mapping[str, float] = field(default_factory=dict)
@@ -83,16 +83,16 @@ class Attempt:
     waited: float = 0.0
     environment: Mapping[str, str] = field(default_factory=dict)
     evidence: Evidence | None = None
-    left_behind: tuple[str, ...] = ()
+    leftovers: tuple[str, ...] = ()
 
-    def told_by(self, transform: Callable[[str], str]) -> "Attempt":
+    def transform_texts(self, transform: Callable[[str], str]) -> "Attempt":
         """Return a copy with `transform` applied to each text except the output."""
         return replace(
             self,
-            ending=told_by(self.ending, transform),
-            verdict=self.verdict.told_by(transform),
+            ending=transform_texts(self.ending, transform),
+            verdict=self.verdict.transform_texts(transform),
             environment={name: transform(value) for name, value in self.environment.items()},
-            evidence=self.evidence and self.evidence.told_by(transform),
+            evidence=self.evidence and self.evidence.transform_texts(transform),
         )
 
     @property
@@ -112,7 +112,7 @@ class Attempt:
     def reason(self) -> str:
         """The reason for the outcome, in one line; empty for a pass without leaks."""
         ending = "" if self.ending == Exited(0) else describe(self.ending)
-        stderr = "" if self.ending == Exited(0) else last_words(self.stderr.last_lines(12))
+        stderr = "" if self.ending == Exited(0) else extract_reason(self.stderr.last_lines(12))
         cause = ": ".join(part for part in (ending, stderr) if part)
         reason = ", ".join(part for part in (cause, _describe_leaks(self.leaks)) if part)
         return " ".join(reason.splitlines())
@@ -121,7 +121,7 @@ class Attempt:
 _STATED_REASON = re.compile(r"^\W*reason:\s*(?P<reason>\S.*?)\s*$", re.IGNORECASE)
 
 
-def last_words(lines: tuple[str, ...]) -> str:
+def extract_reason(lines: tuple[str, ...]) -> str:
     """Return the reason in the last lines of stderr: a line `reason: …`, or else the last text."""
     for line in reversed(lines):
         stated = _STATED_REASON.match(line)
@@ -145,7 +145,7 @@ def _shorten_command(process: Process) -> str:
     program, *arguments = process.argv or ("",)
     if program.startswith("/"):
         process = replace(process, argv=(program.rpartition("/")[2], *arguments))
-    return cut(process.command_line, _MAX_COMMAND_LENGTH)
+    return truncate(process.command_line, _MAX_COMMAND_LENGTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +168,7 @@ class ScenarioResult:
         return self.scenario.owners
 
     @property
-    def telling(self) -> Attempt:
+    def reported_attempt(self) -> Attempt:
         """The attempt shown in reports: the first that failed, or else the last."""
         failed = (attempt for attempt in self.attempts if attempt.outcome.blocks)
         return next(failed, self.attempts[-1])
@@ -181,16 +181,20 @@ class ScenarioResult:
         """
         last = self.attempts[-1].outcome
         if last is Outcome.SKIP:
-            return self.telling.outcome
+            return self.reported_attempt.outcome
         return Outcome.FLAKY if last is Outcome.PASS and len(self.attempts) > 1 else last
 
     @property
     def load_sensitive(self) -> bool:
         """True if the scenario failed concurrently with others and passed in isolation."""
-        return self.outcome is Outcome.FLAKY and self.attempts[-1].alone and not self.telling.alone
+        return (
+            self.outcome is Outcome.FLAKY
+            and self.attempts[-1].alone
+            and not self.reported_attempt.alone
+        )
 
     @property
-    def infrastructure(self) -> bool:
+    def is_infrastructure(self) -> bool:
         """True if the engine failed in every attempt, so that the scenario was not tested."""
         return all(isinstance(attempt.ending, Broke) for attempt in self.attempts)
 
@@ -233,7 +237,7 @@ class RunResult:
     def dirty(self) -> tuple[str, ...]:
         """The items whose removal could not be confirmed; empty for a clean run."""
         attempts = (attempt for scenario in self.scenarios for attempt in scenario.attempts)
-        return tuple(item for attempt in attempts for item in attempt.left_behind)
+        return tuple(item for attempt in attempts for item in attempt.leftovers)
 
     @property
     def counts(self) -> Mapping[str, int]:

@@ -13,7 +13,7 @@ _GLIBC = "GLIBC_"
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class ElfRequirements:
     """The loader's path, the names of the shared libraries, and the minimum version of glibc.
 
     `glibc` is empty if the program does not require it. `loader` is empty for a static program.
@@ -24,7 +24,7 @@ class Needs:
     glibc: tuple[int, ...]
 
 
-def read(path: Path) -> Needs | None:
+def read_requirements(path: Path) -> ElfRequirements | None:
     """Return the requirements of the program in `path`; None if it is not a complete ELF file."""
     with path.open("rb") as file:
         try:
@@ -33,7 +33,7 @@ def read(path: Path) -> Needs | None:
             return None
 
 
-def _read_needs(elf: ELFFile) -> Needs:
+def _read_needs(elf: ELFFile) -> ElfRequirements:
     loaders = [
         segment.get_interp_name()
         for segment in elf.iter_segments()
@@ -53,4 +53,4 @@ def _read_needs(elf: ELFFile) -> Needs:
         for name in (str(version.name) for version in required)
         if name.startswith(_GLIBC) and name.removeprefix(_GLIBC).replace(".", "").isdecimal()
     )
-    return Needs(next(iter(loaders), ""), tuple(libraries), max(versions, default=()))
+    return ElfRequirements(next(iter(loaders), ""), tuple(libraries), max(versions, default=()))

@@ -75,18 +75,18 @@ def _install(
     )
     if previous and not replace:
         raise ImageError(
-            f"image '{image.name}' already exists with other content: {shortly(changes)}",
+            f"image '{image.name}' already exists with other content: {summarize_changes(changes)}",
             hint="pass --replace, or choose another name",
         )
     with _exclusive_use(previous):
         if not image.folder.is_dir():
-            unpacked.rename(state.kept("rootfs") / image.digest)
+            unpacked.rename(state.ensure_directory("rootfs") / image.digest)
         _write_record(image)
         _remove_unreferenced(previous)
     return changes
 
 
-def shortly(changes: tuple[str, ...]) -> str:
+def summarize_changes(changes: tuple[str, ...]) -> str:
     """Return the numbers of new (+), removed (-) and changed (~) entries, and the first entries."""
     counts = " ".join(f"{sign}{sum(change[0] == sign for change in changes)}" for sign in "+-~")
     return (
@@ -98,7 +98,7 @@ def _write_record(image: Image) -> None:
     with state.scratch() as directory:
         record = directory / "record"
         record.write_text(image.model_dump_json(indent=2) + "\n")
-        state.kept("images")
+        state.ensure_directory("images")
         record.rename(store.get_record_path(image.name))
 
 
@@ -120,7 +120,7 @@ def remove(name: str) -> Image:
 
 def _remove_unreferenced(image: Image | None) -> None:
     """Remove the content of an image, unless another name refers to it."""
-    if image is None or any(other.digest == image.digest for other in store.kept()):
+    if image is None or any(other.digest == image.digest for other in store.list_images()):
         return
     with state.scratch() as directory, suppress(FileNotFoundError):
         image.folder.rename(directory / "rootfs")
@@ -129,7 +129,7 @@ def _remove_unreferenced(image: Image | None) -> None:
 @contextmanager
 def _locked() -> Iterator[None]:
     """Allow one import or removal at a time."""
-    with files.lock(state.kept("locks") / "images"):
+    with files.lock(state.ensure_directory("locks") / "images"):
         yield
 
 

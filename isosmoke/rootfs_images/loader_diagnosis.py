@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from isosmoke.rootfs_images.elf import Needs
+from isosmoke.rootfs_images.elf import ElfRequirements
 
 LOADERS = {
     "x86_64": ("/lib64/ld-linux-x86-64.so.2", "/lib/ld-musl-x86_64.so.1"),
@@ -31,12 +31,12 @@ def is_musl(loader: str) -> bool:
     return _MUSL in loader
 
 
-def asks_version(loader: str) -> tuple[tuple[str, ...], ...]:
+def get_version_commands(loader: str) -> tuple[tuple[str, ...], ...]:
     """Return commands that print a loader's version; glibc's has had `--version` since 2.33."""
     return ((loader,),) if is_musl(loader) else ((loader, "--version"), (loader, "libc.so.6"))
 
 
-def libc(output: str) -> str:
+def parse_libc(output: str) -> str:
     """Return the C library named in a loader's output; empty if there is none."""
     for name, banner in (("glibc", _GLIBC_BANNER), ("musl", _MUSL_BANNER)):
         if match := banner.search(output):
@@ -44,20 +44,20 @@ def libc(output: str) -> str:
     return ""
 
 
-def loader_complaint(output: str) -> str:
+def find_loader_error(output: str) -> str:
     """Return the line in which the loader reports a fatal error; empty if there is none."""
     lines = output.splitlines()
     return next((line for line in lines if any(error in line for error in _LOADER_ERRORS)), "")
 
 
-def foreign(needs: Needs, present: str) -> str:
+def explain_missing_loader(needs: ElfRequirements, present: str) -> str:
     """Return why a program without its loader cannot start; `present` is the image's C library."""
     required = "musl" if is_musl(needs.loader) else "glibc"
     found = f"the image has {present}" if present else "the image has no C library"
     return f"it was linked for {required}, whose loader {needs.loader} does not exist; {found}"
 
 
-def misfit(needs: Needs, present: str, listed: str) -> str:
+def explain_misfit(needs: ElfRequirements, present: str, listed: str) -> str:
     """Return why the loader refuses a program; empty if no reason is known.
 
     `present` is the image's C library, `listed` the loader's list of libraries.
@@ -65,7 +65,7 @@ def misfit(needs: Needs, present: str, listed: str) -> str:
     return "; ".join(_find_misfits(needs, present, listed))
 
 
-def _find_misfits(needs: Needs, present: str, listed: str) -> Iterator[str]:
+def _find_misfits(needs: ElfRequirements, present: str, listed: str) -> Iterator[str]:
     name, _, version = present.partition(" ")
     if name == "glibc" and needs.glibc > tuple(map(int, version.split("."))):
         yield f"it needs glibc {'.'.join(map(str, needs.glibc))}, the image has {version}"

@@ -47,7 +47,7 @@ def find_directory(name: str) -> Path:
     return _find_images_directory() / name
 
 
-def recipe(name: str, base: str | None = None) -> Recipe:
+def get_recipe(name: str, base: str | None = None) -> Recipe:
     """Return the recipe of an image; `base` overrides the base image in the Dockerfile."""
     text = (find_directory(name) / "Dockerfile").read_text()
     base = base or _BASE.findall(text)[0]

@@ -44,10 +44,10 @@ class Image(BaseModel):
 
     @property
     def folder(self) -> Path:
-        return state.state_folder() / "rootfs" / self.digest
+        return state.get_state_directory() / "rootfs" / self.digest
 
 
-def root(image: str, directory: Path) -> Path | None:
+def find_root(image: str, directory: Path) -> Path | None:
     """Return the root filesystem that `image` names, None if it is not a directory on this machine.
 
     A relative path is resolved against `directory`, the manifest's directory.
@@ -70,7 +70,8 @@ def require_rootfs(directory: Path, image: str) -> Path:
         ImageError: if it does not.
     """
     if not any(
-        rootfs_mounts.inside(directory, PurePosixPath("/", name)) for name in _SYSTEM_DIRECTORIES
+        rootfs_mounts.resolve_inside(directory, PurePosixPath("/", name))
+        for name in _SYSTEM_DIRECTORIES
     ):
         raise ImageError(
             f"image '{image}': no root filesystem in {directory}",
@@ -80,8 +81,8 @@ def require_rootfs(directory: Path, image: str) -> Path:
 
 
 def digest(image: str, directory: Path) -> str:
-    """Return the SHA-256 of a root filesystem's content; empty if `root` returns None."""
-    rootfs = root(image, directory)
+    """Return the SHA-256 of a root filesystem's content; empty if `find_root` returns None."""
+    rootfs = find_root(image, directory)
     if rootfs is None:
         return ""
     imported = None if image.startswith(ROOTFS_PREFIX) else find_image(image)
@@ -93,7 +94,7 @@ def list_entries(directory: Path) -> tree_hash.Listing:
     return tree_hash.list_entries(directory, excluded=_RECREATED)
 
 
-def how_to_get(image: str, program: str = "docker") -> str:
+def suggest_commands(image: str, program: str = "docker") -> str:
     """Return commands that provide a missing image; `program` has the daemon that lacks it."""
     if image.startswith(BUILT_PREFIX):
         return f"isosmoke image build {image.removeprefix(BUILT_PREFIX).partition(':')[0]}"
@@ -107,15 +108,15 @@ def find_image(name: str) -> Image | None:
     return None
 
 
-def kept() -> tuple[Image, ...]:
+def list_images() -> tuple[Image, ...]:
     """Return all imported images, sorted by name."""
-    images = (_read_record(path) for path in state.kept("images").glob("*.json"))
+    images = (_read_record(path) for path in state.ensure_directory("images").glob("*.json"))
     return tuple(sorted(images, key=lambda image: image.name))
 
 
 def get_record_path(name: str) -> Path:
     """Return the path of the record of a name."""
-    return state.state_folder() / "images" / f"{quote(name, safe='')}.json"
+    return state.get_state_directory() / "images" / f"{quote(name, safe='')}.json"
 
 
 def _read_record(path: Path) -> Image:
@@ -126,7 +127,7 @@ def _read_record(path: Path) -> Image:
 
 
 @contextmanager
-def held(names: Iterable[str]) -> Iterator[None]:
+def images_in_use(names: Iterable[str]) -> Iterator[None]:
     """Prevent the removal of these images during the block, as far as they are imported."""
     images = (find_image(name) for name in dict.fromkeys(names) if name != HOST_IMAGE)
     with ExitStack() as stack:

@@ -33,7 +33,7 @@ def find(image: str, directory: Path, hidden: Collection[PurePosixPath] = ()) ->
     """
     if image == HOST_IMAGE:
         return _find_on_host(hidden)
-    root = store.root(image, directory)
+    root = store.find_root(image, directory)
     if root is not None:
         return _find_in_root(image, root, hidden)
     visible = (path for path in DIRECTORIES if not _is_hidden(PurePosixPath(path), hidden))
@@ -41,7 +41,7 @@ def find(image: str, directory: Path, hidden: Collection[PurePosixPath] = ()) ->
 
 
 def _find_on_host(hidden: Collection[PurePosixPath]) -> Interpreter:
-    program = system_programs.find(NAME, apart=map(Path, hidden))
+    program = system_programs.find(NAME, exclude=map(Path, hidden))
     if program is None:
         raise _create_missing_error(HOST_IMAGE, "that only the administrator can change")
     real = program.resolve()
@@ -51,7 +51,7 @@ def _find_on_host(hidden: Collection[PurePosixPath]) -> Interpreter:
 def _find_in_root(image: str, root: Path, hidden: Collection[PurePosixPath]) -> Interpreter:
     hidden = (*hidden, *_FRESH)
     for directory in DIRECTORIES:
-        file = rootfs_mounts.which(root, NAME, directory)
+        file = rootfs_mounts.find_program(root, NAME, directory)
         inside = file and PurePosixPath("/", file.relative_to(root))
         if file and inside and not _is_hidden(inside, hidden):
             return _hash(image, inside, file)
@@ -67,7 +67,7 @@ def copy(bash: Interpreter) -> Interpreter:
     if bash.source is None:
         return bash
     try:
-        file = user_files.placed(bash.source)
+        file = user_files.store_program(bash.source)
     except OSError as error:
         raise _create_unreadable_error(bash.source, error) from error
     return replace(bash, sha256=file.name, copy=file)

@@ -9,7 +9,7 @@ from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from time import monotonic
 
-from isosmoke.results.evidence import Change, Evidence, text
+from isosmoke.results.evidence import Change, Evidence, decode_text
 from isosmoke.runner.overlay_diff import (
     ChangedMount,
     Walk,
@@ -181,7 +181,9 @@ def _read_text(mount: ChangedMount, change: Change, max_size: int) -> Change:
         for path in directories:
             directory = stack.enter_context(opened(path, _DIRECTORY, within=directory))
         if change.kind == "link":
-            return replace(change, text=text(os.fsencode(os.readlink(name, dir_fd=directory))))
+            return replace(
+                change, text=decode_text(os.fsencode(os.readlink(name, dir_fd=directory)))
+            )
         file = stack.enter_context(opened(name, _FILE, within=directory))
         return _read_end(change, file, max_size)
 
@@ -194,6 +196,6 @@ def _read_end(change: Change, file: int, max_size: int) -> Change:
     # Part of a secret would not be redacted, so an incomplete first line is dropped.
     if status.st_size > max_size:
         content = content.partition(b"\n")[2]
-    end = text(content) if content or not status.st_size else None
+    end = decode_text(content) if content or not status.st_size else None
     before = max(0, status.st_size - len(content))
     return change if end is None else replace(change, text=end, before=before)

@@ -10,16 +10,16 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from isosmoke.engines.bubblewrap import cgroup
-from isosmoke.host.binary import KNOWN_AS, Binary
+from isosmoke.host.binary import COMMAND_NAME, Binary
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import Workspace
 from isosmoke.manifest.models import Scenario
-from isosmoke.redaction import LARGEST, Redactor, Secret, placeholder
+from isosmoke.redaction import MAX_SECRET_BYTES, Redactor, Secret, format_placeholder
 from isosmoke.runner import bash_finder, mounts
 from isosmoke.sandbox import rootfs_mounts
-from isosmoke.sandbox.host_mounts import host_mounts
+from isosmoke.sandbox.host_mounts import build_host_mounts
 from isosmoke.sandbox.interpreter_data import Interpreter
-from isosmoke.sandbox.spec import BINARIES, HOST_IMAGE, Job, Limits, Mount, SandboxSpec
+from isosmoke.sandbox.spec import BINARIES, HOST_IMAGE, Job, Mount, ResourceLimits, SandboxSpec
 
 _ALWAYS_PASSED = ("COLORTERM", "RUSTUP_TOOLCHAIN", "TZ")
 """The caller's variables that every sandbox gets; `pass_env` names further ones."""
@@ -72,7 +72,7 @@ class RunContext:
     def host(self) -> tuple[Mount, ...]:
         """The mounts of the host's image."""
         path = self.caller.environment.get("PATH", os.defpath)
-        return host_mounts(path, self.caller.home, masked=self.caller.uid == 0)
+        return build_host_mounts(path, self.caller.home, masked=self.caller.uid == 0)
 
     @cached_property
     def writes_to_cgroup(self) -> bool:
@@ -130,7 +130,7 @@ def _build_spec(scenario: Scenario, context: RunContext) -> SandboxSpec:
         uid=context.caller.uid,
         gid=context.caller.gid,
         network=scenario.network,
-        limits=Limits(
+        limits=ResourceLimits(
             memory=limits.memory, processes=limits.processes, open_files=limits.open_files
         ),
         capabilities=scenario.capabilities,
@@ -167,7 +167,7 @@ def build_environment(
 def redact_environment(scenario: Scenario, environment: Mapping[str, str]) -> Mapping[str, str]:
     """Return the environment with a placeholder for each value that is passed to the scenario."""
     return {
-        name: placeholder(name) if name in scenario.pass_env else value
+        name: format_placeholder(name) if name in scenario.pass_env else value
         for name, value in environment.items()
     }
 
@@ -185,11 +185,11 @@ def _build_program_variables(scenario: Scenario, context: RunContext) -> Mapping
     """Return PATH, with the live binary first in any case, and the variable with its location."""
     given = context.caller.environment.get("PATH", os.defpath)
     path = scenario.env.get("PATH") or (
-        given if scenario.image == HOST_IMAGE else rootfs_mounts.SEARCHED
+        given if scenario.image == HOST_IMAGE else rootfs_mounts.DEFAULT_PATH
     )
     if context.binary is None:
         return {"PATH": path}
-    return {"PATH": f"{BINARIES}:{path}", "WG_BIN": str(BINARIES / KNOWN_AS)}
+    return {"PATH": f"{BINARIES}:{path}", "WG_BIN": str(BINARIES / COMMAND_NAME)}
 
 
 def _read_secrets(scenario: Scenario, caller: Caller) -> Iterator[Secret]:
@@ -206,4 +206,4 @@ def _read_secrets(scenario: Scenario, caller: Caller) -> Iterator[Secret]:
 def _read_beginning(file: Path) -> bytes:
     """Return a file's content; of a large file, just enough to be recognized as too large."""
     with file.open("rb") as content:
-        return content.read(LARGEST + 1)
+        return content.read(MAX_SECRET_BYTES + 1)

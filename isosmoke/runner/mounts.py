@@ -47,7 +47,7 @@ def list_system_mounts(
         yield from _list_host_mounts(host, workspace)
     elif root := find_image_root(scenario):
         lookup = tuple(_list_name_lookup_mounts()) if scenario.network == "host" else ()
-        yield from rootfs_mounts.mounts(root, {*others, *(mount.target for mount in lookup)})
+        yield from rootfs_mounts.build_mounts(root, {*others, *(mount.target for mount in lookup)})
         yield from lookup
 
 
@@ -55,7 +55,7 @@ def find_image_root(scenario: Scenario) -> Path | None:
     """Return the root directory of an image on this machine; None if only an engine has it."""
     if scenario.image == HOST_IMAGE:
         return Path("/")
-    return store.root(scenario.image, scenario.folder)
+    return store.find_root(scenario.image, scenario.folder)
 
 
 def list_added_mounts(
@@ -72,10 +72,13 @@ def list_added_mounts(
         *fresh,
         *_create_own_mounts(caller, binary),
         *_create_user_database_mounts(scenario, caller),
-        *(CopyOnWrite(directory) for directory in workspace.folders),
+        *(CopyOnWrite(directory) for directory in workspace.directories),
         *_list_nested_mounts(workspace, [mount.target for mount in (*fresh, *private)]),
         *private,
-        *(ReadOnly(directory, PurePosixPath(directory)) for directory in workspace.borrowed),
+        *(
+            ReadOnly(directory, PurePosixPath(directory))
+            for directory in workspace.borrowed_objects
+        ),
         *_create_passed_file_mounts(scenario, caller),
     )
 
@@ -91,7 +94,7 @@ def _list_host_mounts(host: Collection[Mount], workspace: Workspace) -> Iterator
     A tool in the workspace is part of its copy; as a separate mount it could not be rebuilt.
     """
     for mount in host:
-        if not any(mount.target.is_relative_to(directory) for directory in workspace.folders):
+        if not any(mount.target.is_relative_to(directory) for directory in workspace.directories):
             yield mount
 
 
@@ -112,9 +115,9 @@ def _list_nested_mounts(
     hiding = [
         target
         for target in emptied
-        if any(PurePosixPath(directory) in target.parents for directory in workspace.folders)
+        if any(PurePosixPath(directory) in target.parents for directory in workspace.directories)
     ]
-    for point in workspace.mounted:
+    for point in workspace.mount_points:
         if not any(point.is_relative_to(target) for target in hiding):
             is_directory = point.is_dir()
             yield CopyOnWrite(point) if is_directory else ReadOnly(point, PurePosixPath(point))
@@ -122,18 +125,20 @@ def _list_nested_mounts(
 
 def _list_private_directories(workspace: Workspace) -> Iterator[Path]:
     """Yield isosmoke's own directories in the workspace: logs, receipts and state."""
-    projects = dict.fromkeys((*workspace.folders, workspace.working))
-    own = (state.in_project(project) for project in projects)
-    for path in (*own, state.state_folder().resolve()):
-        if path.is_dir() and any(path.is_relative_to(directory) for directory in workspace.folders):
+    projects = dict.fromkeys((*workspace.directories, workspace.working))
+    own = (state.get_records_directory(project) for project in projects)
+    for path in (*own, state.get_state_directory().resolve()):
+        if path.is_dir() and any(
+            path.is_relative_to(directory) for directory in workspace.directories
+        ):
             yield path
 
 
 def _create_own_mounts(caller: Caller, binary: Binary | None) -> tuple[Mount, ...]:
     """Return the mounts of the keeper, the git configuration and the live binary."""
     own = (
-        ReadOnly(user_files.placed(KEEPER_FILE), KEEPER),
-        ReadOnly(user_files.stored(user_files.gitconfig(caller.user)), GITCONFIG),
+        ReadOnly(user_files.store_program(KEEPER_FILE), KEEPER),
+        ReadOnly(user_files.store_text(user_files.render_gitconfig(caller.user)), GITCONFIG),
     )
     return own if binary is None else (*own, ReadOnly(binary.folder, BINARIES))
 
@@ -141,12 +146,17 @@ def _create_own_mounts(caller: Caller, binary: Binary | None) -> tuple[Mount, ..
 def _create_user_database_mounts(scenario: Scenario, caller: Caller) -> tuple[Mount, ...]:
     """Return a user database that includes the caller; nothing if the image knows the caller."""
     root = find_image_root(scenario)
-    users, groups = (root and rootfs_mounts.inside(root, database) for database in _DATABASES)
-    if users and user_files.knows(users, caller.uid):
+    users, groups = (
+        root and rootfs_mounts.resolve_inside(root, database) for database in _DATABASES
+    )
+    if users and user_files.has_entry(users, caller.uid):
         return ()
-    texts = {"passwd": user_files.passwd(caller, users), "group": user_files.group(caller, groups)}
+    texts = {
+        "passwd": user_files.render_passwd(caller, users),
+        "group": user_files.render_group(caller, groups),
+    }
     return tuple(
-        ReadOnly(user_files.stored(text), PurePosixPath("/etc", name))
+        ReadOnly(user_files.store_text(text), PurePosixPath("/etc", name))
         for name, text in texts.items()
     )
 

@@ -8,7 +8,7 @@ from typing import IO, Literal, Self
 
 from isosmoke.keeper.protocol import Output
 from isosmoke.redaction import Redactor
-from isosmoke.results.run_results import Captured
+from isosmoke.results.run_results import CapturedOutput
 
 HEAD = 32 * 1024
 TAIL = 64 * 1024
@@ -30,8 +30,10 @@ class _HeadAndTail:
         if len(self._tail) > 2 * TAIL:
             del self._tail[:-TAIL]
 
-    def snapshot(self) -> Captured:
-        return Captured(head=bytes(self._head), tail=bytes(self._tail[-TAIL:]), size=self._size)
+    def snapshot(self) -> CapturedOutput:
+        return CapturedOutput(
+            head=bytes(self._head), tail=bytes(self._tail[-TAIL:]), size=self._size
+        )
 
 
 class Capture:
@@ -121,11 +123,11 @@ class Capture:
         file.write(end)
 
     @property
-    def output(self) -> Captured:
+    def output(self) -> CapturedOutput:
         """The output on both streams, in order of arrival."""
         return self._both.snapshot()
 
     @property
-    def stderr(self) -> Captured:
+    def stderr(self) -> CapturedOutput:
         """The output on stderr."""
         return self._stderr.snapshot()

@@ -113,21 +113,21 @@ def run_job(  # noqa: PLR0915 - one sequence, to be read in order
             keeper = Conversation(sandbox.channel, sink=capture.take, interrupt=interrupt)
             with run.record_errors():
                 with run.phase("start"):
-                    keeper.ready(START_SECONDS)
+                    keeper.wait_until_ready(START_SECONDS)
                     start(job, keeper)
                 with run.phase("run"):
                     run.ending = wait_for_ending(job, keeper)
                 with run.phase("settle"):
-                    is_empty = keeper.empty(job.settle)
+                    is_empty = keeper.wait_until_empty(job.settle)
                 if not is_empty:
                     with run.phase("list"):
-                        living = keeper.living()
+                        living = keeper.list_processes()
                     servers = tmux.find_servers(living)
                     if servers and wants_evidence(run.ending, living):
                         with run.phase("panes"):
                             run.evidence = tmux.capture_panes(keeper, servers, job.environment)
                     with run.phase("list"):
-                        frozen = keeper.survivors()
+                        frozen = keeper.freeze_survivors()
                     # A process that ended while panes were read outlived the script too.
                     run.survivors = _merge(frozen, living) if run.evidence else frozen
                     check_listed(run.survivors, keeper)
@@ -149,18 +149,18 @@ def run_until_frozen(job: Job, keeper: Conversation) -> SandboxRun:
         EngineError: if the sandbox breaks.
         StoppedError: if the run is interrupted.
     """
-    keeper.ready(START_SECONDS)
+    keeper.wait_until_ready(START_SECONDS)
     start(job, keeper)
     run = SandboxRun(ending=wait_for_ending(job, keeper))
-    if not keeper.empty(job.settle):
-        run.survivors = keeper.survivors()
+    if not keeper.wait_until_empty(job.settle):
+        run.survivors = keeper.freeze_survivors()
         check_listed(run.survivors, keeper)
     return run
 
 
 def start(job: Job, keeper: Conversation) -> None:
     """Start `job` with a keeper that is ready."""
-    keeper.go(
+    keeper.start_script(
         job.argv,
         job.folder,
         job.environment,
@@ -173,7 +173,7 @@ def start(job: Job, keeper: Conversation) -> None:
 def wait_for_ending(job: Job, keeper: Conversation) -> Ending:
     """Return the ending of the script of `job`, which is ended at its timeout (`TimedOut`)."""
     try:
-        status = keeper.exited(job.timeout)
+        status = keeper.wait_for_exit(job.timeout)
     except EngineError as error:
         # The keeper searches directories only for the interpreter of an image.
         if job.search and ", looked for in " in error.message:
@@ -189,10 +189,10 @@ def wait_for_ending(job: Job, keeper: Conversation) -> Ending:
 
 def _end_script(job: Job, keeper: Conversation) -> None:
     """Send SIGTERM, and SIGKILL after the grace period."""
-    keeper.term()
-    if keeper.exited(job.grace) is None:
+    keeper.terminate()
+    if keeper.wait_for_exit(job.grace) is None:
         keeper.kill()
-        if keeper.exited(KILL_SECONDS) is None:
+        if keeper.wait_for_exit(KILL_SECONDS) is None:
             raise EngineError("the script outlived SIGKILL")
 
 
@@ -210,7 +210,7 @@ def check_listed(survivors: tuple[Process, ...], keeper: Conversation) -> None:
     Raises:
         EngineError: if the sandbox is not empty but no process was listed.
     """
-    if not survivors and not keeper.empty(EMPTY_SECONDS):
+    if not survivors and not keeper.wait_until_empty(EMPTY_SECONDS):
         raise EngineError("the sandbox is not empty, but no process was listed")
 
 
@@ -218,7 +218,7 @@ def _collect_evidence(
     job: Job, sandbox: Sandbox, keeper: Conversation, run: SandboxRun
 ) -> Evidence:
     """Return all evidence, including the panes of `run` and what could not be collected."""
-    return evidence.joined(
+    return evidence.join_evidence(
         run.evidence or Evidence(),
         Evidence(peaks=sandbox.peaks()),
         _collect_usage(run.ending, keeper),
@@ -228,6 +228,6 @@ def _collect_evidence(
 
 def _collect_usage(ending: Ending, keeper: Conversation) -> Evidence:
     try:
-        return Evidence() if isinstance(ending, Broke) else Evidence(usage=keeper.usage())
+        return Evidence() if isinstance(ending, Broke) else Evidence(usage=keeper.read_usage())
     except (EngineError, StoppedError) as error:
         return Evidence(missing=(f"resource usage: {error}",))

@@ -8,7 +8,7 @@ from time import monotonic
 
 from isosmoke.errors import EngineError
 from isosmoke.keeper.client import Conversation
-from isosmoke.results.evidence import Evidence, Pane, text
+from isosmoke.results.evidence import Evidence, Pane, decode_text
 from isosmoke.sandbox.processes import Process
 
 MAX_PANES = 16
@@ -109,7 +109,7 @@ class _PaneReader:
             )
         except EngineError as error:
             raise _IncompleteError(str(error)) from error
-        output = text(content) or ""
+        output = decode_text(content) or ""
         if status is None:
             raise _IncompleteError("it did not respond in time")
         if status:

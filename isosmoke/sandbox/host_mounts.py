@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from isosmoke.host import files
-from isosmoke.host.workspace_directories import contains_home, outermost
+from isosmoke.host.workspace_directories import contains_home, find_outermost
 from isosmoke.sandbox.spec import Fresh, Mount, ReadOnly
 
 _SYSTEM = (
@@ -39,7 +39,7 @@ rustup's proxies start its toolchains.
 _SHEBANG_BYTES = 256
 
 
-def host_mounts(path: str, home: Path, *, masked: bool) -> tuple[Mount, ...]:
+def build_host_mounts(path: str, home: Path, *, masked: bool) -> tuple[Mount, ...]:
     """Return the mounts of the host image for a PATH.
 
     With `masked`, files under /etc that an ordinary user cannot read are hidden. Otherwise root's
@@ -47,7 +47,7 @@ def host_mounts(path: str, home: Path, *, masked: bool) -> tuple[Mount, ...]:
     """
     system = [Path(directory) for directory in _SYSTEM if Path(directory).is_dir()]
     wanted = {*system, *_resolver_target(), *_tool_roots(path, home)}
-    mounts = [ReadOnly(root, PurePosixPath(root)) for root in outermost(wanted)]
+    mounts = [ReadOnly(root, PurePosixPath(root)) for root in find_outermost(wanted)]
     return (*mounts, *(_masks(Path("/etc")) if masked else ()))
 
 

@@ -29,7 +29,7 @@ class Process:
         """The arguments, quoted for a shell."""
         return join(self.argv) if self.argv else f"[{self.exe or 'unknown'}]"
 
-    def told_by(self, transform: Callable[[str], str]) -> "Process":
+    def transform_texts(self, transform: Callable[[str], str]) -> "Process":
         """Return a copy with `transform` applied to each text."""
         return replace(
             self,
@@ -40,7 +40,7 @@ class Process:
         )
 
 
-def described(process: Process) -> str:
+def describe_process(process: Process) -> str:
     """Return a one-line description of a survivor."""
     listens = f"  listens {', '.join(process.listens)}" if process.listens else ""
     return (

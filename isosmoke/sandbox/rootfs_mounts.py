@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from isosmoke.host import files
 from isosmoke.sandbox.spec import Mount, ReadOnly
 
-SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The PATH of a sandbox with its own system, as Debian sets it for root."""
 
 _ROOT = PurePosixPath("/")
@@ -20,7 +20,7 @@ _KERNEL_MOUNTS = frozenset(PurePosixPath(path) for path in ("/dev", "/proc", "/s
 """Directories that every engine mounts itself."""
 
 
-def inside(root: Path, path: PurePosixPath) -> Path | None:
+def resolve_inside(root: Path, path: PurePosixPath) -> Path | None:
     """Return the host path of `path` in the root filesystem `root`; None if there is no such file.
 
     Symbolic links are followed as for a process inside: never out of `root`. A path that this user
@@ -49,15 +49,17 @@ def _follow_links(root: Path, path: PurePosixPath) -> Path | None:
     return None
 
 
-def which(root: Path, command: str, searched: str = SEARCHED) -> Path | None:
+def find_program(root: Path, command: str, searched: str = DEFAULT_PATH) -> Path | None:
     """Return the file that a shell inside would start for `command`; None if there is none."""
     directories = [""] if "/" in command else searched.split(":")
-    paths = (inside(root, PurePosixPath("/", directory, command)) for directory in directories)
+    paths = (
+        resolve_inside(root, PurePosixPath("/", directory, command)) for directory in directories
+    )
     programs = (path for path in paths if path and path.is_file() and os.access(path, os.X_OK))
     return next(programs, None)
 
 
-def mounts(root: Path, others: Collection[PurePosixPath]) -> tuple[Mount, ...]:
+def build_mounts(root: Path, others: Collection[PurePosixPath]) -> tuple[Mount, ...]:
     """Return the mounts that show `root`, except at `others`, the targets of all other mounts."""
     missing = [target for target in others if not _has_mount_point(root, target)]
     return tuple(_mount_entries(root, _ROOT, frozenset(others) | _KERNEL_MOUNTS, missing))
@@ -65,7 +67,7 @@ def mounts(root: Path, others: Collection[PurePosixPath]) -> tuple[Mount, ...]:
 
 def _has_mount_point(root: Path, target: PurePosixPath) -> bool:
     """Return whether `target` exists and no link leads from it to another path."""
-    return inside(root, target) == root / target.relative_to(_ROOT)
+    return resolve_inside(root, target) == root / target.relative_to(_ROOT)
 
 
 def _mount_entries(
@@ -86,5 +88,5 @@ def _mount_entries(
         if any(target in path.parents for path in missing):
             if real.is_dir() and not real.is_symlink():
                 yield from _mount_entries(root, target, taken, missing)
-        elif source := inside(root, target):
+        elif source := resolve_inside(root, target):
             yield ReadOnly(source, target)

@@ -84,7 +84,7 @@ NAMESPACES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ResourceLimits:
     """The resource limits of a sandbox; `memory` in bytes, None for no limit."""
 
     memory: int | None = None
@@ -107,7 +107,7 @@ class SandboxSpec:
     uid: int
     gid: int
     network: Literal["host", "isolated"]
-    limits: Limits = field(default_factory=Limits)
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
     capabilities: tuple[str, ...] = ()
     new_namespaces: bool = False
     writes_to_cgroup: bool = True
@@ -129,13 +129,13 @@ class SandboxSpec:
         may_write = self.uid == 0 or self.writes_to_cgroup or self.capabilities
         return frozenset({"NEWCGROUP"} if may_write else ())
 
-    def inner(self) -> tuple[CopyOnWrite, ...]:
+    def list_nested_copies(self) -> tuple[CopyOnWrite, ...]:
         """Return the copies inside another copy: file systems mounted inside the workspace."""
         copies = [mount for mount in self.mounts if isinstance(mount, CopyOnWrite)]
         targets = {copy.target for copy in copies}
         return tuple(copy for copy in copies if not targets.isdisjoint(copy.target.parents))
 
-    def ordered(self) -> tuple[Mount, ...]:
+    def sort_mounts(self) -> tuple[Mount, ...]:
         """Return the mounts, each after the directories that contain it."""
         return tuple(sorted(self.mounts, key=lambda mount: len(mount.target.parts)))
 

@@ -10,21 +10,21 @@ from isosmoke.host.caller_process import Caller
 _NOBODY = 65534
 
 
-def stored(text: str) -> Path:
+def store_text(text: str) -> Path:
     """Store a text in a file that is named by its hash and readable by any user of a sandbox."""
-    directory = state.kept("files")
+    directory = state.ensure_directory("files")
     path = directory / hashlib.sha256(text.encode()).hexdigest()
     return path if path.exists() else files.write(path, text)
 
 
-def placed(program: Path) -> Path:
+def store_program(program: Path) -> Path:
     """Copy a program into the state directory, which every engine can see; its hash is its name."""
     content = program.read_bytes()
-    path = state.kept("files") / hashlib.sha256(content).hexdigest()
+    path = state.ensure_directory("files") / hashlib.sha256(content).hexdigest()
     return path if path.exists() else files.write(path, content, mode=0o755)
 
 
-def gitconfig(user: str) -> str:
+def render_gitconfig(user: str) -> str:
     """Return system-wide git settings: an identity, and trust in the sandbox's directories.
 
     The directories are throw-away copies.
@@ -42,19 +42,19 @@ def _quoted(value: str) -> str:
     return f'"{escaped}"'
 
 
-def knows(database: Path, number: int) -> bool:
+def has_entry(database: Path, number: int) -> bool:
     """Return whether a passwd or group file has an entry with this number."""
     return any(line.split(":")[2:3] == [str(number)] for line in _read_lines(database))
 
 
-def passwd(caller: Caller, database: Path | None) -> str:
+def render_passwd(caller: Caller, database: Path | None) -> str:
     """Return the image's passwd file, or a minimal one, with the caller added (passwd(5))."""
     entry = f"{caller.user}:x:{caller.uid}:{caller.gid}::{caller.home}:/bin/bash"
     minimal = ["root:x:0:0:root:/root:/bin/bash", f"nobody:x:{_NOBODY}:{_NOBODY}::/:/bin/false"]
     return _replace_entry(_read_lines(database) if database else minimal, entry)
 
 
-def group(caller: Caller, database: Path | None) -> str:
+def render_group(caller: Caller, database: Path | None) -> str:
     """Return the image's group file, or a minimal one, with the caller's group added (group(5))."""
     minimal = ["root:x:0:", "tty:x:5:", f"nogroup:x:{_NOBODY}:"]
     lines = _read_lines(database) if database else minimal

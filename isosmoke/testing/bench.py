@@ -18,7 +18,7 @@ from isosmoke.redaction import Redactor
 from isosmoke.results.outcome import Ending
 from isosmoke.runner.output import Capture
 from isosmoke.runner.sandbox_run import run_job, start
-from isosmoke.sandbox.host_mounts import host_mounts
+from isosmoke.sandbox.host_mounts import build_host_mounts
 from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import (
     HOST_IMAGE,
@@ -26,9 +26,9 @@ from isosmoke.sandbox.spec import (
     CopyOnWrite,
     Fresh,
     Job,
-    Limits,
     Mount,
     ReadOnly,
+    ResourceLimits,
     SandboxSpec,
 )
 
@@ -44,7 +44,7 @@ class JobOptions:
     """Options in which a job differs from the default; durations are in seconds."""
 
     network: Literal["host", "isolated"] = "host"
-    limits: Limits = field(default_factory=Limits)
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
     capabilities: tuple[str, ...] = ()
     timeout: float = 20.0
     grace: float = 0.3
@@ -124,7 +124,7 @@ class Bench:
         )
 
     def _mounts(self) -> Iterator[Mount]:
-        yield from host_mounts(PATH, Path.home(), masked=os.getuid() == 0)
+        yield from build_host_mounts(PATH, Path.home(), masked=os.getuid() == 0)
         yield Fresh(PurePosixPath("/run"), 0o755)
         for target in ("/tmp", "/var/tmp"):  # noqa: S108 - in the sandbox
             yield Fresh(PurePosixPath(target), 0o1777, on_disk=True)
@@ -157,7 +157,7 @@ def start_job(
 ) -> Conversation:
     """Start `job` in a new sandbox and return its keeper."""
     keeper = Conversation(sandbox.channel, sink=sink, interrupt=Interrupt())
-    keeper.ready(START_SECONDS)
+    keeper.wait_until_ready(START_SECONDS)
     start(job, keeper)
     return keeper
 
@@ -187,7 +187,7 @@ class Typist:
     def typed(self, maximum: int) -> bytes:
         return os.read(self.keyboard, maximum)
 
-    def resized(self) -> Size:
+    def read_size(self) -> Size:
         os.eventfd_read(self.resizes)
         assert self.size is not None  # noqa: S101 - for mypy
         return self.size

@@ -25,7 +25,7 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.keeper.client import ANSWER_SECONDS, Conversation
 from isosmoke.keeper.protocol import Output
-from isosmoke.rootfs_images.store import how_to_get
+from isosmoke.rootfs_images.store import suggest_commands
 from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import BINARIES, KEEPER, SandboxSpec
 
@@ -87,7 +87,9 @@ class WgContainer(DockerContainer):
             EngineError: If the image is not present, or the container cannot be started.
         """
         if not self._engine.images.has(self.image):
-            raise EngineError(f"image '{self.image}' is not present", hint=how_to_get(self.image))
+            raise EngineError(
+                f"image '{self.image}' is not present", hint=suggest_commands(self.image)
+            )
         try:
             self._launch()
         except BaseException:
@@ -97,17 +99,17 @@ class WgContainer(DockerContainer):
 
     def _launch(self) -> None:
         name, labels = self._live.enter_context(
-            self._engine.companions.reserved("a test container")
+            self._engine.companions.reserved_container("a test container")
         )
         with self._engine.companions.errors("create a test container"):
             self._container = self.get_docker_client().client.containers.create(
                 self.image, name=name, labels=labels, **self._body()
             )
-        channel = self._live.enter_context(self._engine.companions.attached(name))
+        channel = self._live.enter_context(self._engine.companions.attached_keeper(name))
         with self._engine.companions.errors("start a test container"):
             self._container.start()
         keeper = Conversation(channel, sink=self._record_output, interrupt=Interrupt())
-        keeper.ready(START_SECONDS)
+        keeper.wait_until_ready(START_SECONDS)
         self._keeper = keeper
         if self._wait_strategy is not None:
             self._wait_strategy.wait_until_ready(self)
@@ -147,14 +149,14 @@ class WgContainer(DockerContainer):
             EngineError: If the command cannot be started, or the container is not running.
         """
         environment = {"PATH": _PATH, "HOME": HOME, "LANG": "C.UTF-8", **self.env}
-        environment["WG_BIN"] = str(BINARIES / binary.KNOWN_AS)
+        environment["WG_BIN"] = str(BINARIES / binary.COMMAND_NAME)
         keeper = self._require_keeper()
         self._printed = {"stdout": bytearray(), "stderr": bytearray()}
-        keeper.go(argv, PurePosixPath(HOME), environment, processes=None, open_files=None)
+        keeper.start_script(argv, PurePosixPath(HOME), environment, processes=None, open_files=None)
         status = self._wait_for_status(keeper, seconds)
         if status is None:
             keeper.kill()
-            keeper.exited(ANSWER_SECONDS)
+            keeper.wait_for_exit(ANSWER_SECONDS)
             raise TimeoutError(f"{argv[0]} took more than {seconds:g} s")
         return Done(
             exit_code=os.waitstatus_to_exitcode(status),
@@ -164,10 +166,10 @@ class WgContainer(DockerContainer):
 
     def _wait_for_status(self, keeper: Conversation, seconds: float) -> int | None:
         try:
-            return keeper.exited(seconds)
+            return keeper.wait_for_exit(seconds)
         except EngineError:
             with suppress(EngineError):
-                keeper.exited(ANSWER_SECONDS)  # discard the status of the failed start
+                keeper.wait_for_exit(ANSWER_SECONDS)  # discard the status of the failed start
             raise
 
     def _record_output(self, output: Output) -> None:
@@ -189,7 +191,7 @@ class WgContainer(DockerContainer):
     def left(self) -> tuple[Process, ...]:
         """Return the processes that still run after the settle time, the keeper excluded."""
         deadline, never = monotonic() + self._settle, Event()
-        while (living := self._require_keeper().living()) and monotonic() < deadline:
+        while (living := self._require_keeper().list_processes()) and monotonic() < deadline:
             never.wait(_POLL_SECONDS)
         return living
 

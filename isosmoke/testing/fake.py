@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
-from isosmoke.engines.base import Facts
+from isosmoke.engines.base import EngineInfo
 from isosmoke.errors import EngineError, EngineUnavailableError, ImageError, LeftBehindError
 from isosmoke.keeper import protocol
 from isosmoke.keeper.protocol import Command, EventKind, Output, Survivor
@@ -102,7 +102,7 @@ class FakeChannel:
             os.eventfd_read(self._ready)
         return content
 
-    def outlet(self) -> int:
+    def write_fileno(self) -> int:
         return self._ready
 
     def write(self, content: bytes) -> int:
@@ -199,7 +199,7 @@ class FakeChannel:
         self._reply(EventKind.LISTED, f"{UPTIME} 0".encode())
 
     def _reply(self, kind: bytes, payload: bytes) -> None:
-        self._replies += protocol.frame(kind, payload)
+        self._replies += protocol.encode_frame(kind, payload)
         os.eventfd_write(self._ready, 1)
 
 
@@ -249,8 +249,8 @@ class FakeEngine:
         if self._unavailable:
             raise EngineUnavailableError(self._unavailable)
 
-    def facts(self) -> Facts:
-        return Facts(version="1", where="here", reason="a test", rootless=True, cgroup=None)
+    def facts(self) -> EngineInfo:
+        return EngineInfo(version="1", where="here", reason="a test", rootless=True, cgroup=None)
 
     def image_digest(self, image: str) -> str:
         if image == HOST_IMAGE:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from isosmoke.errors import ManifestError, UsageError
 from isosmoke.execution import session
-from isosmoke.execution.scheduler import Policy, jobs_of_a_gate
+from isosmoke.execution.scheduler import Policy, count_gate_jobs
 from isosmoke.execution.session import Request
 from isosmoke.host import files
 from isosmoke.host.caller_process import Caller
@@ -17,7 +17,7 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.manifest import selection
 from isosmoke.results.events import Event, RunStarted, ScenarioFinished
 from isosmoke.wg_bridge import mirror_manifest, verdict_server, wg_call, wg_replies
-from isosmoke.wg_bridge.verdict_server import Run, Tell, Verdicts
+from isosmoke.wg_bridge.verdict_server import ReportVerdict, RunScenarios, Verdicts
 from isosmoke.wg_bridge.wg_replies import KNOWN
 
 
@@ -28,7 +28,7 @@ def main(directory: Path, mirror: Path, listener: socket.socket) -> None:
         raise UsageError(f"{directory} is not named after a process")
     interrupt = Interrupt()
     signal.signal(signal.SIGTERM, lambda *_: interrupt.raise_for("SIGTERM"))
-    with suppress(ProcessLookupError), wg_call.watched(wg) as ended:
+    with suppress(ProcessLookupError), wg_call.watch_process(wg) as ended:
         verdicts = _create_verdicts(directory, mirror, wg.pid, _create_runner(mirror, interrupt))
         verdict_server.serve(listener, verdicts, ended=ended, interrupt=interrupt)
         interrupt.raise_for("the end of wg")
@@ -37,11 +37,11 @@ def main(directory: Path, mirror: Path, listener: socket.socket) -> None:
         files.remove(directory)
 
 
-def _create_verdicts(directory: Path, mirror: Path, pid: int, runner: Run) -> Verdicts:
+def _create_verdicts(directory: Path, mirror: Path, pid: int, runner: RunScenarios) -> Verdicts:
     known = directory / KNOWN
     if not known.exists():
         return Verdicts(runner, ahead=_list_announced(mirror, pid))
-    verdicts = wg_replies.loaded(known.read_text())
+    verdicts = wg_replies.load_replies(known.read_text())
     known.unlink()  # another leader would use them again
     return Verdicts(runner, known=verdicts)
 
@@ -51,15 +51,15 @@ def _list_announced(mirror: Path, pid: int) -> tuple[str, ...]:
 
     The error of an invalid mirror is reported on the first request.
     """
-    call = wg_call.announced(wg_call.argv(pid))
+    call = wg_call.parse_announcement(wg_call.read_argv(pid))
     with suppress(ManifestError):
-        return call.owned(mirror_manifest.read(mirror).scenarios) if call else ()
+        return call.select_names(mirror_manifest.read_source(mirror).scenarios) if call else ()
     return ()
 
 
-def _create_runner(mirror: Path, interrupt: Interrupt) -> Run:
-    def run(names: tuple[str, ...], report: Tell) -> None:
-        source = mirror_manifest.read(mirror)
+def _create_runner(mirror: Path, interrupt: Interrupt) -> RunScenarios:
+    def run(names: tuple[str, ...], report: ReportVerdict) -> None:
+        source = mirror_manifest.read_source(mirror)
         selected = selection.select(source.scenarios, names)
         warnings: list[str] = []
 
@@ -67,15 +67,15 @@ def _create_runner(mirror: Path, interrupt: Interrupt) -> Run:
             if isinstance(event, RunStarted):
                 warnings.extend(event.run.warnings)
             if isinstance(event, ScenarioFinished):
-                reply = wg_replies.of(event.result, source.path, warnings)
+                reply = wg_replies.create_reply(event.result, source.path, warnings)
                 report(event.result.name, reply)
 
         request = Request(
             scenarios=tuple(sorted(selected, key=lambda scenario: names.index(scenario.name))),
             manifest=source.path,
-            policy=Policy(jobs=jobs_of_a_gate()),
+            policy=Policy(jobs=count_gate_jobs()),
         )
-        session.execute(request, Caller.here(), notify=notify, interrupt=interrupt)
+        session.execute(request, Caller.current(), notify=notify, interrupt=interrupt)
 
     return run
 

@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import Callable
 
-TROUBLE = 125
+ERROR_CODE = 125
 """The exit code for an error of the bridge itself: neither a pass nor a skip."""
 
 END = b"\0"
@@ -26,29 +26,29 @@ _TRIES = 3
 _LOG_LINES = 8
 _CHUNK_SIZE = 65536
 
-Begin = Callable[[socket.socket], object]
+StartLeader = Callable[[socket.socket], object]
 """A function that starts a leader for a listening socket."""
 
 
-def folder_for(scratch: str, pid: int) -> str:
+def create_directory(scratch: str, pid: int) -> str:
     """Create the private directory of a wg process if missing, and return its path.
 
     Its name is a lease, so a sweep can tell when the process has ended.
     """
-    directory = f"{scratch}/{lease(pid)}.bridge"
+    directory = f"{scratch}/{format_lease(pid)}.bridge"
     if os.path.islink(directory) or not os.path.isdir(directory):
         os.mkdir(directory, 0o700)  # fails if a foreign link or file exists there
     return directory
 
 
-def lease(pid: int) -> str:
+def format_lease(pid: int) -> str:
     """Return the lease of a process as text, equal to that of `isosmoke.host.leases.Lease`."""
     boot = _read_text("/proc/sys/kernel/random/boot_id").strip()
     namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
     return f"{boot}-{namespace}.{pid}.{_read_stat(pid)[19]}"
 
 
-def begin(directory: str, mirror: str, listener: socket.socket) -> None:
+def start_leader(directory: str, mirror: str, listener: socket.socket) -> None:
     """Start a leader in its own session; it inherits no file from the caller except the socket."""
     import subprocess
 
@@ -65,7 +65,7 @@ def begin(directory: str, mirror: str, listener: socket.socket) -> None:
         )
 
 
-def listening(directory: str) -> socket.socket:
+def open_listener(directory: str) -> socket.socket:
     """Return a listening socket, in place of any former leader's.
 
     Shims can connect to it before a leader accepts connections.
@@ -92,7 +92,7 @@ class _ShortPath:
         os.close(self._fd)
 
 
-def verdict(directory: str, start: Begin, name: str) -> tuple[int, str]:
+def request_verdict(directory: str, start: StartLeader, name: str) -> tuple[int, str]:
     """Return the exit code of a scenario and the text to print."""
     for _ in range(_TRIES):
         with _connect(directory, start) as connection:
@@ -100,16 +100,16 @@ def verdict(directory: str, start: Begin, name: str) -> tuple[int, str]:
         if reply.endswith(END):
             code, _, text = reply[: -len(END)].decode(errors="replace").partition("\n")
             return int(code), text
-    return TROUBLE, f"ERROR {name}: no run could be started\n{_read_log(directory)}"
+    return ERROR_CODE, f"ERROR {name}: no run could be started\n{_read_log(directory)}"
 
 
-def _connect(directory: str, start: Begin) -> socket.socket:
+def _connect(directory: str, start: StartLeader) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
     with _ShortPath(directory) as path:
         try:
             connection.connect(f"{path}/{_SOCKET}")
         except (FileNotFoundError, ConnectionRefusedError):
-            with listening(directory) as listener:
+            with open_listener(directory) as listener:
                 start(listener)
                 connection.connect(f"{path}/{_SOCKET}")
     return connection
@@ -131,7 +131,7 @@ def _wait_for_reply(connection: socket.socket) -> bool:
     poll = _poll_stderr()
     poll.register(connection, select.POLLIN)
     if any(fd == sys.stderr.fileno() for fd, _ in poll.poll()):
-        sys.exit(TROUBLE)
+        sys.exit(ERROR_CODE)
     return True
 
 
@@ -169,17 +169,19 @@ def _read_text(path: str) -> str:
 
 def _exit_at_deadline(*_: object) -> None:
     sys.stderr.write("ERROR the run exceeded the deadline that the bridge sets for wg\n")
-    sys.exit(TROUBLE)
+    sys.exit(ERROR_CODE)
 
 
 def main(scratch: str, mirror: str) -> int:
     """Run as the script of the scenario that wg names in the environment."""
     signal.signal(signal.SIGTERM, _exit_at_deadline)
-    directory = folder_for(scratch, _find_wg())
+    directory = create_directory(scratch, _find_wg())
     if _poll_stderr().poll(0):
-        return TROUBLE  # wg has ended, so the PID found may belong to any other process
+        return ERROR_CODE  # wg has ended, so the PID found may belong to any other process
     name = os.environ.get("WG_SMOKE_SCENARIO", "")
-    code, text = verdict(directory, lambda listener: begin(directory, mirror, listener), name)
+    code, text = request_verdict(
+        directory, lambda listener: start_leader(directory, mirror, listener), name
+    )
     sys.stderr.write(text)
     return code
 
@@ -189,4 +191,4 @@ if __name__ == "__main__":
         sys.exit(main(*sys.argv[1:]))
     except OSError as error:
         sys.stderr.write(f"ERROR the wg bridge of isosmoke failed: {error}\n")
-        sys.exit(TROUBLE)
+        sys.exit(ERROR_CODE)

@@ -11,12 +11,12 @@ from isosmoke.errors import IsosmokeError
 from isosmoke.interrupt import Interrupt
 from isosmoke.wg_bridge import wg_replies
 from isosmoke.wg_bridge.scenario_shim import END
-from isosmoke.wg_bridge.wg_replies import Verdict
+from isosmoke.wg_bridge.wg_replies import WgReply
 
-Tell = Callable[[str, Verdict], None]
+ReportVerdict = Callable[[str, WgReply], None]
 """A function that receives the name of a scenario and its verdict."""
 
-Run = Callable[[tuple[str, ...], Tell], None]
+RunScenarios = Callable[[tuple[str, ...], ReportVerdict], None]
 """A function that runs the named scenarios and reports each verdict as soon as it is known."""
 
 
@@ -27,17 +27,21 @@ class Verdicts:
     """
 
     def __init__(
-        self, run: Run, *, ahead: Iterable[str] = (), known: Mapping[str, Verdict] | None = None
+        self,
+        run: RunScenarios,
+        *,
+        ahead: Iterable[str] = (),
+        known: Mapping[str, WgReply] | None = None,
     ) -> None:
         self._run = run
         self._ahead = tuple(ahead)
-        self._pending: dict[str, Future[Verdict]] = {}
+        self._pending: dict[str, Future[WgReply]] = {}
         self._lock = Lock()
         self._runs = ThreadPoolExecutor(1, thread_name_prefix="run")
         for name, verdict in (known or {}).items():
             self._expect(name).set_result(verdict)
 
-    def hand_out(self, name: str) -> Verdict:
+    def hand_out(self, name: str) -> WgReply:
         """Wait for the verdict of a scenario and return it; run the scenario if none is pending."""
         with self._lock:
             if name not in self._pending:
@@ -54,10 +58,10 @@ class Verdicts:
         self._ahead = ()
         self._runs.submit(self._settle, {name: self._expect(name) for name in names})
 
-    def _expect(self, name: str) -> Future[Verdict]:
+    def _expect(self, name: str) -> Future[WgReply]:
         return self._pending.setdefault(name, Future())
 
-    def _settle(self, futures: Mapping[str, Future[Verdict]]) -> None:
+    def _settle(self, futures: Mapping[str, Future[WgReply]]) -> None:
         """Run scenarios, and set an error for each that got no verdict, so that no caller hangs."""
         error = IsosmokeError("the run ended without a verdict")
         try:
@@ -68,7 +72,7 @@ class Verdicts:
             error = IsosmokeError(f"internal error: {bug!r}")
         for name, future in futures.items():
             if not future.done():
-                future.set_result(wg_replies.trouble(name, error))
+                future.set_result(wg_replies.create_error_reply(name, error))
 
 
 def serve(listener: socket.socket, verdicts: Verdicts, *, ended: int, interrupt: Interrupt) -> None:

@@ -11,13 +11,13 @@ from isosmoke.manifest.models import Scenario
 
 
 @dataclass(frozen=True, slots=True)
-class Announced:
+class Announcement:
     """The request that the arguments of `wg done` express."""
 
     task: str
     everything: bool = False
 
-    def owned(self, scenarios: Iterable[Scenario]) -> tuple[str, ...]:
+    def select_names(self, scenarios: Iterable[Scenario]) -> tuple[str, ...]:
         """Return the names of the scenarios that wg will request, in its order."""
         return tuple(
             scenario.name
@@ -26,16 +26,16 @@ class Announced:
         )
 
 
-def announced(command: Sequence[str]) -> Announced | None:
+def parse_announcement(command: Sequence[str]) -> Announcement | None:
     """Parse a command line `wg … done TASK …`; return None if it is not of that form."""
     if "done" not in command[1:]:
         return None
     arguments = command[command.index("done", 1) + 1 :]
     tasks = [argument for argument in arguments if not argument.startswith("-")]
-    return Announced(tasks[0], "--full-smoke" in arguments) if tasks else None
+    return Announcement(tasks[0], "--full-smoke" in arguments) if tasks else None
 
 
-def argv(pid: int) -> tuple[str, ...]:
+def read_argv(pid: int) -> tuple[str, ...]:
     """Return the command line of a process; empty if it has ended."""
     try:
         content = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -45,7 +45,7 @@ def argv(pid: int) -> tuple[str, ...]:
 
 
 @contextmanager
-def watched(lease: Lease) -> Iterator[int]:
+def watch_process(lease: Lease) -> Iterator[int]:
     """Yield a descriptor that becomes readable when the process of the lease ends.
 
     Raises:

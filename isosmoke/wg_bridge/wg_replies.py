@@ -10,9 +10,9 @@ from isosmoke.errors import IsosmokeError
 from isosmoke.results import repeat_command
 from isosmoke.results.outcome import SKIP_CODE
 from isosmoke.results.run_results import Attempt, ScenarioResult
-from isosmoke.sandbox.processes import described
-from isosmoke.text import command_line, printable, shortened
-from isosmoke.wg_bridge.scenario_shim import TROUBLE
+from isosmoke.sandbox.processes import describe_process
+from isosmoke.text import escape_controls, quote_command, shorten
+from isosmoke.wg_bridge.scenario_shim import ERROR_CODE
 
 FAIL_LINES = 12
 """The number of last stderr lines that wg displays for a failure; for a skip it is four."""
@@ -25,40 +25,40 @@ _MAX_WIDTH = 160
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class WgReply:
     """An exit code and the text for stderr."""
 
     code: int
     text: str = ""
 
 
-def of(result: ScenarioResult, manifest: Path, warnings: Sequence[str] = ()) -> Verdict:
+def create_reply(result: ScenarioResult, manifest: Path, warnings: Sequence[str] = ()) -> WgReply:
     """Return the reply for a result, within the number of lines that wg displays.
 
     All `warnings` of the run share one line. A pass has no text, because wg would not display it.
     """
-    warning_lines = [f"WARNING: {shortened('; '.join(warnings), _MAX_WIDTH)}"] if warnings else []
+    warning_lines = [f"WARNING: {shorten('; '.join(warnings), _MAX_WIDTH)}"] if warnings else []
     if result.outcome.blocks:
         lines = _join_lines(_render_failure(result, manifest, warning_lines))
-        return Verdict(TROUBLE if result.infrastructure else 1, lines)
+        return WgReply(ERROR_CODE if result.is_infrastructure else 1, lines)
     if result.outcome.facts.is_skip:
-        return Verdict(SKIP_CODE, _join_lines(_render_skip(result, warning_lines)))
-    return Verdict(0)
+        return WgReply(SKIP_CODE, _join_lines(_render_skip(result, warning_lines)))
+    return WgReply(0)
 
 
-def trouble(name: str, error: IsosmokeError) -> Verdict:
+def create_error_reply(name: str, error: IsosmokeError) -> WgReply:
     """Return the reply for a scenario that could not be tried: neither a pass nor a skip."""
     lines = [f"ERROR {name}: {error.message}", *([f"try: {error.hint}"] if error.hint else [])]
-    return Verdict(TROUBLE, _join_lines(line for text in lines for line in text.splitlines()))
+    return WgReply(ERROR_CODE, _join_lines(line for text in lines for line in text.splitlines()))
 
 
 def _join_lines(lines: Iterator[str]) -> str:
-    return "".join(f"{printable(line)}\n" for line in lines)
+    return "".join(f"{escape_controls(line)}\n" for line in lines)
 
 
 def _render_skip(result: ScenarioResult, warnings: Sequence[str]) -> Iterator[str]:
     yield from warnings
-    yield result.telling.reason
+    yield result.reported_attempt.reason
     if result.assertion:
         yield f"        not verified: {result.assertion}"  # wg indents only failures
 
@@ -67,12 +67,12 @@ def _render_failure(
     result: ScenarioResult, manifest: Path, warnings: Sequence[str]
 ) -> Iterator[str]:
     """Yield the outcome first and the repeat command last, with output lines between them."""
-    attempt = result.telling
+    attempt = result.reported_attempt
     head, foot = [*_render_head(result)], [*warnings, *_render_foot(result, manifest)]
     remaining = FAIL_LINES - len(head) - len(foot)
     yield from head
     yield from (
-        f"| {shortened(line, _MAX_WIDTH)}"
+        f"| {shorten(line, _MAX_WIDTH)}"
         for line in attempt.output.last_lines(remaining)
         if remaining > 0
     )
@@ -80,7 +80,7 @@ def _render_failure(
 
 
 def _render_head(result: ScenarioResult) -> Iterator[str]:
-    attempt = result.telling
+    attempt = result.reported_attempt
     yield f"{attempt.outcome} {result.name}: {attempt.reason}"
     if result.assertion:
         yield f"asserts: {result.assertion}"
@@ -93,21 +93,21 @@ def _render_head(result: ScenarioResult) -> Iterator[str]:
 
 
 def _list_leaks(attempt: Attempt) -> Iterator[str]:
-    return (f"leaked: {described(process)}" for process in attempt.leaks)
+    return (f"leaked: {describe_process(process)}" for process in attempt.leaks)
 
 
 def _render_foot(result: ScenarioResult, manifest: Path) -> Iterator[str]:
-    if result.telling.log is not None:
-        yield f"log: {result.telling.log}"
-    repeat = repeat_command.command(result.name, manifest=str(manifest))
-    yield f"repeat: {command_line(repeat)}"
+    if result.reported_attempt.log is not None:
+        yield f"log: {result.reported_attempt.log}"
+    repeat = repeat_command.build_run_command(result.name, manifest=str(manifest))
+    yield f"repeat: {quote_command(repeat)}"
 
 
-def dumped(known: Mapping[str, Verdict]) -> str:
+def dump_replies(known: Mapping[str, WgReply]) -> str:
     """Serialize verdicts by scenario name, for a leader that starts with them."""
     return json.dumps({name: (verdict.code, verdict.text) for name, verdict in known.items()})
 
 
-def loaded(text: str) -> dict[str, Verdict]:
-    """Parse the text that `dumped` returned."""
-    return {name: Verdict(code, reply) for name, (code, reply) in json.loads(text).items()}
+def load_replies(text: str) -> dict[str, WgReply]:
+    """Parse the text that `dump_replies` returned."""
+    return {name: WgReply(code, reply) for name, (code, reply) in json.loads(text).items()}

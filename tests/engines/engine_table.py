@@ -22,7 +22,7 @@ from isosmoke.engines import ENGINES
 from isosmoke.testing import CONTRACT, Bench
 from support import available
 from support.corpus import CORPUS, DECLARED
-from support.podman_service import service, subordinate
+from support.podman_service import find_subordinate_user, service
 
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 GOOD, ALL = "ok", "all"
@@ -55,7 +55,7 @@ def build_column(engine: str, user: available.User) -> Column:
     """Return all results of an engine for a user."""
     with TemporaryDirectory(prefix="isosmoke-table-") as name:
         directory = Path(name)
-        user.settle_in(directory)
+        user.create_directories(directory)
         return {
             **_run_contract_as(engine, user, directory),
             **_run_corpus_as(engine, user, directory),
@@ -76,7 +76,7 @@ def _run_contract_as(engine: str, user: available.User, directory: Path) -> Colu
 def _run_corpus_as(engine: str, user: available.User, directory: Path) -> Column:
     corpus = directory / "corpus"
     subprocess.run(["cp", "-r", str(CORPUS), str(corpus)], check=True)
-    user.take_over(corpus)
+    user.give_ownership(corpus)
     arguments = ("run", "--manifest", "manifest.toml", "--engine", engine, "--jobs", "2", "--json")
     result = user.run(*arguments, folder=directory, working=corpus)
     results = {scenario["name"]: scenario for scenario in json.loads(result.stdout)["scenarios"]}
@@ -91,7 +91,7 @@ def _compare_with_declared(name: str, result: Mapping[str, str]) -> str:
 
 def build_columns() -> Iterator[tuple[str, Column | str]]:
     """Yield a column for each engine and user, or the reason why there is none."""
-    for engine in available.NAMES:
+    for engine in available.ENGINE_NAMES:
         for name in available.USERS:
             results = _build_column_or_reason(engine, name)
             title = "root" if name == "me" and os.getuid() == 0 else "an ordinary user"
@@ -102,7 +102,7 @@ def build_columns() -> Iterator[tuple[str, Column | str]]:
 def _build_column_or_reason(engine: str, name: str) -> Column | str:
     try:
         with _user(engine, name) as user:
-            user.must_have(engine)
+            user.require_engine(engine)
             return build_column(engine, user)
     except pytest.skip.Exception as reason:
         return str(reason)
@@ -114,7 +114,7 @@ def _user(engine: str, name: str) -> Iterator[available.User]:
     if engine != "podman":
         yield available.USERS[name]()
         return
-    user = available.me() if name == "me" else subordinate()
+    user = available.current_user() if name == "me" else find_subordinate_user()
     with service(user, "runc") as podman_service:
         yield podman_service.client
 
@@ -155,7 +155,7 @@ def _find_deviations(columns: Mapping[str, Column]) -> Iterator[tuple[str, str, 
 def main() -> None:
     """Print one user's contract column as JSON, or write the table into a page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--contract", metavar="ENGINE", choices=available.NAMES)
+    parser.add_argument("--contract", metavar="ENGINE", choices=available.ENGINE_NAMES)
     parser.add_argument("page", nargs="?", type=Path)
     options = parser.parse_args()
     if options.contract:

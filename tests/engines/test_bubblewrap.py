@@ -54,15 +54,15 @@ for step in range(100):
 
 def test_sandbox_ends_if_its_creator_dies_during_creation(tmp_path: Path) -> None:
     """A bwrap ends in whatever state it is when its parent is killed."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     subprocess.run([sys.executable, "-c", DYING, str(tmp_path)], check=True)
 
-    assert available.eventually(lambda: not _find_processes(tmp_path)), _find_processes(tmp_path)
+    assert available.wait_for(lambda: not _find_processes(tmp_path)), _find_processes(tmp_path)
 
 
 def test_unresponsive_keeper_is_killed(tmp_path: Path) -> None:
     """A sandbox ends even if its keeper does not notice the end of its stdin."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     with BubblewrapEngine().sandbox(Bench(tmp_path).shell(":").spec) as sandbox:
         os.kill(sandbox.pid, signal.SIGSTOP)
 
@@ -71,13 +71,13 @@ def test_unresponsive_keeper_is_killed(tmp_path: Path) -> None:
 
 def test_killed_keeper_is_named_with_its_signal(tmp_path: Path) -> None:
     """An ERROR says how the sandbox ended, as its keeper leaves no text of its own."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     with BubblewrapEngine().sandbox(Bench(tmp_path).shell("sleep 600").spec) as sandbox:
         keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
-        keeper.ready(60)
+        keeper.wait_until_ready(60)
         os.kill(sandbox.pid, signal.SIGKILL)
-        with pytest.raises(EngineError, match="its keeper was killed by SIGKILL$"):
-            keeper.exited(60)
+        with pytest.raises(EngineError, match=r"its keeper was killed by SIGKILL$"):
+            keeper.wait_for_exit(60)
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def many_open_files() -> Iterator[None]:
 @pytest.mark.usefixtures("many_open_files")
 def test_sandbox_is_created_with_many_open_files(tmp_path: Path) -> None:
     """The number of open descriptors in the process has no effect."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
 
     assert run(BubblewrapEngine(), Bench(tmp_path).shell("exit 3")).ending == Exited(3)
 

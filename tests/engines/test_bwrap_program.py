@@ -37,9 +37,9 @@ REMEDIES: dict[str, tuple[Mapping[str, str], str]] = {
 @pytest.fixture
 def fresh_search() -> Iterator[None]:
     """Clear the cached result of the search for bwrap before and after the test."""
-    bwrap_program.program.cache_clear()
+    bwrap_program.find_program.cache_clear()
     yield
-    bwrap_program.program.cache_clear()
+    bwrap_program.find_program.cache_clear()
 
 
 @pytest.mark.parametrize(("settings", "command"), REMEDIES.values(), ids=REMEDIES)
@@ -65,13 +65,13 @@ def test_self_test_passes_with_quotes_in_the_state_directory(
 ) -> None:
     """A state directory with quotes in its name does not break the self-test."""
     try:
-        expected = bwrap_program.program()
+        expected = bwrap_program.find_program()
     except EngineUnavailableError as error:
         pytest.skip(f"{error} - {error.hint}")
-    bwrap_program.program.cache_clear()
+    bwrap_program.find_program.cache_clear()
     monkeypatch.setenv("ISOSMOKE_STATE", str(tmp_path / 'it\'s $HOME "here"'))
 
-    assert bwrap_program.program() == expected
+    assert bwrap_program.find_program() == expected
 
 
 @pytest.mark.usefixtures("fresh_search")
@@ -84,7 +84,7 @@ def test_broken_bwrap_is_skipped_or_reported(
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     try:
-        assert bwrap_program.program().path != str(broken)
+        assert bwrap_program.find_program().path != str(broken)
     except EngineUnavailableError as error:
         error_and_hint = (error.message, error.hint)
         assert f"{broken}: it is broken" in error_and_hint[0]
@@ -97,10 +97,10 @@ def test_bwrap_without_cgroup_namespaces_is_used(
 ) -> None:
     """Only the cgroup namespace is omitted if it is refused, as inside a sandbox of isosmoke."""
     try:
-        path = bwrap_program.program().path
+        path = bwrap_program.find_program().path
     except EngineUnavailableError as error:
         pytest.skip(f"{error} - {error.hint}")
-    bwrap_program.program.cache_clear()
+    bwrap_program.find_program.cache_clear()
     refusing = tmp_path / "bwrap"
     refusing.write_text(
         f"""#!/bin/sh
@@ -111,8 +111,8 @@ def test_bwrap_without_cgroup_namespaces_is_used(
     refusing.chmod(0o755)
     monkeypatch.setenv(bwrap_program.PATH_VARIABLE, str(refusing))
 
-    assert bwrap_program.program().path == str(refusing)
-    assert not bwrap_program.program().own_cgroups
+    assert bwrap_program.find_program().path == str(refusing)
+    assert not bwrap_program.find_program().own_cgroups
 
 
 def test_each_copied_directory_has_its_own_layer(tmp_path: Path) -> None:

@@ -11,32 +11,32 @@ import pytest
 from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.errors import LeftBehindError
 from isosmoke.host.leases import Lease
-from isosmoke.host.state import kept
-from isosmoke.sandbox.spec import Limits
+from isosmoke.host.state import ensure_directory
+from isosmoke.sandbox.spec import ResourceLimits
 
 ONE_GIB = 1 << 30
 
 
 def list_own_groups() -> list[Path]:
     """Return the groups of this process."""
-    name = f"isosmoke-{Lease.mine()}.*"
+    name = f"isosmoke-{Lease.current()}.*"
     return sorted(
-        directory for parent in cgroup.parents().values() for directory in parent.glob(name)
+        directory for parent in cgroup.find_parents().values() for directory in parent.glob(name)
     )
 
 
 @pytest.fixture
 def parent() -> Path:
     """Return a directory in which groups can be created."""
-    if not cgroup.parents():
+    if not cgroup.find_parents():
         pytest.skip("this process may not make control groups here")
-    return next(iter(cgroup.parents().values()))
+    return next(iter(cgroup.find_parents().values()))
 
 
 @pytest.fixture
 def leftover(parent: Path) -> Iterator[Path]:
     """Yield a leftover group of a dead run."""
-    mine = Lease.mine()
+    mine = Lease.current()
     directory = parent / f"isosmoke-{Lease(mine.boot, mine.pid, '1')}.abcd"
     directory.mkdir()
     yield directory
@@ -46,7 +46,7 @@ def leftover(parent: Path) -> Iterator[Path]:
 
 def test_no_limits_create_no_group() -> None:
     """Sandboxes without limits also work if no groups can be created."""
-    with cgroup.group(Limits(open_files=9)) as group:
+    with cgroup.group(ResourceLimits(open_files=9)) as group:
         group.add_process(0)
         assert list_own_groups() == []
 
@@ -59,7 +59,7 @@ def test_group_has_its_limits_and_ends_with_its_block() -> None:
         "memory.limit_in_bytes": str(ONE_GIB),
         "pids.max": "50",
     }
-    with cgroup.group(Limits(memory=ONE_GIB, processes=50)):
+    with cgroup.group(ResourceLimits(memory=ONE_GIB, processes=50)):
         files = [
             file
             for group_directory in list_own_groups()
@@ -67,7 +67,7 @@ def test_group_has_its_limits_and_ends_with_its_block() -> None:
             if file.name in expected
         ]
 
-        assert {file.name.split(".")[0] for file in files} == set(cgroup.parents())
+        assert {file.name.split(".")[0] for file in files} == set(cgroup.find_parents())
         assert all(file.read_text().strip() == expected[file.name] for file in files)
 
     assert list_own_groups() == []
@@ -76,7 +76,7 @@ def test_group_has_its_limits_and_ends_with_its_block() -> None:
 @pytest.mark.usefixtures("parent")
 def test_group_is_removed_if_its_block_fails() -> None:
     """An error in the block leaves no group behind."""
-    with pytest.raises(KeyError), cgroup.group(Limits(processes=50)):
+    with pytest.raises(KeyError), cgroup.group(ResourceLimits(processes=50)):
         raise KeyError
 
     assert list_own_groups() == []
@@ -85,7 +85,7 @@ def test_group_is_removed_if_its_block_fails() -> None:
 @pytest.mark.usefixtures("parent")
 def test_added_process_is_in_every_group() -> None:
     """A member counts against each limit, and the groups can be removed when it ends."""
-    limits = Limits(memory=ONE_GIB, processes=50)
+    limits = ResourceLimits(memory=ONE_GIB, processes=50)
     with (
         cgroup.group(limits) as group,
         subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process,
@@ -157,8 +157,8 @@ def test_busy_group_does_not_prevent_other_removals(leftover: Path, parent: Path
 
 def test_sweep_command_fails_if_a_group_remains(leftover: Path) -> None:
     """`isosmoke sweep` names the group and exits with 125 until the group is empty."""
-    mine = Lease.mine()
-    scratch = kept("scratch") / f"{Lease(mine.boot, mine.pid, '1')}.abc"
+    mine = Lease.current()
+    scratch = ensure_directory("scratch") / f"{Lease(mine.boot, mine.pid, '1')}.abc"
     scratch.mkdir()
     (leftover / "idle").mkdir()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
@@ -188,7 +188,7 @@ def test_leftover_group_is_reported() -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
         with (
             pytest.raises(LeftBehindError, match="could not be removed") as caught,
-            cgroup.group(Limits(processes=50)) as group,
+            cgroup.group(ResourceLimits(processes=50)) as group,
         ):
             group.add_process(process.pid)
         (directory,) = list_own_groups()
@@ -203,7 +203,7 @@ def test_leftover_group_is_reported() -> None:
 def test_peaks_include_released_memory() -> None:
     """Released memory still counts for the peak, if the kernel measures it."""
     grow = "import sys; sys.stdin.read(1); bytearray(64 << 20)"
-    with cgroup.group(Limits(memory=ONE_GIB, processes=50)) as group:
+    with cgroup.group(ResourceLimits(memory=ONE_GIB, processes=50)) as group:
         before = group.peaks()
         with subprocess.Popen(
             [sys.executable, "-c", grow], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -221,13 +221,13 @@ def test_peaks_include_released_memory() -> None:
 
 def test_group_without_limits_has_no_peaks() -> None:
     """Resources without limits are not measured."""
-    with cgroup.group(Limits()) as group:
+    with cgroup.group(ResourceLimits()) as group:
         assert group.peaks() == {}
 
 
 def test_sweep_removes_dead_and_spares_live(leftover: Path) -> None:
     """A sweep removes the groups of dead runs and does not touch those of live ones."""
-    with cgroup.group(Limits(memory=ONE_GIB, processes=50)):
+    with cgroup.group(ResourceLimits(memory=ONE_GIB, processes=50)):
         live = list_own_groups()
         removed = cgroup.sweep()
 
@@ -303,8 +303,10 @@ def test_unknown_group_counts_as_writable() -> None:
 @pytest.mark.usefixtures("parent")
 def test_available_controllers_are_usable() -> None:
     """Each available controller limits a resource, and its directory exists."""
-    assert set(cgroup.parents()) <= {"memory", "pids"}
-    assert all((directory / "cgroup.procs").exists() for directory in cgroup.parents().values())
+    assert set(cgroup.find_parents()) <= {"memory", "pids"}
+    assert all(
+        (directory / "cgroup.procs").exists() for directory in cgroup.find_parents().values()
+    )
 
 
 def test_group_of_unknown_process_is_kept(leftover: Path) -> None:
@@ -317,7 +319,7 @@ def test_group_of_unknown_process_is_kept(leftover: Path) -> None:
         "from isosmoke.engines.bubblewrap import cgroup\n"
         "from isosmoke.errors import LeftBehindError\n"
         "from isosmoke.host.leases import Lease\n"
-        "mine = Lease.mine()\n"
+        "mine = Lease.current()\n"
         f"directory = Path({str(leftover.parent)!r}, f'isosmoke-{{mine}}.abcd')\n"
         "directory.mkdir()\n"
         "try:\n"

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from isosmoke.engines.base import Engine, Facts, Sandbox
+from isosmoke.engines.base import Engine, EngineInfo, Sandbox
 from isosmoke.keeper.client import Channel
 from isosmoke.sandbox.spec import CopyOnWrite, Fresh, ReadOnly, SandboxSpec
 from isosmoke.testing import CONTRACT, Bench, contract
@@ -16,17 +16,17 @@ from support import available
 
 
 @pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", available.NAMES)
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
 def test_engine_keeps_the_contract(name: str, check: Check, tmp_path: Path) -> None:
     """An engine passes each check."""
-    check(available.engine(name), Bench(tmp_path))
+    check(available.require_engine(name), Bench(tmp_path))
 
 
-@pytest.mark.parametrize("name", available.NAMES)
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
 def test_engine_keeps_the_contract_for_an_ordinary_user(name: str) -> None:
     """The contract also holds for a user without privileges."""
-    user = available.somebody()
-    user.must_have(name)
+    user = available.ordinary_user()
+    user.require_engine(name)
     done = user.pytest(__file__, "-k", f"test_engine_keeps_the_contract and {name}")
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
@@ -42,7 +42,7 @@ class _ModifyingEngine:
     def preflight(self) -> None:
         self._good.preflight()
 
-    def facts(self) -> Facts:
+    def facts(self) -> EngineInfo:
         return self._good.facts()
 
     def image_digest(self, image: str) -> str:
@@ -97,7 +97,7 @@ VIOLATIONS: dict[Check, Callable[[SandboxSpec], SandboxSpec]] = {
 @pytest.mark.parametrize("check", VIOLATIONS, ids=lambda check: check.__name__)
 def test_check_fails_on_a_violating_engine(check: Check, tmp_path: Path) -> None:
     """A check fails with a message on an engine that violates it."""
-    engine = _ModifyingEngine(available.engine("bubblewrap"), VIOLATIONS[check])
+    engine = _ModifyingEngine(available.require_engine("bubblewrap"), VIOLATIONS[check])
     with pytest.raises(AssertionError, match=r"\w+ \w+"):
         check(engine, Bench(tmp_path))
 
@@ -113,7 +113,7 @@ class _WrongChangesEngine:
     def preflight(self) -> None:
         self._good.preflight()
 
-    def facts(self) -> Facts:
+    def facts(self) -> EngineInfo:
         return self._good.facts()
 
     def image_digest(self, image: str) -> str:
@@ -142,12 +142,12 @@ def test_check_fails_on_a_wrong_directory_of_changes(tmp_path: Path) -> None:
     """An engine that reports the wrong directory of changes fails the check."""
     empty = tmp_path / "empty"
     empty.mkdir()
-    engine = _WrongChangesEngine(available.engine("bubblewrap"), empty)
-    with pytest.raises(AssertionError, match="what was written in"):
-        contract.what_a_script_writes_is_found(engine, Bench(tmp_path))
+    engine = _WrongChangesEngine(available.require_engine("bubblewrap"), empty)
+    with pytest.raises(AssertionError, match="a file written in"):
+        contract.changes_of_a_script_are_found(engine, Bench(tmp_path))
 
 
-@pytest.mark.parametrize("name", available.NAMES)
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
 def test_changes_on_disk_are_reported(name: str, tmp_path: Path) -> None:
     """Each engine reports a directory for every copy and for every fresh directory on disk."""
     spec = Bench(tmp_path).shell("true").spec
@@ -156,8 +156,8 @@ def test_changes_on_disk_are_reported(name: str, tmp_path: Path) -> None:
         for mount in spec.mounts
         if isinstance(mount, CopyOnWrite) or (isinstance(mount, Fresh) and mount.on_disk)
     }
-    engine = available.engine(name)
+    engine = available.require_engine(name)
     if "in memory" in engine.description:
-        available.cannot(name, "no overlay on disk here")
+        available.skip_engine(name, "no overlay on disk here")
     with engine.sandbox(spec) as sandbox:
         assert set(sandbox.changes) == expected

@@ -43,7 +43,7 @@ class Daemon:
         """Start the daemon for the block; skip the test if it cannot run here."""
         with self._process("dockerd", *self._settings()) as process:
             log = (self.directory / "dockerd.log").read_text()[-500:]
-            if not available.eventually(
+            if not available.wait_for(
                 lambda: process.poll() is not None or self._is_answering(), 60
             ):
                 pytest.fail(f"dockerd did not come up: {log}")
@@ -60,7 +60,7 @@ class Daemon:
         )
         config = f"--config={self.directory}/containerd.toml"
         with self._process("containerd", config, *options, f"--state={self.directory}/state"):
-            assert available.eventually(lambda: Path(self._containerd).exists(), 60)
+            assert available.wait_for(lambda: Path(self._containerd).exists(), 60)
             yield
 
     @contextmanager
@@ -133,7 +133,7 @@ def test_run_ends_promptly_when_its_daemon_is_killed(daemon: Daemon, project: Pr
             text=True,
         ) as running,
     ):
-        assert available.eventually(lambda: len(daemon.docker("ps", "--quiet")) == 2, 60)
+        assert available.wait_for(lambda: len(daemon.docker("ps", "--quiet")) == 2, 60)
         dockerd.send_signal(signal.SIGKILL)
         stdout, stderr = running.communicate(timeout=60)
 

@@ -18,17 +18,17 @@ from docker.errors import NotFound
 
 from isosmoke.engines.docker import endpoint
 from isosmoke.engines.docker.create_body import EMPTY_IMAGE, LABEL, LEASE, PREFIX, SANDBOX
-from isosmoke.engines.docker.endpoint import Place
+from isosmoke.engines.docker.endpoint import CallerEnvironment
 from isosmoke.engines.docker.engine import DockerEngine
 from isosmoke.errors import EngineError, EngineUnavailableError, LeftBehindError
 from isosmoke.host.leases import Lease
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import Conversation
-from isosmoke.keeper.protocol import VERSION, EventKind, frame
+from isosmoke.keeper.protocol import VERSION, EventKind, encode_frame
 from isosmoke.results.outcome import Broke, Ending, Exited, Signaled
 from isosmoke.runner.sandbox_run import start
-from isosmoke.sandbox.spec import CopyOnWrite, Fresh, Job, Limits, Mount, ReadOnly
-from isosmoke.testing.bench import HOME, Bench, Terms, going, run
+from isosmoke.sandbox.spec import CopyOnWrite, Fresh, Job, Mount, ReadOnly, ResourceLimits
+from isosmoke.testing.bench import HOME, Bench, JobOptions, run, running_job
 
 ORDINARY = 1000
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -50,7 +50,7 @@ def docker() -> DockerEngine:
 def client(docker: DockerEngine) -> Iterator[APIClient]:
     """Yield a client of the daemon, to inspect it without the engine."""
     assert docker.name == "docker"
-    daemon_endpoint = endpoint.docker(Place.here())
+    daemon_endpoint = endpoint.find_docker(CallerEnvironment.current())
     with closing(APIClient(daemon_endpoint.url)) as client:
         yield client
 
@@ -65,7 +65,7 @@ def bench(tmp_path: Path) -> Bench:
 def no_leftovers(client: APIClient, state_folder: Path) -> Iterator[None]:
     """Check after each test that this process has no container, volume or scratch directory."""
     yield
-    own = {"label": f"{LEASE}={Lease.mine()}"}
+    own = {"label": f"{LEASE}={Lease.current()}"}
     assert client.containers(all=True, filters=own) == []
     assert not client.volumes(filters=own)["Volumes"]
     assert list(state_folder.glob("scratch/*")) == []
@@ -115,7 +115,7 @@ def test_leaked_process_is_reported_with_its_address(docker: DockerEngine, bench
 
 def test_large_output_is_complete(docker: DockerEngine, bench: Bench) -> None:
     """A hundred megabytes of output arrive without loss."""
-    result = run(docker, bench.shell("head -c 100000000 /dev/zero", Terms(timeout=120)))
+    result = run(docker, bench.shell("head -c 100000000 /dev/zero", JobOptions(timeout=120)))
 
     assert (result.ending, result.size) == (Exited(0), 100_000_000)
 
@@ -142,7 +142,7 @@ def test_removed_container_ends_the_channel(
         client.remove_container(sandbox.name, force=True, v=True)
         rest = b"".join(iter(sandbox.channel.read, b""))
 
-    assert first + rest == frame(EventKind.READY, VERSION.encode())
+    assert first + rest == encode_frame(EventKind.READY, VERSION.encode())
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
@@ -186,7 +186,7 @@ def test_missing_image_has_no_digest(docker: DockerEngine) -> None:
 def test_description_names_the_daemon(docker: DockerEngine) -> None:
     """The description contains the daemon's version, its socket, and the reason for choosing it."""
     assert docker.description.startswith("Docker ")
-    assert str(endpoint.docker(Place.here())) in docker.description
+    assert str(endpoint.find_docker(CallerEnvironment.current())) in docker.description
 
 
 @pytest.mark.parametrize("name", ["a,b", "a:b c", "a\\b", 'ü"'])
@@ -228,23 +228,23 @@ def test_etc_without_a_required_file_is_refused(
 
 def test_memory_limit_is_enforced(docker: DockerEngine, bench: Bench) -> None:
     """A process that exceeds the memory limit is killed, and the keeper reports it."""
-    job = bench.python("bytearray(256 << 20)", Terms(limits=Limits(memory=64 << 20)))
+    job = bench.python("bytearray(256 << 20)", JobOptions(limits=ResourceLimits(memory=64 << 20)))
 
     assert run(docker, job).ending == Signaled(9)
 
 
 def test_out_of_memory_is_reported(docker: DockerEngine, bench: Bench, client: APIClient) -> None:
     """If the keeper is gone after memory ran out, the reader gets that reason."""
-    job = bench.python("bytearray(256 << 20)", Terms(limits=Limits(memory=64 << 20)))
+    job = bench.python("bytearray(256 << 20)", JobOptions(limits=ResourceLimits(memory=64 << 20)))
     with docker.sandbox(job.spec) as sandbox:
         keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
-        keeper.ready(60)
+        keeper.wait_until_ready(60)
         start(job, keeper)
-        assert keeper.exited(60) == 9
+        assert keeper.wait_for_exit(60) == 9
         client.kill(sandbox.name)
 
         with pytest.raises(EngineError, match="out of memory"):
-            keeper.exited(60)
+            keeper.wait_for_exit(60)
 
 
 def test_unproved_removal_is_an_error(
@@ -366,7 +366,7 @@ def test_killed_run_stops_its_sandboxes(
     """After `kill -9` its containers stop at once; a sweep removes them and spares live ones."""
     command = [sys.executable, "-c", HOLD, str(bench.folder)]
     with (
-        going(docker, bench.shell("sleep 600")) as living,
+        running_job(docker, bench.shell("sleep 600")) as living,
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder,
     ):
         assert holder.stdout
@@ -381,7 +381,7 @@ def test_killed_run_stops_its_sandboxes(
 
         assert duration < 5
         assert f"{name} (contract)" in removed
-        assert living.exited(0.05) is None
+        assert living.wait_for_exit(0.05) is None
     for filters in ({"label": f"{LEASE}={lease}"}, {"label": f"{SANDBOX}={name}"}):
         assert client.containers(all=True, filters=filters) == []
         assert not client.volumes(filters=filters)["Volumes"]
@@ -405,7 +405,10 @@ def test_sweep_keeps_containers_of_unknown_processes(
 ) -> None:
     """A sandbox is kept and reported if the state of its process cannot be read."""
     name = f"{PREFIX}{'0' * 16}"
-    listed = {"Names": [name], "Labels": {LEASE: str(Lease.mine()), SANDBOX: name, LABEL: "busy"}}
+    listed = {
+        "Names": [name],
+        "Labels": {LEASE: str(Lease.current()), SANDBOX: name, LABEL: "busy"},
+    }
     hidden = PermissionError(errno.EACCES, "hidden", "/proc/1/stat")
 
     def raise_hidden(_: Lease) -> bool:
@@ -479,7 +482,11 @@ def _run_as_ordinary_user(directory: Path) -> "subprocess.CompletedProcess[str]"
         },
         user=ORDINARY,
         group=ORDINARY,
-        extra_groups=[Path(endpoint.docker(Place({}, directory, ORDINARY)).path).stat().st_gid],
+        extra_groups=[
+            Path(endpoint.find_docker(CallerEnvironment({}, directory, ORDINARY)).path)
+            .stat()
+            .st_gid
+        ],
         capture_output=True,
         text=True,
         check=False,

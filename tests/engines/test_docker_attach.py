@@ -104,7 +104,7 @@ def test_write_does_not_block(ends: Ends) -> None:
         sent += size
 
     assert 0 < sent < len(content)
-    assert channel.outlet() == ends[0].fileno()
+    assert channel.write_fileno() == ends[0].fileno()
 
 
 def test_close_reaches_the_other_end_of_a_shared_socket(ends: Ends) -> None:

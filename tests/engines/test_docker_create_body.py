@@ -16,9 +16,9 @@ from isosmoke.sandbox.spec import (
     NAMESPACES,
     CopyOnWrite,
     Fresh,
-    Limits,
     Mount,
     ReadOnly,
+    ResourceLimits,
     SandboxSpec,
 )
 
@@ -60,7 +60,7 @@ def test_specification_becomes_a_container() -> None:
         uid=1000,
         gid=100,
         network="isolated",
-        limits=Limits(memory=1 << 20, processes=7),
+        limits=ResourceLimits(memory=1 << 20, processes=7),
     )
 
     assert build_request(specification, w=create_layer("/s")) == {

@@ -11,7 +11,7 @@ import pytest
 from docker import APIClient
 
 from isosmoke.engines.docker import endpoint
-from isosmoke.engines.docker.endpoint import Place
+from isosmoke.engines.docker.endpoint import CallerEnvironment
 from isosmoke.engines.docker.engine import DockerEngine
 from isosmoke.errors import ImageError
 from isosmoke.rootfs_images.shipped_dockerfiles import Recipe
@@ -21,7 +21,7 @@ from support import available
 @pytest.fixture
 def docker() -> DockerEngine:
     """Return a working engine; skip the test with the reason if there is none."""
-    available.engine("docker")
+    available.require_engine("docker")
     return DockerEngine()
 
 
@@ -32,7 +32,7 @@ def base(docker: DockerEngine) -> Iterator[str]:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as writer:
         writer.addfile(tarfile.TarInfo("file"))
-    with closing(APIClient(endpoint.docker(Place.here()).url)) as client:
+    with closing(APIClient(endpoint.find_docker(CallerEnvironment.current()).url)) as client:
         client.import_image_from_data(archive.getvalue(), name)
         yield name
         for image in docker.images.built():

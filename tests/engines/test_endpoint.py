@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from isosmoke.engines.docker import endpoint
-from isosmoke.engines.docker.endpoint import Endpoint, Place
+from isosmoke.engines.docker.endpoint import CallerEnvironment, Endpoint
 from isosmoke.engines.docker.engine import DockerEngine
 from isosmoke.errors import EngineUnavailableError, UsageError
 from support.fixture_types import Ordinary
@@ -26,7 +26,7 @@ NO_DEFAULT = f"because {DEFAULT} does not exist"
 
 def create_caller(
     home: Path, environment: Mapping[str, str], *sockets: str, uid: int = UID, current: str = ""
-) -> Place:
+) -> CallerEnvironment:
     """Return a caller with several contexts, of which `current` is the current one."""
     for name in ("colima", "orb"):
         _create_context(home, name, f"unix:///{name}.sock")
@@ -34,7 +34,7 @@ def create_caller(
     if current:
         (home / ".docker/config.json").write_text(json.dumps({"currentContext": current}))
     existing = {Path(template.format(home=home)) for template in sockets}
-    return Place(environment, home, uid, existing.__contains__, bool)
+    return CallerEnvironment(environment, home, uid, existing.__contains__, bool)
 
 
 def _create_context(home: Path, name: str, host: str) -> None:
@@ -44,9 +44,9 @@ def _create_context(home: Path, name: str, host: str) -> None:
     (directory / "meta.json").write_text(json.dumps(meta))
 
 
-HOST = endpoint.asked("unix:///o", None)
-CONTEXT = endpoint.asked(None, "colima")
-DEFAULT_CONTEXT = endpoint.asked(None, "default")
+HOST = endpoint.build_variables("unix:///o", None)
+CONTEXT = endpoint.build_variables(None, "colima")
+DEFAULT_CONTEXT = endpoint.build_variables(None, "default")
 OF_OPTION = "context 'colima' of --context)"
 SOURCES = [
     ({}, "", f"unix://{DEFAULT} (the default)"),
@@ -76,7 +76,7 @@ def test_endpoint_follows_the_docker_command(
     tmp_path: Path,
 ) -> None:
     """An option, DOCKER_HOST, the context or the default selects it, and the reason says which."""
-    daemon_endpoint = endpoint.docker(
+    daemon_endpoint = endpoint.find_docker(
         create_caller(tmp_path, environment, *sockets, current=current)
     )
 
@@ -123,7 +123,7 @@ SOCKET_CASES = [
 @pytest.mark.parametrize("case", SOCKET_CASES, ids=lambda case: case.sockets[0])
 def test_known_socket_replaces_a_missing_default(case: SocketCase, tmp_path: Path) -> None:
     """Another socket is used only if the default does not exist, and the reason says so."""
-    daemon_endpoint = endpoint.docker(create_caller(tmp_path, case.environment, *case.sockets))
+    daemon_endpoint = endpoint.find_docker(create_caller(tmp_path, case.environment, *case.sockets))
 
     expected_path = (case.path or case.sockets[0]).format(home=tmp_path)
     assert str(daemon_endpoint) == f"unix://{expected_path} ({case.daemon}, {NO_DEFAULT})"
@@ -156,24 +156,32 @@ def test_podman_belongs_to_the_caller(
     tmp_path: Path,
 ) -> None:
     """An option or CONTAINER_HOST selects it, else it is the caller's own service."""
-    assert str(endpoint.podman(create_caller(tmp_path, environment, *sockets, uid=uid))) == expected
+    assert (
+        str(endpoint.find_podman(create_caller(tmp_path, environment, *sockets, uid=uid)))
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
     ("find", "uid", "others", "remedy"),
     [
-        (endpoint.docker, UID, {}, "sudo systemctl start docker"),
-        (endpoint.docker, UID, {"systemd": False}, "sudo -b dockerd"),
-        (endpoint.docker, UID, {"installed": "podman".__eq__}, "sudo apt-get install docker.io"),
-        (endpoint.podman, UID, {}, "systemctl --user enable --now podman.socket"),
-        (endpoint.podman, UID, {"systemd": False}, OWN_SERVICE),
-        (endpoint.podman, UID, {"installed": "dockerd".__eq__}, "sudo apt-get install podman"),
-        (endpoint.podman, 0, {}, "sudo systemctl enable --now podman.socket"),
-        (endpoint.podman, 0, {"systemd": False}, f"sudo -b {SERVE}"),
+        (endpoint.find_docker, UID, {}, "sudo systemctl start docker"),
+        (endpoint.find_docker, UID, {"systemd": False}, "sudo -b dockerd"),
+        (
+            endpoint.find_docker,
+            UID,
+            {"installed": "podman".__eq__},
+            "sudo apt-get install docker.io",
+        ),
+        (endpoint.find_podman, UID, {}, "systemctl --user enable --now podman.socket"),
+        (endpoint.find_podman, UID, {"systemd": False}, OWN_SERVICE),
+        (endpoint.find_podman, UID, {"installed": "dockerd".__eq__}, "sudo apt-get install podman"),
+        (endpoint.find_podman, 0, {}, "sudo systemctl enable --now podman.socket"),
+        (endpoint.find_podman, 0, {"systemd": False}, f"sudo -b {SERVE}"),
     ],
 )
 def test_missing_daemon_has_a_remedy(
-    find: Callable[[Place], Endpoint],
+    find: Callable[[CallerEnvironment], Endpoint],
     uid: int,
     others: Mapping[str, Any],
     *,
@@ -197,11 +205,11 @@ def test_missing_daemon_has_a_remedy(
             "unset DOCKER_CONTEXT",
         ),
         (
-            endpoint.asked(None, "far"),
+            endpoint.build_variables(None, "far"),
             "ssh://me@box (context 'far' of --context)",
             "omit --context",
         ),
-        (endpoint.asked("tcp://box:1", None), "tcp://box:1 (--host)", "omit --host"),
+        (endpoint.build_variables("tcp://box:1", None), "tcp://box:1 (--host)", "omit --host"),
     ],
 )
 def test_endpoint_without_a_unix_socket_is_refused(
@@ -209,7 +217,7 @@ def test_endpoint_without_a_unix_socket_is_refused(
 ) -> None:
     """A remote daemon is refused in one line with its URL and the setting that names it."""
     with pytest.raises(EngineUnavailableError) as caught:
-        endpoint.docker(create_caller(tmp_path, environment))
+        endpoint.find_docker(create_caller(tmp_path, environment))
 
     assert named in caught.value.message
     assert "\n" not in caught.value.message
@@ -219,13 +227,13 @@ def test_endpoint_without_a_unix_socket_is_refused(
 def test_remote_podman_is_refused(tmp_path: Path) -> None:
     """A remote Podman is refused in the same way as a remote Docker."""
     with pytest.raises(EngineUnavailableError, match=r"ssh://box \(CONTAINER_HOST\)"):
-        endpoint.podman(create_caller(tmp_path, {"CONTAINER_HOST": "ssh://box"}))
+        endpoint.find_podman(create_caller(tmp_path, {"CONTAINER_HOST": "ssh://box"}))
 
 
 @pytest.mark.parametrize(
     ("environment", "by", "remedy"),
     [
-        (endpoint.asked(None, "nope"), "--context", "omit --context"),
+        (endpoint.build_variables(None, "nope"), "--context", "omit --context"),
         ({"DOCKER_CONTEXT": "nope"}, "DOCKER_CONTEXT", "unset DOCKER_CONTEXT"),
         ({}, "{home}/.docker/config.json", "docker context use default"),
     ],
@@ -235,7 +243,7 @@ def test_unknown_context_is_refused(
 ) -> None:
     """The error names the source of a missing context, and no other daemon is used."""
     with pytest.raises(EngineUnavailableError) as caught:
-        endpoint.docker(create_caller(tmp_path, environment, DEFAULT, current="nope"))
+        endpoint.find_docker(create_caller(tmp_path, environment, DEFAULT, current="nope"))
 
     named = by.format(home=tmp_path)
     assert caught.value.message.startswith(f"{named} names the Docker context 'nope', which")
@@ -245,7 +253,7 @@ def test_unknown_context_is_refused(
 def test_host_and_context_together_are_refused() -> None:
     """As in the docker command, the two options cannot be combined."""
     with pytest.raises(UsageError, match="--host and --context"):
-        endpoint.asked("unix:///h", "colima")
+        endpoint.build_variables("unix:///h", "colima")
 
 
 @pytest.mark.parametrize(
@@ -258,7 +266,7 @@ def test_host_and_context_together_are_refused() -> None:
 )
 def test_options_are_repeated(environment: Mapping[str, str], arguments: tuple[str, ...]) -> None:
     """Options are repeated as options, and variables are not repeated."""
-    assert endpoint.options(environment) == arguments
+    assert endpoint.build_arguments(environment) == arguments
 
 
 def test_unreadable_configuration_is_refused(tmp_path: Path) -> None:
@@ -266,12 +274,12 @@ def test_unreadable_configuration_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
 
     with pytest.raises(EngineUnavailableError, match=r"config\.json cannot be read"):
-        endpoint.docker(Place({"DOCKER_CONFIG": str(tmp_path)}, tmp_path, UID))
+        endpoint.find_docker(CallerEnvironment({"DOCKER_CONFIG": str(tmp_path)}, tmp_path, UID))
 
 
 def test_testcontainers_get_the_same_daemon(tmp_path: Path) -> None:
     """The variables override earlier settings of docker-py, including TLS."""
-    daemon_endpoint = endpoint.docker(
+    daemon_endpoint = endpoint.find_docker(
         create_caller(tmp_path, {"DOCKER_HOST": f"unix://{tmp_path}/x.sock"})
     )
     earlier = {"DOCKER_HOST": "tcp://elsewhere:1", "DOCKER_TLS_VERIFY": "1"}
@@ -301,7 +309,7 @@ def test_dead_socket_is_reported(tmp_path: Path) -> None:
         dead.bind(str(path))
 
     error = connection_error(
-        endpoint.docker(Place({"DOCKER_HOST": f"unix://{path}"}, tmp_path, UID))
+        endpoint.find_docker(CallerEnvironment({"DOCKER_HOST": f"unix://{path}"}, tmp_path, UID))
     )
 
     assert "no process listens" in error.message
@@ -310,7 +318,7 @@ def test_dead_socket_is_reported(tmp_path: Path) -> None:
 
 def test_missing_socket_of_a_context_is_reported(tmp_path: Path) -> None:
     """The error names the context of a missing daemon, and the hint restores the default."""
-    error = connection_error(endpoint.docker(create_caller(tmp_path, {}, current="colima")))
+    error = connection_error(endpoint.find_docker(create_caller(tmp_path, {}, current="colima")))
 
     assert "context 'colima'" in error.message
     assert "No such file" in error.message

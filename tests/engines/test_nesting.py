@@ -35,10 +35,10 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 def is_nested(server: str, root: Path) -> bool:
     """Return whether a process in another PID namespace detects a container."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     options = ("--dev-bind", "/", "/", "--unshare-pid")
     command = [
-        bwrap_program.program().path,
+        bwrap_program.find_program().path,
         *options,
         sys.executable,
         "-c",

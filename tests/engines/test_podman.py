@@ -14,9 +14,9 @@ from isosmoke.results.outcome import Broke, Exited
 from isosmoke.testing.bench import Bench, run
 from support import available
 from support.paths import TESTS
-from support.podman_service import Service, service, subordinate
+from support.podman_service import Service, find_subordinate_user, service
 from support.project import GOOD, Project
-from support.root_filesystems import small
+from support.root_filesystems import create_small
 
 CONTRACT = TESTS / "engines" / "test_contract.py"
 COLLECTION = TESTS / "integration" / "test_evidence_collection.py"
@@ -35,7 +35,7 @@ NAMESPACE_CHECKS = (
 """The contract checks that a user namespace could break; `engine_table.py` runs all checks."""
 
 
-@pytest.mark.parametrize("create_user", [available.me, subordinate])
+@pytest.mark.parametrize("create_user", [available.current_user, find_subordinate_user])
 def test_podman_keeps_the_contract(create_user: Callable[[], available.User]) -> None:
     """Services of root and of an ordinary user pass the checks and have no leftover container."""
     with service(create_user(), "runc") as podman_service:
@@ -47,12 +47,12 @@ def test_podman_keeps_the_contract(create_user: Callable[[], available.User]) ->
         assert result.returncode == 0, result.stdout
         assert " passed" in result.stdout
         assert " skipped" not in result.stdout
-        assert podman_service.containers() == []
+        assert podman_service.list_containers() == []
 
 
 def test_changes_of_rootless_podman_are_found() -> None:
     """Changes can be read, whichever user namespace the overlays belong to."""
-    with service(subordinate(), "runc") as podman_service:
+    with service(find_subordinate_user(), "runc") as podman_service:
         result = podman_service.client.pytest(
             str(COLLECTION), "-k", "podman and (changes_ or commit)"
         )
@@ -68,10 +68,10 @@ def test_crun_on_hybrid_cgroups_has_a_remedy(
     """If crun refuses the machine, the scenario breaks with the setting to change."""
     if os.getuid() != 0 or not shutil.which("crun"):
         pytest.skip("it needs root and crun")
-    with service(available.me(), "crun") as podman_service:
+    with service(available.current_user(), "crun") as podman_service:
         monkeypatch.setenv(*podman_service.client.variables[0])
         ending = run(PodmanEngine(), Bench(tmp_path).shell(":")).ending
-        leftover = podman_service.containers()
+        leftover = podman_service.list_containers()
 
     if ending == Exited(0):
         pytest.skip("crun works here")
@@ -82,7 +82,7 @@ def test_crun_on_hybrid_cgroups_has_a_remedy(
 
 def test_podman_services_have_limits_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     """Podman's own defaults may exceed what its service may set, and then nothing starts."""
-    with service(available.me(), "runc") as podman_service:
+    with service(available.current_user(), "runc") as podman_service:
         monkeypatch.setenv(*podman_service.client.variables[0])
         limits = PodmanEngine().companions.ulimits
 
@@ -108,10 +108,10 @@ def import_image(podman_service: Service, root: Path) -> str:
 
 def test_gate_on_podman_is_bound_to_its_image(tmp_path: Path) -> None:
     """The gate opens without Docker; a receipt is valid until Podman's image changes."""
-    system = small(tmp_path / "system", "sh")
+    system = create_small(tmp_path / "system", "sh")
     project = Project.within(tmp_path, GOOD + f'image = "{IMAGE}"\n')
     project.path("scenarios/good.sh").write_text("exit 0\n")
-    with service(available.me(), "runc") as podman_service:
+    with service(available.current_user(), "runc") as podman_service:
         without_docker = {
             "CONTAINER_HOST": f"unix://{podman_service.socket}",
             "DOCKER_HOST": f"unix://{tmp_path}/no-docker.sock",
@@ -131,14 +131,14 @@ def test_gate_on_podman_is_bound_to_its_image(tmp_path: Path) -> None:
 
         broken = project.run(*verify, **without_docker)
         assert (broken.returncode, f"image {IMAGE} changed" in broken.stdout) == (1, True)
-        assert podman_service.containers() == []
+        assert podman_service.list_containers() == []
 
 
 def test_missing_podman_image_has_a_hint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The error refers to Podman's images, whether or not Docker has the image."""
-    with service(available.me(), "runc") as podman_service:
+    with service(available.current_user(), "runc") as podman_service:
         monkeypatch.setenv(*podman_service.client.variables[0])
         with pytest.raises(ImageError, match="podman has no image 'debian:no-such'") as caught:
             PodmanEngine().image_digest("debian:no-such")

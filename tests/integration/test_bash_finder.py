@@ -55,13 +55,13 @@ def fakes(tmp_path: Path) -> Path:
 def test_fake_bash_on_path_does_not_open_gate(engine: str, user_name: str) -> None:
     """The scenario fails and the gate is shut, for root and for an ordinary user."""
     user = available.USERS[user_name]()
-    user.must_have(engine)
+    user.require_engine(engine)
     with TemporaryDirectory(prefix="isosmoke-tests-") as name:
         directory = Path(name)
         project = Project.within(directory)
-        user.settle_in(directory)
+        user.create_directories(directory)
         fakes = create_fakes(directory / "fakes", "bash", "sh", "timeout", "bwrap", "git")
-        user.take_over(directory)
+        user.give_ownership(directory)
         done = subprocess.run(
             user.command("gate", "task-b", "--engine", engine),
             cwd=project.top,
@@ -79,7 +79,7 @@ def test_fake_bash_on_path_does_not_open_gate(engine: str, user_name: str) -> No
 @engines
 def test_fake_bash_on_path_does_not_pass_run(project: Project, fakes: Path, engine: str) -> None:
     """A run fails as well, with a warning in its output and in its record."""
-    available.engine(engine)
+    available.require_engine(engine)
     done = project.run("run", "bad", "--engine", engine, PATH=prepend_to_path(fakes))
 
     assert done.returncode == 1, done.stdout
@@ -91,7 +91,7 @@ def test_fake_bash_on_path_does_not_pass_run(project: Project, fakes: Path, engi
 @engines
 def test_binary_named_bash_runs_no_script(project: Project, tmp_path: Path, engine: str) -> None:
     """A binary under test that is named bash is first on PATH, but runs no script."""
-    available.engine(engine)
+    available.require_engine(engine)
     binary = create_fakes(tmp_path / "built", "bash") / "bash"
     done = project.run("run", "bad", "--engine", engine, "--binary", str(binary))
 
@@ -103,7 +103,7 @@ def test_path_of_scenario_does_not_affect_interpreter(
     project: Project, fakes: Path, key: str
 ) -> None:
     """PATH in a manifest applies to the script, but not to its interpreter."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     project.manifest.write_text(BAD + key.replace("{fakes}", str(fakes)) + "\n")
     done = project.run("gate", "task-b", PATH=prepend_to_path(fakes))
 
@@ -113,7 +113,7 @@ def test_path_of_scenario_does_not_affect_interpreter(
 
 def test_clean_image_has_its_own_interpreter(project: Project, fakes: Path) -> None:
     """In an image of the daemon, bash is searched in the directories of the image."""
-    available.engine("docker")
+    available.require_engine("docker")
     image = os.environ.get("ISOSMOKE_IMAGE")
     if not image:
         pytest.skip("ISOSMOKE_IMAGE names no image")
@@ -128,7 +128,7 @@ def test_clean_image_has_its_own_interpreter(project: Project, fakes: Path) -> N
 
 def test_repro_runs_script_with_bash_of_system(project: Project, fakes: Path) -> None:
     """The script and the shell after it are run by the system's bash."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     done = subprocess.run(
         project.command("repro", "bad", "--after"),
         cwd=project.top,
@@ -147,7 +147,7 @@ def test_repro_runs_script_with_bash_of_system(project: Project, fakes: Path) ->
 
 def test_receipt_has_the_interpreter(project: Project) -> None:
     """The receipt has path and hash of the system's bash, and is valid."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     assert project.run("gate", "task-a").returncode == 0
     (file,) = project.receipts()
     real = Path("/bin/bash").resolve()
@@ -160,7 +160,7 @@ def test_receipt_has_the_interpreter(project: Project) -> None:
 
 def test_changed_interpreter_invalidates_receipt(project: Project) -> None:
     """Another hash of the interpreter invalidates a receipt; a receipt without one is valid."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     assert project.run("gate", "task-a").returncode == 0
     (file,) = project.receipts()
     document = json.loads(file.read_text())
@@ -182,10 +182,10 @@ def test_changed_interpreter_of_image_invalidates_receipt(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The receipt of an imported image includes the image's interpreter."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     monkeypatch.setenv("ISOSMOKE_STATE", str(project.state))
     image, _ = importer.add(
-        root_filesystems.small(tmp_path / "system", "dirname"), "small", replace=False
+        root_filesystems.create_small(tmp_path / "system", "dirname"), "small", replace=False
     )
     text = project.manifest.read_text().replace(
         'script = "scenarios/good.sh"\n', 'script = "scenarios/good.sh"\nimage = "small"\n'
@@ -206,8 +206,8 @@ def test_changed_interpreter_of_image_invalidates_receipt(
 
 def test_image_without_bash_is_an_error(project: Project, tmp_path: Path) -> None:
     """The error names the missing program and has a hint; no scenario passes."""
-    available.engine("bubblewrap")
-    system = root_filesystems.small(tmp_path / "system", "ls")
+    available.require_engine("bubblewrap")
+    system = root_filesystems.create_small(tmp_path / "system", "ls")
     (system / "usr/bin/bash").unlink()
     project.manifest.write_text(BAD + f"image = 'rootfs:{system}'\n")
     done = project.run("gate", "task-b", ISOSMOKE_WG="")
@@ -220,7 +220,7 @@ def test_image_without_bash_is_an_error(project: Project, tmp_path: Path) -> Non
 
 def test_bash_hidden_by_sandbox_is_not_found(tmp_path: Path) -> None:
     """A link in an image to a directory that the sandbox replaces is no interpreter."""
-    system = root_filesystems.small(tmp_path / "system", "ls")
+    system = root_filesystems.create_small(tmp_path / "system", "ls")
     (system / "work").mkdir()
     shutil.move(system / "usr/bin/bash", system / "work/bash")
     (system / "usr/bin/bash").symlink_to("/work/bash")
@@ -252,8 +252,8 @@ def test_git_of_system_precedes_that_of_path(fakes: Path, tmp_path: Path) -> Non
     if real is None:
         pytest.skip("the system has no git")
 
-    assert system_programs.find_for(prepend_to_path(fakes), "git") == Path(real)
-    assert system_programs.find_for(str(tmp_path), "git") is None
+    assert system_programs.find_on_path(prepend_to_path(fakes), "git") == Path(real)
+    assert system_programs.find_on_path(str(tmp_path), "git") is None
 
 
 def test_program_on_path_is_not_taken_from_workspace(tmp_path: Path) -> None:
@@ -262,13 +262,13 @@ def test_program_on_path_is_not_taken_from_workspace(tmp_path: Path) -> None:
     outside = create_fakes(tmp_path / "own/bin", "no-such-program")
     path = f"{inside}:{outside}"
 
-    program = system_programs.find_for(path, "no-such-program", apart=[tmp_path / "work"])
+    program = system_programs.find_on_path(path, "no-such-program", exclude=[tmp_path / "work"])
     assert program == outside / "no-such-program"
 
 
 def test_wg_from_workspace_is_reported(project: Project) -> None:
     """A tested binary that PATH found in the workspace is reported with path and hash."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     done = project.run("gate", "task-a", PATH=prepend_to_path(project.top), ISOSMOKE_WG="")
     digest = hashlib.sha256(project.binary.read_bytes()).hexdigest()
 
@@ -282,7 +282,7 @@ def test_wg_from_workspace_is_reported(project: Project) -> None:
 @pytest.mark.parametrize("entry", ["", ".", "bin"])
 def test_relative_path_entry_is_reported(project: Project, entry: str) -> None:
     """A PATH entry for the current directory, or one below it, is reported."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     done = project.run("gate", "task-a", "--json", PATH=f"{entry}:{available.PATH}")
     document = json.loads(done.stdout)
 
@@ -295,7 +295,7 @@ def test_relative_path_entry_is_reported(project: Project, entry: str) -> None:
 
 def test_plain_path_has_no_warning(project: Project) -> None:
     """There is no warning if PATH has only the system's directories."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
 
     assert "WARNING" not in project.run("gate", "task-a").stderr
 
@@ -303,7 +303,7 @@ def test_plain_path_has_no_warning(project: Project) -> None:
 @pytest.mark.parametrize("key", ["env = { BASH_ENV = '/x' }", "pass_env = ['LD_PRELOAD']"])
 def test_variable_that_runs_other_code_is_reported(project: Project, key: str) -> None:
     """A manifest may make bash run another file first, with a warning."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     project.manifest.write_text(BAD + key + "\n")
     done = project.run("gate", "task-b")
 
@@ -315,7 +315,7 @@ def test_variable_that_runs_other_code_is_reported(project: Project, key: str) -
 
 def test_bash_settings_of_caller_do_not_affect_script(project: Project, tmp_path: Path) -> None:
     """The caller's bash settings are not passed to a script."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     first = tmp_path / "first.sh"
     first.write_text("exit 0\n")
     project.path("scenarios/bad.sh").write_text("false || exit 3\n")
@@ -337,7 +337,7 @@ def test_doctor_reports_interpreter_and_shadowing(project: Project, fakes: Path)
 
 def test_fake_bash_on_path_does_not_pass_pytest_item(project: Project, fakes: Path) -> None:
     """The pytest items of a manifest are run by the system's bash as well."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "manifest.toml"],
         cwd=project.top,
@@ -352,7 +352,7 @@ def test_fake_bash_on_path_does_not_pass_pytest_item(project: Project, fakes: Pa
 
 def test_fake_bwrap_on_path_is_not_used(project: Project, fakes: Path) -> None:
     """Only an absolute path in its own variable selects another bwrap."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     path = prepend_to_path(fakes)
     engines = json.loads(project.run("doctor", "--json", PATH=path).stdout)["engines"]
     (program,) = [engine["where"] for engine in engines if engine["name"] == "bubblewrap"]

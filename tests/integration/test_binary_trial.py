@@ -23,7 +23,7 @@ from support import available, elf_programs, root_filesystems
 def directory() -> Iterator[Path]:
     """Yield a directory with a project and the root of an image."""
     path = Path(mkdtemp(prefix="isosmoke-trial-"))
-    root_filesystems.small(path / "system", "id")
+    root_filesystems.create_small(path / "system", "id")
     (path / "project").mkdir()
     yield path
     shutil.rmtree(path)
@@ -44,7 +44,7 @@ def _create_request(directory: Path, program: Path | None, image: str) -> tuple[
 
 def create_check(directory: Path, program: Path | None = None, image: str = "") -> BinaryCheck:
     """Return a check of this program as the live binary in the image."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     request, caller = _create_request(directory, program, image or f"rootfs:{directory}/system")
     return session.prepare_binary_check(request, caller, Interrupt())
 
@@ -57,14 +57,14 @@ def _create_script(directory: Path) -> Path:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "newer glibc": (elf_programs.newer, "it needs glibc 2.99, the image has 2."),
-    "missing library": (elf_programs.lacking, "the image lacks libgone.so"),
+    "newer glibc": (elf_programs.compile_for_newer_libc, "it needs glibc 2.99, the image has 2."),
+    "missing library": (elf_programs.compile_with_missing_library, "the image lacks libgone.so"),
     "missing interpreter": (
         _create_script,
         "interpreter /no/such/interpreter -e does not exist in the image",
     ),
     "other libc": (
-        lambda directory: elf_programs.ordinary(directory, compiler="musl-gcc"),
+        lambda directory: elf_programs.compile_ordinary(directory, compiler="musl-gcc"),
         "linked for musl, whose loader /lib/ld-musl-x86_64.so.1 does not exist; the image has",
     ),
 }
@@ -74,14 +74,16 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
 def test_incompatibility_has_a_reason(name: str, directory: Path) -> None:
     """The reason names the program's requirement and the image's library in a single line."""
     create_program, reason = REFUSED[name]
-    assert reason in create_check(directory, create_program(directory)).incompatibility()
+    assert reason in create_check(directory, create_program(directory)).find_incompatibility()
 
 
 def test_run_is_refused_with_the_same_reason(directory: Path) -> None:
     """No scenario is started if the binary cannot run."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     request, caller = _create_request(
-        directory, elf_programs.lacking(directory), f"rootfs:{directory}/system"
+        directory,
+        elf_programs.compile_with_missing_library(directory),
+        f"rootfs:{directory}/system",
     )
     with pytest.raises(BinaryError, match=r"cannot run in image .* the image lacks libgone\.so"):
         session.execute(request, caller, notify=lambda _: None, interrupt=Interrupt())
@@ -90,8 +92,8 @@ def test_run_is_refused_with_the_same_reason(directory: Path) -> None:
 @pytest.mark.parametrize("options", [(), ("-static",)])
 def test_compatible_program_is_not_refused(options: tuple[str, ...], directory: Path) -> None:
     """A compatible program has no reason, and its version and C library are known."""
-    check = create_check(directory, elf_programs.ordinary(directory, options=options))
-    assert check.incompatibility() == ""
+    check = create_check(directory, elf_programs.compile_ordinary(directory, options=options))
+    assert check.find_incompatibility() == ""
     assert check.version() == "runs"
     assert check.libc().startswith("glibc 2.")
 
@@ -100,9 +102,9 @@ def test_image_without_c_library_is_reported(directory: Path) -> None:
     """An image of static programs has no C library."""
     shutil.rmtree(directory / "system/usr")
     (directory / "system/usr/bin").mkdir(parents=True)
-    check = create_check(directory, elf_programs.ordinary(directory))
+    check = create_check(directory, elf_programs.compile_ordinary(directory))
     assert check.libc() == ""
-    assert check.incompatibility().endswith("does not exist; the image has no C library")
+    assert check.find_incompatibility().endswith("does not exist; the image has no C library")
     assert check.find_missing(("bash",)) == ("/bin/sh", "bash")
 
 
@@ -117,7 +119,7 @@ def test_missing_commands_are_reported(directory: Path) -> None:
 
 def test_missing_image_is_an_error(directory: Path) -> None:
     """A missing image is an error, which says nothing about the binary."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     request, caller = _create_request(directory, None, "nowhere:1")
     check = session.prepare_binary_check(replace(request, engine="bubblewrap"), caller, Interrupt())
     with pytest.raises(EngineError, match="image import"):

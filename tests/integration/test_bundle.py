@@ -55,7 +55,7 @@ def project(tmp_path: Path) -> Project:
 
 def create_bundle(project: Project) -> Path:
     """Run the failing scenario, and return a bundle of it."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     project.run("run", "breaks", TOKEN=VALUE)
     done = project.run("bundle", "breaks", TOKEN=VALUE)
     assert done.returncode == 0, done.stderr
@@ -166,7 +166,7 @@ def test_archive_that_is_no_bundle_is_refused(tmp_path: Path, member: tarfile.Ta
     path = create_archive(tmp_path, member)
     with (
         pytest.raises(BundleError, match="is not a bundle"),
-        opened(path, Caller.here(), Request(scenarios=())),
+        opened(path, Caller.current(), Request(scenarios=())),
     ):
         raise AssertionError("it was opened")
 
@@ -305,7 +305,7 @@ def test_passed_values_of_bundle_are_reported(project: Project) -> None:
 
 def test_script_outside_workspace_is_not_bundled(project: Project) -> None:
     """A script outside the workspace would not exist in the bundle."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     outside = project.top.parent / "outside.sh"
     outside.write_text("exit 3\n")
     project.manifest.write_text(GOOD.replace("scenarios/good.sh", "../outside.sh"))
@@ -319,7 +319,7 @@ def test_script_outside_workspace_is_not_bundled(project: Project) -> None:
 
 def test_failure_of_git_prevents_bundle(project: Project) -> None:
     """If git cannot list the files, no incomplete bundle is created."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     project.run("run", "breaks", TOKEN=VALUE)
     project.path(".git/index").write_bytes(b"broken")
     done = project.run("bundle", "breaks", TOKEN=VALUE)
@@ -331,7 +331,7 @@ def test_failure_of_git_prevents_bundle(project: Project) -> None:
 
 def test_workspace_without_git_is_bundled_completely(tmp_path: Path) -> None:
     """Without git the manifest's directory is bundled, and is no repository afterwards."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     project = Project.within(tmp_path)
     project.path("scenarios/bad.sh").write_text("test ! -e .git && exit 6\n")
     project.run("run", "bad")

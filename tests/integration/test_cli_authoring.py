@@ -241,5 +241,5 @@ def test_agent_guide_prints_the_rules_that_init_adds(cli: Cli, git: Git) -> None
 
     done = cli("agent-guide")
 
-    assert done.stdout == agent_rules.text()
+    assert done.stdout == agent_rules.read_rules()
     assert done.stdout in (git.top / "AGENTS.md").read_text()

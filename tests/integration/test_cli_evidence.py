@@ -42,7 +42,7 @@ def test_evidence_option_selects_recorded_attempts(
     project: Project, options: tuple[str, ...], expected: dict[str, bool]
 ) -> None:
     """Evidence is recorded for failures by default, or for all or no attempts."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     collected = _collect_evidence(project, "--jobs", "1", *options)
 
     assert {name: evidence is not None for name, evidence in collected.items()} == expected
@@ -56,7 +56,7 @@ def test_evidence_option_selects_recorded_attempts(
 
 def test_report_names_the_command_that_shows_evidence(project: Project) -> None:
     """The command that a failure names shows the file that the scenario wrote."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     done = project.run("run", "--report", "console", "bad")
     details = next(line for line in done.stdout.splitlines() if line.startswith("  details"))
     count, _, command = details.removeprefix("  details").strip().partition(": ")
@@ -69,7 +69,7 @@ def test_report_names_the_command_that_shows_evidence(project: Project) -> None:
 
 def test_file_pattern_shows_recorded_content(project: Project) -> None:
     """The end of a path selects a file; no match or no scenario is an error with a hint."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     project.run("run", "bad")
     shown = project.run("show", "bad", "--file", "note")
     no_match = project.run("show", "bad", "--file", "*.log")
@@ -96,11 +96,11 @@ exit 1
 """
 
 
-@pytest.mark.parametrize("name", available.NAMES)
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
 def test_evidence_includes_the_state_of_a_wg_service(name: str, project: Project) -> None:
     """The evidence of a wg failure includes its graph and its service's state, socket and log."""
-    live = str(available.wg())
-    available.engine(name)
+    live = str(available.require_wg())
+    available.require_engine(name)
     project.path("scenarios/bad.sh").write_text(WG)
     evidence = _collect_evidence(project, "--engine", name, "bad", ISOSMOKE_WG=live)["bad"]
     files = {

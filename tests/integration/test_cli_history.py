@@ -25,7 +25,7 @@ script = "scenarios/slow.sh"
 @pytest.fixture(autouse=True)
 def _engine() -> None:
     """Skip the module if bubblewrap is unavailable: the tests need real runs."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_history_lists_outcomes_newest_first(project: Project) -> None:
 def test_killed_run_is_shown_up_to_its_end(tmp_path: Path) -> None:
     """After SIGKILL the counts, outcomes and logs so far are available."""
     project = Project.within(tmp_path, GOOD + SLOW)
-    project.killed_during("slow", "run", "-j", "1")
+    project.kill_during("slow", "run", "-j", "1")
 
     (line,) = project.run("runs").stdout.splitlines()
     shown = project.run("show").stdout
@@ -261,7 +261,7 @@ def test_past_options_require_a_recorded_run(project: Project) -> None:
 def test_reruns_converge(tmp_path: Path) -> None:
     """Reruns of a killed run cover unrun, failed and new scenarios until none remains."""
     project = Project.within(tmp_path, GOOD + BAD + SLOW)
-    project.killed_during("slow", "run", "-j", "1")
+    project.kill_during("slow", "run", "-j", "1")
     killed = load_latest(project).id
     fix(project, "slow")
 

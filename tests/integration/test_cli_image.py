@@ -70,8 +70,8 @@ def test_used_name_requires_replace(system: Path) -> None:
 
 def test_image_is_checked_for_binary_and_commands(tmp_path: Path) -> None:
     """`image check` tries the binary and looks for the required commands."""
-    available.engine("bubblewrap")
-    root_filesystems.small(tmp_path / "system", "id", "sh")
+    available.require_engine("bubblewrap")
+    root_filesystems.create_small(tmp_path / "system", "id", "sh")
     (tmp_path / "wg").write_text("#!/bin/sh\necho wg 9\n")
     (tmp_path / "wg").chmod(0o755)
     (tmp_path / "one.sh").touch()

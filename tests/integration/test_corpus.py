@@ -47,8 +47,8 @@ def test_corpus_ends_as_declared_in_python(name: str, root: Path) -> None:
     available.require_engine(name)
     caller = Caller(
         uid=available.current_user().uid,
-        gid=Caller.here().gid,
-        user=Caller.here().user,
+        gid=Caller.current().gid,
+        user=Caller.current().user,
         home=Path.home(),
         working=root / "corpus",
         environment={"PATH": available.PATH},

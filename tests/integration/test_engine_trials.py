@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from isosmoke.engines.base import Engine, Facts, Sandbox
+from isosmoke.engines.base import Engine, EngineInfo, Sandbox
 from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.errors import EngineError
 from isosmoke.execution import engine_trials
 from isosmoke.execution.engine_trials import MissingFeature, ProbeResult
 from isosmoke.host.caller_process import Caller
-from isosmoke.sandbox.spec import Limits, SandboxSpec
+from isosmoke.sandbox.spec import ResourceLimits, SandboxSpec
 from isosmoke.testing import Act, FakeEngine
 from support import available
 
@@ -29,7 +29,7 @@ class AlteringEngine:
     def preflight(self) -> None:
         self._engine.preflight()
 
-    def facts(self) -> Facts:
+    def facts(self) -> EngineInfo:
         return self._engine.facts()
 
     def image_digest(self, image: str) -> str:
@@ -42,21 +42,25 @@ class AlteringEngine:
         return ()
 
 
-@pytest.mark.parametrize("name", available.NAMES)
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
 def test_working_features_are_detected(name: str) -> None:
     """Every feature works on an engine with usable control groups."""
-    if set(cgroup.parents()) != {"memory", "pids"}:
+    if set(cgroup.find_parents()) != {"memory", "pids"}:
         pytest.skip("no control group can be created here")
-    assert engine_trials.probe_engine(available.engine(name), Caller.here()) == ALL_FEATURES
+    assert (
+        engine_trials.probe_engine(available.require_engine(name), Caller.current()) == ALL_FEATURES
+    )
 
 
 def test_limits_without_effect_are_detected() -> None:
     """An engine that sets no limits is detected, for each limit."""
-    engine = AlteringEngine(available.engine("docker"), lambda spec: replace(spec, limits=Limits()))
-    if Caller.here().uid != 0:
+    engine = AlteringEngine(
+        available.require_engine("docker"), lambda spec: replace(spec, limits=ResourceLimits())
+    )
+    if Caller.current().uid != 0:
         pytest.skip("the keeper limits an ordinary user's processes by itself")
 
-    probe = engine_trials.probe_engine(engine, Caller.here())
+    probe = engine_trials.probe_engine(engine, Caller.current())
 
     assert (probe.memory_limit, probe.processes_limit) == (False, False)
 
@@ -64,10 +68,10 @@ def test_limits_without_effect_are_detected() -> None:
 def test_isolated_network_is_detected() -> None:
     """An engine whose host network is not that of this machine is detected."""
     engine = AlteringEngine(
-        available.engine("bubblewrap"), lambda spec: replace(spec, network="isolated")
+        available.require_engine("bubblewrap"), lambda spec: replace(spec, network="isolated")
     )
 
-    assert not engine_trials.probe_engine(engine, Caller.here()).host_network
+    assert not engine_trials.probe_engine(engine, Caller.current()).host_network
 
 
 @pytest.mark.parametrize(
@@ -77,10 +81,10 @@ def test_isolated_network_is_detected() -> None:
 def test_failing_sandbox_is_an_error(act: Act, message: str) -> None:
     """A sandbox that fails or cannot be removed is an error, and never a result of a probe."""
     with pytest.raises(EngineError, match=message):
-        engine_trials.probe_engine(FakeEngine({"doctor": act}), Caller.here())
+        engine_trials.probe_engine(FakeEngine({"doctor": act}), Caller.current())
 
 
-INFO = Facts(version="1", where="/x", reason="r", rootless=False, cgroup=2)
+INFO = EngineInfo(version="1", where="/x", reason="r", rootless=False, cgroup=2)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +105,11 @@ INFO = Facts(version="1", where="/x", reason="r", rootless=False, cgroup=2)
         ),
     ],
 )
-def test_missing_feature_has_a_hint(facts: Facts, probe: ProbeResult, hints: list[str]) -> None:
+def test_missing_feature_has_a_hint(
+    facts: EngineInfo, probe: ProbeResult, hints: list[str]
+) -> None:
     """Each missing feature has a hint that enables it on that engine."""
-    features: list[MissingFeature] = list(engine_trials.missing_features(facts, probe))
+    features: list[MissingFeature] = list(engine_trials.find_missing_features(facts, probe))
 
     assert len(features) == len(hints)
     assert all(hint in feature.hint for hint, feature in zip(hints, features, strict=True))
@@ -111,7 +117,7 @@ def test_missing_feature_has_a_hint(facts: Facts, probe: ProbeResult, hints: lis
 
 def test_info_is_that_of_the_engine() -> None:
     """Bubblewrap reports the version of the program that it runs."""
-    facts = available.engine("bubblewrap").facts()
+    facts = available.require_engine("bubblewrap").facts()
 
-    assert facts.where in available.engine("bubblewrap").description
+    assert facts.where in available.require_engine("bubblewrap").description
     assert facts.version[0].isdecimal()

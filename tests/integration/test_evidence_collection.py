@@ -18,7 +18,7 @@ from isosmoke.runner.evidence_collection import (
 )
 from isosmoke.sandbox.spec import Fresh, SandboxSpec
 from isosmoke.testing import Bench
-from isosmoke.testing.bench import HOME, Terms, started
+from isosmoke.testing.bench import HOME, JobOptions, start_job
 from support import available
 from support.fixture_types import Ordinary
 
@@ -212,12 +212,12 @@ def _list_changes_after(name: str, bench: Bench, line: str) -> dict[str, Change]
 
 
 def _collect_after(name: str, bench: Bench, line: str) -> Evidence:
-    engine = available.engine(name)
+    engine = available.require_engine(name)
     if "in memory" in engine.description:
-        available.cannot(name, "no overlay on disk here")
-    job = bench.shell(f"set -e; {line}", Terms(timeout=60))
+        available.skip_engine(name, "no overlay on disk here")
+    job = bench.shell(f"set -e; {line}", JobOptions(timeout=60))
     with engine.sandbox(job.spec) as sandbox:
-        assert started(sandbox, job).exited(60) == 0
+        assert start_job(sandbox, job).wait_for_exit(60) == 0
         return collect_changes(job.spec, sandbox.changes, seconds=60)
 
 
@@ -235,7 +235,7 @@ def _fill_workspace(workspace: Path) -> None:
         (workspace / path).write_text(f"{path}\n")
 
 
-@pytest.mark.parametrize("name", available.NAMES)
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
 def test_changes_of_workspace_are_reported(name: str, tmp_path: Path) -> None:
     """Added, changed, removed and renamed files and directories are reported as such."""
     bench = Bench(tmp_path)
@@ -265,7 +265,7 @@ def test_changes_of_workspace_are_reported(name: str, tmp_path: Path) -> None:
     assert changes[f"{bench.workspace}/file"].text == "from the host\nmore\n"
 
 
-@pytest.mark.parametrize("name", available.NAMES)
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
 def test_changes_outside_workspace_are_reported(name: str, tmp_path: Path) -> None:
     """HOME and temporary directories are included; no link is followed, and no fifo read."""
     bench = Bench(tmp_path)
@@ -296,22 +296,22 @@ def test_changes_outside_workspace_are_reported(name: str, tmp_path: Path) -> No
     assert evidence.missing == (() if closed else (f"{VAR_TMP}/closed: Permission denied",))
 
 
-@pytest.mark.parametrize("name", available.NAMES)
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
 def test_workspace_in_home_is_reported_once(name: str, tmp_path: Path) -> None:
     """Mount points are not changes of the scenario, on any engine."""
     bench = Bench(tmp_path)
     job = bench.shell("echo new >new")
     home = Fresh(PurePosixPath(bench.folder.parent), 0o700, on_disk=True)
     job = replace(job, spec=replace(job.spec, mounts=(home, *job.spec.mounts)))
-    engine = available.engine(name)
+    engine = available.require_engine(name)
     with engine.sandbox(job.spec) as sandbox:
-        assert started(sandbox, job).exited(60) == 0
+        assert start_job(sandbox, job).wait_for_exit(60) == 0
         changes = collect_changes(job.spec, sandbox.changes, seconds=60).changes
 
     assert [change.path for change in changes] == [f"{bench.workspace}/new"]
 
 
-@pytest.mark.parametrize("name", available.NAMES)
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
 def test_git_directory_is_one_change(name: str, tmp_path: Path) -> None:
     """Changes of git in its own directory are summarized, next to those of other files."""
     bench = Bench(tmp_path)
@@ -326,7 +326,7 @@ def test_git_directory_is_one_change(name: str, tmp_path: Path) -> None:
     assert git.size > 100
 
 
-@pytest.mark.parametrize("name", available.NAMES)
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
 def test_twenty_thousand_files_are_counted(name: str, tmp_path: Path) -> None:
     """Evidence of a scenario with very many files is collected."""
     code = "for number in range(20000): open(f'/var/tmp/{number}', 'w')"
@@ -336,11 +336,11 @@ def test_twenty_thousand_files_are_counted(name: str, tmp_path: Path) -> None:
     assert evidence.missing == ()
 
 
-@pytest.mark.parametrize("name", available.NAMES)
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
 def test_ordinary_user_has_same_result(name: str) -> None:
     """The tests also pass for an ordinary user."""
-    user = available.somebody()
-    user.must_have(name)
+    user = available.ordinary_user()
+    user.require_engine(name)
     done = user.pytest(__file__, "-k", f"{name} and not ordinary and not thousand")
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout

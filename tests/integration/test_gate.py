@@ -19,13 +19,13 @@ from isosmoke.errors import (
     UsageError,
 )
 from isosmoke.gate import decision, gate_run
-from isosmoke.gate.gate_run import Ask
+from isosmoke.gate.gate_run import GateRequest
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Gate, Manifest
 from isosmoke.manifest.parser import parse
 from isosmoke.results.events import Event, RunFinished
-from isosmoke.results.leaks import Verdict
+from isosmoke.results.leaks import LeakVerdict
 from isosmoke.results.outcome import Broke, Exited, Outcome, Stopped, TimedOut
 from isosmoke.results.run_results import Attempt, RunResult
 from isosmoke.sandbox.processes import Process
@@ -40,7 +40,7 @@ ATTEMPTS: Mapping[str, tuple[Attempt, ...]] = {
     "FLAKY": (Attempt(ending=Exited(1), alone=False), Attempt(ending=Exited(0))),
     "SKIP": (Attempt(ending=Exited(77)),),
     "FAIL": (Attempt(ending=Exited(3)),),
-    "LEAK": (Attempt(ending=Exited(0), verdict=Verdict((LEFT,), ())),),
+    "LEAK": (Attempt(ending=Exited(0), verdict=LeakVerdict((LEFT,), ())),),
     "TIMEOUT": (Attempt(ending=TimedOut(5)),),
     "ERROR": (Attempt(ending=Exited(99)),),
     "BROKE": (Attempt(ending=Broke("the daemon is gone")),),
@@ -54,10 +54,10 @@ SHIPPED = parse(GOOD + BAD + SKIPS, Path("manifest.toml"))
 def create_run(*outcomes: str, stopped: str = "") -> RunResult:
     """Return a run with these outcomes, in this order."""
     scenarios = tuple(
-        result_factories.result(*ATTEMPTS[outcome], name=f"s{number}", assertion="It holds.")
+        result_factories.make_result(*ATTEMPTS[outcome], name=f"s{number}", assertion="It holds.")
         for number, outcome in enumerate(outcomes)
     )
-    return result_factories.run(*scenarios, stopped=stopped)
+    return result_factories.make_run(*scenarios, stopped=stopped)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_verdict_of_each_case(case: Case) -> None:
     """Only outcomes and policy decide, and the lines give the reason."""
-    verdict = decision.verdict(
+    verdict = decision.judge_run(
         create_run(*case.outcomes, stopped=case.stopped), case.gate, task="fix-a"
     )
 
@@ -120,9 +120,9 @@ def test_verdict_fits_and_is_never_silent(
     """With any outcomes, 12 lines are enough, and nothing that blocks is let through."""
     result = create_run(*outcomes, stopped=stopped)
 
-    verdict = decision.verdict(result, Gate(max_skips=max_skips), task="t")
+    verdict = decision.judge_run(result, Gate(max_skips=max_skips), task="t")
 
-    assert 1 <= len(verdict.lines) <= decision.MOST_LINES - 1
+    assert 1 <= len(verdict.lines) <= decision.MAX_LINES - 1
     assert not (
         verdict.open and (stopped or any(scenario.outcome.blocks for scenario in result.scenarios))
     )
@@ -134,7 +134,7 @@ def test_verdict_names_every_scenario_that_did_not_pass(outcomes: list[str]) -> 
     """A scenario that is not explained is named."""
     result = create_run(*outcomes)
 
-    text = "\n".join(decision.verdict(result, Gate(), task="t").lines)
+    text = "\n".join(decision.judge_run(result, Gate(), task="t").lines)
 
     named = [scenario for scenario in result.scenarios if scenario.outcome is not Outcome.PASS]
     for scenario in named:
@@ -149,11 +149,11 @@ def test_warnings_of_a_run_are_in_its_verdict(outcomes: list[str], warnings: lis
     """Further warnings are counted, the first failures are named, and the verdict stays short."""
     result = replace(create_run(*outcomes), warnings=tuple(warnings))
 
-    lines = decision.verdict(result, Gate(), task="t").lines
+    lines = decision.judge_run(result, Gate(), task="t").lines
 
     warning_lines = [line for line in lines if line.startswith("WARNING: ")]
     assert len(warning_lines) == min(len(warnings), 5)
-    assert len(lines) <= decision.MOST_LINES - 1
+    assert len(lines) <= decision.MAX_LINES - 1
     text = "\n".join(lines).replace(",", " ").replace(":", " ").split()
     broken = [scenario.name for scenario in result.scenarios if scenario.outcome.blocks]
     assert set(broken[:3]) <= set(text)
@@ -161,7 +161,7 @@ def test_warnings_of_a_run_are_in_its_verdict(outcomes: list[str], warnings: lis
 
 def test_verdict_explains_first_failures_and_counts_the_others() -> None:
     """Of a hundred failures three are explained, twenty are named, and all are counted."""
-    verdict = decision.verdict(create_run(*["FAIL"] * 100), Gate(), task="t")
+    verdict = decision.judge_run(create_run(*["FAIL"] * 100), Gate(), task="t")
 
     assert verdict.lines[0].endswith("blocked by 100 of 100 scenarios: 100 FAIL")
     assert [line for line in verdict.lines if line.startswith("FAIL")] == [
@@ -169,14 +169,14 @@ def test_verdict_explains_first_failures_and_counts_the_others() -> None:
     ]
     assert "also blocking (97): s3, s4" in verdict.lines[-1]
     assert verdict.lines[-1].endswith("s22 and 77 more")
-    assert not verdict.whole
+    assert not verdict.is_complete
 
 
 def test_leftover_shuts_the_gate() -> None:
     """A run that was not cleaned up is an error of isosmoke, with exit code 125."""
-    dirty = Attempt(ending=Exited(0), left_behind=("box (remove it: docker rm box)",))
-    verdict = decision.verdict(
-        result_factories.run(result_factories.result(dirty)), Gate(), task="t"
+    dirty = Attempt(ending=Exited(0), leftovers=("box (remove it: docker rm box)",))
+    verdict = decision.judge_run(
+        result_factories.make_run(result_factories.make_result(dirty)), Gate(), task="t"
     )
 
     assert (verdict.open, verdict.exit_code) == (False, 125)
@@ -185,7 +185,7 @@ def test_leftover_shuts_the_gate() -> None:
 
 def test_verdict_has_repeat_command_of_caller() -> None:
     """The caller's options are part of the command."""
-    verdict = decision.verdict(
+    verdict = decision.judge_run(
         create_run("FAIL"),
         Gate(),
         task="t",
@@ -208,7 +208,7 @@ def test_verdict_has_repeat_command_of_caller() -> None:
 )
 def test_scenarios_of_the_task_are_selected(task: str, full: bool, names: list[str]) -> None:  # noqa: FBT001
     """An owner matches exactly, except for surrounding blanks; `full` selects all scenarios."""
-    scenarios = decision.chosen(SHIPPED, task, full=full)
+    scenarios = decision.select_scenarios(SHIPPED, task, full=full)
     assert [scenario.name for scenario in scenarios] == names
 
 
@@ -216,7 +216,7 @@ def test_owners_are_stripped_as_in_wg() -> None:
     """Blanks around an owner in the manifest do not open a gate."""
     padded = parse(GOOD.replace('"task-a"', '" task-a "'), Path("m.toml"))
 
-    (scenario,) = decision.chosen(padded, "task-a")
+    (scenario,) = decision.select_scenarios(padded, "task-a")
     assert scenario.name == "good"
 
 
@@ -224,20 +224,20 @@ def test_owners_are_stripped_as_in_wg() -> None:
 def test_empty_manifest_is_an_error(full: bool) -> None:  # noqa: FBT001
     """A gate needs scenarios."""
     with pytest.raises(ManifestError, match="no scenarios"):
-        decision.chosen(Manifest(path=Path("m.toml"), scenarios=()), "task-a", full=full)
+        decision.select_scenarios(Manifest(path=Path("m.toml"), scenarios=()), "task-a", full=full)
 
 
 def test_blank_task_is_refused() -> None:
     """An unset variable must not open the gate as a task without scenarios."""
     with pytest.raises(UsageError, match="blank"):
-        decision.chosen(SHIPPED, " ")
+        decision.select_scenarios(SHIPPED, " ")
 
 
 def test_unowned_task_is_open_with_a_warning_or_refused() -> None:
     """The manifest's policy decides about a task without scenarios."""
     strict = SHIPPED.model_copy(update={"gate": Gate(unowned="refuse")})
 
-    opened, shut = decision.unowned(SHIPPED, "t"), decision.unowned(strict, "t")
+    opened, shut = decision.judge_unowned(SHIPPED, "t"), decision.judge_unowned(strict, "t")
 
     assert (opened.open, opened.exit_code) == (True, 0)
     assert "WARNING" in opened.lines[-1]
@@ -258,11 +258,11 @@ def test_unowned_task_is_open_with_a_warning_or_refused() -> None:
 )
 def test_bypass_follows_the_rule_of_wg(environ: dict[str, str], is_granted: bool) -> None:  # noqa: FBT001
     """The variable marks an agent even if it is empty, and only `1` overrides."""
-    request = decision.bypass(environ)
+    request = decision.parse_bypass_request(environ)
 
-    verdict = decision.bypassed("t", request)
+    verdict = decision.judge_bypass("t", request)
 
-    assert (request.granted, verdict.open, verdict.exit_code) == (
+    assert (request.is_granted, verdict.open, verdict.exit_code) == (
         is_granted,
         is_granted,
         int(not is_granted),
@@ -282,7 +282,7 @@ def test_bypass_follows_the_rule_of_wg(environ: dict[str, str], is_granted: bool
 )
 def test_refused_has_an_exit_code_of_the_gate(error: IsosmokeError, code: int) -> None:
     """An error shuts the gate with 1, 2 or 125, and with its own message."""
-    verdict = decision.refused("t", error)
+    verdict = decision.judge_error("t", error)
 
     assert (verdict.open, verdict.exit_code) == (False, code)
     assert error.message in verdict.lines
@@ -292,9 +292,9 @@ def test_refused_has_an_exit_code_of_the_gate(error: IsosmokeError, code: int) -
 @given(st.text(), st.text())
 def test_refused_fits_with_any_message(message: str, hint: str) -> None:
     """A manifest with a hundred mistakes does not hide the verdict."""
-    verdict = decision.refused("t", ManifestError(message * 30, hint))
+    verdict = decision.judge_error("t", ManifestError(message * 30, hint))
 
-    assert len(verdict.lines) <= decision.MOST_LINES - 1
+    assert len(verdict.lines) <= decision.MAX_LINES - 1
     assert all(line.replace("\t", " ").isprintable() for line in verdict.lines)
 
 
@@ -304,7 +304,7 @@ def test_refused_fits_with_any_message(message: str, hint: str) -> None:
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """Return a project of three scenarios: one passes, one fails and one skips."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     return Project.within(tmp_path)
 
 
@@ -396,7 +396,7 @@ def test_gate_on_the_command_line(case: CommandCase, project: Project) -> None:
 
     done = project.run("gate", *case.arguments, **case.environment)
 
-    last = done.stderr.splitlines()[-decision.MOST_LINES :]
+    last = done.stderr.splitlines()[-decision.MAX_LINES :]
     assert done.returncode == case.code, done.stderr
     assert any(line.startswith("gate: ") for line in last)
     for text in case.output:
@@ -412,7 +412,7 @@ def test_many_failures_fit_the_last_twelve_lines(project: Project) -> None:
 
     done = project.run("gate", "task-b", "-j", "4")
 
-    last = done.stderr.splitlines()[-decision.MOST_LINES :]
+    last = done.stderr.splitlines()[-decision.MAX_LINES :]
     (headline,) = [at for at, line in enumerate(last) if line.startswith("gate: SHUT")]
     assert "8 of 8" in last[headline]
     assert "bad7" in "\n".join(last[headline:])
@@ -476,13 +476,15 @@ def test_interrupted_gate_is_shut(project: Project) -> None:
 def test_change_during_the_run_shuts_the_gate(project: Project) -> None:
     """A pass proves nothing about a file that has changed since it was read."""
     library = project.path("scenarios/lib.sh")
-    caller = replace(Caller.here(), working=project.top, environment=project.environment())
+    caller = replace(Caller.current(), working=project.top, environment=project.environment())
 
     def change(event: Event) -> None:
         if isinstance(event, RunFinished):
             library.write_text("fine() { false; }\n")
 
-    answer = gate_run.answer(Ask(task="task-a"), caller, notify=change, interrupt=Interrupt())
+    answer = gate_run.run_gate(
+        GateRequest(task="task-a"), caller, notify=change, interrupt=Interrupt()
+    )
 
     assert answer.run is not None
     assert answer.run.counts == {"PASS": 1}
@@ -527,12 +529,12 @@ def test_gate_changes_only_its_records(project: Project) -> None:
     graph.write_text('{"kind": "task", "id": "task-a"}\n')
     git("add", "--all")
     git("commit", "--quiet", "--message", "all of it")
-    before = available.listing(graph.parent)
+    before = available.snapshot(graph.parent)
 
     project.run("gate", "task-a")
 
     assert git("status", "--porcelain") == ""
-    assert available.listing(graph.parent) == before
+    assert available.snapshot(graph.parent) == before
 
 
 def test_records_of_linked_work_tree_are_in_the_main_one(project: Project) -> None:

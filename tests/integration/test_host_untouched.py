@@ -192,7 +192,7 @@ def _find_leased(name: str, pid: int) -> list[str]:
     """Return a daemon's objects with the lease of a process; none for other engines."""
     if name not in ENDPOINTS:
         return []
-    host = ENDPOINTS[name](endpoint.Place.here()).url
+    host = ENDPOINTS[name](endpoint.CallerEnvironment.current()).url
     by_label = ("--filter", "label=isosmoke.lease", "--format")
     template = '{{.Label "isosmoke.lease"}} {{.Name}}'
     containers = _run_docker(
@@ -203,7 +203,7 @@ def _find_leased(name: str, pid: int) -> list[str]:
     return [line for line in (*containers, *volumes, *networks) if f".{pid}." in line]
 
 
-ENDPOINTS = {"docker": endpoint.docker, "podman": endpoint.podman}
+ENDPOINTS = {"docker": endpoint.find_docker, "podman": endpoint.find_podman}
 
 
 def _run_docker(host: str, *arguments: str) -> list[str]:
@@ -213,7 +213,7 @@ def _run_docker(host: str, *arguments: str) -> list[str]:
 
 
 def _find_groups(pid: int) -> list[Path]:
-    parents = set(cgroup.parents().values())
+    parents = set(cgroup.find_parents().values())
     return [path for parent in parents for path in parent.glob(f"isosmoke-*.{pid}.*")]
 
 

@@ -18,7 +18,7 @@ from isosmoke.results.outcome import Exited
 from isosmoke.sandbox.spec import CopyOnWrite
 from isosmoke.testing.bench import Bench, run
 from support import available
-from support.podman_service import service, subordinate
+from support.podman_service import find_subordinate_user, service
 
 SCRIPT = """
 set -eu
@@ -90,21 +90,21 @@ def run_isosmoke(
     user: available.User, project: Path, *args: str, working: str = "."
 ) -> "subprocess.CompletedProcess[str]":
     """Run isosmoke as a user who owns the project."""
-    user.settle_in(project.parent / "own")
-    user.take_over(project)
+    user.create_directories(project.parent / "own")
+    user.give_ownership(project)
     return user.run(*args, folder=project.parent / "own", working=project / working)
 
 
 def list_files(project: Path) -> dict[str, bytes]:
     """Return the files of the project without isosmoke's records."""
-    files = available.listing(project)
+    files = available.snapshot(project)
     return {path: line for path, line in files.items() if not path.startswith(".isosmoke")}
 
 
 def check_mounts(user: available.User, engine: str, project: Path) -> None:
     """Check that a sandbox shows and reports the mounts, and leaves the host unchanged."""
-    user.settle_in(project.parent / "own")
-    user.take_over(project)
+    user.create_directories(project.parent / "own")
+    user.give_ownership(project)
     before = list_files(project)
 
     done = run_isosmoke(
@@ -128,25 +128,25 @@ def check_mounts(user: available.User, engine: str, project: Path) -> None:
     assert list_files(project) == before
 
 
-@pytest.mark.parametrize("name", available.NAMES)
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
 def test_sandbox_of_root_shows_mounts_in_workspace(name: str, project: Path) -> None:
     """Each mount is a copy at its path, its changes are evidence, and the host is unchanged."""
-    user = available.me()
-    user.must_have(name)
+    user = available.current_user()
+    user.require_engine(name)
     check_mounts(user, name, project)
 
 
 @pytest.mark.parametrize("name", ["docker", "podman"])
 def test_daemon_shows_mounts_to_ordinary_user(name: str, project: Path) -> None:
     """A user with access to the daemon has the same sandbox as root."""
-    user = available.somebody()
-    user.must_have(name)
+    user = available.ordinary_user()
+    user.require_engine(name)
     check_mounts(user, name, project)
 
 
 def test_podman_of_root_shows_mounts(project: Path) -> None:
     """The sandbox is the same with Podman's own overlays."""
-    with service(available.me(), "runc") as podman:
+    with service(available.current_user(), "runc") as podman:
         check_mounts(podman.client, "podman", project)
 
 
@@ -167,22 +167,22 @@ def check_refusal(user: available.User, engine: str, project: Path) -> str:
 
 def test_bubblewrap_reports_mounts_to_ordinary_user(project: Path) -> None:
     """The kernel forbids the mounts, so nothing runs, and each is reported with a hint."""
-    user = available.somebody()
-    user.must_have("bubblewrap")
+    user = available.ordinary_user()
+    user.require_engine("bubblewrap")
 
     assert "--engine docker" in check_refusal(user, "bubblewrap", project)
 
 
 def test_rootless_podman_reports_mounts(project: Path) -> None:
     """The kernel also forbids the mounts in Podman's user namespace."""
-    with service(subordinate(), "runc") as podman:
+    with service(find_subordinate_user(), "runc") as podman:
         assert "mount them outside the workspace" in check_refusal(podman.client, "podman", project)
 
 
 def test_hidden_directory_may_be_a_mount(directory: Path) -> None:
     """Isosmoke's records may be on another disk, and are hidden from scripts."""
-    user = available.me()
-    user.must_have("bubblewrap")
+    user = available.current_user()
+    user.require_engine("bubblewrap")
     project = directory / "project"
     (project / ".isosmoke").mkdir()
     with mounted("-t", "tmpfs", "none", str(project / ".isosmoke")):
@@ -199,8 +199,8 @@ def test_hidden_directory_may_be_a_mount(directory: Path) -> None:
 @pytest.mark.parametrize("name", [".isosmoke", "settings"])
 def test_bubblewrap_reports_file_and_hidden_mounts(name: str, directory: Path) -> None:
     """A mounted file or hidden directory also prevents an ordinary user's copy of its parent."""
-    user = available.somebody()
-    user.must_have("bubblewrap")
+    user = available.ordinary_user()
+    user.require_engine("bubblewrap")
     project = directory / "project"
     (directory / "settings").touch()
     (project / "settings").touch()
@@ -217,8 +217,8 @@ def test_bubblewrap_reports_file_and_hidden_mounts(name: str, directory: Path) -
 @pytest.mark.parametrize("name", ["bubblewrap", "docker"])
 def test_working_directory_may_be_in_a_mount(name: str, directory: Path) -> None:
     """The caller's working directory is in a mount, which is a separate repository."""
-    user = available.me()
-    user.must_have(name)
+    user = available.current_user()
+    user.require_engine(name)
     project = directory / "project"
     (project / "inner").mkdir()
     with mounted("-t", "tmpfs", "none", str(project / "inner")):
@@ -235,8 +235,8 @@ def test_working_directory_may_be_in_a_mount(name: str, directory: Path) -> None
 
 def test_covering_mount_is_shown(directory: Path) -> None:
     """The sandbox shows the visible mounts of the host, not those that are covered."""
-    user = available.me()
-    user.must_have("bubblewrap")
+    user = available.current_user()
+    user.require_engine("bubblewrap")
     project = directory / "project"
     (project / "data").mkdir()
     with ExitStack() as stack:
@@ -257,11 +257,11 @@ def test_covering_mount_is_shown(directory: Path) -> None:
 @pytest.mark.parametrize("name", ["bubblewrap", "docker"])
 def test_file_system_without_overlay_support_is_reported(name: str, directory: Path) -> None:
     """A file system that Linux cannot use in an overlay is reported, and nothing runs."""
-    user = available.me()
-    user.must_have(name)
+    user = available.current_user()
+    user.require_engine(name)
     project = directory / "project"
     (project / "system").mkdir()
-    user.settle_in(directory / "own")
+    user.create_directories(directory / "own")
     args = ("run", "--engine", name, "--json", "--", "echo", "it ran")
     with mounted("-t", "proc", "none", str(project / "system")):
         done = user.run(*args, folder=directory / "own", working=project)
@@ -275,7 +275,7 @@ def test_file_system_without_overlay_support_is_reported(name: str, directory: P
 
 def test_mounted_device_is_reported_before_run(directory: Path) -> None:
     """A device that is mounted in the workspace prevents the run, and is reported."""
-    user = available.me()
+    user = available.current_user()
     project = directory / "project"
     (project / "null").touch()
     with mounted("--bind", "/dev/null", str(project / "null")):
@@ -288,11 +288,11 @@ def test_mounted_device_is_reported_before_run(directory: Path) -> None:
 
 def test_unreadable_mount_is_reported(directory: Path) -> None:
     """An unreadable directory, which would be empty in the sandbox, is reported."""
-    user = available.somebody()
+    user = available.ordinary_user()
     project = directory / "project"
     (project / "closed").mkdir()
-    user.settle_in(directory / "own")
-    user.take_over(project)
+    user.create_directories(directory / "own")
+    user.give_ownership(project)
     with mounted("-t", "tmpfs", "-o", "mode=0700", "none", str(project / "closed")):
         done = user.run(
             "run", "--engine", "docker", "--", "echo", "it ran",
@@ -305,9 +305,9 @@ def test_unreadable_mount_is_reported(directory: Path) -> None:
 
 def test_mount_invisible_to_daemon_is_reported(directory: Path) -> None:
     """A mount in isosmoke's own mount namespace is invisible to the daemon, and is reported."""
-    user = available.me()
-    user.must_have("docker")
-    user.settle_in(directory / "own")
+    user = available.current_user()
+    user.require_engine("docker")
+    user.create_directories(directory / "own")
     project = directory / "project"
     (project / "modules").mkdir()
     line = 'mount -t tmpfs none modules && touch modules/inner && exec "$@"'
@@ -331,8 +331,8 @@ def test_mount_invisible_to_daemon_is_reported(directory: Path) -> None:
 
 def test_copies_in_memory_show_mounts(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without layers on disk, a mount is a copy as well."""
-    available.engine("bubblewrap")
-    program = replace(bwrap_program.program(), layers_on_disk=False)
+    available.require_engine("bubblewrap")
+    program = replace(bwrap_program.find_program(), layers_on_disk=False)
     monkeypatch.setattr(bwrap_program, "program", lambda: program)
     bench = Bench(directory / "bench")
     (bench.workspace / "data").mkdir()
@@ -350,7 +350,7 @@ def test_copies_in_memory_show_mounts(directory: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("name", ["bubblewrap", "docker"])
 def test_mount_below_read_only_directory_is_read_only(name: str, directory: Path) -> None:
     """A mount in a read-only directory of the host is visible, but read-only."""
-    engine = available.engine(name)
+    engine = available.require_engine(name)
     bench = Bench(directory / "bench")
     (bench.fixed / "data").mkdir()
     with mounted("-t", "tmpfs", "none", str(bench.fixed / "data")):
@@ -363,10 +363,10 @@ def test_mount_below_read_only_directory_is_read_only(name: str, directory: Path
 
 def test_too_deep_overlay_is_reported(directory: Path) -> None:
     """Linux stacks two overlays; a third one, which a copy requires, is impossible."""
-    user = available.me()
-    user.must_have("bubblewrap")
+    user = available.current_user()
+    user.require_engine("bubblewrap")
     project = directory / "project"
-    user.settle_in(directory / "own")
+    user.create_directories(directory / "own")
     with ExitStack() as stack:
         (directory / "disk").mkdir()
         stack.enter_context(mounted("-t", "tmpfs", "none", str(directory / "disk")))
@@ -390,8 +390,8 @@ def test_too_deep_overlay_is_reported(directory: Path) -> None:
 
 def test_bundle_and_repro_have_mounts(directory: Path) -> None:
     """A bundle includes the files of a mount, and a shell in the sandbox shows them."""
-    user = available.me()
-    user.must_have("bubblewrap")
+    user = available.current_user()
+    user.require_engine("bubblewrap")
     project = directory / "project"
     (project / "data").mkdir()
     (project / "manifest.toml").write_text('[[scenario]]\nname = "one"\nscript = "one.sh"\n')

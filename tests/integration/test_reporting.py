@@ -23,7 +23,7 @@ from support.project import Project
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A project with scenarios that pass, fail and are skipped."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     return Project.within(tmp_path)
 
 
@@ -243,12 +243,12 @@ def test_step_summary_is_appended_within_the_limit(project: Project) -> None:
     step = {"GITHUB_STEP_SUMMARY": str(summary), "GITHUB_WORKSPACE": str(project.top.parent)}
     done = project.run("run", "bad", "--report", "github", **step)
     first = summary.read_text()
-    summary.write_text("x" * (github.MOST_BYTES - 10))
+    summary.write_text("x" * (github.MAX_SUMMARY_BYTES - 10))
     project.run("report", "--as", "github", **step)
 
     assert "::error file=project/scenarios/bad.sh,line=1,title=FAIL bad::" in done.stdout
     assert first.startswith("earlier\n## isosmoke: 1 FAIL\n")
-    assert summary.stat().st_size == github.MOST_BYTES - 10
+    assert summary.stat().st_size == github.MAX_SUMMARY_BYTES - 10
 
 
 def run_with_stdout(

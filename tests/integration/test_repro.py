@@ -21,7 +21,7 @@ script = "scenarios/leaky.sh"
 assertion = "It leaves nothing."
 """
 
-engines = pytest.mark.parametrize("engine", available.NAMES)
+engines = pytest.mark.parametrize("engine", available.ENGINE_NAMES)
 
 
 @pytest.fixture
@@ -57,15 +57,15 @@ def terminal_session(
         screen,
         process,
     ):
-        screen.see("(isosmoke good)")
-        screen.see("/project ")
+        screen.wait_for("(isosmoke good)")
+        screen.wait_for("/project ")
         yield screen, process
 
 
 @engines
 def test_lines_run_in_sandbox_of_scenario(project: Project, engine: str) -> None:
     """Each line has the live binary, and output and exit code are those of the shell."""
-    available.engine(engine)
+    available.require_engine(engine)
     text = 'wg\ntest "$WG_SMOKE_SCENARIO" = good\ntouch mine && bash "$ISOSMOKE_SCRIPT"\nexit 5\n'
     done = run_lines(project, text, "good", "--engine", engine)
 
@@ -77,7 +77,7 @@ def test_lines_run_in_sandbox_of_scenario(project: Project, engine: str) -> None
 @engines
 def test_banner_describes_the_sandbox(project: Project, engine: str) -> None:
     """The banner reports the binary and the command that runs the script."""
-    available.engine(engine)
+    available.require_engine(engine)
     report = run_lines(project, "", "good", "--engine", engine).stderr
 
     assert "good before its script" in report
@@ -90,7 +90,7 @@ def test_banner_describes_the_sandbox(project: Project, engine: str) -> None:
 
 def test_long_banner_values_are_indented(project: Project) -> None:
     """On a narrow terminal only labels start at the left edge."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     assertion = " ".join(["word"] * 30)
     text = project.manifest.read_text().replace("It works.", assertion)
     project.manifest.write_text(text)
@@ -105,7 +105,7 @@ def test_long_banner_values_are_indented(project: Project) -> None:
 @engines
 def test_survivors_are_frozen_after_script(project: Project, engine: str) -> None:
     """The outcome is reported, and survivors are stopped until they are resumed."""
-    available.engine(engine)
+    available.require_engine(engine)
     state = 'for p in $(pgrep -x sleep); do read -r _ _ s _ <"/proc/$p/stat"; echo "$s"; done\n'
     done = run_lines(
         project, f"{state}kill -CONT -1\n{state}", "leaky", "--after", "--engine", engine
@@ -120,7 +120,7 @@ def test_survivors_are_frozen_after_script(project: Project, engine: str) -> Non
 
 def test_survivors_run_with_thaw(project: Project) -> None:
     """With --thaw no process is stopped."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     state = 'read -r _ _ s _ <"/proc/$(pgrep -x sleep)/stat"; echo "$s"\n'
     done = run_lines(project, state, "leaky", "--after", "--thaw")
 
@@ -131,27 +131,27 @@ def test_survivors_run_with_thaw(project: Project) -> None:
 @engines
 def test_shell_has_a_real_terminal(project: Project, engine: str) -> None:
     """Size, colours and keys are those of the user's terminal, and a resize is passed on."""
-    available.engine(engine)
+    available.require_engine(engine)
     with terminal_session(project, "good", "--engine", engine) as (screen, process):
         screen.type("stty size; tput colors; test -t 0 -a -t 1 -a -t 2 && echo all-$((3))\r")
-        screen.see("24 80")
-        screen.see("256")
-        screen.see("all-3")
+        screen.wait_for("24 80")
+        screen.wait_for("256")
+        screen.wait_for("all-3")
         screen.type(r"printf '\033[31mr%s\033[0m\n' ed" + "\r")
-        screen.see("\033[31mred\033[0m")
+        screen.wait_for("\033[31mred\033[0m")
         # A shell that redraws its line for a new size may lose input.
         screen.type(
             "echo waits-$((1)); until [ \"$(stty size)\" = '31 97' ]; do sleep 0.1; done;"
             " echo sized-$((1))\r"
         )
-        screen.see("waits-1")
+        screen.wait_for("waits-1")
         screen.resize(31, 97)
-        screen.see("sized-1")
+        screen.wait_for("sized-1")
         screen.type("sh -c 'echo up-$((1)); exec sleep 600'\r")
-        screen.see("up-1")
+        screen.wait_for("up-1")
         screen.type("\x03")
         screen.type("echo status-$?; exit 7\r")
-        screen.see("status-130")
+        screen.wait_for("status-130")
 
         assert process.wait(60) == 7
 
@@ -159,13 +159,13 @@ def test_shell_has_a_real_terminal(project: Project, engine: str) -> None:
 @engines
 def test_tmux_works_in_sandbox(project: Project, engine: str) -> None:
     """A full-screen program that creates terminals can be used."""
-    available.engine(engine)
+    available.require_engine(engine)
     with terminal_session(project, "good", "--engine", engine) as (screen, process):
         screen.type("tmux -f /dev/null new 'echo deep-$((6 * 7)); read it; exit'\r")
-        screen.see("deep-42")
-        screen.see("[0]")
+        screen.wait_for("deep-42")
+        screen.wait_for("[0]")
         screen.type("\r")
-        screen.see("[exited]")
+        screen.wait_for("[exited]")
         screen.type("exit\r")
 
         assert process.wait(60) == 0
@@ -173,7 +173,7 @@ def test_tmux_works_in_sandbox(project: Project, engine: str) -> None:
 
 def test_terminal_settings_are_restored(project: Project) -> None:
     """The terminal is raw during the shell, and has its original settings afterwards."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     with terminal_session(project, "good") as (screen, process):
         raw = screen.settings()
         screen.type("exit\r")
@@ -192,20 +192,20 @@ def test_terminal_settings_are_restored(project: Project) -> None:
 
 def test_sigterm_ends_shell_and_restores_terminal(project: Project) -> None:
     """SIGTERM ends the shell and its sandbox, is reported, and restores the terminal."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     with terminal_session(project, "good") as (screen, process):
         raw = screen.settings()
         os.kill(process.pid, signal.SIGTERM)
 
         assert process.wait(60) == 143
         assert screen.settings() != raw
-        screen.see("terminated by SIGTERM")
+        screen.wait_for("terminated by SIGTERM")
     assert not any((project.state / "scratch").iterdir())
 
 
 def test_script_and_command_need_no_manifest(project: Project, tmp_path: Path) -> None:
     """A script from any directory, a command, or only a sandbox can be opened."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     script = tmp_path / "elsewhere.sh"
     script.write_text("echo from elsewhere\nexit 9\n")
     project.manifest.unlink()
@@ -229,7 +229,7 @@ def record_run(project: Project, *names: str) -> str:
 
 def test_recorded_outcome_is_reported_if_different(project: Project) -> None:
     """After the script, the recorded outcome is reported only if the new outcome differs."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     run = record_run(project, "good")
 
     assert "recorded " not in run_lines(project, "", f"{run}/good", "--after").stderr
@@ -241,7 +241,7 @@ def test_recorded_outcome_is_reported_if_different(project: Project) -> None:
 
 def test_past_run_is_reproduced_with_recorded_binary(project: Project) -> None:
     """If the binary has changed, its stored copy is used, and that is reported."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     run = record_run(project, "good")
     project.binary.write_text("#!/bin/sh\necho another\n")
     done = run_lines(project, "wg\n", f"{run}/good")
@@ -254,7 +254,7 @@ def test_past_run_is_reproduced_with_recorded_binary(project: Project) -> None:
 
 def test_missing_recorded_binary_is_not_replaced(project: Project) -> None:
     """Without the binary and its copy, nothing is reproduced."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     run = record_run(project, "good")
     project.binary.write_text("#!/bin/sh\necho another\n")
     for copy in (project.state / "binaries").glob("*/*"):
@@ -289,7 +289,7 @@ def test_wrong_arguments_are_reported(
 
 def test_missing_script_of_past_run_is_reported(project: Project) -> None:
     """A run whose script no longer exists cannot be reproduced."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     run = record_run(project, "good")
     project.path("scenarios/good.sh").unlink()
     done = run_lines(project, "", f"{run}/good")
@@ -301,7 +301,7 @@ def test_missing_script_of_past_run_is_reported(project: Project) -> None:
 
 def test_piped_lines_are_saved_as_scenario(project: Project) -> None:
     """The saved scenario has the same exit code as the piped lines."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     args = ("good", "--save", "mine", "--owner", "task-z", "--assertion", "It is mine.")
     done = run_lines(project, "wg add x\nexit 3\n", *args)
 
@@ -317,12 +317,12 @@ def test_piped_lines_are_saved_as_scenario(project: Project) -> None:
 
 def test_typed_commands_are_saved_as_scenario(project: Project) -> None:
     """Commands are saved as bash read them: edited, in order, and with all of their lines."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     with terminal_session(project, "good", "--save", "mine") as (screen, process):
         screen.type("wgx\x7f; echo on-$((1))\r")
-        screen.see("on-1")
+        screen.wait_for("on-1")
         screen.type("for a in 1 2; do\recho n-$a\rdone\r")
-        screen.see("n-2")
+        screen.wait_for("n-2")
         screen.type("exit\r")
         assert process.wait(60) == 0
 
@@ -341,7 +341,7 @@ def test_scenario_that_cannot_be_saved_is_reported_first(project: Project) -> No
 
 def test_environment_of_sandbox_is_saved(project: Project) -> None:
     """The saved scenario has the environment in which it was typed."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     project.manifest.write_text(
         GOOD.rstrip() + '\nnetwork = "isolated"\nenv = { A = "1 2" }\npass_env = ["B"]\n'
     )
@@ -354,7 +354,7 @@ def test_environment_of_sandbox_is_saved(project: Project) -> None:
 
 def test_limits_of_sandbox_are_saved(project: Project) -> None:
     """Every key that affects the sandbox is saved, and the new scenario runs like the old one."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     keys = (
         "limits = { open_files = 77 }",
         'capabilities = ["IPC_LOCK"]',
@@ -378,7 +378,7 @@ def test_limits_of_sandbox_are_saved(project: Project) -> None:
 
 def test_timeout_without_manifest_is_not_saved(project: Project) -> None:
     """An hour is for a user who types; the saved scenario has the manifest's timeout."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     run_lines(project, "true\n", "--save", "mine")
     entry = project.manifest.read_text().rpartition("[[scenario]]")[2]
 

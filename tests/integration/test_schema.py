@@ -25,7 +25,7 @@ MINIMAL = '[[scenario]]\nname = "one"\nscript = "one.sh"\n'
 
 def find_errors(name: str, document: Any) -> list[str]:
     """Return the violations of the schema of a kind in a document."""
-    validator = Draft202012Validator(schema.of(name))
+    validator = Draft202012Validator(schema.build_schema(name))
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
 
 
@@ -42,10 +42,10 @@ def convert_dates(value: Any) -> Any:
             return value
 
 
-@pytest.mark.parametrize("name", schema.documents())
+@pytest.mark.parametrize("name", schema.find_documents())
 def test_schema_is_valid(name: str) -> None:
     """Each schema is valid under draft 2020-12, and its title names the kind of document."""
-    document = schema.of(name)
+    document = schema.build_schema(name)
 
     Draft202012Validator.check_schema(document)
     assert document["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -128,7 +128,7 @@ def test_every_key_is_accepted() -> None:
         (Limits, document["scenario"][0]["limits"]),
     ):
         assert table.keys() == model.model_fields.keys()
-    known = schema.of("manifest")["$defs"]["Scenario"]["properties"]
+    known = schema.build_schema("manifest")["$defs"]["Scenario"]["properties"]
     assert known.keys() == Scenario.model_fields.keys()
     assert known["settle_seconds"]["description"].startswith("The time that processes have")
 
@@ -174,7 +174,7 @@ def test_schema_rejects_what_the_parser_rejects(text: str) -> None:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """Documents of every kind except the manifest, as a user obtains them."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     project = Project.within(tmp_path_factory.mktemp("written"))
     graph = '{"kind": "task", "id": "task-a", "status": "done"}\n'
     project.path(".wg").mkdir()
@@ -218,7 +218,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
 
 def test_every_document_matches_its_schema(written: dict[str, list[Any]]) -> None:
     """Documents of every kind match their schemas."""
-    assert {"manifest", *written} == set(schema.documents())
+    assert {"manifest", *written} == set(schema.find_documents())
     for name, documents in written.items():
         assert documents
         for document in documents:
@@ -233,12 +233,12 @@ def test_every_event_is_among_the_documents(written: dict[str, list[Any]]) -> No
     }
 
 
-@pytest.mark.parametrize("name", [name for name in schema.documents() if name != "manifest"])
+@pytest.mark.parametrize("name", [name for name in schema.find_documents() if name != "manifest"])
 def test_invalid_document_is_rejected(written: dict[str, list[Any]], name: str) -> None:
     """A missing field, a field of another type and a later version violate the schema."""
     document = written[name][0]
 
-    for key in schema.of(name).get("required", ["event", "schema_version", "run"]):
+    for key in schema.build_schema(name).get("required", ["event", "schema_version", "run"]):
         assert find_errors(name, {field: document[field] for field in document if field != key})
         assert find_errors(name, {**document, key: [None]})
     if "schema_version" in document:
@@ -257,6 +257,6 @@ def test_schema_lists_kinds_or_prints_one(tmp_path: Path) -> None:
     project = Project.within(tmp_path)
     lines = project.run("schema").stdout.splitlines()
 
-    assert [line.split()[0] for line in lines] == list(schema.documents())
-    assert json.loads(project.run("schema", "gate").stdout) == schema.of("gate")
+    assert [line.split()[0] for line in lines] == list(schema.find_documents())
+    assert json.loads(project.run("schema", "gate").stdout) == schema.build_schema("gate")
     assert project.run("schema", "no-such").returncode == 2

@@ -31,8 +31,8 @@ for name in sys.argv[1:]:
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the image of a small server, or skip the test."""
-    available.engine("docker")
-    with docker_images.image(tmp_path_factory.mktemp("companion")) as name:
+    available.require_engine("docker")
+    with docker_images.imported_image(tmp_path_factory.mktemp("companion")) as name:
         yield name
 
 
@@ -92,7 +92,7 @@ def test_services_are_ready_and_reachable(
     tmp_path: Path, image: str, client: "docker.APIClient", engine: str
 ) -> None:
     """A script reaches each service through its variables, and nothing remains."""
-    available.engine(engine)
+    available.require_engine(engine)
     keys = f"""
     env = {{ URL = "tcp://${{DB_HOST}}:${{DB_PORT_7000}}/${{HOME}}" }}
     pass_env = ["WORD"]
@@ -169,7 +169,7 @@ def test_endless_output_of_service_delays_nothing(
     )
     project = create_project(tmp_path, "echo ran", keys)
     with running_isosmoke(project) as running:
-        assert available.eventually(lambda: len(list_pids(client, project)) == 2, 90), read_output(
+        assert available.wait_for(lambda: len(list_pids(client, project)) == 2, 90), read_output(
             project
         )
         log_types = {
@@ -198,7 +198,7 @@ def test_service_may_end_after_awaited_line(tmp_path: Path, image: str) -> None:
 
 def test_missing_image_is_a_skip_and_is_not_pulled(tmp_path: Path) -> None:
     """The scenario is skipped with the command that pulls the image."""
-    available.engine("docker")
+    available.require_engine("docker")
     project = create_project(
         tmp_path, "true", 'services = [{ name = "db", image = "isosmoke-tests/no:1" }]'
     )
@@ -210,7 +210,7 @@ def test_missing_image_is_a_skip_and_is_not_pulled(tmp_path: Path) -> None:
 
 def test_services_without_daemon_are_a_skip(tmp_path: Path) -> None:
     """Without a container engine, scenarios with services are skipped with the reason."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     project = create_project(tmp_path, "true", 'services = [{ name = "db", image = "x" }]')
     record = run_scenario(project, DOCKER_HOST=f"unix://{tmp_path}/none.sock")
 
@@ -221,7 +221,7 @@ def test_services_without_daemon_are_a_skip(tmp_path: Path) -> None:
 def test_services_reach_each_other_by_name(tmp_path: Path, image: str) -> None:
     """A service reaches another by its name and its original port."""
     if not docker_has("isosmoke-ci:debian"):
-        available.cannot("docker", "no image isosmoke-ci:debian, which has a shell")
+        available.skip_engine("docker", "no image isosmoke-ci:debian, which has a shell")
     keys = f"""
     [[scenario.services]]
     name = "db"
@@ -265,14 +265,14 @@ def test_services_die_with_isosmoke(
     )
     project = create_project(tmp_path, "sleep 60", keys)
     with running_isosmoke(project) as running:
-        assert available.eventually(lambda: len(list_pids(client, project)) == 2, 90), read_output(
+        assert available.wait_for(lambda: len(list_pids(client, project)) == 2, 90), read_output(
             project
         )
         running_pids = list_pids(client, project)
         os.kill(running.pid, signal.SIGKILL)
         running.wait()
 
-    assert available.eventually(
+    assert available.wait_for(
         lambda: not any(Path(f"/proc/{pid}").exists() for pid in running_pids), 5
     )
     subprocess.run(
@@ -334,7 +334,7 @@ def test_interrupt_ends_wait_for_service(
     )
     project = create_project(tmp_path, "true", keys)
     with running_isosmoke(project) as running:
-        assert available.eventually(lambda: len(list_pids(client, project)) == 2, 90), read_output(
+        assert available.wait_for(lambda: len(list_pids(client, project)) == 2, 90), read_output(
             project
         )
         running.send_signal(signal.SIGINT)

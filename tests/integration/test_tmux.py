@@ -15,7 +15,7 @@ from isosmoke.runner.tmux import LINES, MAX_PANES, Server, capture_panes, find_s
 from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import SandboxSpec
 from isosmoke.testing import Act, Bench, FakeEngine
-from isosmoke.testing.bench import Terms, going
+from isosmoke.testing.bench import JobOptions, running_job
 from support import available
 
 SERVER = Server("/usr/bin/tmux", "/tmp/tmux")  # noqa: S108 - in the sandbox
@@ -73,7 +73,7 @@ def _capture(probes: Probes, *servers: Server, seconds: float = 60.0) -> Evidenc
     engine = FakeEngine({"one": Act(probes=probes)})
     with engine.sandbox(SPEC) as sandbox:
         keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
-        keeper.ready(60.0)
+        keeper.wait_until_ready(60.0)
         return capture_panes(keeper, servers or (SERVER,), {}, seconds=seconds)
 
 
@@ -184,20 +184,20 @@ until tmux capture-pane -p -t main:0.1 | grep -q second; do :; done
 def _running_tmux(name: str, bench: Bench) -> Iterator[Conversation]:
     if not Path("/usr/bin/tmux").exists():
         pytest.skip("tmux is not installed")
-    job = bench.shell(f"set -e; {TMUX}", Terms(timeout=60))
-    with going(available.engine(name), job) as keeper:
-        assert keeper.exited(60) == 0
+    job = bench.shell(f"set -e; {TMUX}", JobOptions(timeout=60))
+    with running_job(available.require_engine(name), job) as keeper:
+        assert keeper.wait_for_exit(60) == 0
         yield keeper
 
 
-@pytest.mark.parametrize("name", available.NAMES)
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
 def test_real_tmux_has_two_panes(name: str, tmp_path: Path) -> None:
     """Both panes of a server that outlived its script are captured, and the server continues."""
     bench = Bench(tmp_path)
     with _running_tmux(name, bench) as keeper:
-        servers = find_servers(keeper.living())
+        servers = find_servers(keeper.list_processes())
         evidence = capture_panes(keeper, servers, bench.environment)
-        survivors = keeper.survivors()
+        survivors = keeper.freeze_survivors()
 
     assert [(pane.name, pane.lines) for pane in evidence.panes] == [
         ("main:0.0", ("first pane",)),
@@ -209,11 +209,11 @@ def test_real_tmux_has_two_panes(name: str, tmp_path: Path) -> None:
     assert servers == find_servers(survivors)
 
 
-@pytest.mark.parametrize("name", available.NAMES)
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
 def test_ordinary_user_has_same_result(name: str) -> None:
     """The tests also pass for an ordinary user."""
-    user = available.somebody()
-    user.must_have(name)
+    user = available.ordinary_user()
+    user.require_engine(name)
     done = user.pytest(__file__, "-k", f"real and {name}")
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout

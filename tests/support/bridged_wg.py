@@ -55,7 +55,9 @@ class Project:
 
     def bridge(self) -> None:
         """Write the mirror manifest."""
-        mirror_manifest.write(loader.load(self.manifest), self.mirror, state.kept("scratch"))
+        mirror_manifest.write_mirror(
+            loader.load(self.manifest), self.mirror, state.ensure_directory("scratch")
+        )
 
     def environment(self, variables: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of the stand-in."""

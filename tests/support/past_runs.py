@@ -16,12 +16,12 @@ ENDED = "0-0.1.0"
 def record_run(top: Path, *scenarios: ScenarioResult, rerun_of: str = "") -> Path:
     """Record a run of these scenarios, and return its directory."""
     recording = writer.start_recording(top)
-    result = result_factories.make_run(*scenarios, record=recording.folder, rerun_of=rerun_of)
+    result = result_factories.make_run(*scenarios, record=recording.directory, rerun_of=rerun_of)
     recording.begin(result, [scenario.scenario for scenario in scenarios])
     for scenario in scenarios:
         recording.keep(scenario)
     recording.end(result)
-    return recording.folder
+    return recording.directory
 
 
 def record_half_run(top: Path) -> Path:
@@ -29,10 +29,10 @@ def record_half_run(top: Path) -> Path:
     first, second = (result_factories.make_result(PASSED, name=name) for name in ("one", "two"))
     recording = writer.start_recording(top)
     recording.begin(
-        result_factories.make_run(record=recording.folder), [first.scenario, second.scenario]
+        result_factories.make_run(record=recording.directory), [first.scenario, second.scenario]
     )
     recording.keep(first)
-    return recording.folder
+    return recording.directory
 
 
 def mark_killed(directory: Path) -> Path:

@@ -7,20 +7,20 @@ from hypothesis import strategies as st
 
 from isosmoke.results import run_record
 from isosmoke.results.evidence import Change, Evidence, Pane
-from isosmoke.results.leaks import Tolerated, Verdict
-from isosmoke.results.outcome import Broke, Exited, Stopped, TimedOut, Unmet
+from isosmoke.results.leaks import LeakVerdict, Tolerated
+from isosmoke.results.outcome import Broke, Exited, MissingRequirement, Stopped, TimedOut
 from isosmoke.results.run_record import RunRecord
-from isosmoke.results.run_results import Attempt, Captured, ScenarioResult
+from isosmoke.results.run_results import Attempt, CapturedOutput, ScenarioResult
 from isosmoke.sandbox.processes import Process, Usage
 from support import result_factories
 
 LOG = Path("/p/.isosmoke/runs/1/bad/output-1.log")
 
 
-def make_output(text: str) -> Captured:
+def make_output(text: str) -> CapturedOutput:
     """Return an output that is short enough to be kept whole."""
     content = text.encode(errors="surrogatepass")
-    return Captured(head=content, size=len(content))
+    return CapturedOutput(head=content, size=len(content))
 
 
 def make_process(*argv: str) -> Process:
@@ -41,7 +41,7 @@ def make_failed(name: str = "bad", **others: Any) -> ScenarioResult:
     """Return a failed scenario with every detail that a failure can have."""
     attempt = Attempt(
         ending=Exited(3),
-        verdict=Verdict(
+        verdict=LeakVerdict(
             (make_process("serve", "a b"),), (Tolerated(make_process("tmux"), "Known."),)
         ),
         output=make_output("fine\nbroken\n"),
@@ -85,11 +85,11 @@ def make_every_outcome() -> tuple[ScenarioResult, ...]:
     crowded = Attempt(
         ending=Exited(1), alone=False, output=make_output("no\n"), phases={"run": 1.0}
     )
-    leak = Attempt(ending=Exited(0), verdict=Verdict((make_process("serve", "a b"),)))
+    leak = Attempt(ending=Exited(0), verdict=LeakVerdict((make_process("serve", "a b"),)))
     return (
         make_passed(),
         result_factories.make_result(crowded, Attempt(ending=Exited(0), begun=2.0), name="flaky"),
-        result_factories.make_result(Attempt(ending=Unmet("no tmux")), name="skipped"),
+        result_factories.make_result(Attempt(ending=MissingRequirement("no tmux")), name="skipped"),
         result_factories.make_result(leak, name="leaky"),
         make_failed(),
         result_factories.make_result(
@@ -102,12 +102,12 @@ def make_every_outcome() -> tuple[ScenarioResult, ...]:
 
 def make_record(*scenarios: ScenarioResult, **others: Any) -> RunRecord:
     """Return the record of a run of these scenarios."""
-    return run_record.of(result_factories.make_run(*scenarios, **others))
+    return run_record.record_run(result_factories.make_run(*scenarios, **others))
 
 
 def make_dirty_record() -> RunRecord:
     """Return a run in which all passed, and whose cleanup could not be verified."""
-    attempt = Attempt(ending=Exited(0), left_behind=("box (remove it: docker rm box)",))
+    attempt = Attempt(ending=Exited(0), leftovers=("box (remove it: docker rm box)",))
     return make_record(result_factories.make_result(attempt))
 
 
@@ -119,7 +119,7 @@ HOSTILE = (
 
 def make_hostile(text: str) -> ScenarioResult:
     """Return a scenario in which every free text is `text`."""
-    verdict = Verdict((make_process(text),), (Tolerated(make_process(text), text),))
+    verdict = LeakVerdict((make_process(text),), (Tolerated(make_process(text), text),))
     first = Attempt(
         ending=Exited(1),
         verdict=verdict,
@@ -127,7 +127,7 @@ def make_hostile(text: str) -> ScenarioResult:
         stderr=make_output(text),
         log=Path("/logs") / text.replace("/", "").replace("\0", ""),
         evidence=evidence(text),
-        left_behind=(text,),
+        leftovers=(text,),
     )
     second = Attempt(ending=Broke(text), output=make_output(text))
     entry = text.encode(errors="replace").decode().replace("\0", "")  # TOML is UTF-8

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke.engines import AUTO, ENGINES, EngineChoice, service_engine
+from isosmoke.engines import AUTO, ENGINES, EngineChoice, select_service_engine
 from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineError, ImageError
 from isosmoke.testing import FakeEngine
@@ -51,10 +51,10 @@ def test_unknown_engine_is_refused_with_known_names() -> None:
     ("name", "expected"), [("bubblewrap", "docker"), ("docker", "docker"), ("podman", "podman")]
 )
 def test_services_run_on_a_container_engine(name: str, expected: str) -> None:
-    """`service_engine` and `EngineChoice` select the same kind of engine for services."""
-    assert service_engine(ENGINES[name]()).name == expected
+    """`select_service_engine` and `EngineChoice` select the same kind of engine for services."""
+    assert select_service_engine(ENGINES[name]()).name == expected
     choice = EngineChoice(name)
-    assert choice.for_services(ImageUser("debian:12")).name == expected
+    assert choice.select_service_engine(ImageUser("debian:12")).name == expected
 
 
 @pytest.mark.parametrize("name", ENGINES)

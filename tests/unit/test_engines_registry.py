@@ -65,7 +65,7 @@ def test_protocol_members_are_documented() -> None:
 
 def test_contract_runs_on_every_engine() -> None:
     """The contract is checked for every engine, as root and as an ordinary user."""
-    assert sorted(ENGINES) == available.NAMES
+    assert sorted(ENGINES) == available.ENGINE_NAMES
     text = inspect.getsource(test_contract)
     for test in ("keeps_the_contract", "keeps_the_contract_for_an_ordinary_user"):
         marks = text.split(f"def test_engine_{test}(")[0].rsplit("\n\n\n", 1)[1]

@@ -20,10 +20,10 @@ def test_interrupt_is_not_raised_at_first() -> None:
     """A new interrupt is not raised, has no reason and wakes no poll."""
     interrupt = Interrupt()
 
-    assert not interrupt.raised
+    assert not interrupt.is_raised
     assert interrupt.reason == ""
     assert not is_readable(interrupt)
-    assert not interrupt.within(0)
+    assert not interrupt.wait(0)
 
 
 def test_raised_interrupt_wakes_every_poll() -> None:
@@ -31,10 +31,10 @@ def test_raised_interrupt_wakes_every_poll() -> None:
     interrupt = Interrupt()
     interrupt.raise_for("SIGINT")
 
-    assert interrupt.raised
+    assert interrupt.is_raised
     assert interrupt.reason == "SIGINT"
     assert [is_readable(interrupt) for _ in range(3)] == [True] * 3
-    assert interrupt.within(60)
+    assert interrupt.wait(60)
 
 
 def test_first_reason_is_kept() -> None:

@@ -165,7 +165,7 @@ def test_fake_sandbox_has_usage_and_probes() -> None:
         keeper = Conversation(sandbox.channel, sink=print, interrupt=Interrupt())
         probe = partial(keeper.probe, folder=PurePosixPath("/"), environment={}, seconds=0.05)
 
-        assert keeper.usage() == Usage(1.5, 0.5, 4096)
+        assert keeper.read_usage() == Usage(1.5, 0.5, 4096)
         assert probe(("tmux", "ls")) == (256, b"no server")
         assert probe(("sleep", "9")) == (None, b"started")
         with pytest.raises(RefusedError, match="the act does not define it"):

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.redaction import MIN_SECRET_BYTES, Redactor, Secret, placeholder
+from isosmoke.redaction import MIN_SECRET_BYTES, Redactor, Secret, format_placeholder
 
 TOKEN = "s3cr/et'T+ök en\"w0rd"  # noqa: S105 - not a real secret
 KEY = (
@@ -199,9 +199,9 @@ def test_short_value_is_not_redacted(value: str) -> None:
     redactor = create_redactor(value)
 
     assert redactor.text("abc a") == "abc a"
-    assert redactor.unguarded == ("TOKEN",)
+    assert redactor.unredacted == ("TOKEN",)
     assert not redactor
-    assert create_redactor("abcd").unguarded == ()
+    assert create_redactor("abcd").unredacted == ()
 
 
 def test_invalid_utf8_is_redacted() -> None:
@@ -296,10 +296,13 @@ def test_chunk_sizes_do_not_change_the_result(
 def test_no_encoding_of_a_secret_remains(case: tuple[Redactor, list[Secret], bytes]) -> None:
     """The redacted output contains no encoding of any secret."""
     redactor, secrets, content = case
-    names = b"|".join(re.escape(placeholder(secret.name).encode()) for secret in secrets) or b"(?!)"
+    names = (
+        b"|".join(re.escape(format_placeholder(secret.name).encode()) for secret in secrets)
+        or b"(?!)"
+    )
 
     for rest in re.split(names, redact_chunks(redactor, [content])):
-        assert redactor.occurrences(rest) == []
+        assert redactor.find_occurrences(rest) == []
         for secret in secrets:
             assert secret.parts[0] not in rest
             assert base64.b64encode(secret.parts[0]).rstrip(b"=") not in rest

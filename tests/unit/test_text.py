@@ -8,20 +8,20 @@ import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.text import command_line, meant, printable, shortened, toml
+from isosmoke.text import escape_controls, format_toml, quote_command, shorten, suggest_match
 
 
 @given(st.text())
 def test_escaped_text_is_printable(text: str) -> None:
     """The result is printable, and printable text is unchanged."""
-    assert printable(text).replace("\t", "").isprintable()
-    assert printable(printable(text)) == printable(text)
+    assert escape_controls(text).replace("\t", "").isprintable()
+    assert escape_controls(escape_controls(text)) == escape_controls(text)
 
 
 @given(st.text(), st.integers(1, 100))
 def test_shortened_is_one_line_of_bounded_length(text: str, max_length: int) -> None:
     """The result has no line breaks and at most the given length."""
-    line = shortened(text, max_length)
+    line = shorten(text, max_length)
 
     assert len(line) <= max_length
     assert len(line.splitlines()) <= 1
@@ -29,8 +29,8 @@ def test_shortened_is_one_line_of_bounded_length(text: str, max_length: int) -> 
 
 def test_truncated_text_ends_with_ellipsis() -> None:
     """Truncated text ends with an ellipsis."""
-    assert shortened("a  b\nc\x1b[0m") == "a b c\\x1b[0m"
-    assert shortened("abcdef", 4) == "abc…"
+    assert shorten("a  b\nc\x1b[0m") == "a b c\\x1b[0m"
+    assert shorten("abcdef", 4) == "abc…"
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_truncated_text_ends_with_ellipsis() -> None:
 )
 def test_command_line_is_parsed_by_shell(arguments: tuple[str, ...]) -> None:
     """A shell parses the printable line into the same arguments."""
-    line = command_line(arguments)
+    line = quote_command(arguments)
     assert line.isprintable()
     shell = ["bash", "-c", f"printf '%s\\0' {line}"]
     printed = subprocess.run(shell, capture_output=True, check=True).stdout
@@ -53,13 +53,13 @@ def test_command_line_is_parsed_by_shell(arguments: tuple[str, ...]) -> None:
 @given(st.lists(st.text()))
 def test_any_command_line_is_printable(arguments: list[str]) -> None:
     """Any command line is printable."""
-    assert command_line(arguments).isprintable()
+    assert quote_command(arguments).isprintable()
 
 
 def test_similar_word_is_suggested() -> None:
     """A similar known word is suggested; without one, the suggestion is empty."""
-    assert meant("imgae", ["name", "image"]) == "; did you mean 'image'?"
-    assert meant("xyz", ["name", "image"]) == ""
+    assert suggest_match("imgae", ["name", "image"]) == "; did you mean 'image'?"
+    assert suggest_match("xyz", ["name", "image"]) == ""
 
 
 _VALUES = st.recursive(
@@ -76,7 +76,7 @@ _VALUES = st.recursive(
 @given(_VALUES)
 def test_toml_round_trip(value: object) -> None:
     """Any nesting of tables, lists and text is one line of equivalent TOML 1.0."""
-    line = f"key = {toml(value)}"
+    line = f"key = {format_toml(value)}"
 
     assert "\n" not in line
     assert tomli.loads(line)["key"] == value

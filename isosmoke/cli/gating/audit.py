@@ -20,7 +20,7 @@ from isosmoke.manifest import discovery, loader
 from isosmoke.manifest.models import Manifest
 from isosmoke.results import run_record
 from isosmoke.results.run_record import RecordModel
-from isosmoke.text import printable
+from isosmoke.text import escape_controls
 
 
 class AuditDocument(RecordModel):
@@ -50,11 +50,11 @@ def command(ctx: click.Context, manifest_path: Path | None, *, strict: bool, as_
     \b
     Exit codes: 0 clean · 1 findings · 2 no graph or manifest
     """  # noqa: D301 - click's marker for an unwrapped paragraph
-    caller = Caller.here()
+    caller = Caller.current()
     manifest = loader.load(find_manifest(manifest_path))
     changes = partial(_list_changes, manifest.path)
     records = _load_records(caller, manifest)
-    findings = tuple(audit.findings(_load_graph(caller), manifest.scenarios, records, changes))
+    findings = tuple(audit.find_problems(_load_graph(caller), manifest.scenarios, records, changes))
     failing = [finding for finding in findings if finding.weighs or strict]
     if as_json:
         click.echo(run_record.render(AuditDocument(findings=findings)), nl=False)
@@ -64,9 +64,9 @@ def command(ctx: click.Context, manifest_path: Path | None, *, strict: bool, as_
 
 
 def _load_graph(caller: Caller) -> Graph:
-    file = discovery.graph_folder(caller.working, caller.environment) / "graph.jsonl"
+    file = discovery.find_graph_directory(caller.working, caller.environment) / "graph.jsonl"
     try:
-        return audit.read(file.read_bytes().decode(errors="replace"))
+        return audit.parse_graph(file.read_bytes().decode(errors="replace"))
     except OSError as error:
         hint = "change to the project's directory, or set WG_DIR to its graph directory"
         raise UsageError(f"{file}: {error.strerror}", hint) from error
@@ -77,14 +77,14 @@ def _load_records(caller: Caller, manifest: Manifest) -> Records:
     homes = dict.fromkeys(
         home
         for directory in directories
-        for home in gate_records.homes(directory, caller.environment)
+        for home in gate_records.list_homes(directory, caller.environment)
     )
-    bypasses = gate_records.bypasses(tuple(homes))
-    receipts = [_load_receipt(file) for file in gate_records.receipts(tuple(homes))]
+    bypasses = gate_records.list_bypasses(tuple(homes))
+    receipts = [_load_receipt(file) for file in gate_records.list_receipts(tuple(homes))]
     return Records(
         receipts=[receipt for receipt in receipts if isinstance(receipt, Statement)],
         bypasses=[bypass for bypass in bypasses if isinstance(bypass, BypassRecord)],
-        spoiled=[record for record in (*receipts, *bypasses) if isinstance(record, str)],
+        unreadable=[record for record in (*receipts, *bypasses) if isinstance(record, str)],
     )
 
 
@@ -99,7 +99,7 @@ def _load_receipt(file: Path) -> Statement | str:
 def _list_changes(path: Path, statement: Statement) -> Sequence[str]:
     """Return the changes since a receipt, by the current manifest: its work tree may be gone."""
     try:
-        return receipt_inputs.changed_inputs(statement, path)
+        return receipt_inputs.find_changed_inputs(statement, path)
     except IsosmokeError as error:
         return (error.message,)
 
@@ -107,6 +107,6 @@ def _list_changes(path: Path, statement: Statement) -> Sequence[str]:
 def _print(findings: Sequence[Finding], failing: int) -> None:
     for finding in findings:
         label = "" if finding.weighs else "note: "
-        click.echo(printable(f"{label}{finding.subject}: {finding.words}"))
+        click.echo(escape_controls(f"{label}{finding.subject}: {finding.words}"))
     plural = "s" if failing > 1 else ""
     click.echo(f"audit: {failing} finding{plural}" if failing else "audit: clean")

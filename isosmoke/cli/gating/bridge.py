@@ -9,7 +9,7 @@ from isosmoke.cli.options import ScenarioSelection, manifest_option, select_scen
 from isosmoke.execution import surroundings_warnings
 from isosmoke.host import state
 from isosmoke.host.caller_process import Caller
-from isosmoke.text import printable
+from isosmoke.text import escape_controls
 from isosmoke.wg_bridge import mirror_manifest
 
 _DEFAULT_OUTPUT = Path(".isosmoke", "bridge.toml")
@@ -33,9 +33,9 @@ def command(manifest_path: Path | None, output: Path) -> None:
         eval "$(isosmoke bridge)"
     """  # noqa: D301 - click's marker for an unwrapped paragraph
     manifest, _ = select_scenarios(ScenarioSelection(manifest=manifest_path))
-    caller = Caller.here()
-    for warning in surroundings_warnings.of_gate_programs(caller.environment, caller.working):
-        click.echo(printable(f"WARNING: {warning}"), err=True)
+    caller = Caller.current()
+    for warning in surroundings_warnings.check_gate_programs(caller.environment, caller.working):
+        click.echo(escape_controls(f"WARNING: {warning}"), err=True)
     mirror = output.absolute()
-    mirror_manifest.write(manifest, mirror, state.kept("scratch"))
+    mirror_manifest.write_mirror(manifest, mirror, state.ensure_directory("scratch"))
     click.echo(f"export WG_SMOKE_MANIFEST={shlex.quote(str(mirror))}")

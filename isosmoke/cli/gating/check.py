@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 
 from isosmoke.authoring import manifest_comparison
-from isosmoke.authoring.manifest_comparison import Blamed, Comparison
+from isosmoke.authoring.manifest_comparison import BlamedLoss, Comparison
 from isosmoke.cli.options import find_manifest, manifest_option
 from isosmoke.errors import ExitCode
-from isosmoke.text import printable
+from isosmoke.text import escape_controls
 
 _HINT = "restore it, or fix it without weakening it; keep a former name in `aliases`"
 
@@ -41,13 +41,13 @@ def command(ctx: click.Context, against: str | None, manifest_path: Path | None)
         ctx.exit(ExitCode.BLOCKED)
 
 
-def _describe(path: Path, blamed: Blamed) -> str:
+def _describe(path: Path, blamed: BlamedLoss) -> str:
     note = "" if blamed.loss.refused else "note: "
-    return printable(f"{relpath(path)}: {note}{blamed.loss} ({blamed.culprit})")
+    return escape_controls(f"{relpath(path)}: {note}{blamed.loss} ({blamed.culprit})")
 
 
 def _summarize(comparison: Comparison) -> str:
     number = comparison.refused
     verdict = f"REFUSED, {number} lost or weakened" if number else "nothing lost or weakened"
-    since = f"since {comparison.base.identity[:7]}, {comparison.base.words}"
+    since = f"since {comparison.base.identity[:7]}, {comparison.base.description}"
     return f"{verdict} {since}; scenarios: {comparison.before} before, {comparison.after} now"

@@ -13,16 +13,16 @@ from isosmoke.cli.reporting import Reporting, parse_reports, report_option
 from isosmoke.cli.running import create_progress
 from isosmoke.errors import BinaryError, UsageError
 from isosmoke.gate import gate_run
-from isosmoke.gate.gate_run import Answer, Ask
+from isosmoke.gate.gate_run import GateRequest, GateResult
 from isosmoke.host import binary, state, system_programs
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import interruptible
 from isosmoke.manifest import loader
-from isosmoke.manifest.discovery import located
+from isosmoke.manifest.discovery import locate_manifest
 from isosmoke.results import repeat_command
 from isosmoke.results.run_results import RunResult
 from isosmoke.wg_bridge import mirror_manifest, scenario_shim, wg_call, wg_replies
-from isosmoke.wg_bridge.wg_call import Announced
+from isosmoke.wg_bridge.wg_call import Announcement
 
 _RUN_BY_WG = ("bash", "timeout")
 """The programs that wg looks up on PATH to run a script."""
@@ -47,15 +47,17 @@ def command(ctx: click.Context, arguments: tuple[str, ...], reports: tuple[str, 
     the gate is shut, wg is not run and the exit code is that of `isosmoke gate`. A report that
     cannot be written does not change the exit code here.
     """
-    caller = Caller.here()
+    caller = Caller.current()
     wg = _find_wg(caller.environment)
-    announced = wg_call.announced(("wg", "done", *arguments))
+    announced = wg_call.parse_announcement(("wg", "done", *arguments))
     if announced is None:
         raise UsageError("no task given", hint="isosmoke done TASK")
     skip = "--skip-smoke" in arguments
     reporting = Reporting(parse_reports(reports), caller.environment)
     answer = (
-        gate_run.bypass(announced.task, caller) if skip else _run_gate(announced, caller, reporting)
+        gate_run.bypass_gate(announced.task, caller)
+        if skip
+        else _run_gate(announced, caller, reporting)
     )
     reporting.finish(answer.run)
     print_verdict(answer)
@@ -72,28 +74,28 @@ def _find_wg(environment: Mapping[str, str]) -> Path:
     return wg
 
 
-def _run_gate(announced: Announced, caller: Caller, reporting: Reporting) -> Answer:
-    ask = Ask(task=announced.task, full=announced.everything)
-    progress = create_progress(repeat_command.command, stderr=True)
+def _run_gate(announced: Announcement, caller: Caller, reporting: Reporting) -> GateResult:
+    ask = GateRequest(task=announced.task, full=announced.everything)
+    progress = create_progress(repeat_command.build_run_command, stderr=True)
     with interruptible() as interrupt:
         notify = reporting.create_notifier(progress)
-        return gate_run.answer(ask, caller, notify=notify, interrupt=interrupt)
+        return gate_run.run_gate(ask, caller, notify=notify, interrupt=interrupt)
 
 
 def _serve_verdicts(caller: Caller, result: RunResult) -> Mapping[str, str]:
     """Start a leader that serves these verdicts; return the variables by which wg finds it."""
-    source = loader.load(located(caller.working, caller.environment))
-    scratch = state.kept("scratch")
-    directory = Path(scenario_shim.folder_for(str(scratch), os.getpid()))
+    source = loader.load(locate_manifest(caller.working, caller.environment))
+    scratch = state.ensure_directory("scratch")
+    directory = Path(scenario_shim.create_directory(str(scratch), os.getpid()))
     mirror = directory / "bridge.toml"
-    mirror_manifest.write(source, mirror, scratch)
+    mirror_manifest.write_mirror(source, mirror, scratch)
     replies = {
-        scenario.name: wg_replies.of(scenario, source.path, result.warnings)
+        scenario.name: wg_replies.create_reply(scenario, source.path, result.warnings)
         for scenario in result.scenarios
     }
-    (directory / wg_replies.KNOWN).write_text(wg_replies.dumped(replies))
-    with scenario_shim.listening(str(directory)) as listener:
-        scenario_shim.begin(str(directory), str(mirror), listener)
+    (directory / wg_replies.KNOWN).write_text(wg_replies.dump_replies(replies))
+    with scenario_shim.open_listener(str(directory)) as listener:
+        scenario_shim.start_leader(str(directory), str(mirror), listener)
     return {
         "WG_SMOKE_MANIFEST": str(mirror),
         "PATH": f"{_link_system_programs(directory)}:{caller.environment.get('PATH', os.defpath)}",

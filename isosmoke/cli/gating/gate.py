@@ -17,14 +17,14 @@ from isosmoke.cli.running import (
     engine_options,
 )
 from isosmoke.gate import gate_run
-from isosmoke.gate.gate_run import Answer, Ask
+from isosmoke.gate.gate_run import GateRequest, GateResult
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import interruptible
 from isosmoke.reports import agent
 from isosmoke.results import run_record
 from isosmoke.results.events import Event
 from isosmoke.results.run_record import RecordModel, RunRecord, Text
-from isosmoke.text import printable
+from isosmoke.text import escape_controls
 
 
 class GateDocument(RecordModel):
@@ -92,10 +92,12 @@ def command(
     Exit codes: 0 gate open · 1 gate shut · 2 usage or manifest error
     125 engine or infrastructure error
     """  # noqa: D301 - click's marker for an unwrapped paragraph
-    caller = Caller.here()
-    ask = Ask(task=task, full=full, manifest=manifest_path, binary=binary, engine=engine, jobs=jobs)
+    caller = Caller.current()
+    ask = GateRequest(
+        task=task, full=full, manifest=manifest_path, binary=binary, engine=engine, jobs=jobs
+    )
     reporting = Reporting(parse_reports(reports, stdout_taken=as_json), caller.environment)
-    answer = gate_run.bypass(task, caller) if skip else _run_gate(ask, caller, reporting)
+    answer = gate_run.bypass_gate(task, caller) if skip else _run_gate(ask, caller, reporting)
     reporting.finish(answer.run)
     if as_json:
         sys.stdout.write(_render_document(task, answer))
@@ -104,31 +106,31 @@ def command(
     ctx.exit(reporting.exit_code(answer.verdict.exit_code))
 
 
-def print_verdict(answer: Answer) -> None:
+def print_verdict(answer: GateResult) -> None:
     """Print the verdict and the path of its receipt to stderr."""
     if answer.run is not None:
         warn_if_unrecorded(answer.run)
     for line in answer.verdict.lines:
         click.echo(line, err=True)
     if answer.receipt is not None:
-        click.echo(printable(f"receipt: {answer.receipt}"), err=True)
+        click.echo(escape_controls(f"receipt: {answer.receipt}"), err=True)
 
 
-def _run_gate(ask: Ask, caller: Caller, reporting: Reporting) -> Answer:
+def _run_gate(ask: GateRequest, caller: Caller, reporting: Reporting) -> GateResult:
     tested = EngineOptions(binary=ask.binary, engine=ask.engine)
     repeat = partial(build_repeat_command, ask.manifest, tested)
-    terse = (reporting.choice.screen or agent.preferred(caller.environment)) == "agent"
+    terse = (reporting.choice.screen or agent.select_report(caller.environment)) == "agent"
     show = _ignore if terse else create_progress(repeat, stderr=True)
     with interruptible() as interrupt:
-        answer = gate_run.answer(
+        answer = gate_run.run_gate(
             ask,
             caller,
             notify=reporting.create_notifier(show),
             interrupt=interrupt,
             repeat=repeat,
         )
-    if terse and answer.run and not answer.verdict.whole:
-        click.echo(agent.render(run_record.of(answer.run), repeat), err=True, nl=False)
+    if terse and answer.run and not answer.verdict.is_complete:
+        click.echo(agent.render(run_record.record_run(answer.run), repeat), err=True, nl=False)
     return answer
 
 
@@ -136,7 +138,7 @@ def _ignore(event: Event) -> None:
     """Ignore an event: the verdict is all that an agent needs."""
 
 
-def _render_document(task: str, answer: Answer) -> str:
+def _render_document(task: str, answer: GateResult) -> str:
     verdict = answer.verdict
     document = GateDocument(
         task=task,
@@ -144,6 +146,6 @@ def _render_document(task: str, answer: Answer) -> str:
         exit_code=int(verdict.exit_code),
         lines=verdict.lines,
         receipt=str(answer.receipt) if answer.receipt else None,
-        run=run_record.of(answer.run) if answer.run else None,
+        run=run_record.record_run(answer.run) if answer.run else None,
     )
     return run_record.render(document)

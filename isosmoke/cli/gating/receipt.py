@@ -15,7 +15,7 @@ from isosmoke.host.caller_process import Caller
 from isosmoke.host.git import GitError
 from isosmoke.results import run_record
 from isosmoke.results.run_record import RecordModel, Text
-from isosmoke.text import printable
+from isosmoke.text import escape_controls
 
 
 class Verification(RecordModel):
@@ -66,7 +66,7 @@ def verify(
     Exit codes: 0 valid · 1 not valid · 2 unreadable
     """  # noqa: D301 - click's marker for an unwrapped paragraph
     statement = _read(file)
-    changes = receipt_inputs.changes(statement, manifest_path, binary)
+    changes = receipt_inputs.find_changes(statement, manifest_path, binary)
     broken = (*_describe_shut_gate(statement), *changes)
     note = _compare_checkout(statement, manifest_path)
     if as_json:
@@ -84,14 +84,14 @@ def show(file: Path) -> None:
     statement = _read(file)
     about = statement.circumstances
     binary = statement.subject[0]
-    click.echo(printable(f"{statement.predicate.result} {about.task} at {about.tested_at}"))
-    click.echo(printable(f"  {binary.name} sha256 {binary.sha256}"))
+    click.echo(escape_controls(f"{statement.predicate.result} {about.task} at {about.tested_at}"))
+    click.echo(escape_controls(f"  {binary.name} sha256 {binary.sha256}"))
     for name, outcome in about.outcomes.items():
-        click.echo(printable(f"  {outcome} {name}"))
+        click.echo(escape_controls(f"  {outcome} {name}"))
     for warning in about.warnings or ():
-        click.echo(printable(f"  WARNING: {warning}"))
+        click.echo(escape_controls(f"  WARNING: {warning}"))
     for item in statement.predicate.configuration:
-        click.echo(printable(f"  {item.name} {item.sha256}".rstrip()))
+        click.echo(escape_controls(f"  {item.name} {item.sha256}".rstrip()))
 
 
 def _read(file: Path) -> Statement:
@@ -108,16 +108,16 @@ def _describe_shut_gate(statement: Statement) -> tuple[str, ...]:
 def _compare_checkout(statement: Statement, manifest_path: Path | None) -> str:
     directory = (manifest_path or Path(statement.circumstances.manifest)).absolute().parent
     try:
-        environment = Caller.here().environment
+        environment = Caller.current().environment
         now = git.read_checkout(directory, environment) if directory.is_dir() else None
     except GitError as error:
         return f"the repository cannot be compared: {error.message}"
-    return receipt.moved_on(statement.circumstances.repository, now)
+    return receipt.describe_checkout_change(statement.circumstances.repository, now)
 
 
 def _print(file: Path, broken: tuple[str, ...], note: str) -> None:
-    click.echo(printable(f"{file}: {'not valid' if broken else 'valid'}"))
+    click.echo(escape_controls(f"{file}: {'not valid' if broken else 'valid'}"))
     for line in broken:
-        click.echo(f"  {printable(line)}")
+        click.echo(f"  {escape_controls(line)}")
     if note:
-        click.echo(f"  note: {printable(note)}")
+        click.echo(f"  note: {escape_controls(note)}")

@@ -61,7 +61,7 @@ DOCUMENTS = {
 @json_option
 def command(name: str, *, as_json: bool) -> None:
     """Show the outcome of the scenario NAME and the tested binary of each run, newest first."""
-    outcomes = reader.list_outcomes(name, Caller.here().working)
+    outcomes = reader.list_outcomes(name, Caller.current().working)
     if as_json:
         document = HistoryDocument(
             name=name, outcomes=tuple(_describe(run, scenario) for run, scenario in outcomes)
@@ -70,7 +70,7 @@ def command(name: str, *, as_json: bool) -> None:
         return
     console = Printer()
     for run, scenario in outcomes:
-        console.print(summary.one_row(_format_row(run, scenario), console))
+        console.print(summary.truncate_row(_format_row(run, scenario), console))
 
 
 def _describe(run: RunRecord, scenario: ScenarioRecord) -> Past:
@@ -86,4 +86,6 @@ def _describe(run: RunRecord, scenario: ScenarioRecord) -> Past:
 def _format_row(run: RunRecord, scenario: ScenarioRecord) -> Line:
     binary = run.binary.sha256[:12] if run.binary else "-"
     head = f"{run.id}  {binary:<12}"
-    return summary.line(head, scenario.outcome, scenario.seconds, scenario.reason).whole
+    return summary.render_line(
+        head, scenario.outcome, scenario.seconds, scenario.reason
+    ).single_line

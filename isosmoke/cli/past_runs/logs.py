@@ -9,8 +9,8 @@ import click
 from isosmoke.errors import NothingSelectedError, RecordError
 from isosmoke.history import reader
 from isosmoke.host.caller_process import Caller
-from isosmoke.results.run_record import ScenarioRecord, Told
-from isosmoke.text import printable
+from isosmoke.results.run_record import OutcomeRecord, ScenarioRecord
+from isosmoke.text import escape_controls
 
 
 @click.command()
@@ -26,15 +26,15 @@ def command(target: str, attempt: int | None) -> None:
     The log is printed byte for byte; on a terminal, control characters are escaped. NAME without
     RUN selects the newest run that includes the scenario.
     """
-    run, scenario = reader.find_scenario(target, Caller.here().working)
+    run, scenario = reader.find_scenario(target, Caller.current().working)
     record = _select_attempt(scenario, attempt) if attempt else scenario
     if record.output.log is None:
-        reason = printable(f"{record.outcome} {record.reason}".strip())
+        reason = escape_controls(f"{record.outcome} {record.reason}".strip())
         raise NothingSelectedError(f"{scenario.name} has no log: {reason}")
     _print(reader.locate_log(run, scenario, record.output.log))
 
 
-def _select_attempt(scenario: ScenarioRecord, number: int) -> Told:
+def _select_attempt(scenario: ScenarioRecord, number: int) -> OutcomeRecord:
     if number > len(scenario.attempts):
         last = len(scenario.attempts)
         raise NothingSelectedError(
@@ -59,5 +59,5 @@ def _read_lines(log: Path) -> Iterator[bytes]:
 
 
 def _escape(line: bytes) -> bytes:
-    text = printable(line.decode(errors="replace").removesuffix("\n"))
+    text = escape_controls(line.decode(errors="replace").removesuffix("\n"))
     return f"{text}\n".encode(errors="replace")

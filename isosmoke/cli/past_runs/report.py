@@ -39,7 +39,7 @@ def command(run: str | None, kind: str, output: str) -> None:
     RUN is the beginning or the end of a run id; the default is the newest run. `github` prints
     annotations and appends to the step summary.
     """
-    caller = Caller.here()
+    caller = Caller.current()
     record = reader.find_run(run, caller.working)
     try:
         if kind == GITHUB:

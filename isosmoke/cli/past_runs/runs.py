@@ -12,12 +12,12 @@ from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.options import json_option
 from isosmoke.errors import RecordError
 from isosmoke.history import layout, reader
-from isosmoke.history.reader import Kept
+from isosmoke.history.reader import StoredHeader
 from isosmoke.host.caller_process import Caller
 from isosmoke.reports import summary
 from isosmoke.results import run_record
 from isosmoke.results.run_record import Header, RecordModel, RunRecord
-from isosmoke.text import command_line, printable, shortened
+from isosmoke.text import escape_controls, quote_command, shorten
 
 
 class RunsDocument(RecordModel):
@@ -29,7 +29,7 @@ class RunsDocument(RecordModel):
 
 DOCUMENTS = {
     "runs": DocumentKind("runs --json", RunsDocument),
-    "header": DocumentKind("run.json in the folder of a run", Kept),
+    "header": DocumentKind("run.json in the folder of a run", StoredHeader),
 }
 """The kinds of JSON documents that this command reads or writes."""
 
@@ -38,28 +38,30 @@ DOCUMENTS = {
 @json_option
 def command(*, as_json: bool) -> None:
     """List the runs of this project with time, engine and outcomes, newest first."""
-    runs = tuple(_load_runs(Caller.here().working))
+    runs = tuple(_load_runs(Caller.current().working))
     if as_json:
         click.echo(run_record.render(RunsDocument(runs=runs)), nl=False)
         return
     console = Printer()
     for run in runs:
-        console.print(summary.one_row(_format_row(run), console))
+        console.print(summary.truncate_row(_format_row(run), console))
 
 
 def _load_runs(cwd: Path) -> Iterator[RunRecord]:
     """Yield the readable runs; name the unreadable ones on stderr."""
-    for directory in layout.list_folders(cwd):
+    for directory in layout.list_run_directories(cwd):
         try:
             yield reader.load_run(directory)
         except RecordError as error:
-            click.echo(printable(f"isosmoke: {error.message}"), err=True)
+            click.echo(escape_controls(f"isosmoke: {error.message}"), err=True)
 
 
 def _format_row(run: RunRecord) -> Text:
     time = f"{run.started_at.astimezone():%Y-%m-%d %H:%M:%S}"
-    row = Text.assemble((printable(run.id), "bold"), f"  {time}  {printable(run.engine):<10}  ")
-    row.append_text(summary.summary(run))
+    row = Text.assemble(
+        (escape_controls(run.id), "bold"), f"  {time}  {escape_controls(run.engine):<10}  "
+    )
+    row.append_text(summary.render_summary(run))
     if run.rerun_of:
-        row.append(printable(f", rerun of {run.rerun_of}"))
-    return row.append(f"  {shortened(command_line(run.command))}") if run.command else row
+        row.append(escape_controls(f", rerun of {run.rerun_of}"))
+    return row.append(f"  {shorten(quote_command(run.command))}") if run.command else row

@@ -38,7 +38,7 @@ def command(target: str | None, pattern: str | None, *, as_json: bool) -> None:
     RUN selects the newest run that includes the scenario. PATTERN is a shell pattern for the end of
     a path.
     """
-    run, scenario = reader.find_run_or_scenario(target, Caller.here().working)
+    run, scenario = reader.find_run_or_scenario(target, Caller.current().working)
     if as_json:
         record = run.model_copy(update={"scenarios": (scenario,)}) if scenario else run
         sys.stdout.write(run_record.render(record))
@@ -52,10 +52,10 @@ def _render(
     run: RunRecord, scenario: ScenarioRecord | None, pattern: str | None
 ) -> Iterable[RenderableType]:
     if pattern is None:
-        return summary.whole(run, scenario) if scenario else summary.replay(run)
+        return summary.render_scenario(run, scenario) if scenario else summary.render_run(run)
     if scenario is None:
         raise UsageError("--file requires a scenario", hint="isosmoke show NAME --file PATTERN")
-    files = tuple(summary.files(scenario, pattern))
+    files = tuple(summary.render_files(scenario, pattern))
     if not files:
         raise NothingSelectedError(
             f"no recorded file of '{scenario.name}' matches '{pattern}'",

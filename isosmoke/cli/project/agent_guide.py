@@ -8,4 +8,4 @@ from isosmoke.authoring import agent_rules
 @click.command()
 def command() -> None:
     """Print the rules that a coding agent must follow before it may finish a task."""
-    click.echo(agent_rules.text(), nl=False)
+    click.echo(agent_rules.read_rules(), nl=False)

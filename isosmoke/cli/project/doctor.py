@@ -12,13 +12,13 @@ from pydantic import ConfigDict
 from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.options import json_option
 from isosmoke.engines import ENGINES
-from isosmoke.engines.base import Engine, Facts
+from isosmoke.engines.base import Engine, EngineInfo
 from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.errors import ExitCode, IsosmokeError
 from isosmoke.execution import engine_trials
 from isosmoke.host import binary, path_warnings, system_programs
 from isosmoke.host.caller_process import Caller
-from isosmoke.host.state import state_folder
+from isosmoke.host.state import get_state_directory
 from isosmoke.host.workspace_directories import git_top
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.results import run_record
@@ -109,9 +109,9 @@ def check_engine(name: str, create: Callable[[], Engine]) -> EngineFinding:
     return _try_engine(name, engine, facts)
 
 
-def _try_engine(name: str, engine: Engine, facts: Facts) -> EngineFinding:
+def _try_engine(name: str, engine: Engine, facts: EngineInfo) -> EngineFinding:
     try:
-        trials = engine_trials.probe_engine(engine, Caller.here())
+        trials = engine_trials.probe_engine(engine, Caller.current())
     except IsosmokeError as error:
         message = f"{engine.description}: {error.message}"
         return EngineFinding(
@@ -124,7 +124,8 @@ def _try_engine(name: str, engine: Engine, facts: Facts) -> EngineFinding:
         **asdict(facts),
         **asdict(trials),
         lacks=tuple(
-            Lacking(**asdict(feature)) for feature in engine_trials.missing_features(facts, trials)
+            Lacking(**asdict(feature))
+            for feature in engine_trials.find_missing_features(facts, trials)
         ),
     )
 
@@ -134,11 +135,13 @@ def _check_host() -> Iterator[HostFinding]:
     has_keeper = KEEPER_FILE.is_file()
     hint = "" if has_keeper else "reinstall isosmoke"
     yield HostFinding(subject="keeper", good=has_keeper, words=str(KEEPER_FILE), hint=hint)
-    limits = ", ".join(cgroup.parents()) or "none; RLIMIT_NPROC limits processes of ordinary users"
+    limits = (
+        ", ".join(cgroup.find_parents()) or "none; RLIMIT_NPROC limits processes of ordinary users"
+    )
     yield HostFinding(subject="control groups", good=True, words=limits)
     yield _check_interpreter()
     yield from _check_path()
-    yield HostFinding(subject="state", good=True, words=str(state_folder()))
+    yield HostFinding(subject="state", good=True, words=str(get_state_directory()))
 
 
 def _check_interpreter() -> HostFinding:
@@ -150,11 +153,11 @@ def _check_interpreter() -> HostFinding:
 
 
 def _check_path() -> Iterator[HostFinding]:
-    caller = Caller.here()
+    caller = Caller.current()
     top = git_top(caller.working) or caller.working
     path = caller.environment.get("PATH", "")
-    entries = system_programs.entries(path, caller.working, [top])
-    warnings = path_warnings.warnings(entries)
+    entries = system_programs.read_entries(path, caller.working, [top])
+    warnings = path_warnings.find_warnings(entries)
     hint = "put the system's directories first on PATH: scripts run the first match"
     for warning in warnings:
         yield HostFinding(subject="PATH", good=False, words=warning, hint=hint)
@@ -164,7 +167,7 @@ def _check_path() -> Iterator[HostFinding]:
 
 def _check_binary() -> HostFinding:
     try:
-        path = binary.find(None, Caller.here().environment)
+        path = binary.find(None, Caller.current().environment)
     except IsosmokeError as error:
         return HostFinding(subject="binary", good=False, words=error.message, hint=error.hint)
     if path is None:

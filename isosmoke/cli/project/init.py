@@ -21,4 +21,4 @@ def command() -> None:
     steps = setup.plan(top)
     setup.carry_out(steps)
     for step in steps:
-        click.echo(f"{step.path.relative_to(top)}: {step.words}")
+        click.echo(f"{step.path.relative_to(top)}: {step.description}")

@@ -53,7 +53,7 @@ def command(
     """
     optional = {"script": script, "timeout_seconds": timeout_seconds}
     settings = {key: value for key, value in optional.items() if value is not None}
-    scenario = new_scenario.drafted(name, owners=owners, assertion=assertion, **settings)
+    scenario = new_scenario.draft_scenario(name, owners=owners, assertion=assertion, **settings)
     path = find_manifest(manifest_path)
     script_path = new_scenario.add(path, scenario)
     click.echo(f"{relpath(path)}: scenario {name!r} added")

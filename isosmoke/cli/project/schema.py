@@ -19,7 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from isosmoke.cli import find_commands
 from isosmoke.cli.json_documents import DocumentKind
-from isosmoke.manifest.models import Document
+from isosmoke.manifest.models import ManifestDocument
 
 Schema = dict[str, Any]
 
@@ -27,9 +27,9 @@ MANIFEST = "manifest"
 
 
 @cache
-def documents() -> Mapping[str, DocumentKind]:
+def find_documents() -> Mapping[str, DocumentKind]:
     """Map the names of all kinds of documents to the kinds that the command modules declare."""
-    declared = {MANIFEST: DocumentKind("manifest.toml, its dates as strings", Document)}
+    declared = {MANIFEST: DocumentKind("manifest.toml, its dates as strings", ManifestDocument)}
     for name in find_commands().values():
         if name != "project.schema":
             declared |= getattr(import_module(f"isosmoke.cli.{name}"), "DOCUMENTS", {})
@@ -37,7 +37,7 @@ def documents() -> Mapping[str, DocumentKind]:
 
 
 @click.command()
-@click.argument("name", required=False, type=click.Choice(tuple(documents())))
+@click.argument("name", required=False, type=click.Choice(tuple(find_documents())))
 def command(name: str | None) -> None:
     """Print the JSON Schema of a kind of document; without NAME, list the kinds.
 
@@ -46,16 +46,16 @@ def command(name: str | None) -> None:
         isosmoke schema manifest > manifest.schema.json
     """  # noqa: D301 - click's marker for an unwrapped paragraph
     if name is not None:
-        click.echo(json.dumps(of(name), indent=2))
+        click.echo(json.dumps(build_schema(name), indent=2))
         return
-    width = max(map(len, documents()))
-    for kind, document in documents().items():
+    width = max(map(len, find_documents()))
+    for kind, document in find_documents().items():
         click.echo(f"{kind:<{width}}  {document.description}")
 
 
-def of(name: str) -> Schema:
+def build_schema(name: str) -> Schema:
     """Return the JSON Schema of a kind of document."""
-    kind = documents()[name]
+    kind = find_documents()[name]
     models = _find_models(kind.model)
     adapter: TypeAdapter[Any] = TypeAdapter(kind.model)
     mode: Literal["validation", "serialization"] = (

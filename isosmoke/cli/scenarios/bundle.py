@@ -9,7 +9,7 @@ from isosmoke.history import reader
 from isosmoke.host.caller_process import Caller
 from isosmoke.repro import bundle
 from isosmoke.repro.bundle import Index
-from isosmoke.text import printable
+from isosmoke.text import escape_controls
 
 DOCUMENTS = {
     "bundle": DocumentKind("bundle.json in a bundle", Index),
@@ -34,10 +34,10 @@ def command(name: str, output: Path | None) -> None:
     scenario it contains only the names. Open it with `isosmoke repro FILE` or
     `isosmoke run --bundle FILE`.
     """
-    caller = Caller.here()
+    caller = Caller.current()
     run, scenario = reader.find_scenario(name, caller.working)
     file = output or caller.working / f"{scenario.name}.isosmoke.tar.gz"
-    index = bundle.make(run, scenario, caller, file)
+    index = bundle.create(run, scenario, caller, file)
     for omitted in index.left_out:
-        click.echo(printable(f"omitted {omitted}"), err=True)
+        click.echo(escape_controls(f"omitted {omitted}"), err=True)
     click.echo(f"{file}: {scenario.name} of run {run.id}, {file.stat().st_size >> 10} KiB")

@@ -13,7 +13,7 @@ from isosmoke.errors import ExitCode
 from isosmoke.execution import session
 from isosmoke.execution.session import Request
 from isosmoke.host.caller_process import Caller
-from isosmoke.host.state import kept
+from isosmoke.host.state import ensure_directory
 from isosmoke.interrupt import interruptible
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest
@@ -36,22 +36,22 @@ def command(ctx: click.Context, engine: str) -> None:
         scenarios=manifest.scenarios,
         manifest=manifest.path,
         engine=engine,
-        record_in=kept("demo"),
+        record_in=ensure_directory("demo"),
     )
     console = Printer()
     progress = Progress(
         console,
         live=console.is_terminal,
-        repeat=partial(repeat_command.command, manifest=str(MANIFEST)),
+        repeat=partial(repeat_command.build_run_command, manifest=str(MANIFEST)),
     )
     with interruptible() as interrupt:
-        result = session.execute(request, Caller.here(), notify=progress, interrupt=interrupt)
+        result = session.execute(request, Caller.current(), notify=progress, interrupt=interrupt)
     warn_if_unrecorded(result)
     mismatches = _find_mismatches(manifest, result)
     console.print()
     for line in mismatches or ["demo: every scenario ended as expected"]:
         console.print(line)
-    ctx.exit(session.exit_code(result) if result.stopped else ExitCode(bool(mismatches)))
+    ctx.exit(session.determine_exit_code(result) if result.stopped else ExitCode(bool(mismatches)))
 
 
 def _find_mismatches(manifest: Manifest, result: RunResult) -> list[str]:

@@ -31,12 +31,12 @@ from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt, interruptible
 from isosmoke.keeper.client import StoppedError
 from isosmoke.manifest.models import Scenario
-from isosmoke.reports.summary import Hanging
+from isosmoke.reports.summary import HangingText
 from isosmoke.repro import bundle, session, target, typed_script
-from isosmoke.repro.session import Manner, Sat
-from isosmoke.repro.shell_input import seat, write
+from isosmoke.repro.session import ShellOptions, ShellResult
+from isosmoke.repro.shell_input import local_user, write_all
 from isosmoke.repro.target import Case
-from isosmoke.text import command_line
+from isosmoke.text import quote_command
 
 _Saving = tuple[Path, Scenario, str]
 """A manifest, the scenario to add to it, and the command that runs the scenario."""
@@ -118,12 +118,12 @@ def command(
     a terminal, the shell is interactive; otherwise it reads commands from stdin. The exit code is
     that of the shell.
     """
-    manner = Manner(
+    manner = ShellOptions(
         after=not before,
         thaw=thaw,
-        seat=seat,
-        say=_print_fact,
-        echo=partial(write, sys.stderr.fileno()),
+        open_user=local_user,
+        print_line=_print_fact,
+        echo=partial(write_all, sys.stderr.fileno()),
     )
     opened = _Target(
         name=name or "",
@@ -142,13 +142,15 @@ def command(
 
 def _print_fact(line: str) -> None:
     """Print a fact with a hanging indent for terminals narrower than the line."""
-    head, fact = line[: session.INDENT], line[session.INDENT :]
-    Printer(stderr=True).print(Hanging(Text(head), fact, session.INDENT))
+    head, fact = line[: session.LABEL_WIDTH], line[session.LABEL_WIDTH :]
+    Printer(stderr=True).print(HangingText(Text(head), fact, session.LABEL_WIDTH))
 
 
-def _run_shell(case: Case, manner: Manner, interrupt: Interrupt, saving: _Saving | None) -> int:
+def _run_shell(
+    case: Case, manner: ShellOptions, interrupt: Interrupt, saving: _Saving | None
+) -> int:
     try:
-        sat = session.sit(case, manner, interrupt)
+        sat = session.open_shell(case, manner, interrupt)
     except StoppedError as stopped:
         click.echo(f"isosmoke: terminated by {stopped}", err=True)
         terminated = interrupt.reason == "SIGTERM"
@@ -166,11 +168,11 @@ def _prepare_saving(case: Case, opened: _Target, draft: _Draft) -> _Saving | Non
                 "--owner and --assertion require --save", hint="pass --save NAME as well"
             )
         return None
-    surroundings = new_scenario.surroundings(case.scenario)
+    surroundings = new_scenario.select_sandbox_settings(case.scenario)
     if case.request.manifest is None:
         # The timeout outside of a manifest suits an interactive user; no manifest declares it.
         del surroundings["timeout_seconds"]
-    scenario = new_scenario.drafted(
+    scenario = new_scenario.draft_scenario(
         draft.name,
         owners=draft.owners,
         assertion=draft.assertion or f"As typed in isosmoke repro {case.scenario.name}.",
@@ -179,15 +181,15 @@ def _prepare_saving(case: Case, opened: _Target, draft: _Draft) -> _Saving | Non
     path = find_manifest(opened.manifest)
     new_scenario.check(path, scenario)
     repeat = build_repeat_command(opened.manifest, opened.tested, scenario.name)
-    return path, scenario, command_line(repeat)
+    return path, scenario, quote_command(repeat)
 
 
-def _save(path: Path, scenario: Scenario, run: str, sat: Sat) -> None:
+def _save(path: Path, scenario: Scenario, run: str, sat: ShellResult) -> None:
     """Save the typed commands; print them if that fails, so that they need not be typed again."""
     if not sat.typed:
         click.echo("isosmoke: nothing saved: bash recorded no commands", err=True)
         return
-    text = typed_script.script(scenario, sat.typed)
+    text = typed_script.render_script(scenario, sat.typed)
     try:
         script = new_scenario.add(path, scenario, text)
     except IsosmokeError:
@@ -204,9 +206,9 @@ def _open_case(opened: _Target) -> Iterator[Case]:
             "NAME, --script and a command after -- cannot be combined",
             hint="pass only one of them",
         )
-    caller = Caller.here()
+    caller = Caller.current()
     request = Request(
-        scenarios=(target.loose(opened.argv, opened.script),),
+        scenarios=(target.create_scenario(opened.argv, opened.script),),
         binary=opened.tested.binary,
         engine=opened.tested.engine,
         argv=opened.argv,
@@ -216,14 +218,14 @@ def _open_case(opened: _Target) -> Iterator[Case]:
             case = stack.enter_context(bundle.opened(Path(opened.name), caller, request))
         else:
             case = _find_case(opened.name, caller, request, opened.manifest)
-        yield target.with_image(case, opened.image) if opened.image else case
+        yield target.replace_image(case, opened.image) if opened.image else case
 
 
 def _find_case(name: str, caller: Caller, request: Request, manifest_path: Path | None) -> Case:
     if not name:
         return Case(request=request, caller=caller)
     if "/" in name:
-        return target.recorded(name, caller, request)
+        return target.load_recorded(name, caller, request)
     manifest, scenarios = select_scenarios(ScenarioSelection(names=(name,), manifest=manifest_path))
     if len(scenarios) > 1:
         raise UsageError(f"{name} matches {len(scenarios)} scenarios", hint="name one of them")

@@ -29,7 +29,7 @@ from isosmoke.cli.running import (
 )
 from isosmoke.errors import UsageError
 from isosmoke.execution import session
-from isosmoke.execution.scheduler import Policy, jobs_of_a_run
+from isosmoke.execution.scheduler import Policy, count_run_jobs
 from isosmoke.execution.session import Request
 from isosmoke.history import layout
 from isosmoke.host.caller_process import Caller
@@ -37,12 +37,12 @@ from isosmoke.interrupt import interruptible
 from isosmoke.manifest.filters import Expression
 from isosmoke.reports import agent
 from isosmoke.repro import bundle, target
-from isosmoke.repro.shell_input import write
+from isosmoke.repro.shell_input import write_all
 from isosmoke.results import repeat_command
 from isosmoke.results.events import Event
 from isosmoke.results.repeat_command import Repeat
 from isosmoke.results.run_record import RunRecord
-from isosmoke.text import printable
+from isosmoke.text import escape_controls
 
 DOCUMENTS = {
     "record": DocumentKind("run --json, show --json, --report json", RunRecord),
@@ -145,10 +145,10 @@ def command(
         bundle=bundled,
         tested=EngineOptions(binary=binary, engine=engine),
         policy=Policy(
-            jobs=jobs or jobs_of_a_run(), fail_fast=fail_fast, leaks=leaks, evidence=evidence
+            jobs=jobs or count_run_jobs(), fail_fast=fail_fast, leaks=leaks, evidence=evidence
         ),
     )
-    caller = Caller.here()
+    caller = Caller.current()
     choice = parse_reports((*reports, *(["json=-"] if as_json else [])))
     reporting = Reporting(choice, caller.environment)
     screen = _create_screen(choice, caller, partial(_build_repeat, options), live=not options.argv)
@@ -160,14 +160,14 @@ def command(
         result = session.execute(request, user, notify=notify, interrupt=interrupt)
     warn_if_unrecorded(result)
     reporting.finish(result)
-    ctx.exit(reporting.exit_code(session.exit_code(result)))
+    ctx.exit(reporting.exit_code(session.determine_exit_code(result)))
 
 
 def _create_screen(
     choice: ReportChoice, caller: Caller, repeat: Repeat, *, live: bool
 ) -> Callable[[Event], None]:
-    if (choice.screen or agent.preferred(caller.environment)) == "agent":
-        return agent.Terse(partial(click.echo, err=choice.stdout_taken, nl=False), repeat)
+    if (choice.screen or agent.select_report(caller.environment)) == "agent":
+        return agent.AgentReporter(partial(click.echo, err=choice.stdout_taken, nl=False), repeat)
     return create_progress(repeat, stderr=choice.stdout_taken, live=live)
 
 
@@ -184,10 +184,10 @@ def _open_request(
             "--bundle cannot be combined with a selection, --timeout or a command",
             hint="pass only --bundle FILE",
         )
-    request = replace(_build_base_request(options), record_in=layout.top(caller.working))
+    request = replace(_build_base_request(options), record_in=layout.find_top(caller.working))
     with bundle.opened(options.bundle, caller, request) as opened:
         for note in opened.notes:
-            click.echo(printable(f"NOTE {note}"), err=True)
+            click.echo(escape_controls(f"NOTE {note}"), err=True)
         yield opened.request, opened.caller
 
 
@@ -226,17 +226,17 @@ def _build_command_request(options: _Options, reporting: Reporting) -> Request:
             hint="pass only one of them",
         )
     output = sys.stderr if reporting.choice.stdout_taken else sys.stdout
-    timeout = options.timeout or target.LOOSE_SECONDS
+    timeout = options.timeout or target.DEFAULT_TIMEOUT_SECONDS
     return replace(
         _build_base_request(options),
-        scenarios=(target.loose(options.argv, timeout=timeout),),
+        scenarios=(target.create_scenario(options.argv, timeout=timeout),),
         argv=options.argv,
-        on_output=reporting.tolerate_errors(partial(write, output.fileno())),
+        on_output=reporting.tolerate_errors(partial(write_all, output.fileno())),
     )
 
 
 def _build_repeat(options: _Options, name: str) -> tuple[str, ...]:
     if options.bundle:
-        return repeat_command.command("--bundle", str(options.bundle))
+        return repeat_command.build_run_command("--bundle", str(options.bundle))
     arguments = ("--", *options.argv) if options.argv else (name,)
     return build_repeat_command(options.selection.manifest, options.tested, *arguments)

@@ -86,7 +86,7 @@ def _build_devices(spec: SandboxSpec) -> list[str]:
 
 
 def _build_mounts(spec: SandboxSpec, layers: BwrapLayers) -> list[str]:
-    return [argument for mount in spec.ordered() for argument in _build_mount(mount, layers)]
+    return [argument for mount in spec.sort_mounts() for argument in _build_mount(mount, layers)]
 
 
 def build_arguments(

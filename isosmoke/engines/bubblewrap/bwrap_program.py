@@ -41,7 +41,7 @@ class Program:
 
 
 @cache
-def program() -> Program:
+def find_program() -> Program:
     """Return the first bwrap that passes a self-test: the system's, then the one in the wheel.
 
     Raises:
@@ -138,7 +138,7 @@ def require_visible_mounts(bwrap: Program, spec: SandboxSpec) -> None:
     Raises:
         EngineError: if a copy cannot be created; it names the mount.
     """
-    if points := find_mounts_in(spec, mount_table.text()):
+    if points := find_mounts_in(spec, mount_table.read_table()):
         copies = tuple(mount for mount in spec.mounts if isinstance(mount, CopyOnWrite))
         _require_copies(bwrap, replace(_build_trial_spec(Path("/")), mounts=copies), points)
 
@@ -150,8 +150,8 @@ def _require_copies(bwrap: Program, spec: SandboxSpec, points: tuple[Path, ...])
     # If a copy with another mount in it is refused, either may be the reason.
     trials = (
         (copy, _test_mounts(bwrap, replace(spec, mounts=(copy,))))
-        for copy in spec.inner()
-        if not find_mounts_in(replace(spec, mounts=(copy,)), mount_table.text())
+        for copy in spec.list_nested_copies()
+        if not find_mounts_in(replace(spec, mounts=(copy,)), mount_table.read_table())
     )
     refused = {copy.source: error.rpartition(": ")[2] for copy, error in trials if error}
     if refused:

@@ -15,7 +15,7 @@ from time import monotonic, sleep
 
 from isosmoke.errors import LeftBehindError, raise_left_behind
 from isosmoke.host.leases import Lease, find_dead
-from isosmoke.sandbox.spec import Limits
+from isosmoke.sandbox.spec import ResourceLimits
 
 ROOT = Path("/sys/fs/cgroup")
 
@@ -42,7 +42,7 @@ def get_version() -> int:
 
 
 @cache
-def parents() -> dict[str, Path]:
+def find_parents() -> dict[str, Path]:
     """Return each usable controller, with the directory in which groups can be created."""
     unified = get_version() == 2  # noqa: PLR2004 - a version
     available = (ROOT / "cgroup.subtree_control").read_text().split() if unified else list(_FILES)
@@ -59,16 +59,16 @@ def _can_create_groups(directory: Path) -> bool:
 class ControlGroup:
     """The control groups of one sandbox: one directory in each hierarchy."""
 
-    def __init__(self, limits: Limits) -> None:
-        name = f"{_PREFIX}{Lease.mine()}.{token_hex(4)}"
+    def __init__(self, limits: ResourceLimits) -> None:
+        name = f"{_PREFIX}{Lease.current()}.{token_hex(4)}"
         requested = {"memory": limits.memory, "pids": limits.processes}
         self._limits = {
             controller: limit
             for controller, limit in requested.items()
-            if limit and controller in parents()
+            if limit and controller in find_parents()
         }
         self._directories = {
-            controller: parents()[controller] / name for controller in self._limits
+            controller: find_parents()[controller] / name for controller in self._limits
         }
 
     def create(self) -> None:
@@ -111,7 +111,7 @@ class ControlGroup:
 
 
 @contextmanager
-def group(limits: Limits) -> Iterator[ControlGroup]:
+def group(limits: ResourceLimits) -> Iterator[ControlGroup]:
     """Yield the control groups of one sandbox, which must end within the block."""
     control_group = ControlGroup(limits)
     try:
@@ -131,7 +131,9 @@ def sweep() -> tuple[str, ...]:
             still runs. It names them; all others have been removed.
     """
     directories = (
-        directory for parent in set(parents().values()) for directory in parent.glob(f"{_PREFIX}*")
+        directory
+        for parent in set(find_parents().values())
+        for directory in parent.glob(f"{_PREFIX}*")
     )
     owned = (
         (directory, Lease.parse(directory.name.removeprefix(_PREFIX))) for directory in directories
@@ -210,7 +212,7 @@ def is_writable_by(uid: int) -> bool:
     groups = find_own_groups(
         Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text()
     )
-    return bool(parents()) or any(can_write_in(directory, uid) for directory in groups)
+    return bool(find_parents()) or any(can_write_in(directory, uid) for directory in groups)
 
 
 def find_own_groups(groups: str, mountinfo: str) -> Iterator[Path | None]:

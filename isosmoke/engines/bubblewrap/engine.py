@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS, Facts
+from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS, EngineInfo
 from isosmoke.engines.bubblewrap import bwrap_args, bwrap_program, cgroup
 from isosmoke.engines.bubblewrap.bwrap_args import BwrapLayers
 from isosmoke.errors import EngineError, ImageError, LeftBehindError, raise_left_behind
 from isosmoke.host import state
-from isosmoke.interrupt import readable
+from isosmoke.interrupt import wait_readable
 from isosmoke.rootfs_images import store
 from isosmoke.sandbox.spec import HOST_IMAGE, SandboxSpec
 
@@ -52,7 +52,7 @@ class PipeChannel:
             self._raise_bwrap_error()
         return content
 
-    def outlet(self) -> int:
+    def write_fileno(self) -> int:
         return self._in.fileno()
 
     def write(self, content: bytes) -> int:
@@ -100,22 +100,22 @@ class BubblewrapEngine:
 
     @property
     def description(self) -> str:
-        program = bwrap_program.program()
+        program = bwrap_program.find_program()
         return (
             f"{program.path}, changes kept {'on disk' if program.layers_on_disk else 'in memory'}"
         )
 
     def preflight(self) -> None:
-        bwrap_program.program()
+        bwrap_program.find_program()
 
-    def facts(self) -> Facts:
-        program = bwrap_program.program().path
-        return Facts(
+    def facts(self) -> EngineInfo:
+        program = bwrap_program.find_program().path
+        return EngineInfo(
             version=bwrap_program.get_version(program),
             where=program,
             reason="the first that passes a self-test",
             rootless=os.getuid() != 0,
-            cgroup=cgroup.get_version() if cgroup.parents() else None,
+            cgroup=cgroup.get_version() if cgroup.find_parents() else None,
         )
 
     def image_digest(self, image: str) -> str:
@@ -132,7 +132,7 @@ class BubblewrapEngine:
     def sandbox(self, spec: SandboxSpec) -> Iterator[BubblewrapSandbox]:
         if spec.image != HOST_IMAGE:
             raise _missing_image_error(spec.image)
-        program = bwrap_program.program()
+        program = bwrap_program.find_program()
         bwrap_program.require_visible_mounts(program, spec)
         with ExitStack() as stack:
             layers = (
@@ -158,7 +158,7 @@ class BubblewrapEngine:
 
 
 def _missing_image_error(image: str) -> ImageError:
-    return ImageError(f"bubblewrap has no image '{image}'", store.how_to_get(image))
+    return ImageError(f"bubblewrap has no image '{image}'", store.suggest_commands(image))
 
 
 @contextmanager
@@ -199,7 +199,7 @@ def _spawn(command: list[str], info_file: IO[bytes]) -> subprocess.Popen[bytes]:
 
 def _read_keeper_pid(info_file: IO[bytes], channel: PipeChannel) -> int:
     """Return the keeper's PID, which is known once the keeper writes or bwrap ends."""
-    if not readable(channel.fileno(), START_SECONDS):
+    if not wait_readable(channel.fileno(), START_SECONDS):
         raise EngineError(f"bwrap created no sandbox within {START_SECONDS:g} s")
     info = os.pread(info_file.fileno(), CHUNK_SIZE, 0)
     if not info:
@@ -249,7 +249,7 @@ def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
         return True
     descriptor = os.pidfd_open(process.pid)
     try:
-        ended = readable(descriptor, seconds)
+        ended = wait_readable(descriptor, seconds)
     finally:
         os.close(descriptor)
     if ended:

@@ -70,7 +70,7 @@ class AttachChannel:
         self._raise_error()
         return b""
 
-    def outlet(self) -> int:
+    def write_fileno(self) -> int:
         return self._connection.fileno()
 
     def write(self, content: bytes) -> int:
@@ -101,7 +101,7 @@ class AttachChannel:
             raise EngineError(error)
 
 
-class Printed:
+class ContainerOutput:
     """Both output streams of a container, in order of arrival, until it ends or this is closed."""
 
     def __init__(self, connection: socket.socket) -> None:

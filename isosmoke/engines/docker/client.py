@@ -21,7 +21,7 @@ from requests import RequestException, Response
 from isosmoke.engines.base import START_SECONDS
 from isosmoke.engines.docker import create_body, endpoint, nesting
 from isosmoke.engines.docker.create_body import Dialect
-from isosmoke.engines.docker.endpoint import Endpoint, Place
+from isosmoke.engines.docker.endpoint import CallerEnvironment, Endpoint
 from isosmoke.errors import EngineError, EngineUnavailableError
 
 PING_SECONDS = 5.0
@@ -96,13 +96,13 @@ class Daemon:
     `find` finds the endpoint; `program` is the name of the engine's own command.
     """
 
-    def __init__(self, find: Callable[[Place], Endpoint], program: str) -> None:
+    def __init__(self, find: Callable[[CallerEnvironment], Endpoint], program: str) -> None:
         self._find, self._program = find, program
 
     @cached_property
     def endpoint(self) -> Endpoint:
         """The endpoint at which the daemon listens."""
-        return self._find(Place.here())
+        return self._find(CallerEnvironment.current())
 
     @cached_property
     def server(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from isosmoke.engines.base import START_SECONDS
 from isosmoke.engines.docker import create_body, endpoint
-from isosmoke.engines.docker.attach import AttachChannel, Printed
+from isosmoke.engines.docker.attach import AttachChannel, ContainerOutput
 from isosmoke.engines.docker.client import Daemon, docker_errors
 from isosmoke.engines.docker.container import (
     Container,
@@ -24,7 +24,7 @@ class DockerCompanions:
         self._daemon = daemon
 
     @contextmanager
-    def reserved(self, label: str) -> Iterator[tuple[str, dict[str, str]]]:
+    def reserved_container(self, label: str) -> Iterator[tuple[str, dict[str, str]]]:
         """Yield a name and labels for a container, which is gone after the block.
 
         The labels are those of a sandbox, so that a sweep removes the container of a dead run.
@@ -37,7 +37,7 @@ class DockerCompanions:
             yield container.name, labels(container.name, label)
 
     @contextmanager
-    def attached(self, name: str) -> Iterator[AttachChannel]:
+    def attached_keeper(self, name: str) -> Iterator[AttachChannel]:
         """Yield the channel of a container whose first process is a keeper, before it starts."""
         with self._daemon.client() as client:
             channel = Container(client, name).attach()
@@ -47,7 +47,7 @@ class DockerCompanions:
                 channel.close()
 
     @contextmanager
-    def printing(self, name: str) -> Iterator[Printed]:
+    def attached_output(self, name: str) -> Iterator[ContainerOutput]:
         """Yield the output of a container; enter this before the container starts."""
         with (
             self._daemon.client() as client,
@@ -58,7 +58,7 @@ class DockerCompanions:
     @contextmanager
     def network(self, label: str) -> Iterator[str]:
         """Yield the name of a new network, which is removed after the block, or by a sweep."""
-        with self.reserved(label) as (name, own_labels), self._daemon.client() as client:
+        with self.reserved_container(label) as (name, own_labels), self._daemon.client() as client:
             with docker_errors(client, "create a network"):
                 client.create_network(name, labels=own_labels)
             yield name

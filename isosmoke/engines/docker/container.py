@@ -13,7 +13,7 @@ from docker.errors import ImageNotFound, NotFound
 
 from isosmoke.engines.base import DESTROY_SECONDS
 from isosmoke.engines.docker import create_body, endpoint, images
-from isosmoke.engines.docker.attach import AttachChannel, Printed
+from isosmoke.engines.docker.attach import AttachChannel, ContainerOutput
 from isosmoke.engines.docker.client import (
     CLIENT_ERRORS,
     PING_SECONDS,
@@ -61,9 +61,9 @@ class Container:
         """
         return AttachChannel(self._connect("stdin", "stdout", "stderr"), self._explain_ending)
 
-    def output(self) -> Printed:
+    def output(self) -> ContainerOutput:
         """Return the container's output; after its start, the first bytes would be missing."""
-        return Printed(self._connect("stdout", "stderr"))
+        return ContainerOutput(self._connect("stdout", "stderr"))
 
     def _connect(self, *streams: str) -> socket.socket:
         parameters = dict.fromkeys((*streams, "stream"), 1)
@@ -161,7 +161,7 @@ def new_container(client: Client, failures: list[LeftBehindError]) -> Iterator[C
 def labels(name: str, label: str) -> dict[str, str]:
     """Return labels that identify a container's owner, its purpose and its name for a sweep."""
     return {
-        create_body.LEASE: str(leases.Lease.mine()),
+        create_body.LEASE: str(leases.Lease.current()),
         create_body.LABEL: label,
         create_body.SANDBOX: name,
     }

@@ -202,7 +202,7 @@ def _build_limits(spec: SandboxSpec) -> Body:
 
 def _resolve_mounts(spec: SandboxSpec) -> Iterator[Mount]:
     """Yield the last mount for each target, and the directories that lead to the mounts."""
-    mounts: dict[PurePosixPath, Mount] = {mount.target: mount for mount in spec.ordered()}
+    mounts: dict[PurePosixPath, Mount] = {mount.target: mount for mount in spec.sort_mounts()}
     yield from mounts.values()
     for directory in dict.fromkeys(
         directory for target in mounts for directory in _find_directories_between(target, mounts)
@@ -303,12 +303,12 @@ def add_submounts(spec: SandboxSpec, text: str) -> SandboxSpec:
 
     Docker makes a mount read-only, but not the mounts below it. `text` is a mountinfo.
     """
-    mounts = mount_table.visible(text)
+    mounts = mount_table.find_visible(text)
     submounts = [
         ReadOnly(submount.point, mount.target / submount.point.relative_to(mount.source))
         for mount in spec.mounts
         if isinstance(mount, ReadOnly)
-        for submount in mount_table.below(mount.source, mounts)
+        for submount in mount_table.find_below(mount.source, mounts)
         if not submount.read_only and _is_shown_by(mount, submount.point, spec)
     ]
     return replace(spec, mounts=(*spec.mounts, *submounts))

@@ -61,7 +61,7 @@ def is_installed(program: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CallerEnvironment:
     """The facts that determine the endpoint: the caller's variables, home and UID, and the sockets.
 
     The remedy for a missing socket depends on the installed programs and on whether systemd runs.
@@ -75,7 +75,7 @@ class Place:
     systemd: bool = True
 
     @classmethod
-    def here(cls) -> "Place":
+    def current(cls) -> "CallerEnvironment":
         """Return the environment of this process."""
         return cls(os.environ, Path.home(), os.getuid(), systemd=_SYSTEMD_DIRECTORY.is_dir())
 
@@ -98,7 +98,7 @@ class _Daemon:
     sockets: tuple[str, ...]
     manual: _ManualStart | None = None
 
-    def remedy(self, caller: Place) -> str:
+    def remedy(self, caller: CallerEnvironment) -> str:
         """Return the command that starts the daemon here, or that installs it."""
         if self.manual is None:
             return self.start
@@ -106,7 +106,7 @@ class _Daemon:
             return self.manual.install
         return self.start if caller.systemd else self.manual.command
 
-    def paths(self, caller: Place) -> Iterator[Path]:
+    def paths(self, caller: CallerEnvironment) -> Iterator[Path]:
         """Yield its possible sockets; a variable of the environment that is unset has a default."""
         environment = caller.environment
         directories = {
@@ -166,25 +166,25 @@ _OTHERS = (
 )
 
 
-def docker(caller: Place) -> Endpoint:
+def find_docker(caller: CallerEnvironment) -> Endpoint:
     """Return the endpoint of an option, `DOCKER_HOST` or a context, or else a known socket."""
     return _find_named_docker(caller) or _find_first(caller, _DOCKER, _OTHERS)
 
 
-def podman(caller: Place) -> Endpoint:
+def find_podman(caller: CallerEnvironment) -> Endpoint:
     """Return the endpoint of `--host` or `CONTAINER_HOST`, or else the caller's own service."""
     usual = _ROOTLESS_PODMAN if caller.uid else _PODMAN
     return _find_named_host(caller, _HOST, "CONTAINER_HOST") or _find_first(caller, usual, ())
 
 
-def asked(host: str | None, context: str | None) -> Mapping[str, str]:
+def build_variables(host: str | None, context: str | None) -> Mapping[str, str]:
     """Return variables that pass these options to the whole process and its children."""
     if host and context:
         raise UsageError("--host and --context cannot be combined", hint="pass only one of them")
     return {_HOST: host or "", _CONTEXT: context or ""}
 
 
-def options(environment: Mapping[str, str]) -> tuple[str, ...]:
+def build_arguments(environment: Mapping[str, str]) -> tuple[str, ...]:
     """Return the arguments that select the same daemon on another command line."""
     values = ((option, environment.get(name)) for name, option in _OPTIONS.items())
     return tuple(argument for option, value in values if value for argument in (option, value))
@@ -241,7 +241,7 @@ def _get_group_name(path: Path) -> str:
     return "docker"
 
 
-def _find_first(caller: Place, usual: _Daemon, others: tuple[_Daemon, ...]) -> Endpoint:
+def _find_first(caller: CallerEnvironment, usual: _Daemon, others: tuple[_Daemon, ...]) -> Endpoint:
     """Return the usual daemon's endpoint, unless only another daemon's socket exists."""
     paths = list(usual.paths(caller))
     existing = next(filter(caller.exists, paths), None)
@@ -254,7 +254,7 @@ def _find_first(caller: Place, usual: _Daemon, others: tuple[_Daemon, ...]) -> E
     return Endpoint(f"{_UNIX}{paths[0]}", "the default", usual.remedy(caller))
 
 
-def _resolve_host(caller: Place, host: str, source: str, undo: str) -> Endpoint:
+def _resolve_host(caller: CallerEnvironment, host: str, source: str, undo: str) -> Endpoint:
     """Return the endpoint for `host`, which must be on this machine.
 
     `source` is the setting that names it, and `undo` the way to remove that setting.
@@ -272,14 +272,14 @@ def _resolve_host(caller: Place, host: str, source: str, undo: str) -> Endpoint:
     return Endpoint(host, source, f"{command}, or {undo}")
 
 
-def _find_named_docker(caller: Place) -> Endpoint | None:
+def _find_named_docker(caller: CallerEnvironment) -> Endpoint | None:
     """Return the endpoint in an option, a variable or docker's configuration, if any."""
     asks_for_context = caller.environment.get(_CONTEXT, "") not in ("", _DEFAULT_CONTEXT)
     host = None if asks_for_context else _find_named_host(caller, _HOST, "DOCKER_HOST")
     return host or _find_by_context(caller)
 
 
-def _find_named_host(caller: Place, *variables: str) -> Endpoint | None:
+def _find_named_host(caller: CallerEnvironment, *variables: str) -> Endpoint | None:
     """Return the endpoint named by the first of `variables` that is set; None if none is."""
     for variable in variables:
         if host := caller.environment.get(variable):
@@ -293,7 +293,7 @@ def _describe_variable(variable: str) -> tuple[str, str]:
     return (option, f"omit {option}") if option else (variable, f"unset {variable}")
 
 
-def _find_by_context(caller: Place) -> Endpoint | None:
+def _find_by_context(caller: CallerEnvironment) -> Endpoint | None:
     config = Path(caller.environment.get("DOCKER_CONFIG") or caller.home / ".docker")
     name, source, undo = _find_context(caller, config / "config.json")
     if name == _DEFAULT_CONTEXT:
@@ -306,7 +306,7 @@ def _find_by_context(caller: Place) -> Endpoint | None:
     return _resolve_host(caller, host, f"context '{name}' of {source}", undo)
 
 
-def _find_context(caller: Place, file: Path) -> tuple[str, str, str]:
+def _find_context(caller: CallerEnvironment, file: Path) -> tuple[str, str, str]:
     """Return the name of the context, its source, and the way to remove that setting."""
     for variable in (_CONTEXT, "DOCKER_CONTEXT"):
         if name := caller.environment.get(variable):

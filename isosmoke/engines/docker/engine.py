@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeGuard
 
-from isosmoke.engines.base import Facts, find_mounts_in
+from isosmoke.engines.base import EngineInfo, find_mounts_in
 from isosmoke.engines.docker import container, create_body, endpoint, layers, nesting
 from isosmoke.engines.docker.attach import AttachChannel
 from isosmoke.engines.docker.client import (
@@ -19,7 +19,7 @@ from isosmoke.engines.docker.client import (
 from isosmoke.engines.docker.companions import DockerCompanions
 from isosmoke.engines.docker.container import Container, cleanup_failures, new_container
 from isosmoke.engines.docker.create_body import Dialect
-from isosmoke.engines.docker.endpoint import Endpoint, Place
+from isosmoke.engines.docker.endpoint import CallerEnvironment, Endpoint
 from isosmoke.engines.docker.images import DockerImages
 from isosmoke.errors import EngineError, raise_left_behind
 from isosmoke.host import mount_table, state
@@ -48,7 +48,9 @@ class DockerEngine:
 
     name = "docker"
 
-    def __init__(self, find: Callable[[Place], Endpoint] = endpoint.docker) -> None:
+    def __init__(
+        self, find: Callable[[CallerEnvironment], Endpoint] = endpoint.find_docker
+    ) -> None:
         self._daemon = Daemon(find, self.name)
         self._visible_points: set[Path] = set()
         self.images = DockerImages(self._daemon)
@@ -65,12 +67,14 @@ class DockerEngine:
             client.ping()
             if self._daemon.is_outside:
                 with state.scratch() as directory:
-                    _require_visible(client, directory, state.state_folder(), self._daemon.dialect)
+                    _require_visible(
+                        client, directory, state.get_state_directory(), self._daemon.dialect
+                    )
 
-    def facts(self) -> Facts:
+    def facts(self) -> EngineInfo:
         info = self._daemon.info()
         cgroup = info.get("CgroupVersion", "")
-        return Facts(
+        return EngineInfo(
             version=self._daemon.server["Version"],
             where=self._daemon.endpoint.url,
             reason=self._daemon.endpoint.reason,
@@ -88,7 +92,9 @@ class DockerEngine:
             mount.target for mount in spec.mounts if not create_body.is_in_memory(mount)
         }
         dialect = self._daemon.dialect
-        spec = create_body.adapt_spec(create_body.add_submounts(spec, mount_table.text()), dialect)
+        spec = create_body.adapt_spec(
+            create_body.add_submounts(spec, mount_table.read_table()), dialect
+        )
         with ExitStack() as stack:
             client = stack.enter_context(self._daemon.client())
             points = self._require_visible_sources(client, spec)
@@ -135,7 +141,7 @@ class DockerEngine:
             for mount in spec.mounts:
                 if isinstance(mount, CopyOnWrite):
                     _require_visible(client, mount.source, mount.source, self._daemon.dialect)
-        points = find_mounts_in(spec, mount_table.text())
+        points = find_mounts_in(spec, mount_table.read_table())
         for point in sorted(
             {mount.source for mount in spec.mounts if _has_source_in(mount, points)}
         ):

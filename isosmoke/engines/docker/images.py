@@ -21,7 +21,7 @@ _EMPTY_TAR = bytes(10240)
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuiltImage:
     """An image and one of its tags; `size` in bytes, `created` in seconds since the epoch."""
 
     tag: str
@@ -71,13 +71,13 @@ class DockerImages:
                 repository, _, name = tag.partition(":")
                 client.tag(recipe.tags[0], repository, name)
 
-    def built(self) -> tuple[Built, ...]:
+    def built(self) -> tuple[BuiltImage, ...]:
         """Return the images that `build` has created and that still exist."""
         with self._daemon.client() as client, docker_errors(client, "list images"):
             images = client.images(filters={"label": create_body.IMAGE})
         rows = ((tag, image) for image in images for tag in image["RepoTags"] or ())
         return tuple(
-            Built(tag, _strip_algorithm(image["Id"]), image["Size"], image["Created"])
+            BuiltImage(tag, _strip_algorithm(image["Id"]), image["Size"], image["Created"])
             for tag, image in rows
         )
 
@@ -90,13 +90,13 @@ def provide_host_image(client: Client, image: str, error: ImageNotFound) -> None
     """
     if image != HOST_IMAGE:
         raise _missing_image_error(client, image) from error
-    with files.lock(state.kept("locks") / "docker-image"):
+    with files.lock(state.ensure_directory("locks") / "docker-image"):
         if not client.images(create_body.EMPTY_IMAGE):
             client.import_image_from_data(_EMPTY_TAR, create_body.EMPTY_IMAGE)
 
 
 def _missing_image_error(client: Client, image: str) -> ImageError:
-    hint = store.how_to_get(image, client.program)
+    hint = store.suggest_commands(image, client.program)
     return ImageError(f"{client.program} has no image '{image}'", hint)
 
 

@@ -66,7 +66,7 @@ def _find_points_below(target: PurePosixPath, spec: SandboxSpec) -> Mapping[Pure
     """Return the paths in `target` at which there are other mounts; true for a directory."""
     return {
         mount.target.relative_to(target): not isinstance(mount, ReadOnly) or mount.source.is_dir()
-        for mount in spec.ordered()
+        for mount in spec.sort_mounts()
         if target in mount.target.parents
     }
 

@@ -109,7 +109,7 @@ def changes_of_a_script_are_found(engine: Engine, bench: Bench) -> None:
     paths = (bench.workspace, PurePosixPath("/var/tmp"), HOME)  # noqa: S108 - in the sandbox
     job = bench.shell(f"for path in {shlex.join(map(str, paths))}; do echo $path >$path/new; done")
     with engine.sandbox(job.spec) as sandbox:
-        status = start_job(sandbox, job).exited(PROMPT_SECONDS)
+        status = start_job(sandbox, job).wait_for_exit(PROMPT_SECONDS)
         expect(that=status == 0, message=f"a script that writes ended with status {status}")
         changes = {path: sandbox.changes.get(PurePosixPath(path)) for path in paths}
         for path, directory in changes.items():

@@ -29,9 +29,11 @@ def a_probe_may_be_killed_by_the_script(engine: Engine, bench: Bench) -> None:
     with running_job(engine, bench.shell(line)) as keeper:
         status, _ = run_probe(keeper, bench, "touch /tmp/up; sleep 600")
         expect(that=status == SIGKILL, message=f"a killed probe has status {status}")
-        status = keeper.exited(DEATH_SECONDS)
+        status = keeper.wait_for_exit(DEATH_SECONDS)
         expect(that=status == 5 << 8, message=f"the script's status is {status}")
-        expect(that=keeper.empty(DEATH_SECONDS), message="a process of the probe is left")
+        expect(
+            that=keeper.wait_until_empty(DEATH_SECONDS), message="a process of the probe is left"
+        )
 
 
 @check

@@ -4,7 +4,7 @@ import subprocess
 
 from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineError
-from isosmoke.keeper.protocol import frame
+from isosmoke.keeper.protocol import encode_frame
 from isosmoke.sandbox.spec import Job
 from isosmoke.testing.bench import (
     Bench,
@@ -62,9 +62,9 @@ def leaving_after_the_keeper_died_is_harmless(engine: Engine, bench: Bench) -> N
         running_job(engine, bench.shell(f"{witness.connect} sleep 600")) as keeper,
     ):
         connection = witness.accept()
-        keeper._channel.write(frame(b"?", b""))  # noqa: SLF001 - an unknown command
+        keeper._channel.write(encode_frame(b"?", b""))  # noqa: SLF001 - an unknown command
         try:
-            keeper.exited(DEATH_SECONDS)
+            keeper.wait_for_exit(DEATH_SECONDS)
         except EngineError:
             expect(that=connection.wait_closed(), message="the sandbox outlived its keeper")
             return
@@ -81,7 +81,9 @@ def concurrent_sandboxes_are_independent(engine: Engine, bench: Bench) -> None:
         witness.accept()
         each_sandbox_is_fresh(engine, bench)
         a_fresh_sandbox_has_only_its_script(engine, bench)
-        expect(that=first.exited(0.1) is None, message="the end of one sandbox ended another")
+        expect(
+            that=first.wait_for_exit(0.1) is None, message="the end of one sandbox ended another"
+        )
 
 
 @check
@@ -93,7 +95,9 @@ def a_sandbox_cannot_signal_another(engine: Engine, bench: Bench) -> None:
     ):
         witness.accept()
         run(engine, bench.shell("kill -9 -1; exit 0"))
-        expect(that=first.exited(0.1) is None, message="a sandbox killed a process of another")
+        expect(
+            that=first.wait_for_exit(0.1) is None, message="a sandbox killed a process of another"
+        )
 
 
 @check
@@ -109,7 +113,7 @@ def a_sweep_removes_only_dead_runs(engine: Engine, bench: Bench) -> None:
         expect(that=removed, message="a sweep found no remains of a killed run")
         again = set(removed) & set(engine.sweep())
         expect(that=not again, message=f"a sweep did not remove {sorted(again)}")
-        expect(that=live.exited(0.1) is None, message="a sweep ended a live sandbox")
+        expect(that=live.wait_for_exit(0.1) is None, message="a sweep ended a live sandbox")
         expect_pass(engine, bench.shell(":"), "no sandbox can be created after a sweep")
 
 

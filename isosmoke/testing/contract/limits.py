@@ -5,7 +5,7 @@ import os
 from isosmoke.engines.base import Engine
 from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.results.outcome import Exited
-from isosmoke.sandbox.spec import Limits
+from isosmoke.sandbox.spec import ResourceLimits
 from isosmoke.testing.bench import Bench, JobOptions, Witness, run, running_job
 from isosmoke.testing.contract.checks import check, expect, expect_ending, expect_pass
 
@@ -34,7 +34,7 @@ if len(sys.argv) > 1:
 
 def _is_unlimited() -> bool:
     """Return whether processes cannot be limited: for root without a `pids` control group."""
-    return os.getuid() == 0 and "pids" not in cgroup.parents()
+    return os.getuid() == 0 and "pids" not in cgroup.find_parents()
 
 
 @check
@@ -42,7 +42,9 @@ def a_limit_of_processes_holds(engine: Engine, bench: Bench) -> None:
     """Check that a script cannot exceed its limit of processes, and still gets a verdict."""
     if _is_unlimited():
         return
-    result = run(engine, bench.python(FORKING, JobOptions(limits=Limits(processes=MAX_PROCESSES))))
+    result = run(
+        engine, bench.python(FORKING, JobOptions(limits=ResourceLimits(processes=MAX_PROCESSES)))
+    )
     expect_ending(result, Exited(0), "a script at its limit of processes")
     count = int(result.words[0])
     expect(
@@ -58,7 +60,7 @@ def a_limit_of_processes_holds(engine: Engine, bench: Bench) -> None:
 @check
 def a_limit_of_processes_is_the_sandboxes_own(engine: Engine, bench: Bench) -> None:
     """Check that the user's processes elsewhere do not count towards the limit."""
-    options = JobOptions(limits=Limits(processes=MAX_PROCESSES))
+    options = JobOptions(limits=ResourceLimits(processes=MAX_PROCESSES))
     with Witness() as witness:
         full = bench.job(("python3", "-c", FORKING, str(witness.port)), options)
         with running_job(engine, full):
@@ -70,6 +72,6 @@ def a_limit_of_processes_is_the_sandboxes_own(engine: Engine, bench: Bench) -> N
 def a_limit_of_open_files_holds(engine: Engine, bench: Bench) -> None:
     """Check that RLIMIT_NOFILE is the job's limit."""
     result = expect_pass(
-        engine, bench.shell("ulimit -n", JobOptions(limits=Limits(open_files=99))), "ulimit"
+        engine, bench.shell("ulimit -n", JobOptions(limits=ResourceLimits(open_files=99))), "ulimit"
     )
     expect(that=result.words == ["99"], message=f"the limit of open files is {result.words}")

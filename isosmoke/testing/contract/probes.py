@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from isosmoke.engines.base import Engine
 from isosmoke.keeper.client import Conversation, RefusedError
 from isosmoke.keeper.protocol import Output
-from isosmoke.sandbox.spec import Limits
+from isosmoke.sandbox.spec import ResourceLimits
 from isosmoke.testing.bench import Bench, JobOptions, Witness, running_job
 from isosmoke.testing.contract.checks import DEATH_SECONDS, check, expect
 from isosmoke.testing.contract.limits import FORKING, MAX_PROCESSES, MIN_PROCESSES
@@ -39,9 +39,12 @@ def a_probe_runs_alongside_the_script(engine: Engine, bench: Bench) -> None:
             expected = (3 << 8, f"seen\n{bench.workspace}\n".encode())
             expect(that=reply == expected, message=f"the probe's reply is {reply}, not {expected}")
             connection.close()
-            status = keeper.exited(DEATH_SECONDS)
+            status = keeper.wait_for_exit(DEATH_SECONDS)
             expect(that=status == 4 << 8, message=f"after a probe the script's status is {status}")
-            expect(that=keeper.empty(DEATH_SECONDS), message="a probe was left in the sandbox")
+            expect(
+                that=keeper.wait_until_empty(DEATH_SECONDS),
+                message="a probe was left in the sandbox",
+            )
     printed = b"".join(output.content for output in outputs)
     expect(that=printed == b"mine\n", message=f"the script printed {printed!r} alongside a probe")
 
@@ -50,13 +53,13 @@ def a_probe_runs_alongside_the_script(engine: Engine, bench: Bench) -> None:
 def a_probe_leaves_nothing(engine: Engine, bench: Bench) -> None:
     """Check that all processes of a probe, including daemons, end with it; the script's survive."""
     with Witness() as witness, running_job(engine, bench.shell("sleep 600 & exit 0")) as keeper:
-        keeper.exited(DEATH_SECONDS)
+        keeper.wait_for_exit(DEATH_SECONDS)
         reply = run_probe(keeper, bench, f"{witness.connect} (setsid sleep 599 >/dev/null 2>&1 &)")
         expect(
             that=reply == (0, b""), message=f"the reply of a probe that started a daemon is {reply}"
         )
         expect(that=witness.accept().wait_closed(), message="a daemon outlived its probe")
-        names = [survivor.argv for survivor in keeper.survivors()]
+        names = [survivor.argv for survivor in keeper.freeze_survivors()]
         expect(that=names == [("sleep", "600")], message=f"after a probe {names} are left")
 
 
@@ -71,7 +74,9 @@ def a_probe_has_its_deadline(engine: Engine, bench: Bench) -> None:
             that=witness.accept().wait_closed(),
             message="a process of a probe outlived its deadline",
         )
-        expect(that=keeper.exited(0.1) is None, message="the end of a probe ended the script")
+        expect(
+            that=keeper.wait_for_exit(0.1) is None, message="the end of a probe ended the script"
+        )
 
 
 @check
@@ -79,7 +84,7 @@ def a_large_command_is_accepted_during_a_flood(engine: Engine, bench: Bench) -> 
     """Check that a command larger than a pipe reaches a keeper that is busy sending output."""
     large = {f"LARGE_{number}": "x" * 100_000 for number in range(12)}
     with running_job(engine, bench.shell("yes & exit 0")) as keeper:
-        keeper.exited(DEATH_SECONDS)
+        keeper.wait_for_exit(DEATH_SECONDS)
         environment = {**bench.environment, **large}
         argv = ("bash", "-c", "echo ${#LARGE_11}")
         reply = keeper.probe(argv, PurePosixPath(bench.workspace), environment, 20.0)
@@ -90,29 +95,29 @@ def a_large_command_is_accepted_during_a_flood(engine: Engine, bench: Bench) -> 
 def a_probe_leaves_an_empty_sandbox_empty(engine: Engine, bench: Bench) -> None:
     """Check that a probe can run after every process has ended, and leaves none."""
     with running_job(engine, bench.shell("exit 0")) as keeper:
-        keeper.exited(DEATH_SECONDS)
+        keeper.wait_for_exit(DEATH_SECONDS)
         expect(
-            that=keeper.empty(DEATH_SECONDS),
+            that=keeper.wait_until_empty(DEATH_SECONDS),
             message="a sandbox without processes is not reported empty",
         )
         expect(
             that=run_probe(keeper, bench, "echo hi") == (0, b"hi\n"),
             message="a probe failed in an empty sandbox",
         )
-        expect(that=not keeper.survivors(), message="a probe was listed as a survivor")
+        expect(that=not keeper.freeze_survivors(), message="a probe was listed as a survivor")
 
 
 @check
 def a_probe_that_cannot_be_started_changes_nothing(engine: Engine, bench: Bench) -> None:
     """Check that a missing program exits 127; at the limit of processes a probe may be refused."""
-    options = JobOptions(limits=Limits(processes=MAX_PROCESSES))
+    options = JobOptions(limits=ResourceLimits(processes=MAX_PROCESSES))
     with running_job(engine, bench.python(FORKING, options)) as keeper:
-        keeper.exited(DEATH_SECONDS)
+        keeper.wait_for_exit(DEATH_SECONDS)
         with suppress(RefusedError):
             status, output = keeper.probe(("no-such",), PurePosixPath("/"), {}, DEATH_SECONDS)
             is_named = status == 127 << 8 and b"no-such" in output
             expect(that=is_named, message=f"a missing program is reported as {status}, {output!r}")
-        listed = len(keeper.survivors())
+        listed = len(keeper.freeze_survivors())
         expect(that=listed >= MIN_PROCESSES, message=f"{listed} processes were listed at the limit")
 
 
@@ -122,8 +127,8 @@ def the_usage_of_a_script_is_counted(engine: Engine, bench: Bench) -> None:
     burn = 'import time; held = b"x" * {}\nwhile time.process_time() < {}: pass'
     code = burn.format(_LARGE_BYTES, _BUSY_SECONDS)
     with running_job(engine, bench.shell(f"python3 -c '{code}' & wait")) as keeper:
-        keeper.exited(DEATH_SECONDS)
-        usage = keeper.usage()
+        keeper.wait_for_exit(DEATH_SECONDS)
+        usage = keeper.read_usage()
         seconds = usage.user_seconds + usage.system_seconds
         is_busy = _BUSY_SECONDS <= seconds < DEATH_SECONDS
         expect(that=is_busy, message=f"{seconds} s of CPU time were counted")
@@ -135,4 +140,6 @@ def the_usage_of_a_script_is_counted(engine: Engine, bench: Bench) -> None:
             keeper, bench, f"python3 -c '{burn.format(4 * _LARGE_BYTES, _BUSY_SECONDS)}'"
         )
         expect(that=reply == (0, b""), message=f"the probe's reply is {reply}")
-        expect(that=keeper.usage() == usage, message="a probe's usage is counted as the script's")
+        expect(
+            that=keeper.read_usage() == usage, message="a probe's usage is counted as the script's"
+        )

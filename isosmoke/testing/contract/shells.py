@@ -18,8 +18,8 @@ def _run_shell(engine: Engine, job: Job, typist: Typist) -> int:
     """Run a shell in a new sandbox in which no script was started, and return its wait status."""
     with typist, engine.sandbox(job.spec) as sandbox:
         keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
-        keeper.ready(START_SECONDS)
-        return interactive_shell.attend(keeper, job, typist)
+        keeper.wait_until_ready(START_SECONDS)
+        return interactive_shell.run_shell(keeper, job, typist)
 
 
 @check
@@ -86,13 +86,13 @@ _STATE = "read -r _ _ state _ </proc/{}/stat; echo $state"
 def a_shell_may_follow_the_script(engine: Engine, bench: Bench) -> None:
     """Check that after the verdict a shell can run alongside the survivors, frozen or thawed."""
     with running_job(engine, bench.shell("sleep 600 & exit 0")) as keeper:
-        keeper.exited(DEATH_SECONDS)
+        keeper.wait_for_exit(DEATH_SECONDS)
         for thaw in (False, True):
-            (survivor,) = keeper.survivors()
+            (survivor,) = keeper.freeze_survivors()
             if thaw:
                 keeper.thaw()
             with Typist(size=Size(24, 80)) as typist:
-                status = interactive_shell.attend(
+                status = interactive_shell.run_shell(
                     keeper, bench.shell(_STATE.format(survivor.pid)), typist
                 )
             state = typist.printed["stdout"].strip()
@@ -110,10 +110,10 @@ def a_shell_that_cannot_be_started_changes_nothing(engine: Engine, bench: Bench)
         running_job(engine, bench.shell("sleep 600")) as keeper,
         Typist(size=Size(24, 80)) as typist,
     ):
-        status = interactive_shell.attend(keeper, bench.job(("no-such-shell",)), typist)
+        status = interactive_shell.run_shell(keeper, bench.job(("no-such-shell",)), typist)
         is_named = status == 127 << 8 and b"no-such-shell" in typist.printed["stdout"]
         expect(that=is_named, message=f"a missing shell is reported as {status}, {typist.printed}")
-        expect(that=keeper.exited(0.1) is None, message="a missing shell ended the script")
+        expect(that=keeper.wait_for_exit(0.1) is None, message="a missing shell ended the script")
 
 
 @check
@@ -124,10 +124,12 @@ def a_shell_that_does_not_read_holds_nothing_up(engine: Engine, bench: Bench) ->
             line = f"stty raw -echo; {witness.connect} sleep 600"
             folder = PurePosixPath(bench.workspace)
             size = Size(24, 80)
-            keeper.send(protocol.shell(("bash", "-c", line), folder, bench.environment, size=size))
+            keeper.send(
+                protocol.encode_shell(("bash", "-c", line), folder, bench.environment, size=size)
+            )
             connection = witness.accept()
             for _ in range(3):
-                keeper.send(protocol.typed(b"x" * 16_000))
-            keeper.usage()
-            expect(that=keeper.exited(0.1) is None, message="typing ahead ended the script")
+                keeper.send(protocol.encode_input(b"x" * 16_000))
+            keeper.read_usage()
+            expect(that=keeper.wait_for_exit(0.1) is None, message="typing ahead ended the script")
         expect(that=connection.wait_closed(), message="a shell outlived its sandbox")

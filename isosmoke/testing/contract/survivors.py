@@ -119,13 +119,15 @@ os._exit(3)
 def a_reader_of_the_output_delays_nothing(engine: Engine, bench: Bench) -> None:
     """Check that a process that reads from the output pipe does not make the keeper wait."""
     with running_job(engine, bench.python(_THIEF)) as keeper:
-        status = keeper.exited(DEATH_SECONDS)
+        status = keeper.wait_for_exit(DEATH_SECONDS)
         expect(that=status == 3 << 8, message=f"a script that reads its own output: {status}")
         folder = PurePosixPath(bench.workspace)
         argv = ("python3", "-c", _THIEF)
         status, _ = keeper.probe(argv, folder, bench.environment, DEATH_SECONDS)
         expect(that=status == 3 << 8, message=f"a probe that reads its own output: {status}")
-        expect(that=keeper.empty(DEATH_SECONDS), message="a reader of the output is left")
+        expect(
+            that=keeper.wait_until_empty(DEATH_SECONDS), message="a reader of the output is left"
+        )
 
 
 @check
@@ -135,8 +137,8 @@ def a_thawed_survivor_resumes(engine: Engine, bench: Bench) -> None:
         job = bench.shell(f"{witness.connect} cat <&3 >&3 & exit 0")
         with running_job(engine, job) as keeper:
             connection = witness.accept()
-            keeper.exited(DEATH_SECONDS)
-            expect(that=keeper.survivors(), message="a waiting process is not listed")
+            keeper.wait_for_exit(DEATH_SECONDS)
+            expect(that=keeper.freeze_survivors(), message="a waiting process is not listed")
             keeper.thaw()
             connection.send_line("back")
             expect(that=connection.receives("back\n"), message="a thawed process does not resume")
@@ -151,7 +153,7 @@ def another_script_may_follow(engine: Engine, bench: Bench) -> None:
         first = bench.shell(f"({prints}) & exit 3")
         with running_job(engine, first, outputs.append) as keeper:
             first_connection = witness.accept()
-            status = keeper.exited(DEATH_SECONDS)
+            status = keeper.wait_for_exit(DEATH_SECONDS)
             expect(that=status == 3 << 8, message=f"the first script's status is {status}")
             start(bench.shell(f"{witness.connect} read -u 3 word; echo $word; exit 4"), keeper)
             second_connection = witness.accept()
@@ -161,8 +163,11 @@ def another_script_may_follow(engine: Engine, bench: Bench) -> None:
                 message="a survivor of the first script was ended",
             )
             second_connection.send_line("next")
-            status = keeper.exited(DEATH_SECONDS)
+            status = keeper.wait_for_exit(DEATH_SECONDS)
             expect(that=status == 4 << 8, message=f"the next script's status is {status}")
-            expect(that=keeper.survivors(), message="a survivor of the first script is not listed")
+            expect(
+                that=keeper.freeze_survivors(),
+                message="a survivor of the first script is not listed",
+            )
     printed = b"".join(output.content for output in outputs)
     expect(that=printed == b"left\nnext\n", message=f"the scripts printed {printed!r}")

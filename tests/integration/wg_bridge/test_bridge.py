@@ -17,7 +17,7 @@ WAITS = "read -r word <&3; test $word = enough"
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Return a project in its own directory, with a space in every path."""
-    return bridged_wg.within(tmp_path / "with a space", monkeypatch)
+    return bridged_wg.create_project(tmp_path / "with a space", monkeypatch)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_task_is_done_when_its_scenarios_pass(project: Project) -> None:
         "three": (0,),
     }
     assert project.done
-    assert bridged_wg.nothing_is_left()
+    assert bridged_wg.is_cleaned_up()
 
 
 def test_failure_blocks_with_its_reason(project: Project) -> None:
@@ -71,7 +71,7 @@ def test_leak_blocks_and_is_named(project: Project) -> None:
     assert code == 1
     assert lines[0] == "LEAK leaks: left 1 process: sleep 654"
     assert not project.done
-    assert bridged_wg.nothing_is_left()
+    assert bridged_wg.is_cleaned_up()
 
 
 def test_skip_does_not_block_and_is_displayed(project: Project) -> None:
@@ -91,7 +91,7 @@ def test_error_is_not_a_skip(project: Project) -> None:
     project.add("skips", "exit 77")
     project.bridge()
 
-    code, lines = project.gate(more={"ISOSMOKE_WG": "/nowhere/wg"})["skips"]
+    code, lines = project.gate(variables={"ISOSMOKE_WG": "/nowhere/wg"})["skips"]
 
     assert code == 125
     assert lines[0] == "ERROR skips: ISOSMOKE_WG: no file at /nowhere/wg"
@@ -103,7 +103,7 @@ def test_engine_error_is_not_a_skip(project: Project) -> None:
     project.add("skips", "exit 77", keys="image = 'nowhere'")
     project.bridge()
 
-    code, lines = project.gate(more={"DOCKER_HOST": "unix:///nowhere.sock"})["skips"]
+    code, lines = project.gate(variables={"DOCKER_HOST": "unix:///nowhere.sock"})["skips"]
 
     assert code == 125
     assert lines[0].startswith("ERROR skips: ")
@@ -115,11 +115,11 @@ def test_scenarios_of_one_call_run_concurrently(project: Project, witness: Witne
         project.add(name, f"{witness.connect} {WAITS}")
     project.bridge()
 
-    with project.going() as process:
-        lines = [witness.met() for _ in range(3)]
+    with project.running() as process:
+        lines = [witness.accept() for _ in range(3)]
         for line in lines:
-            line.say("enough")
-        assert [code for code, _ in bridged_wg.seen(process).values()] == [0, 0, 0]
+            line.send_line("enough")
+        assert [code for code, _ in bridged_wg.read_replies(process).values()] == [0, 0, 0]
 
 
 def test_full_smoke_runs_all_scenarios(project: Project) -> None:
@@ -143,13 +143,13 @@ def test_concurrent_calls_do_not_mix(project: Project, witness: Witness) -> None
         project.start(working=project.top / "left") as left,
         project.start(working=project.top / "right") as right,
     ):
-        lines = [witness.met(), witness.met()]
-        assert len(bridged_wg.leaders()) == 2
+        lines = [witness.accept(), witness.accept()]
+        assert len(bridged_wg.list_leaders()) == 2
         for line in lines:
-            line.say("continue")
-        assert bridged_wg.seen(left)["depends"][0] == 0
-        assert bridged_wg.seen(right)["depends"][0] == 1
-    assert bridged_wg.nothing_is_left()
+            line.send_line("continue")
+        assert bridged_wg.read_replies(left)["depends"][0] == 0
+        assert bridged_wg.read_replies(right)["depends"][0] == 1
+    assert bridged_wg.is_cleaned_up()
 
 
 def test_verdict_is_never_reused(project: Project) -> None:
@@ -169,12 +169,12 @@ def test_run_ends_with_wg(project: Project, witness: Witness, number: signal.Sig
     project.add("waits", f"setsid sleep 600 & {witness.connect} {WAITS}")
     project.bridge()
 
-    with project.going() as process:
-        line = witness.met()
+    with project.running() as process:
+        line = witness.accept()
         os.killpg(process.pid, number)
         assert process.wait(20) == -number
-        assert line.breaks()
-    assert bridged_wg.nothing_is_left()
+        assert line.wait_closed()
+    assert bridged_wg.is_cleaned_up()
     assert not project.done
 
 
@@ -183,15 +183,15 @@ def test_dead_leader_is_replaced(project: Project, witness: Witness) -> None:
     project.add("waits", f"{witness.connect} {WAITS}")
     project.bridge()
 
-    with project.going() as process:
-        line = witness.met()
-        (leader,) = bridged_wg.leaders()
+    with project.running() as process:
+        line = witness.accept()
+        (leader,) = bridged_wg.list_leaders()
         os.kill(leader, signal.SIGKILL)
-        assert line.breaks()
-        witness.met().say("enough")
-        assert bridged_wg.seen(process)["waits"][0] == 0
+        assert line.wait_closed()
+        witness.accept().send_line("enough")
+        assert bridged_wg.read_replies(process)["waits"][0] == 0
     assert project.done
-    assert bridged_wg.nothing_is_left()
+    assert bridged_wg.is_cleaned_up()
 
 
 def test_deadline_of_wg_is_an_error(project: Project, witness: Witness) -> None:
@@ -199,13 +199,13 @@ def test_deadline_of_wg_is_an_error(project: Project, witness: Witness) -> None:
     project.add("waits", f"{witness.connect} {WAITS}")
     project.bridge()
 
-    with project.going() as process:
-        witness.met()
-        os.kill(bridged_wg.child(process.pid), signal.SIGTERM)
-        code, lines = bridged_wg.seen(process)["waits"]
+    with project.running() as process:
+        witness.accept()
+        os.kill(bridged_wg.find_child(process.pid), signal.SIGTERM)
+        code, lines = bridged_wg.read_replies(process)["waits"]
     assert code == 125
     assert "deadline" in lines[-1]
-    assert bridged_wg.nothing_is_left()
+    assert bridged_wg.is_cleaned_up()
 
 
 def test_outdated_mirror_is_refused(project: Project) -> None:

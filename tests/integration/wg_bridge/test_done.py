@@ -8,7 +8,7 @@ import pytest
 
 from isosmoke.history import layout
 from support import bridged_wg, wg_stand_in
-from support.bridged_wg import NOTHING, Project
+from support.bridged_wg import NO_VARIABLES, Project
 
 ASKS = f'#!/bin/sh\nexec {sys.executable} {wg_stand_in.__file__} "$@"\n'
 NEVER_ASKS = "#!/bin/sh\necho $$ done $2 >done.txt\necho options: $3 $4\nexit 5\n"
@@ -17,7 +17,7 @@ NEVER_ASKS = "#!/bin/sh\necho $$ done $2 >done.txt\necho options: $3 $4\nexit 5\
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Return a project in its own directory, with a space in every path."""
-    return bridged_wg.within(tmp_path / "with a space", monkeypatch)
+    return bridged_wg.create_project(tmp_path / "with a space", monkeypatch)
 
 
 def run_done(
@@ -42,7 +42,7 @@ def run_done(
 
 def count_runs(project: Project) -> int:
     """Return the number of recorded runs in the project."""
-    return len(list(layout.run_folders(project.top / ".isosmoke" / "runs")))
+    return len(list(layout.iter_run_directories(project.top / ".isosmoke" / "runs")))
 
 
 def test_wg_is_answered_from_the_same_run(project: Project) -> None:
@@ -57,7 +57,7 @@ def test_wg_is_answered_from_the_same_run(project: Project) -> None:
     assert '"skips": [77, ["exit 77: no endpoint"]]' in done.stdout
     assert project.done
     assert count_runs(project) == 1
-    assert bridged_wg.nothing_is_left()
+    assert bridged_wg.is_cleaned_up()
 
 
 @pytest.mark.parametrize("wg", [ASKS, NEVER_ASKS])
@@ -102,7 +102,7 @@ def test_wg_runs_scripts_with_system_programs(project: Project) -> None:
     done = run_done(project, ASKS, "task", path=f"{create_fakes(project)}:{bridged_wg.PATH}")
 
     assert '"skips": [77,' in done.stdout, done.stderr
-    assert bridged_wg.nothing_is_left()
+    assert bridged_wg.is_cleaned_up()
 
 
 def test_bridge_warns_of_fake_programs(project: Project) -> None:
@@ -137,7 +137,7 @@ def test_options_output_and_exit_code_are_those_of_wg(project: Project) -> None:
 
     assert done.stdout == "options: --converged --other\n"
     assert done.returncode == 5
-    assert bridged_wg.nothing_is_left()
+    assert bridged_wg.is_cleaned_up()
 
 
 def test_task_without_scenarios_has_a_warning(project: Project) -> None:
@@ -181,7 +181,7 @@ def test_bridge_prints_line_for_eval(project: Project) -> None:
     """Afterwards, a bare `wg done` is gated through the mirror."""
     project.add("passes", "exit 0")
     shell = 'eval "$("$0" -m isosmoke bridge)"; exec "$0" "$@" done task'
-    environment = project.environment(NOTHING)
+    environment = project.environment(NO_VARIABLES)
     del environment["WG_SMOKE_MANIFEST"]
 
     done = subprocess.run(
@@ -196,4 +196,4 @@ def test_bridge_prints_line_for_eval(project: Project) -> None:
 
     assert done.stdout == '{"passes": [0, []]}\n', done.stderr
     assert project.done
-    assert bridged_wg.nothing_is_left()
+    assert bridged_wg.is_cleaned_up()

@@ -93,8 +93,8 @@ echo report >report.txt
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """Return a project whose task `task` needs only its gate to be completed."""
-    available.engine("bubblewrap")
-    project = Project(tmp_path / "project", available.wg())
+    available.require_engine("bubblewrap")
+    project = Project(tmp_path / "project", available.require_wg())
     for directory in (project.top, tmp_path / "home", tmp_path / "bin"):
         directory.mkdir()
     (tmp_path / "bin" / "pi").write_text(REVIEWER)
@@ -119,7 +119,7 @@ def _make_finishable(project: Project) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_done_blocks_when_smoke_scenario_fails(project: Project, way: str) -> None:
     """The failing scenario is named, and the task's status is unchanged."""
-    project.add_scenarios("task", holds="exit 0", breaks="echo 'reason: it broke' >&2; exit 3")
+    project.add_scenarios("task", holds="exit 0", wait_closed="echo 'reason: it broke' >&2; exit 3")
     before = project.status("task")
 
     done = project.shell(WAYS[way], "task")

@@ -6,7 +6,7 @@ from isosmoke.authoring import agent_rules
 from isosmoke.authoring.agent_rules import BEGIN, END, insert_rules
 from isosmoke.errors import UsageError
 
-BLOCK = f"{BEGIN}\n{agent_rules.text()}{END}"
+BLOCK = f"{BEGIN}\n{agent_rules.read_rules()}{END}"
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ BLOCK = f"{BEGIN}\n{agent_rules.text()}{END}"
 )
 def test_rules_name_duties_of_agents(phrase: str) -> None:
     """The rules cover running, finishing, adding and never bypassing."""
-    assert phrase in agent_rules.text()
+    assert phrase in agent_rules.read_rules()
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from isosmoke.authoring import new_scenario
-from isosmoke.authoring.new_scenario import add, drafted
+from isosmoke.authoring.new_scenario import add, draft_scenario
 from isosmoke.errors import IsosmokeError, ManifestError, UsageError
 from isosmoke.manifest import loader, parser
 from isosmoke.manifest.discovery import WG_MANIFEST
-from isosmoke.manifest.key_meaning import sandbox_keys
+from isosmoke.manifest.key_meaning import list_sandbox_keys
 from isosmoke.manifest.models import Scenario
 from support.fixture_types import Ordinary
 
@@ -33,7 +33,7 @@ assertion = "It holds."
 
 def create_draft(name: str = "new", **keys: object) -> Scenario:
     """Create a scenario as `isosmoke new` does."""
-    return drafted(name, **{"owners": ("task",), "assertion": "It holds.", **keys})  # type: ignore[arg-type] # the tests pass invalid keys too
+    return draft_scenario(name, **{"owners": ("task",), "assertion": "It holds.", **keys})  # type: ignore[arg-type] # the tests pass invalid keys too
 
 
 @pytest.fixture
@@ -316,14 +316,14 @@ RICH = {
 
 def save(directory: Path, scenario: Scenario) -> Scenario:
     """Add a scenario with the sandbox settings of `scenario` and return it as loaded."""
-    keys: dict[str, Any] = new_scenario.surroundings(scenario)
+    keys: dict[str, Any] = new_scenario.select_sandbox_settings(scenario)
     add(directory / "manifest.toml", create_draft(**keys))
     return loader.load(directory / "manifest.toml").scenarios[-1]
 
 
 def test_cases_cover_every_sandbox_key() -> None:
     """Each key that affects the sandbox is in `RICH`."""
-    assert RICH.keys() | {"network"} == set(sandbox_keys(Scenario))
+    assert RICH.keys() | {"network"} == set(list_sandbox_keys(Scenario))
 
 
 @pytest.mark.parametrize("keys", [RICH, {"network": "isolated", "capabilities": ["NET_ADMIN"]}, {}])
@@ -345,9 +345,9 @@ def test_sandbox_settings_are_preserved_with_any_defaults(
         keys = {**keys, "limits": {"open_files": 77}}  # An entry cannot remove a default limit.
     scenario = Scenario.model_validate({"name": "x", "script": "x", **keys})
 
-    assert new_scenario.surroundings(save(directory, scenario)) == new_scenario.surroundings(
-        scenario
-    )
+    assert new_scenario.select_sandbox_settings(
+        save(directory, scenario)
+    ) == new_scenario.select_sandbox_settings(scenario)
 
 
 def test_default_values_are_not_written(directory: Path) -> None:

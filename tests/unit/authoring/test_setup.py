@@ -19,7 +19,7 @@ def set_up(top: Path) -> list[str]:
     """Set the repository up and return the descriptions of the steps."""
     steps = plan(top)
     carry_out(steps)
-    return [f"{step.path.relative_to(top)}: {step.words}" for step in steps]
+    return [f"{step.path.relative_to(top)}: {step.description}" for step in steps]
 
 
 def read_tree(top: Path) -> Mapping[Path, tuple[int, bytes]]:
@@ -49,7 +49,7 @@ def test_empty_repository_gets_all_files(tmp_path: Path) -> None:
     loaded = loader.load(tmp_path / "tests/smoke/manifest.toml")
     assert "Grow-only" in loaded.path.read_text()
     assert os.access(loaded.scenarios[0].script_path, os.X_OK)
-    assert agent_rules.text() in (tmp_path / "AGENTS.md").read_text()
+    assert agent_rules.read_rules() in (tmp_path / "AGENTS.md").read_text()
 
 
 def test_second_setup_changes_nothing(tmp_path: Path) -> None:
@@ -147,7 +147,9 @@ def test_old_rules_are_updated_in_place(tmp_path: Path) -> None:
 
     assert set_up(tmp_path)[-1] == "AGENTS.md: rules for agents updated"
     text = (tmp_path / "AGENTS.md").read_text()
-    assert text == f"before\n{agent_rules.BEGIN}\n{agent_rules.text()}{agent_rules.END}\nafter\n"
+    assert (
+        text == f"before\n{agent_rules.BEGIN}\n{agent_rules.read_rules()}{agent_rules.END}\nafter\n"
+    )
 
 
 def test_invalid_manifest_stops_setup(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def find_flaws(name: str, module: ModuleType) -> Iterator[str]:
     if not isinstance(command, click.Command):
         yield "it has no `command`"
         return
-    documents = {**schema.documents(), **getattr(module, "DOCUMENTS", {})}
+    documents = {**schema.find_documents(), **getattr(module, "DOCUMENTS", {})}
     for path, leaf in list_leaves(name, command):
         yield from find_parameter_flaws(path, leaf)
         yield from find_document_flaws(path, leaf, documents.values())
@@ -200,7 +200,7 @@ def test_each_kind_of_document_is_declared_once() -> None:
     )
 
     assert [kind for kind, number in declared.items() if number > 1] == []
-    assert {*declared, schema.MANIFEST} == set(schema.documents())
+    assert {*declared, schema.MANIFEST} == set(schema.find_documents())
 
 
 def parse_modules() -> Iterator[ast.Module]:

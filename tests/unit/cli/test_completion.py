@@ -47,7 +47,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "manifest.toml").write_text(MANIFEST)
     (tmp_path / "other.toml").write_text('[[scenario]]\nname = "elsewhere"\n')
     for run in RUNS:
-        directory = layout.homes(tmp_path)[0] / layout.RUNS / run
+        directory = layout.list_homes(tmp_path)[0] / layout.RUNS / run
         directory.mkdir(parents=True)
         (directory / layout.HEADER).write_text("{}")
     monkeypatch.chdir(tmp_path)

@@ -162,7 +162,7 @@ def test_fail_fast_starts_no_scenario_after_failure(run: Run) -> None:
     assert [result.outcome for result in results] == [
         *(Outcome.PASS, Outcome.FAIL, Outcome.NOT_RUN, Outcome.NOT_RUN)
     ]
-    assert results[2].telling.reason == "an earlier scenario failed"
+    assert results[2].reported_attempt.reason == "an earlier scenario failed"
     assert run.list_sandboxes() == ["a", "b"]
     assert run.list_finished() == list("abcd")
 
@@ -191,7 +191,7 @@ def test_interrupt_prevents_remaining_scenarios(run: Run) -> None:
     results = run.execute(*map(scenario, "abcd"))
 
     assert [result.outcome for result in results] == [Outcome.PASS, *[Outcome.NOT_RUN] * 3]
-    assert {result.telling.reason for result in results[1:]} == {"SIGTERM"}
+    assert {result.reported_attempt.reason for result in results[1:]} == {"SIGTERM"}
     assert run.list_sandboxes() == ["a", "b"]
     assert run.engine.destroyed == run.engine.made
     assert run.list_finished() == list("abcd")
@@ -281,7 +281,7 @@ def test_concurrent_failure_that_passes_in_isolation_is_load_sensitive(concurren
         assert result.outcome is Outcome.FLAKY
         assert result.load_sensitive
         assert [attempt.alone for attempt in result.attempts] == [False, True]
-        assert result.telling.ending == Exited(1)
+        assert result.reported_attempt.ending == Exited(1)
     assert sorted(concurrent_run.list_events(ScenarioPostponed)) == ["a", "b"]
     assert concurrent_run.list_finished() == ["a", "b"]
     assert concurrent_run.list_sandboxes()[2:] == ["a", "b"]
@@ -335,7 +335,9 @@ def test_scenarios_with_shared_lock_exclude_each_other(concurrent_run: Run) -> N
     results = concurrent_run.execute(*(scenario(name, locks=["port"]) for name in names))
 
     assert overlaps == []
-    assert all(result.outcome is Outcome.PASS and result.telling.alone for result in results)
+    assert all(
+        result.outcome is Outcome.PASS and result.reported_attempt.alone for result in results
+    )
 
 
 def test_scenarios_with_different_locks_run_concurrently(concurrent_run: Run) -> None:
@@ -361,7 +363,7 @@ def test_missing_requirement_skips_without_sandbox(run: Run) -> None:
     (result,) = run.execute(lacking)
 
     assert result.outcome is Outcome.SKIP
-    assert result.telling.reason == "command 'gone' not found; variable GONE not set"
+    assert result.reported_attempt.reason == "command 'gone' not found; variable GONE not set"
     assert len(result.attempts) == 1
     assert run.list_sandboxes() == []
     assert run.list_events(ScenarioStarted) == []
@@ -378,8 +380,8 @@ def test_broken_engine_is_error_of_its_scenario(run: Run) -> None:
     results = run.execute(*map(scenario, ["refused", "died", "other", "fine"]))
 
     assert [result.outcome for result in results] == [*[Outcome.ERROR] * 3, Outcome.PASS]
-    assert [result.infrastructure for result in results] == [True, True, True, False]
-    assert results[0].telling.reason == "no space left"
+    assert [result.is_infrastructure for result in results] == [True, True, True, False]
+    assert results[0].reported_attempt.reason == "no space left"
 
 
 def test_deadline_is_that_of_scenario(run: Run) -> None:
@@ -388,7 +390,7 @@ def test_deadline_is_that_of_scenario(run: Run) -> None:
     (result,) = run.execute(scenario("a").model_copy(update={"timeout_seconds": 0}))
 
     assert result.outcome is Outcome.TIMEOUT
-    assert result.telling.ending == TimedOut(0)
+    assert result.reported_attempt.ending == TimedOut(0)
     assert [kind for _, kind in run.engine.commands] == [b"g", b"t", b"k", b"u"]
 
 
@@ -412,7 +414,7 @@ def test_leak_policy_of_run_has_precedence(
     (result,) = run.execute(scenario("a", leaks=manifest))
 
     assert result.outcome is outcome
-    assert [leak.command_line for leak in result.telling.leaks] == ["sleep 9"]
+    assert [leak.command_line for leak in result.reported_attempt.leaks] == ["sleep 9"]
 
 
 def test_allowed_survivor_is_tolerated(run: Run) -> None:
@@ -422,7 +424,7 @@ def test_allowed_survivor_is_tolerated(run: Run) -> None:
     (result,) = run.execute(scenario("a", leaks={"allow": [allow]}))
 
     assert result.outcome is Outcome.PASS
-    assert [survivor.reason for survivor in result.telling.verdict.tolerated] == [
+    assert [survivor.reason for survivor in result.reported_attempt.verdict.tolerated] == [
         "It ends by itself."
     ]
 
@@ -476,7 +478,7 @@ def test_evidence_is_collected_by_policy(
     (result,) = run.execute(scenario("a", **keys))
     expected = {"failed": result.outcome.blocks, "always": True, "never": False}[policy]
 
-    assert (result.telling.evidence is not None) is expected
+    assert (result.reported_attempt.evidence is not None) is expected
 
 
 def test_interrupted_scenario_has_no_evidence(run: Run) -> None:
@@ -485,14 +487,14 @@ def test_interrupted_scenario_has_no_evidence(run: Run) -> None:
     run.policy = Policy(evidence="always")
     (result,) = run.execute(scenario("a"))
 
-    assert (result.outcome, result.telling.evidence) == (Outcome.NOT_RUN, None)
+    assert (result.outcome, result.reported_attempt.evidence) == (Outcome.NOT_RUN, None)
 
 
 def test_time_waiting_for_lock_is_recorded(concurrent_run: Run) -> None:
     """A scenario waits at least as long as the lock is held; the wait is in no phase."""
     first, second = sorted(
         (
-            result.telling
+            result.reported_attempt
             for result in concurrent_run.execute(
                 scenario("a", locks=["x"]), scenario("b", locks=["x"])
             )

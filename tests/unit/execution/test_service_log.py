@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke.engines.docker.attach import Printed
+from isosmoke.engines.docker.attach import ContainerOutput
 from isosmoke.execution.service_log import Search, Transcript
 from isosmoke.redaction import Redactor
 from isosmoke.runner.output import Capture
@@ -55,7 +55,7 @@ def test_streams_are_logged_in_order_until_the_end(tmp_path: Path) -> None:
     capture = Capture(tmp_path / "log", 1000, redactor=Redactor())
     near_end, far_end = socket.socketpair()
     with far_end, Transcript(capture, "last") as transcript:
-        transcript.follow(closing(Printed(near_end)))
+        transcript.follow(closing(ContainerOutput(near_end)))
         for stream, content in ((1, b"one\n"), (2, b"two\n"), (1, b"the last\n")):
             far_end.sendall(struct.pack(">BxxxI", stream, len(content)) + content)
         far_end.shutdown(socket.SHUT_WR)

@@ -7,7 +7,7 @@ from threading import Barrier
 
 import pytest
 
-from isosmoke.engines.base import Engine, Facts
+from isosmoke.engines.base import Engine, EngineInfo
 from isosmoke.errors import EngineUnavailableError, LeftBehindError
 from isosmoke.execution import preflight, session
 from isosmoke.execution.scheduler import Policy
@@ -155,7 +155,7 @@ def test_end_reports_all_results_together(create_project: Callable[..., Project]
     assert isinstance(project.events[0], RunStarted)
     assert project.events[-1] == RunFinished(result)
     assert result.record is not None
-    assert {scenario.telling.log for scenario in result.scenarios} == {
+    assert {scenario.reported_attempt.log for scenario in result.scenarios} == {
         result.record / "good/output-1.log",
         result.record / "bad/output-1.log",
     }
@@ -187,7 +187,7 @@ def test_supported_limits_depend_on_control_groups(
     *, rootless: bool, version: int | None, limits: set[str]
 ) -> None:
     """Version 1 is available to root only; an ordinary user's processes need no group."""
-    facts = Facts(version="1", where="x", reason="y", rootless=rootless, cgroup=version)
+    facts = EngineInfo(version="1", where="x", reason="y", rootless=rootless, cgroup=version)
 
     assert facts.limits == limits
 
@@ -208,9 +208,14 @@ def test_run_without_engine_creates_nothing(create_project: Callable[..., Projec
 )
 def test_cleanup_failure_is_infrastructure_error_unless_blocking(ending: Ending, code: int) -> None:
     """A run with a failed cleanup never ends as a success, and hides no failure."""
-    attempt = Attempt(ending=ending, left_behind=("box",))
+    attempt = Attempt(ending=ending, leftovers=("box",))
 
-    assert session.exit_code(result_factories.run(result_factories.result(attempt))) == code
+    assert (
+        session.determine_exit_code(
+            result_factories.make_run(result_factories.make_result(attempt))
+        )
+        == code
+    )
 
 
 def test_remains_of_dead_run_are_noted(create_project: Callable[..., Project]) -> None:

@@ -37,12 +37,14 @@ def create_receipt(
         outcomes={name: Outcome.PASS},
         engine="bubblewrap",
     )
-    return receipt.statement(about, receipt.hashed("manifest", "m.toml", "ab" * 32), ())
+    return receipt.create_statement(
+        about, receipt.create_hashed_resource("manifest", "m.toml", "ab" * 32), ()
+    )
 
 
 def find_all(graph: Graph, records: Records, *changes: str) -> list[Finding]:
     """Return all findings, given the `changes` since each receipt."""
-    return list(audit.findings(graph, SCENARIOS, records, lambda _: changes))
+    return list(audit.find_problems(graph, SCENARIOS, records, lambda _: changes))
 
 
 CASES = {
@@ -110,7 +112,7 @@ def test_bypass_is_a_finding_until_the_gate_opens() -> None:
 
 def test_unreadable_input_is_a_finding() -> None:
     """An unreadable line may be a completed task, and an unreadable file a shut gate's receipt."""
-    findings = find_all(Graph(unreadable=(3,)), Records(spoiled=["/p/r.json"]))
+    findings = find_all(Graph(unreadable=(3,)), Records(unreadable=["/p/r.json"]))
 
     assert [(finding.subject, finding.weighs) for finding in findings] == [
         ("graph line 3", True),
@@ -139,20 +141,20 @@ def test_unreadable_input_is_a_finding() -> None:
 )
 def test_each_graph_line_is_parsed_skipped_or_unreadable(line: str, graph: Graph) -> None:
     """A line is unreadable only if it may be a task and cannot be parsed."""
-    assert audit.read(line) == graph
+    assert audit.parse_graph(line) == graph
 
 
 def test_later_line_replaces_earlier() -> None:
     """Lines replace each other as in wg, and unreadable lines keep their numbers."""
     task = '{{"kind":"task","id":"a","status":"{}"}}\n'
 
-    assert audit.read(task.format("done") + "oh\n" + task.format("open")) == Graph((), (2,))
+    assert audit.parse_graph(task.format("done") + "oh\n" + task.format("open")) == Graph((), (2,))
 
 
 @given(st.text())
 def test_any_text_is_a_graph(text: str) -> None:
     """Parsing never raises, and never invents a task."""
-    assert audit.read(text).done == ()
+    assert audit.parse_graph(text).done == ()
 
 
 # The tests below use the command line.
@@ -171,7 +173,7 @@ def project(tmp_path: Path) -> Project:
 
 def test_gate_makes_audit_clean(project: Project) -> None:
     """The completed task is a finding before the gate, and a bypass is one after it."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
 
     before = project.run("audit")
     project.run("gate", "task-a")
@@ -188,7 +190,7 @@ def test_gate_makes_audit_clean(project: Project) -> None:
 
 def test_strict_counts_changes_since_receipt(project: Project) -> None:
     """A changed library is a note, or a finding with `--strict`; another binary is neither."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     project.run("gate", "task-a")
     project.binary.write_text("#!/bin/sh\necho newer\n")
     clean = project.run("audit", "--strict")
@@ -203,7 +205,7 @@ def test_strict_counts_changes_since_receipt(project: Project) -> None:
 
 def test_task_gated_in_removed_work_tree_is_clean(project: Project) -> None:
     """The receipt of an agent's work tree is found and compared after its removal."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     git = Git(project.top)
     git("add", "--all", ":!.wg")
     git("commit", "--quiet", "--message", "all of it")

@@ -33,7 +33,7 @@ class FakeEngines:
         """Return the scenario's engine."""
         return self._choice(scenario)
 
-    def for_services(self, scenario: Scenario) -> Engine:
+    def select_service_engine(self, scenario: Scenario) -> Engine:
         """Return the same engine."""
         return self._choice(scenario)
 
@@ -53,7 +53,7 @@ def write_manifest(directory: Path, text: str) -> Manifest:
 
 def find_digests(loaded: Manifest, engines: receipt_inputs.Engines) -> dict[str, str]:
     """Return the digest of each image that a verdict is bound to."""
-    inputs = receipt_inputs.inputs(loaded, loaded.scenarios, engines)
+    inputs = receipt_inputs.collect_inputs(loaded, loaded.scenarios, engines)
     return {
         resource.name: resource.sha256
         for resource in inputs
@@ -111,7 +111,9 @@ def create_receipt(directory: Path, engine: str) -> Statement:
         outcomes={"one": Outcome.PASS},
         engine=engine,
     )
-    return receipt.statement(circumstances, receipt.hashed("binary", "wg", DOCKERS), ())
+    return receipt.create_statement(
+        circumstances, receipt.create_hashed_resource("binary", "wg", DOCKERS), ()
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def test_receipt_is_compared_on_its_engine(
     """Several names mean that the run let isosmoke choose the engine."""
     (scenario,) = write_manifest(tmp_path, SCENARIO.replace(IMAGE, image)).scenarios
 
-    assert receipt_inputs.engines_of(create_receipt(tmp_path, named))(scenario).name == engine
+    assert receipt_inputs.select_engines(create_receipt(tmp_path, named))(scenario).name == engine
 
 
 def test_receipt_of_unknown_engine_is_an_error(tmp_path: Path) -> None:
@@ -139,7 +141,9 @@ def test_receipt_of_unknown_engine_is_an_error(tmp_path: Path) -> None:
     write_manifest(tmp_path, SCENARIO)
 
     with pytest.raises(EngineError, match="unknown engine 'jail'") as caught:
-        receipt_inputs.changed_inputs(create_receipt(tmp_path, "jail"), tmp_path / "manifest.toml")
+        receipt_inputs.find_changed_inputs(
+            create_receipt(tmp_path, "jail"), tmp_path / "manifest.toml"
+        )
     assert "podman" in caught.value.hint
 
 
@@ -147,7 +151,7 @@ def test_removed_image_invalidates_receipt(tmp_path: Path) -> None:
     """A missing image is a difference, not a failed comparison."""
     write_manifest(tmp_path, SCENARIO)
 
-    broken = receipt_inputs.changed_inputs(
+    broken = receipt_inputs.find_changed_inputs(
         create_receipt(tmp_path, "bubblewrap"), tmp_path / "manifest.toml"
     )
 

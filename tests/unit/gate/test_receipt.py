@@ -38,8 +38,13 @@ def create_receipt(
         outcomes=outcomes,
         engine="bubblewrap",
     )
-    inputs = (receipt.hashed("script", "a.sh", HASH), receipt.named("image", "debian:12"))
-    return receipt.statement(about, receipt.hashed("binary", "wg", HASH), inputs)
+    inputs = (
+        receipt.create_hashed_resource("script", "a.sh", HASH),
+        receipt.create_named_resource("image", "debian:12"),
+    )
+    return receipt.create_statement(
+        about, receipt.create_hashed_resource("binary", "wg", HASH), inputs
+    )
 
 
 def test_receipt_is_an_in_toto_test_result() -> None:
@@ -132,9 +137,9 @@ NAMES = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["0" * 64, "1
 @given(NAMES, NAMES)
 def test_differences_name_exactly_what_differs(then: dict[str, str], now: dict[str, str]) -> None:
     """Each name that was changed, removed or added is listed once, and no other."""
-    differences = receipt.differences(
-        [receipt.hashed("file", *item) for item in then.items()],
-        [receipt.hashed("file", *item) for item in now.items()],
+    differences = receipt.list_differences(
+        [receipt.create_hashed_resource("file", *item) for item in then.items()],
+        [receipt.create_hashed_resource("file", *item) for item in now.items()],
     )
 
     differing = {name for name in then | now if then.get(name) != now.get(name)}
@@ -147,7 +152,7 @@ def test_entry_is_bound_by_its_values(tmp_path: Path) -> None:
     def entry(text: str) -> str:
         (tmp_path / "s.sh").write_text("")
         (scenario,) = (loaded := parse(text, tmp_path / "m.toml")).scenarios
-        return receipt_inputs.inputs(loaded, [scenario], EngineChoice(AUTO))[0].sha256
+        return receipt_inputs.collect_inputs(loaded, [scenario], EngineChoice(AUTO))[0].sha256
 
     plain = '[[scenario]]\nname = "a"\nscript = "s.sh"\n'
     assert entry('[[scenario]]\nscript = "s.sh" # here\nname = "a"\n') == entry(plain)
@@ -162,7 +167,7 @@ def test_entry_is_bound_by_its_values(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def gated(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Return a Git repository whose `task-a` has passed the gate; tests must not change it."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     project = Project.within(tmp_path_factory.mktemp("gated"))
     project.path("scenarios/more.sh").write_text("true\n")
     project.path("scenarios/lib.sh").write_text(
@@ -367,10 +372,10 @@ def test_receipt_names_what_was_tested(project: Project) -> None:
     then = receipt.parse(file.read_bytes(), str(file))
 
     loaded = load(project.manifest)
-    inputs = receipt_inputs.inputs(loaded, loaded.scenarios[:1], EngineChoice(AUTO))
+    inputs = receipt_inputs.collect_inputs(loaded, loaded.scenarios[:1], EngineChoice(AUTO))
 
-    assert then.subject[0] == receipt_inputs.subject(
-        (project.binary, receipt_inputs.digest(project.binary)), project.manifest
+    assert then.subject[0] == receipt_inputs.create_subject(
+        (project.binary, receipt_inputs.compute_digest(project.binary)), project.manifest
     )
     assert then.predicate.configuration[:-1] == inputs
     commit = Git(project.top)("rev-parse", "HEAD")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke.gate.script_inputs import sources
+from isosmoke.gate.script_inputs import find_script_inputs
 
 
 def find_inputs(directory: Path, script: str, *files: str, exclude: str = "none") -> list[str]:
@@ -15,7 +15,7 @@ def find_inputs(directory: Path, script: str, *files: str, exclude: str = "none"
     path = directory / "scenarios/s.sh"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(script)
-    inputs = sources([path], directory, exclude=(path, directory / exclude))
+    inputs = find_script_inputs([path], directory, exclude=(path, directory / exclude))
     return [str(path.relative_to(directory)) for path in inputs]
 
 
@@ -54,7 +54,7 @@ def test_sourced_file_is_followed_outside_the_directory(tmp_path: Path) -> None:
     script = directory / "s.sh"
     script.write_text('. "$(dirname "$0")/../lib one.sh"\n')
 
-    assert sources([script], directory, exclude=()) == (
+    assert find_script_inputs([script], directory, exclude=()) == (
         tmp_path / "lib one.sh",
         tmp_path / "two.sh",
     )

@@ -10,25 +10,25 @@ from isosmoke.history import layout, reader
 from isosmoke.results.outcome import Exited, Outcome
 from isosmoke.results.run_results import Attempt
 from support import available, result_factories
-from support.past_runs import FAILED, PASSED, halved, killed, outcomes, recorded
+from support.past_runs import FAILED, PASSED, get_outcomes, mark_killed, record_half_run, record_run
 from support.project import GOOD, Project
 
 
 def test_run_in_progress_can_be_read(tmp_path: Path) -> None:
     """Finished scenarios have results, and the others are NOT_RUN."""
-    run = reader.load_run(halved(tmp_path))
+    run = reader.load_run(record_half_run(tmp_path))
 
     assert not run.finished
-    assert outcomes(run) == {"one": "PASS", "two": "NOT_RUN the run is still in progress"}
+    assert get_outcomes(run) == {"one": "PASS", "two": "NOT_RUN the run is still in progress"}
     assert run.counts == {"PASS": 1, "NOT_RUN": 1}
 
 
 def test_killed_run_ended_before_remaining_scenarios(tmp_path: Path) -> None:
     """A scenario without a result is NOT_RUN, and its manifest entry is known."""
-    run = reader.load_run(killed(halved(tmp_path)))
+    run = reader.load_run(mark_killed(record_half_run(tmp_path)))
 
     assert not run.finished
-    assert outcomes(run) == {"one": "PASS", "two": "NOT_RUN the run ended before this scenario"}
+    assert get_outcomes(run) == {"one": "PASS", "two": "NOT_RUN the run ended before this scenario"}
     assert run.scenarios[1].blocks
     assert run.scenarios[1].entry["script"] == "one.sh"
     assert run.scenarios[1].attempts[0].outcome is Outcome.NOT_RUN
@@ -36,7 +36,7 @@ def test_killed_run_ended_before_remaining_scenarios(tmp_path: Path) -> None:
 
 def test_record_is_at_its_current_path(tmp_path: Path) -> None:
     """The records of a moved project are found at the new path."""
-    directory = recorded(tmp_path / "old", result_factories.result(PASSED))
+    directory = record_run(tmp_path / "old", result_factories.make_result(PASSED))
     (tmp_path / "old").rename(tmp_path / "new")
 
     run = reader.find_run(None, tmp_path / "new")
@@ -48,7 +48,7 @@ def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
     """Runs within one second are in order too, from any directory of the repository."""
     (tmp_path / ".git").mkdir()
     (tmp_path / "deep").mkdir()
-    names = [recorded(tmp_path).name for _ in range(3)]
+    names = [record_run(tmp_path).name for _ in range(3)]
 
     assert [Path(run.record or "").name for run in reader.list_runs(tmp_path / "deep")] == names[
         ::-1
@@ -57,7 +57,7 @@ def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
 
 def test_other_entries_are_not_runs(tmp_path: Path) -> None:
     """Files, foreign directories, links and runs without a header are skipped."""
-    directory = recorded(tmp_path)
+    directory = record_run(tmp_path)
     runs = directory.parent
     (runs / "20200101-000000-0000").write_text("a file")
     (runs / "20200101-000000-0001").mkdir()
@@ -65,7 +65,7 @@ def test_other_entries_are_not_runs(tmp_path: Path) -> None:
     (runs / "notes").mkdir()
     shutil.copy(directory / "run.json", runs / "notes")
 
-    assert layout.list_folders(tmp_path) == (directory,)
+    assert layout.list_run_directories(tmp_path) == (directory,)
 
 
 INVALID_HEADERS = {
@@ -80,8 +80,8 @@ INVALID_HEADERS = {
 @pytest.mark.parametrize("text", INVALID_HEADERS)
 def test_invalid_header_is_an_error(tmp_path: Path, text: str) -> None:
     """The error names the file and its first mistake; other runs can be read."""
-    recorded(tmp_path)
-    (recorded(tmp_path) / "run.json").write_text(text)
+    record_run(tmp_path)
+    (record_run(tmp_path) / "run.json").write_text(text)
 
     with pytest.raises(RecordError, match=INVALID_HEADERS[text]) as caught:
         reader.find_run(None, tmp_path)
@@ -91,7 +91,7 @@ def test_invalid_header_is_an_error(tmp_path: Path, text: str) -> None:
 
 def test_invalid_result_is_an_error(tmp_path: Path) -> None:
     """An unreadable result is never replaced by a verdict."""
-    directory = recorded(tmp_path, result_factories.result(PASSED))
+    directory = record_run(tmp_path, result_factories.make_result(PASSED))
     (directory / "one/result.json").write_bytes(b'{"outcome": "\xff"}')
 
     with pytest.raises(RecordError, match=r"one/result\.json is invalid"):
@@ -106,7 +106,7 @@ def test_directory_without_record_is_an_error(tmp_path: Path) -> None:
 
 def test_run_is_found_by_either_end_of_its_name(tmp_path: Path) -> None:
     """A unique prefix or suffix is sufficient, and no name means the newest run."""
-    older, newer = recorded(tmp_path), recorded(tmp_path)
+    older, newer = record_run(tmp_path), record_run(tmp_path)
 
     assert reader.find_run(older.name, tmp_path).record == str(older)
     assert reader.find_run(older.name[-7:], tmp_path).record == str(older)
@@ -121,16 +121,16 @@ def test_unknown_run_suggests_nearest(tmp_path: Path) -> None:
         reader.find_run(None, tmp_path)
     assert "isosmoke run" in caught.value.hint
 
-    directory = recorded(tmp_path)
+    directory = record_run(tmp_path)
     with pytest.raises(NothingSelectedError, match=f"did you mean '{directory.name}'"):
         reader.find_run(f"{directory.name[:-1]}x", tmp_path)
 
 
 def test_scenario_is_found_in_newest_run_that_includes_it(tmp_path: Path) -> None:
     """A name alone is sufficient; a run before it selects that run."""
-    older = recorded(tmp_path, result_factories.result(FAILED, name="bad"))
-    newer = recorded(tmp_path, result_factories.result(PASSED, name="bad"))
-    recorded(tmp_path, result_factories.result(PASSED, name="good"))
+    older = record_run(tmp_path, result_factories.make_result(FAILED, name="bad"))
+    newer = record_run(tmp_path, result_factories.make_result(PASSED, name="bad"))
+    record_run(tmp_path, result_factories.make_result(PASSED, name="good"))
 
     results = [reader.find_scenario(name, tmp_path) for name in ("bad", f"{older.name}/bad")]
 
@@ -142,12 +142,12 @@ def test_scenario_is_found_in_newest_run_that_includes_it(tmp_path: Path) -> Non
 
 def test_outcomes_of_scenario_are_listed_by_run(tmp_path: Path) -> None:
     """The newest run is first; runs without the scenario, and unreadable runs, are skipped."""
-    recorded(tmp_path, result_factories.result(FAILED, name="bad"))
-    recorded(tmp_path, result_factories.result(PASSED, name="good"))
+    record_run(tmp_path, result_factories.make_result(FAILED, name="bad"))
+    record_run(tmp_path, result_factories.make_result(PASSED, name="good"))
     (
-        recorded(tmp_path, result_factories.result(FAILED, name="bad")) / "bad/result.json"
+        record_run(tmp_path, result_factories.make_result(FAILED, name="bad")) / "bad/result.json"
     ).write_text("{")
-    recorded(tmp_path, result_factories.result(PASSED, name="bad"))
+    record_run(tmp_path, result_factories.make_result(PASSED, name="bad"))
 
     past = reader.list_outcomes("bad", tmp_path)
 
@@ -156,9 +156,9 @@ def test_outcomes_of_scenario_are_listed_by_run(tmp_path: Path) -> None:
 
 def test_rerun_chain_is_followed(tmp_path: Path) -> None:
     """The chain goes back as far as records exist, and a cycle ends it."""
-    first = recorded(tmp_path)
-    second = recorded(tmp_path, rerun_of=first.name)
-    third = recorded(tmp_path, rerun_of=second.name)
+    first = record_run(tmp_path)
+    second = record_run(tmp_path, rerun_of=first.name)
+    third = record_run(tmp_path, rerun_of=second.name)
 
     def chain() -> list[str | None]:
         return [run.record for run in reader.find_rerun_chain("latest", tmp_path)]
@@ -173,8 +173,8 @@ def test_rerun_chain_is_followed(tmp_path: Path) -> None:
 
 def test_name_is_a_scenario_or_else_a_run(tmp_path: Path) -> None:
     """A scenario takes precedence, and no name means the newest run."""
-    older = recorded(tmp_path, result_factories.result(FAILED, name="bad"))
-    newest = recorded(tmp_path, result_factories.result(PASSED, name="good"))
+    older = record_run(tmp_path, result_factories.make_result(FAILED, name="bad"))
+    newest = record_run(tmp_path, result_factories.make_result(PASSED, name="good"))
 
     def find(named: str | None) -> tuple[str | None, str]:
         run, scenario = reader.find_run_or_scenario(named, tmp_path)
@@ -190,10 +190,10 @@ def test_name_is_a_scenario_or_else_a_run(tmp_path: Path) -> None:
 
 def test_log_is_found_at_its_current_path(tmp_path: Path) -> None:
     """The log of a moved project is found as well."""
-    logged = result_factories.result(
+    logged = result_factories.make_result(
         Attempt(ending=Exited(0), log=Path("/old/runs/1/one/output-1.log"))
     )
-    directory = recorded(tmp_path, logged)
+    directory = record_run(tmp_path, logged)
     run, scenario = reader.find_scenario("one", tmp_path)
 
     log = reader.locate_log(run, scenario, scenario.output.log or "")
@@ -205,7 +205,7 @@ def test_unknown_scenario_suggests_nearest(tmp_path: Path) -> None:
     """The error suggests a similar name, from one run or from all."""
     with pytest.raises(NothingSelectedError, match="no run is recorded"):
         reader.find_scenario("bad", tmp_path)
-    run = recorded(tmp_path, result_factories.result(PASSED, name="daemon_starts"))
+    run = record_run(tmp_path, result_factories.make_result(PASSED, name="daemon_starts"))
     for name in ("daemon_start", f"{run.name}/daemon_start"):
         with pytest.raises(NothingSelectedError, match="did you mean 'daemon_starts'"):
             reader.find_scenario(name, tmp_path)
@@ -220,11 +220,11 @@ script = "scenarios/slow.sh"
 
 def test_run_ended_by_sigkill_can_be_read(tmp_path: Path) -> None:
     """Finished results are recorded, and the other scenarios are NOT_RUN."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     project = Project.within(tmp_path, GOOD + SLOW)
-    project.killed_during("slow", "run", "-j", "1")
+    project.kill_during("slow", "run", "-j", "1")
 
-    assert outcomes(reader.find_run(None, project.top)) == {
+    assert get_outcomes(reader.find_run(None, project.top)) == {
         "good": "PASS",
         "slow": "NOT_RUN the run ended before this scenario",
     }
@@ -232,18 +232,18 @@ def test_run_ended_by_sigkill_can_be_read(tmp_path: Path) -> None:
 
 def test_run_of_unknown_state_may_be_in_progress(tmp_path: Path) -> None:
     """The reason of NOT_RUN is the error, and not that the run ended."""
-    directory = halved(tmp_path)
+    directory = record_half_run(tmp_path)
     (directory / ".lease").unlink()
     (directory / ".lease").mkdir()
 
-    reason = outcomes(reader.load_run(directory))["two"]
+    reason = get_outcomes(reader.load_run(directory))["two"]
 
     assert reason == f"NOT_RUN the run may still be in progress: {directory}/.lease: Is a directory"
 
 
 def test_unreadable_result_is_not_missing(tmp_path: Path) -> None:
     """A read error of a result is an error of the record."""
-    directory = recorded(tmp_path, result_factories.result(PASSED))
+    directory = record_run(tmp_path, result_factories.make_result(PASSED))
     (directory / "one/result.json").unlink()
     (directory / "one/result.json").mkdir()
 

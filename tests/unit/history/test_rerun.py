@@ -20,8 +20,8 @@ SCENARIOS = tuple(Scenario(name=name, script="s.sh") for name in NAMES)
 
 def create_run(**attempts: Attempt) -> RunRecord:
     """Return a run with these attempts, by scenario name."""
-    return records.of(
-        *(result_factories.result(attempt, name=name) for name, attempt in attempts.items())
+    return records.make_record(
+        *(result_factories.make_result(attempt, name=name) for name, attempt in attempts.items())
     )
 
 
@@ -55,26 +55,28 @@ def test_last_outcome_decides_selection(case: str) -> None:
     """The newest run that tried a scenario decides; runs stopped before it do not count."""
     past, failed, remaining = CASES[case]
 
-    assert list_names(rerun.failed(SCENARIOS, past)) == failed
-    assert list_names(rerun.left(SCENARIOS, past)) == remaining
+    assert list_names(rerun.select_failed(SCENARIOS, past)) == failed
+    assert list_names(rerun.select_remaining(SCENARIOS, past)) == remaining
 
 
-@pytest.mark.parametrize("result", records.every_outcome(), ids=lambda result: str(result.outcome))
+@pytest.mark.parametrize(
+    "result", records.make_every_outcome(), ids=lambda result: str(result.outcome)
+)
 def test_blocking_outcome_is_selected(result: ScenarioResult) -> None:
     """A skip or a flaky pass does not block; a scenario that was not run remains."""
-    past = [records.of(result)]
+    past = [records.make_record(result)]
 
     tried = result.outcome is not Outcome.NOT_RUN
-    assert bool(rerun.failed([result.scenario], past)) == (result.outcome.blocks and tried)
-    assert bool(rerun.left([result.scenario], past)) == result.outcome.blocks
+    assert bool(rerun.select_failed([result.scenario], past)) == (result.outcome.blocks and tried)
+    assert bool(rerun.select_remaining([result.scenario], past)) == result.outcome.blocks
 
 
 def test_scenario_is_found_by_former_names() -> None:
     """A renamed scenario is not new."""
     renamed = Scenario(name="new", script="s.sh", aliases=("a",))
 
-    assert rerun.left([renamed], [create_run(a=PASSED)]) == ()
-    assert rerun.failed([renamed], [create_run(a=FAILED)]) == (renamed,)
+    assert rerun.select_remaining([renamed], [create_run(a=PASSED)]) == ()
+    assert rerun.select_failed([renamed], [create_run(a=FAILED)]) == (renamed,)
 
 
 RUNS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([PASSED, FAILED, NOT_RUN]))
@@ -84,6 +86,8 @@ RUNS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([PASSED, FAILED, 
 def test_passing_rerun_leaves_nothing_to_rerun(runs: list[dict[str, Attempt]]) -> None:
     """From any history, rerunning the remaining scenarios converges."""
     past = [create_run(**attempts) for attempts in runs]
-    again = create_run(**{scenario.name: PASSED for scenario in rerun.left(SCENARIOS, past)})
+    again = create_run(
+        **{scenario.name: PASSED for scenario in rerun.select_remaining(SCENARIOS, past)}
+    )
 
-    assert rerun.left(SCENARIOS, [again, *past]) == ()
+    assert rerun.select_remaining(SCENARIOS, [again, *past]) == ()

@@ -8,7 +8,7 @@ from isosmoke.history import layout, writer
 from isosmoke.manifest import parser
 from isosmoke.manifest.models import Retention
 from support import available
-from support.past_runs import killed, recorded
+from support.past_runs import mark_killed, record_run
 from support.project import GOOD, Project
 
 
@@ -19,10 +19,10 @@ def set_start(directory: Path, name: str) -> Path:
 
 def test_old_runs_are_removed_but_never_a_live_one(tmp_path: Path) -> None:
     """Twenty runs stay, as do other entries and the oldest run while it is in progress."""
-    live = writer.start_recording(tmp_path).folder
-    dead = killed(writer.start_recording(tmp_path).folder)
+    live = writer.start_recording(tmp_path).directory
+    dead = mark_killed(writer.start_recording(tmp_path).directory)
     (live.parent / "0-notes").mkdir()
-    finished = [recorded(tmp_path) for _ in range(21)]
+    finished = [record_run(tmp_path) for _ in range(21)]
 
     assert live.exists()
     assert not dead.exists()
@@ -33,14 +33,14 @@ def test_old_runs_are_removed_but_never_a_live_one(tmp_path: Path) -> None:
 def test_run_is_removed_after_its_days(tmp_path: Path) -> None:
     """The newest run stays, however old it is."""
     retention = Retention(keep_days=1)
-    first = set_start(recorded(tmp_path), "20250101-000000-0000")
-    second = set_start(recorded(tmp_path), "20250102-000000-0000")
+    first = set_start(record_run(tmp_path), "20250101-000000-0000")
+    second = set_start(record_run(tmp_path), "20250102-000000-0000")
     assert first.exists()
 
     writer.start_recording(tmp_path, retention)
     assert (first.exists(), second.exists()) == (False, True)
 
-    today = writer.start_recording(tmp_path, retention).folder
+    today = writer.start_recording(tmp_path, retention).directory
     writer.start_recording(tmp_path, retention)
     assert (second.exists(), today.exists()) == (False, True)
 
@@ -49,7 +49,7 @@ def test_runs_are_removed_when_too_large(tmp_path: Path) -> None:
     """The oldest are removed until the others fit the size; links are not followed."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/precious").write_bytes(bytes(5000))
-    runs = [recorded(tmp_path) for _ in range(4)]
+    runs = [record_run(tmp_path) for _ in range(4)]
     for run in runs:
         (run / "log").write_bytes(bytes(1000))
         (run / "link").symlink_to(tmp_path / "elsewhere")
@@ -63,7 +63,7 @@ def test_runs_are_removed_when_too_large(tmp_path: Path) -> None:
 
 def test_tree_too_deep_to_remove_does_not_stop_a_run(tmp_path: Path) -> None:
     """The next run starts, whatever a scenario left in a record."""
-    old = recorded(tmp_path)
+    old = record_run(tmp_path)
     here = os.open(old, os.O_DIRECTORY)
     for _ in range(1200):
         os.mkdir("d", dir_fd=here)
@@ -71,8 +71,8 @@ def test_tree_too_deep_to_remove_does_not_stop_a_run(tmp_path: Path) -> None:
         os.close(above)
     os.close(here)
     try:
-        assert recorded(tmp_path).exists()
-        assert writer.start_recording(tmp_path, Retention(keep_runs=1)).folder.exists()
+        assert record_run(tmp_path).exists()
+        assert writer.start_recording(tmp_path, Retention(keep_runs=1)).directory.exists()
     finally:
         subprocess.run(["rm", "-rf", old], check=True)
 
@@ -88,18 +88,18 @@ def test_manifest_sets_retention() -> None:
 
 def test_run_applies_retention_of_manifest(tmp_path: Path) -> None:
     """`[record]` applies to a run and to the gate's run."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     project = Project.within(tmp_path, "[record]\nkeep_runs = 2\n" + GOOD)
     for arguments in (("run",), ("run",), ("run",), ("gate", "task-a"), ("run",)):
         assert project.run(*arguments).returncode == 0
-        assert len(layout.list_folders(project.top)) <= 2
+        assert len(layout.list_run_directories(project.top)) <= 2
 
 
 def test_run_of_unknown_state_is_kept_and_named(tmp_path: Path) -> None:
     """An error in reading a lease does not mean that the run has ended."""
-    doubtful = recorded(tmp_path)
+    doubtful = record_run(tmp_path)
     (doubtful / ".lease").mkdir()
-    recorded(tmp_path)
+    record_run(tmp_path)
 
     recording = writer.start_recording(tmp_path, Retention(keep_runs=1))
 
@@ -111,11 +111,11 @@ def test_run_of_unknown_state_is_kept_and_named(tmp_path: Path) -> None:
 
 def test_run_reports_records_it_could_not_remove(tmp_path: Path) -> None:
     """The note is in the summary of the run, and the run passes."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     project = Project.within(tmp_path, "[record]\nkeep_runs = 1\n" + GOOD)
-    doubtful = recorded(project.top)
+    doubtful = record_run(project.top)
     (doubtful / ".lease").mkdir()
-    recorded(project.top)
+    record_run(project.top)
 
     done = project.run("run")
 

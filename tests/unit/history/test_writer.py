@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from isosmoke.history import layout, reader, writer
 from isosmoke.host.leases import Lease
 from isosmoke.results import run_record
-from isosmoke.results.leaks import Verdict
-from isosmoke.results.outcome import Broke, Exited, Signaled, Stopped, TimedOut, Unmet
-from isosmoke.results.run_results import Attempt, Captured
+from isosmoke.results.leaks import LeakVerdict
+from isosmoke.results.outcome import Broke, Exited, MissingRequirement, Signaled, Stopped, TimedOut
+from isosmoke.results.run_results import Attempt, CapturedOutput
 from isosmoke.sandbox.processes import Process
 from support import available, result_factories
 from support.fixture_types import Ordinary
-from support.past_runs import FAILED, PASSED, outcomes, recorded
+from support.past_runs import FAILED, PASSED, get_outcomes, record_run
 from support.project import GOOD, Project
 
 TEXT = st.text(st.characters(codec=None), max_size=20)
@@ -33,7 +33,7 @@ ENDINGS = st.one_of(
     st.builds(Exited, st.integers(0, 255)),
     st.builds(Signaled, st.integers(1, 64)),
     st.builds(TimedOut, SECONDS),
-    *(st.builds(ending, TEXT) for ending in (Unmet, Broke, Stopped)),
+    *(st.builds(ending, TEXT) for ending in (MissingRequirement, Broke, Stopped)),
 )
 PROCESSES = st.builds(
     Process,
@@ -49,9 +49,9 @@ PROCESSES = st.builds(
 ATTEMPTS = st.builds(
     Attempt,
     ending=ENDINGS,
-    verdict=st.builds(Verdict, st.lists(PROCESSES, max_size=2).map(tuple)),
-    output=st.binary(max_size=99).map(lambda head: Captured(head=head, size=len(head))),
-    stderr=st.binary(max_size=99).map(lambda head: Captured(head=head, size=len(head))),
+    verdict=st.builds(LeakVerdict, st.lists(PROCESSES, max_size=2).map(tuple)),
+    output=st.binary(max_size=99).map(lambda head: CapturedOutput(head=head, size=len(head))),
+    stderr=st.binary(max_size=99).map(lambda head: CapturedOutput(head=head, size=len(head))),
     phases=st.dictionaries(st.sampled_from(["create", "run", "settle"]), SECONDS),
     alone=st.booleans(),
     begun=SECONDS,
@@ -67,23 +67,24 @@ ATTEMPTS = st.builds(
 def test_record_survives_round_trip(groups: list[list[Attempt]], fields: dict[str, object]) -> None:
     """The record of any run reads back as it was written."""
     results = [
-        result_factories.result(*group, name=f"s{number}") for number, group in enumerate(groups)
+        result_factories.make_result(*group, name=f"s{number}")
+        for number, group in enumerate(groups)
     ]
     with TemporaryDirectory() as top:
         recording = writer.start_recording(Path(top))
-        run = result_factories.run(*results, record=recording.folder, **fields)
+        run = result_factories.make_run(*results, record=recording.directory, **fields)
         recording.begin(run, [result.scenario for result in results])
         for result in results:
             recording.keep(result)
         recording.end(run)
 
-        assert recording.lost == ""
-        assert reader.load_run(recording.folder) == run_record.of(run)
+        assert recording.write_error == ""
+        assert reader.load_run(recording.directory) == run_record.record_run(run)
 
 
 def test_finished_run_has_only_header_and_results(tmp_path: Path) -> None:
     """No lease or temporary file remains."""
-    directory = recorded(tmp_path, result_factories.result(PASSED))
+    directory = record_run(tmp_path, result_factories.make_result(PASSED))
 
     assert sorted(path.name for path in directory.rglob("*")) == ["one", "result.json", "run.json"]
     assert json.loads((directory / "one/result.json").read_text())["outcome"] == "PASS"
@@ -103,18 +104,18 @@ def _limited_file_size(most: int) -> Iterator[None]:
 
 def test_write_error_is_reported_once(tmp_path: Path) -> None:
     """No partial result remains, and the first error is kept."""
-    first, second = (result_factories.result(PASSED, name=name) for name in ("one", "two"))
+    first, second = (result_factories.make_result(PASSED, name=name) for name in ("one", "two"))
     recording = writer.start_recording(tmp_path)
-    recording.begin(result_factories.run(), [first.scenario, second.scenario])
+    recording.begin(result_factories.make_run(), [first.scenario, second.scenario])
     with _limited_file_size(100):
         recording.keep(first)
         recording.keep(second)
-    recording.end(result_factories.run(first, second))
+    recording.end(result_factories.make_run(first, second))
 
-    assert recording.lost == f"{recording.folder}/one/result.json: File too large"
-    assert list((recording.folder / "one").iterdir()) == []
-    run = reader.load_run(recording.folder)
-    assert outcomes(run)["one"] == "NOT_RUN its result could not be saved"
+    assert recording.write_error == f"{recording.directory}/one/result.json: File too large"
+    assert list((recording.directory / "one").iterdir()) == []
+    run = reader.load_run(recording.directory)
+    assert get_outcomes(run)["one"] == "NOT_RUN its result could not be saved"
     assert run.counts == {"PASS": 2}
 
 
@@ -122,20 +123,20 @@ def test_incomplete_log_is_an_error_of_the_record(tmp_path: Path) -> None:
     """Missing evidence counts as a loss as well."""
     recording = writer.start_recording(tmp_path)
     recording.keep(
-        result_factories.result(Attempt(ending=Exited(0), unlogged="/log: No space left"))
+        result_factories.make_result(Attempt(ending=Exited(0), unlogged="/log: No space left"))
     )
 
-    assert recording.lost == "/log: No space left"
+    assert recording.write_error == "/log: No space left"
 
 
 def test_removed_record_changes_no_verdict(tmp_path: Path) -> None:
     """Removing it during a run causes a warning rather than an error."""
     recording = writer.start_recording(tmp_path)
-    shutil.rmtree(recording.folder)
-    recording.keep(result_factories.result(PASSED))
-    recording.end(result_factories.run(result_factories.result(PASSED)))
+    shutil.rmtree(recording.directory)
+    recording.keep(result_factories.make_result(PASSED))
+    recording.end(result_factories.make_run(result_factories.make_result(PASSED)))
 
-    assert recording.lost.endswith("one/result.json: No such file or directory")
+    assert recording.write_error.endswith("one/result.json: No such file or directory")
 
 
 def test_read_only_project_is_recorded_in_state_directory(
@@ -148,24 +149,24 @@ def test_read_only_project_is_recorded_in_state_directory(
     code = (
         "import sys; from pathlib import Path\n"
         "from isosmoke.history import reader, writer\n"
-        "print(writer.start_recording(Path(sys.argv[1])).folder)"
+        "print(writer.start_recording(Path(sys.argv[1])).directory)"
     )
 
     directory = Path(ordinary(code, fixed))
 
     assert directory.is_relative_to(state_folder)
-    shutil.copy(recorded(other) / "run.json", directory)
-    assert layout.list_folders(fixed) == (directory,)
-    assert directory not in layout.list_folders(other)
+    shutil.copy(record_run(other) / "run.json", directory)
+    assert layout.list_run_directories(fixed) == (directory,)
+    assert directory not in layout.list_run_directories(other)
 
 
 def test_concurrent_runs_have_separate_directories(tmp_path: Path) -> None:
     """Runs of one project never share a directory."""
     with ThreadPoolExecutor(8) as pool:
-        started = list(pool.map(lambda _: writer.start_recording(tmp_path).folder, range(16)))
+        started = list(pool.map(lambda _: writer.start_recording(tmp_path).directory, range(16)))
 
     assert len(set(started)) == 16
-    assert all(str(Lease.mine()) == (directory / ".lease").read_text() for directory in started)
+    assert all(str(Lease.current()) == (directory / ".lease").read_text() for directory in started)
 
 
 FILL = """
@@ -177,7 +178,7 @@ script = "scenarios/prints.sh"
 
 def test_full_disk_changes_no_verdict(tmp_path: Path) -> None:
     """The scenario passes with exit code 0, and one warning names what was not recorded."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     if os.getuid() != 0:
         pytest.skip("only root can mount a small disk")
     project = Project.within(tmp_path, GOOD + FILL)
@@ -202,11 +203,14 @@ def test_full_disk_changes_no_verdict(tmp_path: Path) -> None:
 
 def test_end_of_run_decides_its_results(tmp_path: Path) -> None:
     """Earlier results that are not part of the run are omitted; later ones replace earlier."""
-    tried, passed = result_factories.result(FAILED, name="tried"), result_factories.result(PASSED)
+    tried, passed = (
+        result_factories.make_result(FAILED, name="tried"),
+        result_factories.make_result(PASSED),
+    )
     recording = writer.start_recording(tmp_path)
-    recording.begin(result_factories.run(), [tried.scenario])
+    recording.begin(result_factories.make_run(), [tried.scenario])
     recording.keep(tried)
-    recording.keep(result_factories.result(FAILED))
-    recording.end(result_factories.run(passed))
+    recording.keep(result_factories.make_result(FAILED))
+    recording.end(result_factories.make_run(passed))
 
-    assert outcomes(reader.load_run(recording.folder)) == {"one": "PASS"}
+    assert get_outcomes(reader.load_run(recording.directory)) == {"one": "PASS"}

@@ -55,7 +55,7 @@ def link(project: Project, name: str, target: str) -> None:
 
 def list_user_files(project: Project) -> dict[str, bytes]:
     """Return all files that no command may change: everything except isosmoke's state."""
-    files = available.listing(project.top.parent)
+    files = available.snapshot(project.top.parent)
     return {path: line for path, line in files.items() if path.partition("/")[0] != "state"}
 
 
@@ -65,7 +65,7 @@ def test_no_command_follows_a_link_to_the_records(
     project: Project, target: str, arguments: tuple[str, ...]
 ) -> None:
     """Each command is refused with the link's path, and no file of the user changes."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     link(project, ".isosmoke", TARGETS[target](project.top.parent))
     before = list_user_files(project)
 
@@ -79,7 +79,7 @@ def test_no_command_follows_a_link_to_the_records(
 @pytest.mark.parametrize("name", RECORDS[1:])
 def test_no_gate_follows_a_link_among_the_records(project: Project, name: str) -> None:
     """A link in the records directory shuts the gate before anything is run."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     link(project, name, str(project.top.parent / "outside"))
     before = list_user_files(project)
 
@@ -119,7 +119,7 @@ def test_no_record_is_read_through_a_link(project: Project, arguments: tuple[str
 
 def test_existing_gitignore_is_kept(project: Project) -> None:
     """A project's own file in the records directory is not replaced."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     project.path(".isosmoke").mkdir()
     project.path(".isosmoke/.gitignore").symlink_to("../.gitignore")
 
@@ -133,7 +133,7 @@ def test_locking_through_a_link_is_refused(
     project: Project, make: Callable[[Path, Path], None]
 ) -> None:
     """A lock file that is a symbolic or hard link does not change the linked file."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     project.path(".isosmoke/runs").mkdir(parents=True)
     make(project.path("wg"), project.path(".isosmoke/runs/.lock"))
     before = project.binary.read_bytes()
@@ -146,15 +146,15 @@ def test_locking_through_a_link_is_refused(
 
 def test_old_runs_are_not_removed_through_a_link(project: Project) -> None:
     """If the directory of runs links to another project's, its runs are not removed."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     runs = project.top.parent / "outside/runs"
     for number in range(30):
         (runs / f"20200101-000000-{number:04x}").mkdir(parents=True)
     link(project, ".isosmoke/runs", str(runs))
-    before = available.listing(runs)
+    before = available.snapshot(runs)
 
     assert project.run("run", "good", "--engine", "bubblewrap").returncode == 2
-    assert available.listing(runs) == before
+    assert available.snapshot(runs) == before
 
 
 def test_bypass_is_not_appended_to_a_hard_link(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_bypass_is_not_appended_to_a_hard_link(tmp_path: Path) -> None:
     )
 
     with pytest.raises(UsageError, match="second name"):
-        gate_records.keep_bypass([tmp_path / "home"], record)
+        gate_records.save_bypass([tmp_path / "home"], record)
 
     assert (tmp_path / "mine").read_text() == "mine\n"
 
@@ -175,16 +175,16 @@ def test_bypass_is_not_appended_to_a_hard_link(tmp_path: Path) -> None:
 def test_receipt_is_not_read_through_a_link(tmp_path: Path) -> None:
     """A receipt that is a link to another one is refused, and named."""
     home = tmp_path / ".isosmoke"
-    receipt = gate_records.keep_receipt([home], "run", "text")
+    receipt = gate_records.save_receipt([home], "run", "text")
     receipt.with_name("other.json").symlink_to(receipt)
 
     with pytest.raises(UsageError, match=r"other\.json"):
-        gate_records.receipts([home])
+        gate_records.list_receipts([home])
 
 
 def test_repro_refuses_a_link_in_place_of_the_records(project: Project) -> None:
     """No sandbox is created if the link would hide the whole project in it."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     link(project, ".isosmoke", ".")
 
     done = project.run("repro", "good", "--engine", "bubblewrap")
@@ -195,7 +195,7 @@ def test_repro_refuses_a_link_in_place_of_the_records(project: Project) -> None:
 
 def test_repro_saves_nothing_through_a_link(project: Project) -> None:
     """If the directory of scripts links out of the project, no file is created there."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     scripts = project.path("scenarios").rename(project.top.parent / "outside/scenarios")
     project.path("scenarios").symlink_to(scripts)
     before = list_user_files(project)
@@ -268,12 +268,12 @@ def test_init_writes_nothing_through_a_link_out_of_the_project(
     (project / "notes.md").write_text("mine\n")
     (project / name).parent.mkdir(parents=True, exist_ok=True)
     (project / name).symlink_to(tmp_path / target)
-    before = available.listing(tmp_path)
+    before = available.snapshot(tmp_path)
 
     with pytest.raises(IsosmokeError, match=Path(name).name):
         setup.carry_out(setup.plan(project))
 
-    assert available.listing(tmp_path) == before
+    assert available.snapshot(tmp_path) == before
 
 
 def test_link_to_another_repository_leads_out_of_the_project(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_link_to_another_repository_leads_out_of_the_project(tmp_path: Path) -> 
     project, other = (Git(tmp_path / name).top for name in ("project", "other"))
     (project / "tests").symlink_to(other)
 
-    assert new_scenario.project(project / "tests/manifest.toml") == project
+    assert new_scenario.find_project(project / "tests/manifest.toml") == project
     with pytest.raises(UsageError, match="tests"):
         files.resolve_in_project(project / "tests/manifest.toml", project)
 
@@ -293,7 +293,7 @@ def test_link_above_the_project_is_followed(tmp_path: Path) -> None:
 
     path = tmp_path / "link/manifest.toml"
 
-    assert files.resolve_in_project(path, new_scenario.project(path)) == top / "manifest.toml"
+    assert files.resolve_in_project(path, new_scenario.find_project(path)) == top / "manifest.toml"
 
 
 @pytest.mark.parametrize("name", [".isosmoke", ".isosmoke/bridge.toml", ".isosmoke/bridge.sh"])
@@ -315,11 +315,11 @@ def test_writing_a_mirror_does_not_change_a_hard_link_of_it(tmp_path: Path) -> N
     source = Manifest(
         path=tmp_path / "manifest.toml", scenarios=(Scenario(name="a", script="a.sh"),)
     )
-    mirror_manifest.write(source, tmp_path / "bridge.toml", tmp_path)
+    mirror_manifest.write_mirror(source, tmp_path / "bridge.toml", tmp_path)
     (tmp_path / "kept").hardlink_to(tmp_path / "bridge.toml")
     before = (tmp_path / "kept").read_bytes()
 
-    mirror_manifest.write(
+    mirror_manifest.write_mirror(
         Manifest(path=source.path, scenarios=()), tmp_path / "bridge.toml", tmp_path
     )
 
@@ -328,7 +328,7 @@ def test_writing_a_mirror_does_not_change_a_hard_link_of_it(tmp_path: Path) -> N
 
 def test_bundle_is_not_written_through_a_link(project: Project) -> None:
     """A link with the former name of unfinished bundles does not change its target."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     assert project.run("run", "good", "--engine", "bubblewrap").returncode == 0
     outside = project.top.parent / "outside/.gitignore"
     project.path(".good.isosmoke.tar.gz.unfinished").symlink_to(outside)
@@ -380,10 +380,10 @@ def test_link_is_removed_and_its_target_is_not(tmp_path: Path) -> None:
 
 def test_shim_refuses_a_link_in_place_of_its_directory(tmp_path: Path) -> None:
     """It is an error if the private directory for a wg process is a link."""
-    (tmp_path / f"{scenario_shim.lease(os.getpid())}.bridge").symlink_to(tmp_path)
+    (tmp_path / f"{scenario_shim.format_lease(os.getpid())}.bridge").symlink_to(tmp_path)
 
     with pytest.raises(FileExistsError):
-        scenario_shim.folder_for(str(tmp_path), os.getpid())
+        scenario_shim.create_directory(str(tmp_path), os.getpid())
 
 
 def test_removing_a_missing_path_is_no_error(tmp_path: Path) -> None:
@@ -456,7 +456,7 @@ def test_report_is_not_written_through_a_link_out_of_the_repository(
 
 def test_past_report_is_not_written_through_a_link_out_of_the_repository(project: Project) -> None:
     """The report of a past run is not written through such a link either."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     outside = project.top.parent / "outside/report"
     outside.write_text("precious")
     project.run("run", "good", "--engine", "bubblewrap")
@@ -470,7 +470,7 @@ def test_past_report_is_not_written_through_a_link_out_of_the_repository(project
 
 def test_report_is_written_through_the_users_own_link(project: Project) -> None:
     """Links outside a repository, and links inside one to its own files, are followed."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     own = project.top.parent / "own.xml"
     own.symlink_to(project.top.parent / "outside/report.xml")
     link(project, "link.xml", "report.xml")

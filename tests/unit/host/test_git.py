@@ -31,7 +31,7 @@ def test_branch_forks_from_main(git: Git) -> None:
 
     fork = Repository(git.top).fork()
 
-    assert (fork.identity, fork.words) == (base, "the merge base with main")
+    assert (fork.identity, fork.description) == (base, "the merge base with main")
 
 
 def test_main_branch_of_origin_takes_precedence(git: Git, tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_main_branch_of_origin_takes_precedence(git: Git, tmp_path: Path) -> Non
 
     fork = Repository(clone.top).fork()
 
-    assert (fork.identity, fork.words) == (base, "the merge base with origin/HEAD")
+    assert (fork.identity, fork.description) == (base, "the merge base with origin/HEAD")
 
 
 def test_clone_of_a_ci_service_has_a_main_branch(git: Git, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from support import available
 @pytest.fixture
 def dead() -> Lease:
     """Return the lease of a process that ran here and has ended."""
-    code = "from isosmoke.host.leases import Lease; print(Lease.mine())"
+    code = "from isosmoke.host.leases import Lease; print(Lease.current())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lease = Lease.parse(done.stdout.strip())
     assert lease is not None
@@ -29,7 +29,7 @@ def dead() -> Lease:
 
 def test_own_lease_is_alive() -> None:
     """The lease of this process is alive, also after it was formatted and parsed."""
-    own = Lease.mine()
+    own = Lease.current()
 
     assert own.is_alive()
     assert Lease.parse(str(own)) == own
@@ -43,14 +43,14 @@ def test_lease_of_an_ended_process_is_dead(dead: Lease) -> None:
 
 def test_lease_of_another_boot_is_dead() -> None:
     """After a reboot, the same PID with the same start time is another process."""
-    own = Lease.mine()
+    own = Lease.current()
 
     assert not Lease("00000000-0000-0000-0000-000000000000", own.pid, own.started).is_alive()
 
 
 def test_lease_of_a_reused_pid_is_dead() -> None:
     """A reused PID belongs to another process, which has another start time."""
-    own = Lease.mine()
+    own = Lease.current()
 
     assert not Lease(own.boot, own.pid, str(int(own.started) - 1)).is_alive()
 
@@ -87,7 +87,7 @@ try:
         files.append(os.open("/dev/null", os.O_RDONLY))
 except OSError:
     pass
-for ask in (lease.is_alive, Lease.mine):
+for ask in (lease.is_alive, Lease.current):
     try:
         print(ask())
     except OSError as error:
@@ -97,7 +97,7 @@ for ask in (lease.is_alive, Lease.mine):
 
 def test_without_file_descriptors_a_live_process_is_not_dead() -> None:
     """An error while /proc is read is raised, by `is_alive` and by a new lease."""
-    command = [sys.executable, "-c", EXHAUSTED, str(Lease.mine())]
+    command = [sys.executable, "-c", EXHAUSTED, str(Lease.current())]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == ["EMFILE", "EMFILE"]
@@ -119,9 +119,9 @@ def test_process_that_proc_hides_is_not_dead(hidepid: str, dead: Lease, public: 
     """The directory of a hidden live process is kept and named; a dead one's is removed."""
     if shutil.which("setpriv") is None:
         pytest.skip("there is no setpriv to become another user with")
-    user = available.somebody()
+    user = available.ordinary_user()
     state = public / "state"
-    for lease in (Lease.mine(), dead):
+    for lease in (Lease.current(), dead):
         (state / f"scratch/{lease}.abc").mkdir(parents=True)
     for path in (state, *state.rglob("*")):
         os.chown(path, user.uid, user.gid)
@@ -135,8 +135,8 @@ def test_process_that_proc_hides_is_not_dead(hidepid: str, dead: Lease, public: 
         check=False,
     )
 
-    assert [path.name for path in (state / "scratch").iterdir()] == [f"{Lease.mine()}.abc"]
-    assert f"LeftBehindError: {state}/scratch/{Lease.mine()}.abc is kept" in done.stderr
+    assert [path.name for path in (state / "scratch").iterdir()] == [f"{Lease.current()}.abc"]
+    assert f"LeftBehindError: {state}/scratch/{Lease.current()}.abc is kept" in done.stderr
 
 
 def test_proc_of_another_namespace_is_an_error() -> None:
@@ -146,8 +146,8 @@ def test_proc_of_another_namespace_is_an_error() -> None:
     code = (
         "from dataclasses import replace\n"
         "from isosmoke.host.leases import Lease\n"
-        "print(Lease.mine().started.isdecimal())\n"
-        "Lease.mine().is_alive()\n"
+        "print(Lease.current().started.isdecimal())\n"
+        "Lease.current().is_alive()\n"
     )
     command = ["unshare", "--pid", "--fork", sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -161,7 +161,7 @@ def test_process_with_any_name_is_alive() -> None:
     code = (
         "import os\nfrom isosmoke.host.leases import Lease\n"
         "open('/proc/self/comm', 'wb').write(b'\\xff) Z 1 (x')\n"
-        "print(Lease.mine().is_alive())\n"
+        "print(Lease.current().is_alive())\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
@@ -170,7 +170,7 @@ def test_process_with_any_name_is_alive() -> None:
 
 def test_zombie_is_dead() -> None:
     """A process that has ended is dead even if its parent has not waited for it."""
-    code = "from isosmoke.host.leases import Lease; print(Lease.mine(), flush=True)"
+    code = "from isosmoke.host.leases import Lease; print(Lease.current(), flush=True)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout
         lease = Lease.parse(process.stdout.read().decode().strip())
@@ -182,6 +182,6 @@ def test_zombie_is_dead() -> None:
 
 def test_resources_without_a_live_lease_are_dead(dead: Lease) -> None:
     """A resource without a lease, or with a dead one, is dead; one with a live lease is not."""
-    owned = [("none", None), ("dead", dead), ("live", Lease.mine())]
+    owned = [("none", None), ("dead", dead), ("live", Lease.current())]
 
     assert leases.find_dead(owned) == (("none", "dead"), ())

@@ -11,7 +11,7 @@ ROOT = "27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
 
 def find_points(text: str) -> list[str]:
     """Return the mount points that can be reached, without the root."""
-    mounts = mount_table.visible(ROOT + text)
+    mounts = mount_table.find_visible(ROOT + text)
     return [str(mount.point) for mount in mounts if mount.point != Path("/")]
 
 
@@ -36,7 +36,7 @@ def test_last_mount_at_one_point_is_visible() -> None:
     last = "30 28 0:26 / /p/a ro - ext4 last rw\n"
 
     for text in (first + last, last + first):
-        (mount,) = mount_table.below(Path("/p"), mount_table.visible(ROOT + text))
+        (mount,) = mount_table.find_below(Path("/p"), mount_table.find_visible(ROOT + text))
         assert (mount.kind, mount.read_only) == ("ext4", True)
 
 
@@ -61,7 +61,7 @@ def test_root_that_is_its_own_parent_is_the_root() -> None:
     """The first root of a machine is its own parent."""
     text = "1 1 0:2 / / rw - rootfs rootfs rw\n28 1 0:25 / /a rw - tmpfs x rw\n"
 
-    assert [str(mount.point) for mount in mount_table.visible(text)] == ["/", "/a"]
+    assert [str(mount.point) for mount in mount_table.find_visible(text)] == ["/", "/a"]
 
 
 def test_deleted_mount_point_is_hidden() -> None:
@@ -79,14 +79,16 @@ def test_mounts_below_a_directory_exclude_itself_and_its_siblings() -> None:
         for number, parent, point in ((28, 27, "/p"), (29, 27, "/p2"), (30, 28, "/p/a/b"))
     )
 
-    mounts = mount_table.below(Path("/p"), mount_table.visible(text))
+    mounts = mount_table.find_below(Path("/p"), mount_table.find_visible(text))
 
     assert [(str(mount.point), mount.kind) for mount in mounts] == [("/p/a/b", "fuse.sshfs")]
 
 
 def test_table_of_this_process_has_root_and_proc() -> None:
     """The table of the running kernel is parsed."""
-    kinds = {mount.point: mount.kind for mount in mount_table.visible(mount_table.text())}
+    kinds = {
+        mount.point: mount.kind for mount in mount_table.find_visible(mount_table.read_table())
+    }
 
     assert Path("/") in kinds
     assert kinds[Path("/proc")] == "proc"

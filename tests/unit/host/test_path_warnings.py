@@ -69,7 +69,7 @@ def test_each_kind_of_risky_entry_has_one_line(
     entries: tuple[Entry, ...], lines: tuple[str, ...]
 ) -> None:
     """Only entries that may change a verdict are named."""
-    assert path_warnings.warnings(entries) == lines
+    assert path_warnings.find_warnings(entries) == lines
 
 
 ENTRIES = st.lists(
@@ -83,7 +83,7 @@ ENTRIES = st.lists(
 @given(ENTRIES)
 def test_any_path_has_at_most_three_warnings(entries: list[Entry]) -> None:
     """A PATH of any length has at most three lines of warnings."""
-    lines = path_warnings.warnings(entries)
+    lines = path_warnings.find_warnings(entries)
 
     assert len(lines) <= 3
     assert all("\n" not in line for line in lines)
@@ -99,7 +99,7 @@ def test_link_to_system_program_shadows_nothing(tmp_path: Path) -> None:
     (tmp_path / "copies/grep").write_text("not executable")
     path = f"{tmp_path}/links:{tmp_path}/copies:/usr/bin"
 
-    links, copies, system = system_programs.entries(path, tmp_path, [])
+    links, copies, system = system_programs.read_entries(path, tmp_path, [])
     assert links.programs == frozenset()
     assert copies.programs == {"bash"}
     assert system.is_system
@@ -112,7 +112,7 @@ def test_linked_directory_in_workspace_is_inside(tmp_path: Path) -> None:
     (tmp_path / "alias").symlink_to("work")
     path = f"{tmp_path}/elsewhere:{tmp_path}/alias/bin:/usr/bin"
 
-    entries = system_programs.entries(path, tmp_path, [tmp_path / "work"])
+    entries = system_programs.read_entries(path, tmp_path, [tmp_path / "work"])
     assert [entry.is_in_workspace for entry in entries] == [True, True, False]
 
 
@@ -122,7 +122,7 @@ def test_programs_of_unlistable_directory_count(tmp_path: Path) -> None:
     (tmp_path / "bash").chmod(0o755)
     tmp_path.chmod(0o311)
     try:
-        (unlistable,) = system_programs.entries(str(tmp_path), Path("/"), [])
+        (unlistable,) = system_programs.read_entries(str(tmp_path), Path("/"), [])
     finally:
         tmp_path.chmod(0o700)
 
@@ -131,7 +131,7 @@ def test_programs_of_unlistable_directory_count(tmp_path: Path) -> None:
 
 def test_missing_directory_is_an_entry_without_programs() -> None:
     """A missing directory shadows nothing."""
-    (missing,) = system_programs.entries(f"{os.devnull}/x", Path("/"), [])
+    (missing,) = system_programs.read_entries(f"{os.devnull}/x", Path("/"), [])
 
     assert missing == Entry(
         f"{os.devnull}/x", is_system=False, is_in_workspace=False, programs=frozenset()

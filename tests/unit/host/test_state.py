@@ -17,7 +17,7 @@ from support.fixture_types import Ordinary
 @pytest.fixture
 def dead() -> Lease:
     """Return the lease of a process that ran here and has ended."""
-    code = "from isosmoke.host.leases import Lease; print(Lease.mine())"
+    code = "from isosmoke.host.leases import Lease; print(Lease.current())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lease = Lease.parse(done.stdout.strip())
     assert lease is not None
@@ -29,7 +29,7 @@ def test_state_directory_can_be_set(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("ISOSMOKE_STATE", str(tmp_path / "here"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
 
-    assert state.state_folder() == tmp_path / "here"
+    assert state.get_state_directory() == tmp_path / "here"
 
 
 @pytest.mark.parametrize("unset", [True, False])
@@ -44,7 +44,7 @@ def test_state_directory_follows_xdg(
         monkeypatch.delenv("ISOSMOKE_STATE")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
 
-    assert state.state_folder() == tmp_path / "xdg" / "isosmoke"
+    assert state.get_state_directory() == tmp_path / "xdg" / "isosmoke"
 
 
 def test_state_directory_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -52,16 +52,16 @@ def test_state_directory_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ISOSMOKE_STATE", "here")
 
-    assert state.state_folder() == tmp_path / "here"
+    assert state.get_state_directory() == tmp_path / "here"
 
 
 def test_state_subdirectory_is_created_with_private_mode(state_folder: Path) -> None:
     """A directory in the state directory is created once, and other users cannot access it."""
-    directory = state.kept("binaries")
+    directory = state.ensure_directory("binaries")
 
     assert directory == state_folder / "binaries"
     assert directory.stat().st_mode & 0o777 == 0o700
-    assert state.kept("binaries") == directory
+    assert state.ensure_directory("binaries") == directory
 
 
 def test_unwritable_state_directory_is_an_error(
@@ -71,7 +71,7 @@ def test_unwritable_state_directory_is_an_error(
     (tmp_path / "file").touch()
     monkeypatch.setenv("ISOSMOKE_STATE", str(tmp_path / "file" / "state"))
     with pytest.raises(IsosmokeError, match="file/state/x") as caught:
-        state.kept("x")
+        state.ensure_directory("x")
 
     assert "ISOSMOKE_STATE" in caught.value.hint
 
@@ -151,7 +151,7 @@ def test_deeply_nested_scratch_is_removed() -> None:
 
 def test_sweep_removes_dead_and_keeps_live_directories(dead: Lease) -> None:
     """A sweep removes and returns directories of dead runs, and never one of a live run."""
-    leftover = state.kept("scratch") / f"{dead}.abc"
+    leftover = state.ensure_directory("scratch") / f"{dead}.abc"
     (leftover / "sub").mkdir(parents=True)
     with state.scratch() as live:
         assert state.sweep_scratch() == (str(leftover),)
@@ -165,7 +165,7 @@ def test_scratch_that_cannot_be_removed_is_named(dead: Lease, tmp_path: Path) ->
     """A directory with a mount in it stays and is named with exit code 125; others are removed."""
     if os.getuid() != 0:
         pytest.skip("only root can mount a file system")
-    busy, free = (state.kept("scratch") / f"{dead}.{name}" for name in ("a", "b"))
+    busy, free = (state.ensure_directory("scratch") / f"{dead}.{name}" for name in ("a", "b"))
     for path in (busy / "point", free):
         path.mkdir(parents=True)
     source = tmp_path / "source"

@@ -42,11 +42,11 @@ def home(tmp_path: Path) -> Path:
 
 def find(working: Path, home: Path, manifest: Path | None = None) -> Workspace:
     """Return the workspace; assert that each of its directories can be mounted."""
-    workspace = workspace_directories.find(working, manifest, home=home)
-    for directory in (*workspace.folders, *workspace.borrowed):
+    workspace = workspace_directories.find_workspace(working, manifest, home=home)
+    for directory in (*workspace.directories, *workspace.borrowed_objects):
         assert directory.is_dir()
         assert directory == directory.resolve()
-    assert any(workspace.working.is_relative_to(directory) for directory in workspace.folders)
+    assert any(workspace.working.is_relative_to(directory) for directory in workspace.directories)
     return workspace
 
 
@@ -90,7 +90,7 @@ def test_worktree_of_a_bare_repository_has_it(tmp_path: Path, home: Path) -> Non
     tree = tmp_path / "tree"
     git(tmp_path / "bare.git", "worktree", "add", "--quiet", str(tree))
 
-    assert find(tree, home).folders == (tmp_path / "bare.git", tree)
+    assert find(tree, home).directories == (tmp_path / "bare.git", tree)
 
 
 def test_submodule_has_its_git_directory(tmp_path: Path, home: Path) -> None:
@@ -101,7 +101,7 @@ def test_submodule_has_its_git_directory(tmp_path: Path, home: Path) -> None:
     workspace = find(outer / "sub", home)
 
     assert workspace == Workspace((outer / ".git/modules/sub", outer / "sub"), (), outer / "sub")
-    assert Path(git(outer / "sub", "rev-parse", "--absolute-git-dir")) in workspace.folders
+    assert Path(git(outer / "sub", "rev-parse", "--absolute-git-dir")) in workspace.directories
 
 
 def test_separate_git_directory_is_included(tmp_path: Path, home: Path) -> None:
@@ -111,8 +111,11 @@ def test_separate_git_directory_is_included(tmp_path: Path, home: Path) -> None:
     git(tmp_path / "separate", "init", "--quiet", "--separate-git-dir", str(tmp_path / "store"))
     (tmp_path / "linked" / ".git").symlink_to(tmp_path / "store")
 
-    assert find(tmp_path / "separate", home).folders == (tmp_path / "separate", tmp_path / "store")
-    assert find(tmp_path / "linked", home).folders == (tmp_path / "linked", tmp_path / "store")
+    assert find(tmp_path / "separate", home).directories == (
+        tmp_path / "separate",
+        tmp_path / "store",
+    )
+    assert find(tmp_path / "linked", home).directories == (tmp_path / "linked", tmp_path / "store")
 
 
 def test_shared_clone_borrows_objects(tmp_path: Path, home: Path) -> None:
@@ -122,8 +125,8 @@ def test_shared_clone_borrows_objects(tmp_path: Path, home: Path) -> None:
 
     workspace = find(tmp_path / "clone", home)
 
-    assert workspace.folders == (tmp_path / "clone",)
-    assert workspace.borrowed == (main / ".git/objects",)
+    assert workspace.directories == (tmp_path / "clone",)
+    assert workspace.borrowed_objects == (main / ".git/objects",)
 
 
 def test_borrowed_objects_are_followed_recursively(tmp_path: Path, home: Path) -> None:
@@ -132,7 +135,7 @@ def test_borrowed_objects_are_followed_recursively(tmp_path: Path, home: Path) -
     git(tmp_path, "clone", "--quiet", "--shared", str(main), "first")
     git(tmp_path, "clone", "--quiet", "--shared", "first", "second")
 
-    assert set(find(tmp_path / "second", home).borrowed) == {
+    assert set(find(tmp_path / "second", home).borrowed_objects) == {
         tmp_path / "first/.git/objects",
         main / ".git/objects",
     }
@@ -146,7 +149,7 @@ def test_alternates_may_be_relative_missing_or_circular(tmp_path: Path, home: Pa
     (first / ".git/objects/info/alternates").write_text(lines)
     (other / ".git/objects/info/alternates").write_text(alternate.format("one"))
 
-    assert other / ".git/objects" in find(first, home).borrowed
+    assert other / ".git/objects" in find(first, home).borrowed_objects
 
 
 def test_workspace_outside_a_repository_is_the_manifests_directory(
@@ -195,7 +198,7 @@ def test_nested_repository_is_mounted_once(tmp_path: Path, home: Path) -> None:
     outer = create_repository(tmp_path / "outer")
     inner = create_repository(outer / "inner")
 
-    assert find(inner, home, outer).folders == (outer,)
+    assert find(inner, home, outer).directories == (outer,)
     assert find(inner, home, outer).working == inner
     assert find(outer, home, inner) == Workspace((outer,), (), outer)
 
@@ -218,7 +221,7 @@ def test_home_and_its_parents_are_refused(home: Path, up: int) -> None:
     directory = (home, *home.parents)[up]
     for manifest in (None, directory):
         with pytest.raises(UsageError, match="home directory") as caught:
-            workspace_directories.find(directory, manifest, home=home)
+            workspace_directories.find_workspace(directory, manifest, home=home)
         assert str(directory) in caught.value.message
         assert caught.value.hint
         assert caught.value.exit_code is ExitCode.USAGE
@@ -229,14 +232,14 @@ def test_manifest_in_home_itself_is_refused(tmp_path: Path, home: Path) -> None:
     own = create_repository(tmp_path / "own")
 
     with pytest.raises(UsageError):
-        workspace_directories.find(own, home, home=home)
+        workspace_directories.find_workspace(own, home, home=home)
 
 
 def test_root_is_refused(home: Path) -> None:
     """`/` is never a workspace, whatever HOME is, even if HOME does not exist."""
     for other_home in (home, Path("/home/isosmoke"), Path("/")):
         with pytest.raises(UsageError):
-            workspace_directories.find(Path("/"), None, home=other_home)
+            workspace_directories.find_workspace(Path("/"), None, home=other_home)
 
 
 def test_linked_home_is_refused_under_both_names(tmp_path: Path, home: Path) -> None:
@@ -246,7 +249,7 @@ def test_linked_home_is_refused_under_both_names(tmp_path: Path, home: Path) -> 
 
     for directory in (home, link):
         with pytest.raises(UsageError):
-            workspace_directories.find(directory, None, home=link)
+            workspace_directories.find_workspace(directory, None, home=link)
 
 
 def test_links_to_a_repository_are_followed(tmp_path: Path, home: Path) -> None:

@@ -19,22 +19,22 @@ from isosmoke.keeper.client import (
     RefusedError,
     StoppedError,
 )
-from isosmoke.keeper.protocol import Output, frame
+from isosmoke.keeper.protocol import Output, encode_frame
 from isosmoke.sandbox.processes import Usage
 
 NEVER = Interrupt()
 SOON = 60.0
 """A time limit in seconds that is never reached, because the answer is already there."""
 
-READY = frame(b"R", protocol.VERSION.encode())
-EMPTY = frame(b"0", b"")
-STILL, NOT_STILL = frame(b"F", b"1"), frame(b"F", b"0")
-LISTED = frame(b"L", b"1000.0 3.0\n")
+READY = encode_frame(b"R", protocol.VERSION.encode())
+EMPTY = encode_frame(b"0", b"")
+STILL, NOT_STILL = encode_frame(b"F", b"1"), encode_frame(b"F", b"0")
+LISTED = encode_frame(b"L", b"1000.0 3.0\n")
 
 
 def encode_exit(status: int) -> bytes:
     """Return the frame of a script that ended."""
-    return frame(b"X", struct.pack(">I", status))
+    return encode_frame(b"X", struct.pack(">I", status))
 
 
 def encode_list(*states: tuple[int, str]) -> bytes:
@@ -51,7 +51,7 @@ def encode_sleep(pid: int, state: str, inode: str = "") -> bytes:
 def encode_process(stat: bytes, inode: str = "") -> bytes:
     """Return the frame of one process with this line of `/proc`."""
     parts = (stat, b"sleep\x009\0", b"/", b"/bin/sleep", inode.encode())
-    return frame(b"P", b"".join(struct.pack(">I", len(part)) + part for part in parts))
+    return encode_frame(b"P", b"".join(struct.pack(">I", len(part)) + part for part in parts))
 
 
 class Keeper:
@@ -76,7 +76,7 @@ class Keeper:
     def read(self) -> bytes:
         return self._runner.recv(1 << 16)
 
-    def outlet(self) -> int:
+    def write_fileno(self) -> int:
         return self._runner.fileno()
 
     def write(self, content: bytes) -> int:
@@ -121,15 +121,15 @@ def test_keeper_of_the_same_version_is_ready(make_keeper: Make) -> None:
     keeper.send(READY[:3])
     threading.Thread(target=keeper.send, args=[READY[3:]]).start()
 
-    talk(keeper).ready(SOON)
+    talk(keeper).wait_until_ready(SOON)
 
 
 def test_keeper_of_another_version_is_refused(make_keeper: Make) -> None:
     """A keeper of another version is an engine error with both versions and a hint."""
     keeper = make_keeper()
-    keeper.send(frame(b"R", b"999"))
+    keeper.send(encode_frame(b"R", b"999"))
     with pytest.raises(EngineError, match="999") as caught:
-        talk(keeper).ready(SOON)
+        talk(keeper).wait_until_ready(SOON)
 
     assert protocol.VERSION in caught.value.message
     assert caught.value.hint
@@ -138,14 +138,14 @@ def test_keeper_of_another_version_is_refused(make_keeper: Make) -> None:
 def test_keeper_that_does_not_start_in_time_is_an_engine_error(make_keeper: Make) -> None:
     """The error of a sandbox that never starts names the time limit."""
     with pytest.raises(EngineError, match="did not start within 0 s"):
-        talk(make_keeper()).ready(0)
+        talk(make_keeper()).wait_until_ready(0)
 
 
 def test_script_is_started_with_one_command(make_keeper: Make) -> None:
     """Arguments, directory, environment and limits reach the keeper in one command."""
     keeper = make_keeper()
     directory = PurePosixPath("/work")
-    talk(keeper).go(["true"], directory, {"A": "1"}, processes=4, open_files=None)
+    talk(keeper).start_script(["true"], directory, {"A": "1"}, processes=4, open_files=None)
 
     assert keeper.commands == [protocol.encode_go(["true"], directory, {"A": "1"}, processes=4)]
 
@@ -153,7 +153,7 @@ def test_script_is_started_with_one_command(make_keeper: Make) -> None:
 def test_signals_wait_for_no_answer(make_keeper: Make) -> None:
     """SIGTERM and SIGKILL are sent without waiting for an answer."""
     keeper = make_keeper()
-    talk(keeper).term()
+    talk(keeper).terminate()
     talk(keeper).kill()
 
     assert keeper.commands == [protocol.TERM, protocol.KILL]
@@ -165,17 +165,17 @@ def test_exit_status_is_raw(make_keeper: Make, status: int) -> None:
     keeper = make_keeper()
     keeper.send(encode_exit(status))
 
-    assert talk(keeper).exited(SOON) == status
+    assert talk(keeper).wait_for_exit(SOON) == status
 
 
 def test_script_that_still_runs_at_the_deadline_has_no_status(make_keeper: Make) -> None:
     """A script that does not end by the deadline has no status; its output is kept."""
     keeper, outputs = make_keeper(), list[Output]()
     conversation = talk(keeper, outputs.append)
-    keeper.send(frame(b"o", b"busy"))
+    keeper.send(encode_frame(b"o", b"busy"))
 
-    assert conversation.exited(0) is None
-    assert conversation.exited(0.01) is None
+    assert conversation.wait_for_exit(0) is None
+    assert conversation.wait_for_exit(0.01) is None
     assert outputs == [Output("stdout", b"busy")]
 
 
@@ -185,8 +185,8 @@ def test_ending_that_arrived_in_time_counts_even_if_read_later(make_keeper: Make
     keeper.send(encode_exit(0) + EMPTY)
     conversation = talk(keeper)
 
-    assert conversation.exited(0) == 0
-    assert conversation.empty(0)
+    assert conversation.wait_for_exit(0) == 0
+    assert conversation.wait_until_empty(0)
 
 
 def test_endless_output_does_not_extend_the_deadline(make_keeper: Make) -> None:
@@ -195,12 +195,12 @@ def test_endless_output_does_not_extend_the_deadline(make_keeper: Make) -> None:
     full = threading.Event()
 
     def flood(_: Output) -> None:
-        keeper.send(frame(b"o", b"more"))
+        keeper.send(encode_frame(b"o", b"more"))
         full.set()
 
-    keeper.send(frame(b"o", b"first"))
+    keeper.send(encode_frame(b"o", b"first"))
 
-    assert talk(keeper, flood).exited(0.01) is None
+    assert talk(keeper, flood).wait_for_exit(0.01) is None
     assert full.is_set()
 
 
@@ -209,17 +209,22 @@ def test_ending_after_the_deadline_is_returned_later(make_keeper: Make) -> None:
     keeper = make_keeper(encode_exit(15))
     conversation = talk(keeper)
 
-    assert conversation.exited(0) is None
-    conversation.term()
-    assert conversation.exited(SOON) == 15
+    assert conversation.wait_for_exit(0) is None
+    conversation.terminate()
+    assert conversation.wait_for_exit(SOON) == 15
 
 
 def test_output_goes_to_the_sink_in_order(make_keeper: Make) -> None:
     """Output before the script's end reaches the sink before the end is reported."""
     keeper, outputs = make_keeper(), list[Output]()
-    keeper.send(frame(b"o", b"one") + frame(b"e", b"two") + frame(b"o", b"three") + encode_exit(0))
+    keeper.send(
+        encode_frame(b"o", b"one")
+        + encode_frame(b"e", b"two")
+        + encode_frame(b"o", b"three")
+        + encode_exit(0)
+    )
 
-    assert talk(keeper, outputs.append).exited(SOON) == 0
+    assert talk(keeper, outputs.append).wait_for_exit(SOON) == 0
     assert outputs == [
         Output("stdout", b"one"),
         Output("stderr", b"two"),
@@ -230,12 +235,12 @@ def test_output_goes_to_the_sink_in_order(make_keeper: Make) -> None:
 def test_output_of_survivors_goes_to_the_sink(make_keeper: Make) -> None:
     """Output of a leaked process during a request reaches the sink and disturbs nothing."""
     keeper, outputs = make_keeper(), list[Output]()
-    keeper.send(encode_exit(0) + frame(b"o", b"late") + EMPTY)
+    keeper.send(encode_exit(0) + encode_frame(b"o", b"late") + EMPTY)
     conversation = talk(keeper, outputs.append)
 
-    assert conversation.exited(SOON) == 0
+    assert conversation.wait_for_exit(SOON) == 0
     assert outputs == []
-    assert conversation.empty(SOON)
+    assert conversation.wait_until_empty(SOON)
     assert outputs == [Output("stdout", b"late")]
 
 
@@ -244,9 +249,9 @@ def test_sandbox_with_a_running_process_is_not_empty(make_keeper: Make) -> None:
     keeper = make_keeper()
     keeper.send(encode_exit(0))
     conversation = talk(keeper)
-    conversation.exited(SOON)
+    conversation.wait_for_exit(SOON)
 
-    assert not conversation.empty(0)
+    assert not conversation.wait_until_empty(0)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +263,7 @@ def test_channel_that_ends_early_is_an_engine_error(make_keeper: Make, content: 
     keeper.send(content)
     keeper.hang_up()
     with pytest.raises(KeeperGoneError):
-        talk(keeper).exited(SOON)
+        talk(keeper).wait_for_exit(SOON)
 
 
 def test_ending_before_the_end_of_the_channel_counts(make_keeper: Make) -> None:
@@ -268,37 +273,39 @@ def test_ending_before_the_end_of_the_channel_counts(make_keeper: Make) -> None:
     keeper.hang_up()
     conversation = talk(keeper)
 
-    assert conversation.exited(SOON) == 0
+    assert conversation.wait_for_exit(SOON) == 0
     with pytest.raises(KeeperGoneError):
-        conversation.empty(SOON)
+        conversation.wait_until_empty(SOON)
 
 
 def test_failure_of_the_keeper_is_an_engine_error(make_keeper: Make) -> None:
     """The error contains the keeper's own message."""
     keeper = make_keeper()
-    keeper.send(frame(b"!", b"bash: No such file or directory"))
+    keeper.send(encode_frame(b"!", b"bash: No such file or directory"))
     with pytest.raises(EngineError, match="bash: No such file or directory"):
-        talk(keeper).exited(SOON)
+        talk(keeper).wait_for_exit(SOON)
 
 
-@pytest.mark.parametrize("content", [frame(b"?", b""), frame(b"X", b"\0"), b"bwrap: oh no, " * 9])
+@pytest.mark.parametrize(
+    "content", [encode_frame(b"?", b""), encode_frame(b"X", b"\0"), b"bwrap: oh no, " * 9]
+)
 def test_invalid_message_is_an_engine_error(make_keeper: Make, content: bytes) -> None:
     """Bytes that no keeper sends break the sandbox, not isosmoke."""
     keeper = make_keeper()
     keeper.send(content)
     keeper.hang_up()
     with pytest.raises(EngineError):
-        talk(keeper).exited(SOON)
+        talk(keeper).wait_for_exit(SOON)
 
 
 def test_interrupt_ends_the_wait(make_keeper: Make) -> None:
     """An interrupt while a script runs ends the wait with its reason."""
     interrupt = Interrupt()
     keeper = make_keeper()
-    keeper.send(frame(b"o", b"up"))
+    keeper.send(encode_frame(b"o", b"up"))
 
     with pytest.raises(StoppedError, match="SIGTERM"):
-        talk(keeper, lambda _: interrupt.raise_for("SIGTERM"), interrupt).exited(SOON)
+        talk(keeper, lambda _: interrupt.raise_for("SIGTERM"), interrupt).wait_for_exit(SOON)
 
 
 def test_interrupt_raised_before_is_not_missed(make_keeper: Make) -> None:
@@ -310,12 +317,12 @@ def test_interrupt_raised_before_is_not_missed(make_keeper: Make) -> None:
 
     for _ in range(2):
         with pytest.raises(StoppedError, match="SIGINT"):
-            conversation.exited(SOON)
+            conversation.wait_for_exit(SOON)
 
 
 def read_states(keeper: Keeper) -> Mapping[int, str]:
     """Return the state of each survivor by PID."""
-    return {process.pid: process.state for process in talk(keeper).survivors()}
+    return {process.pid: process.state for process in talk(keeper).freeze_survivors()}
 
 
 def test_survivors_are_listed_frozen_and_listed_again(make_keeper: Make) -> None:
@@ -363,10 +370,10 @@ def test_table_in_several_frames_is_joined(make_keeper: Make) -> None:
         b"   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0"
         b"        0 41001 1 0000000000000000 100 0 0 10 0\n"
     )
-    pieces = b"".join(frame(b"S", b"tcp\0" + part) for part in (text[:120], text[120:]))
+    pieces = b"".join(encode_frame(b"S", b"tcp\0" + part) for part in (text[:120], text[120:]))
     keeper = make_keeper(LISTED, STILL, encode_sleep(2, "T", "41001 ") + pieces + LISTED)
 
-    (survivor,) = talk(keeper).survivors()
+    (survivor,) = talk(keeper).freeze_survivors()
 
     assert survivor.listens == ("tcp 127.0.0.1:8080",)
     assert survivor.age_seconds == 1000.0
@@ -379,14 +386,14 @@ def test_keeper_that_ends_during_its_answer_is_an_engine_error(make_keeper: Make
     keeper.hang_up()
 
     with pytest.raises(KeeperGoneError):
-        talk(keeper).survivors()
+        talk(keeper).freeze_survivors()
 
 
 def test_conversation_leaves_the_descriptor_open(make_keeper: Make) -> None:
     """A conversation never closes the channel, because it belongs to the engine."""
     keeper = make_keeper()
     keeper.send(encode_exit(0))
-    talk(keeper).exited(SOON)
+    talk(keeper).wait_for_exit(SOON)
 
     assert os.fstat(keeper.fileno())
 
@@ -396,17 +403,17 @@ JOB = (("tmux", "capture-pane"), PurePosixPath("/"), {"A": "1"})
 
 def encode_probe_output(content: bytes) -> bytes:
     """Return the frame of a probe's output."""
-    return frame(b"q", content)
+    return encode_frame(b"q", content)
 
 
 def encode_probe_exit(status: int) -> bytes:
     """Return the frame of a probe that ended."""
-    return frame(b"Q", struct.pack(">I", status))
+    return encode_frame(b"Q", struct.pack(">I", status))
 
 
 def test_thaw_waits_for_its_answer(make_keeper: Make) -> None:
     """Frozen processes are resumed before the next request."""
-    keeper = make_keeper(frame(b"T", b""))
+    keeper = make_keeper(encode_frame(b"T", b""))
     talk(keeper).thaw()
 
     assert keeper.commands == [protocol.THAW]
@@ -414,14 +421,16 @@ def test_thaw_waits_for_its_answer(make_keeper: Make) -> None:
 
 def test_usage_is_in_seconds_and_bytes(make_keeper: Make) -> None:
     """Times are in seconds, memory in bytes."""
-    assert talk(make_keeper(frame(b"U", b"10 20 3"))).usage() == Usage(1e-05, 2e-05, 3072)
+    assert talk(make_keeper(encode_frame(b"U", b"10 20 3"))).read_usage() == Usage(
+        1e-05, 2e-05, 3072
+    )
 
 
 def test_probe_returns_its_status_and_output(make_keeper: Make) -> None:
     """A probe's output is joined, and kept apart from the script's."""
     keeper, outputs = make_keeper(), list[Output]()
     first, second = encode_probe_output(b"one "), encode_probe_output(b"two")
-    keeper.send(first + frame(b"o", b"script") + second + encode_probe_exit(256))
+    keeper.send(first + encode_frame(b"o", b"script") + second + encode_probe_exit(256))
 
     assert talk(keeper, outputs.append).probe(*JOB, SOON) == (256, b"one two")
     assert outputs == [Output("stdout", b"script")]
@@ -489,7 +498,7 @@ def test_events_are_received_while_a_long_command_is_sent(slow: SlowKeeper) -> N
     received: list[bytes] = []
 
     def send_first() -> None:
-        slow.send(frame(b"o", output) + encode_exit(0))
+        slow.send(encode_frame(b"o", output) + encode_exit(0))
         received.append(slow.receive(len(command)))
 
     thread = threading.Thread(target=send_first)
@@ -499,7 +508,7 @@ def test_events_are_received_while_a_long_command_is_sent(slow: SlowKeeper) -> N
     thread.join()
 
     assert received == [command]
-    assert conversation.exited(SOON) == 0
+    assert conversation.wait_for_exit(SOON) == 0
     assert b"".join(event.content for event in outputs) == output
 
 
@@ -522,13 +531,15 @@ def test_interrupt_ends_sending(slow: SlowKeeper) -> None:
 
 def test_probe_that_cannot_be_started_is_refused(make_keeper: Make) -> None:
     """The error of a refused probe has the keeper's message; the conversation continues."""
-    keeper = make_keeper(frame(b"N", b"starting the probe: Resource temporarily unavailable"))
+    keeper = make_keeper(
+        encode_frame(b"N", b"starting the probe: Resource temporarily unavailable")
+    )
     conversation = talk(keeper)
     with pytest.raises(RefusedError, match="temporarily unavailable"):
         conversation.probe(*JOB, SOON)
 
     keeper.send(encode_exit(0))
-    assert conversation.exited(SOON) == 0
+    assert conversation.wait_for_exit(SOON) == 0
 
 
 def test_ending_during_a_probe_is_not_lost(make_keeper: Make) -> None:
@@ -537,5 +548,5 @@ def test_ending_during_a_probe_is_not_lost(make_keeper: Make) -> None:
     conversation = talk(keeper)
 
     assert conversation.probe(*JOB, SOON) == (0, b"")
-    assert conversation.exited(SOON) == 0
-    assert conversation.empty(SOON)
+    assert conversation.wait_for_exit(SOON) == 0
+    assert conversation.wait_until_empty(SOON)

@@ -10,8 +10,8 @@ import pytest
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import interactive_shell, protocol
 from isosmoke.keeper.client import Conversation, RefusedError, StoppedError
-from isosmoke.keeper.protocol import Size, frame
-from isosmoke.sandbox.spec import Job, Limits, SandboxSpec
+from isosmoke.keeper.protocol import Size, encode_frame
+from isosmoke.sandbox.spec import Job, ResourceLimits, SandboxSpec
 from isosmoke.testing.bench import Typist
 
 SCREEN = Size(24, 80)
@@ -35,7 +35,7 @@ class Keeper:
     def read(self) -> bytes:
         return self._runner.recv(1 << 16)
 
-    def outlet(self) -> int:
+    def write_fileno(self) -> int:
         return self._runner.fileno()
 
     def write(self, content: bytes) -> int:
@@ -44,7 +44,7 @@ class Keeper:
         if kind == b"i" and payload in (b"bye\n", b""):
             self.send(encode_exit(0))
         elif kind == b"i" and self._accepts_input:
-            self.send(frame(b"y", struct.pack(">I", len(payload))))
+            self.send(encode_frame(b"y", struct.pack(">I", len(payload))))
         elif kind == b"i" and self.input_size == 1 << 14:
             self.send(encode_exit(3))
         return len(content)
@@ -61,13 +61,13 @@ class Keeper:
 
 def encode_exit(status: int) -> bytes:
     """Return the frame of a shell that ended."""
-    return frame(b"H", struct.pack(">I", status))
+    return encode_frame(b"H", struct.pack(">I", status))
 
 
 @pytest.fixture
 def keeper() -> Iterator[Keeper]:
     """Return a keeper whose shell has printed a prompt."""
-    keeper = Keeper(frame(b"h", b"$ "))
+    keeper = Keeper(encode_frame(b"h", b"$ "))
     yield keeper
     keeper.close()
 
@@ -81,7 +81,7 @@ def run_shell(keeper: Keeper, user: Typist, interrupt: Interrupt | None = None) 
         uid=0,
         gid=0,
         network="host",
-        limits=Limits(processes=9),
+        limits=ResourceLimits(processes=9),
     )
     job = Job(
         spec=spec,
@@ -94,13 +94,13 @@ def run_shell(keeper: Keeper, user: Typist, interrupt: Interrupt | None = None) 
     )
     conversation = Conversation(keeper, sink=print, interrupt=interrupt or Interrupt())
     with user:
-        return interactive_shell.attend(conversation, job, user)
+        return interactive_shell.run_shell(conversation, job, user)
 
 
 def test_shell_is_started_with_limits_and_terminal(keeper: Keeper) -> None:
     """The shell is the job's command, with its directory, environment and limits."""
     run_shell(keeper, Typist(("$ ", b"bye\n"), size=SCREEN))
-    wanted = protocol.shell(
+    wanted = protocol.encode_shell(
         ("bash",), PurePosixPath("/"), {"A": "1"}, size=SCREEN, processes=9, open_files=None
     )
 
@@ -109,11 +109,11 @@ def test_shell_is_started_with_limits_and_terminal(keeper: Keeper) -> None:
 
 def test_both_streams_are_shown(keeper: Keeper) -> None:
     """Each output of the shell is shown unchanged."""
-    keeper.send(frame(b"j", b"oh") + frame(b"h", b"last") + encode_exit(256))
+    keeper.send(encode_frame(b"j", b"oh") + encode_frame(b"h", b"last") + encode_exit(256))
     user = Typist(size=None)
 
     assert run_shell(keeper, user) == 256
-    assert user.seen == {"stdout": b"$ last", "stderr": b"oh"}
+    assert user.printed == {"stdout": b"$ last", "stderr": b"oh"}
 
 
 def test_new_size_is_sent_before_later_input(keeper: Keeper) -> None:
@@ -134,7 +134,7 @@ def test_end_of_input_is_sent_once(keeper: Keeper) -> None:
 
 def test_input_in_transit_is_limited_to_the_window() -> None:
     """A shell that accepts no input is sent only one window of it."""
-    keeper = Keeper(frame(b"h", b"$ "), accepts_input=False)
+    keeper = Keeper(encode_frame(b"h", b"$ "), accepts_input=False)
     user = Typist(("$ ", b"x" * 60_000), size=SCREEN)
 
     assert run_shell(keeper, user) == 3
@@ -158,15 +158,15 @@ def test_interrupt_ends_the_shell(keeper: Keeper) -> None:
 
 def test_refusal_is_an_error_with_the_reason(keeper: Keeper) -> None:
     """If no terminal can be opened, the error has the keeper's message."""
-    keeper.send(frame(b"N", b"starting the shell: No space left on device"))
+    keeper.send(encode_frame(b"N", b"starting the shell: No space left on device"))
     with pytest.raises(RefusedError, match="No space left"):
         run_shell(keeper, Typist(size=SCREEN))
 
 
 def test_output_of_survivors_is_not_shown(keeper: Keeper) -> None:
     """Output of a resumed process is not shown to the user of the shell."""
-    keeper.send(frame(b"o", b"leaked") + encode_exit(0))
+    keeper.send(encode_frame(b"o", b"leaked") + encode_exit(0))
     user = Typist(size=SCREEN)
     run_shell(keeper, user)
 
-    assert user.seen["stdout"] == b"$ "
+    assert user.printed["stdout"] == b"$ "

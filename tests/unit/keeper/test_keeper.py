@@ -14,7 +14,7 @@ from isosmoke.keeper.client import Conversation
 from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import Job
 from isosmoke.testing import Bench
-from isosmoke.testing.bench import going
+from isosmoke.testing.bench import running_job
 from support import available
 
 SECONDS = 30.0
@@ -72,8 +72,8 @@ def find_keepers() -> set[int]:
 def ended_script(job: Job) -> Iterator[tuple[Conversation, int]]:
     """Run a job until its script has ended; yield its keeper and the keeper's PID here."""
     before = find_keepers()
-    with going(available.engine("bubblewrap"), job) as keeper:
-        assert keeper.exited(SECONDS) == 0
+    with running_job(available.require_engine("bubblewrap"), job) as keeper:
+        assert keeper.wait_for_exit(SECONDS) == 0
         (pid,) = find_keepers() - before
         yield keeper, pid
 
@@ -97,7 +97,7 @@ def test_keeper_without_descriptors_never_misses_a_survivor(bench: Bench, files:
     """For any limit of open files, the survivor is listed or the sandbox is broken."""
     with ended_script(bench.shell("sleep 600 & exit 0")) as (keeper, pid):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (files, files))
-        count = count_or_none(keeper.survivors)
+        count = count_or_none(keeper.freeze_survivors)
 
     assert count in (None, 1)
 
@@ -108,7 +108,7 @@ def test_keeper_names_the_file_that_it_cannot_read(bench: Bench, files: int) -> 
     with ended_script(bench.shell("sleep 600 & exit 0")) as (keeper, pid):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (files, files))
         with pytest.raises(EngineError, match=r"/proc.*: Too many open files"):
-            keeper.living()
+            keeper.list_processes()
 
 
 @pytest.mark.parametrize("limit", LIMITS)
@@ -116,7 +116,7 @@ def test_keeper_without_a_resource_never_misses_a_survivor(bench: Bench, limit: 
     """For any limit of zero, the survivor is listed or the sandbox is broken."""
     with ended_script(bench.shell("sleep 600 & exit 0")) as (keeper, pid):
         resource.prlimit(pid, LIMITS[limit], (0, 0))
-        count = count_or_none(keeper.survivors)
+        count = count_or_none(keeper.freeze_survivors)
 
     assert count in (None, 1)
 
@@ -171,12 +171,12 @@ def test_process_is_listed_with_the_sockets_of_its_threads(
     argv = ("python3", "-c", HEADLESS, *options)
     chunks: list[bytes] = []
     job = bench.job(argv)
-    with going(
-        available.engine("bubblewrap"), job, lambda output: chunks.append(output.content)
+    with running_job(
+        available.require_engine("bubblewrap"), job, lambda output: chunks.append(output.content)
     ) as keeper:
-        assert keeper.exited(SECONDS) == 0
-        (living,) = keeper.living()
-        (frozen,) = keeper.survivors()
+        assert keeper.wait_for_exit(SECONDS) == 0
+        (living,) = keeper.list_processes()
+        (frozen,) = keeper.freeze_survivors()
 
     for process in (living, frozen):
         assert process.argv == argv
@@ -210,7 +210,7 @@ def test_process_with_unreadable_data_is_listed(bench: Bench, hide: str) -> None
     """A process is listed even if some of its data cannot be read."""
     code = HIDING.format(HIDDEN[hide])
     with ended_script(bench.python(code)) as (keeper, _):
-        (frozen,) = keeper.survivors()
+        (frozen,) = keeper.freeze_survivors()
 
     assert frozen.argv == ("python3", "-c", code)
 
@@ -235,7 +235,7 @@ time.sleep(600)
 def test_traced_process_and_its_tracer_are_listed(bench: Bench) -> None:
     """A process that a debugger has stopped counts as frozen, and as a leak."""
     with ended_script(bench.python(TRACED)) as (keeper, _):
-        frozen = keeper.survivors()
+        frozen = keeper.freeze_survivors()
 
     assert len(frozen) == 2
     assert [process.state for process in frozen].count("t") == 1
@@ -243,20 +243,20 @@ def test_traced_process_and_its_tracer_are_listed(bench: Bench) -> None:
 
 def test_failed_start_of_second_script_is_an_error(bench: Bench) -> None:
     """The reason why a later script could not be started is reported before its end."""
-    with going(available.engine("bubblewrap"), bench.shell("exit 0")) as keeper:
-        assert keeper.exited(SECONDS) == 0
-        keeper.go(("no-such",), bench.job(()).folder, {}, processes=None, open_files=None)
+    with running_job(available.require_engine("bubblewrap"), bench.shell("exit 0")) as keeper:
+        assert keeper.wait_for_exit(SECONDS) == 0
+        keeper.start_script(("no-such",), bench.job(()).folder, {}, processes=None, open_files=None)
         with pytest.raises(EngineError, match="no-such: No such file"):
-            keeper.exited(SECONDS)
+            keeper.wait_for_exit(SECONDS)
 
 
 def test_script_that_is_killed_at_once_ends(bench: Bench) -> None:
     """A signal that arrives before the script has its own session is not lost."""
-    with going(available.engine("bubblewrap"), bench.shell("sleep 600")) as keeper:
+    with running_job(available.require_engine("bubblewrap"), bench.shell("sleep 600")) as keeper:
         keeper.kill()
 
-        assert keeper.exited(SECONDS) == 9
-        assert keeper.empty(SECONDS)
+        assert keeper.wait_for_exit(SECONDS) == 9
+        assert keeper.wait_until_empty(SECONDS)
 
 
 def test_process_limit_applies_with_a_minimal_file_limit(bench: Bench) -> None:
@@ -265,21 +265,21 @@ def test_process_limit_applies_with_a_minimal_file_limit(bench: Bench) -> None:
         pytest.skip("root's processes are counted by control groups alone")
     job = bench.shell("ulimit -u; exit 0")
     chunks: list[bytes] = []
-    with available.engine("bubblewrap").sandbox(job.spec) as sandbox:
+    with available.require_engine("bubblewrap").sandbox(job.spec) as sandbox:
         keeper = Conversation(
             sandbox.channel, sink=lambda output: chunks.append(output.content), interrupt=NEVER
         )
-        keeper.ready(SECONDS)
-        keeper.go(job.argv, job.folder, job.environment, processes=40, open_files=4)
-        assert keeper.exited(SECONDS) == 0
+        keeper.wait_until_ready(SECONDS)
+        keeper.start_script(job.argv, job.folder, job.environment, processes=40, open_files=4)
+        assert keeper.wait_for_exit(SECONDS) == 0
 
     assert b"".join(chunks) == b"40\n"
 
 
 def test_keeper_passes_these_tests_for_an_ordinary_user() -> None:
     """These tests also pass for a user without privileges."""
-    user = available.somebody()
-    user.must_have("bubblewrap")
+    user = available.ordinary_user()
+    user.require_engine("bubblewrap")
     done = user.pytest(__file__)
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout

@@ -8,7 +8,7 @@ import pytest
 
 from isosmoke.keeper import protocol
 from isosmoke.keeper.build import SOURCE
-from isosmoke.keeper.protocol import Command, EventKind, frame
+from isosmoke.keeper.protocol import Command, EventKind, encode_frame
 from isosmoke.testing import fake
 
 KEEPER = SOURCE.read_text()
@@ -43,7 +43,7 @@ def test_letters_differ(letters: type[Enum]) -> None:
 def is_unknown(kind: bytes) -> bool:
     """Return whether the decoder refuses a frame because of its letter, not of its payload."""
     try:
-        list(protocol.Decoder().feed(frame(kind, b"")))
+        list(protocol.Decoder().feed(encode_frame(kind, b"")))
     except protocol.ProtocolError as error:
         return isinstance(error.__cause__, KeyError)
     return False
@@ -58,7 +58,7 @@ def test_every_event_is_decoded() -> None:
 @pytest.mark.parametrize("kind", [*Command, *EventKind])
 def test_frame_is_letter_length_and_payload(kind: bytes) -> None:
     """An enum member is packed as its letter."""
-    assert frame(kind, b"ab") == bytes(kind) + b"\0\0\0\2ab"
+    assert encode_frame(kind, b"ab") == bytes(kind) + b"\0\0\0\2ab"
 
 
 def test_fake_keeper_repeats_no_letter() -> None:

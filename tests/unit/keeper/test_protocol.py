@@ -31,12 +31,12 @@ from isosmoke.keeper.protocol import (
     Survivor,
     Thawed,
     UsageReport,
+    encode_frame,
     encode_go,
+    encode_input,
     encode_probe,
     encode_resize,
-    frame,
-    shell,
-    typed,
+    encode_shell,
 )
 from isosmoke.sandbox.processes import Usage
 
@@ -50,14 +50,14 @@ def encode(event: Event) -> bytes:
     """Return the frame that a keeper would send for this event."""
     match event:
         case Ready(version):
-            return frame(b"R", version.encode())
+            return encode_frame(b"R", version.encode())
         case Output(stream, content):
-            return frame(b"o" if stream == "stdout" else b"e", content)
+            return encode_frame(b"o" if stream == "stdout" else b"e", content)
         case ScriptExited(status):
-            return frame(b"X", struct.pack(">I", status))
+            return encode_frame(b"X", struct.pack(">I", status))
         case Survivor(stat, cmdline, cwd, exe, sockets):
             inodes = "".join(f"{inode} " for inode in sorted(sockets)).encode()
-            return frame(b"P", join_fields(stat, cmdline, cwd, exe, inodes))
+            return encode_frame(b"P", join_fields(stat, cmdline, cwd, exe, inodes))
         case _:
             return _encode_sandbox_event(event)
 
@@ -65,13 +65,13 @@ def encode(event: Event) -> bytes:
 def _encode_sandbox_event(event: Event) -> bytes:
     match event:
         case Sockets(table, content):
-            return frame(b"S", table.encode() + b"\0" + content)
+            return encode_frame(b"S", table.encode() + b"\0" + content)
         case Broken(message):
-            return frame(b"!", message.encode())
+            return encode_frame(b"!", message.encode())
         case Frozen(still):
-            return frame(b"F", b"1" if still else b"0")
+            return encode_frame(b"F", b"1" if still else b"0")
         case Thawed() | Empty():
-            return frame(b"T" if event == Thawed() else b"0", b"")
+            return encode_frame(b"T" if event == Thawed() else b"0", b"")
         case _:
             return _encode_answer(event)
 
@@ -79,14 +79,14 @@ def _encode_sandbox_event(event: Event) -> bytes:
 def _encode_answer(event: Event) -> bytes:
     match event:
         case ProbeOutput(content):
-            return frame(b"q", content)
+            return encode_frame(b"q", content)
         case Probed(status):
-            return frame(b"Q", struct.pack(">I", status))
+            return encode_frame(b"Q", struct.pack(">I", status))
         case Refused(message):
-            return frame(b"N", message.encode())
+            return encode_frame(b"N", message.encode())
         case UsageReport(Usage(user, system, largest)):
             micros = (round(seconds * 1e6) for seconds in (user, system))
-            return frame(b"U", " ".join(map(str, (*micros, largest // 1024))).encode())
+            return encode_frame(b"U", " ".join(map(str, (*micros, largest // 1024))).encode())
         case _:
             return _encode_shell_event(event)
 
@@ -94,13 +94,13 @@ def _encode_answer(event: Event) -> bytes:
 def _encode_shell_event(event: Event) -> bytes:
     match event:
         case ShellOutput(stream, content):
-            return frame(b"h" if stream == "stdout" else b"j", content)
+            return encode_frame(b"h" if stream == "stdout" else b"j", content)
         case InputAccepted(size):
-            return frame(b"y", struct.pack(">I", size))
+            return encode_frame(b"y", struct.pack(">I", size))
         case Listed(uptime):
-            return frame(b"L", f"{uptime} 12.5\n".encode())
+            return encode_frame(b"L", f"{uptime} 12.5\n".encode())
         case ShellExited(status):
-            return frame(b"H", struct.pack(">I", status))
+            return encode_frame(b"H", struct.pack(">I", status))
         case _:
             raise AssertionError(event)
 
@@ -167,7 +167,7 @@ PAYLOADS = st.one_of(
 )
 
 
-@given(st.one_of(st.binary(), st.lists(st.builds(frame, KINDS, PAYLOADS)).map(b"".join)))
+@given(st.one_of(st.binary(), st.lists(st.builds(encode_frame, KINDS, PAYLOADS)).map(b"".join)))
 def test_any_bytes_are_decoded_or_refused(content: bytes) -> None:
     """Arbitrary bytes are decoded or raise a ProtocolError, and no other exception."""
     try:
@@ -177,22 +177,22 @@ def test_any_bytes_are_decoded_or_refused(content: bytes) -> None:
 
 
 INVALID = {
-    "an unknown frame": frame(b"?", b""),
-    "a version in invalid UTF-8": frame(b"R", b"\xff"),
-    "a status too short": frame(b"X", b"\0\0\0"),
-    "a status too long": frame(b"X", b"\0\0\0\0\0"),
-    "a survivor without fields": frame(b"P", b""),
-    "a survivor with a field too few": frame(b"P", join_fields(b"", b"", b"", b"")),
-    "a survivor with a field too many": frame(b"P", join_fields(*[b""] * 6)),
-    "a truncated length of a field": frame(b"P", join_fields(*[b""] * 4) + b"\0\0"),
-    "a truncated field": frame(b"P", join_fields(*[b""] * 4) + b"\0\0\0\x09abc"),
-    "sockets in invalid UTF-8": frame(b"P", join_fields(b"", b"", b"", b"", b"\xff")),
-    "a table in invalid UTF-8": frame(b"S", b"\xff\0"),
-    "a list without an uptime": frame(b"L", b""),
-    "an uptime that is not a number": frame(b"L", b"soon"),
-    "a usage with a number too few": frame(b"U", b"1 2"),
-    "a usage that is not a number": frame(b"U", b"1 2 much"),
-    "a probe's status too short": frame(b"Q", b"\0"),
+    "an unknown frame": encode_frame(b"?", b""),
+    "a version in invalid UTF-8": encode_frame(b"R", b"\xff"),
+    "a status too short": encode_frame(b"X", b"\0\0\0"),
+    "a status too long": encode_frame(b"X", b"\0\0\0\0\0"),
+    "a survivor without fields": encode_frame(b"P", b""),
+    "a survivor with a field too few": encode_frame(b"P", join_fields(b"", b"", b"", b"")),
+    "a survivor with a field too many": encode_frame(b"P", join_fields(*[b""] * 6)),
+    "a truncated length of a field": encode_frame(b"P", join_fields(*[b""] * 4) + b"\0\0"),
+    "a truncated field": encode_frame(b"P", join_fields(*[b""] * 4) + b"\0\0\0\x09abc"),
+    "sockets in invalid UTF-8": encode_frame(b"P", join_fields(b"", b"", b"", b"", b"\xff")),
+    "a table in invalid UTF-8": encode_frame(b"S", b"\xff\0"),
+    "a list without an uptime": encode_frame(b"L", b""),
+    "an uptime that is not a number": encode_frame(b"L", b"soon"),
+    "a usage with a number too few": encode_frame(b"U", b"1 2"),
+    "a usage that is not a number": encode_frame(b"U", b"1 2 much"),
+    "a probe's status too short": encode_frame(b"Q", b"\0"),
 }
 
 
@@ -205,7 +205,7 @@ def test_invalid_frame_is_refused(content: bytes) -> None:
 
 def test_events_before_an_invalid_frame_are_returned() -> None:
     """Events that were decoded before an invalid frame are not lost."""
-    events = Decoder().feed(frame(b"o", b"said") + frame(b"?", b""))
+    events = Decoder().feed(encode_frame(b"o", b"said") + encode_frame(b"?", b""))
 
     assert next(events) == Output("stdout", b"said")
     with pytest.raises(ProtocolError, match="'\\?'"):
@@ -214,7 +214,9 @@ def test_events_before_an_invalid_frame_are_returned() -> None:
 
 def test_message_in_invalid_utf8_is_decoded() -> None:
     """An error message may contain any bytes, because a path in it may."""
-    assert decode(frame(b"!", b"/\xff: No such file"), []) == [Broken("/\ufffd: No such file")]
+    assert decode(encode_frame(b"!", b"/\xff: No such file"), []) == [
+        Broken("/\ufffd: No such file")
+    ]
 
 
 def test_commands_are_empty_frames() -> None:
@@ -224,7 +226,7 @@ def test_commands_are_empty_frames() -> None:
         *(protocol.LIST, protocol.USAGE, protocol.END_PROBE),
     )
 
-    assert commands == tuple(frame(bytes([kind]), b"") for kind in b"tkfclux")
+    assert commands == tuple(encode_frame(bytes([kind]), b"") for kind in b"tkfclux")
 
 
 def test_go_has_limits_directory_arguments_and_environment() -> None:
@@ -243,21 +245,21 @@ def test_go_has_limits_directory_arguments_and_environment() -> None:
 
 def test_missing_limit_is_an_empty_field() -> None:
     """A limit of None is an empty field, which means no limit to the keeper."""
-    assert encode_go(["x"], PurePosixPath("/"), {}) == frame(b"g", b"\0\0\0/\x001\0x\0")
+    assert encode_go(["x"], PurePosixPath("/"), {}) == encode_frame(b"g", b"\0\0\0/\x001\0x\0")
 
 
 def test_go_has_the_search_path_of_its_program() -> None:
     """The search path comes before the directory, as a PATH variable."""
     command = encode_go(["bash"], PurePosixPath("/"), {"PATH": "/fakes"}, search="/bin:/usr/bin")
 
-    assert command == frame(b"g", b"\0\0PATH=/bin:/usr/bin\0/\x001\0bash\0PATH=/fakes\0")
+    assert command == encode_frame(b"g", b"\0\0PATH=/bin:/usr/bin\0/\x001\0bash\0PATH=/fakes\0")
 
 
 def test_probe_is_a_job_without_limits() -> None:
     """A probe is encoded like a script, without limits."""
     command = encode_probe(["tmux", "ls"], PurePosixPath("/work"), {"A": "1"})
 
-    assert command == frame(b"p", b"\0\0\0/work\x002\0tmux\0ls\0A=1\0")
+    assert command == encode_frame(b"p", b"\0\0\0/work\x002\0tmux\0ls\0A=1\0")
 
 
 @pytest.mark.parametrize(
@@ -265,20 +267,20 @@ def test_probe_is_a_job_without_limits() -> None:
 )
 def test_shell_is_a_job_with_a_terminal_size(size: Size | None, fields: bytes) -> None:
     """A shell has the size of its terminal, empty for pipes, and is then encoded like a script."""
-    command = shell(["bash"], PurePosixPath("/work"), {"A": "1"}, size=size, processes=9)
+    command = encode_shell(["bash"], PurePosixPath("/work"), {"A": "1"}, size=size, processes=9)
 
-    assert command == frame(b"s", fields + b"9\0\0\0/work\x001\0bash\0A=1\0")
+    assert command == encode_frame(b"s", fields + b"9\0\0\0/work\x001\0bash\0A=1\0")
 
 
 def test_input_and_size_are_encoded() -> None:
     """Input is sent unchanged, a size as two numbers of two bytes."""
-    assert typed(b"ls\r") == frame(b"i", b"ls\r")
-    assert encode_resize(Size(24, 300)) == frame(b"w", b"\0\x18\x01\x2c")
+    assert encode_input(b"ls\r") == encode_frame(b"i", b"ls\r")
+    assert encode_resize(Size(24, 300)) == encode_frame(b"w", b"\0\x18\x01\x2c")
 
 
 def test_usage_is_in_seconds_and_bytes() -> None:
     """The keeper sends microseconds and kibibytes, which are converted."""
-    events = decode(frame(b"U", b"1500000 250000 2048"), [])
+    events = decode(encode_frame(b"U", b"1500000 250000 2048"), [])
 
     assert events == [UsageReport(Usage(1.5, 0.25, 2 << 20))]
 
@@ -287,4 +289,4 @@ def test_go_preserves_invalid_utf8() -> None:
     """An argument or a variable in invalid UTF-8 reaches the script byte for byte."""
     command = encode_go(["\udcff"], PurePosixPath("/\udcfe"), {"A": "\udcfd"})
 
-    assert command == frame(b"g", b"\0\0\0/\xfe\x001\0\xff\0A=\xfd\0")
+    assert command == encode_frame(b"g", b"\0\0\0/\xfe\x001\0\xff\0A=\xfd\0")

@@ -8,31 +8,31 @@ from isosmoke.reports import agent
 from isosmoke.results import run_record
 from isosmoke.results.events import RunFinished, RunStarted
 from isosmoke.results.outcome import Exited, Stopped, TimedOut
-from isosmoke.results.run_results import Attempt, Captured, RunResult, ScenarioResult
+from isosmoke.results.run_results import Attempt, CapturedOutput, RunResult, ScenarioResult
 from support import available, records, result_factories
 from support.project import Project
 
 LOG = Path("/p/.isosmoke/runs/1/bad/output-1.log")
 
 
-def capture(text: str) -> Captured:
+def capture(text: str) -> CapturedOutput:
     """Return an output that is short enough to be captured whole."""
-    return Captured(head=text.encode(), size=len(text.encode()))
+    return CapturedOutput(head=text.encode(), size=len(text.encode()))
 
 
 def create_run(*scenarios: ScenarioResult, stopped: str = "") -> RunResult:
     """Return a run of these scenarios."""
-    return result_factories.run(*scenarios, seconds=2.5, stopped=stopped)
+    return result_factories.make_run(*scenarios, seconds=2.5, stopped=stopped)
 
 
 def create_result(name: str, *attempts: Attempt, assertion: str = "") -> ScenarioResult:
     """Return the result of a scenario with these attempts."""
-    return result_factories.result(*attempts, name=name, assertion=assertion)
+    return result_factories.make_result(*attempts, name=name, assertion=assertion)
 
 
 def render_lines(*scenarios: ScenarioResult, stopped: str = "") -> list[str]:
     """Return the lines of the report."""
-    record = run_record.of(create_run(*scenarios, stopped=stopped))
+    record = run_record.record_run(create_run(*scenarios, stopped=stopped))
     text = agent.render(record, lambda name: ("isosmoke", "run", name))
     return text.splitlines()
 
@@ -95,7 +95,7 @@ def test_output_cannot_control_the_terminal() -> None:
 def test_nothing_is_printed_before_the_end() -> None:
     """An agent reads a report rather than a display."""
     lines: list[str] = []
-    terse = agent.Terse(lines.append, lambda name: ("isosmoke", "run", name))
+    terse = agent.AgentReporter(lines.append, lambda name: ("isosmoke", "run", name))
 
     terse(RunStarted(("good",), create_run()))
     assert lines == []
@@ -107,19 +107,19 @@ def test_nothing_is_printed_before_the_end() -> None:
 @pytest.mark.parametrize("name", agent.ENVIRONMENTS)
 def test_each_agent_is_recognised_by_its_variable(name: str) -> None:
     """Any value counts except empty, 0 and false."""
-    assert agent.preferred({name: "1"}) == "agent"
+    assert agent.select_report({name: "1"}) == "agent"
     for value in ("", "0", "false"):
-        assert agent.preferred({name: value}) == "console"
+        assert agent.select_report({name: value}) == "console"
 
 
 def test_user_environment_is_not_an_agents() -> None:
     """Settings for an agent program do not make its user an agent."""
-    assert agent.preferred({"PATH": "/bin", "CODEX_HOME": "/h", "TERM": "xterm"}) == "console"
+    assert agent.select_report({"PATH": "/bin", "CODEX_HOME": "/h", "TERM": "xterm"}) == "console"
 
 
 def test_run_prints_agent_report_to_agents_and_on_request(tmp_path: Path) -> None:
     """A recognised agent gets this report on stdout; `--report` and `--json` take precedence."""
-    available.engine("bubblewrap")
+    available.require_engine("bubblewrap")
     project = Project.within(tmp_path)
 
     plain = project.run("run", "bad")
@@ -134,14 +134,16 @@ def test_run_prints_agent_report_to_agents_and_on_request(tmp_path: Path) -> Non
 
 def test_notes_precede_the_counts() -> None:
     """Each note is one line."""
-    noted = records.of(create_result("one", Attempt(ending=Exited(0))), notes=("PIN is shown",))
+    noted = records.make_record(
+        create_result("one", Attempt(ending=Exited(0))), notes=("PIN is shown",)
+    )
 
     assert agent.render(noted, lambda name: (name,)).splitlines()[0] == "note: PIN is shown"
 
 
 def test_leftovers_precede_the_counts() -> None:
     """A run that is not clean names the leftover and the command that removes it."""
-    attempt = Attempt(ending=Exited(0), left_behind=("box (remove it: docker rm box)",))
+    attempt = Attempt(ending=Exited(0), leftovers=("box (remove it: docker rm box)",))
 
     assert (
         "DIRTY: box (remove it: docker rm box)" in render_lines(create_result("good", attempt))[:-2]
@@ -150,7 +152,7 @@ def test_leftovers_precede_the_counts() -> None:
 
 def test_leftovers_cannot_control_the_terminal() -> None:
     """The name of a leftover stays on its line, and its control characters are made visible."""
-    attempt = Attempt(ending=Exited(0), left_behind=("box\nFAIL other: \x1b[2J",))
+    attempt = Attempt(ending=Exited(0), leftovers=("box\nFAIL other: \x1b[2J",))
 
     lines = render_lines(create_result("good", attempt))
 

@@ -27,7 +27,7 @@ def move_script(result: ScenarioResult, directory: str) -> ScenarioResult:
 def parse_annotations(run: RunRecord, top: str = "/p") -> list[tuple[str, dict[str, str], str]]:
     """Return the kind, properties and message of each command, as the runner parses them."""
     commands = []
-    for line in github.annotations(run, top).splitlines():
+    for line in github.render_annotations(run, top).splitlines():
         match = COMMAND.fullmatch(line)
         assert match is not None, line
         pairs = (pair.partition("=") for pair in match["properties"].split(","))
@@ -45,12 +45,14 @@ def unescape(text: str) -> str:
 
 def test_failure_is_an_error_on_the_line_of_its_script() -> None:
     """The title has the outcome and the name, and the message has all facts."""
-    attempt = Attempt(ending=Exited(2), output=records.words("one.sh: line 7: oops\n"))
-    run = records.of(
-        move_script(result_factories.result(attempt, name="bad", assertion="100%, always"), "/p/a")
+    attempt = Attempt(ending=Exited(2), output=records.make_output("one.sh: line 7: oops\n"))
+    run = records.make_record(
+        move_script(
+            result_factories.make_result(attempt, name="bad", assertion="100%, always"), "/p/a"
+        )
     )
 
-    assert github.annotations(run, "/p") == (
+    assert github.render_annotations(run, "/p") == (
         "::error file=a/one.sh,line=7,title=FAIL bad::asserts: 100%25, always%0A"
         "because: exit 2%0Arepeat: isosmoke run --manifest /p/manifest.toml --binary /p/wg "
         "--engine bubblewrap bad\n"
@@ -59,7 +61,7 @@ def test_failure_is_an_error_on_the_line_of_its_script() -> None:
 
 def test_path_cannot_end_the_properties() -> None:
     """A colon or a comma in a path is part of the path."""
-    run = records.of(move_script(records.failed(), "/p/a,b::c"))
+    run = records.make_record(move_script(records.make_failed(), "/p/a,b::c"))
 
     ((kind, properties, _),) = parse_annotations(run)
     assert kind == "error"
@@ -68,17 +70,21 @@ def test_path_cannot_end_the_properties() -> None:
 
 def test_script_outside_repository_has_no_location() -> None:
     """GitHub knows only files of the repository."""
-    ((_, properties, _),) = parse_annotations(records.of(move_script(records.failed(), "/else")))
+    ((_, properties, _),) = parse_annotations(
+        records.make_record(move_script(records.make_failed(), "/else"))
+    )
 
     assert properties == {"title": "FAIL bad"}
 
 
 def test_kinds_follow_the_outcomes() -> None:
     """Blocking outcomes are errors, tried ones first; flaky and skipped are warnings."""
-    never = result_factories.result(Attempt(ending=Stopped("SIGINT")), name="first")
+    never = result_factories.make_result(Attempt(ending=Stopped("SIGINT")), name="first")
     titles = [
         (kind, properties["title"])
-        for kind, properties, _ in parse_annotations(records.of(never, *records.every_outcome()))
+        for kind, properties, _ in parse_annotations(
+            records.make_record(never, *records.make_every_outcome())
+        )
     ]
 
     assert titles == [
@@ -95,12 +101,12 @@ def test_kinds_follow_the_outcomes() -> None:
 
 def test_ten_annotations_of_each_kind_and_a_notice() -> None:
     """GitHub would discard the eleventh silently."""
-    many = [records.failed(f"f{number}") for number in range(12)]
+    many = [records.make_failed(f"f{number}") for number in range(12)]
     skips = [
-        result_factories.result(Attempt(ending=Exited(77)), name=f"s{number}")
+        result_factories.make_result(Attempt(ending=Exited(77)), name=f"s{number}")
         for number in range(11)
     ]
-    commands = parse_annotations(records.of(*many, *skips))
+    commands = parse_annotations(records.make_record(*many, *skips))
 
     assert [kind for kind, *_ in commands] == ["error"] * 10 + ["warning"] * 10 + ["notice"]
     assert commands[-1][2] == "3 more without an annotation: FAIL f10, FAIL f11, SKIP s10"
@@ -108,24 +114,26 @@ def test_ten_annotations_of_each_kind_and_a_notice() -> None:
 
 def test_leftovers_are_one_of_the_ten_errors() -> None:
     """A leftover comes first, with the command that removes it."""
-    run = records.dirty()
-    many = records.of(*(records.failed(f"f{number}") for number in range(10)))
+    run = records.make_dirty_record()
+    many = records.make_record(*(records.make_failed(f"f{number}") for number in range(10)))
     (first, *others) = parse_annotations(many.model_copy(update={"dirty": run.dirty}))
 
     assert parse_annotations(run) == [first]
     assert first == ("error", {"title": "DIRTY"}, "box (remove it: docker rm box)")
     assert [kind for kind, *_ in others] == ["error"] * 9 + ["notice"]
-    assert "DIRTY: ` box (remove it: docker rm box) `\n" in github.summary(run)
+    assert "DIRTY: ` box (remove it: docker rm box) `\n" in github.render_summary(run)
 
 
 def test_passing_run_has_no_annotation() -> None:
     """A run without problems needs none."""
-    assert github.annotations(records.of(records.passed()), "/p") == ""
+    assert github.render_annotations(records.make_record(records.make_passed()), "/p") == ""
 
 
 def test_summary_explains_failures_and_names_passes() -> None:
     """The counts are the headline; each failure has its facts and the end of its output."""
-    assert github.summary(records.of(records.passed(), records.failed())) == (
+    assert github.render_summary(
+        records.make_record(records.make_passed(), records.make_failed())
+    ) == (
         "## isosmoke: 1 PASS, 1 FAIL\n\n"
         "` 1 PASS, 1 FAIL in 2.5 s on bubblewrap of /p/wg (sha256 0123456789ab) `\n\n"
         "### ` FAIL bad `\n\n"
@@ -144,8 +152,8 @@ def test_summary_explains_failures_and_names_passes() -> None:
 @pytest.mark.parametrize("limit", [500, 2000, 5000])
 def test_summary_counts_omitted_scenarios(limit: int) -> None:
     """Only whole scenarios are omitted."""
-    text = github.summary(
-        records.of(*(records.failed(f"f{number}") for number in range(99))), limit
+    text = github.render_summary(
+        records.make_record(*(records.make_failed(f"f{number}") for number in range(99))), limit
     )
     shown = text.count("### ")
 
@@ -159,15 +167,15 @@ def test_summary_counts_omitted_scenarios(limit: int) -> None:
 @given(st.integers(0, 3000))
 def test_summary_never_exceeds_its_limit(limit: int) -> None:
     """GitHub discards a summary that is too long, with all earlier text."""
-    run = records.of(*records.every_outcome())
+    run = records.make_record(*records.make_every_outcome())
 
-    assert len(github.summary(run, limit).encode()) <= limit
+    assert len(github.render_summary(run, limit).encode()) <= limit
 
 
 @given(records.ANY_TEXT)
 def test_foreign_text_stays_in_its_command(text: str) -> None:
     """Output of a script cannot add a workflow command or a property."""
-    commands = parse_annotations(records.hostile_run(text + records.HOSTILE), "/")
+    commands = parse_annotations(records.make_hostile_record(text + records.HOSTILE), "/")
 
     assert [kind for kind, *_ in commands] == ["error", "error"]
     assert all(properties.keys() <= {"file", "line", "title"} for _, properties, _ in commands)
@@ -191,7 +199,7 @@ def strip_code(markdown: str) -> str:
 @given(records.ANY_TEXT)
 def test_foreign_text_stays_in_code(text: str) -> None:
     """No tag, link or heading of a summary comes from a script's output."""
-    markdown = github.summary(records.hostile_run(text + records.HOSTILE))
+    markdown = github.render_summary(records.make_hostile_record(text + records.HOSTILE))
 
     assert set(strip_code(markdown).replace("\n", " ").split()) <= {
         *("##", "###", "isosmoke:", "1", "ERROR", "DIRTY:"),

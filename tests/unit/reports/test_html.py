@@ -67,7 +67,9 @@ def parse_page(run: RunRecord) -> Page:
 
 def test_failures_come_first_and_passes_are_collapsed() -> None:
     """Failures are expanded and on top; each pass is one line."""
-    parsed = parse_page(records.of(records.passed("first"), *records.every_outcome()))
+    parsed = parse_page(
+        records.make_record(records.make_passed("first"), *records.make_every_outcome())
+    )
 
     assert parsed.headings() == [
         *("bad", "leaky", "slow", "broke", "flaky", "skipped", "never"),
@@ -80,7 +82,7 @@ def test_failures_come_first_and_passes_are_collapsed() -> None:
 
 def test_failure_has_all_facts() -> None:
     """They include the reason, leaked processes, log, output, phases and repeat command."""
-    text = parse_page(records.of(records.failed())).text
+    text = parse_page(records.make_record(records.make_failed())).text
 
     for fact in (
         "1 of 1 blocking",
@@ -100,7 +102,9 @@ def test_failure_has_all_facts() -> None:
 def test_evidence_is_collapsed_below_its_failure() -> None:
     """It has used resources, changes and panes with their text, and missing items."""
     attempt = Attempt(ending=Exited(1), evidence=records.evidence("word"))
-    parsed = parse_page(records.of(result_factories.result(attempt, Attempt(ending=Exited(1)))))
+    parsed = parse_page(
+        records.make_record(result_factories.make_result(attempt, Attempt(ending=Exited(1))))
+    )
 
     details = [attributes for tag, attributes in parsed.tags if tag == "details"]
     assert details == [{"class": "evidence"}, *[{"class": "text", "open": None}] * 2]
@@ -120,7 +124,7 @@ def test_many_texts_are_each_collapsed() -> None:
     """The names of many files can be read at a glance, and each can be expanded."""
     change = Change(path="/p/a", change="added", kind="file", size=1, text="a")
     attempt = Attempt(ending=Exited(1), evidence=Evidence(changes=(change,) * 9))
-    parsed = parse_page(records.of(result_factories.result(attempt)))
+    parsed = parse_page(records.make_record(result_factories.make_result(attempt)))
 
     texts = [
         attributes
@@ -136,7 +140,7 @@ def test_each_attempt_is_a_row() -> None:
         Attempt(ending=Exited(1), alone=False, phases={"run": 1.0}),
         Attempt(ending=Exited(0), phases={"run": 0.5}, begun=2.0),
     ]
-    text = parse_page(records.of(result_factories.result(*attempts))).text
+    text = parse_page(records.make_record(result_factories.make_result(*attempts))).text
 
     assert "FAIL alongside others" in text
     assert "PASS in isolation" in text
@@ -145,11 +149,14 @@ def test_each_attempt_is_a_row() -> None:
 @pytest.mark.parametrize(
     ("run", "headline"),
     [
-        (records.of(records.passed()), "Nothing blocking"),
-        (records.of(), "Nothing was run"),
-        (records.of(records.failed(), records.passed()), "1 of 2 blocking"),
-        (records.of(records.passed(), stopped="SIGINT"), "Stopped by SIGINT"),
-        (records.of(records.passed()).model_copy(update={"finished": False}), "Not finished"),
+        (records.make_record(records.make_passed()), "Nothing blocking"),
+        (records.make_record(), "Nothing was run"),
+        (records.make_record(records.make_failed(), records.make_passed()), "1 of 2 blocking"),
+        (records.make_record(records.make_passed(), stopped="SIGINT"), "Stopped by SIGINT"),
+        (
+            records.make_record(records.make_passed()).model_copy(update={"finished": False}),
+            "Not finished",
+        ),
     ],
 )
 def test_title_is_the_verdict(run: RunRecord, headline: str) -> None:
@@ -159,17 +166,17 @@ def test_title_is_the_verdict(run: RunRecord, headline: str) -> None:
 
 def test_leftovers_are_on_top() -> None:
     """A run that exits 125 because of a leftover is not shown as clean."""
-    parsed = parse_page(records.dirty())
+    parsed = parse_page(records.make_dirty_record())
 
     title = "<title>Nothing blocking, but DIRTY · isosmoke</title>"
     leftover = "DIRTY: box (remove it: docker rm box)"
-    assert title in html.render(records.dirty())
+    assert title in html.render(records.make_dirty_record())
     assert parsed.text.index(leftover) < parsed.text.index("1 passed")
 
 
 def test_policy_allows_only_the_style_sheet() -> None:
     """The hash is that of the style sheet; nothing else can be loaded."""
-    parsed = parse_page(records.of(records.failed()))
+    parsed = parse_page(records.make_record(records.make_failed()))
     digest = b64encode(sha256(parsed.style.encode()).digest()).decode()
 
     assert parsed.policy() == (
@@ -182,16 +189,16 @@ def test_policy_allows_only_the_style_sheet() -> None:
 
 def test_page_has_dark_and_light_colours() -> None:
     """The reader's setting decides."""
-    assert "prefers-color-scheme: dark" in parse_page(records.of()).style
+    assert "prefers-color-scheme: dark" in parse_page(records.make_record()).style
 
 
-PLAIN = parse_page(records.hostile_run("x"))
+PLAIN = parse_page(records.make_hostile_record("x"))
 
 
 @given(records.ANY_TEXT)
 def test_foreign_text_is_text(text: str) -> None:
     """With any output, the page has the same tags and attributes as with a plain word."""
-    parsed = parse_page(records.hostile_run(f"x{text}{records.HOSTILE}"))
+    parsed = parse_page(records.make_hostile_record(f"x{text}{records.HOSTILE}"))
 
     assert parsed.tags == PLAIN.tags
     assert parsed.policy() == PLAIN.policy()
@@ -200,7 +207,7 @@ def test_foreign_text_is_text(text: str) -> None:
 @given(records.ANY_TEXT)
 def test_page_has_no_control_characters(text: str) -> None:
     """Control and bidirectional characters are made visible."""
-    rendered = html.render(records.hostile_run(text + records.HOSTILE))
+    rendered = html.render(records.make_hostile_record(text + records.HOSTILE))
 
     rendered.encode()
     assert all(

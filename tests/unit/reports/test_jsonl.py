@@ -15,7 +15,7 @@ from isosmoke.results.events import (
     ScenarioPostponed,
     ScenarioStarted,
 )
-from isosmoke.results.outcome import Exited, Stopped, Unmet
+from isosmoke.results.outcome import Exited, MissingRequirement, Stopped
 from isosmoke.results.run_record import RunRecord
 from isosmoke.results.run_results import Attempt, RunResult, ScenarioResult
 from support import records, result_factories
@@ -36,15 +36,17 @@ CROWDED = Attempt(
     ending=Exited(1), alone=False, postponed=True, phases={"create": 0.25, "run": 1.0}, begun=0.5
 )
 ALONE = Attempt(ending=Exited(0), phases={"create": 0.25, "run": 0.5}, begun=3.0)
-FLAKY = result_factories.result(CROWDED, ALONE, name="flaky")
-HINDERED = result_factories.result(Attempt(ending=Unmet("no tmux"), begun=0.75), name="skipped")
-GOOD = records.passed()
+FLAKY = result_factories.make_result(CROWDED, ALONE, name="flaky")
+HINDERED = result_factories.make_result(
+    Attempt(ending=MissingRequirement("no tmux"), begun=0.75), name="skipped"
+)
+GOOD = records.make_passed()
 
 
 def list_events(run: RunResult) -> list[Event]:
     """Return the events that a scheduler would send during such a run."""
     return [
-        RunStarted(("flaky", "skipped", "good"), result_factories.run(seconds=0.0)),
+        RunStarted(("flaky", "skipped", "good"), result_factories.make_run(seconds=0.0)),
         ScenarioStarted("good", 1, 0.125),
         ScenarioStarted("flaky", 1, 0.5),
         ScenarioFinished(HINDERED),
@@ -58,20 +60,20 @@ def list_events(run: RunResult) -> list[Event]:
 
 def test_streamed_and_rendered_lines_are_equal() -> None:
     """Lines written during a run equal those rendered from its record."""
-    run = result_factories.run(FLAKY, HINDERED, GOOD, seconds=4.0)
+    run = result_factories.make_run(FLAKY, HINDERED, GOOD, seconds=4.0)
     streamed: list[str] = []
-    stream = jsonl.Stream(streamed.append)
+    stream = jsonl.EventWriter(streamed.append)
     for event in list_events(run):
         stream(event)
 
-    assert "".join(streamed) == jsonl.render(run_record.of(run))
+    assert "".join(streamed) == jsonl.render(run_record.record_run(run))
     assert all(line.count("\n") == 1 for line in streamed)
 
 
 def test_lines_are_in_order_of_time() -> None:
     """Each line has its event, run, scenario and time."""
     documents = render_lines(
-        run_record.of(result_factories.run(FLAKY, HINDERED, GOOD, seconds=4.0))
+        run_record.record_run(result_factories.make_run(FLAKY, HINDERED, GOOD, seconds=4.0))
     )
 
     assert [
@@ -96,7 +98,9 @@ def test_lines_are_in_order_of_time() -> None:
 
 def test_first_and_last_line_describe_the_run() -> None:
     """The first has the binary and scenarios, the last the result."""
-    documents = render_lines(records.of(records.passed(), stopped="SIGINT", notes=("it is late",)))
+    documents = render_lines(
+        records.make_record(records.make_passed(), stopped="SIGINT", notes=("it is late",))
+    )
 
     assert documents[0]["scenarios"] == ["good"]
     assert documents[0]["binary"]["sha256"] == "0123456789abcdef" * 4
@@ -111,12 +115,14 @@ def test_first_and_last_line_describe_the_run() -> None:
         "dirty": [],
         "counts": {"PASS": 1},
     }
-    assert render_lines(records.dirty())[-1]["dirty"] == ["box (remove it: docker rm box)"]
+    assert render_lines(records.make_dirty_record())[-1]["dirty"] == [
+        "box (remove it: docker rm box)"
+    ]
 
 
 def test_finished_line_has_full_record_of_scenario() -> None:
     """No field of a scenario is missing."""
-    run = records.of(records.failed())
+    run = records.make_record(records.make_failed())
     (line,) = [
         document for document in render_lines(run) if document["event"] == "scenario_finished"
     ]
@@ -126,20 +132,20 @@ def test_finished_line_has_full_record_of_scenario() -> None:
 
 def test_unfinished_run_has_no_last_line() -> None:
     """A reader that waits for it does not take the run as finished."""
-    unfinished = records.of(records.passed()).model_copy(update={"finished": False})
+    unfinished = records.make_record(records.make_passed()).model_copy(update={"finished": False})
 
     assert render_lines(unfinished)[-1]["event"] == "scenario_finished"
 
 
 def test_scenario_without_attempt_has_no_start() -> None:
     """A scenario stopped before its start is only finished; one stopped later was started."""
-    never = result_factories.result(Attempt(ending=Stopped("SIGINT")), name="never")
-    ended = result_factories.result(
+    never = result_factories.make_result(Attempt(ending=Stopped("SIGINT")), name="never")
+    ended = result_factories.make_result(
         Attempt(ending=Stopped("SIGINT"), phases={"create": 0.1}), name="ended"
     )
     started = [
         line["scenario"]
-        for line in render_lines(records.of(never, ended))
+        for line in render_lines(records.make_record(never, ended))
         if line["event"] == "scenario_started"
     ]
 
@@ -149,7 +155,7 @@ def test_scenario_without_attempt_has_no_start() -> None:
 @given(records.ANY_TEXT)
 def test_any_output_is_one_json_document_per_line(text: str) -> None:
     """With any output, a line ends where its document does, also for `splitlines`."""
-    rendered = jsonl.render(records.hostile_run(text + records.HOSTILE))
+    rendered = jsonl.render(records.make_hostile_record(text + records.HOSTILE))
 
     assert rendered.splitlines() == rendered.removesuffix("\n").split("\n")
     assert [line["event"] for line in parse_lines(rendered.encode().decode())] == [

@@ -26,7 +26,7 @@ def parse(run: RunRecord) -> Element:
 
 def render_case(*attempts: Attempt, **entry: Any) -> Element:
     """Return the test case of a scenario with these attempts."""
-    root = parse(records.of(result_factories.result(*attempts, **entry)))
+    root = parse(records.make_record(result_factories.make_result(*attempts, **entry)))
     case = root.find("testsuite/testcase")
     assert case is not None
     return case
@@ -41,7 +41,7 @@ def find_text(element: Element, path: str) -> str:
 
 def test_failure_has_all_facts() -> None:
     """The suite is its script; the failure has its reason, leaks, log and repeat command."""
-    suite = parse(records.of(records.failed())).find("testsuite")
+    suite = parse(records.make_record(records.make_failed())).find("testsuite")
 
     assert suite is not None
     assert suite.attrib == {
@@ -84,7 +84,7 @@ def test_failure_has_all_facts() -> None:
 
 def test_each_outcome_has_its_element() -> None:
     """A blocking scenario is a failure or an error, and one that was not run is skipped."""
-    root = parse(records.of(*records.every_outcome()))
+    root = parse(records.make_record(*records.make_every_outcome()))
     kinds = {
         element.get("name"): [child.tag for child in element] for element in root.iter("testcase")
     }
@@ -107,14 +107,16 @@ def test_each_outcome_has_its_element() -> None:
 
 def test_skip_has_its_reason_in_message_and_text() -> None:
     """Jenkins shows the message, and GitLab the text."""
-    skipped = render_case(Attempt(ending=Exited(77), stderr=records.words("reason: no tmux\n")))[0]
+    skipped = render_case(
+        Attempt(ending=Exited(77), stderr=records.make_output("reason: no tmux\n"))
+    )[0]
 
     assert skipped.get("message") == skipped.text == "exit 77: no tmux"
 
 
 def test_flaky_pass_includes_failed_attempt() -> None:
     """It is not a failure, and includes the output of the first attempt."""
-    broken = Attempt(ending=Broke("no daemon"), output=records.words("first\n"), alone=False)
+    broken = Attempt(ending=Broke("no daemon"), output=records.make_output("first\n"), alone=False)
     case = render_case(broken, Attempt(ending=Exited(0)))
 
     assert case.find("failure") is None
@@ -125,7 +127,7 @@ def test_flaky_pass_includes_failed_attempt() -> None:
 
 def create_result(directory: Path, name: str) -> ScenarioResult:
     """Return a passing result whose script is in a directory."""
-    scenario = result_factories.result(Attempt(ending=Exited(0)), name=name).scenario
+    scenario = result_factories.make_result(Attempt(ending=Exited(0)), name=name).scenario
     placed = type(scenario).model_validate(scenario.model_dump(), context=directory)
     return ScenarioResult(scenario=placed, attempts=(Attempt(ending=Exited(0)),))
 
@@ -133,7 +135,7 @@ def create_result(directory: Path, name: str) -> ScenarioResult:
 def test_each_script_is_a_suite() -> None:
     """Scenarios of one script share a suite; a script elsewhere has its full path."""
     inside, outside = Path("/p/tests/smoke"), Path("/elsewhere")
-    run = records.of(
+    run = records.make_record(
         create_result(inside, "a"),
         create_result(outside, "b"),
         create_result(inside, "c"),
@@ -161,28 +163,30 @@ def test_each_script_is_a_suite() -> None:
 )
 def test_classname_is_the_path_of_the_manifest(manifest: Path | None, classname: str) -> None:
     """Dots separate its directories; a command without a manifest has its own name."""
-    root = parse(records.of(records.passed(), manifest=manifest))
+    root = parse(records.make_record(records.make_passed(), manifest=manifest))
 
     assert {element.get("classname") for element in root.iter("testcase")} == {classname}
 
 
 def test_leftover_is_a_property() -> None:
     """The property names the leftover and the command that removes it."""
-    leftovers = parse(records.dirty()).iterfind("testsuite/properties/property[@name='dirty']")
+    leftovers = parse(records.make_dirty_record()).iterfind(
+        "testsuite/properties/property[@name='dirty']"
+    )
 
     assert [element.get("value") for element in leftovers] == ["box (remove it: docker rm box)"]
 
 
 def test_run_without_scenarios_is_valid() -> None:
     """A run that was stopped before its first scenario has no suite."""
-    assert [*parse(records.of(stopped="SIGINT"))] == []
+    assert [*parse(records.make_record(stopped="SIGINT"))] == []
 
 
 def test_output_cannot_name_an_attachment() -> None:
     """Output of a script cannot make a CI server fetch a file."""
-    output = records.words("[[ATTACHMENT|/etc/passwd]]\n")
+    output = records.make_output("[[ATTACHMENT|/etc/passwd]]\n")
     rendered = junit.render(
-        records.of(result_factories.result(Attempt(ending=Exited(1), output=output)))
+        records.make_record(result_factories.make_result(Attempt(ending=Exited(1), output=output)))
     )
 
     assert "[[ATTACHMENT|" not in rendered
@@ -192,7 +196,7 @@ def test_output_cannot_name_an_attachment() -> None:
 @given(records.ANY_TEXT)
 def test_any_text_is_valid_xml(text: str) -> None:
     """With any output and paths, the report is valid and parses."""
-    root = parse(records.hostile_run(text + records.HOSTILE))
+    root = parse(records.make_hostile_record(text + records.HOSTILE))
 
     assert [element.get("name") for element in root.iter("testcase")] == ["odd"]
     assert "\\x1b[2J\\x00" in "".join(root.itertext())

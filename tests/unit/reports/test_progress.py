@@ -18,11 +18,11 @@ from isosmoke.results.events import (
     ScenarioPostponed,
     ScenarioStarted,
 )
-from isosmoke.results.leaks import Verdict
-from isosmoke.results.outcome import Broke, Exited, Outcome, Stopped, TimedOut, Unmet
-from isosmoke.results.run_results import Attempt, Captured, RunResult, ScenarioResult
+from isosmoke.results.leaks import LeakVerdict
+from isosmoke.results.outcome import Broke, Exited, MissingRequirement, Outcome, Stopped, TimedOut
+from isosmoke.results.run_results import Attempt, CapturedOutput, RunResult, ScenarioResult
 from isosmoke.sandbox.processes import Process
-from isosmoke.text import printable
+from isosmoke.text import escape_controls
 from support import result_factories
 
 BINARY = (Path("/p/target/debug/wg"), "0123456789abcdef" * 4)
@@ -30,9 +30,9 @@ PHASES = {"create": 0.25, "run": 1.0}
 PASSED = Attempt(ending=Exited(0), phases=PHASES)
 
 
-def capture(text: str) -> Captured:
+def capture(text: str) -> CapturedOutput:
     """Return an output that is short enough to be captured whole."""
-    return Captured(head=text.encode(), size=len(text.encode()))
+    return CapturedOutput(head=text.encode(), size=len(text.encode()))
 
 
 def create_process(pid: int, *argv: str) -> Process:
@@ -51,12 +51,12 @@ def create_process(pid: int, *argv: str) -> Process:
 
 def create_result(*attempts: Attempt, name: str = "one", assertion: str = "") -> ScenarioResult:
     """Return the result of a scenario with these attempts."""
-    return result_factories.result(*attempts, name=name, assertion=assertion)
+    return result_factories.make_result(*attempts, name=name, assertion=assertion)
 
 
 def create_run(*scenarios: ScenarioResult, stopped: str = "") -> RunResult:
     """Return a run of these scenarios."""
-    return result_factories.run(*scenarios, binary=BINARY, stopped=stopped)
+    return result_factories.make_run(*scenarios, binary=BINARY, stopped=stopped)
 
 
 def render_events(*events: Event) -> list[str]:
@@ -94,7 +94,7 @@ def test_passing_run_has_one_line_per_scenario() -> None:
 def test_head_line_omits_missing_binary() -> None:
     """Without a live binary, the head line names none; one scenario is singular."""
     assert render_events(
-        RunStarted(("a",), result_factories.run(engine="docker", binary=None))
+        RunStarted(("a",), result_factories.make_run(engine="docker", binary=None))
     ) == ["isosmoke · docker · 1 scenario"]
 
 
@@ -102,7 +102,7 @@ def test_head_line_omits_missing_binary() -> None:
     ("attempts", "line"),
     [
         (
-            [Attempt(ending=Unmet("variable X not set"))],
+            [Attempt(ending=MissingRequirement("variable X not set"))],
             "SKIP       0.00s  one  variable X not set",
         ),
         ([Attempt(ending=Stopped("SIGINT"))], "NOT_RUN    0.00s  one  SIGINT"),
@@ -121,7 +121,7 @@ def test_failure_block_has_all_facts() -> None:
     """The block has reason, output, leaked processes and repeat command."""
     failed = Attempt(
         ending=Exited(1),
-        verdict=Verdict((create_process(7, "serve", "a b"),)),
+        verdict=LeakVerdict((create_process(7, "serve", "a b"),)),
         output=capture("".join(f"line {number}\n" for number in range(20)) + "it broke\n"),
         stderr=capture("it broke\n"),
         log=Path("/p/one/output-1.log"),
@@ -167,7 +167,7 @@ def test_every_attempt_of_a_failure_is_listed() -> None:
 
 def test_many_leaks_are_counted() -> None:
     """Of many leaked processes the first are listed, and the rest counted."""
-    many = Verdict(tuple(create_process(pid, "sleep", str(pid)) for pid in range(10, 25)))
+    many = LeakVerdict(tuple(create_process(pid, "sleep", str(pid)) for pid in range(10, 25)))
     lines = render_run(create_result(Attempt(ending=Exited(0), verdict=many)))
     leaks = [line for line in lines if line.startswith("  leaked ")]
 
@@ -182,7 +182,7 @@ def test_tried_and_blocking_outcomes_have_a_block(outcome: Outcome) -> None:
         Outcome.PASS: [PASSED],
         Outcome.FLAKY: [Attempt(ending=Exited(1)), PASSED],
         Outcome.SKIP: [Attempt(ending=Exited(77))],
-        Outcome.LEAK: [Attempt(ending=Exited(0), verdict=Verdict((create_process(7, "x"),)))],
+        Outcome.LEAK: [Attempt(ending=Exited(0), verdict=LeakVerdict((create_process(7, "x"),)))],
         Outcome.FAIL: [Attempt(ending=Exited(1))],
         Outcome.TIMEOUT: [Attempt(ending=TimedOut(1))],
         Outcome.ERROR: [Attempt(ending=Broke("no daemon"))],
@@ -224,7 +224,7 @@ def test_long_lines_are_not_wrapped() -> None:
     long = "x" * 300
     failed = Attempt(
         ending=Exited(1),
-        verdict=Verdict((create_process(7, long),)),
+        verdict=LeakVerdict((create_process(7, long),)),
         output=capture(long + "\n"),
         stderr=capture(long + "\n"),
         log=Path("/", long),
@@ -255,7 +255,7 @@ def test_foreign_text_cannot_control_the_terminal() -> None:
     """Control characters in output, reasons, processes, paths and names are made visible."""
     everywhere = Attempt(
         ending=Broke(CONTROLS),
-        verdict=Verdict((create_process(7, CONTROLS),)),
+        verdict=LeakVerdict((create_process(7, CONTROLS),)),
         output=capture(CONTROLS.replace("\udcff", "") + "\n"),
         stderr=capture(CONTROLS.replace("\udcff", "") + "\n"),
         log=Path("/", CONTROLS),
@@ -263,7 +263,7 @@ def test_foreign_text_cannot_control_the_terminal() -> None:
     binary = (Path("/p", CONTROLS), "0" * 64)
     one = create_result(everywhere, assertion=CONTROLS)
     lines = render_events(
-        RunStarted(("one",), result_factories.run(engine=CONTROLS, binary=binary)),
+        RunStarted(("one",), result_factories.make_run(engine=CONTROLS, binary=binary)),
         ScenarioFinished(one),
         RunFinished(create_run(one)),
     )
@@ -277,7 +277,7 @@ def test_foreign_text_cannot_control_the_terminal() -> None:
 @given(st.text(st.characters(codec=None)))
 def test_any_text_becomes_printable(text: str) -> None:
     """Everything except tabs becomes printable, and printable text is unchanged."""
-    result = printable(text)
+    result = escape_controls(text)
 
     assert result.replace("\t", "").isprintable()
     assert result.encode().decode() == result

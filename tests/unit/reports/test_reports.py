@@ -12,12 +12,12 @@ from support import records
 @pytest.mark.parametrize("name", REPORTS)
 def test_each_report_renders_every_outcome(name: str) -> None:
     """A report on all outcomes names at least each scenario that ran."""
-    scenarios = records.every_outcome()
+    scenarios = records.make_every_outcome()
     ran = [
         scenario.name for scenario in scenarios if any(each.phases for each in scenario.attempts)
     ]
 
-    text = REPORTS[name](records.of(*scenarios))
+    text = REPORTS[name](records.make_record(*scenarios))
 
     assert {"good", "bad"} <= set(ran)
     assert [name for name in ran if name not in text] == []
@@ -27,7 +27,7 @@ def test_each_report_renders_every_outcome(name: str) -> None:
 @pytest.mark.parametrize("name", REPORTS)
 def test_each_report_renders_a_run_without_scenarios(name: str) -> None:
     """A run that was stopped before its first scenario still has a report."""
-    assert REPORTS[name](records.of()).endswith("\n")
+    assert REPORTS[name](records.make_record()).endswith("\n")
 
 
 def test_registry_imports_no_report() -> None:

@@ -14,7 +14,7 @@ from isosmoke.results.evidence import Change, Evidence, Pane
 from isosmoke.results.outcome import Exited
 from isosmoke.results.run_results import Attempt
 from isosmoke.sandbox.processes import Usage
-from isosmoke.text import printable
+from isosmoke.text import escape_controls
 from support import records, result_factories
 
 
@@ -29,13 +29,15 @@ def render_lines(parts: Iterable[RenderableType]) -> list[str]:
 
 def test_scenario_is_rendered_in_full() -> None:
     """Every attempt has its outcome, phases, leaked processes, log and last lines."""
-    crowded = Attempt(ending=Exited(1), alone=False, output=records.words("no\n"))
-    failed = records.failed().attempts[0]
-    run = records.of(
-        result_factories.result(crowded, failed, name="bad", assertion="It holds.", owners=("t",))
+    crowded = Attempt(ending=Exited(1), alone=False, output=records.make_output("no\n"))
+    failed = records.make_failed().attempts[0]
+    run = records.make_record(
+        result_factories.make_result(
+            crowded, failed, name="bad", assertion="It holds.", owners=("t",)
+        )
     )
 
-    rendered = render_lines(summary.whole(run, run.scenarios[0]))
+    rendered = render_lines(summary.render_scenario(run, run.scenarios[0]))
 
     assert rendered[0] == "FAIL bad"
     assert rendered[1].startswith("  run     1 on bubblewrap, 2026-11-2")
@@ -80,9 +82,9 @@ USAGE = "4.2 MB in the largest process, 123 MB memory at most, 4 processes at mo
 def test_evidence_is_rendered_in_full() -> None:
     """It has used resources, changes with the end of their text, panes, and missing items."""
     failed = Attempt(ending=Exited(1), phases={"run": 1.0}, waited=0.3, evidence=EVIDENCE)
-    run = records.of(result_factories.result(failed, name="bad"))
+    run = records.make_record(result_factories.make_result(failed, name="bad"))
 
-    assert render_lines(summary.whole(run, run.scenarios[0]))[3:-2] == [
+    assert render_lines(summary.render_scenario(run, run.scenarios[0]))[3:-2] == [
         "  time    1.00 s after a wait of 0.30 s: run 1.00 s",
         f"  used    1.50 s user, 0.25 s system, {USAGE}",
         "  changed /p/.git  folder, 2 kB, 12 changes inside",
@@ -116,25 +118,27 @@ def create_evidence() -> Evidence:
 
 def test_many_changes_are_grouped_by_directory() -> None:
     """`--file` shows the text of matching files."""
-    run = records.of(
-        result_factories.result(Attempt(ending=Exited(1), evidence=create_evidence()), name="bad")
+    run = records.make_record(
+        result_factories.make_result(
+            Attempt(ending=Exited(1), evidence=create_evidence()), name="bad"
+        )
     )
     (one,) = run.scenarios
 
-    assert render_lines(summary.whole(run, one))[3:-2] == [
+    assert render_lines(summary.render_scenario(run, one))[3:-2] == [
         "  added   /p/a:  daemon.log 40 B, it.sock socket",
         "  changed /p:  .git/ 12 changes",
         f"  added   /p:  {', '.join(f'{number} 40 B' for number in range(8))}",
         "  hint    use --file PATTERN to show the contents of matching files",
     ]
-    assert render_lines(summary.files(one, "daemon.*")) == [
+    assert render_lines(summary.render_files(one, "daemon.*")) == [
         "  added   /p/a/daemon.log  file, 40 B",
         *["  │ b"] * 20,
     ]
-    assert render_lines(summary.files(one, "/p/*/*.log")) == render_lines(
-        summary.files(one, "a/daemon.log")
+    assert render_lines(summary.render_files(one, "/p/*/*.log")) == render_lines(
+        summary.render_files(one, "a/daemon.log")
     )
-    assert render_lines(summary.files(one, "daemon")) == []
+    assert render_lines(summary.render_files(one, "daemon")) == []
 
 
 def test_same_changes_of_attempts_are_shown_once() -> None:
@@ -143,20 +147,20 @@ def test_same_changes_of_attempts_are_shown_once() -> None:
     other = Attempt(
         ending=Exited(1), evidence=replace(create_evidence(), changes=create_evidence().changes[1:])
     )
-    run = records.of(result_factories.result(first, other, first, name="bad"))
+    run = records.make_record(result_factories.make_result(first, other, first, name="bad"))
 
-    rendered = render_lines(summary.whole(run, run.scenarios[0]))
+    rendered = render_lines(summary.render_scenario(run, run.scenarios[0]))
     assert "  changed the same 11 paths as in try 1" in rendered
     assert len([line for line in rendered if line.startswith("  hint")]) == 2
 
 
 def test_failure_names_command_for_its_evidence() -> None:
     """One line has the amount and the command."""
-    run = records.of(
-        result_factories.result(Attempt(ending=Exited(1), evidence=EVIDENCE), name="bad")
+    run = records.make_record(
+        result_factories.make_result(Attempt(ending=Exited(1), evidence=EVIDENCE), name="bad")
     )
 
-    assert render_lines(summary.failure(run, run.scenarios[0], ("again",)))[-2:] == [
+    assert render_lines(summary.render_failure(run, run.scenarios[0], ("again",)))[-2:] == [
         "  details 8 changes, 1 pane: isosmoke show 1/bad",
         "  repeat  again",
     ]
@@ -165,26 +169,31 @@ def test_failure_names_command_for_its_evidence() -> None:
 def test_failure_without_evidence_has_no_such_line() -> None:
     """Used resources and missing items alone do not count."""
     empty = Evidence(usage=Usage(1.0, 1.0, 1), missing=("/run: why",))
-    run = records.of(result_factories.result(Attempt(ending=Exited(1), evidence=empty), name="bad"))
+    run = records.make_record(
+        result_factories.make_result(Attempt(ending=Exited(1), evidence=empty), name="bad")
+    )
 
     assert not [
         line
-        for line in render_lines(summary.failure(run, run.scenarios[0], ("again",)))
+        for line in render_lines(summary.render_failure(run, run.scenarios[0], ("again",)))
         if line.startswith("  details")
     ]
 
 
 def test_pass_has_no_reason() -> None:
     """There is nothing to explain."""
-    run = records.of(records.passed())
+    run = records.make_record(records.make_passed())
 
-    assert render_lines(summary.whole(run, run.scenarios[0]))[2] == "  try 1   PASS in isolation"
+    assert (
+        render_lines(summary.render_scenario(run, run.scenarios[0]))[2]
+        == "  try 1   PASS in isolation"
+    )
 
 
 def test_replay_equals_live_report() -> None:
     """Only the repeat command differs, because it is exact."""
-    scenarios = records.every_outcome()
-    result = result_factories.run(*scenarios, notes=("Beware.",))
+    scenarios = records.make_every_outcome()
+    result = result_factories.make_run(*scenarios, notes=("Beware.",))
     file = StringIO()
     console = Console(file=file, width=80, highlight=False, soft_wrap=True, color_system=None)
     progress = Progress(console, live=False, repeat=lambda name: ("isosmoke", "run", name))
@@ -196,31 +205,33 @@ def test_replay_equals_live_report() -> None:
     def plain(line: str) -> str:
         return line if not line.startswith("  repeat") else line.rsplit(maxsplit=1)[-1]
 
-    again = render_lines(summary.replay(records.of(*scenarios, notes=("Beware.",))))
+    again = render_lines(summary.render_run(records.make_record(*scenarios, notes=("Beware.",))))
     assert [plain(row) for row in again] == [plain(row) for row in file.getvalue().splitlines()]
 
 
 def test_summary_of_incomplete_run_gives_the_reason() -> None:
     """The counts are followed by the signal, or by the note that the run is not finished."""
-    stopped = records.of(stopped="SIGINT")
+    stopped = records.make_record(stopped="SIGINT")
 
-    assert summary.summary(stopped).plain == "in 2.5 s, stopped by SIGINT"
+    assert summary.render_summary(stopped).plain == "in 2.5 s, stopped by SIGINT"
     killed = stopped.model_copy(update={"finished": False, "stopped": None})
-    assert summary.summary(killed).plain == "in 2.5 s, not finished"
+    assert summary.render_summary(killed).plain == "in 2.5 s, not finished"
 
 
 @settings(deadline=None)
 @given(records.ANY_TEXT)
 def test_foreign_text_cannot_control_the_terminal(text: str) -> None:
     """With any output and paths, every line is printable."""
-    run = records.hostile_run(text)
+    run = records.make_hostile_record(text)
 
-    for line in render_lines([*summary.replay(run), *summary.whole(run, run.scenarios[0])]):
-        assert printable(line) == line
+    for line in render_lines(
+        [*summary.render_run(run), *summary.render_scenario(run, run.scenarios[0])]
+    ):
+        assert escape_controls(line) == line
 
 
 def test_leftovers_precede_the_counts() -> None:
     """Each leftover has its own line."""
-    first, *_ = render_lines(summary.end(records.dirty()))
+    first, *_ = render_lines(summary.render_end(records.make_dirty_record()))
 
     assert first == "DIRTY: box (remove it: docker rm box)"

@@ -31,7 +31,7 @@ def create_attempt(begun: float, **phases: float) -> Attempt:
 
 def test_attempt_contains_its_phases() -> None:
     """The phases follow each other within the attempt, in microseconds."""
-    run = records.of(records.failed())
+    run = records.make_record(records.make_failed())
     (row,) = select_rows(run, "attempt")
 
     assert {key: row[key] for key in ("name", "ph", "ts", "dur", "pid", "tid")} == {
@@ -61,10 +61,10 @@ def test_attempt_contains_its_phases() -> None:
 
 def test_attempt_without_phases_has_no_event() -> None:
     """A scenario that was skipped before its sandbox was created leaves the file valid."""
-    skipped = result_factories.result(Attempt(ending=Exited(77)))
+    skipped = result_factories.make_result(Attempt(ending=Exited(77)))
 
-    assert select_rows(records.of(skipped), "attempt") == []
-    assert "1 SKIP" in trace.render(records.of(skipped))
+    assert select_rows(records.make_record(skipped), "attempt") == []
+    assert "1 SKIP" in trace.render(records.make_record(skipped))
 
 
 def test_lanes_are_named_and_minimal() -> None:
@@ -74,9 +74,9 @@ def test_lanes_are_named_and_minimal() -> None:
         create_attempt(0.5, run=2.0),
         create_attempt(1.0, run=1.0),
     )
-    run = records.of(
+    run = records.make_record(
         *(
-            result_factories.result(item, name=name)
+            result_factories.make_result(item, name=name)
             for item, name in ((first, "a"), (concurrent, "b"), (second, "c"))
         )
     )
@@ -95,20 +95,23 @@ def test_lanes_are_named_and_minimal() -> None:
 
 def test_every_attempt_is_an_event() -> None:
     """A scenario with two attempts has two events."""
-    twice = result_factories.result(
+    twice = result_factories.make_result(
         create_attempt(0, run=1.0), create_attempt(3, run=1.0), name="twice"
     )
 
-    assert [row["ts"] for row in select_rows(records.of(twice), "attempt")] == [0, 3_000_000]
+    assert [row["ts"] for row in select_rows(records.make_record(twice), "attempt")] == [
+        0,
+        3_000_000,
+    ]
 
 
 def test_colours_distinguish_outcomes() -> None:
     """A pass, a failure and a skip look different."""
     ran = {"run": 1.0}
     endings = {"good": Exited(0), "bad": Exited(1), "skipped": Exited(77)}
-    run = records.of(
+    run = records.make_record(
         *(
-            result_factories.result(Attempt(ending=ending, phases=ran), name=name)
+            result_factories.make_result(Attempt(ending=ending, phases=ran), name=name)
             for name, ending in endings.items()
         )
     )
@@ -127,13 +130,13 @@ SECONDS = st.floats(0, 1000, allow_nan=False)
 def test_events_in_a_lane_do_not_overlap(spans: list[tuple[float, list[float]]]) -> None:
     """Attempts in a lane are consecutive, and phases are within their attempt."""
     results = [
-        result_factories.result(
+        result_factories.make_result(
             create_attempt(begun, **{f"p{at}": phase for at, phase in enumerate(phases)}),
             name=f"s{number}",
         )
         for number, (begun, phases) in enumerate(spans)
     ]
-    run = records.of(*results)
+    run = records.make_record(*results)
     attempts = select_rows(run, "attempt")
 
     assert len(attempts) == len(spans)
@@ -159,7 +162,7 @@ def find_misplaced(events: list[Row]) -> Iterator[Row]:
 @pytest.mark.parametrize("text", [records.HOSTILE, "\udcff"])
 def test_hostile_text_is_harmless(text: str) -> None:
     """The file is JSON in UTF-8 without control characters."""
-    rendered = trace.render(records.hostile_run(text))
+    rendered = trace.render(records.make_hostile_record(text))
 
     assert json.loads(rendered.encode())
     assert all(line.isprintable() for line in rendered.splitlines())

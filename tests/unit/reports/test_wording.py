@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from isosmoke.reports import wording
-from isosmoke.results.leaks import Verdict
+from isosmoke.results.leaks import LeakVerdict
 from isosmoke.results.outcome import Exited
 from isosmoke.results.run_record import ScenarioRecord
 from isosmoke.results.run_results import Attempt
@@ -15,8 +15,10 @@ from support import records, result_factories
 
 def create_record(text: str) -> ScenarioRecord:
     """Return the record of a scenario whose script `one.sh` in /p/smoke printed this text."""
-    failed = result_factories.result(Attempt(ending=Exited(1), output=records.words(text)))
-    record = records.of(failed).scenarios[0]
+    failed = result_factories.make_result(
+        Attempt(ending=Exited(1), output=records.make_output(text))
+    )
+    record = records.make_record(failed).scenarios[0]
     return record.model_copy(update={"script": "/p/smoke/one.sh"})
 
 
@@ -35,14 +37,14 @@ def create_record(text: str) -> ScenarioRecord:
 )
 def test_line_is_from_last_bash_error(text: str, line: int) -> None:
     """Errors of other files, and text that is only similar, do not count."""
-    assert wording.line_of(create_record(text)) == line
+    assert wording.find_error_line(create_record(text)) == line
 
 
 def test_many_leaks_are_counted() -> None:
     """Of a hundred leaked processes fifty are listed, and the rest counted."""
-    many = Verdict(tuple(records.left("sleep", str(number)) for number in range(100)))
-    run = records.of(result_factories.result(Attempt(ending=Exited(0), verdict=many)))
-    leaks = [value for name, value in wording.of(run, run.scenarios[0]) if name == "leaked"]
+    many = LeakVerdict(tuple(records.make_process("sleep", str(number)) for number in range(100)))
+    run = records.make_record(result_factories.make_result(Attempt(ending=Exited(0), verdict=many)))
+    leaks = [value for name, value in wording.list_facts(run, run.scenarios[0]) if name == "leaked"]
 
     assert len(leaks) == 51
     assert leaks[-1] == "and 50 more"
@@ -50,9 +52,9 @@ def test_many_leaks_are_counted() -> None:
 
 def test_summary_of_unfinished_run_says_so() -> None:
     """A run that is in progress or was stopped does not look finished."""
-    run = records.of(stopped="SIGINT", binary=None).model_copy(update={"finished": False})
+    run = records.make_record(stopped="SIGINT", binary=None).model_copy(update={"finished": False})
 
-    assert wording.summary(run) == (
+    assert wording.summarize_run(run) == (
         "nothing in 2.5 s on bubblewrap, stopped by SIGINT, not finished"
     )
 
@@ -62,17 +64,23 @@ def test_summary_of_unfinished_run_says_so() -> None:
 )
 def test_paths_inside_directory_are_relative(path: str, seen: str) -> None:
     """Paths elsewhere are unchanged."""
-    assert wording.seen_from(str(Path("/p")), path) == seen
+    assert wording.shorten_path(str(Path("/p")), path) == seen
 
 
 @given(records.ANY_TEXT)
 def test_every_fact_is_one_printable_line_of_bounded_length(text: str) -> None:
     """With any output, a fact can be shown wherever a line can."""
-    run = records.hostile_run(text + "x" * 5000)
+    run = records.make_hostile_record(text + "x" * 5000)
     scenario = run.scenarios[0]
-    values = [value for name, value in wording.of(run, scenario) if name not in ("log", "repeat")]
-    texts = [*values, *wording.last_lines(scenario.output), wording.reason(scenario)]
+    values = [
+        value for name, value in wording.list_facts(run, scenario) if name not in ("log", "repeat")
+    ]
+    texts = [*values, *wording.list_last_lines(scenario.output), wording.format_reason(scenario)]
 
     assert all(len(value) <= 1000 for value in texts)
-    for value in (*texts, wording.summary(run), *dict(wording.of(run, scenario)).values()):
+    for value in (
+        *texts,
+        wording.summarize_run(run),
+        *dict(wording.list_facts(run, scenario)).values(),
+    ):
         assert value.replace("\t", "").isprintable()

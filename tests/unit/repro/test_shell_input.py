@@ -6,10 +6,10 @@ import sys
 import threading
 from pathlib import Path
 
-from isosmoke.repro.shell_input import seat, write
+from isosmoke.repro.shell_input import local_user, write_all
 from support import terminal_screen
 
-_IMPORT = f"from isosmoke.repro.shell_input import {seat.__name__} as local_user"
+_IMPORT = f"from isosmoke.repro.shell_input import {local_user.__name__} as local_user"
 
 _PROGRAM = f"""
 {_IMPORT}
@@ -32,7 +32,7 @@ def test_terminal_is_restored_after_exception(tmp_path: Path) -> None:
     ):
         before = screen.settings()
         screen.type("\r")
-        screen.see("opened with Size(rows=24, columns=80)")
+        screen.wait_for("opened with Size(rows=24, columns=80)")
         assert screen.settings() != before
         screen.type("\n")
         assert process.wait(60) == 1
@@ -48,9 +48,9 @@ def test_new_size_is_reported(tmp_path: Path) -> None:
         screen,
         process,
     ):
-        screen.see("opened")
+        screen.wait_for("opened")
         screen.resize(9, 33)
-        screen.see("Size(rows=9, columns=33)")
+        screen.wait_for("Size(rows=9, columns=33)")
         assert process.wait(60) == 0
 
 
@@ -80,7 +80,7 @@ def test_previous_handler_of_sizes_is_restored(tmp_path: Path) -> None:
         screen,
         process,
     ):
-        screen.see("True True")
+        screen.wait_for("True True")
         assert process.wait(60) == 0
 
 
@@ -97,7 +97,7 @@ def test_all_output_is_written_to_nonblocking_descriptor() -> None:
         reader = threading.Thread(target=lambda: received.append(file.read()))
         reader.start()
         try:
-            write(writing, content)
+            write_all(writing, content)
         finally:
             os.close(writing)
             reader.join()

@@ -17,8 +17,8 @@ from isosmoke.repro.target import Case
 
 def create_case(argv: tuple[str, ...] = (), script: Path | None = None) -> Case:
     """Return a case without a manifest."""
-    request = Request(scenarios=(target.loose(argv, script, 60),), argv=argv)
-    return Case(request=request, caller=Caller.here())
+    request = Request(scenarios=(target.create_scenario(argv, script, 60),), argv=argv)
+    return Case(request=request, caller=Caller.current())
 
 
 def test_command_line_is_quoted_for_a_shell() -> None:
@@ -83,9 +83,9 @@ def test_entry_of_another_version_is_reported() -> None:
 def test_other_image_changes_nothing_else() -> None:
     """Another image is another environment for the same scenario."""
     case = create_case(("true",))
-    other = target.with_image(case, "debian")
+    other = target.replace_image(case, "debian")
 
     assert other.scenario.image == "debian"
     assert replace(other, request=case.request) == case
     with pytest.raises(UsageError, match="--image"):
-        target.with_image(case, "")
+        target.replace_image(case, "")

@@ -35,7 +35,7 @@ def test_piped_lines_are_one_command() -> None:
 
 def test_script_has_assertion_and_commands() -> None:
     """The script starts like that of any scenario, and ends with the commands in order."""
-    head, _, body = typed_script.script(SCENARIO, ("a\nb", "c")).partition("\n\n")
+    head, _, body = typed_script.render_script(SCENARIO, ("a\nb", "c")).partition("\n\n")
 
     assert head.startswith("#!/usr/bin/env bash\n# Protects: It holds.\n")
     assert body == "a\nb\nc\n"

@@ -30,7 +30,9 @@ from support import records, result_factories
 from support.paths import ROOT
 
 BLOCKING = {outcome for outcome in Outcome if outcome.blocks}
-EACH = pytest.mark.parametrize("result", records.every_outcome(), ids=lambda result: result.name)
+EACH = pytest.mark.parametrize(
+    "result", records.make_every_outcome(), ids=lambda result: result.name
+)
 
 
 def build_repeat(name: str) -> tuple[str, ...]:
@@ -52,30 +54,31 @@ def render_progress(run: RunResult) -> str:
 def render_replay(run: RunResult) -> str:
     """Return the output of `isosmoke show` for a run."""
     console = Console(file=StringIO(), width=200)
-    for part in summary.replay(run_record.of(run)):
+    for part in summary.render_run(run_record.record_run(run)):
         console.print(part)
     return cast("StringIO", console.file).getvalue()
 
 
 REPORTS: Mapping[str, Callable[[RunResult], str]] = {
-    "agent": lambda run: agent.render(run_record.of(run), build_repeat),
+    "agent": lambda run: agent.render(run_record.record_run(run), build_repeat),
     "github": lambda run: (
-        github.summary(run_record.of(run)) + github.annotations(run_record.of(run), "/")
+        github.render_summary(run_record.record_run(run))
+        + github.render_annotations(run_record.record_run(run), "/")
     ),
-    "html": lambda run: html.render(run_record.of(run)),
-    "jsonl": lambda run: jsonl.render(run_record.of(run)),
-    "junit": lambda run: junit.render(run_record.of(run)),
+    "html": lambda run: html.render(run_record.record_run(run)),
+    "jsonl": lambda run: jsonl.render(run_record.record_run(run)),
+    "junit": lambda run: junit.render(run_record.record_run(run)),
     "progress": render_progress,
-    "record": lambda run: run_record.render(run_record.of(run)),
+    "record": lambda run: run_record.render(run_record.record_run(run)),
     "summary": render_replay,
-    "trace": lambda run: trace.render(run_record.of(run)),
+    "trace": lambda run: trace.render(run_record.record_run(run)),
 }
 """All renderings of a run, by the module that renders it."""
 
 
 def test_test_records_have_every_outcome() -> None:
     """The records of the tests have every outcome."""
-    assert [result.outcome for result in records.every_outcome()] == list(Outcome)
+    assert [result.outcome for result in records.make_every_outcome()] == list(Outcome)
 
 
 def test_no_fact_of_an_outcome_has_a_default() -> None:
@@ -118,7 +121,7 @@ def test_every_report_is_tested() -> None:
 @EACH
 def test_every_report_names_every_outcome(report: str, result: ScenarioResult) -> None:
     """Each report names the outcome; JUnit names the scenario of a pass instead."""
-    text = REPORTS[report](result_factories.run(result))
+    text = REPORTS[report](result_factories.make_run(result))
 
     has_no_name = report == "junit" and not result.outcome.facts.junit
     assert (result.name if has_no_name else str(result.outcome)) in text
@@ -127,7 +130,7 @@ def test_every_report_names_every_outcome(report: str, result: ScenarioResult) -
 @pytest.mark.parametrize("outcome", Outcome)
 def test_page_has_rules_for_every_outcome(outcome: Outcome) -> None:
     """The HTML page has both colours of each outcome."""
-    page = html.render(run_record.of(result_factories.run()))
+    page = html.render(run_record.record_run(result_factories.make_run()))
 
     light, dark = re.findall(rf"--{outcome}: (#\w+);", page)
     assert (light, dark) == outcome.facts.page
@@ -138,16 +141,16 @@ def test_page_has_rules_for_every_outcome(outcome: Outcome) -> None:
 @EACH
 def test_gate_exit_code_and_wg_agree_on_every_outcome(result: ScenarioResult) -> None:
     """A blocking outcome shuts the gate, fails the run and fails for wg; no other outcome does."""
-    run = result_factories.run(result)
-    verdict = decision.verdict(run, Gate(), task="task-a")
-    reply = wg_replies.of(result, Path("/p/manifest.toml"))
+    run = result_factories.make_run(result)
+    verdict = decision.judge_run(run, Gate(), task="task-a")
+    reply = wg_replies.create_reply(result, Path("/p/manifest.toml"))
 
     assert verdict.open is not result.outcome.blocks
     assert str(result.outcome) in "\n".join(verdict.lines)
     if result.outcome.facts.is_skip:
-        assert (session.exit_code(run), reply.code) == (ExitCode.ALL_SKIPPED, SKIP_CODE)
+        assert (session.determine_exit_code(run), reply.code) == (ExitCode.ALL_SKIPPED, SKIP_CODE)
     else:
-        assert (session.exit_code(run) is not ExitCode.OK) is result.outcome.blocks
+        assert (session.determine_exit_code(run) is not ExitCode.OK) is result.outcome.blocks
         assert (reply.code != 0) is result.outcome.blocks
 
 
@@ -162,7 +165,9 @@ def test_receipt_has_each_outcome_in_one_list(outcome: Outcome) -> None:
         outcomes={"one": outcome},
         engine="bubblewrap",
     )
-    predicate = receipt.statement(about, receipt.named("binary", "wg"), ()).predicate
+    predicate = receipt.create_statement(
+        about, receipt.create_named_resource("binary", "wg"), ()
+    ).predicate
 
     lists = {
         "passed": predicate.passed_tests,
@@ -197,8 +202,8 @@ def test_schemas_list_every_outcome() -> None:
     """Each schema with an outcome allows exactly the members."""
     enumerations = [
         enumeration
-        for name in schema.documents()
-        for enumeration in find_enumerations(schema.of(name))
+        for name in schema.find_documents()
+        for enumeration in find_enumerations(schema.build_schema(name))
     ]
 
     assert enumerations

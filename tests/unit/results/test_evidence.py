@@ -18,7 +18,7 @@ TEXTS: dict[bytes, str | None] = {
 @pytest.mark.parametrize("content", TEXTS)
 def test_bytes_are_text_unless_they_contain_zero(content: bytes) -> None:
     """Bytes with a zero byte are not text; any other bytes are decoded."""
-    assert evidence.text(content) == TEXTS[content]
+    assert evidence.decode_text(content) == TEXTS[content]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_parts_are_joined_in_order() -> None:
     pane = Pane(server="/s", name="main:0.0", pid=2, lines=("$",))
     usage = Usage(1.0, 2.0, 3)
 
-    assert evidence.joined(
+    assert evidence.join_evidence(
         Evidence(changes=(first,), changes_left_out=2, missing=("one",)),
         Evidence(panes=(pane,), peaks={"memory": 1}),
         Evidence(usage=usage, peaks={"processes": 2}),
@@ -61,7 +61,7 @@ def test_transform_applies_to_every_text() -> None:
         ),
         panes=(Pane(server="/hush", name="hush:0.0", pid=2, lines=("$ echo hush", "hush")),),
         missing=("/hush: why",),
-    ).told_by(lambda text: text.replace("hush", "***"))
+    ).transform_texts(lambda text: text.replace("hush", "***"))
 
     assert "hush" not in repr(redacted)
     assert [change.text for change in redacted.changes] == ["to ***", None]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isosmoke.manifest.models import Allowance
-from isosmoke.results.leaks import Tolerated, tell_apart
+from isosmoke.results.leaks import Tolerated, classify_survivors
 from isosmoke.sandbox.processes import Process
 
 TODAY = date(2027, 1, 31)
@@ -31,14 +31,14 @@ def test_survivor_without_allowance_is_leaked() -> None:
     """Without allowances every survivor is leaked, in the given order."""
     survivors = (create_process("b"), create_process("a", pid=3))
 
-    verdict = tell_apart(survivors, (), TODAY)
+    verdict = classify_survivors(survivors, (), TODAY)
 
     assert (verdict.leaked, verdict.tolerated) == (survivors, ())
 
 
 def test_no_survivor_is_no_leak() -> None:
     """An allowance without a survivor has no effect."""
-    verdict = tell_apart((), (create_allowance("."),), TODAY)
+    verdict = classify_survivors((), (create_allowance("."),), TODAY)
 
     assert (verdict.leaked, verdict.tolerated) == ((), ())
 
@@ -48,7 +48,7 @@ def test_no_survivor_is_no_leak() -> None:
 )
 def test_allowance_applies_until_the_end_of_its_day(until: date | None, tolerated: bool) -> None:  # noqa: FBT001 - a table
     """An allowance applies on its last day, but not on the day after."""
-    verdict = tell_apart(
+    verdict = classify_survivors(
         (create_process("sleep", "9"),), (create_allowance("^sleep 9$", until),), TODAY
     )
 
@@ -60,7 +60,7 @@ def test_allowance_covers_only_matching_survivors() -> None:
     """Only matching survivors are tolerated, with the reason of their allowance."""
     server, stray = create_process("tmux", "-L", "x", "server"), create_process("sleep", "9", pid=3)
 
-    verdict = tell_apart(
+    verdict = classify_survivors(
         (stray, server), (create_allowance("tmux .*server", reason="Shared."),), TODAY
     )
 
@@ -77,7 +77,7 @@ def test_first_current_allowance_gives_the_reason() -> None:
         create_allowance("sleep", None, "Second."),
     ]
 
-    (tolerated,) = tell_apart((create_process("sleep", "9"),), allowances, TODAY).tolerated
+    (tolerated,) = classify_survivors((create_process("sleep", "9"),), allowances, TODAY).tolerated
 
     assert tolerated.reason == "First."
 
@@ -86,8 +86,8 @@ def test_allowance_is_matched_against_the_quoted_command_line() -> None:
     """The pattern is matched against the command line with shell quoting."""
     survivor = create_process("bash", "-c", "sleep 9")
 
-    assert tell_apart((survivor,), (create_allowance("-c 'sleep 9'$"),), TODAY).tolerated
-    assert tell_apart((survivor,), (create_allowance("-c sleep"),), TODAY).leaked
+    assert classify_survivors((survivor,), (create_allowance("-c 'sleep 9'$"),), TODAY).tolerated
+    assert classify_survivors((survivor,), (create_allowance("-c sleep"),), TODAY).leaked
 
 
 ALLOWANCES = st.lists(
@@ -101,7 +101,7 @@ def test_each_survivor_is_classified_exactly_once(
 ) -> None:
     """The leaked and tolerated processes together are the survivors, without duplicates."""
     survivors = [create_process(name, pid=pid) for pid, name in enumerate(names, 2)]
-    verdict = tell_apart(survivors, list(starmap(create_allowance, allowed)), TODAY)
+    verdict = classify_survivors(survivors, list(starmap(create_allowance, allowed)), TODAY)
 
     classified = [*verdict.leaked, *(survivor.process for survivor in verdict.tolerated)]
     assert sorted(classified, key=lambda process: process.pid) == survivors

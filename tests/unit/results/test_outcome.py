@@ -9,21 +9,21 @@ from isosmoke.results.outcome import (
     Broke,
     Ending,
     Exited,
+    MissingRequirement,
     Outcome,
     Signaled,
     Stopped,
     TimedOut,
-    Unmet,
     describe,
     judge,
     name_signal,
-    told_by,
+    transform_texts,
 )
 
 TABLE: list[tuple[Ending, Outcome, Outcome]] = [
     (Exited(0), Outcome.PASS, Outcome.LEAK),
     (Exited(77), Outcome.SKIP, Outcome.LEAK),
-    (Unmet("no tmux"), Outcome.SKIP, Outcome.LEAK),
+    (MissingRequirement("no tmux"), Outcome.SKIP, Outcome.LEAK),
     (Exited(99), Outcome.ERROR, Outcome.ERROR),
     (Exited(1), Outcome.FAIL, Outcome.FAIL),
     (Exited(76), Outcome.FAIL, Outcome.FAIL),
@@ -56,7 +56,7 @@ REDACTED: list[tuple[Ending, Ending]] = [
     (Exited(3), Exited(3)),
     (Signaled(15), Signaled(15)),
     (TimedOut(0.5), TimedOut(0.5)),
-    (Unmet("pw"), Unmet("PW")),
+    (MissingRequirement("pw"), MissingRequirement("PW")),
     (Broke("pw"), Broke("PW")),
     (Stopped("pw"), Stopped("PW")),
 ]
@@ -69,7 +69,7 @@ DESCRIPTIONS: list[tuple[Ending, str]] = [
     (Signaled(250), "ended by signal 250"),
     (TimedOut(180), "still running after 180 s"),
     (TimedOut(0.5), "still running after 0.5 s"),
-    (Unmet("command 'tmux' not found"), "command 'tmux' not found"),
+    (MissingRequirement("command 'tmux' not found"), "command 'tmux' not found"),
     (Broke("no daemon"), "no daemon"),
     (Stopped("SIGINT"), "SIGINT"),
 ]
@@ -96,7 +96,7 @@ def test_tables_cover_every_kind_of_ending() -> None:
 @pytest.mark.parametrize(("ending", "redacted"), REDACTED, ids=str)
 def test_transform_applies_to_every_text_of_an_ending(ending: Ending, redacted: Ending) -> None:
     """The transform is applied to each text of an ending."""
-    assert told_by(ending, str.upper) == redacted
+    assert transform_texts(ending, str.upper) == redacted
 
 
 def test_unknown_ending_is_an_error() -> None:
@@ -106,7 +106,7 @@ def test_unknown_ending_is_an_error() -> None:
     for function in (
         describe,
         partial(judge, leaked=False),
-        partial(told_by, transform=str),
+        partial(transform_texts, transform=str),
     ):
         with pytest.raises(AssertionError, match="unreachable"):
             function(unknown)

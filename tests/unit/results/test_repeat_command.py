@@ -10,12 +10,16 @@ from isosmoke.results.outcome import Exited
 from isosmoke.results.run_results import Attempt
 from support import result_factories
 
-BAD = result_factories.result(Attempt(ending=Exited(1)), name="bad")
+BAD = result_factories.make_result(Attempt(ending=Exited(1)), name="bad")
 
 
 def format_repeat(**others: Any) -> str:
     """Return the command line that repeats the scenario `bad` of a run."""
-    return " ".join(repeat_command.of(run_record.of(result_factories.run(BAD, **others)), "bad"))
+    return " ".join(
+        repeat_command.build_repeat_command(
+            run_record.record_run(result_factories.make_run(BAD, **others)), "bad"
+        )
+    )
 
 
 def test_command_names_manifest_binary_and_engine() -> None:

@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from isosmoke import __version__
 from isosmoke.results import run_record
 from isosmoke.results.evidence import Change, Evidence, Pane
-from isosmoke.results.leaks import Tolerated, Verdict
+from isosmoke.results.leaks import LeakVerdict, Tolerated
 from isosmoke.results.outcome import (
     Broke,
     Ending,
     Exited,
+    MissingRequirement,
     Outcome,
     Signaled,
     Stopped,
     TimedOut,
-    Unmet,
 )
-from isosmoke.results.run_results import Attempt, Captured, RunResult
+from isosmoke.results.run_results import Attempt, CapturedOutput, RunResult
 from isosmoke.sandbox.processes import Process, Usage
 from support import result_factories
 
@@ -91,7 +91,7 @@ EVIDENCE_DOCUMENT = {
 
 def read_document(run: RunResult) -> Any:
     """Return the parsed JSON document of a run."""
-    text = run_record.render(run_record.of(run))
+    text = run_record.render(run_record.record_run(run))
     assert text.endswith("}\n")
     return json.loads(text)
 
@@ -100,9 +100,9 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
     """Each field of a run, scenario, attempt and process has its published name and value."""
     crowded = Attempt(
         ending=Exited(1),
-        verdict=Verdict((SERVER,), (Tolerated(SERVER, "Known."),)),
-        output=Captured(head=b"one\ntwo\n", size=8),
-        stderr=Captured(head=b"reason: it broke\n", size=17),
+        verdict=LeakVerdict((SERVER,), (Tolerated(SERVER, "Known."),)),
+        output=CapturedOutput(head=b"one\ntwo\n", size=8),
+        stderr=CapturedOutput(head=b"reason: it broke\n", size=17),
         log=Path("/p/.isosmoke/runs/1/one/output-1.log"),
         phases={"create": 0.12345, "run": 1.0},
         alone=False,
@@ -154,8 +154,8 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "output": {"size": 0, "log": None, "last_lines": []},
     }
 
-    result = result_factories.result(crowded, alone, assertion="It holds.", owners=("fix-a",))
-    assert read_document(result_factories.run(result, seconds=1.23456)) == {
+    result = result_factories.make_result(crowded, alone, assertion="It holds.", owners=("fix-a",))
+    assert read_document(result_factories.make_run(result, seconds=1.23456)) == {
         "schema_version": 1,
         "isosmoke": __version__,
         "id": "1",
@@ -198,7 +198,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
 def test_missing_values_are_null() -> None:
     """A missing manifest, binary and record are null; the reason for a stop is recorded."""
     document = read_document(
-        result_factories.run(manifest=None, binary=None, record=None, stopped="SIGINT")
+        result_factories.make_run(manifest=None, binary=None, record=None, stopped="SIGINT")
     )
 
     assert [document[key] for key in ("manifest", "binary", "record")] == [None, None, None]
@@ -211,7 +211,7 @@ ENDINGS: list[tuple[Ending, int | None, str | None]] = [
     (Signaled(15), None, "SIGTERM"),
     (Signaled(99), None, "signal 99"),
     (TimedOut(3), None, None),
-    (Unmet("no tmux"), None, None),
+    (MissingRequirement("no tmux"), None, None),
     (Broke("no daemon"), None, None),
     (Stopped("SIGINT"), None, None),
 ]
@@ -223,7 +223,7 @@ def test_ending_is_an_exit_code_or_a_signal(
 ) -> None:
     """A record has an exit code, a signal or neither, but never both."""
     (scenario,) = read_document(
-        result_factories.run(result_factories.result(Attempt(ending=ending)))
+        result_factories.make_run(result_factories.make_result(Attempt(ending=ending)))
     )["scenarios"]
 
     assert (scenario["exit_code"], scenario["signal"]) == (code, signal)
@@ -234,10 +234,10 @@ def test_counts_have_only_outcomes_that_occur() -> None:
     """Only outcomes that occur are counted."""
     endings = enumerate(map(Exited, (0, 0, 77, 1)))
     results = [
-        result_factories.result(Attempt(ending=ending), name=f"s{number}")
+        result_factories.make_result(Attempt(ending=ending), name=f"s{number}")
         for number, ending in endings
     ]
-    document = read_document(result_factories.run(*results))
+    document = read_document(result_factories.make_run(*results))
 
     assert document["counts"] == {"PASS": 2, "SKIP": 1, "FAIL": 1}
     assert [scenario["blocks"] for scenario in document["scenarios"]] == [
@@ -255,8 +255,8 @@ def test_any_run_is_valid_utf8_json(text: str, output: bytes) -> None:
     """For any output and path, the document is JSON in UTF-8."""
     attempt = Attempt(
         ending=Broke(text),
-        output=Captured(head=output, size=len(output)),
-        stderr=Captured(head=output, size=len(output)),
+        output=CapturedOutput(head=output, size=len(output)),
+        stderr=CapturedOutput(head=output, size=len(output)),
         log=Path("/logs") / text.replace("/", ""),
         evidence=Evidence(
             changes=(Change(path=text, change="added", kind="file", text=text),),
@@ -265,8 +265,10 @@ def test_any_run_is_valid_utf8_json(text: str, output: bytes) -> None:
         ),
     )
     rendered = run_record.render(
-        run_record.of(
-            result_factories.run(result_factories.result(attempt), manifest=Path("/p\udcff"))
+        run_record.record_run(
+            result_factories.make_run(
+                result_factories.make_result(attempt), manifest=Path("/p\udcff")
+            )
         )
     )
 
@@ -275,10 +277,12 @@ def test_any_run_is_valid_utf8_json(text: str, output: bytes) -> None:
 
 def test_remains_are_recorded() -> None:
     """Unremoved items of all attempts are recorded in order."""
-    first, second = (Attempt(ending=Exited(0), left_behind=(f"box {name}",)) for name in "ab")
+    first, second = (Attempt(ending=Exited(0), leftovers=(f"box {name}",)) for name in "ab")
 
     assert read_document(
-        result_factories.run(result_factories.result(first, second), result_factories.result(first))
+        result_factories.make_run(
+            result_factories.make_result(first, second), result_factories.make_result(first)
+        )
     )["dirty"] == [
         "box a",
         "box b",

@@ -7,25 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.results.leaks import Tolerated, Verdict
+from isosmoke.results.leaks import LeakVerdict, Tolerated
 from isosmoke.results.outcome import (
     Broke,
     Ending,
     Exited,
+    MissingRequirement,
     Outcome,
     Signaled,
     Stopped,
     TimedOut,
-    Unmet,
 )
-from isosmoke.results.run_results import Attempt, Captured, ScenarioResult, last_words
+from isosmoke.results.run_results import Attempt, CapturedOutput, ScenarioResult, extract_reason
 from isosmoke.sandbox.processes import Process
 from support import result_factories
 
 
-def capture(text: str) -> Captured:
+def capture(text: str) -> CapturedOutput:
     """Create an output that is short enough to be kept completely."""
-    return Captured(head=text.encode(), size=len(text.encode()))
+    return CapturedOutput(head=text.encode(), size=len(text.encode()))
 
 
 def create_process(*argv: str, pid: int = 7) -> Process:
@@ -35,7 +35,7 @@ def create_process(*argv: str, pid: int = 7) -> Process:
 
 def create_result(*attempts: Attempt) -> ScenarioResult:
     """Create the result of these attempts."""
-    return result_factories.result(*attempts)
+    return result_factories.make_result(*attempts)
 
 
 PASSED, FAILED, SKIPPED = (
@@ -55,36 +55,42 @@ REASONS: list[tuple[str, Attempt, str]] = [
     ("a signal", Attempt(ending=Signaled(11), stderr=capture("ouch")), "ended by SIGSEGV: ouch"),
     ("a deadline", Attempt(ending=TimedOut(180)), "still running after 180 s"),
     ("a skip", Attempt(ending=Exited(77), stderr=capture("SKIP: none")), "exit 77: SKIP: none"),
-    ("a requirement", Attempt(ending=Unmet("variable X not set")), "variable X not set"),
+    (
+        "a requirement",
+        Attempt(ending=MissingRequirement("variable X not set")),
+        "variable X not set",
+    ),
     ("a broken engine", Attempt(ending=Broke("no daemon")), "no daemon"),
     ("an interrupt", Attempt(ending=Stopped("SIGINT")), "SIGINT"),
-    ("a leak", Attempt(ending=Exited(0), verdict=Verdict((SLEEP,))), "left 1 process: sleep 9"),
+    ("a leak", Attempt(ending=Exited(0), verdict=LeakVerdict((SLEEP,))), "left 1 process: sleep 9"),
     (
         "a failure with leaks",
-        Attempt(ending=Exited(2), verdict=Verdict((SLEEP, SERVE)), stderr=capture("x")),
+        Attempt(ending=Exited(2), verdict=LeakVerdict((SLEEP, SERVE)), stderr=capture("x")),
         "exit 2: x, left 2 processes: sleep 9; serve",
     ),
     (
         "identical leaks",
-        Attempt(ending=Exited(0), verdict=Verdict((SLEEP,) * 5)),
+        Attempt(ending=Exited(0), verdict=LeakVerdict((SLEEP,) * 5)),
         "left 5 processes: sleep 9",
     ),
     (
         "different leaks",
-        Attempt(ending=Exited(0), verdict=Verdict(tuple(create_process(name) for name in "abcde"))),
+        Attempt(
+            ending=Exited(0), verdict=LeakVerdict(tuple(create_process(name) for name in "abcde"))
+        ),
         "left 5 processes: a; b; c and 2 more",
     ),
     (
         "a long command",
         Attempt(
             ending=Exited(0),
-            verdict=Verdict((create_process("/opt/b/serve", "--name", "x" * 99),)),
+            verdict=LeakVerdict((create_process("/opt/b/serve", "--name", "x" * 99),)),
         ),
         f"left 1 process: serve --name {'x' * 46}…",
     ),
     (
         "a tolerated process",
-        Attempt(ending=Exited(0), verdict=Verdict((), (Tolerated(SLEEP, "Known."),))),
+        Attempt(ending=Exited(0), verdict=LeakVerdict((), (Tolerated(SLEEP, "Known."),))),
         "",
     ),
 ]
@@ -102,10 +108,10 @@ def test_reason_explains_outcome(attempt: Attempt, reason: str) -> None:
     "attempt",
     [
         Attempt(ending=Broke("bwrap: no\nbwrap: really not")),
-        Attempt(ending=Unmet("a\r\nb")),
+        Attempt(ending=MissingRequirement("a\r\nb")),
         Attempt(
             ending=Exited(0),
-            verdict=Verdict((create_process("bash", "-c", "while :\ndo :\ndone"),)),
+            verdict=LeakVerdict((create_process("bash", "-c", "while :\ndo :\ndone"),)),
         ),
         Attempt(ending=Exited(1), stderr=capture("first\nnext\u2028same\x85 line\x0b")),
     ],
@@ -145,20 +151,20 @@ STDERR_REASONS: list[tuple[str, tuple[str, ...], str]] = [
 )
 def test_stated_reason_is_preferred(lines: tuple[str, ...], reason: str) -> None:
     """A stated reason is preferred to the last line with text."""
-    assert last_words(lines) == reason
+    assert extract_reason(lines) == reason
 
 
 @given(st.lists(st.text()))
 def test_extracted_reason_is_part_of_a_line(lines: list[str]) -> None:
     """The extracted reason is always part of one of the lines."""
-    reason = last_words(tuple(lines))
+    reason = extract_reason(tuple(lines))
 
     assert any(reason in line for line in [*lines, ""])
 
 
 def test_last_lines_span_head_and_tail() -> None:
     """Without a gap, a line may start in the head and end in the tail."""
-    whole = Captured(head=b"one\ntw", tail=b"o\nthree\n", size=14)
+    whole = CapturedOutput(head=b"one\ntw", tail=b"o\nthree\n", size=14)
 
     assert whole.left_out == 0
     assert whole.last_lines(2) == ("two", "three")
@@ -167,7 +173,7 @@ def test_last_lines_span_head_and_tail() -> None:
 
 def test_last_lines_exclude_head_before_a_gap() -> None:
     """With a gap, the head is not joined with the tail."""
-    gapped = Captured(head=b"one\ntw", tail=b"o\nthree\n", size=1000)
+    gapped = CapturedOutput(head=b"one\ntw", tail=b"o\nthree\n", size=1000)
 
     assert gapped.left_out == 1000 - 14
     assert gapped.last_lines(9) == ("o", "three")
@@ -175,7 +181,7 @@ def test_last_lines_exclude_head_before_a_gap() -> None:
 
 def test_last_lines_replace_invalid_bytes() -> None:
     """Bytes that are not UTF-8 are replaced."""
-    assert Captured(head=b"\xff\xfe ok", size=5).last_lines(1) == ("\ufffd\ufffd ok",)
+    assert CapturedOutput(head=b"\xff\xfe ok", size=5).last_lines(1) == ("\ufffd\ufffd ok",)
 
 
 OUTCOMES: list[tuple[str, ScenarioResult, Outcome, int, bool]] = [
@@ -225,13 +231,13 @@ def test_result_combines_attempts(
 ) -> None:
     """A pass after a failure is FLAKY, and a skip does not cancel a failure."""
     assert scenario_result.outcome is outcome
-    assert scenario_result.telling is scenario_result.attempts[reported]
+    assert scenario_result.reported_attempt is scenario_result.attempts[reported]
     assert scenario_result.load_sensitive is is_sensitive
 
 
 def test_leak_under_report_policy_passes_and_is_reported() -> None:
     """If leaks do not block, the outcome is that of the script, and the reason names the leak."""
-    attempt = Attempt(ending=Exited(0), verdict=Verdict((SLEEP,)), leak_blocks=False)
+    attempt = Attempt(ending=Exited(0), verdict=LeakVerdict((SLEEP,)), leak_blocks=False)
 
     assert attempt.outcome is Outcome.PASS
     assert attempt.leaks == (SLEEP,)
@@ -243,7 +249,7 @@ def test_leak_under_report_policy_passes_and_is_reported() -> None:
 )
 def test_engine_failure_is_infrastructure(ending: Ending, broken: bool) -> None:  # noqa: FBT001 - a table
     """Only a failed engine counts as infrastructure, not a script that exits with ERROR."""
-    assert create_result(Attempt(ending=ending)).infrastructure is broken
+    assert create_result(Attempt(ending=ending)).is_infrastructure is broken
 
 
 def test_seconds_add_up_over_phases_and_attempts() -> None:
@@ -257,7 +263,7 @@ def test_seconds_add_up_over_phases_and_attempts() -> None:
 def test_counts_have_each_outcome_that_occurs() -> None:
     """A run counts its scenarios by outcome, and the skipped ones."""
     skipped = create_result(Attempt(ending=Exited(77)))
-    run = result_factories.run(
+    run = result_factories.make_run(
         create_result(FAILED, PASSED), skipped, create_result(PASSED), create_result(PASSED)
     )
 
@@ -269,7 +275,7 @@ def test_failure_before_engine_failure_is_not_infrastructure() -> None:
     """A failure of the scenario counts, even if the engine failed afterwards."""
     attempts = (Attempt(ending=Exited(1), alone=False), Attempt(ending=Broke("no daemon")))
 
-    assert not create_result(*attempts).infrastructure
+    assert not create_result(*attempts).is_infrastructure
 
 
 def find_texts(value: object) -> Iterator[str]:
@@ -288,7 +294,9 @@ def find_texts(value: object) -> Iterator[str]:
             pass
 
 
-@pytest.mark.parametrize("ending", [Broke("secret"), Unmet("secret"), Stopped("secret")])
+@pytest.mark.parametrize(
+    "ending", [Broke("secret"), MissingRequirement("secret"), Stopped("secret")]
+)
 def test_transform_applies_to_every_text_of_an_attempt(ending: Ending) -> None:
     """The transform is applied to each text that a script or an engine may have produced."""
     process = Process(
@@ -303,12 +311,12 @@ def test_transform_applies_to_every_text_of_an_attempt(ending: Ending) -> None:
     )
     attempt = Attempt(
         ending=ending,
-        verdict=Verdict((process,), (Tolerated(process, "word"),)),
+        verdict=LeakVerdict((process,), (Tolerated(process, "word"),)),
         environment={"NAME": "secret"},
     )
-    redacted = attempt.told_by(lambda text: text.replace("secret", "word"))
+    redacted = attempt.transform_texts(lambda text: text.replace("secret", "word"))
 
     assert list(find_texts(attempt)).count("secret") == 12
     assert set(find_texts(redacted)) <= {"word", ""}
-    assert redacted.told_by(str) == redacted
-    assert Attempt(ending=Exited(3)).told_by(str.upper).ending == Exited(3)
+    assert redacted.transform_texts(str) == redacted
+    assert Attempt(ending=Exited(3)).transform_texts(str.upper).ending == Exited(3)

@@ -21,14 +21,14 @@ def system(tmp_path: Path) -> Path:
 
 def read_tool(image: str) -> str:
     """Return the content of the image's only program."""
-    root = store.root(image, Path("/nowhere"))
+    root = store.find_root(image, Path("/nowhere"))
     assert root
     return (root / "usr/bin/tool").read_text()
 
 
 def list_digests() -> set[str]:
     """Return the digests of the stored root filesystems."""
-    return {path.name for path in state.kept("rootfs").iterdir()}
+    return {path.name for path in state.ensure_directory("rootfs").iterdir()}
 
 
 def test_imported_image_is_found_by_its_name(system: Path) -> None:
@@ -39,7 +39,7 @@ def test_imported_image_is_found_by_its_name(system: Path) -> None:
         assert store.digest(name, Path("/nowhere")) == image.digest
     (system / "usr/bin/tool").write_text("two")
     assert read_tool("debian") == "one"
-    assert [listed.name for listed in store.kept()] == sorted(
+    assert [listed.name for listed in store.list_images()] == sorted(
         ("debian", "example.org/team/debian:12", "Ünïcode", "..")
     )
     assert len(list_digests()) == 1
@@ -92,7 +92,7 @@ def test_image_in_use_is_neither_removed_nor_replaced(system: Path) -> None:
     """An image is protected until the run that uses it ends."""
     importer.add(system, "one", replace=False)
     (system / "usr/bin/tool").write_text("two")
-    with store.held(["host", "one", "not-here"]):
+    with store.images_in_use(["host", "one", "not-here"]):
         for attempt in (
             lambda: importer.remove("one"),
             lambda: importer.add(system, "one", replace=True),
@@ -107,13 +107,13 @@ def test_image_with_lost_content_can_be_imported_or_removed(system: Path) -> Non
     """The missing content is reported, and both an import and a removal fix it."""
     image, _ = importer.add(system, "one", replace=False)
     files.remove(image.folder)
-    with pytest.raises(ImageError, match="no root filesystem"), store.held(["one"]):
+    with pytest.raises(ImageError, match="no root filesystem"), store.images_in_use(["one"]):
         pass
     importer.add(system, "one", replace=False)
     assert read_tool("one") == "one"
     files.remove(image.folder)
     importer.remove("one")
-    assert store.kept() == ()
+    assert store.list_images() == ()
 
 
 def test_failed_import_leaves_nothing(tmp_path: Path) -> None:
@@ -130,8 +130,8 @@ def test_failed_import_leaves_nothing(tmp_path: Path) -> None:
     ):
         with pytest.raises(ImageError, match=error):
             importer.add(source, "one", replace=False)
-    assert store.kept() == ()
-    assert not any(state.kept("scratch").iterdir())
+    assert store.list_images() == ()
+    assert not any(state.ensure_directory("scratch").iterdir())
 
 
 def test_concurrent_imports_are_complete(system: Path) -> None:

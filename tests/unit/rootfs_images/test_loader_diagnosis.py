@@ -3,7 +3,7 @@
 import pytest
 
 from isosmoke.rootfs_images import loader_diagnosis
-from isosmoke.rootfs_images.elf import Needs
+from isosmoke.rootfs_images.elf import ElfRequirements
 
 GLIBC = "/lib64/ld-linux-x86-64.so.2"
 MUSL = "/lib/ld-musl-x86_64.so.1"
@@ -41,7 +41,7 @@ Error loading shared library libssl.so.3: No such file or directory (needed by .
 )
 def test_c_library_is_identified(output: str, library: str) -> None:
     """Name and version are found, and other output is not mistaken for them."""
-    assert loader_diagnosis.libc(output) == library
+    assert loader_diagnosis.parse_libc(output) == library
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_c_library_is_identified(output: str, library: str) -> None:
 )
 def test_loader_error_is_found_in_output(error: str) -> None:
     """The loader's error is found after other output of the program."""
-    assert loader_diagnosis.loader_complaint(f"hello\n{error}\n") == error
+    assert loader_diagnosis.find_loader_error(f"hello\n{error}\n") == error
 
 
 @pytest.mark.parametrize(
@@ -63,24 +63,28 @@ def test_loader_error_is_found_in_output(error: str) -> None:
 )
 def test_program_output_is_not_a_loader_error(output: str) -> None:
     """The program's own output and errors are not loader errors."""
-    assert loader_diagnosis.loader_complaint(output) == ""
+    assert loader_diagnosis.find_loader_error(output) == ""
 
 
 def test_every_incompatibility_is_reported() -> None:
     """The C library's version, missing libraries and versions of other libraries are reported."""
-    reason = loader_diagnosis.misfit(Needs(GLIBC, (), (2, 34)), "glibc 2.31", LISTED)
+    reason = loader_diagnosis.explain_misfit(
+        ElfRequirements(GLIBC, (), (2, 34)), "glibc 2.31", LISTED
+    )
     assert reason == (
         "it needs glibc 2.34, the image has 2.31; the image lacks libgone.so; "
         "/lib/x86_64-linux-gnu/libstdc++.so.6 of the image has no GLIBCXX_3.4.30"
     )
-    reason = loader_diagnosis.misfit(Needs(MUSL, (), ()), "musl 1.2.3", LISTED_BY_MUSL)
+    reason = loader_diagnosis.explain_misfit(
+        ElfRequirements(MUSL, (), ()), "musl 1.2.3", LISTED_BY_MUSL
+    )
     assert reason == "the image lacks libgone.so, libssl.so.3"
 
 
 @pytest.mark.parametrize("present", ["glibc 2.34", "glibc 2.41", "glibc 2.100", ""])
 def test_recent_c_library_is_compatible(present: str) -> None:
     """Versions are compared as numbers, and an unknown version is not a reason."""
-    assert loader_diagnosis.misfit(Needs(GLIBC, (), (2, 34)), present, "") == ""
+    assert loader_diagnosis.explain_misfit(ElfRequirements(GLIBC, (), (2, 34)), present, "") == ""
 
 
 @pytest.mark.parametrize(
@@ -101,4 +105,6 @@ def test_recent_c_library_is_compatible(present: str) -> None:
 )
 def test_foreign_c_library_is_reported(loader: str, present: str, expected: str) -> None:
     """The message names the required and the present C library."""
-    assert expected in loader_diagnosis.foreign(Needs(loader, (), ()), present)
+    assert expected in loader_diagnosis.explain_missing_loader(
+        ElfRequirements(loader, (), ()), present
+    )

@@ -21,14 +21,14 @@ def create_system(directory: Path) -> Path:
 def test_directory_is_relative_to_the_manifest(tmp_path: Path) -> None:
     """`rootfs:` takes a path relative to the manifest's directory, or an absolute one."""
     root = create_system(tmp_path / "systems/one")
-    assert store.root("rootfs:../systems/one", tmp_path / "project") == root
-    assert store.root(f"rootfs:{root}", tmp_path / "elsewhere") == root
+    assert store.find_root("rootfs:../systems/one", tmp_path / "project") == root
+    assert store.find_root(f"rootfs:{root}", tmp_path / "elsewhere") == root
 
 
 @pytest.mark.parametrize("image", ["host", "debian:12", "isosmoke/debian"])
 def test_other_images_are_not_directories(image: str, tmp_path: Path) -> None:
     """The host's image and an engine's images are not looked up on disk."""
-    assert store.root(image, tmp_path) is None
+    assert store.find_root(image, tmp_path) is None
     assert store.digest(image, tmp_path) == ""
 
 
@@ -36,7 +36,7 @@ def test_directory_without_a_system_is_refused(tmp_path: Path) -> None:
     """A missing directory and a directory without a system are refused alike."""
     for directory in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(EngineError, match=f"no root filesystem in {directory}"):
-            store.root(f"rootfs:{directory}", tmp_path)
+            store.find_root(f"rootfs:{directory}", tmp_path)
 
 
 def test_verdict_is_bound_to_directory_content(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_verdict_is_bound_to_directory_content(tmp_path: Path) -> None:
             {"name": "one", "script": "one.sh", "image": "rootfs:system"}, context=tmp_path
         )
         loaded = Manifest(path=tmp_path / "manifest.toml", scenarios=(scenario,))
-        inputs = receipt_inputs.inputs(loaded, loaded.scenarios, EngineChoice(AUTO))
+        inputs = receipt_inputs.collect_inputs(loaded, loaded.scenarios, EngineChoice(AUTO))
         return next(entry.sha256 for entry in inputs if entry.name == "image rootfs:system")
 
     before = compute_input()

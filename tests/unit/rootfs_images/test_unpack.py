@@ -247,7 +247,7 @@ def test_directory_and_its_archive_give_the_same_result(root: Path, tmp_path: Pa
         writer.add(source, ".")
     (tmp_path / "other").mkdir()
     from_archive = unpack(tmp_path / "other", tmp_path / "one.tar")
-    assert available.listing(root) == available.listing(tmp_path / "other")
+    assert available.snapshot(root) == available.snapshot(tmp_path / "other")
     assert (root / "usr/bin/t").samefile(root / "usr/bin/tool")
     assert from_directory.left_out == from_archive.left_out == ["/pipe"]
 

@@ -21,9 +21,9 @@ from isosmoke.sandbox.spec import (
     CopyOnWrite,
     Fresh,
     Job,
-    Limits,
     Mount,
     ReadOnly,
+    ResourceLimits,
 )
 
 UNKNOWN_UID = 4_000_123
@@ -88,7 +88,7 @@ def caller_project(tmp_path: Path) -> CallerProject:
 
 def list_targets(job: Job) -> dict[str, Mount]:
     """Return the visible mount of each target: the last one mounted there."""
-    return {str(mount.target): mount for mount in job.spec.ordered()}
+    return {str(mount.target): mount for mount in job.spec.sort_mounts()}
 
 
 def test_job_has_settings_of_scenario(caller_project: CallerProject) -> None:
@@ -107,7 +107,7 @@ def test_job_has_settings_of_scenario(caller_project: CallerProject) -> None:
     assert job.folder == PurePosixPath(caller_project.root / "project/sub")
     assert (job.spec.label, job.spec.image, job.spec.network) == ("one", "host", "isolated")
     assert (job.spec.uid, job.spec.gid) == (UNKNOWN_UID, UNKNOWN_UID)
-    assert job.spec.limits == Limits(memory=1 << 20, processes=9, open_files=8)
+    assert job.spec.limits == ResourceLimits(memory=1 << 20, processes=9, open_files=8)
 
 
 @pytest.mark.parametrize("image", ["host", "debian"])
@@ -278,7 +278,7 @@ def test_mount_in_workspace_is_shown_at_its_path(
     context = caller_project.context()
     context = replace(
         context,
-        workspace=replace(context.workspace, mounted=tuple(project / name for name in names)),
+        workspace=replace(context.workspace, mount_points=tuple(project / name for name in names)),
     )
 
     job = job_builder.build_job(Scenario(name="one", script="one.sh"), ("sh",), context)
@@ -291,7 +291,7 @@ def test_mount_in_workspace_is_shown_at_its_path(
     assert mounts[str(project / "state")] == Fresh(PurePosixPath(project / "state"), 0o755)
     assert str(project / "state/deep") not in mounts
     assert str(project / "sub/.isosmoke/deep") not in mounts
-    assert job.spec.inner() == (CopyOnWrite(project / "data"),)
+    assert job.spec.list_nested_copies() == (CopyOnWrite(project / "data"),)
 
 
 def test_state_directory_behind_link_is_hidden(
@@ -391,7 +391,7 @@ def test_passed_files_are_read_only_at_their_path(caller_project: CallerProject)
 def test_mounts_follow_their_parent_directories(caller_project: CallerProject) -> None:
     """A mount below a fresh directory or the workspace is mounted after it."""
     order = [
-        mount.target for mount in caller_project.job(pass_files=["~/.config/wg"]).spec.ordered()
+        mount.target for mount in caller_project.job(pass_files=["~/.config/wg"]).spec.sort_mounts()
     ]
 
     for number, target in enumerate(order):
@@ -401,7 +401,7 @@ def test_mounts_follow_their_parent_directories(caller_project: CallerProject) -
 def test_workspace_in_tmp_is_not_hidden(caller_project: CallerProject) -> None:
     """A workspace that is /tmp, or a directory in it, takes precedence over the fresh directory."""
     context = caller_project.context()
-    in_tmp = replace(context.workspace, folders=(Path("/tmp"),))  # noqa: S108 - a workspace
+    in_tmp = replace(context.workspace, directories=(Path("/tmp"),))  # noqa: S108 - a workspace
     scenario = Scenario.model_validate({"name": "one", "script": "one.sh"})
     job = job_builder.build_job(
         scenario, ("true",), RunContext(context.caller, in_tmp, context.binary)
@@ -423,7 +423,7 @@ def test_passed_values_are_redacted(caller_project: CallerProject) -> None:
 
     reported = redactor.text("of-a-variable of-a-file of-a-directory public")
     assert reported == "[redacted TOKEN] [redacted ~/token] [redacted ~/keys] public"
-    assert redactor.unguarded == ()
+    assert redactor.unredacted == ()
 
 
 def test_passed_variables_are_redacted_in_environment(caller_project: CallerProject) -> None:
@@ -441,7 +441,7 @@ def test_file_too_large_to_redact_is_reported(caller_project: CallerProject) -> 
     scenario = Scenario.model_validate(
         {"name": "one", "script": "one.sh", "pass_files": ["~/large"]}
     )
-    assert caller_project.context().redactor(scenario).unguarded == ("~/large",)
+    assert caller_project.context().redactor(scenario).unredacted == ("~/large",)
 
 
 def test_environment_has_addresses_of_services(caller_project: CallerProject) -> None:

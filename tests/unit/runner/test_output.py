@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from isosmoke.keeper.protocol import Output
 from isosmoke.redaction import Redactor, Secret
-from isosmoke.results.run_results import Captured
+from isosmoke.results.run_results import CapturedOutput
 from isosmoke.runner.output import HEAD, TAIL, Capture
 
 MARKER = re.compile(rb"\n\[isosmoke: (\d+) bytes left out\]\n")
@@ -43,7 +43,9 @@ def temporary_directory() -> Iterator[Path]:
         yield Path(path)
 
 
-def capture_stdout(chunks: list[bytes], log: Path | None = None, limit: int = LIMIT) -> Captured:
+def capture_stdout(
+    chunks: list[bytes], log: Path | None = None, limit: int = LIMIT
+) -> CapturedOutput:
     """Return the captured output of these chunks on stdout."""
     with Capture(log, limit, redactor=Redactor()) as capture:
         for chunk in chunks:

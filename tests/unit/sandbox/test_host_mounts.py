@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from isosmoke.sandbox.host_mounts import host_mounts
+from isosmoke.sandbox.host_mounts import build_host_mounts
 from isosmoke.sandbox.spec import Fresh, Mount, ReadOnly
 from support.fixture_types import Ordinary
 
@@ -33,7 +33,7 @@ class Image:
 
     def __init__(self, home: Path, *path: Path | str) -> None:
         entries = ":".join(map(str, path))
-        self.mounts = host_mounts(f"/usr/bin:{entries}:/bin", home, masked=False)
+        self.mounts = build_host_mounts(f"/usr/bin:{entries}:/bin", home, masked=False)
         self._home = home
 
     def has(self, *paths: Path) -> bool:
@@ -345,10 +345,10 @@ def test_directory_outside_home_has_its_prefix(home: Path, tmp_path: Path) -> No
 CLOSED = """
 import sys
 from pathlib import Path
-from isosmoke.sandbox.host_mounts import host_mounts
+from isosmoke.sandbox.host_mounts import build_host_mounts
 closed, home = map(Path, sys.argv[1:])
 closed.chmod(0)
-mounts = host_mounts(f"{closed}/bin:{home}/bin:/usr/bin", home, masked=False)
+mounts = build_host_mounts(f"{closed}/bin:{home}/bin:/usr/bin", home, masked=False)
 closed.chmod(0o700)
 print(any(str(mount.target).startswith(str(closed)) for mount in mounts))
 """
@@ -377,7 +377,7 @@ def find_unreadable() -> list[Path]:
 
 def test_masks_hide_files_that_others_may_not_read(home: Path) -> None:
     """If the caller is root, each secret of /etc, or its directory, is hidden."""
-    mounts = host_mounts("/usr/bin", home, masked=True)
+    mounts = build_host_mounts("/usr/bin", home, masked=True)
     masks = [mount for mount in mounts if PurePosixPath("/etc") in mount.target.parents]
     hidden = {mount.target for mount in masks if is_mask(mount)}
 
@@ -400,4 +400,4 @@ def is_mask(mount: Mount) -> bool:
 
 def test_ordinary_user_needs_no_masks(home: Path) -> None:
     """A user who cannot read the secrets anyway gets no masks."""
-    assert not any(is_mask(mount) for mount in host_mounts("/usr/bin", home, masked=False))
+    assert not any(is_mask(mount) for mount in build_host_mounts("/usr/bin", home, masked=False))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.sandbox.processes import Process, described
+from isosmoke.sandbox.processes import Process, describe_process
 
 
 def process(*argv: str, exe: str = "/usr/bin/x", listens: tuple[str, ...] = ()) -> Process:
@@ -39,7 +39,7 @@ def test_description_has_addresses_if_there_are_any() -> None:
     """The line has the PIDs, the command line, the listening addresses and the directory."""
     listening = process("serve", "a b", listens=("tcp 127.0.0.1:80", "unix /tmp/x"))
 
-    assert described(process("sleep", "9")) == "pid 2 ppid 1 S 1.0s  sleep 9  in /work"
-    assert described(listening) == (
+    assert describe_process(process("sleep", "9")) == "pid 2 ppid 1 S 1.0s  sleep 9  in /work"
+    assert describe_process(listening) == (
         "pid 2 ppid 1 S 1.0s  serve 'a b'  listens tcp 127.0.0.1:80, unix /tmp/x  in /work"
     )

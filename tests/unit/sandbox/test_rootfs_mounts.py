@@ -46,26 +46,26 @@ def root(tmp_path: Path) -> Path:
 )
 def test_links_are_followed_as_inside(root: Path, path: str, leads_to: str) -> None:
     """An absolute link starts at the root filesystem's own root, and `..` stops there."""
-    assert rootfs_mounts.inside(root, PurePosixPath(path)) == root / leads_to
+    assert rootfs_mounts.resolve_inside(root, PurePosixPath(path)) == root / leads_to
 
 
 @pytest.mark.parametrize("path", ["/etc/away", "/etc/round", "/gone", "/no/such"])
 def test_links_do_not_lead_outside(root: Path, path: str) -> None:
     """Files of the host, circular links and missing files are not found."""
-    assert rootfs_mounts.inside(root, PurePosixPath(path)) is None
+    assert rootfs_mounts.resolve_inside(root, PurePosixPath(path)) is None
 
 
 def test_command_is_found_as_by_a_shell_inside(root: Path) -> None:
     """A command is found on PATH or by its path, through links, and only if it is executable."""
-    assert rootfs_mounts.which(root, "tool") == root / "usr/bin/tool"
-    assert rootfs_mounts.which(root, "/bin/other") == root / "usr/bin/tool"
-    assert rootfs_mounts.which(root, "tool", "/usr/lib") is None
-    assert rootfs_mounts.which(root, "kept", "/usr/src") is None
+    assert rootfs_mounts.find_program(root, "tool") == root / "usr/bin/tool"
+    assert rootfs_mounts.find_program(root, "/bin/other") == root / "usr/bin/tool"
+    assert rootfs_mounts.find_program(root, "tool", "/usr/lib") is None
+    assert rootfs_mounts.find_program(root, "kept", "/usr/src") is None
 
 
 def build_mounts(root: Path, *others: str) -> dict[str, str]:
     """Return the path in the root filesystem that is mounted at each target."""
-    mounts = rootfs_mounts.mounts(root, [PurePosixPath(other) for other in others])
+    mounts = rootfs_mounts.build_mounts(root, [PurePosixPath(other) for other in others])
     assert all(isinstance(mount, ReadOnly) for mount in mounts)
     return {
         str(mount.target): os.path.relpath(mount.source, root)

@@ -30,7 +30,7 @@ def test_mirror_has_what_wg_reads() -> None:
     first = Scenario(name="one", script="x.sh", owners=("a", 'b "c" \\ \x7f ä'))
     second = Scenario(name="two", script="y.sh")
 
-    mirror = tomllib.loads(mirror_manifest.text(create_manifest(first, second), "shim.sh"))
+    mirror = tomllib.loads(mirror_manifest.render_mirror(create_manifest(first, second), "shim.sh"))
 
     assert [entry["name"] for entry in mirror["scenario"]] == ["one", "two"]
     assert [entry["owners"] for entry in mirror["scenario"]] == [list(first.owners), []]
@@ -43,39 +43,39 @@ def test_deadline_bounds_a_whole_run() -> None:
     slow = Scenario(name="slow", script="x.sh", timeout_seconds=600, retries=2)
     quick = Scenario(name="quick", script="y.sh", timeout_seconds=5)
 
-    mirror = tomllib.loads(mirror_manifest.text(create_manifest(slow, quick), "shim.sh"))
+    mirror = tomllib.loads(mirror_manifest.render_mirror(create_manifest(slow, quick), "shim.sh"))
 
     deadlines = {entry["timeout_seconds"] for entry in mirror["scenario"]}
-    assert deadlines == {mirror_manifest.longest((slow, quick))}
+    assert deadlines == {mirror_manifest.compute_max_run_seconds((slow, quick))}
     assert min(deadlines) > 4 * 600 + 2 * 5
 
 
 def test_loading_a_mirror_returns_its_source(source: Path, tmp_path: Path) -> None:
     """A reader of a mirror never sees the shims."""
     written = tmp_path / "elsewhere" / "bridge.toml"
-    mirror_manifest.write(loader.load(source), written, tmp_path)
+    mirror_manifest.write_mirror(loader.load(source), written, tmp_path)
 
     assert loader.load(written) == loader.load(source)
-    assert mirror_manifest.read(written).path == source
+    assert mirror_manifest.read_source(written).path == source
 
 
 def test_mirror_of_a_mirror_has_the_same_source(source: Path, tmp_path: Path) -> None:
     """Mirroring the mirror in `WG_SMOKE_MANIFEST` adds no indirection."""
     first, second = tmp_path / "first.toml", tmp_path / "second.toml"
-    mirror_manifest.write(loader.load(source), first, tmp_path)
-    mirror_manifest.write(loader.load(first), second, tmp_path)
+    mirror_manifest.write_mirror(loader.load(source), first, tmp_path)
+    mirror_manifest.write_mirror(loader.load(first), second, tmp_path)
 
-    assert mirror_manifest.read(second).path == source
+    assert mirror_manifest.read_source(second).path == source
 
 
 def test_changed_source_is_an_error(source: Path, tmp_path: Path) -> None:
     """The hint is the command that updates the mirror."""
     written = tmp_path / "bridge.toml"
-    mirror_manifest.write(loader.load(source), written, tmp_path)
+    mirror_manifest.write_mirror(loader.load(source), written, tmp_path)
     source.write_text(source.read_text().replace('"a"', '"a", "b"'))
 
     with pytest.raises(ManifestError, match="no longer mirrors") as raised:
-        mirror_manifest.read(written)
+        mirror_manifest.read_source(written)
     assert raised.value.hint.startswith("isosmoke bridge --manifest ")
 
 
@@ -87,7 +87,7 @@ def test_foreign_files_are_not_replaced(source: Path, tmp_path: Path) -> None:
 
     for output in (source, tmp_path / "bridge.toml"):
         with pytest.raises(UsageError, match="not a mirror"):
-            mirror_manifest.write(loaded, output, tmp_path)
+            mirror_manifest.write_mirror(loaded, output, tmp_path)
 
     assert source.read_text() == before
     assert script.read_text() == "echo mine\n"

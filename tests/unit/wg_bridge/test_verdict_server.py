@@ -1,8 +1,8 @@
 """Verdicts of a leader, and the runs that produce them."""
 
 from isosmoke.errors import IsosmokeError
-from isosmoke.wg_bridge.verdict_server import Tell, Verdicts
-from isosmoke.wg_bridge.wg_replies import Verdict
+from isosmoke.wg_bridge.verdict_server import ReportVerdict, Verdicts
+from isosmoke.wg_bridge.wg_replies import WgReply
 
 
 class FakeRuns:
@@ -11,10 +11,10 @@ class FakeRuns:
     def __init__(self) -> None:
         self.asked: list[tuple[str, ...]] = []
 
-    def __call__(self, names: tuple[str, ...], report: Tell) -> None:
+    def __call__(self, names: tuple[str, ...], report: ReportVerdict) -> None:
         self.asked.append(names)
         for name in names:
-            report(name, Verdict(0, f"{name} of run {len(self.asked)}"))
+            report(name, WgReply(0, f"{name} of run {len(self.asked)}"))
 
 
 def test_announced_scenarios_run_with_the_first() -> None:
@@ -49,9 +49,9 @@ def test_verdict_is_used_once() -> None:
 def test_known_verdicts_need_no_run() -> None:
     """A verdict that is known from the start is returned as it is, and once as well."""
     runs = FakeRuns()
-    verdicts = Verdicts(runs, known={"one": Verdict(77, "known")})
+    verdicts = Verdicts(runs, known={"one": WgReply(77, "known")})
 
-    assert verdicts.hand_out("one") == Verdict(77, "known")
+    assert verdicts.hand_out("one") == WgReply(77, "known")
     assert runs.asked == []
     assert verdicts.hand_out("one").text == "one of run 1"
 
@@ -65,17 +65,17 @@ def test_failed_run_is_an_error_for_all_scenarios() -> None:
     verdicts = Verdicts(broken, ahead=("two",))
 
     for name in ("one", "two"):
-        assert verdicts.hand_out(name) == Verdict(125, f"ERROR {name}: no engine\n")
+        assert verdicts.hand_out(name) == WgReply(125, f"ERROR {name}: no engine\n")
 
 
 def test_scenario_without_verdict_is_an_error() -> None:
     """After an internal error in a run, no request waits forever."""
 
-    def breaks(_: object, report: Tell) -> None:
-        report("one", Verdict(0))
+    def breaks(_: object, report: ReportVerdict) -> None:
+        report("one", WgReply(0))
         raise ZeroDivisionError
 
     verdicts = Verdicts(breaks, ahead=("two",))
 
-    assert verdicts.hand_out("one") == Verdict(0)
+    assert verdicts.hand_out("one") == WgReply(0)
     assert verdicts.hand_out("two").code == 125

@@ -11,13 +11,13 @@ import pytest
 from isosmoke.host.leases import Lease
 from isosmoke.manifest.models import Scenario
 from isosmoke.wg_bridge import scenario_shim, wg_call
-from isosmoke.wg_bridge.wg_call import Announced
+from isosmoke.wg_bridge.wg_call import Announcement
 
-CALLS: list[tuple[str, Announced | None]] = [
-    ("wg done fix-it", Announced("fix-it")),
-    ("/opt/wg --dir /x/.wg done --converged fix-it", Announced("fix-it")),
-    ("wg done fix-it --full-smoke", Announced("fix-it", everything=True)),
-    ("wg done --full-smoke fix-it", Announced("fix-it", everything=True)),
+CALLS: list[tuple[str, Announcement | None]] = [
+    ("wg done fix-it", Announcement("fix-it")),
+    ("/opt/wg --dir /x/.wg done --converged fix-it", Announcement("fix-it")),
+    ("wg done fix-it --full-smoke", Announcement("fix-it", everything=True)),
+    ("wg done --full-smoke fix-it", Announcement("fix-it", everything=True)),
     ("wg done", None),
     ("wg user archive", None),
     ("done fix-it", None),
@@ -26,9 +26,9 @@ CALLS: list[tuple[str, Announced | None]] = [
 
 
 @pytest.mark.parametrize(("line", "announced"), CALLS)
-def test_arguments_of_wg_announce_a_task(line: str, announced: Announced | None) -> None:
+def test_arguments_of_wg_announce_a_task(line: str, announced: Announcement | None) -> None:
     """The task is the first argument after `done`, and `--full-smoke` selects all scenarios."""
-    assert wg_call.announced(line.split()) == announced
+    assert wg_call.parse_announcement(line.split()) == announced
 
 
 def test_announced_scenarios_are_those_of_the_task() -> None:
@@ -36,9 +36,9 @@ def test_announced_scenarios_are_those_of_the_task() -> None:
     first = Scenario(name="one", script="x", owners=("a", "b"))
     second = Scenario(name="two", script="x", owners=("b",))
 
-    assert Announced("a").owned((first, second)) == ("one",)
-    assert Announced("c").owned((first, second)) == ()
-    assert Announced("c", everything=True).owned((first, second)) == ("one", "two")
+    assert Announcement("a").select_names((first, second)) == ("one",)
+    assert Announcement("c").select_names((first, second)) == ()
+    assert Announcement("c", everything=True).select_names((first, second)) == ("one", "two")
 
 
 def test_argv_of_a_process_is_read() -> None:
@@ -46,21 +46,21 @@ def test_argv_of_a_process_is_read() -> None:
     with subprocess.Popen(["true"]) as gone:
         pass
 
-    assert wg_call.argv(os.getpid()) == tuple(sys.orig_argv)
-    assert wg_call.argv(gone.pid) == ()
+    assert wg_call.read_argv(os.getpid()) == tuple(sys.orig_argv)
+    assert wg_call.read_argv(gone.pid) == ()
 
 
 def test_lease_of_shim_equals_lease_of_host() -> None:
     """A sweep would remove a directory whose lease it cannot parse."""
-    assert scenario_shim.lease(os.getpid()) == str(Lease.mine())
+    assert scenario_shim.format_lease(os.getpid()) == str(Lease.current())
 
 
 def test_descriptor_is_readable_when_process_ends() -> None:
     """It is not readable before."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
-        lease = Lease.parse(scenario_shim.lease(process.pid))
+        lease = Lease.parse(scenario_shim.format_lease(process.pid))
         assert lease is not None
-        with wg_call.watched(lease) as ended:
+        with wg_call.watch_process(lease) as ended:
             assert select.select([ended], [], [], 0)[0] == []
             process.kill()
             assert select.select([ended], [], [], 60)[0] == [ended]
@@ -70,6 +70,6 @@ def test_another_process_with_same_pid_is_not_watched() -> None:
     """A process with another start time is not the one of the lease."""
     with (
         pytest.raises(ProcessLookupError),
-        wg_call.watched(replace(Lease.mine(), started="1")),
+        wg_call.watch_process(replace(Lease.current(), started="1")),
     ):
         pass

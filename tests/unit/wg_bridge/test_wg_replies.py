@@ -5,12 +5,20 @@ from pathlib import Path
 import pytest
 
 from isosmoke.errors import IsosmokeError
-from isosmoke.results.leaks import Verdict as Survivors
-from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut, Unmet
-from isosmoke.results.run_results import Attempt, Captured
+from isosmoke.results.leaks import LeakVerdict as Survivors
+from isosmoke.results.outcome import (
+    Broke,
+    Ending,
+    Exited,
+    MissingRequirement,
+    Signaled,
+    Stopped,
+    TimedOut,
+)
+from isosmoke.results.run_results import Attempt, CapturedOutput
 from isosmoke.sandbox.processes import Process
 from isosmoke.wg_bridge import wg_replies
-from isosmoke.wg_bridge.wg_replies import FAIL_LINES, Verdict
+from isosmoke.wg_bridge.wg_replies import FAIL_LINES, WgReply
 from support import result_factories
 
 MANIFEST = Path("/a place/manifest.toml")
@@ -18,7 +26,7 @@ MANIFEST = Path("/a place/manifest.toml")
 CODES: list[tuple[Ending, int]] = [
     (Exited(0), 0),
     (Exited(77), 77),
-    (Unmet("no tmux"), 77),
+    (MissingRequirement("no tmux"), 77),
     (Exited(1), 1),
     (Exited(99), 1),
     (Signaled(9), 1),
@@ -28,9 +36,11 @@ CODES: list[tuple[Ending, int]] = [
 ]
 
 
-def create_reply(*attempts: Attempt, assertion: str = "It holds.") -> Verdict:
+def create_reply(*attempts: Attempt, assertion: str = "It holds.") -> WgReply:
     """Return the reply for a scenario with these attempts."""
-    return wg_replies.of(result_factories.result(*attempts, assertion=assertion), MANIFEST)
+    return wg_replies.create_reply(
+        result_factories.make_result(*attempts, assertion=assertion), MANIFEST
+    )
 
 
 def create_leaks(number: int) -> Survivors:
@@ -45,9 +55,9 @@ def create_leaks(number: int) -> Survivors:
     )
 
 
-def capture(text: str) -> Captured:
+def capture(text: str) -> CapturedOutput:
     """Return an output that is short enough to be captured whole."""
-    return Captured(head=text.encode(), size=len(text.encode()))
+    return CapturedOutput(head=text.encode(), size=len(text.encode()))
 
 
 @pytest.mark.parametrize(("ending", "code"), CODES)
@@ -66,7 +76,7 @@ def test_pass_after_a_failure_is_a_pass() -> None:
     """A flaky scenario does not block the task."""
     assert create_reply(
         Attempt(ending=Exited(1), alone=False), Attempt(ending=Exited(0))
-    ) == Verdict(0)
+    ) == WgReply(0)
 
 
 def test_failure_fits_lines_displayed_by_wg() -> None:
@@ -89,7 +99,7 @@ def test_failure_fits_lines_displayed_by_wg() -> None:
 
 def test_skip_fits_lines_displayed_by_wg() -> None:
     """The reason comes first, then the assertion that was not verified."""
-    lines = create_reply(Attempt(ending=Unmet("no tmux"))).text.splitlines()
+    lines = create_reply(Attempt(ending=MissingRequirement("no tmux"))).text.splitlines()
 
     assert [line.strip() for line in lines] == ["no tmux", "not verified: It holds."]
 
@@ -104,7 +114,9 @@ def test_output_cannot_control_the_terminal() -> None:
 
 def test_error_names_scenario_and_hint() -> None:
     """The reply has each line of the error, then the hint, and is never a skip."""
-    reply = wg_replies.trouble("one", IsosmokeError("no engine\nnone at all", hint="install one"))
+    reply = wg_replies.create_error_reply(
+        "one", IsosmokeError("no engine\nnone at all", hint="install one")
+    )
 
     assert reply.code == 125
     assert reply.text.splitlines() == ["ERROR one: no engine", "none at all", "try: install one"]
@@ -112,6 +124,6 @@ def test_error_names_scenario_and_hint() -> None:
 
 def test_verdicts_survive_round_trip() -> None:
     """A leader starts with exactly the known verdicts."""
-    known = {"one": Verdict(0), "two": Verdict(1, 'FAIL "two"\nä\n')}
+    known = {"one": WgReply(0), "two": WgReply(1, 'FAIL "two"\nä\n')}
 
-    assert wg_replies.loaded(wg_replies.dumped(known)) == known
+    assert wg_replies.load_replies(wg_replies.dump_replies(known)) == known

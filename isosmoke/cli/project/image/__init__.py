@@ -15,10 +15,10 @@ from isosmoke.results import run_record
 from isosmoke.results.run_record import RecordModel
 from isosmoke.rootfs_images import importer, shipped_dockerfiles, store
 from isosmoke.rootfs_images.store import Image
-from isosmoke.text import printable
+from isosmoke.text import escape_controls
 
 if TYPE_CHECKING:
-    from isosmoke.engines.docker.images import Built
+    from isosmoke.engines.docker.images import BuiltImage
 
 _DIGEST_SHOWN = 12
 _MAX_OMITTED_SHOWN = 5
@@ -68,11 +68,11 @@ def import_(source: Path, name: str, *, replace: bool) -> None:
     debootstrap bookworm ./system && isosmoke image import ./system bookworm
     """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
     image, changes = importer.add(source, name, replace=replace)
-    click.echo(printable(_format_image(image)))
+    click.echo(escape_controls(_format_image(image)))
     if image.left_out:
-        click.echo(printable(f"  omitted {len(image.left_out)}: {_list_omitted(image)}"))
+        click.echo(escape_controls(f"  omitted {len(image.left_out)}: {_list_omitted(image)}"))
     if changes:
-        click.echo(printable(f"  changed {importer.shortly(changes)}"))
+        click.echo(escape_controls(f"  changed {importer.summarize_changes(changes)}"))
 
 
 @command.command()
@@ -85,7 +85,7 @@ def build(name: str, base: str | None) -> None:
 
     The base image must be present: nothing is pulled.
     """
-    recipe = shipped_dockerfiles.recipe(name, base)
+    recipe = shipped_dockerfiles.get_recipe(name, base)
     from isosmoke.engines.docker.engine import DockerEngine
 
     for text in DockerEngine().images.build(recipe):
@@ -97,31 +97,31 @@ def build(name: str, base: str | None) -> None:
 @json_option
 def list_(*, as_json: bool) -> None:
     """List imported and built images."""
-    imported, built = store.kept(), _list_built()
+    imported, built = store.list_images(), _list_built()
     if as_json:
         document = ImagesDocument(images=imported, built=tuple(map(_convert, built)))
         click.echo(run_record.render(document), nl=False)
         return
     for image in imported:
         date = _format_date(image.imported_at)
-        click.echo(printable(f"{_format_image(image)}  {date}  from {image.source}"))
+        click.echo(escape_controls(f"{_format_image(image)}  {date}  from {image.source}"))
     for built_image in built:
         row = _format_row(built_image.tag, built_image.digest, built_image.size)
         date = _format_date(datetime.fromtimestamp(built_image.created).astimezone())
         click.echo(f"{row}  {date}  in docker")
 
 
-def _convert(image: "Built") -> BuiltRow:
+def _convert(image: "BuiltImage") -> BuiltRow:
     return BuiltRow(**asdict(image))
 
 
-def _list_built() -> "tuple[Built, ...]":
+def _list_built() -> "tuple[BuiltImage, ...]":
     from isosmoke.engines.docker.engine import DockerEngine
 
     try:
         return DockerEngine().images.built()
     except EngineError as error:
-        click.echo(printable(f"images in docker are not listed: {error.message}"), err=True)
+        click.echo(escape_controls(f"images in docker are not listed: {error.message}"), err=True)
         return ()
 
 
@@ -129,7 +129,7 @@ def _list_built() -> "tuple[Built, ...]":
 @click.argument("name")
 def remove(name: str) -> None:
     """Remove an imported image."""
-    click.echo(printable(f"removed {_format_image(importer.remove(name))}"))
+    click.echo(escape_controls(f"removed {_format_image(importer.remove(name))}"))
 
 
 command.add_command(check.command)

@@ -15,7 +15,7 @@ from isosmoke.interrupt import interruptible
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.rootfs_images import store
-from isosmoke.text import printable
+from isosmoke.text import escape_controls
 
 
 @click.command("check")
@@ -41,14 +41,14 @@ def command(
     \b
     Exit codes: 0 nothing is missing · 1 something is missing
     """  # noqa: D301 - click's marker for an unwrapped paragraph
-    caller = Caller.here()
+    caller = Caller.current()
     manifest = _load_manifest(manifest_path)
     directory = manifest.path.absolute().parent if manifest else caller.working
     scenario = Scenario.model_validate(
         {"name": "check", "script": "check", "image": image}, context=directory
     )
     request = Request(scenarios=(scenario,), binary=binary, engine=engine)
-    with interruptible() as interrupt, store.held([image]):
+    with interruptible() as interrupt, store.images_in_use([image]):
         check = session.prepare_binary_check(request, caller, interrupt)
         passed = [_check_binary(check, image), _check_commands(check, image, manifest)]
     ctx.exit(ExitCode.OK if all(passed) else ExitCode.BLOCKED)
@@ -66,14 +66,14 @@ def _load_manifest(option: Path | None) -> Manifest | None:
 def _check_binary(check: BinaryCheck, image: str) -> bool:
     """Print the image's C library and the result of the binary; return whether it runs."""
     libc = check.libc() or "no C library"
-    click.echo(printable(f"{image} on {check.engine.name}: {libc}"))
+    click.echo(escape_controls(f"{image} on {check.engine.name}: {libc}"))
     tested = check.context.binary
     if tested is None:
         click.echo("  no live binary to check: pass --binary PATH")
         return True
-    problem = check.incompatibility()
+    problem = check.find_incompatibility()
     result = f"cannot run: {problem}" if problem else f"runs: {check.version()}"
-    click.echo(printable(f"  {tested.source} {result}"))
+    click.echo(escape_controls(f"  {tested.source} {result}"))
     return not problem
 
 
@@ -81,10 +81,10 @@ def _check_commands(check: BinaryCheck, image: str, manifest: Manifest | None) -
     """Print the required or the missing commands; return True if none is missing."""
     scenarios = manifest.scenarios if manifest else ()
     relevant = [scenario for scenario in scenarios if scenario.image == image] or scenarios
-    required = tuple(dict.fromkeys(binary_trial.required_commands(relevant)))
+    required = tuple(dict.fromkeys(binary_trial.list_required_commands(relevant)))
     missing = check.find_missing(required)
     result = f"lacks {', '.join(missing)}" if missing else f"has {', '.join(required)}"
     count = f"{len(relevant)} scenario{'s' if len(relevant) != 1 else ''}"
     source = f" (required by {count} of {manifest.path})" if manifest else ""
-    click.echo(printable(f"  {result}{source}"))
+    click.echo(escape_controls(f"  {result}{source}"))
     return not missing
