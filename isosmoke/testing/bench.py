@@ -287,11 +287,11 @@ import sys
 from importlib import import_module
 from pathlib import Path
 from isosmoke.testing.bench import Bench, running_job
-module, name, folder, line = sys.argv[1:]
+module, name, directory, line = sys.argv[1:]
 engine = getattr(import_module(module), name)()
 engine.preflight()
-with running_job(engine, Bench(Path(folder)).shell(line)) as keeper:
-    keeper.exited(600)
+with running_job(engine, Bench(Path(directory)).shell(line)) as keeper:
+    keeper.wait_for_exit(600)
 """
 
 

@@ -162,7 +162,7 @@ class FakeChannel:
         _, _, _, _, count, *arguments = payload.decode().split("\0")
         probe = self._act.probes.get(tuple(arguments[: int(count)]))
         if probe is None:
-            self._reply(EventKind.REFUSED, b"starting the probe: the act does not define it")
+            self._reply(EventKind.REFUSED, b"cannot start the probe: the act does not define it")
             return
         status, output = probe
         self._reply(EventKind.PROBE_OUTPUT, output)

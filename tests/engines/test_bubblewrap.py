@@ -70,7 +70,7 @@ def test_unresponsive_keeper_is_killed(tmp_path: Path) -> None:
 
 
 def test_killed_keeper_is_named_with_its_signal(tmp_path: Path) -> None:
-    """An ERROR says how the sandbox ended, as its keeper leaves no text of its own."""
+    """An ERROR says how the sandbox ended, as its keeper can no longer explain it."""
     available.require_engine("bubblewrap")
     with BubblewrapEngine().sandbox(Bench(tmp_path).shell("sleep 600").spec) as sandbox:
         keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())

@@ -84,7 +84,7 @@ def add_mounts(job: Job, *mounts: Mount) -> Job:
         ("exit 143", Exited(143)),
         ("kill -TERM $$", Signaled(15)),
         ("kill -9 -1; exit 5", Exited(5)),
-        ("for one in $(seq 64); do kill -$one 1; done 2>/dev/null; exit 6", Exited(6)),
+        ("for number in $(seq 64); do kill -$number 1; done 2>/dev/null; exit 6", Exited(6)),
         ("echo forged >/proc/1/fd/1 || exit 7", Exited(7)),
     ],
 )
@@ -353,10 +353,10 @@ from isosmoke.testing.bench import Bench
 job = Bench(Path(sys.argv[1])).shell("rm file; setsid sleep 600 & sleep 600")
 with DockerEngine().sandbox(job.spec) as sandbox:
     keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
-    keeper.ready(60)
+    keeper.wait_until_ready(60)
     start(job, keeper)
     print(sandbox.name, flush=True)
-    keeper.exited(600)
+    keeper.wait_for_exit(600)
 """
 
 

@@ -42,7 +42,7 @@ def _sandboxes() -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A directory with a manifest of one scenario that passes and one that fails."""
+    """Return a directory with a manifest of one scenario that passes and one that fails."""
     directory = tmp_path / "project"
     directory.mkdir()
     (directory / "manifest.toml").write_text(TWO)

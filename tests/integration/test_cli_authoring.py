@@ -18,7 +18,7 @@ NEW = ("new", "extra", "--owner", "task-a", "--assertion", "It holds.")
 
 @pytest.fixture
 def git(tmp_path: Path) -> Git:
-    """An empty repository, the working directory of the user."""
+    """Return an empty repository, the working directory of the user."""
     return Git(tmp_path / "project")
 
 

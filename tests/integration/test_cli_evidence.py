@@ -14,7 +14,7 @@ WRITES = "echo found >~/note; exit 3\n"
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project with a scenario that passes and one that writes a file and fails."""
+    """Return a project with a scenario that passes and one that writes a file and fails."""
     project = Project.within(tmp_path, GOOD + BAD)
     project.path("scenarios/bad.sh").write_text(WRITES)
     project.path("scenarios/good.sh").write_text("echo found >~/note\n")

@@ -30,7 +30,7 @@ def _engine() -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project whose three scenarios pass, fail and are skipped."""
+    """Return a project whose three scenarios pass, fail and are skipped."""
     return Project.within(tmp_path)
 
 

@@ -13,7 +13,7 @@ from support import available, root_filesystems
 
 @pytest.fixture
 def system(tmp_path: Path) -> Path:
-    """A minimal root filesystem."""
+    """Return a minimal root filesystem."""
     directory = tmp_path / "system"
     (directory / "usr/bin").mkdir(parents=True)
     (directory / "usr/bin/tool").write_text("one")

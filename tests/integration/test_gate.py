@@ -203,7 +203,7 @@ def test_verdict_has_repeat_command_of_caller() -> None:
         ("task", False, []),
         ("TASK-A", False, []),
         ("task-a", True, ["good", "bad", "skips"]),
-        ("nobody", True, ["good", "bad", "skips"]),
+        ("no-such-task", True, ["good", "bad", "skips"]),
     ],
 )
 def test_scenarios_of_the_task_are_selected(task: str, full: bool, names: list[str]) -> None:  # noqa: FBT001

@@ -22,7 +22,7 @@ from support.project import Project
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project with scenarios that pass, fail and are skipped."""
+    """Return a project with scenarios that pass, fail and are skipped."""
     available.require_engine("bubblewrap")
     return Project.within(tmp_path)
 
@@ -268,7 +268,7 @@ def run_with_stdout(
 
 @pytest.fixture(params=["full disk", "closed pipe"])
 def broken_stdout(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
-    """A descriptor that cannot be written to, and the kernel's message for it."""
+    """Return a descriptor that cannot be written to, and the kernel's message for it."""
     if request.param == "full disk":
         descriptor, number = os.open("/dev/full", os.O_WRONLY), errno.ENOSPC
     else:

@@ -121,7 +121,7 @@ def test_panes_beyond_maximum_are_counted() -> None:
 GONE = (1 << 8, b"no server running on /tmp/tmux\n")
 
 FAILURES: dict[str, tuple[Probes, str]] = {
-    "it cannot be started": ({}, "starting the probe: no act has it"),
+    "it cannot be started": ({}, "cannot start the probe: the act does not define it"),
     "the server is gone": (dict.fromkeys(_list_probe(), GONE), "no server running on /tmp/tmux"),
     "it prints nothing": (dict.fromkeys(_list_probe(), (1 << 8, b"")), "it printed no error"),
     "it does not respond": (

@@ -69,7 +69,7 @@ def test_contract_runs_on_every_engine() -> None:
     text = inspect.getsource(test_contract)
     for test in ("keeps_the_contract", "keeps_the_contract_for_an_ordinary_user"):
         marks = text.split(f"def test_engine_{test}(")[0].rsplit("\n\n\n", 1)[1]
-        assert '@pytest.mark.parametrize("name", available.NAMES)' in marks
+        assert '@pytest.mark.parametrize("name", available.ENGINE_NAMES)' in marks
 
 
 def test_help_lists_every_engine() -> None:

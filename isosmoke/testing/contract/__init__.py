@@ -2,7 +2,7 @@
 
 A check returns, or raises `AssertionError` with a reason. It needs only bash and python3, among the
 host's programs, which are the image of its sandboxes. To check a new engine, run `for check in
-CONTRACT: check(engine, Bench(folder))` with a new empty directory for each check. Each check is
+CONTRACT: check(engine, Bench(path))` with a new empty directory for each check. Each check is
 also an attribute of this package, by its name.
 """
 

@@ -87,19 +87,19 @@ def the_system_cannot_be_written(engine: Engine, bench: Bench) -> None:
 @check
 def copy_on_write_does_not_change_the_host(engine: Engine, bench: Bench) -> None:
     """Check that a script can write, move and remove in the workspace, but not on the host."""
-    directory = bench.workspace / "folder"
+    directory = bench.workspace / "nested"
     directory.mkdir()
     (directory / "inner").write_text("inner\n")
     line = (
-        "echo more >>file; echo new >new; mv folder moved; mkdir folder; touch folder/other; "
-        "test -e moved/inner && test ! -e folder/inner && rm -r moved && grep -q more file"
+        "echo more >>file; echo new >new; mv nested moved; mkdir nested; touch nested/other; "
+        "test -e moved/inner && test ! -e nested/inner && rm -r moved && grep -q more file"
     )
     expect_pass(engine, bench.shell(f"set -e; {line}"), "the workspace cannot be changed")
     content = (bench.workspace / "file").read_text()
     expect(that=content == "from the host\n", message=f"a file of the host changed: {content!r}")
     names = _list_names(bench.workspace) | _list_names(directory)
     expect(
-        that=names == {"file", "folder", "inner"}, message=f"the host's directory contains {names}"
+        that=names == {"file", "nested", "inner"}, message=f"the host's directory contains {names}"
     )
 
 

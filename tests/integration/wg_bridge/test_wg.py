@@ -87,7 +87,7 @@ echo report >report.txt
     --output-ref output.json --evidence-ref proof.json >candidate.json
 "$WG" submit task --manifest candidate.json --summary report.txt
 """
-"""What today's wg wants before `wg done`: a candidate, reviewed and accepted."""
+"""A shell script that does what wg wants before `wg done`: a reviewed and accepted candidate."""
 
 
 @pytest.fixture

@@ -252,7 +252,7 @@ def test_readme_lists_every_command() -> None:
 
 @pytest.fixture
 def package_copy(tmp_path: Path) -> Path:
-    """A copy of isosmoke that a test may extend."""
+    """Return a copy of isosmoke that a test may extend."""
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PACKAGE, tmp_path / "isosmoke", ignore=ignored)
     return tmp_path / "isosmoke"
@@ -301,7 +301,7 @@ def test_report_kind_is_one_line_of_the_registry(package_copy: Path) -> None:
     """Options, help texts and cached completions include a new kind of report at once."""
     before = complete(package_copy, "isosmoke report --as b")
     registry = package_copy / "reports/__init__.py"
-    insert_after(registry, '    "html": _html,\n', '    "brief": lambda run: run.id,\n')
+    insert_after(registry, '    "html": _render_html,\n', '    "brief": lambda run: run.id,\n')
 
     assert before == []
     assert complete(package_copy, "isosmoke report --as b") == ["brief"]
@@ -314,7 +314,7 @@ def test_new_engine_is_completed(package_copy: Path) -> None:
     """Cached completions are discarded once the registry of engines has changed."""
     before = complete(package_copy, "isosmoke run --engine e")
     registry = package_copy / "engines/__init__.py"
-    insert_after(registry, '    "docker": _docker,\n', '    "extra": _docker,\n')
+    insert_after(registry, '    "docker": _create_docker,\n', '    "extra": _create_docker,\n')
 
     assert before == []
     assert complete(package_copy, "isosmoke run --engine e") == ["extra"]

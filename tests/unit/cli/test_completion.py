@@ -43,7 +43,7 @@ HEAVY = {
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with an invalid manifest, another manifest, and two recorded runs."""
+    """Return a directory with an invalid manifest, another manifest, and two recorded runs."""
     (tmp_path / "manifest.toml").write_text(MANIFEST)
     (tmp_path / "other.toml").write_text('[[scenario]]\nname = "elsewhere"\n')
     for run in RUNS:
@@ -166,7 +166,7 @@ def test_completion_works_without_a_cache(
 
 @pytest.fixture
 def programs(project: Path) -> Path:
-    """A directory for PATH that contains an `isosmoke` program."""
+    """Return a directory for PATH that contains an `isosmoke` program."""
     directory = project / "programs"
     directory.mkdir()
     (directory / "isosmoke").write_text(f'#!/bin/sh\nexec {sys.executable} -m isosmoke "$@"\n')

@@ -41,7 +41,9 @@ def test_terminal_is_restored_after_exception(tmp_path: Path) -> None:
 
 def test_new_size_is_reported(tmp_path: Path) -> None:
     """SIGWINCH makes the descriptor for it readable, and the size is that of the terminal."""
-    line = "import select; select.select([user.resizes], [], []); print(user.resized(), flush=True)"
+    line = (
+        "import select; select.select([user.resizes], [], []); print(user.read_size(), flush=True)"
+    )
     with terminal_screen.program(
         _create_command(line), working=tmp_path, environment=os.environ
     ) as (

@@ -194,7 +194,7 @@ BROKEN: dict[str, tuple[Act, str]] = {
     "keeper": (Act(dies_at=b"u"), "resource usage: the sandbox ended before the scenario did"),
     "terminal": (
         Act(survivors=[TMUX], sockets={"unix": LISTENING}),
-        "the panes of tmux at /run/tmux: starting the probe: no act has it",
+        "the panes of tmux at /run/tmux: cannot start the probe: the act does not define it",
     ),
     "directory": (
         Act(changes={HOME: Path("/nowhere")}),
