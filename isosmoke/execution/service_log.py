@@ -4,7 +4,6 @@ Nothing else stores the output, so a service that prints without end is slowed t
 speed.
 """
 
-import re
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
@@ -12,6 +11,7 @@ from typing import Self
 
 from isosmoke.engines.docker.attach import ContainerOutput
 from isosmoke.keeper.protocol import Output
+from isosmoke.patterns import Pattern
 from isosmoke.runner.output import Capture
 from isosmoke.worker_threads import Workers
 
@@ -26,7 +26,7 @@ class Search:
     """A search for a pattern in text that arrives in pieces; without a pattern nothing matches."""
 
     def __init__(self, pattern: str | None) -> None:
-        self._pattern = None if pattern is None else re.compile(pattern, re.MULTILINE)
+        self._pattern = None if pattern is None else Pattern(pattern, multiline=True)
         self._buffer = b""
         self._start = 0
         self.has_match = False
@@ -39,7 +39,7 @@ class Search:
         if self._pattern is None or self.has_match:
             return
         content = self._buffer + piece
-        self.has_match = bool(self._pattern.search(content.decode(errors="replace"), self._start))
+        self.has_match = self._pattern.is_in(content.decode(errors="replace"), self._start)
         self._start = int(self._start or len(content) > _SPAN)
         self._buffer = content[-_SPAN:]
 

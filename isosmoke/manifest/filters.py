@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Protocol
 
 from isosmoke.errors import UsageError
+from isosmoke.patterns import Pattern, PatternError
 from isosmoke.text import escape_controls, suggest_match
 
 _MAX_DEPTH = 50
@@ -64,12 +65,12 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Regex:
-    r"""A Python regular expression that may match anywhere in the value; a slash is `\/`."""
+    r"""A regular expression of RE2 that may match anywhere in the value; a slash is `\/`."""
 
     text: str
 
     def matches(self, value: str) -> bool:
-        return re.search(self.text, value) is not None
+        return Pattern(self.text).is_in(value)
 
     def __str__(self) -> str:
         return f"/{self.text}/"
@@ -267,8 +268,8 @@ class _Parser:
         if self._at == start:
             raise self._build_error("expected a closing '/' for this regular expression", start)
         try:
-            re.compile(text)
-        except (re.error, OverflowError, RecursionError) as error:
+            Pattern(text)
+        except PatternError as error:
             raise self._build_error(f"invalid regular expression: {error}", start) from error
         return Regex(text)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from isosmoke import patterns
 from isosmoke.sandbox.spec import CAPABILITIES
 
 _MAX_FORMATTED_LENGTH = 60
@@ -83,11 +84,11 @@ def _check_service(text: str) -> str:
 
 def _check_pattern(text: str) -> str:
     try:
-        re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
+        patterns.Pattern(text)
+    except patterns.PatternError as error:
         raise build_error(
             f"is not a regular expression: {error}",
-            r"use the syntax of Python's re, write \( for a bracket, and quote the text as '...'",
+            r"use the syntax of RE2 (no lookaround), write \( for a bracket, and quote the text as '...'",
         ) from error
     return text
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
-from re import search
 from typing import Protocol
 
+from isosmoke.patterns import Pattern
 from isosmoke.sandbox.processes import Process
 
 
@@ -56,7 +56,9 @@ def classify_survivors(
     leaked, tolerated = [], []
     for process in survivors:
         command_line = process.command_line
-        matching = (allowance for allowance in current if search(allowance.command, command_line))
+        matching = (
+            allowance for allowance in current if Pattern(allowance.command).is_in(command_line)
+        )
         allowance = next(matching, None)
         if allowance is None:
             leaked.append(process)

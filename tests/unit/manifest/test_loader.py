@@ -385,7 +385,7 @@ MISTAKES = {
         [
             (
                 "6: scenario 'one': key 'leaks.allow[1].command': "
-                "is not a regular expression: missing ), unterminated subpattern at position 0"
+                "is not a regular expression: missing ): ("
             )
         ],
     ),
