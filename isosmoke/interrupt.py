@@ -1,11 +1,15 @@
 """A one-shot flag that a thread or signal handler sets and a poll can wait for."""
 
+import ctypes
 import os
 import select
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from weakref import finalize
+
+_RESET_ON_DELIVERY = 0x80000000
+"""SA_RESETHAND of sigaction(2)."""
 
 _STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
@@ -62,8 +66,34 @@ def interruptible(interrupt: Interrupt | None = None) -> Iterator[Interrupt]:
 
     ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
     before = {number: signal.signal(number, stop) for number in _STOPPING - ignored}
+    for number in before:
+        _reset_on_delivery(number)
     try:
         yield target
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class _Action(ctypes.Structure):
+    """`struct sigaction` of glibc and musl on 64-bit Linux (sigaction(2))."""
+
+    _fields_ = [  # type: ignore[mutable-override]
+        ("handler", ctypes.c_void_p),
+        ("mask", ctypes.c_ubyte * 128),
+        ("flags", ctypes.c_uint),
+        ("restorer", ctypes.c_void_p),
+    ]
+
+
+def _reset_on_delivery(number: int) -> None:
+    """Let the kernel restore the default action of a signal when it delivers the first one.
+
+    Python runs a handler between two of its own instructions only. While a library computes, that
+    may be never, and so it is not the handler that makes the second signal end the process.
+    """
+    libc = ctypes.CDLL(None)
+    action = _Action()
+    libc.sigaction(number, None, ctypes.byref(action))
+    action.flags |= _RESET_ON_DELIVERY
+    libc.sigaction(number, ctypes.byref(action), None)

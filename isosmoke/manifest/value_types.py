@@ -88,7 +88,7 @@ def _check_pattern(text: str) -> str:
     except patterns.PatternError as error:
         raise build_error(
             f"is not a regular expression: {error}",
-            r"use the syntax of RE2 (no lookaround), write \( for a bracket, and quote the text as '...'",
+            r"use the syntax of RE2 (no lookaround), write \( for a bracket, quote it as '...'",
         ) from error
     return text
 

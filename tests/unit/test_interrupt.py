@@ -4,11 +4,15 @@ import gc
 import os
 import select
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from isosmoke.interrupt import Interrupt, interruptible
+from support import available
 
 
 def is_readable(interrupt: Interrupt) -> bool:
@@ -82,3 +86,32 @@ def test_signal_raises_interrupt_within_block() -> None:
     assert target is interrupt
     assert interrupt.reason == "SIGTERM"
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+BUSY = """
+import re
+from isosmoke.interrupt import interruptible
+with interruptible():
+    print("ready", flush=True)
+    re.search("(a+)+x", "a" * 64)
+"""
+
+
+def catches(pid: int, number: int) -> bool:
+    """Return whether a process has a handler for a signal (proc_pid_status(5))."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (mask,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
+    return bool(int(mask, 16) >> number - 1 & 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_second_signal_ends_a_process_that_runs_no_python(number: signal.Signals) -> None:
+    """A library that computes for ever keeps Python from the handler, but not the kernel."""
+    with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(number)
+        assert available.wait_for(lambda: not catches(process.pid, number), 60)
+        process.send_signal(number)
+
+        assert process.wait(60) == -number
