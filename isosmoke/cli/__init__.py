@@ -7,12 +7,13 @@ from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from isosmoke import __version__
 from isosmoke.errors import ExitCode, IsosmokeError
+from isosmoke.text import suggest_match
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -80,11 +81,18 @@ class _Commands(click.Group):
             with formatter.section(heading):
                 formatter.write_dl([(name, read_summary(name)) for name in names])
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
+        return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in find_commands() and not ctx.resilient_parsing:
-            ctx.fail(f"unknown command '{args[0]}'; available: {', '.join(find_commands())}")
+        names = find_commands()
+        if args[0] not in names and not ctx.resilient_parsing:
+            suggestion = suggest_match(args[0], names) or f"; available: {', '.join(names)}"
+            ctx.fail(f"unknown command '{args[0]}'{suggestion}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -96,6 +104,8 @@ class _Commands(click.Group):
         except BrokenPipeError:
             silence_broken_streams()
             ctx.exit(ExitCode.INFRASTRUCTURE)
+        except KeyboardInterrupt:
+            ctx.exit(ExitCode.INTERRUPTED)
         except OSError as error:
             silence_broken_streams()
             print_error(IsosmokeError(str(error)))
@@ -141,3 +151,15 @@ def cli(host: str | None, context: str | None) -> None:
         from isosmoke.engines.docker import endpoint
 
         os.environ.update(endpoint.build_variables(host, context))
+
+
+def run() -> NoReturn:
+    """Run the command line and exit; report an unexpected error in a file, with exit code 125."""
+    try:
+        cli(prog_name="isosmoke")
+    except Exception as error:  # noqa: BLE001 - any other error says nothing about a scenario
+        from isosmoke.cli import bug_report
+
+        print_error(bug_report.report(error, sys.argv))
+        silence_broken_streams()
+    sys.exit(ExitCode.INFRASTRUCTURE)

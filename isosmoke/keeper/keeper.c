@@ -276,11 +276,14 @@ static int watch_children(void)
 
 /* ---- a job: "processes\0open files\0search\0directory\0argc\0argv...\0environment...\0" ---- */
 
+/* With the kernel's own call, because the C libraries refuse to change the signals that they use
+ * themselves (32 to 34), which a parent may ignore too. Zero bytes are SIG_DFL (sigaction(2)). */
 static void reset_signals(void)
 {
+	static const char by_default[64];
 	sigset_t none;
 	for (int number = 1; number < NSIG; number++)
-		signal(number, SIG_DFL);
+		syscall(SYS_rt_sigaction, number, by_default, NULL, 8);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }

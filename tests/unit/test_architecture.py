@@ -14,7 +14,7 @@ PACKAGE = ROOT / "isosmoke"
 PAGES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "AGENTS.md", "docs/invariants.md")
 MAX_LINES = {"ARCHITECTURE.md": 65, "CONTRIBUTING.md": 80, "AGENTS.md": 40}
 MAX_MODULES = 10
-MAX_ROOT_MODULES = 6
+MAX_ROOT_MODULES = 8
 
 PACKAGES = sorted(file.parent for file in PACKAGE.rglob("__init__.py"))
 SHELL = re.compile(r"^ {4}(sh dev|\.venv)\b.*$", re.MULTILINE)
