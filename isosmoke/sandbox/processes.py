@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from shlex import join
 
 
@@ -26,8 +27,21 @@ class Process:
 
     @property
     def command_line(self) -> str:
-        """The arguments, quoted for a shell."""
-        return join(self.argv) if self.argv else f"[{self.exe or 'unknown'}]"
+        """The arguments, quoted for a shell, or the title that a daemon gave itself."""
+        if not self.argv:
+            return f"[{self.exe or 'unknown'}]"
+        return self.argv[0].rstrip() if self._has_title else join(self.argv)
+
+    @property
+    def _has_title(self) -> bool:
+        """True if the process replaced its arguments by a title, which ps(1) shows unquoted.
+
+        A title is written over the arguments (setproctitle(3)): it is the first one and not the
+        name of the program, and zeros fill the rest.
+        """
+        first, *others = self.argv
+        names_program = PurePath(first).name == PurePath(self.exe).name
+        return " " in first and not any(others) and not names_program
 
     def transform_texts(self, transform: Callable[[str], str]) -> "Process":
         """Return a copy with `transform` applied to each text."""

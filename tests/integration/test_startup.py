@@ -40,7 +40,7 @@ CLOSED = [
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project with scenarios that pass, fail and skip."""
+    """Return a project with scenarios that pass, fail and skip."""
     available.require_engine("bubblewrap")
     return Project.within(tmp_path)
 
