@@ -1,12 +1,12 @@
 """Results of attempts, scenarios and runs."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from isosmoke.manifest.models import Scenario
+from isosmoke.results.cause import MAX_LINES, find_cause
 from isosmoke.results.evidence import Evidence
 from isosmoke.results.leaks import LeakVerdict
 from isosmoke.results.outcome import (
@@ -112,23 +112,10 @@ class Attempt:
     def reason(self) -> str:
         """The reason for the outcome, in one line; empty for a pass without leaks."""
         ending = "" if self.ending == Exited(0) else describe(self.ending)
-        stderr = "" if self.ending == Exited(0) else extract_reason(self.stderr.last_lines(12))
+        stderr = "" if self.ending == Exited(0) else find_cause(self.stderr.last_lines(MAX_LINES))
         cause = ": ".join(part for part in (ending, stderr) if part)
         reason = ", ".join(part for part in (cause, _describe_leaks(self.leaks)) if part)
         return " ".join(reason.splitlines())
-
-
-_STATED_REASON = re.compile(r"^\W*reason:\s*(?P<reason>\S.*?)\s*$", re.IGNORECASE)
-
-
-def extract_reason(lines: tuple[str, ...]) -> str:
-    """Return the reason in the last lines of stderr: a line `reason: …`, or else the last text."""
-    for line in reversed(lines):
-        stated = _STATED_REASON.match(line)
-        if stated:
-            return stated["reason"]
-    texts = (line.strip() for line in reversed(lines) if re.search(r"\w", line))
-    return next(texts, "")
 
 
 def _describe_leaks(leaks: tuple[Process, ...]) -> str:

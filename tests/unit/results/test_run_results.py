@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from isosmoke.results.leaks import LeakVerdict, Tolerated
 from isosmoke.results.outcome import (
@@ -18,7 +16,7 @@ from isosmoke.results.outcome import (
     Stopped,
     TimedOut,
 )
-from isosmoke.results.run_results import Attempt, CapturedOutput, ScenarioResult, extract_reason
+from isosmoke.results.run_results import Attempt, CapturedOutput, ScenarioResult
 from isosmoke.sandbox.processes import Process
 from support import result_factories
 
@@ -120,46 +118,6 @@ def test_reason_explains_outcome(attempt: Attempt, reason: str) -> None:
 def test_reason_is_always_one_line(attempt: Attempt) -> None:
     """A reason is a single line, so that a report can append it to a name."""
     assert len(attempt.reason.splitlines()) == 1
-
-
-WG_BANNER = (
-    "============================================================",
-    "  SMOKE SCENARIO FAILED: chat-loads-history",
-    "  reason: history was empty after reconnect  ",
-    "============================================================",
-    "",
-)
-
-STDERR_REASONS: list[tuple[str, tuple[str, ...], str]] = [
-    ("nothing", (), ""),
-    ("blank lines", ("", "   "), ""),
-    ("only a rule", ("=====", "-----"), ""),
-    ("one line", ("it broke",), "it broke"),
-    ("trailing rule", ("  it broke  ", "=======", ""), "it broke"),
-    ("a banner of wg", WG_BANNER, "history was empty after reconnect"),
-    ("in any case", ("REASON: Loud", "more"), "Loud"),
-    ("after a comment sign", ("# reason: hidden",), "hidden"),
-    ("the last reason", ("reason: old", "reason: new", "bye"), "new"),
-    ("an empty reason", ("reason:", "some text"), "some text"),
-    ("a reason inside a sentence", ("for a reason: none", "end"), "end"),
-    ("other scripts", ("失敗しました", "***"), "失敗しました"),
-]
-
-
-@pytest.mark.parametrize(
-    ("lines", "reason"), [row[1:] for row in STDERR_REASONS], ids=[row[0] for row in STDERR_REASONS]
-)
-def test_stated_reason_is_preferred(lines: tuple[str, ...], reason: str) -> None:
-    """A stated reason is preferred to the last line with text."""
-    assert extract_reason(lines) == reason
-
-
-@given(st.lists(st.text()))
-def test_extracted_reason_is_part_of_a_line(lines: list[str]) -> None:
-    """The extracted reason is always part of one of the lines."""
-    reason = extract_reason(tuple(lines))
-
-    assert any(reason in line for line in [*lines, ""])
 
 
 def test_last_lines_span_head_and_tail() -> None:
