@@ -1,4 +1,4 @@
-"""The state that a process inherits, made the same whoever started isosmoke.
+"""The state that a process inherits, made the same for every parent.
 
 A parent may have closed standard streams, may ignore or block signals, and may have set a file mode
 mask under which even the owner of a new directory cannot enter it.

@@ -56,7 +56,7 @@ _RULES = (
     _Rule(r"^Node\.js v\d", r"^\s*\^+\s*$", following=True),
     # Go, of a panic and of a fatal error: the error, then goroutines with tab-indented places.
     _Rule(r"^\t/\S+\.(go|s):\d+", r"^(panic|fatal error): ", first=True),
-    # Rust, since 1.73 with the message on a line of its own, and before.
+    # Rust, since 1.73 with the message on its own line, and before.
     _Rule(
         r"^note: (run with `RUST_BACKTRACE|Some details)", r"panicked at [^'].*:$", following=True
     ),

@@ -1,4 +1,4 @@
-"""Whatever state isosmoke inherits from its parent, a run ends as it does from a shell."""
+"""A run has the same outcome in every state that isosmoke inherits from its parent."""
 
 import itertools
 import json

@@ -107,7 +107,7 @@ def test_cause_without_a_known_output(lines: tuple[str, ...], cause: str) -> Non
 
 @given(st.lists(st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cs"]))))
 def test_cause_is_a_part_of_one_line(lines: list[str]) -> None:
-    """Whatever a script prints, nothing is made up."""
+    """The cause is never text that the script did not print."""
     cause = find_cause(lines)
 
     assert not cause or any(cause in line for line in lines)
