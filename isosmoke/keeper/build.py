@@ -1,5 +1,6 @@
 """The build hook that compiles the keeper with the machine's compiler or the ziglang wheel."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -19,11 +20,22 @@ def _compilers() -> Iterator[tuple[str, ...]]:
 
 
 def compile_keeper(target: Path) -> None:
-    """Compile the static keeper to `target`.
+    """Compile the static keeper to `target`, which is replaced as a whole.
+
+    A linker writes its output in several steps, and a run that starts meanwhile copies the keeper.
 
     Raises:
         RuntimeError: if no compiler can build it, with the error output of each.
     """
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        _compile(unfinished)
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _compile(target: Path) -> None:
     failures = []
     for compiler in _compilers():
         command = [*compiler, *FLAGS, "-o", str(target), str(SOURCE)]

@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -63,6 +64,31 @@ def test_keeper_that_is_not_pid_1_fails(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert "PID 1" in done.stderr
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_keeper_is_replaced_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """A run that copies the keeper during a build gets the old one, and no part of the new one."""
+    if status and find_spec("ziglang") is not None:
+        pytest.skip("the ziglang wheel is installed, so there is always a compiler")
+    target = tmp_path / "keeper"
+    target.write_text("old")
+    compiler = tmp_path / "bin/cc"
+    compiler.parent.mkdir()
+    compiler.write_text(
+        '#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\nprintf new >"$2"\n'
+        f"cp '{target}' '{tmp_path}/copy'\nexit {status}\n"
+    )
+    compiler.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{compiler.parent}:/usr/bin:/bin")
+    with suppress(RuntimeError):
+        compile_keeper(target)
+
+    assert (tmp_path / "copy").read_text() == "old"
+    assert target.read_text() == ("old" if status else "new")
+    assert not list(tmp_path.glob(".keeper*"))
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
