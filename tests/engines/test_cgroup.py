@@ -25,12 +25,29 @@ def list_own_groups() -> list[Path]:
     )
 
 
+@pytest.fixture(autouse=True)
+def parents(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Path]]:
+    """Create groups in a group of this test, where no other run looks for leftover groups."""
+    nested = {
+        controller: directory / f"tests-of-isosmoke-{os.getpid()}"
+        for controller, directory in cgroup.find_parents().items()
+    }
+    for directory in set(nested.values()):
+        directory.mkdir()
+        if (directory / "cgroup.subtree_control").exists():
+            (directory / "cgroup.subtree_control").write_text("+memory +pids")
+    monkeypatch.setattr(cgroup, "find_parents", lambda: nested)
+    yield nested
+    for directory in set(nested.values()):
+        directory.rmdir()
+
+
 @pytest.fixture
-def parent() -> Path:
+def parent(parents: dict[str, Path]) -> Path:
     """Return a directory in which groups can be created."""
-    if not cgroup.find_parents():
+    if not parents:
         pytest.skip("this process may not make control groups here")
-    return next(iter(cgroup.find_parents().values()))
+    return next(iter(parents.values()))
 
 
 @pytest.fixture
@@ -155,17 +172,20 @@ def test_busy_group_does_not_prevent_other_removals(leftover: Path, parent: Path
     assert not other.exists()
 
 
-def test_sweep_command_fails_if_a_group_remains(leftover: Path) -> None:
+def test_sweep_command_fails_if_a_group_remains(
+    leftover: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`isosmoke sweep` names the group and exits with 125 until the group is empty."""
+    monkeypatch.setenv("ISOSMOKE_STATE", str(tmp_path))
     mine = Lease.current()
     scratch = ensure_directory("scratch") / f"{Lease(mine.boot, mine.pid, '1')}.abc"
     scratch.mkdir()
     (leftover / "idle").mkdir()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
         (leftover / "cgroup.procs").write_text(str(process.pid))
-        first = run_sweep()
+        first = run_sweep(leftover.parent)
         process.communicate()
-    second = run_sweep()
+    second = run_sweep(leftover.parent)
 
     assert f"removed {leftover}/idle\n" in first.stdout
     assert f"removed {scratch}\n" in first.stdout
@@ -176,9 +196,18 @@ def test_sweep_command_fails_if_a_group_remains(leftover: Path) -> None:
     assert not leftover.exists()
 
 
-def run_sweep() -> "subprocess.CompletedProcess[str]":
-    """Run `isosmoke sweep`."""
-    command = [sys.executable, "-m", "isosmoke", "sweep"]
+def run_sweep(parent: Path) -> "subprocess.CompletedProcess[str]":
+    """Run `isosmoke sweep` where groups are created in `parent`."""
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from isosmoke.__main__ import main\n"
+        "from isosmoke.engines.bubblewrap import cgroup\n"
+        "parent = Path(sys.argv.pop())\n"
+        "cgroup.find_parents = lambda: {'pids': parent}\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", code, "sweep", str(parent)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -320,7 +349,9 @@ def test_group_of_unknown_process_is_kept(leftover: Path) -> None:
         "from isosmoke.errors import LeftBehindError\n"
         "from isosmoke.host.leases import Lease\n"
         "mine = Lease.current()\n"
-        f"directory = Path({str(leftover.parent)!r}, f'isosmoke-{{mine}}.abcd')\n"
+        f"parent = Path({str(leftover.parent)!r})\n"
+        "cgroup.find_parents = lambda: {'pids': parent}\n"
+        "directory = parent / f'isosmoke-{mine}.abcd'\n"
         "directory.mkdir()\n"
         "try:\n"
         "    cgroup.sweep()\n"
