@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from time import monotonic
 from typing import Any, Self
 
 from docker.models.containers import Container
@@ -35,6 +34,7 @@ from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.keeper.client import Conversation, StoppedError
+from isosmoke.keeper.deadline import Deadline
 from isosmoke.keeper.protocol import Output
 from isosmoke.manifest.models import Scenario, Service, Wait
 from isosmoke.redaction import Redactor
@@ -252,7 +252,7 @@ class Readiness(WaitStrategy):
         self._interrupt = interrupt
 
     def wait_until_ready(self, container: WaitStrategyTarget) -> None:
-        deadline = monotonic() + self._startup_timeout
+        deadline = Deadline(self._startup_timeout)
         while not self._is_ready(container):
             wrapped = container.get_wrapped_container()
             wrapped.reload()
@@ -262,7 +262,7 @@ class Readiness(WaitStrategy):
                     return
                 code = wrapped.attrs["State"]["ExitCode"]
                 raise self._create_error(f"ended with code {code} before it was ready")
-            if monotonic() > deadline:
+            if not deadline.look():
                 raise self._create_error(f"was not ready within {self._startup_timeout:g} s")
             self._pause()
 

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from isosmoke.errors import EngineError
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import procfs, protocol
+from isosmoke.keeper.deadline import SLICE_SECONDS, Deadline
 from isosmoke.keeper.protocol import Event, Output
 from isosmoke.sandbox.processes import Process, Usage
 
@@ -69,15 +70,21 @@ class Conversation:
     """A conversation with one keeper; the script's output is passed to `sink` meanwhile.
 
     Each method raises `EngineError` if the keeper breaks or does not answer, and `StoppedError`
-    if `interrupt` is raised.
+    if `interrupt` is raised. Time in which isosmoke is stopped does not count as waiting.
     """
 
     def __init__(
-        self, channel: Channel, *, sink: Callable[[Output], object], interrupt: Interrupt
+        self,
+        channel: Channel,
+        *,
+        sink: Callable[[Output], object],
+        interrupt: Interrupt,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._channel = channel
         self._sink = sink
         self._interrupt = interrupt
+        self._clock = clock
         self._decoder = protocol.Decoder()
         self._events: deque[Event] = deque()
         self._endings: list[Event] = []
@@ -182,10 +189,10 @@ class Conversation:
         return status, bytes(output)
 
     def _wait_for_probe(self, output: bytearray, seconds: float) -> int | None:
-        deadline = monotonic() + seconds
+        deadline = Deadline(seconds, self._clock)
         wanted = (protocol.ProbeOutput, protocol.Probed, protocol.Refused)
-        while (remaining := deadline - monotonic()) > 0:  # even if its output never ends
-            match self._wait(wanted, remaining):
+        while deadline.look():  # even if its output never ends
+            match self._wait_until(wanted, deadline):
                 case protocol.ProbeOutput(content):
                     output += content[: PROBE_BYTES - len(output)]
                 case protocol.Probed(status):
@@ -202,16 +209,18 @@ class Conversation:
         Raises:
             EngineError: if the keeper does not read it in time.
         """
-        deadline = monotonic() + ANSWER_SECONDS
+        deadline = Deadline(ANSWER_SECONDS, self._clock)
         while command := command[self._channel.write(command) :]:
-            self._wait_until_writable(max(0.0, deadline - monotonic()))
+            self._wait_until_writable(deadline)
 
-    def _wait_until_writable(self, seconds: float) -> None:
+    def _wait_until_writable(self, deadline: Deadline) -> None:
+        """Wait for at most a slice of time; return early if an event was received."""
         source, target = self._channel.fileno(), self._channel.write_fileno()
         wanted = {target: select.POLLOUT}
         wanted[source] = wanted.get(source, 0) | select.POLLIN
-        polled = self._poll(seconds, wanted)
-        if not polled:
+        remaining = deadline.look()
+        polled = self._poll(min(remaining, SLICE_SECONDS), wanted)
+        if not polled and not remaining:
             raise EngineError(f"the keeper read nothing within {ANSWER_SECONDS:g} s")
         if polled.get(source, 0) & ~select.POLLOUT:
             self._events.extend(self._receive())
@@ -252,20 +261,24 @@ class Conversation:
     def _wait(
         self, wanted: type[Wanted] | tuple[type[Wanted], ...], seconds: float
     ) -> Wanted | None:
-        """Return the next of `wanted`; None if none arrives within `seconds`.
+        """Return the next of `wanted`; None if none arrives within `seconds`."""
+        return self._wait_until(wanted, Deadline(seconds, self._clock))
+
+    def _wait_until(
+        self, wanted: type[Wanted] | tuple[type[Wanted], ...], deadline: Deadline
+    ) -> Wanted | None:
+        """Return the next of `wanted`; None if none arrives by the deadline.
 
         An event that arrived by the deadline counts, even if it is read later.
         """
-        deadline = monotonic() + seconds
         while True:
             event = self._pop(wanted)
             if event is not None:
                 return event
-            remaining = deadline - monotonic()
-            if not self._find_readable(max(0.0, remaining)):
-                return None
-            self._events.extend(self._receive())
-            if remaining <= 0:
+            remaining = deadline.look()
+            if self._find_readable(min(remaining, SLICE_SECONDS)):
+                self._events.extend(self._receive())
+            if not remaining:
                 return self._pop(wanted)
 
     def _pop(self, wanted: type[Wanted] | tuple[type[Wanted], ...]) -> Wanted | None:

@@ -10,7 +10,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from threading import Event
-from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,6 +23,7 @@ from isosmoke.host import binary
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.keeper.client import ANSWER_SECONDS, Conversation
+from isosmoke.keeper.deadline import Deadline
 from isosmoke.keeper.protocol import Output
 from isosmoke.rootfs_images.store import suggest_commands
 from isosmoke.sandbox.processes import Process
@@ -190,8 +190,8 @@ class WgContainer(DockerContainer):
 
     def left(self) -> tuple[Process, ...]:
         """Return the processes that still run after the settle time, the keeper excluded."""
-        deadline, never = monotonic() + self._settle, Event()
-        while (living := self._require_keeper().list_processes()) and monotonic() < deadline:
+        deadline, never = Deadline(self._settle), Event()
+        while (living := self._require_keeper().list_processes()) and deadline.look():
             never.wait(_POLL_SECONDS)
         return living
 

@@ -298,6 +298,42 @@ def test_invalid_message_is_an_engine_error(make_keeper: Make, content: bytes) -
         talk(keeper).wait_for_exit(SOON)
 
 
+def test_stop_of_isosmoke_costs_a_script_no_time(make_keeper: Make) -> None:
+    """A script that waits for its output to be read ends in time, however long that takes."""
+    keeper, clock = make_keeper(), [0.0]
+    later = [encode_frame(b"o", b"second"), encode_exit(3)]
+
+    def stop_and_print(_: Output) -> None:
+        clock[0] += 3600.0
+        keeper.send(later.pop(0))
+
+    keeper.send(encode_frame(b"o", b"first"))
+    conversation = Conversation(
+        keeper, sink=stop_and_print, interrupt=NEVER, clock=lambda: clock[0]
+    )
+
+    assert conversation.wait_for_exit(SOON) == 3
+
+
+def test_stop_of_isosmoke_makes_no_survivor(make_keeper: Make) -> None:
+    """A process that prints and then ends does so within its settle time, despite a stop."""
+    keeper, clock = make_keeper(), [0.0]
+    later = [encode_frame(b"o", b"second"), EMPTY]
+
+    def stop_and_print(_: Output) -> None:
+        clock[0] += 3600.0
+        keeper.send(later.pop(0))
+
+    keeper.send(encode_exit(0))
+    conversation = Conversation(
+        keeper, sink=stop_and_print, interrupt=NEVER, clock=lambda: clock[0]
+    )
+    conversation.wait_for_exit(SOON)
+    keeper.send(encode_frame(b"o", b"first"))
+
+    assert conversation.wait_until_empty(SOON)
+
+
 def test_interrupt_ends_the_wait(make_keeper: Make) -> None:
     """An interrupt while a script runs ends the wait with its reason."""
     interrupt = Interrupt()
