@@ -14,7 +14,7 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import procfs, protocol
 from isosmoke.keeper.deadline import SLICE_SECONDS, Deadline
 from isosmoke.keeper.protocol import Event, Output
-from isosmoke.sandbox.processes import Process, Usage
+from isosmoke.sandbox.processes import Process, Usage, name_processes
 
 ANSWER_SECONDS = 30.0
 """The time limit for answers that do not depend on the script."""
@@ -150,7 +150,10 @@ class Conversation:
         states = _parse_states(self._list())
         self.send(protocol.FREEZE)
         if not self._wait_for_answer(protocol.Frozen).still:
-            raise EngineError("leftover processes of the scenario could not be stopped")
+            raise EngineError(
+                "leftover processes of the scenario could not be stopped: "
+                + name_processes(self.list_processes())
+            )
         return _describe(self._list(), states)
 
     def thaw(self) -> None:

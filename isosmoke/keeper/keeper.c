@@ -10,8 +10,8 @@
  *  1. End of file on stdin ends the keeper. The kernel then ends the whole PID
  *     namespace, so no process outlives the runner, however the runner dies.
  *  2. Nothing that a script can access is trusted. The keeper is not dumpable and
- *     has no capability, so a script cannot open its descriptors. Signals from
- *     inside do not reach PID 1, because it handles none.
+ *     uses no capability except CAP_KILL, so a script cannot open its descriptors.
+ *     Signals from inside do not reach PID 1, because it handles none.
  *  3. After "go", a verdict needs no new process, so it is also possible in a
  *     sandbox at its process limit. A command that needs a new process is refused
  *     there, which does not break the sandbox.
@@ -224,18 +224,37 @@ static void close_from(unsigned first)
 		close((int)fd);
 }
 
-/* Drop all capabilities except those in `granted` (one bit each). The keeper does not use them,
- * and the script inherits them. The mask must not contain CAP_SYS_PTRACE, which gives access to
- * the keeper. */
-static void drop_capabilities(uint32_t granted)
+/* Masks with one bit for each capability. A job inherits the granted ones, which must not contain
+ * CAP_SYS_PTRACE: it gives access to the keeper. */
+static uint32_t granted_capabilities;
+
+#define BIT(capability) (UINT32_C(1) << (capability))
+
+/* Return the capabilities that the keeper itself uses. With CAP_SETUID a script can leave processes
+ * of other users, which only CAP_KILL can stop and end. That gives no access to the keeper: it
+ * signals only processes of its PID namespace. */
+static uint32_t own_capabilities(void)
+{
+	return granted_capabilities & BIT(CAP_SETUID) ? BIT(CAP_KILL) : 0;
+}
+
+/* Drop all capabilities except the granted ones, which are passed on, and those in `own`, which
+ * this process uses. Return 0, or -1 with errno. */
+static int drop_capabilities(uint32_t own)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct sets[2] = { { 0 } };
-	sets[0].permitted = sets[0].inheritable = granted;
-	if (syscall(SYS_capset, &header, sets) != 0)
-		fail(granted ? "cannot keep the granted capabilities" : "cannot drop capabilities");
+	sets[0].effective = own;
+	sets[0].permitted = granted_capabilities | own;
+	sets[0].inheritable = granted_capabilities;
+	return (int)syscall(SYS_capset, &header, sets);
+}
+
+static void pass_on_capabilities(void)
+{
 	for (unsigned long bit = 0; bit < 32; bit++)
-		if (granted >> bit & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, bit, 0, 0) != 0)
+		if (granted_capabilities >> bit & 1
+		    && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, bit, 0, 0) != 0)
 			fail("cannot pass on a granted capability");
 }
 
@@ -250,7 +269,10 @@ static void harden(uint32_t granted)
 {
 	close_from(3);
 	umask(022);
-	drop_capabilities(granted);
+	granted_capabilities = granted;
+	if (drop_capabilities(own_capabilities()) != 0)
+		fail(granted ? "cannot keep the granted capabilities" : "cannot drop capabilities");
+	pass_on_capabilities();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		fail("cannot set no_new_privs");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
@@ -429,6 +451,9 @@ static void exec_job(const struct job *job, int in, int out, int err, int error_
 	set_limit(RLIMIT_NOFILE, job->open_files);
 	if (counts_only_sandbox)
 		set_limit(RLIMIT_NPROC, job->processes);
+	step = "cannot drop the keeper's capabilities";
+	if (drop_capabilities(0) != 0)
+		goto fail;
 	step = "cannot filter system calls, which needs CONFIG_SECCOMP_FILTER in the kernel";
 	if (refuse_system_calls() != 0)
 		goto fail;

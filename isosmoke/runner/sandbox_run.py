@@ -20,7 +20,7 @@ from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, Stopped, T
 from isosmoke.runner import tmux
 from isosmoke.runner.evidence_collection import collect_changes
 from isosmoke.runner.output import Capture
-from isosmoke.sandbox.processes import Process
+from isosmoke.sandbox.processes import Process, name_processes
 from isosmoke.sandbox.spec import Job
 
 COLLECT_SECONDS = 5.0
@@ -193,7 +193,8 @@ def _end_script(job: Job, keeper: Conversation) -> None:
     if keeper.wait_for_exit(job.grace) is None:
         keeper.kill()
         if keeper.wait_for_exit(KILL_SECONDS) is None:
-            raise EngineError("the script outlived SIGKILL")
+            living = name_processes(keeper.list_processes())
+            raise EngineError(f"the script outlived SIGKILL: {living}")
 
 
 def _merge(frozen: tuple[Process, ...], living: tuple[Process, ...]) -> tuple[Process, ...]:

@@ -1,6 +1,6 @@
 """Survivors of a sandbox, and the resource usage of processes that ended (pure)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from shlex import join
@@ -61,6 +61,19 @@ def describe_process(process: Process) -> str:
         f"pid {process.pid} ppid {process.ppid} {process.state} {process.age_seconds:.1f}s  "
         f"{process.command_line}{listens}  in {process.cwd}"
     )
+
+
+_MAX_NAMED = 3
+
+
+def name_processes(processes: Sequence[Process]) -> str:
+    """Return the PID, the command line and, if known, the directory of the first processes."""
+    names = [
+        f"pid {process.pid}: {process.command_line}" + (f" in {process.cwd}" if process.cwd else "")
+        for process in processes[:_MAX_NAMED]
+    ]
+    more = len(processes) - _MAX_NAMED
+    return "; ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,15 @@ class SandboxSpec:
     new_namespaces: bool = False
     writes_to_cgroup: bool = True
 
+    def keeper_capabilities(self) -> tuple[str, ...]:
+        """Return the capabilities with which an engine starts the keeper: the script's and its own.
+
+        With SETUID, a script can leave processes of other users. The keeper then needs KILL to stop
+        and end them, and does not pass it on.
+        """
+        own = ("KILL",) if "SETUID" in self.capabilities else ()
+        return tuple(dict.fromkeys((*self.capabilities, *own)))
+
     def keeper(self) -> tuple[str, ...]:
         """Return the keeper's command line: the capabilities to keep, the namespaces to refuse."""
         capabilities = sum(1 << CAPABILITIES[name] for name in set(self.capabilities))

@@ -41,7 +41,7 @@ ENDINGS: list[tuple[Act, Ending]] = [
     (Act(dies_at=b"g"), Broke("the sandbox ended before the scenario did")),
     (
         Act(survivors=[SLEEPER], can_be_frozen=False),
-        Broke("leftover processes of the scenario could not be stopped"),
+        Broke("leftover processes of the scenario could not be stopped: pid 7: sleep 600 in /"),
     ),
 ]
 

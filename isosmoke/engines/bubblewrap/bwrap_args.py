@@ -56,7 +56,7 @@ def _build_isolation(spec: SandboxSpec, *, own_cgroups: bool) -> Iterator[str]:
     if spec.uid != 0:
         yield "--unshare-user"
     yield from ("--cap-drop", "ALL")
-    for capability in spec.capabilities:
+    for capability in spec.keeper_capabilities():
         yield from ("--cap-add", f"CAP_{capability}")
     yield "--clearenv"
 

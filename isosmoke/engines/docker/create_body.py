@@ -163,7 +163,7 @@ def _build_host_config(
         "NetworkMode": "host" if spec.network == "host" else "none",
         "UsernsMode": dialect.users,
         "CapDrop": ["ALL"],
-        "CapAdd": list(spec.capabilities),
+        "CapAdd": list(spec.keeper_capabilities()),
         "SecurityOpt": list(_SECURITY),
         "ReadonlyRootfs": spec.image == HOST_IMAGE,
         "Init": False,

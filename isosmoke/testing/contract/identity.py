@@ -4,6 +4,7 @@ import os
 
 from isosmoke.engines.base import Engine
 from isosmoke.results.outcome import Broke
+from isosmoke.sandbox.spec import CAPABILITIES
 from isosmoke.testing.bench import HOME, Bench, JobOptions, JobResult, run
 from isosmoke.testing.contract.checks import check, expect, expect_pass
 from isosmoke.testing.contract.keeper import the_keeper_cannot_be_opened
@@ -32,8 +33,14 @@ def the_script_has_no_privilege(engine: Engine, bench: Bench) -> None:
 @check
 def a_named_capability_is_the_only_one(engine: Engine, bench: Bench) -> None:
     """Check that a script has exactly its job's capabilities, or that the engine refuses them."""
-    chown, bit = JobOptions(capabilities=("CHOWN",)), f"{1:016x}"
-    result = run(engine, bench.job(("cat", "/proc/self/status"), chown))
+    for names in (("CHOWN",), ("SETUID", "SETGID")):
+        _check_capabilities(engine, bench, names)
+
+
+def _check_capabilities(engine: Engine, bench: Bench, names: tuple[str, ...]) -> None:
+    options = JobOptions(capabilities=names)
+    mask = f"{sum(1 << CAPABILITIES[name] for name in names):016x}"
+    result = run(engine, bench.job(("cat", "/proc/self/status"), options))
     if isinstance(result.ending, Broke):
         expect(
             that="capabilit" in result.ending.message,
@@ -42,9 +49,9 @@ def a_named_capability_is_the_only_one(engine: Engine, bench: Bench) -> None:
         return
     status = _parse_status(result)
     held = {name: status[name] for name in ("CapPrm", "CapEff")}
-    expect(that=set(held.values()) == {bit}, message=f"the script has capabilities: {held}")
+    expect(that=set(held.values()) == {mask}, message=f"the script has capabilities: {held}")
     expect(that=status["NoNewPrivs"] == "1", message="privileges can be gained")
-    the_keeper_cannot_be_opened(engine, bench, chown)
+    the_keeper_cannot_be_opened(engine, bench, options)
 
 
 @check

@@ -1,12 +1,13 @@
 """Checks of processes that outlive their script."""
 
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from isosmoke.engines.base import Engine
 from isosmoke.keeper.protocol import Output
-from isosmoke.results.outcome import Exited
+from isosmoke.results.outcome import Broke, Exited, TimedOut
 from isosmoke.runner.sandbox_run import start
-from isosmoke.testing.bench import Bench, Witness, run, running_job
+from isosmoke.testing.bench import Bench, JobOptions, JobResult, Witness, run, running_job
 from isosmoke.testing.contract.checks import (
     DEATH_SECONDS,
     PROMPT_SECONDS,
@@ -99,6 +100,63 @@ def a_survivor_that_holds_the_output_delays_nothing(engine: Engine, bench: Bench
         expect_ending(result, Exited(3), child)
         expect(that=result.phases["run"] < PROMPT_SECONDS, message=f"{child} delayed the script")
         expect(that=len(result.survivors) == 1, message=f"{child} was not listed")
+
+
+_OTHER_USER = """
+import os, signal, sys, time
+def become_other():
+    try:
+        os.setgroups([])
+        os.setgid(54321)
+        os.setuid(54321)
+    except OSError:
+        print("refused", flush=True)
+        os._exit(0)
+if sys.argv[1] == "stay":
+    become_other()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
+source, sink = os.pipe()
+if os.fork() == 0:
+    become_other()
+    os.setsid()
+    os.write(sink, b"x")
+    time.sleep(600)
+os.close(sink)
+os.read(source, 1)
+"""
+
+_MAY_CHANGE_USER = JobOptions(capabilities=("SETUID", "SETGID"), timeout=1.0)
+
+
+def _cannot_change_user(result: JobResult) -> bool:
+    """Return whether the engine refuses the capabilities, or the sandbox knows only one user."""
+    ending = result.ending
+    return (isinstance(ending, Broke) and "capabilit" in ending.message) or (
+        result.words == ["refused"]
+    )
+
+
+@check
+def a_survivor_of_another_user_is_listed(engine: Engine, bench: Bench) -> None:
+    """Check that a process that changed its user can be stopped and is listed."""
+    argv = ("python3", "-c", _OTHER_USER, "leave")
+    result = run(engine, bench.job(argv, replace(_MAY_CHANGE_USER, timeout=20.0)))
+    if _cannot_change_user(result):
+        return
+    expect_ending(result, Exited(0), "another user's process could not be left")
+    names = [survivor.argv for survivor in result.survivors]
+    expect(that=names == [argv], message=f"the survivors are {names}")
+
+
+@check
+def a_deadline_kills_a_script_of_another_user(engine: Engine, bench: Bench) -> None:
+    """Check that a script that changed its user and ignores SIGTERM is killed at its deadline."""
+    argv = ("python3", "-c", _OTHER_USER, "stay")
+    result = run(engine, bench.job(argv, _MAY_CHANGE_USER))
+    if not _cannot_change_user(result):
+        expect_ending(result, TimedOut(1.0), "a script of another user")
+        expect(that=not result.survivors, message=f"{result.survivors} survived SIGKILL")
 
 
 _THIEF = """

@@ -394,9 +394,10 @@ def test_process_that_ends_while_it_is_listed_is_no_survivor(make_keeper: Make) 
 
 
 def test_sandbox_that_cannot_be_frozen_is_an_engine_error(make_keeper: Make) -> None:
-    """If a process escapes the freeze, the list would not be reliable, so it is an error."""
-    with pytest.raises(EngineError, match="could not be stopped"):
-        read_states(make_keeper(encode_list((2, "R")), NOT_STILL))
+    """If a process escapes the freeze, the list would not be reliable; the error names it."""
+    keeper = make_keeper(encode_list((2, "R")), NOT_STILL, encode_list((2, "R")))
+    with pytest.raises(EngineError, match="could not be stopped: pid 2: sleep 9 in /"):
+        read_states(keeper)
 
 
 def test_table_in_several_frames_is_joined(make_keeper: Make) -> None:

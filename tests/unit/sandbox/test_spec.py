@@ -44,3 +44,12 @@ def test_keeper_gets_capabilities_and_namespaces_as_masks() -> None:
     assert root.keeper() == (str(KEEPER), str(1 << 0 | 1 << 13), str(0x02000000))
     assert spec({"uid": 0}).keeper() == (str(KEEPER), "0", str(0x7E020080))
     assert spec({"writes_to_cgroup": False}).keeper() == (str(KEEPER), "0", "0")
+
+
+def test_keeper_may_end_processes_of_other_users_only_if_there_can_be_any() -> None:
+    """The keeper has KILL beyond the script's capabilities if the script can change its user."""
+    other = spec({"capabilities": ("SETUID", "SETGID")})
+
+    assert other.keeper_capabilities() == ("SETUID", "SETGID", "KILL")
+    assert other.keeper()[1] == str(1 << 7 | 1 << 6)
+    assert spec({"capabilities": ("CHOWN",)}).keeper_capabilities() == ("CHOWN",)
