@@ -50,6 +50,14 @@ def _escape(character: str) -> str:
     return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", errors))
 
 
+def format_size(size: int) -> str:
+    """Return a number of bytes in the largest unit that gives an integer, such as `64 MiB`."""
+    for exponent, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if size and not size % (1 << exponent):
+            return f"{size >> exponent} {unit}"
+    return f"{size} bytes"
+
+
 def suggest_match(word: str, known: Collection[str]) -> str:
     """Return `; did you mean '…'?` with the most similar known word; empty if none is similar."""
     return "".join(f"; did you mean {match!r}?" for match in get_close_matches(word, known, n=1))

@@ -72,6 +72,13 @@ class Sandbox(Protocol):
         The keys are `memory`, in bytes and including the page cache, and `processes`, a count.
         """
 
+    def find_reached_limits(self) -> frozenset[str]:
+        """Return the limits that were reached, as far as they are known; this may end the sandbox.
+
+        They are `memory`, if a process was killed because of it, and `processes`, if one could not
+        be created.
+        """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:

@@ -103,6 +103,7 @@ class AttemptRunner:
             environment=job_builder.redact_environment(scenario, environment),
             evidence=run.evidence,
             leftovers=run.cleanup_failures,
+            reached_limits=run.reached_limits,
         )
 
     def find_missing(self, scenario: Scenario) -> str:

@@ -66,7 +66,7 @@ class Attempt:
     the attempt failed concurrently with others and has to be confirmed in isolation. `unlogged`
     says why the log is incomplete; it is empty if the log is complete. `evidence` is None if none
     was requested. `leftovers` lists items of the sandbox whose removal could not be confirmed,
-    each with the command that removes it.
+    each with the command that removes it. `reached_limits` describes the limits that it reached.
     """
 
     ending: Ending
@@ -84,6 +84,7 @@ class Attempt:
     environment: Mapping[str, str] = field(default_factory=dict)
     evidence: Evidence | None = None
     leftovers: tuple[str, ...] = ()
+    reached_limits: tuple[str, ...] = ()
 
     def transform_texts(self, transform: Callable[[str], str]) -> "Attempt":
         """Return a copy with `transform` applied to each text except the output."""
@@ -113,7 +114,7 @@ class Attempt:
         """The reason for the outcome, in one line; empty for a pass without leaks."""
         ending = "" if self.ending == Exited(0) else describe(self.ending)
         stderr = "" if self.ending == Exited(0) else find_cause(self.stderr.last_lines(MAX_LINES))
-        cause = ": ".join(part for part in (ending, stderr) if part)
+        cause = ": ".join(part for part in (ending, *self.reached_limits, stderr) if part)
         reason = ", ".join(part for part in (cause, _describe_leaks(self.leaks)) if part)
         return " ".join(reason.splitlines())
 

@@ -21,7 +21,8 @@ from isosmoke.runner import tmux
 from isosmoke.runner.evidence_collection import collect_changes
 from isosmoke.runner.output import Capture
 from isosmoke.sandbox.processes import Process, name_processes
-from isosmoke.sandbox.spec import Job
+from isosmoke.sandbox.spec import Job, ResourceLimits
+from isosmoke.text import format_size
 
 COLLECT_SECONDS = 5.0
 """The timeout for reading the changes of a sandbox, in seconds."""
@@ -38,7 +39,8 @@ class SandboxRun:
     """The result of a job in a sandbox.
 
     `phases` maps each finished step to its duration in seconds. `cleanup_failures` names the
-    remains that could not be removed, each with the command that removes it.
+    remains that could not be removed, each with the command that removes it. `reached_limits`
+    describes the limits that were reached by a job that did not pass, as far as they are known.
     """
 
     ending: Ending = field(default_factory=lambda: Broke("no sandbox was created"))
@@ -46,6 +48,7 @@ class SandboxRun:
     evidence: Evidence | None = None
     cleanup_failures: tuple[str, ...] = ()
     phases: dict[str, float] = field(default_factory=dict)
+    reached_limits: tuple[str, ...] = ()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -135,6 +138,7 @@ def run_job(  # noqa: PLR0915 - one sequence, to be read in order
                 with run.phase("collect"):
                     run.evidence = _collect_evidence(job, sandbox, keeper, run)
         finally:
+            run.reached_limits = _describe_reached_limits(job.spec.limits, sandbox, run.ending)
             with run.phase("destroy"):
                 stack.close()
     return run
@@ -225,6 +229,20 @@ def _collect_evidence(
         _collect_usage(run.ending, keeper),
         collect_changes(job.spec, sandbox.changes, seconds=COLLECT_SECONDS),
     )
+
+
+def _describe_reached_limits(
+    limits: ResourceLimits, sandbox: Sandbox, ending: Ending
+) -> tuple[str, ...]:
+    texts = {
+        "memory": f"the limit of {format_size(limits.memory or 0)} memory was reached",
+        "processes": f"the limit of {limits.processes} processes was reached",
+    }
+    has_limit = limits.memory or limits.processes
+    if not has_limit or ending == Exited(0) or isinstance(ending, Stopped):
+        return ()
+    reached = sandbox.find_reached_limits()
+    return tuple(text for resource, text in texts.items() if resource in reached)
 
 
 def _collect_usage(ending: Ending, keeper: Conversation) -> Evidence:

@@ -39,9 +39,10 @@ class Act:
     `on_go` is called when the script would start. `leaves` names something that cannot be removed
     at the end.
 
-    `changes` are the directories with the sandbox's changes, `peaks` its peak usage, and `usage`
-    its total usage. `probes` maps the command line of each permitted probe to its raw wait status
-    and output; a status of None never ends by itself, and any other probe is refused.
+    `changes` are the directories with the sandbox's changes, `peaks` its peak usage, `usage`
+    its total usage, and `reached_limits` the limits that it reached. `probes` maps the command line
+    of each permitted probe to its raw wait status and output; a status of None never ends by
+    itself, and any other probe is refused.
     """
 
     status: int | None = 0
@@ -60,6 +61,7 @@ class Act:
     on_go: Callable[[], object] | None = None
     changes: Mapping[PurePosixPath, Path] = field(default_factory=dict)
     peaks: Mapping[str, int] = field(default_factory=dict)
+    reached_limits: frozenset[str] = frozenset()
     usage: Usage = field(default_factory=lambda: Usage(0.0, 0.0, 0))
     probes: Mapping[tuple[str, ...], tuple[int | None, bytes]] = field(default_factory=dict)
 
@@ -216,6 +218,9 @@ class FakeSandbox:
 
     def peaks(self) -> Mapping[str, int]:
         return self.act.peaks
+
+    def find_reached_limits(self) -> frozenset[str]:
+        return self.act.reached_limits
 
 
 class FakeEngine:

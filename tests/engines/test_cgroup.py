@@ -248,6 +248,25 @@ def test_peaks_include_released_memory() -> None:
     assert before["memory"] < 64 << 20 <= peaks["memory"]
 
 
+FORK = "import os, sys; sys.stdin.read(1); os.fork() == 0 or os.fork()"
+GROW = "import sys; sys.stdin.read(1); bytearray(256 << 20)"
+
+
+@pytest.mark.usefixtures("parent")
+@pytest.mark.parametrize(
+    ("code", "reached"), [(GROW, {"memory"}), (FORK, {"processes"}), ("", set())]
+)
+def test_reached_limit_is_counted(code: str, reached: set[str]) -> None:
+    """A limit is reached if the kernel killed a process for it or created none."""
+    with cgroup.group(ResourceLimits(memory=64 << 20, processes=2)) as group:
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
+            group.add_process(process.pid)
+            process.communicate(b"x")
+        assert group.find_reached_limits() == reached
+
+
 def test_group_without_limits_has_no_peaks() -> None:
     """Resources without limits are not measured."""
     with cgroup.group(ResourceLimits()) as group:

@@ -137,6 +137,9 @@ class _WrongChangesSandbox:
     def peaks(self) -> Mapping[str, int]:
         return {}
 
+    def find_reached_limits(self) -> frozenset[str]:
+        return frozenset()
+
 
 def test_check_fails_on_a_wrong_directory_of_changes(tmp_path: Path) -> None:
     """An engine that reports the wrong directory of changes fails the check."""

@@ -233,6 +233,21 @@ def test_memory_limit_is_enforced(docker: DockerEngine, bench: Bench) -> None:
     assert run(docker, job).ending == Signaled(9)
 
 
+def test_reached_memory_limit_is_known(docker: DockerEngine, bench: Bench) -> None:
+    """The daemon knows that the memory limit killed a process, and only then."""
+    job = bench.python("bytearray(256 << 20)", JobOptions(limits=ResourceLimits(memory=64 << 20)))
+    reached = []
+    for argv in (job.argv, ("true",)):
+        with docker.sandbox(job.spec) as sandbox:
+            keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
+            keeper.wait_until_ready(60)
+            start(replace(job, argv=argv), keeper)
+            keeper.wait_for_exit(60)
+            reached.append(sandbox.find_reached_limits())
+
+    assert reached == [{"memory"}, frozenset()]
+
+
 def test_out_of_memory_is_reported(docker: DockerEngine, bench: Bench, client: APIClient) -> None:
     """If the keeper is gone after memory ran out, the reader gets that reason."""
     job = bench.python("bytearray(256 << 20)", JobOptions(limits=ResourceLimits(memory=64 << 20)))

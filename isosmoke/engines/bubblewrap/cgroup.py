@@ -26,6 +26,12 @@ _PEAKS = {
 }
 """The file names in version 2, then 1; pids.peak needs Linux 6.6, memory.peak 5.19."""
 
+_EVENTS = {
+    "memory": (("memory.events", "oom_kill"), ("memory.oom_control", "oom_kill")),
+    "processes": (("pids.events", "max"),),
+}
+"""The files and their counters of effects of a limit, in version 2, then 1."""
+
 _FILES = {"memory": ("memory.max", "memory.limit_in_bytes"), "pids": ("pids.max",)}
 _REMOVE_SECONDS = 5.0
 
@@ -93,6 +99,16 @@ class ControlGroup:
             for file in self._find_files(names)
         }
 
+    def find_reached_limits(self) -> frozenset[str]:
+        """Return the limited resources whose limit had an effect, as far as it is counted."""
+        return frozenset(
+            resource
+            for resource, counters in _EVENTS.items()
+            for name, counter in counters
+            for file in self._find_files((name,))
+            if _read_counter(file.read_text(), counter)
+        )
+
     def _find_files(self, names: tuple[str, ...]) -> Iterator[Path]:
         files = (
             directory / name for directory in set(self._directories.values()) for name in names
@@ -108,6 +124,11 @@ class ControlGroup:
         raise_left_behind(
             tuple(_leftover_errors(_remove_groups(dict.fromkeys(self._directories.values()))))
         )
+
+
+def _read_counter(text: str, name: str) -> int:
+    """Return a counter of a file with a name and a number in each line; 0 if it is missing."""
+    return next((int(line.split()[1]) for line in text.splitlines() if line.split()[0] == name), 0)
 
 
 @contextmanager

@@ -92,6 +92,9 @@ class BubblewrapSandbox:
     def peaks(self) -> Mapping[str, int]:
         return self.group.peaks()
 
+    def find_reached_limits(self) -> frozenset[str]:
+        return self.group.find_reached_limits()
+
 
 class BubblewrapEngine:
     """An engine that creates sandboxes with the first bwrap that passes a self-test."""

@@ -93,6 +93,14 @@ class Container:
             return ""
         return "the sandbox ran out of memory" if state["OOMKilled"] else str(state["Error"])
 
+    def ran_out_of_memory(self) -> bool:
+        """Wait for its end; return whether, as far as is known, memory ran out in it."""
+        try:
+            self._client.wait(self.name, timeout=_ENDING_SECONDS)
+            return bool(self._client.inspect_container(self.name)["State"]["OOMKilled"])
+        except (*CLIENT_ERRORS, EngineUnavailableError):
+            return False
+
     def destroy(self) -> list[LeftBehindError]:
         """Remove it, its volumes and its networks by force; return an error if that failed."""
         deadline = monotonic() + DESTROY_SECONDS

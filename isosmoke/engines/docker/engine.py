@@ -30,14 +30,23 @@ _OVERMOUNTED = ("hostname", "hosts", "resolv.conf")
 
 @dataclass(frozen=True, slots=True)
 class DockerSandbox:
-    """One sandbox; `name` is the name of its container."""
+    """One sandbox in a container."""
 
     channel: AttachChannel
-    name: str
+    container: Container
     changes: Mapping[PurePosixPath, Path]
+
+    @property
+    def name(self) -> str:
+        """The name of its container."""
+        return self.container.name
 
     def peaks(self) -> Mapping[str, int]:
         return {}  # the daemon does not report them for every version of control groups
+
+    def find_reached_limits(self) -> frozenset[str]:
+        self.channel.close()  # only of an ended container is it certain that the daemon knows
+        return frozenset({"memory"} if self.container.ran_out_of_memory() else ())
 
 
 class DockerEngine:
@@ -113,7 +122,7 @@ class DockerEngine:
                 for target, layer in disk_layers.items()
                 if target in targets_on_disk
             }
-            yield DockerSandbox(channel, sandbox_container.name, changes)
+            yield DockerSandbox(channel, sandbox_container, changes)
 
     def sweep(self) -> tuple[str, ...]:
         with self._daemon.client() as client:

@@ -58,6 +58,11 @@ REASONS: list[tuple[str, Attempt, str]] = [
         Attempt(ending=MissingRequirement("variable X not set")),
         "variable X not set",
     ),
+    (
+        "a reached limit",
+        Attempt(ending=Signaled(9), reached_limits=("the limit of 64 MiB memory was reached",)),
+        "ended by SIGKILL: the limit of 64 MiB memory was reached",
+    ),
     ("a broken engine", Attempt(ending=Broke("no daemon")), "no daemon"),
     ("an interrupt", Attempt(ending=Stopped("SIGINT")), "SIGINT"),
     ("a leak", Attempt(ending=Exited(0), verdict=LeakVerdict((SLEEP,))), "left 1 process: sleep 9"),

@@ -17,7 +17,7 @@ from isosmoke.runner.output import Capture
 from isosmoke.runner.sandbox_run import SandboxRun, WantsEvidence, run_job
 from isosmoke.runner.tmux import LINES
 from isosmoke.sandbox.processes import Process, Usage
-from isosmoke.sandbox.spec import Fresh, Job, SandboxSpec
+from isosmoke.sandbox.spec import Fresh, Job, ResourceLimits, SandboxSpec
 from isosmoke.testing import Act, FakeEngine, survivor
 from isosmoke.testing.fake import FakeSandbox
 
@@ -38,6 +38,8 @@ PROBES = {
     (*_TMUX_COMMAND, "capture-pane", "-p", "-J", "-S", f"-{LINES}", "-t", "%0"): (0, b"$ wg\n"),
 }
 
+NO_LIMITS = ResourceLimits()
+
 
 def _always(_ending: Ending, _survivors: tuple[Process, ...]) -> bool:
     return True
@@ -48,6 +50,7 @@ def _run(
     *,
     wants_evidence: WantsEvidence = _always,
     interrupt: Interrupt | None = None,
+    limits: ResourceLimits = NO_LIMITS,
 ) -> SandboxRun:
     spec = SandboxSpec(
         label="one",
@@ -56,6 +59,7 @@ def _run(
         uid=0,
         gid=0,
         network="host",
+        limits=limits,
     )
     job = Job(
         spec=spec,
@@ -107,6 +111,24 @@ def test_all_evidence_is_collected(tmp_path: Path) -> None:
     ]
     assert run.ending == Exited(1)
     assert len(run.survivors) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "texts"),
+    [
+        (
+            9,
+            ("the limit of 64 MiB memory was reached", "the limit of 9 processes was reached"),
+        ),
+        (0, ()),
+    ],
+)
+def test_reached_limits_of_a_failure_are_described(status: int, texts: tuple[str, ...]) -> None:
+    """Each limit that a failed script reached is described; a pass needs no explanation."""
+    limits = ResourceLimits(memory=64 << 20, processes=9)
+    act = Act(status=status, reached_limits=frozenset({"memory", "processes"}))
+
+    assert _run(FakeEngine({"one": act}), limits=limits).reached_limits == texts
 
 
 def test_unwanted_evidence_is_not_collected() -> None:
