@@ -30,6 +30,9 @@ _NAME_LOOKUP_FILES = ("resolv.conf", "hosts")
 
 _DATABASES = (PurePosixPath("/etc/passwd"), PurePosixPath("/etc/group"))
 
+_PASSED_THROUGH = 0o100
+"""The mode of a directory whose owner can use the paths in it, but cannot list them."""
+
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - in the sandbox
 
 
@@ -44,7 +47,7 @@ def list_system_mounts(
     `host` are the mounts of the host's image, and `others` the targets of further mounts.
     """
     if scenario.image == HOST_IMAGE:
-        yield from _list_host_mounts(host, workspace)
+        yield from _list_host_mounts(host, workspace, others)
     elif root := find_image_root(scenario):
         lookup = tuple(_list_name_lookup_mounts()) if scenario.network == "host" else ()
         yield from rootfs_mounts.build_mounts(root, {*others, *(mount.target for mount in lookup)})
@@ -88,14 +91,19 @@ def expand_home(path: Path, home: Path) -> Path:
     return home.joinpath(*path.parts[1:]) if path.parts[0] == "~" else path
 
 
-def _list_host_mounts(host: Collection[Mount], workspace: Workspace) -> Iterator[Mount]:
+def _list_host_mounts(
+    host: Collection[Mount], workspace: Workspace, others: Collection[PurePosixPath]
+) -> Iterator[Mount]:
     """Yield the host's mounts outside the workspace.
 
-    A tool in the workspace is part of its copy; as a separate mount it could not be rebuilt.
+    A tool in the workspace is part of its copy; as a separate mount it could not be rebuilt. A
+    hidden directory that leads to another mount can be passed through, but not listed.
     """
     for mount in host:
-        if not any(mount.target.is_relative_to(directory) for directory in workspace.directories):
-            yield mount
+        if any(mount.target.is_relative_to(directory) for directory in workspace.directories):
+            continue
+        leads = isinstance(mount, Fresh) and any(mount.target in path.parents for path in others)
+        yield Fresh(mount.target, _PASSED_THROUGH) if leads else mount
 
 
 def _list_name_lookup_mounts() -> Iterator[Mount]:

@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from isosmoke.host import files
 from isosmoke.host.workspace_directories import contains_home, find_outermost
-from isosmoke.sandbox.spec import Fresh, Mount, ReadOnly
+from isosmoke.sandbox import masks
+from isosmoke.sandbox.spec import Mount, ReadOnly
 
 _SYSTEM = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt"),
@@ -42,13 +43,13 @@ _SHEBANG_BYTES = 256
 def build_host_mounts(path: str, home: Path, *, masked: bool) -> tuple[Mount, ...]:
     """Return the mounts of the host image for a PATH.
 
-    With `masked`, files under /etc that an ordinary user cannot read are hidden. Otherwise root's
-    sandbox would see `/etc/shadow` and private keys.
+    With `masked`, system files that an ordinary user cannot read are hidden.
     """
     system = [Path(directory) for directory in _SYSTEM if Path(directory).is_dir()]
-    wanted = {*system, *_resolver_target(), *_tool_roots(path, home)}
+    tools = frozenset(_tool_roots(path, home))
+    wanted = {*system, *_resolver_target(), *tools}
     mounts = [ReadOnly(root, PurePosixPath(root)) for root in find_outermost(wanted)]
-    return (*mounts, *(_masks(Path("/etc")) if masked else ()))
+    return (*mounts, *(masks.list_root_masks(tools, home) if masked else ()))
 
 
 def _resolver_target() -> Iterator[Path]:
@@ -56,24 +57,6 @@ def _resolver_target() -> Iterator[Path]:
     target = Path("/etc/resolv.conf").resolve()
     if target.is_file():
         yield target
-
-
-def _masks(directory: Path) -> Iterator[Mount]:
-    with os.scandir(directory) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            yield from _mask(entry)
-
-
-def _mask(entry: "os.DirEntry[str]") -> Iterator[Mount]:
-    if entry.is_symlink():
-        return
-    readable = entry.stat().st_mode & 0o004
-    if not readable and entry.is_dir():
-        yield Fresh(PurePosixPath(entry.path), 0)
-    elif not readable:
-        yield ReadOnly(Path(os.devnull), PurePosixPath(entry.path))
-    elif entry.is_dir():
-        yield from _masks(Path(entry.path))
 
 
 def _tool_roots(path: str, home: Path) -> Iterator[Path]:

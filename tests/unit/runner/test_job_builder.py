@@ -13,7 +13,7 @@ from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import Workspace
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.manifest.models import Scenario
-from isosmoke.runner import job_builder
+from isosmoke.runner import job_builder, mounts
 from isosmoke.runner.job_builder import RunContext
 from isosmoke.sandbox.spec import (
     BINARIES,
@@ -377,6 +377,20 @@ def test_system_secrets_are_masked_for_root(
     mount = list_targets(caller_project.job()).get("/etc/shadow")
 
     assert (mount is not None) is masked
+
+
+def test_hidden_directory_leads_to_the_workspace(caller_project: CallerProject) -> None:
+    """A private directory of the system that contains the workspace can be passed through."""
+    hidden = PurePosixPath(caller_project.root)
+    workspace = caller_project.context().workspace
+    scenario = Scenario.model_validate({"name": "one", "script": "one.sh"})
+    others = [PurePosixPath(directory) for directory in workspace.directories]
+    host = [Fresh(hidden, 0), Fresh(PurePosixPath("/etc/private"), 0)]
+
+    assert list(mounts.list_system_mounts(scenario, workspace, host, others)) == [
+        Fresh(hidden, 0o100),
+        Fresh(PurePosixPath("/etc/private"), 0),
+    ]
 
 
 def test_passed_files_are_read_only_at_their_path(caller_project: CallerProject) -> None:

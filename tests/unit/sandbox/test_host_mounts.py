@@ -364,27 +364,37 @@ def test_inaccessible_directory_on_path_is_ignored(
     assert ordinary(CLOSED, tmp_path / "closed", home) == "False"
 
 
-def find_unreadable() -> list[Path]:
-    """Return all files and directories below /etc that others may not read, except links."""
-    unreadable = []
-    for directory, subdirectories, files in os.walk("/etc"):
-        for name in (*subdirectories, *files):
-            path = Path(directory, name)
-            if not path.is_symlink() and not path.stat().st_mode & stat.S_IROTH:
-                unreadable.append(path)
-    return unreadable
+TREES = tuple(map(PurePosixPath, ("/etc", "/opt", "/usr/local")))
+
+
+def is_private(path: Path) -> bool:
+    """Return whether only root can read a file, list a directory or connect to a socket."""
+    mode = path.stat().st_mode
+    if path.is_dir():
+        return mode & 0o005 != 0o005
+    return mode & 0o006 != 0o006 if path.is_socket() or path.is_fifo() else not mode & stat.S_IROTH
+
+
+def find_private(top: Path) -> list[Path]:
+    """Return all private files and directories below `top`, except links."""
+    return [
+        path
+        for directory, subdirectories, files in os.walk(top)
+        for name in (*subdirectories, *files)
+        if not (path := Path(directory, name)).is_symlink() and is_private(path)
+    ]
 
 
 def test_masks_hide_files_that_others_may_not_read(home: Path) -> None:
-    """If the caller is root, each secret of /etc, or its directory, is hidden."""
+    """If the caller is root, each secret of the system, or its directory, is hidden."""
     mounts = build_host_mounts("/usr/bin", home, masked=True)
-    masks = [mount for mount in mounts if PurePosixPath("/etc") in mount.target.parents]
-    hidden = {mount.target for mount in masks if is_mask(mount)}
+    hidden = {mount.target for mount in mounts if is_mask(mount)}
 
-    for path in find_unreadable():
+    for path in (path for tree in TREES for path in find_private(Path(tree))):
         assert any(PurePosixPath(step) in hidden for step in (path, *path.parents)), path
     for target in hidden:
-        assert not Path(target).stat().st_mode & stat.S_IROTH
+        assert not set(TREES).isdisjoint(target.parents)
+        assert is_private(Path(target)), target
 
 
 def is_mask(mount: Mount) -> bool:
