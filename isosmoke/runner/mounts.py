@@ -10,7 +10,7 @@ from isosmoke.host.workspace_directories import Workspace
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.manifest.models import Scenario
 from isosmoke.rootfs_images import store
-from isosmoke.sandbox import rootfs_mounts, user_files
+from isosmoke.sandbox import rootfs_mounts, user_files, var_directory
 from isosmoke.sandbox.spec import (
     BINARIES,
     HOST_IMAGE,
@@ -46,12 +46,16 @@ def list_system_mounts(
 
     `host` are the mounts of the host's image, and `others` the targets of further mounts.
     """
+    logs = Fresh(var_directory.LOGS, 0o755, on_disk=True)
     if scenario.image == HOST_IMAGE:
-        yield from _list_host_mounts(host, workspace, others)
+        shown = tuple(_list_host_mounts(host, workspace, others))
+        points = (logs.target, *others, *(mount.target for mount in shown))
+        yield from (var_directory.store(points), logs, *shown)
     elif root := find_image_root(scenario):
         lookup = tuple(_list_name_lookup_mounts()) if scenario.network == "host" else ()
-        yield from rootfs_mounts.build_mounts(root, {*others, *(mount.target for mount in lookup)})
-        yield from lookup
+        own = (logs, *lookup)
+        yield from rootfs_mounts.build_mounts(root, {*others, *(mount.target for mount in own)})
+        yield from own
 
 
 def find_image_root(scenario: Scenario) -> Path | None:
@@ -67,6 +71,8 @@ def list_added_mounts(
     """Return the mounts that every sandbox has in addition to its system."""
     fresh = (
         Fresh(PurePosixPath("/run"), 0o755),
+        Fresh(PurePosixPath("/run/lock"), 0o1777),
+        Fresh(PurePosixPath("/run/user", str(caller.uid)), 0o700),
         *(Fresh(PurePosixPath(target), 0o1777, on_disk=True) for target in _TEMPORARY),
         Fresh(PurePosixPath(caller.home), 0o700, on_disk=True),
     )
