@@ -7,6 +7,7 @@ from isosmoke.host import path_warnings, system_programs
 from isosmoke.host.binary import COMMAND_NAME
 from isosmoke.manifest.models import Scenario
 from isosmoke.runner.job_builder import RunContext
+from isosmoke.sandbox import tool_homes
 from isosmoke.sandbox.spec import HOST_IMAGE
 from isosmoke.text import shorten
 
@@ -25,6 +26,7 @@ def collect_warnings(
     """
     return (
         *check_path(context, scenarios),
+        *_check_tool_homes(context, scenarios),
         *_check_binary(context, named_binary),
         *check_variables(scenarios),
     )
@@ -45,6 +47,14 @@ def check_path(context: RunContext, scenarios: Sequence[Scenario] = ()) -> Itera
         entries = system_programs.read_entries(path, caller.working, directories)
         seen.update(dict.fromkeys(path_warnings.find_warnings(entries)))
     yield from seen
+
+
+def _check_tool_homes(context: RunContext, scenarios: Sequence[Scenario]) -> Iterator[str]:
+    """Yield a warning about variables that name tools which no sandbox can show."""
+    hidden = tuple(tool_homes.list_hidden(context.caller.environment, context.caller.home))
+    if hidden and any(scenario.image == HOST_IMAGE for scenario in scenarios):
+        shown = shorten(", ".join(hidden), 160)
+        yield f"the tools of {shown} are missing in a sandbox, because HOME is in that directory"
 
 
 def check_variables(scenarios: Sequence[Scenario]) -> Iterator[str]:

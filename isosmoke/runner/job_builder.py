@@ -16,12 +16,12 @@ from isosmoke.host.workspace_directories import Workspace
 from isosmoke.manifest.models import Scenario
 from isosmoke.redaction import MAX_SECRET_BYTES, Redactor, Secret, format_placeholder
 from isosmoke.runner import bash_finder, mounts
-from isosmoke.sandbox import rootfs_mounts
+from isosmoke.sandbox import rootfs_mounts, tool_homes
 from isosmoke.sandbox.host_mounts import build_host_mounts
 from isosmoke.sandbox.interpreter_data import Interpreter
 from isosmoke.sandbox.spec import BINARIES, HOST_IMAGE, Job, Mount, ResourceLimits, SandboxSpec
 
-_ALWAYS_PASSED = ("COLORTERM", "RUSTUP_TOOLCHAIN", "TZ")
+_ALWAYS_PASSED = ("COLORTERM", "TZ", *tool_homes.VERSION_VARIABLES)
 """The caller's variables that every sandbox gets; `pass_env` names further ones."""
 
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
@@ -72,7 +72,12 @@ class RunContext:
     def host(self) -> tuple[Mount, ...]:
         """The mounts of the host's image."""
         path = self.caller.environment.get("PATH", os.defpath)
-        return build_host_mounts(path, self.caller.home, masked=self.caller.uid == 0)
+        return build_host_mounts(
+            path,
+            self.caller.home,
+            masked=self.caller.uid == 0,
+            variables=self.caller.environment,
+        )
 
     @cached_property
     def writes_to_cgroup(self) -> bool:
@@ -147,7 +152,7 @@ def build_environment(
     """Return all environment variables of a scenario's script."""
     caller, given = context.caller, context.caller.environment
     return {
-        **{name: given[name] for name in _ALWAYS_PASSED if name in given},
+        **{name: given[name] for name in _list_passed(scenario) if name in given},
         "HOME": str(caller.home),
         "USER": caller.user,
         "LOGNAME": caller.user,
@@ -162,6 +167,12 @@ def build_environment(
         **{name: given[name] for name in scenario.pass_env if name in given},
         **_build_program_variables(scenario, context),
     }
+
+
+def _list_passed(scenario: Scenario) -> tuple[str, ...]:
+    """Return the caller's variables that a sandbox gets: with the host's tools, their homes."""
+    homes = tool_homes.VARIABLES if scenario.image == HOST_IMAGE else ()
+    return (*_ALWAYS_PASSED, *homes)
 
 
 def redact_environment(scenario: Scenario, environment: Mapping[str, str]) -> Mapping[str, str]:

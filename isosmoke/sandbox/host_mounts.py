@@ -5,13 +5,14 @@ that hold programs are mounted: `~/.fly/bin`, but not the token in `~/.fly/confi
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from isosmoke.host import files
 from isosmoke.host.workspace_directories import contains_home, find_outermost
-from isosmoke.sandbox import masks
+from isosmoke.sandbox import credentials, masks, tool_homes
 from isosmoke.sandbox.spec import Mount, ReadOnly
 
 _SYSTEM = (
@@ -20,6 +21,8 @@ _SYSTEM = (
 )
 
 _INSIDE_SYSTEM = tuple(f"{directory}/" for directory in _SYSTEM)
+
+_LOCAL = ("/usr/local/", "/opt/", "/home/linuxbrew/")
 
 _PREFIX_ENTRIES = (
     *("bin", "sbin", "lib", "lib64", "libexec", "include", "share", "jmods"),
@@ -40,16 +43,42 @@ rustup's proxies start its toolchains.
 _SHEBANG_BYTES = 256
 
 
-def build_host_mounts(path: str, home: Path, *, masked: bool) -> tuple[Mount, ...]:
-    """Return the mounts of the host image for a PATH.
+def build_host_mounts(
+    path: str,
+    home: Path,
+    *,
+    masked: bool,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Mount, ...]:
+    """Return the mounts of the host image for a PATH and for the variables that name tools.
 
-    With `masked`, system files that an ordinary user cannot read are hidden.
+    Files of credentials among the tools are hidden. With `masked`, so are system files that an
+    ordinary user cannot read.
     """
     system = [Path(directory) for directory in _SYSTEM if Path(directory).is_dir()]
-    tools = frozenset(_tool_roots(path, home))
+    tools = _list_tools(path, home, variables)
     wanted = {*system, *_resolver_target(), *tools}
     mounts = [ReadOnly(root, PurePosixPath(root)) for root in find_outermost(wanted)]
-    return (*mounts, *(masks.list_root_masks(tools, home) if masked else ()))
+    hidden = tuple(masks.list_root_masks(tools, home)) if masked else ()
+    targets = {mask.target for mask in hidden}
+    secrets = (
+        mask
+        for mask in credentials.list_masks(filter(_has_own_files, find_outermost(tools)))
+        if targets.isdisjoint((mask.target, *mask.target.parents))
+    )
+    return (*mounts, *hidden, *secrets)
+
+
+def _list_tools(path: str, home: Path, variables: Mapping[str, str]) -> frozenset[Path]:
+    """Return every directory or file that the programs on PATH need."""
+    roots = {*_tool_roots(path, home), *tool_homes.list_named(variables, home)}
+    packages = set(tool_homes.list_packages(roots, home))
+    return frozenset(roots | packages)
+
+
+def _has_own_files(root: Path) -> bool:
+    """Return whether an administrator or a user, and not the distribution, filled a directory."""
+    return not f"{root}/".startswith(_INSIDE_SYSTEM) or f"{root}/".startswith(_LOCAL)
 
 
 def _resolver_target() -> Iterator[Path]:
@@ -60,7 +89,7 @@ def _resolver_target() -> Iterator[Path]:
 
 
 def _tool_roots(path: str, home: Path) -> Iterator[Path]:
-    """Yield every directory or file that the programs on PATH need."""
+    """Yield the directories on PATH, and what their programs need."""
     for directory in dict.fromkeys(Path(entry) for entry in path.split(":")):
         if directory.is_absolute() and _is_open(directory) and not contains_home(directory, home):
             yield from _directory_roots(directory, home)
@@ -156,7 +185,7 @@ def _existing(path: Path) -> Path | None:
 
 
 def _target_roots(target: Path, home: Path) -> Iterator[Path]:
-    """Yield a program's prefix, its topmost `node_modules`, or only the file itself."""
+    """Yield a program's prefix, its topmost `node_modules`, its package, or only the file."""
     modules = [parent for parent in target.parents if parent.name == "node_modules"]
     if modules:
         yield modules[-1]
@@ -164,4 +193,4 @@ def _target_roots(target: Path, home: Path) -> Iterator[Path]:
         yield target.parent
         yield from _prefix_roots(target.parent, home)
     else:
-        yield target
+        yield tool_homes.find_package(target, home) or target

@@ -147,6 +147,20 @@ def test_environment_is_exactly_as_published(caller_project: CallerProject) -> N
     }
 
 
+@pytest.mark.parametrize(("image", "is_passed"), [("host", True), ("debian", False)])
+def test_homes_of_tools_are_passed_with_the_tools(
+    caller_project: CallerProject,
+    image: str,
+    is_passed: bool,  # noqa: FBT001 - a table
+) -> None:
+    """A variable that names a toolchain's directory is passed if the host's tools are."""
+    caller_project.environment = {"PATH": "/usr/bin", "RUSTUP_HOME": "/srv/rustup"}
+
+    environment = caller_project.job(image=image).environment
+
+    assert ("RUSTUP_HOME" in environment) == is_passed
+
+
 def test_variable_of_pass_env_is_passed(caller_project: CallerProject) -> None:
     """A variable of `pass_env` is passed if the caller has it, and no other variable is."""
     caller_project.environment = {"PATH": "/bin", "TOKEN": "t", "OTHER": "o", "LANG": "de_DE.UTF-8"}
