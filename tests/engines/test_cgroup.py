@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -113,6 +113,44 @@ def test_added_process_is_in_every_group() -> None:
         assert list_own_groups()
 
     assert list_own_groups() == []
+
+
+@pytest.mark.usefixtures("parent")
+def test_limits_are_mounted_where_programs_look_for_them() -> None:
+    """Every group of a limited sandbox is shown read-only, and none remains after the block."""
+    with cgroup.group(ResourceLimits(memory=ONE_GIB)) as group:
+        mounts = group.list_mounts()
+
+        assert any(
+            (mount.source / name).exists() and mount.target == PurePosixPath(path)
+            for mount in mounts
+            for name, path in (
+                ("memory.max", "/sys/fs/cgroup"),
+                ("memory.limit_in_bytes", "/sys/fs/cgroup/memory"),
+            )
+        )
+        assert len({mount.target for mount in mounts}) == len(mounts)
+
+    assert not any(mount.source.exists() for mount in mounts)
+
+
+@pytest.mark.usefixtures("parent")
+def test_java_has_every_hierarchy_that_it_needs() -> None:
+    """In version 1, a process can join the groups of all hierarchies that a Java runtime needs."""
+    if cgroup.get_version() != 1:
+        pytest.skip("version 2 has one hierarchy")
+    with (
+        cgroup.group(ResourceLimits(memory=ONE_GIB)) as group,
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process,
+    ):
+        group.add_process(process.pid)
+        members = {
+            mount.target.name: (mount.source / "cgroup.procs").read_text().split()
+            for mount in group.list_mounts()
+        }
+
+    names = ("memory", "cpu", "cpuacct", "cpuset")
+    assert members == {name: [str(process.pid)] for name in names}
 
 
 @pytest.fixture

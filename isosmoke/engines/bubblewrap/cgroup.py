@@ -15,7 +15,7 @@ from time import monotonic, sleep
 
 from isosmoke.errors import LeftBehindError, raise_left_behind
 from isosmoke.host.leases import Lease, find_dead
-from isosmoke.sandbox.spec import ResourceLimits
+from isosmoke.sandbox.spec import ReadOnly, ResourceLimits
 
 ROOT = Path("/sys/fs/cgroup")
 
@@ -33,6 +33,12 @@ _EVENTS = {
 """The files and their counters of effects of a limit, in version 2, then 1."""
 
 _FILES = {"memory": ("memory.max", "memory.limit_in_bytes"), "pids": ("pids.max",)}
+_READ_TOGETHER = ("cpu", "cpuacct", "cpuset")
+"""Hierarchies of version 1 without which a Java runtime ignores the limit of the memory."""
+
+_CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
+"""Files that are empty in a new group, which accepts no process until they are set."""
+
 _REMOVE_SECONDS = 5.0
 
 _UNIFIED = frozenset({""})
@@ -58,6 +64,13 @@ def find_parents() -> dict[str, Path]:
     }
 
 
+@cache
+def _find_read_parents() -> dict[str, Path]:
+    """Return the hierarchies in which a group without limits is created, as `find_parents`."""
+    names = _READ_TOGETHER if get_version() == 1 else ()
+    return {name: ROOT / name for name in names if _can_create_groups(ROOT / name)}
+
+
 def _can_create_groups(directory: Path) -> bool:
     return (directory / "cgroup.procs").exists() and os.access(directory, os.W_OK)
 
@@ -73,23 +86,42 @@ class ControlGroup:
             for controller, limit in requested.items()
             if limit and controller in find_parents()
         }
+        others = _find_read_parents() if "memory" in self._limits else {}
         self._directories = {
-            controller: find_parents()[controller] / name for controller in self._limits
+            controller: parent / name
+            for controller, parent in (find_parents() | others).items()
+            if controller in self._limits or controller in others
         }
 
     def create(self) -> None:
         """Create the directories and set the limits."""
-        for controller, directory in self._directories.items():
+        for directory in self._directories.values():
             directory.mkdir(exist_ok=True)
+        for controller, limit in self._limits.items():
+            directory = self._directories[controller]
             file = next(
                 directory / name for name in _FILES[controller] if (directory / name).exists()
             )
-            file.write_text(str(self._limits[controller]))
+            file.write_text(str(limit))
+        if "cpuset" in self._directories:
+            for name in _CPUSET_FILES:
+                directory = self._directories["cpuset"]
+                (directory / name).write_text((directory.parent / name).read_text())
 
     def add_process(self, pid: int) -> None:
         """Move `pid` into the groups; the processes that it starts will be in them too."""
         for directory in self._directories.values():
             (directory / "cgroup.procs").write_text(str(pid))
+
+    def list_mounts(self) -> tuple[ReadOnly, ...]:
+        """Return the mounts of the groups at the paths where programs look for their limits."""
+        targets = {
+            ROOT if get_version() != 1 else ROOT / controller: directory
+            for controller, directory in self._directories.items()
+        }
+        return tuple(
+            ReadOnly(directory, PurePosixPath(target)) for target, directory in targets.items()
+        )
 
     def peaks(self) -> dict[str, int]:
         """Return the peak usage of its processes, for each limited resource that is counted."""
@@ -153,7 +185,7 @@ def sweep() -> tuple[str, ...]:
     """
     directories = (
         directory
-        for parent in set(find_parents().values())
+        for parent in {*find_parents().values(), *_find_read_parents().values()}
         for directory in parent.glob(f"{_PREFIX}*")
     )
     owned = (

@@ -12,7 +12,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -23,9 +23,15 @@ from isosmoke.errors import EngineError, ImageError, LeftBehindError, raise_left
 from isosmoke.host import state
 from isosmoke.interrupt import wait_readable
 from isosmoke.rootfs_images import store
-from isosmoke.sandbox.spec import HOST_IMAGE, SandboxSpec
+from isosmoke.sandbox.spec import HOST_IMAGE, ReadOnly, SandboxSpec
 
 CHUNK_SIZE = 1 << 16
+
+_KERNEL_FACTS = (
+    *(Path("/sys/devices/system/cpu"), Path("/sys/devices/system/node")),
+    Path("/sys/kernel/mm/transparent_hugepage"),
+)
+"""Directories that runtimes read: processors, memory nodes and page sizes; they hold no secrets."""
 
 _EXIT_SECONDS = 5.0
 """The timeout for the end of a bwrap whose keeper has closed its stdout."""
@@ -143,7 +149,8 @@ class BubblewrapEngine:
             )
             group = stack.enter_context(cgroup.group(spec.limits))
             devices = stack.enter_context(bwrap_program.devices(spec.uid))
-            channel, pid = stack.enter_context(_bwrap_process(program, spec, layers, devices))
+            shown = replace(spec, mounts=(*spec.mounts, *_list_kernel_mounts(group)))
+            channel, pid = stack.enter_context(_bwrap_process(program, shown, layers, devices))
             _add_to_group(group, pid, channel)
             changes = {target: layer.upper for target, layer in layers.items()}
             yield BubblewrapSandbox(channel, pid, changes, group)
@@ -158,6 +165,14 @@ class BubblewrapEngine:
                 errors.append(error)
         raise_left_behind(errors, removed)
         return tuple(removed)
+
+
+def _list_kernel_mounts(group: cgroup.ControlGroup) -> Iterator[ReadOnly]:
+    """Yield the mounts in `/sys`, of which bwrap shows nothing: the rest describes the host."""
+    for directory in _KERNEL_FACTS:
+        if directory.is_dir():
+            yield ReadOnly(directory, PurePosixPath(directory))
+    yield from group.list_mounts()
 
 
 def _missing_image_error(image: str) -> ImageError:
