@@ -19,6 +19,9 @@ from isosmoke.sandbox.processes import Process, Usage, name_processes
 ANSWER_SECONDS = 30.0
 """The time limit for answers that do not depend on the script."""
 
+NOT_EXECUTABLE, NOT_FOUND = 126, 127
+"""The exit codes of a command that cannot be executed, as in a shell (POSIX.1-2024, 2.8.2)."""
+
 PROBE_BYTES = 1 << 20
 """The maximum output of a probe that is returned."""
 
@@ -47,6 +50,14 @@ class Channel(Protocol):
 
 class KeeperGoneError(EngineError):
     """The channel ended before the scenario did."""
+
+
+class BrokenError(EngineError):
+    """The keeper reported an error; `reason` is its text."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the sandbox could not continue: {reason}")
+        self.reason = reason
 
 
 class RefusedError(EngineError):
@@ -127,6 +138,24 @@ class Conversation:
         """Wait for the script, and return its raw wait status; None if it runs after `seconds`."""
         event = self._wait(protocol.ScriptExited, seconds)
         return None if event is None else event.status
+
+    def wait_for_unexecuted(self, error: BrokenError) -> int:
+        """Wait for the exit of a command after an error, and return its raw wait status.
+
+        The status is that of a shell: 127 if there is no such program, and 126 if it cannot be
+        executed. The reason becomes part of the command's stderr.
+
+        Raises:
+            BrokenError: the error itself, if it has another cause.
+        """
+        try:
+            status = self.wait_for_exit(ANSWER_SECONDS)
+        except EngineError:
+            raise error from None
+        if status is None or os.waitstatus_to_exitcode(status) not in (NOT_EXECUTABLE, NOT_FOUND):
+            raise error
+        self._sink(Output("stderr", f"{error.reason}\n".encode()))
+        return status
 
     def terminate(self) -> None:
         """Send SIGTERM to the script's process group."""
@@ -305,7 +334,7 @@ class Conversation:
             case Output():
                 self._sink(event)
             case protocol.Broken(message):
-                raise EngineError(f"the sandbox could not continue: {message}")
+                raise BrokenError(message)
             case protocol.ScriptExited() | protocol.Empty():
                 self._endings.append(event)
             case _:

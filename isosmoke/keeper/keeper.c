@@ -431,10 +431,12 @@ static int refuse_system_calls(void)
 
 /* ---- the process of a job ---- */
 
-/* Execute the job in this child process, or write the reason to `error_output` and exit. */
+/* Execute the job in this child process, or write the reason to `error_output` and exit: with 127
+ * if there is no such program, 126 if it cannot be executed, and 125 for any other reason. */
 static void exec_job(const struct job *job, int in, int out, int err, int error_output)
 {
 	const char *step = "cannot set up the standard streams", *where = "";
+	int status = 125;
 	setsid();
 	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		goto fail;
@@ -463,9 +465,11 @@ static void exec_job(const struct job *job, int in, int out, int err, int error_
 	if (*job->search)
 		where = ", looked for in ";
 	execvpe(job->argv[0], job->argv, job->environment);
+	if (errno != EAGAIN && errno != ENOMEM)
+		status = errno == ENOENT || errno == ENOTDIR ? 127 : 126;
 fail:
 	dprintf(error_output, "%s%s%s: %s", step, where, *where ? job->search : "", strerror(errno));
-	_exit(127);
+	_exit(status);
 }
 
 static int open_null(void)

@@ -104,6 +104,7 @@ def build_job(
         timeout=scenario.timeout_seconds,
         grace=scenario.grace_seconds,
         settle=scenario.settle_seconds,
+        is_command=True,
     )
 
 
@@ -120,7 +121,7 @@ def build_script_job(
     bash = context.interpreter(scenario)
     job = build_job(scenario, (bash.path, str(scenario.script_path)), context, services)
     spec = replace(job.spec, mounts=(*job.spec.mounts, *bash.mounts))
-    return replace(job, spec=spec, search=bash.search)
+    return replace(job, spec=spec, search=bash.search, is_command=False)
 
 
 def _build_spec(scenario: Scenario, context: RunContext) -> SandboxSpec:

@@ -13,7 +13,7 @@ from time import monotonic
 from isosmoke.engines.base import START_SECONDS, Engine, Sandbox
 from isosmoke.errors import EngineError, LeftBehindError
 from isosmoke.interrupt import Interrupt
-from isosmoke.keeper.client import Conversation, StoppedError
+from isosmoke.keeper.client import BrokenError, Conversation, StoppedError
 from isosmoke.results import evidence
 from isosmoke.results.evidence import Evidence
 from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut
@@ -178,7 +178,9 @@ def wait_for_ending(job: Job, keeper: Conversation) -> Ending:
     """Return the ending of the script of `job`, which is ended at its timeout (`TimedOut`)."""
     try:
         status = keeper.wait_for_exit(job.timeout)
-    except EngineError as error:
+    except BrokenError as error:
+        if job.is_command:
+            return Exited(os.waitstatus_to_exitcode(keeper.wait_for_unexecuted(error)))
         # The keeper searches directories only for the interpreter of an image.
         if job.search and ", looked for in " in error.message:
             hint = f"put {job.argv[0]} into one of these directories of image '{job.spec.image}'"

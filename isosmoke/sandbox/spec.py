@@ -156,7 +156,8 @@ class Job:
     `timeout` limits the command. `grace` is the time between SIGTERM and SIGKILL after the timeout.
     `settle` is the time that processes have to end after the command before they count as
     survivors. The program is looked up in the colon-separated directories of `search`, or if that
-    is empty, in those of the environment's PATH.
+    is empty, in those of the environment's PATH. If `is_command` is true, the scenario names the
+    program, so that a missing program is a failure of the scenario, as in a shell.
     """
 
     spec: SandboxSpec
@@ -167,3 +168,4 @@ class Job:
     grace: float
     settle: float
     search: str = ""
+    is_command: bool = False

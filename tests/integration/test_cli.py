@@ -168,6 +168,22 @@ def test_command_after_dashes_runs_as_a_scenario(cli: Cli) -> None:
     assert cli("run", "--", "false").returncode == ExitCode.BLOCKED
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "reason"),
+    [("nosuch", 127, "No such file"), ("/etc/passwd", 126, "Permission denied")],
+)
+def test_command_that_cannot_be_executed_fails(
+    cli: Cli, command: str, code: int, reason: str
+) -> None:
+    """As in a shell, 127 means that there is no such program, 126 that it is not executable."""
+    done = cli("run", "--json", "--", command)
+    (scenario,) = json.loads(done.stdout)["scenarios"]
+
+    assert done.returncode == ExitCode.BLOCKED
+    assert (scenario["outcome"], scenario["exit_code"]) == ("FAIL", code)
+    assert scenario["reason"].startswith(f"exit {code}: {command}: {reason}")
+
+
 def test_command_that_leaks_a_process_fails(cli: Cli) -> None:
     """A command that leaks blocks, and the repeat line contains the command."""
     done = cli("run", "--", "sh", "-c", "sleep 60 & echo done")

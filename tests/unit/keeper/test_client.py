@@ -14,6 +14,7 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import protocol
 from isosmoke.keeper.client import (
     PROBE_BYTES,
+    BrokenError,
     Conversation,
     KeeperGoneError,
     RefusedError,
@@ -284,6 +285,30 @@ def test_failure_of_the_keeper_is_an_engine_error(make_keeper: Make) -> None:
     keeper.send(encode_frame(b"!", b"bash: No such file or directory"))
     with pytest.raises(EngineError, match="bash: No such file or directory"):
         talk(keeper).wait_for_exit(SOON)
+
+
+@pytest.mark.parametrize("code", [126, 127])
+def test_command_that_cannot_be_executed_exits_as_in_a_shell(make_keeper: Make, code: int) -> None:
+    """The reason is part of its stderr."""
+    keeper, outputs = make_keeper(), list[Output]()
+    keeper.send(encode_frame(b"!", b"nosuch: No such file or directory"))
+    keeper.send(encode_exit(code << 8))
+    conversation = talk(keeper, outputs.append)
+    with pytest.raises(BrokenError) as caught:
+        conversation.wait_for_exit(SOON)
+
+    assert conversation.wait_for_unexecuted(caught.value) == code << 8
+    assert outputs == [Output("stderr", b"nosuch: No such file or directory\n")]
+
+
+@pytest.mark.parametrize("frames", [encode_exit(125 << 8), b""])
+def test_other_failure_of_a_start_is_an_engine_error(make_keeper: Make, frames: bytes) -> None:
+    """A failure before the execution, and the end of the keeper, say nothing about the command."""
+    keeper = make_keeper()
+    keeper.send(frames)
+    keeper.hang_up()
+    with pytest.raises(BrokenError, match="no room"):
+        talk(keeper).wait_for_unexecuted(BrokenError("no room"))
 
 
 @pytest.mark.parametrize(
