@@ -9,6 +9,11 @@ _DEFAULT_LENGTH = 300
 _ESCAPED = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\t": r"\t"}
 
 
+def is_set(value: str) -> bool:
+    """Return whether the value of a variable turns something on: empty, 0 and false do not."""
+    return value not in ("", "0", "false")
+
+
 def escape_controls(line: str) -> str:
     """Escape all control characters except tabs, so that a line cannot control a terminal."""
     return "".join(

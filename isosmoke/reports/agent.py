@@ -10,7 +10,7 @@ from isosmoke.results import run_record
 from isosmoke.results.events import Event, RunFinished
 from isosmoke.results.repeat_command import Repeat
 from isosmoke.results.run_record import RunRecord, ScenarioRecord
-from isosmoke.text import quote_command, shorten
+from isosmoke.text import is_set, quote_command, shorten
 
 ENVIRONMENTS = {
     "WG_AGENT_ID": "wg, for any agent program",
@@ -38,7 +38,7 @@ _MORE = (
 
 def is_agent(environ: Mapping[str, str]) -> bool:
     """Return whether the reader is a coding agent; empty, 0 and false do not set a variable."""
-    return any(environ.get(name, "") not in ("", "0", "false") for name in ENVIRONMENTS)
+    return any(is_set(environ.get(name, "")) for name in ENVIRONMENTS)
 
 
 def select_report(environ: Mapping[str, str]) -> str:

@@ -41,7 +41,7 @@ def command(ctx: click.Context, engine: str) -> None:
     console = Printer()
     progress = Progress(
         console,
-        live=console.is_terminal,
+        live=console.is_live,
         repeat=partial(repeat_command.build_run_command, manifest=str(MANIFEST)),
     )
     with interruptible() as interrupt:

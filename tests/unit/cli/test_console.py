@@ -1,0 +1,54 @@
+"""The console: what a terminal, a pipe and the log of a CI system receive."""
+
+import os
+import pty
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+
+import pytest
+
+from isosmoke.cli.console import Printer
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the variables that the caller may have set."""
+    for name in ("CI", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+@contextmanager
+def terminal() -> Iterator[None]:
+    """Make stdout a terminal."""
+    master, slave = pty.openpty()
+    with open(slave, "w", encoding="utf-8") as stdout, redirect_stdout(stdout):  # noqa: PTH123
+        yield
+    os.close(master)
+
+
+def test_forced_colour_does_not_make_a_pipe_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe gets colour, but no animation and no line breaks at a width that it does not have."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    console = Printer()
+
+    assert console.color_system
+    assert not console.is_terminal
+    assert not console.is_live
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_live"),
+    [({}, True), ({"CI": "true"}, False), ({"CI": "false"}, True), ({"TERM": "dumb"}, False)],
+)
+def test_only_an_interactive_terminal_is_redrawn(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], *, is_live: bool
+) -> None:
+    """The log of a CI system keeps every state, even if the system provides a terminal."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with terminal():
+        console = Printer()
+
+        assert console.is_terminal
+        assert console.is_live == is_live
