@@ -16,7 +16,7 @@ MAXIMUM = "user/max_user_namespaces"
 REMEDIES: dict[str, tuple[Mapping[str, str], str]] = {
     "AppArmor forbids it": (
         {APPARMOR: "1", DEBIAN: "1", MAXIMUM: "63000"},
-        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+        "isosmoke doctor --apparmor",
     ),
     "Debian's setting forbids it": (
         {APPARMOR: "0", DEBIAN: "0", MAXIMUM: "63000"},

@@ -13,7 +13,8 @@ from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.options import json_option
 from isosmoke.engines import ENGINES
 from isosmoke.engines.base import Engine, EngineInfo
-from isosmoke.engines.bubblewrap import cgroup
+from isosmoke.engines.bubblewrap import apparmor as profiles
+from isosmoke.engines.bubblewrap import bwrap_program, cgroup
 from isosmoke.errors import ExitCode, IsosmokeError
 from isosmoke.execution import engine_trials
 from isosmoke.host import binary, path_warnings, system_programs
@@ -83,10 +84,18 @@ DOCUMENTS = {
 
 
 @click.command()
+@click.option(
+    "--apparmor",
+    is_flag=True,
+    help="Print an AppArmor profile that lets this machine's bwrap create sandboxes.",
+)
 @json_option
 @click.pass_context
-def command(ctx: click.Context, *, as_json: bool) -> None:
+def command(ctx: click.Context, *, apparmor: bool, as_json: bool) -> None:
     """Try every engine and check what scenarios need; exit 0 if at least one engine works."""
+    if apparmor:
+        _print_profile(bwrap_program.find_installed())
+        return
     with ThreadPoolExecutor(len(ENGINES)) as pool:
         engines = tuple(pool.map(check_engine, ENGINES, ENGINES.values()))
     document = DoctorDocument(engines=engines, findings=tuple(_check_host()))
@@ -96,6 +105,19 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
         _print(document)
     has_engine = any(engine.works for engine in engines)
     ctx.exit(ExitCode.OK if has_engine else ExitCode.INFRASTRUCTURE)
+
+
+def _print_profile(program: Path) -> None:
+    """Print the profile on stdout, and on stderr the commands that install and load it."""
+    profiles.require_no_profile(program, profiles.DIRECTORY)
+    file = profiles.DIRECTORY / profiles.NAME
+    click.echo(profiles.build_profile(program), nl=False)
+    click.echo(
+        f"isosmoke: this profile is only for {program}; install it and load it with\n"
+        f"  isosmoke doctor --apparmor | sudo tee {file}\n"
+        f"  sudo apparmor_parser -r {file}",
+        err=True,
+    )
 
 
 def check_engine(name: str, create: Callable[[], Engine]) -> EngineFinding:

@@ -12,7 +12,7 @@ from pathlib import Path
 from shlex import quote
 
 from isosmoke.engines.base import copies_refused_error, find_mounts_in
-from isosmoke.engines.bubblewrap import bwrap_args
+from isosmoke.engines.bubblewrap import apparmor, bwrap_args
 from isosmoke.engines.bubblewrap.bwrap_args import BwrapLayer, BwrapLayers
 from isosmoke.errors import EngineError, EngineUnavailableError
 from isosmoke.host import mount_table, state, system_programs
@@ -59,6 +59,29 @@ def find_program() -> Program:
         "; ".join(["bubblewrap cannot create a sandbox on this machine", *dict.fromkeys(errors)]),
         hint=find_remedy(Path("/proc/sys")),
     )
+
+
+def find_installed() -> Path:
+    """Return the installed bwrap that suits isosmoke best, without links, even if it is refused.
+
+    Raises:
+        EngineUnavailableError: if there is none.
+    """
+    candidates = tuple(_find_candidates())
+    if not candidates:
+        raise EngineUnavailableError(
+            "bwrap not found", hint="install bubblewrap 0.11 or later, or use --engine docker"
+        )
+    return Path(next(filter(_has_overlays, candidates), candidates[0])).resolve()
+
+
+def _has_overlays(path: str) -> bool:
+    """Return whether a bwrap is 0.11 or later, which has options for overlays."""
+    command = [path, "--help"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=False
+    )
+    return "--overlay" in done.stdout + done.stderr
 
 
 def get_version(path: str) -> str:
@@ -175,7 +198,6 @@ def _test_mounts(bwrap: Program, spec: SandboxSpec) -> str | None:
 
 
 _REMEDIES = (
-    ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
     ("kernel/unprivileged_userns_clone", "0", "1"),
     ("user/max_user_namespaces", "0", "15000"),
 )
@@ -187,11 +209,20 @@ def find_remedy(settings: Path) -> str:
 
     If no setting is known to forbid them, return general advice.
     """
+    if _read_setting(settings / apparmor.RESTRICTION) == "1":
+        return "isosmoke doctor --apparmor (prints a profile for bwrap), or use --engine docker"
     for setting, forbidding, allowing in _REMEDIES:
-        with suppress(OSError):
-            if (settings / setting).read_text().strip() == forbidding:
-                return f"sudo sysctl -w {setting.replace('/', '.')}={allowing}"
+        if _read_setting(settings / setting) == forbidding:
+            return f"sudo sysctl -w {setting.replace('/', '.')}={allowing}"
     return "install bubblewrap 0.11 or later, or use --engine docker"
+
+
+def _read_setting(file: Path) -> str:
+    """Return the value of a setting; empty if this kernel does not have it."""
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""
 
 
 @contextmanager
