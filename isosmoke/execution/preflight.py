@@ -101,9 +101,12 @@ class Preflight:
         a failure of the scenario.
 
         Raises:
-            IsosmokeError: if an engine is unavailable or the binary cannot run in an image.
+            IsosmokeError: if an engine is unavailable, the binary cannot run in an image, or there
+                are far too many secrets.
         """
         self.engines.prepare(scenarios)
+        for scenario in scenarios:
+            self.context.redactor(scenario)
         if self.context.binary is None:
             return
         for scenario in scenarios:

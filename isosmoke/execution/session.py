@@ -21,7 +21,6 @@ from isosmoke.history.writer import Recording
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Retention, Scenario
-from isosmoke.redaction import REDACTION_LIMITS
 from isosmoke.results.events import Event, RunFinished, RunStarted, ScenarioFinished
 from isosmoke.results.run_results import RunResult, ScenarioResult
 from isosmoke.rootfs_images import store
@@ -215,7 +214,6 @@ def determine_exit_code(result: RunResult) -> ExitCode:
 
 
 def _note_unredacted_secrets(scenarios: Sequence[Scenario], context: RunContext) -> Iterator[str]:
-    """Yield a note for each passed value that cannot be redacted."""
+    """Yield a note for each passed variable, file or directory that is not fully redacted."""
     for scenario in scenarios:
-        for name in context.redactor(scenario).unredacted:
-            yield f"{name} is not redacted: {REDACTION_LIMITS}"
+        yield from context.redactor(scenario).list_notes()

@@ -2,11 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from isosmoke.engines.bubblewrap import cgroup
@@ -14,9 +13,10 @@ from isosmoke.host.binary import COMMAND_NAME, Binary
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import Workspace
 from isosmoke.manifest.models import Scenario
-from isosmoke.redaction import MAX_SECRET_BYTES, Redactor, Secret, format_placeholder
+from isosmoke.redaction import Redactor, format_placeholder
 from isosmoke.runner import bash_finder, mounts
 from isosmoke.sandbox import rootfs_mounts, tool_homes
+from isosmoke.runner.secret_reader import read_secrets
 from isosmoke.sandbox.host_mounts import build_host_mounts
 from isosmoke.sandbox.interpreter_data import Interpreter
 from isosmoke.sandbox.spec import BINARIES, HOST_IMAGE, Job, Mount, ResourceLimits, SandboxSpec
@@ -40,10 +40,14 @@ class RunContext:
     _interpreters: dict[tuple[object, ...], Interpreter] = field(default_factory=dict, repr=False)
 
     def redactor(self, scenario: Scenario) -> Redactor:
-        """Return the redactor of all secrets that are passed to a scenario."""
+        """Return the redactor of all secrets that are passed to a scenario.
+
+        Raises:
+            ManifestError: if a directory of secrets has far too many files.
+        """
         key = (scenario.pass_env, scenario.pass_files)
         if key not in self._redactors:
-            self._redactors[key] = Redactor(_read_secrets(scenario, self.caller))
+            self._redactors[key] = Redactor(read_secrets(scenario, self.caller))
         return self._redactors[key]
 
     def interpreter(self, scenario: Scenario) -> Interpreter:
@@ -202,20 +206,3 @@ def _build_program_variables(scenario: Scenario, context: RunContext) -> Mapping
     if context.binary is None:
         return {"PATH": path}
     return {"PATH": f"{BINARIES}:{path}", "WG_BIN": str(BINARIES / COMMAND_NAME)}
-
-
-def _read_secrets(scenario: Scenario, caller: Caller) -> Iterator[Secret]:
-    for name in scenario.pass_env:
-        if caller.environment.get(name):
-            yield Secret.of_variable(name, caller.environment[name])
-    for name in scenario.pass_files:
-        path = mounts.expand_home(Path(name), caller.home)
-        for file in filter(Path.is_file, (path, *path.rglob("*"))):
-            with suppress(OSError):  # the script cannot read it either
-                yield Secret.of_file(name, _read_beginning(file))
-
-
-def _read_beginning(file: Path) -> bytes:
-    """Return a file's content; of a large file, just enough to be recognized as too large."""
-    with file.open("rb") as content:
-        return content.read(MAX_SECRET_BYTES + 1)

@@ -94,7 +94,7 @@ def list_added_mounts(
 
 def expand_home(path: Path, home: Path) -> Path:
     """Return `path` with a leading `~` replaced by the caller's home directory."""
-    return home.joinpath(*path.parts[1:]) if path.parts[0] == "~" else path
+    return home.joinpath(*path.parts[1:]) if path.parts[:1] == ("~",) else path
 
 
 def _list_host_mounts(

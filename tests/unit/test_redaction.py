@@ -247,6 +247,51 @@ def test_repeated_secret_needs_bounded_memory() -> None:
     assert len(stream._buffer) < 200  # noqa: SLF001 - the test is about the buffer
 
 
+LONG = "".join(f'{number} wörd\'s "quoted" €\n' for number in range(150))
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        str,
+        json.dumps,
+        repr,
+        ascii,
+        shlex.quote,
+        quote,
+        html.escape,
+        encode_base64,
+        lambda text: base64.encodebytes(text.encode()).decode(),
+        lambda text: text.encode().hex(),
+    ],
+)
+def test_long_secret_is_replaced_once(encode: Callable[[str], str]) -> None:
+    """A secret that is searched in blocks is replaced by one name in any encoding."""
+    redacted = create_redactor(LONG.replace("\n", "")).text(encode(LONG.replace("\n", "")))
+
+    assert redacted.count(PLACEHOLDER) == 1
+    assert len(redacted) <= len(PLACEHOLDER) + 4
+
+
+def test_long_secret_needs_bounded_memory() -> None:
+    """Of a long secret that arrives line by line, only a few KiB are held back."""
+    stream = create_redactor(LONG).stream()
+    sizes = []
+    for line in LONG.encode().splitlines(keepends=True):
+        stream.feed(line)
+        sizes.append(len(stream._buffer))  # noqa: SLF001 - the test is about the buffer
+
+    assert max(sizes) < 5000
+
+
+def test_long_run_of_separators_is_read_once() -> None:
+    """A value is read in one pass, whatever ends its line."""
+    secret = Secret.of_file("F", b"key = value-of-key" + b" ," * 100_000)
+
+    assert b"value-of-key" in secret.parts
+    assert Secret.of_file("F", b"key = " + b" ," * 100_000 + b"x").parts
+
+
 SECRETS = st.lists(
     st.one_of(
         st.text("ab", min_size=MIN_SECRET_BYTES, max_size=9),
