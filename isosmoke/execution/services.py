@@ -38,6 +38,7 @@ from isosmoke.keeper.deadline import Deadline
 from isosmoke.keeper.protocol import Output
 from isosmoke.manifest.models import Scenario, Service, Wait
 from isosmoke.redaction import Redactor
+from isosmoke.runner.job_builder import select_passed_variables
 from isosmoke.runner.output import Capture
 from isosmoke.sandbox.spec import HOST_IMAGE, KEEPER, ReadOnly, SandboxSpec
 
@@ -74,8 +75,7 @@ class ServiceAttempt:
 
     def build_variables(self, service: Service) -> dict[str, str]:
         """Return a service's own environment; it may refer to variables passed to the scenario."""
-        given = self.caller.environment
-        passed = {name: given[name] for name in self.scenario.pass_env if name in given}
+        passed = select_passed_variables(self.scenario, self.caller.environment)
         return {name: expand(value, passed) for name, value in service.env.items()}
 
 

@@ -21,6 +21,7 @@ from isosmoke.history.writer import Recording
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Retention, Scenario
+from isosmoke.redaction import is_ordinary
 from isosmoke.results.events import Event, RunFinished, RunStarted, ScenarioFinished
 from isosmoke.results.run_results import RunResult, ScenarioResult
 from isosmoke.rootfs_images import store
@@ -122,6 +123,7 @@ class Session:
         yield from self.preflight.engines.sweep_failures
         yield from self.recording.notes
         yield from _note_unredacted_secrets(scenarios, self.preflight.context)
+        yield from _note_ordinary_secrets(scenarios, self.preflight.context)
         yield from self.preflight.engines.list_unsupported_limits(scenarios)
 
 
@@ -211,6 +213,16 @@ def determine_exit_code(result: RunResult) -> ExitCode:
     if result.skipped == len(result.scenarios):
         return ExitCode.ALL_SKIPPED
     return ExitCode.OK
+
+
+def _note_ordinary_secrets(scenarios: Sequence[Scenario], context: RunContext) -> Iterator[str]:
+    """Yield a note for each secret variable whose value occurs in ordinary text."""
+    for name in (name for scenario in scenarios for name in scenario.pass_env):
+        if is_ordinary(context.caller.environment.get(name, "")):
+            yield (
+                f"{name} is redacted wherever its value occurs, and that may be an ordinary word: "
+                "if it is not secret, move it from pass_env to plain_env"
+            )
 
 
 def _note_unredacted_secrets(scenarios: Sequence[Scenario], context: RunContext) -> Iterator[str]:

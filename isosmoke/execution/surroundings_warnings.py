@@ -62,13 +62,17 @@ def check_variables(scenarios: Sequence[Scenario]) -> Iterator[str]:
     affected = [
         f"{scenario.name} ({', '.join(names)})"
         for scenario in scenarios
-        if (names := [name for name in (*scenario.env, *scenario.pass_env) if _can_run_code(name)])
+        if (names := [name for name in _list_variables(scenario) if _can_run_code(name)])
     ]
     if affected:
         more = len(affected) - _SHOWN
         rest = f" (+{more} more)" if more > 0 else ""
         shown = ", ".join(affected[:_SHOWN])
         yield shorten(f"variables make other code run before the script of {shown}{rest}")
+
+
+def _list_variables(scenario: Scenario) -> Iterator[str]:
+    yield from dict.fromkeys((*scenario.env, *scenario.pass_env, *scenario.plain_env))
 
 
 def _can_run_code(name: str) -> bool:

@@ -36,6 +36,7 @@ from isosmoke.manifest.value_types import (
     WholeSeconds,
     build_error,
     format_value,
+    refuse_names_of,
 )
 
 
@@ -143,7 +144,7 @@ class Service(StrictModel):
     """The command to run instead of the image's own; the entry point stays."""
 
     env: Mapping[Variable, Value] = Field(default_factory=dict)
-    """Environment variables. `${NAME}` expands to a variable in the scenario's `pass_env`."""
+    """Environment variables. `${NAME}` expands to a variable that the scenario receives."""
 
     ports: Annotated[tuple[Port, ...], Field(strict=False)] = ()
     """The container ports that the scenario can reach."""
@@ -210,7 +211,23 @@ class Settings(StrictModel):
         default_factory=dict
     )
     pass_env: Annotated[Variables, _sandbox_key(key_meaning.note_members)] = ()
+    """The caller's variables that the script receives as secrets: their values are redacted."""
+
     pass_files: Annotated[Texts, _sandbox_key(key_meaning.note_members)] = ()
+    """Files and directories that the script receives as secrets, read-only."""
+
+    plain_env: Annotated[
+        Variables,
+        AfterValidator(refuse_names_of("pass_env")),
+        _sandbox_key(key_meaning.note_members),
+    ] = ()
+    """The caller's variables that the script receives and that are no secrets."""
+
+    plain_files: Annotated[
+        Texts, AfterValidator(refuse_names_of("pass_files")), _sandbox_key(key_meaning.note_members)
+    ] = ()
+    """Files and directories that the script receives, read-only, and that are no secrets."""
+
     tags: Annotated[Texts, _entry_key(key_meaning.note_members)] = ()
     retries: Annotated[int, Field(ge=0, le=100), _entry_key(key_meaning.refuse_increase)] = 0
 

@@ -22,6 +22,7 @@ from isosmoke.redaction.secret import (
     MIN_PART_BYTES,
     MIN_SECRET_BYTES,
     Secret,
+    is_ordinary,
 )
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Redactor",
     "Secret",
     "format_placeholder",
+    "is_ordinary",
 ]
 
 _LIMITS = (

@@ -32,6 +32,9 @@ _ASSIGNED = re.compile(rb"""\s*(?:export\s+)?["']?[\w.-]+["']?\s*[=:]\s*(?P<valu
 _PASSWORD = re.compile(rb"://[^/\s:@]*:(?P<value>[^/\s@]+)@")
 
 
+_ORDINARY = re.compile(r"(?=.{4,16}$)[A-Za-z]+(?:[-_.][A-Za-z]+)*|\d{4,5}")
+
+
 @dataclass(frozen=True, slots=True)
 class Secret:
     """A secret with the name that replaces it.
@@ -55,6 +58,11 @@ class Secret:
         assigned = (part for line in content.splitlines() for part in _find_assigned(line))
         parts = _select_parts(content, chain(_find_parts(content), assigned))
         return cls(name, parts, len(content))
+
+
+def is_ordinary(value: str) -> bool:
+    """Return True if other text probably contains a value too: a word or a small number."""
+    return _ORDINARY.fullmatch(value) is not None
 
 
 def _select_parts(content: bytes, parts: Iterable[bytes]) -> tuple[bytes, ...]:

@@ -291,8 +291,10 @@ def _list_notes(index: Index, environment: Mapping[str, str]) -> Iterator[str]:
 def _list_passed(index: Index, environment: Mapping[str, str]) -> Iterator[str]:
     """Yield the user's variables and files that are passed to a script of unknown origin."""
     entry = index.scenario.entry
-    yield from (name for name in entry.get("pass_env", ()) if name in environment)
-    yield from (file for file in entry.get("pass_files", ()) if Path(file).expanduser().exists())
+    for key in ("pass_env", "plain_env"):
+        yield from (name for name in entry.get(key, ()) if name in environment)
+    for key in ("pass_files", "plain_files"):
+        yield from (file for file in entry.get(key, ()) if Path(file).expanduser().exists())
 
 
 def _unpack(path: Path, directory: Path) -> Index:

@@ -161,7 +161,7 @@ def find_missing_variables(
 ) -> Iterator[str]:
     """Yield a note for each variable that was passed in the recorded run, but is not set now."""
     recorded_environment = scenario.attempts[-1].environment
-    for name in scenario.entry.get("pass_env", ()):
+    for name in (*scenario.entry.get("pass_env", ()), *scenario.entry.get("plain_env", ())):
         if name in recorded_environment and name not in environment:
             yield f"{name} was set in the recorded run, but is not set now: export it first"
 

@@ -15,14 +15,14 @@ from isosmoke.host.workspace_directories import Workspace
 from isosmoke.manifest.models import Scenario
 from isosmoke.redaction import Redactor, format_placeholder
 from isosmoke.runner import bash_finder, mounts
-from isosmoke.sandbox import rootfs_mounts, tool_homes
 from isosmoke.runner.secret_reader import read_secrets
+from isosmoke.sandbox import rootfs_mounts, tool_homes
 from isosmoke.sandbox.host_mounts import build_host_mounts
 from isosmoke.sandbox.interpreter_data import Interpreter
 from isosmoke.sandbox.spec import BINARIES, HOST_IMAGE, Job, Mount, ResourceLimits, SandboxSpec
 
 _ALWAYS_PASSED = ("COLORTERM", "TZ", *tool_homes.VERSION_VARIABLES)
-"""The caller's variables that every sandbox gets; `pass_env` names further ones."""
+"""The caller's variables that every sandbox gets; `pass_env` and `plain_env` name further ones."""
 
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
@@ -45,7 +45,7 @@ class RunContext:
         Raises:
             ManifestError: if a directory of secrets has far too many files.
         """
-        key = (scenario.pass_env, scenario.pass_files)
+        key = (scenario.pass_env, scenario.pass_files, scenario.plain_files)
         if key not in self._redactors:
             self._redactors[key] = Redactor(read_secrets(scenario, self.caller))
         return self._redactors[key]
@@ -56,7 +56,7 @@ class RunContext:
         Raises:
             EngineError: if the scenario's image has no bash.
         """
-        key = (scenario.image, scenario.folder, scenario.pass_files)
+        key = (scenario.image, scenario.folder, scenario.pass_files, scenario.plain_files)
         if key not in self._interpreters:
             hidden = tuple(mount.target for mount in self.list_added_mounts(scenario))
             bash = bash_finder.find(scenario.image, scenario.folder, hidden)
@@ -169,7 +169,7 @@ def build_environment(
         "WG_SMOKE_TIMEOUT_SECS": str(scenario.timeout_seconds),
         **services,
         **{name: _expand(value, services) for name, value in scenario.env.items()},
-        **{name: given[name] for name in scenario.pass_env if name in given},
+        **select_passed_variables(scenario, given),
         **_build_program_variables(scenario, context),
     }
 
@@ -180,8 +180,16 @@ def _list_passed(scenario: Scenario) -> tuple[str, ...]:
     return (*_ALWAYS_PASSED, *homes)
 
 
+def select_passed_variables(
+    scenario: Scenario, environment: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Return the caller's variables that a scenario names, secret or not."""
+    names = (*scenario.pass_env, *scenario.plain_env)
+    return {name: environment[name] for name in names if name in environment}
+
+
 def redact_environment(scenario: Scenario, environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the environment with a placeholder for each value that is passed to the scenario."""
+    """Return the environment with a placeholder for each secret value."""
     return {
         name: format_placeholder(name) if name in scenario.pass_env else value
         for name, value in environment.items()

@@ -88,13 +88,19 @@ def list_added_mounts(
             ReadOnly(directory, PurePosixPath(directory))
             for directory in workspace.borrowed_objects
         ),
-        *_create_passed_file_mounts(scenario, caller),
+        *(ReadOnly(path, PurePosixPath(path)) for path in list_passed_files(scenario, caller)),
     )
 
 
 def expand_home(path: Path, home: Path) -> Path:
     """Return `path` with a leading `~` replaced by the caller's home directory."""
     return home.joinpath(*path.parts[1:]) if path.parts[:1] == ("~",) else path
+
+
+def list_passed_files(scenario: Scenario, caller: Caller) -> Iterator[Path]:
+    """Yield the paths that a scenario receives from its caller, secret or not."""
+    for name in dict.fromkeys((*scenario.pass_files, *scenario.plain_files)):
+        yield expand_home(Path(name), caller.home)
 
 
 def _list_host_mounts(
@@ -173,8 +179,3 @@ def _create_user_database_mounts(scenario: Scenario, caller: Caller) -> tuple[Mo
         ReadOnly(user_files.store_text(text), PurePosixPath("/etc", name))
         for name, text in texts.items()
     )
-
-
-def _create_passed_file_mounts(scenario: Scenario, caller: Caller) -> tuple[Mount, ...]:
-    paths = (expand_home(Path(name), caller.home) for name in scenario.pass_files)
-    return tuple(ReadOnly(path, PurePosixPath(path)) for path in paths)

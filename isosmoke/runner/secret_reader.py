@@ -1,7 +1,7 @@
 """The secrets of a scenario: the variables and files that it receives, read up to a limit."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -82,28 +82,31 @@ def _read_file(file: _File, budget: _Budget) -> Iterator[Secret]:
 
 
 def _list_files(scenario: Scenario, caller: Caller, max_entries: int) -> Iterator[_File]:
+    plain = {str(mounts.expand_home(Path(name), caller.home)) for name in scenario.plain_files}
     for name in dict.fromkeys(scenario.pass_files):
         path = mounts.expand_home(Path(name), caller.home)
-        for number, file in enumerate(_walk(path)):
+        for number, file in enumerate(_walk(path, plain)):
             if number > max_entries:
                 raise ManifestError(
                     f"scenario '{scenario.name}': key 'pass_files': {name} has more than "
                     f"{max_entries:,} files, too many to redact",
-                    hint="name only the files in it that are secret",
+                    hint="name only its secret files, and in plain_files what is not secret",
                 )
             with suppress(OSError):
                 if file.is_file():
                     yield _File(name, file, file.stat().st_size)
 
 
-def _walk(path: Path) -> Iterator[Path]:
-    """Yield a path and everything in it, without following links to directories."""
+def _walk(path: Path, plain: Collection[str]) -> Iterator[Path]:
+    """Yield a path and everything in it except `plain`; do not follow links to directories."""
     pending = [str(path)]
     while pending:
         current = pending.pop()
         yield Path(current)
         with suppress(OSError), os.scandir(current) as entries:
             for entry in entries:
+                if entry.path in plain:
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(entry.path)
                 else:

@@ -103,6 +103,8 @@ locks = ["port-8080"]
 env = { LANG = "C" }
 pass_env = ["TOKEN"]
 pass_files = ["~/.config/wg"]
+plain_env = ["NODE_ENV"]
+plain_files = ["~/.cache/tool"]
 tags = ["slow"]
 retries = 2
 settle_seconds = 0.5

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -136,3 +137,31 @@ def test_secret_too_short_to_replace_is_reported(files_and_output: dict[str, byt
     assert files_and_output["console stdout"].count(note) == 1
     assert files_and_output["agent stdout"].count(note) == 1
     assert [entry[:3] for entry in json.loads(files_and_output["json stdout"])["notes"]] == ["PIN"]
+
+
+def test_plain_values_are_shown(tmp_path: Path) -> None:
+    """Plain variables and files are used and shown as they are, and only secrets are redacted."""
+    available.require_engine("bubblewrap")
+    manifest = """
+[[scenario]]
+name = "plain"
+script = "plain.sh"
+plain_env = ["NODE_ENV"]
+plain_files = ["~/.cache/tool"]
+pass_env = ["MODE"]
+"""
+    project = Project.within(tmp_path, manifest)
+    project.path("plain.sh").write_text(
+        'echo "$NODE_ENV result: $(cat ~/.cache/tool/index)"; echo "reason: $MODE" >&2; exit 1'
+    )
+    (tmp_path / "home/.cache/tool").mkdir(parents=True)
+    (tmp_path / "home/.cache/tool/index").write_text("cached")
+    variables = {"NODE_ENV": "test", "MODE": "production"}
+    record = json.loads(project.run("run", "--json", "--engine", "bubblewrap", **variables).stdout)
+    attempt = record["scenarios"][0]["attempts"][0]
+
+    assert attempt["environment"]["NODE_ENV"] == "test"
+    assert attempt["environment"]["MODE"] == "[redacted MODE]"
+    assert record["scenarios"][0]["reason"] == "exit 1: [redacted MODE]"
+    assert "test result: cached" in project.run("show", "plain").stdout
+    assert [entry.partition(" ")[0] for entry in record["notes"]] == ["MODE"]

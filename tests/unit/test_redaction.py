@@ -14,7 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.redaction import MIN_SECRET_BYTES, Redactor, Secret, format_placeholder
+from isosmoke.redaction import (
+    MIN_SECRET_BYTES,
+    Redactor,
+    Secret,
+    format_placeholder,
+    is_ordinary,
+)
 
 TOKEN = "s3cr/et'T+ök en\"w0rd"  # noqa: S105 - not a real secret
 KEY = (
@@ -290,6 +296,20 @@ def test_long_run_of_separators_is_read_once() -> None:
 
     assert b"value-of-key" in secret.parts
     assert Secret.of_file("F", b"key = " + b" ," * 100_000 + b"x").parts
+
+
+@pytest.mark.parametrize("value", ["test", "production", "us-east", "debug", "true", "8080"])
+def test_ordinary_value_is_recognized(value: str) -> None:
+    """A word or a small number is a value that other output contains too."""
+    assert is_ordinary(value)
+
+
+@pytest.mark.parametrize(
+    "value", ["", "abc", "314", "hunter2", "ghp_16C7e42F292c69", "1234567", TOKEN]
+)
+def test_other_value_is_not_ordinary(value: str) -> None:
+    """A credential is not ordinary, and neither is a value too short to be redacted."""
+    assert not is_ordinary(value)
 
 
 SECRETS = st.lists(

@@ -216,6 +216,8 @@ NOTED = {
     "env": 'env = { A = "1" }',
     "pass_env": 'pass_env = ["A"]',
     "pass_files": 'pass_files = ["~/.netrc"]',
+    "plain_env": 'plain_env = ["A"]',
+    "plain_files": 'plain_files = ["~/.cache"]',
     "services": 'services = [{ name = "db", image = "postgres" }]',
     "tags": 'tags = ["slow"]',
 }

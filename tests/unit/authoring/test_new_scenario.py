@@ -305,6 +305,8 @@ RICH = {
     "env": {"A": 'x "y"'},
     "pass_env": ["B"],
     "pass_files": ["~/x"],
+    "plain_env": ["C"],
+    "plain_files": ["~/y"],
     "settle_seconds": 3.5,
     "grace_seconds": 1,
     "limits": {"open_files": 77, "memory": 1024},

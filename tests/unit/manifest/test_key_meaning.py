@@ -45,6 +45,8 @@ NOTED: dict[str, tuple[object, object]] = {
     "env": ({"A": "1"}, {"A": "2"}),
     "pass_env": (["A"], []),
     "pass_files": ([], ["~/x"]),
+    "plain_env": (["A"], []),
+    "plain_files": ([], ["~/x"]),
     "tags": (["fast"], ["slow"]),
     "limits": ({"open_files": 77}, {"open_files": 78}),
     "capabilities": ([], ["IPC_LOCK"]),

@@ -125,6 +125,8 @@ def test_smallest_scenario_has_the_published_defaults() -> None:
             "env": {},
             "pass_env": [],
             "pass_files": [],
+            "plain_env": [],
+            "plain_files": [],
             "tags": [],
             "retries": 0,
             "settle_seconds": 2,
@@ -428,6 +430,13 @@ MISTAKES = {
         [
             "4: scenario 'one': key 'pass_env[0]': must be a variable name, not 'A=B'",
             "6: scenario 'one': key 'env.A B': must be a variable name, not 'A B'",
+        ],
+    ),
+    "a value that is both secret and plain": (
+        'pass_env = ["A"]\nplain_env = ["B", "A"]\nplain_files = ["x"]\npass_files = ["x"]',
+        [
+            "5: scenario 'one': key 'plain_env': must not include 'A', which is in 'pass_env'",
+            "6: scenario 'one': key 'plain_files': must not include 'x', which is in 'pass_files'",
         ],
     ),
     "a value that no process can have": (

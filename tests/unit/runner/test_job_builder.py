@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -168,6 +169,24 @@ def test_variable_of_pass_env_is_passed(caller_project: CallerProject) -> None:
 
     assert [environment[name] for name in ("TOKEN", "LANG")] == ["t", "de_DE.UTF-8"]
     assert not {"GONE", "OTHER"} & set(environment)
+
+
+def test_plain_variable_is_passed_and_not_redacted(caller_project: CallerProject) -> None:
+    """A variable of `plain_env` is passed as it is, and its value is shown."""
+    caller_project.environment = {"PATH": "/bin", "MODE": "test-mode", "TOKEN": "a-token"}
+    keys: dict[str, Any] = {
+        "plain_env": ["MODE", "GONE"],
+        "pass_env": ["TOKEN"],
+        "env": {"MODE": "default"},
+    }
+    scenario = Scenario.model_validate({"name": "one", "script": "one.sh", **keys})
+    environment = caller_project.job(**keys).environment
+    reported = job_builder.redact_environment(scenario, environment)
+
+    assert (environment["MODE"], reported["MODE"]) == ("test-mode", "test-mode")
+    assert "GONE" not in environment
+    redactor = caller_project.context().redactor(scenario)
+    assert redactor.text("test-mode a-token") == "test-mode [redacted TOKEN]"
 
 
 def test_variables_of_scenario_have_precedence(caller_project: CallerProject) -> None:
@@ -417,6 +436,22 @@ def test_passed_files_are_read_only_at_their_path(caller_project: CallerProject)
 
     for path in (home / ".config/wg", Path("/srv/file~"), home):
         assert mounts[str(path)] == ReadOnly(path, PurePosixPath(path))
+
+
+def test_plain_files_are_read_only_at_their_path(caller_project: CallerProject) -> None:
+    """Files of `plain_files` are mounted like those of `pass_files`, and are not redacted."""
+    cache = caller_project.root / "home/.tool/cache"
+    cache.mkdir(parents=True)
+    (cache / "index").write_text("content-of-the-cache")
+    (cache.parent / "token").write_text("a-token-of-the-tool")
+    keys: dict[str, Any] = {"pass_files": ["~/.tool"], "plain_files": ["~/.tool/cache"]}
+    scenario = Scenario.model_validate({"name": "one", "script": "one.sh", **keys})
+
+    mounts = list_targets(caller_project.job(**keys))
+    assert mounts[str(cache)] == ReadOnly(cache, PurePosixPath(cache))
+    redactor = caller_project.context().redactor(scenario)
+    redacted = redactor.text("content-of-the-cache a-token-of-the-tool")
+    assert redacted == "content-of-the-cache [redacted ~/.tool]"
 
 
 def test_mounts_follow_their_parent_directories(caller_project: CallerProject) -> None:
