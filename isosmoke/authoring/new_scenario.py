@@ -164,7 +164,7 @@ def check(path: Path, scenario: Scenario) -> None:
     script = path.parent / scenario.script
     _refuse_outside(path, script)
     with file_errors():
-        append_entry(path.read_bytes(), scenario, path)
+        append_entry(files.read(path), scenario, path)
     if script.exists():
         raise UsageError(f"{script} already exists", "choose another name")
 
@@ -181,7 +181,7 @@ def add(path: Path, scenario: Scenario, text: str | None = None) -> Path:
     _refuse_outside(path, script)
     # The lock keeps concurrent agents from overwriting each other's entries.
     with file_errors(), files.lock_directory(path.parent), ExitStack() as undo:
-        content = append_entry(path.read_bytes(), scenario, path)
+        content = append_entry(files.read(path), scenario, path)
         create_script(script, render_skeleton(scenario) if text is None else text, undo)
         replace(path, content)
         undo.pop_all()

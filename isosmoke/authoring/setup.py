@@ -101,7 +101,7 @@ def _find_manifest(top: Path) -> Path:
 
 
 def _plan_manifest(path: Path) -> Iterator[Step]:
-    if path.exists() and new_scenario.parse_scenarios(path.read_bytes(), path):
+    if path.exists() and new_scenario.parse_scenarios(files.read(path), path):
         number = len(loader.load(path).scenarios)
         yield Step(path, f"adopted unchanged, {number} scenario{'s' * (number > 1)}")
         return
@@ -112,7 +112,7 @@ def _plan_manifest(path: Path) -> Iterator[Step]:
     else:
         yield Step(script, "created", _FIRST_SCRIPT.encode(), executable=True)
     verb = "extended by" if path.exists() else "created with"
-    old = path.read_bytes() if path.exists() else _HEADER.encode()
+    old = files.read(path) if path.exists() else _HEADER.encode()
     yield Step(
         path, f"{verb} scenario {_FIRST.name!r}", new_scenario.append_entry(old, _FIRST, path)
     )
@@ -127,7 +127,7 @@ def _find_agent_files(top: Path) -> list[Path]:
 
 def _plan_agent_file(path: Path) -> Step:
     try:
-        old = path.read_bytes().decode() if path.exists() else ""
+        old = files.read(path).decode() if path.exists() else ""
         new = agent_rules.insert_rules(old)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: is not UTF-8 text", "save it as UTF-8") from error

@@ -47,8 +47,8 @@ class Outline(TypedDict):
 def load_command(name: str, load: Callable[[], click.Command]) -> click.Command:
     """Return a command for completion only; call `load` once for each edition of isosmoke."""
     edition, file = _read_edition(), _find_file(name)
-    with suppress(OSError, ValueError):
-        cached = json.loads(file.read_text()) if file else {}
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        cached = json.loads(files.read(file, follow=False)) if file else {}
         if cached.get("edition") == edition:
             return build_command(name, cached["outline"])
     outline = outline_command(load())

@@ -56,10 +56,15 @@ def _list_owners(ctx: click.Context) -> _Candidates:
 
 
 def _list_runs(_: click.Context) -> _Candidates:
-    """Yield the ids of past runs, newest first."""
+    """Return the ids of past runs, newest first; none if they cannot be listed."""
+    from isosmoke.errors import IsosmokeError
     from isosmoke.history import layout
 
-    return ((directory.name, "") for directory in layout.list_run_directories(Path.cwd()))
+    try:
+        directories = layout.list_run_directories(Path.cwd())
+    except (IsosmokeError, OSError):
+        return ()
+    return ((directory.name, "") for directory in directories)
 
 
 def _list_runs_and_scenarios(ctx: click.Context) -> _Candidates:
@@ -90,7 +95,7 @@ def _read_entries(ctx: click.Context) -> list[Mapping[str, Any]]:
         bridge = document.get("bridge")
         mirrored = bridge.get("source") if isinstance(bridge, dict) else None
         document = _load(Path(mirrored)) if isinstance(mirrored, str) else document
-    except (IsosmokeError, OSError, ValueError):
+    except (IsosmokeError, OSError, ValueError, RecursionError):
         return []
     return [entry for entry in _as_list(document.get("scenario")) if isinstance(entry, dict)]
 
@@ -110,4 +115,6 @@ def _find_manifest(option: str | None) -> Path:
 def _load(path: Path) -> Mapping[str, Any]:
     import tomli
 
-    return tomli.loads(path.read_text(encoding="utf-8-sig"))
+    from isosmoke.host import files
+
+    return tomli.loads(files.read(path).decode("utf-8-sig"))

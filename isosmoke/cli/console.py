@@ -4,9 +4,11 @@ import errno
 import os
 from typing import Literal, NoReturn, cast
 
+import click
 from rich.console import Console
 
-from isosmoke.text import is_set
+from isosmoke.errors import RecordError
+from isosmoke.text import escape_controls, is_set
 
 _ColorSystem = Literal["standard", "256", "truecolor", "windows"] | None
 
@@ -38,3 +40,8 @@ class Printer(Console):
     def on_broken_pipe(self) -> NoReturn:
         """Raise `BrokenPipeError`; rich itself would exit with 1."""
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+def print_unreadable(error: RecordError) -> None:
+    """Name an unreadable record on stderr; the other records are shown."""
+    click.echo(escape_controls(f"isosmoke: {error.message}"), err=True)

@@ -51,6 +51,7 @@ def narrow(
 
     Raises:
         NothingSelectedError: If there is no such run; a scenario that never ran did not pass.
+        RecordError: If a run cannot be read that could change the selection.
     """
     if past.last_failed and past.rerun:
         raise UsageError(
@@ -64,7 +65,8 @@ def narrow(
     )
     if not past.rerun:
         reader.find_run(None, workspace.working)
-        runs = [run for run in reader.list_runs(workspace.working) if not run.command]
+        past_runs = reader.load_runs(workspace.working, reader.fail)
+        runs = (run for run in past_runs if not run.command)
         failed = rerun.select_failed(scenarios, runs)
         return _exit_if_empty(failed, "no selected scenario failed in its last run"), ""
     chain = reader.find_rerun_chain(past.rerun, workspace.working)

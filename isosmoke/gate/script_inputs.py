@@ -9,6 +9,8 @@ import shlex
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from isosmoke.host import files
+
 _SOURCE = re.compile(
     r"(?:^|[;&|({!]|\b(?:then|do|else)\b)[ \t]*(?:source|\.)[ \t]+(\S.*)", re.MULTILINE
 )
@@ -44,7 +46,7 @@ def find_script_inputs(
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_bytes().decode(errors="replace")
+        return files.read(path).decode(errors="replace")
     except OSError:
         return ""
 

@@ -5,14 +5,13 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from isosmoke.errors import IsosmokeError
+from isosmoke.errors import IsosmokeError, RecordError
 from isosmoke.host import files, git, state
 from isosmoke.host.git import Checkout
 
@@ -72,31 +71,47 @@ def list_receipts(directories: Sequence[Path]) -> tuple[Path, ...]:
     """Return the paths of all receipts.
 
     Raises:
+        RecordError: if they cannot be listed.
         UsageError: if one is a symbolic link, which any other user may have planted.
     """
     for home in directories:
         files.refuse_links(home, home / _RECEIPTS)
-    paths = tuple(
-        path for home in directories for path in sorted((home / _RECEIPTS).glob("*.json"))
-    )
+    paths = tuple(path for home in directories for path in _list_files(home / _RECEIPTS))
     files.refuse_links(*paths)
     return paths
 
 
+def _list_files(directory: Path) -> list[Path]:
+    try:
+        return sorted(path for path in directory.iterdir() if path.suffix == ".json")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RecordError(
+            f"cannot list the receipts in {directory}: {error.strerror}",
+            hint=f"ls -ld {directory.parent} {directory}",
+        ) from error
+
+
 def list_bypasses(directories: Sequence[Path]) -> tuple[BypassRecord | str, ...]:
-    """Return all recorded bypasses, with `FILE:LINE` in place of each unreadable one."""
+    """Return all recorded bypasses, with `FILE:LINE` or `FILE` in place of each unreadable part."""
     return tuple(bypass for home in directories for bypass in _read_bypasses(home / _BYPASSES))
 
 
 def _read_bypasses(file: Path) -> Iterator[BypassRecord | str]:
     files.refuse_links(file.parent, file)
-    with suppress(FileNotFoundError):
-        lines = file.read_bytes().splitlines()
-        for number, line in enumerate(lines, start=1):
-            try:
-                yield _RECORD.validate_json(line)
-            except ValidationError:
-                yield f"{file}:{number}"
+    try:
+        content = files.read(file, follow=False)
+    except FileNotFoundError:
+        return
+    except OSError:
+        yield str(file)
+        return
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            yield _RECORD.validate_json(line)
+        except ValidationError:
+            yield f"{file}:{number}"
 
 
 def save_in_first(directories: Sequence[Path], save: Callable[[Path], _Saved]) -> _Saved:

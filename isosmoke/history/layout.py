@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from isosmoke.errors import RecordError
-from isosmoke.host import state
+from isosmoke.host import files, state
 from isosmoke.host.leases import Lease
 from isosmoke.host.workspace_directories import git_top
 
@@ -72,13 +72,13 @@ def _list_directories(runs: Path) -> tuple[Path, ...]:
         return tuple(iter_run_directories(runs))
     except OSError as error:
         raise RecordError(
-            f"cannot list the runs in {runs}: {error.strerror}", hint=f"ls -la {runs}"
+            f"cannot list the runs in {runs}: {error.strerror}", hint=f"ls -ld {runs.parent} {runs}"
         ) from error
 
 
 def _may_have_header(directory: Path) -> bool:
     try:
-        (directory / HEADER).stat()
+        (directory / HEADER).lstat()
     except FileNotFoundError:
         return False
     except OSError:
@@ -94,7 +94,7 @@ def iter_run_directories(runs: Path) -> Iterator[Path]:
     """
     try:
         entries = tuple(runs.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return
     for entry in entries:
         if _ID.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink():
@@ -108,7 +108,7 @@ def is_running(directory: Path) -> bool:
         OSError: if the state of the run cannot be determined.
     """
     try:
-        text = (directory / LEASE).read_text(errors="replace")
+        text = files.read(directory / LEASE, follow=False).decode(errors="replace")
     except FileNotFoundError:
         return False
     lease = Lease.parse(text)

@@ -1,13 +1,12 @@
 """Reader for the records of past runs, including runs that were killed."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from isosmoke.errors import NothingSelectedError, RecordError
+from isosmoke.errors import NothingSelectedError, RecordError, UsageError
 from isosmoke.history.layout import (
     HEADER,
     RESULT,
@@ -16,6 +15,7 @@ from isosmoke.history.layout import (
     list_homes,
     list_run_directories,
 )
+from isosmoke.host import files
 from isosmoke.results import run_record
 from isosmoke.results.outcome import count
 from isosmoke.results.run_record import Header, Planned, RunRecord, ScenarioRecord
@@ -25,6 +25,9 @@ SCHEMA_VERSION = 1
 
 LATEST = "latest"
 """The name of the newest run on the command line."""
+
+Report = Callable[[RecordError], None]
+"""A function that receives the error of an unreadable run."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -39,9 +42,21 @@ class _Versioned(BaseModel):
     schema_version: int
 
 
-def list_runs(cwd: Path) -> tuple[RunRecord, ...]:
-    """Return the runs of a project, newest first, skipping those that cannot be read."""
-    return tuple(_load_readable(list_run_directories(cwd)))
+def load_runs(cwd: Path, report: Report) -> Iterator[RunRecord]:
+    """Yield the runs of a project, newest first; report the error of each unreadable run.
+
+    A run is read when it is requested.
+    """
+    for directory in list_run_directories(cwd):
+        try:
+            yield load_run(directory)
+        except RecordError as error:
+            report(error)
+
+
+def fail(error: RecordError) -> None:
+    """Raise an error, for results that an unreadable run could change."""
+    raise error
 
 
 def find_run(selector: str | None, cwd: Path) -> RunRecord:
@@ -80,24 +95,26 @@ def find_scenario(selector: str, cwd: Path) -> tuple[RunRecord, ScenarioRecord]:
 
     Raises:
         NothingSelectedError: if no such run, or no such scenario in it, is recorded.
-        RecordError: if the run cannot be read.
+        RecordError: if the run cannot be read, or one that is as new and may include `NAME`.
     """
     *run, name = selector.rsplit("/", maxsplit=1)
     if run:
         return _select_scenario(find_run(run[0], cwd), name)
-    newest = next(_find_results(name, cwd), None)
+    newest = next(_find_results(name, cwd, fail), None)
     if newest is None:
         raise _describe_unknown(name, cwd)
     return newest
 
 
-def list_outcomes(name: str, cwd: Path) -> tuple[tuple[RunRecord, ScenarioRecord], ...]:
-    """Return the results of a scenario, newest run first, skipping runs that cannot be read.
+def list_outcomes(
+    name: str, cwd: Path, report: Report
+) -> tuple[tuple[RunRecord, ScenarioRecord], ...]:
+    """Return the results of a scenario, newest run first; report the error of each unreadable run.
 
     Raises:
         NothingSelectedError: if no run includes it.
     """
-    results = tuple(_find_results(name, cwd))
+    results = tuple(_find_results(name, cwd, report))
     if not results:
         raise _describe_unknown(name, cwd)
     return results
@@ -116,13 +133,13 @@ def find_run_or_scenario(
     """
     if selector is None:
         return find_run(None, cwd), None
-    if "/" in selector or next(_find_results(selector, cwd), None):
-        return find_scenario(selector, cwd)
-    if selector == LATEST or any(
-        _is_match(directory, selector) for directory in list_run_directories(cwd)
-    ):
+    is_run = "/" not in selector and (
+        selector == LATEST
+        or any(_is_match(directory, selector) for directory in list_run_directories(cwd))
+    )
+    if is_run and not any(_find_results(selector, cwd, _ignore)):
         return find_run(selector, cwd), None
-    raise _describe_unknown(selector, cwd)
+    return find_scenario(selector, cwd)
 
 
 def locate_log(run: RunRecord, scenario: ScenarioRecord, recorded: str) -> Path:
@@ -177,7 +194,10 @@ def _explain_missing(directory: Path, *, finished: bool) -> str:
 def _read(file: Path, model: type[_Model]) -> _Model:
     hint = "name another run, or remove the directory of this one"
     try:
-        return model.model_validate_json(file.read_bytes())
+        files.refuse_links(file.parent, file)
+        return model.model_validate_json(files.read(file, follow=False))
+    except UsageError as error:
+        raise RecordError(error.message, hint) from error
     except OSError as error:
         raise RecordError(f"{file}: {error.strerror}", hint) from error
     except ValidationError as error:
@@ -190,12 +210,6 @@ def _find_end(scenarios: Sequence[ScenarioRecord]) -> float:
     """Return the end of the last attempt, in seconds since the start of the run."""
     attempts = (attempt for scenario in scenarios for attempt in scenario.attempts)
     return round(max((attempt.begun + attempt.seconds for attempt in attempts), default=0.0), 3)
-
-
-def _load_readable(directories: Sequence[Path]) -> Iterator[RunRecord]:
-    for directory in directories:
-        with suppress(RecordError):
-            yield load_run(directory)
 
 
 def _is_match(directory: Path, selector: str) -> bool:
@@ -218,11 +232,19 @@ def _select_directory(selector: str, known: Sequence[Path]) -> Path:
     )
 
 
-def _find_results(name: str, cwd: Path) -> Iterator[tuple[RunRecord, ScenarioRecord]]:
+def _find_results(
+    name: str, cwd: Path, report: Report
+) -> Iterator[tuple[RunRecord, ScenarioRecord]]:
     for directory in list_run_directories(cwd):
-        with suppress(RecordError):
+        try:
             if any(plan.name == name for plan in _load_header(directory).planned):
                 yield _select_scenario(load_run(directory), name)
+        except RecordError as error:
+            report(error)
+
+
+def _ignore(_: RecordError) -> None:
+    """Ignore an unreadable run, where another message names it."""
 
 
 def _select_scenario(run: RunRecord, name: str) -> tuple[RunRecord, ScenarioRecord]:
@@ -239,7 +261,8 @@ def _select_scenario(run: RunRecord, name: str) -> tuple[RunRecord, ScenarioReco
 def _describe_unknown(name: str, cwd: Path) -> NothingSelectedError:
     if not list_run_directories(cwd):
         return _describe_no_runs(cwd)
-    names = dict.fromkeys(scenario.name for run in list_runs(cwd) for scenario in run.scenarios)
+    runs = load_runs(cwd, _ignore)
+    names = dict.fromkeys(scenario.name for run in runs for scenario in run.scenarios)
     return NothingSelectedError(
         f"no run has a scenario {name!r}{suggest_match(name, list(names))}",
         "run `isosmoke runs` to list the runs",

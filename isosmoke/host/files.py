@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from secrets import token_hex
 from tempfile import mkstemp
@@ -19,6 +20,8 @@ from isosmoke.errors import UsageError
 
 MAX_LINKS = 40
 """The maximum number of symbolic links that the kernel follows (path_resolution(7))."""
+
+_OWN_FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -81,10 +84,13 @@ def open_file(path: Path, flags: int, mode: int = 0o644) -> Iterator[int]:
             of the user's files.
     """
     try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        # O_NONBLOCK: without it, opening a named pipe waits for another process (fifo(7)).
+        descriptor = os.open(path, flags | _OWN_FILE, mode)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise _link_error(path) from error
+        if error.errno == errno.ENXIO:  # a named pipe without a reader, or a socket
+            raise _foreign_file_error(path) from error
         raise
     try:
         _refuse_hard_links(path, os.fstat(descriptor))
@@ -95,10 +101,45 @@ def open_file(path: Path, flags: int, mode: int = 0o644) -> Iterator[int]:
 
 def _refuse_hard_links(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-        raise UsageError(
-            f"{path} does not belong to isosmoke: it is not a regular file, or has a second name",
-            hint=f"rm {path}",
-        )
+        raise _foreign_file_error(path)
+
+
+def _foreign_file_error(path: Path) -> UsageError:
+    return UsageError(
+        f"{path} does not belong to isosmoke: it is not a regular file, or has a second name",
+        hint=f"rm {path}",
+    )
+
+
+@contextmanager
+def open_regular(path: Path, *, follow: bool = True) -> Iterator[BufferedReader]:
+    """Open a regular file for reading, without ever waiting for another process.
+
+    Raises:
+        OSError: if it cannot be opened, is not a regular file, or is a link and `follow` is false.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    descriptor = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
+    try:
+        _require_regular(path, os.fstat(descriptor).st_mode)
+        with open(descriptor, "rb", closefd=False) as file:
+            yield file
+    finally:
+        os.close(descriptor)
+
+
+def _require_regular(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        kind = "a named pipe" if stat.S_ISFIFO(mode) else "a device"
+        raise OSError(errno.EINVAL, f"Is {kind}, not a regular file", str(path))
+
+
+def read(path: Path, *, follow: bool = True) -> bytes:
+    """Return the content of a regular file; see `open_regular`."""
+    with open_regular(path, follow=follow) as file:
+        return file.read()
 
 
 @contextmanager
@@ -244,5 +285,5 @@ def _open_for_removal(path: str | Path, within: int | None = None) -> Iterator[i
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content in hexadecimal."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

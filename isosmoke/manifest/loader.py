@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from isosmoke.errors import ManifestError
+from isosmoke.host import files
 from isosmoke.manifest import parser
 from isosmoke.manifest.diagnostics import Mistake, Source
 from isosmoke.manifest.models import Manifest
@@ -32,7 +33,7 @@ def _read(path: Path) -> Source:
 def _read_text(path: Path) -> str:
     try:
         # wg accepts a byte order mark, so a manifest may begin with one.
-        return path.read_bytes().decode("utf-8-sig")
+        return files.read(path).decode("utf-8-sig")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ManifestError(

@@ -121,9 +121,13 @@ def get_record_path(name: str) -> Path:
 
 def _read_record(path: Path) -> Image:
     try:
-        return Image.model_validate_json(path.read_text())
-    except ValidationError as error:
-        raise ImageError(f"{path} is damaged", hint=f"rm {path}, then import it again") from error
+        return Image.model_validate_json(files.read(path, follow=False))
+    except FileNotFoundError:
+        raise
+    except (ValidationError, OSError) as error:
+        reason = f": {error.strerror}" if isinstance(error, OSError) else ""
+        hint = f"rm -r {path}, then import it again"
+        raise ImageError(f"{path} is damaged{reason}", hint) from error
 
 
 @contextmanager

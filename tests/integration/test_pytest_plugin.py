@@ -314,7 +314,7 @@ def test_session_is_recorded(run: Pytest, directory: Path) -> None:
     """A manifest has one record, with every scenario that ran and no others."""
     run("-k", "good or bad", "manifest.toml")
 
-    (run_record,) = reader.list_runs(directory)
+    (run_record,) = reader.load_runs(directory, reader.fail)
     assert {scenario.name: scenario.outcome for scenario in run_record.scenarios} == {
         "good": "PASS",
         "bad": "FAIL",
@@ -416,7 +416,7 @@ def test_interrupt_ends_session(directory: Path) -> None:
     output, _ = process.communicate(timeout=60)
 
     assert process.returncode == pytest.ExitCode.INTERRUPTED, output
-    (run_record,) = reader.list_runs(directory)
+    (run_record,) = reader.load_runs(directory, reader.fail)
     assert (run_record.finished, run_record.stopped) == (True, "SIGINT")
     assert [(scenario.name, scenario.outcome) for scenario in run_record.scenarios] == [
         ("hangs", "NOT_RUN")

@@ -15,6 +15,7 @@ from isosmoke.gate.audit import Finding, Graph, Records
 from isosmoke.gate.receipt import Statement
 from isosmoke.history import gate_records
 from isosmoke.history.gate_records import BypassRecord
+from isosmoke.host import files
 from isosmoke.host.caller_process import Caller
 from isosmoke.manifest import discovery, loader
 from isosmoke.manifest.models import Manifest
@@ -66,7 +67,7 @@ def command(ctx: click.Context, manifest_path: Path | None, *, strict: bool, as_
 def _load_graph(caller: Caller) -> Graph:
     file = discovery.find_graph_directory(caller.working, caller.environment) / "graph.jsonl"
     try:
-        return audit.parse_graph(file.read_bytes().decode(errors="replace"))
+        return audit.parse_graph(files.read(file).decode(errors="replace"))
     except OSError as error:
         hint = "change to the project's directory, or set WG_DIR to its graph directory"
         raise UsageError(f"{file}: {error.strerror}", hint) from error
@@ -91,7 +92,7 @@ def _load_records(caller: Caller, manifest: Manifest) -> Records:
 def _load_receipt(file: Path) -> Statement | str:
     """Return the receipt in a file, or the path of the file if it holds none."""
     try:
-        return receipt.parse(file.read_bytes(), str(file))
+        return receipt.parse(files.read(file, follow=False), str(file))
     except (OSError, UsageError):
         return str(file)
 

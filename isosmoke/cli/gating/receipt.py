@@ -10,7 +10,7 @@ from isosmoke.cli.options import json_option, manifest_option
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.gate import receipt, receipt_inputs
 from isosmoke.gate.receipt import Statement
-from isosmoke.host import git
+from isosmoke.host import files, git
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.git import GitError
 from isosmoke.results import run_record
@@ -96,7 +96,7 @@ def show(file: Path) -> None:
 
 def _read(file: Path) -> Statement:
     try:
-        return receipt.parse(file.read_bytes(), str(file))
+        return receipt.parse(files.read(file), str(file))
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}", hint="pass the file of a receipt") from error
 

@@ -6,7 +6,7 @@ from typing import Literal
 import click
 from rich.text import Text as Line
 
-from isosmoke.cli.console import Printer
+from isosmoke.cli.console import Printer, print_unreadable
 from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.options import json_option
 from isosmoke.history import reader
@@ -61,7 +61,7 @@ DOCUMENTS = {
 @json_option
 def command(name: str, *, as_json: bool) -> None:
     """Show the outcome of the scenario NAME and the tested binary of each run, newest first."""
-    outcomes = reader.list_outcomes(name, Caller.current().working)
+    outcomes = reader.list_outcomes(name, Caller.current().working, print_unreadable)
     if as_json:
         document = HistoryDocument(
             name=name, outcomes=tuple(_describe(run, scenario) for run, scenario in outcomes)

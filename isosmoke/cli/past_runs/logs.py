@@ -8,6 +8,7 @@ import click
 
 from isosmoke.errors import NothingSelectedError, RecordError
 from isosmoke.history import reader
+from isosmoke.host import files
 from isosmoke.host.caller_process import Caller
 from isosmoke.results.run_record import OutcomeRecord, ScenarioRecord
 from isosmoke.text import escape_controls
@@ -47,13 +48,15 @@ def _print(log: Path) -> None:
     try:
         for line in _read_lines(log):
             sys.stdout.buffer.write(line)
-    except FileNotFoundError as error:
-        raise RecordError(f"{log}: {error.strerror}") from error
+    except OSError as error:
+        if error.filename is None:
+            raise  # stdout
+        raise RecordError(f"{log}: {error.strerror}", hint="isosmoke runs") from error
 
 
 def _read_lines(log: Path) -> Iterator[bytes]:
     is_terminal = sys.stdout.isatty()
-    with log.open("rb") as file:
+    with files.open_regular(log, follow=False) as file:
         for line in file:
             yield _escape(line) if is_terminal else line
 

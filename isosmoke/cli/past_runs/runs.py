@@ -1,17 +1,14 @@
 """List past runs."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 import click
 from rich.text import Text
 
-from isosmoke.cli.console import Printer
+from isosmoke.cli.console import Printer, print_unreadable
 from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.options import json_option
-from isosmoke.errors import RecordError
-from isosmoke.history import layout, reader
+from isosmoke.history import reader
 from isosmoke.history.reader import StoredHeader
 from isosmoke.host.caller_process import Caller
 from isosmoke.reports import summary
@@ -38,22 +35,13 @@ DOCUMENTS = {
 @json_option
 def command(*, as_json: bool) -> None:
     """List the runs of this project with time, engine and outcomes, newest first."""
-    runs = tuple(_load_runs(Caller.current().working))
+    runs = tuple(reader.load_runs(Caller.current().working, print_unreadable))
     if as_json:
         click.echo(run_record.render(RunsDocument(runs=runs)), nl=False)
         return
     console = Printer()
     for run in runs:
         console.print(summary.truncate_row(_format_row(run), console))
-
-
-def _load_runs(cwd: Path) -> Iterator[RunRecord]:
-    """Yield the readable runs; name the unreadable ones on stderr."""
-    for directory in layout.list_run_directories(cwd):
-        try:
-            yield reader.load_run(directory)
-        except RecordError as error:
-            click.echo(escape_controls(f"isosmoke: {error.message}"), err=True)
 
 
 def _format_row(run: RunRecord) -> Text:

@@ -50,9 +50,9 @@ def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     names = [record_run(tmp_path).name for _ in range(3)]
 
-    assert [Path(run.record or "").name for run in reader.list_runs(tmp_path / "deep")] == names[
-        ::-1
-    ]
+    assert [
+        Path(run.record or "").name for run in reader.load_runs(tmp_path / "deep", reader.fail)
+    ] == names[::-1]
 
 
 def test_other_entries_are_not_runs(tmp_path: Path) -> None:
@@ -86,7 +86,8 @@ def test_invalid_header_is_an_error(tmp_path: Path, text: str) -> None:
     with pytest.raises(RecordError, match=INVALID_HEADERS[text]) as caught:
         reader.find_run(None, tmp_path)
     assert caught.value.hint
-    assert len(reader.list_runs(tmp_path)) == 1
+    reported: list[RecordError] = []
+    assert len(list(reader.load_runs(tmp_path, reported.append))) == len(reported) == 1
 
 
 def test_invalid_result_is_an_error(tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_scenario_is_found_in_newest_run_that_includes_it(tmp_path: Path) -> Non
 
 
 def test_outcomes_of_scenario_are_listed_by_run(tmp_path: Path) -> None:
-    """The newest run is first; runs without the scenario, and unreadable runs, are skipped."""
+    """The newest run is first, runs without the scenario are skipped, unreadable ones reported."""
     record_run(tmp_path, result_factories.make_result(FAILED, name="bad"))
     record_run(tmp_path, result_factories.make_result(PASSED, name="good"))
     (
@@ -149,9 +150,11 @@ def test_outcomes_of_scenario_are_listed_by_run(tmp_path: Path) -> None:
     ).write_text("{")
     record_run(tmp_path, result_factories.make_result(PASSED, name="bad"))
 
-    past = reader.list_outcomes("bad", tmp_path)
+    reported: list[RecordError] = []
+    past = reader.list_outcomes("bad", tmp_path, reported.append)
 
     assert [scenario.outcome for _, scenario in past] == [Outcome.PASS, Outcome.FAIL]
+    assert ["result.json is invalid" in error.message for error in reported] == [True]
 
 
 def test_rerun_chain_is_followed(tmp_path: Path) -> None:
