@@ -7,8 +7,10 @@ value of `pass_env`, no content of `pass_files`, and no file that contains one o
 """
 
 import io
+import lzma
 import os
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -26,7 +28,7 @@ from isosmoke.execution.session import Request
 from isosmoke.host import files, git, state, workspace_directories
 from isosmoke.host.caller_process import Caller
 from isosmoke.redaction import Redactor
-from isosmoke.repro import target
+from isosmoke.repro import bundle_archive, target
 from isosmoke.repro.target import Case
 from isosmoke.results import repeat_command, run_record
 from isosmoke.results.run_record import BinaryRecord, RecordModel, RunRecord, ScenarioRecord
@@ -36,6 +38,7 @@ MAX_BYTES = 512 * 1024**2
 """The maximum size of a workspace's files; an unpacked bundle may have twice as much."""
 
 _INDEX, _WORKSPACE, _BINARY, _LOG = "bundle.json", "workspace", "binary", "output.log"
+_ARCHIVE_ERRORS = (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError)
 _GIT_VARIABLES = {
     "GIT_AUTHOR_NAME": "isosmoke",
     "GIT_AUTHOR_EMAIL": "isosmoke@localhost",
@@ -93,7 +96,7 @@ class _BundledWorkspace:
         if state.RECORDS_DIRECTORY in file.relative_to(self.directory).parts:
             return "it belongs to isosmoke"
         if file.is_symlink():
-            inside = file.resolve().is_relative_to(self.directory.resolve())
+            inside = Path(os.path.realpath(file)).is_relative_to(self.directory.resolve())
             is_portable = inside and not file.readlink().is_absolute()
             return "" if is_portable else "its link is absolute or leaves the workspace"
         if not (file.is_file() and os.access(file, os.R_OK)):
@@ -298,19 +301,16 @@ def _list_passed(index: Index, environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _unpack(path: Path, directory: Path) -> Index:
-    """Unpack a bundle, and return its index.
-
-    The filter "data" of tarfile refuses any member outside of `directory`.
-    """
+    """Unpack a bundle, and return its index."""
     try:
         with tarfile.open(path) as archive:
             if sum(member.size for member in archive) > 2 * MAX_BYTES:
                 raise BundleError(f"{path} is too large to unpack")
-            archive.extractall(directory, filter="data")
+            bundle_archive.extract(archive, directory)
         return Index.model_validate_json((directory / _INDEX).read_bytes())
     except ValidationError as error:
         raise _create_index_error(path, error.errors()[0]) from error
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except _ARCHIVE_ERRORS as error:
         raise _create_bundle_error(path, error) from error
 
 

@@ -141,29 +141,39 @@ def create_archive(directory: Path, *members: tarfile.TarInfo) -> Path:
     return directory / "bad.tar.gz"
 
 
-def create_member(name: str, *, link: str = "", size: int = 1) -> tarfile.TarInfo:
-    """Return a member: a file, or a symbolic link."""
+def create_member(
+    name: str, *, link: str = "", size: int = 1, kind: bytes = tarfile.SYMTYPE
+) -> tarfile.TarInfo:
+    """Return a member: a file, or with `link` a symbolic link or another kind."""
     member = tarfile.TarInfo(name)
     member.size = 0 if link else size
     if link:
-        member.type, member.linkname = tarfile.SYMTYPE, link
+        member.type, member.linkname = kind, link
     return member
 
 
 @pytest.mark.parametrize(
-    "member",
+    "members",
     [
-        create_member("../escaped"),
-        create_member("/tmp/escaped"),  # noqa: S108 - must not be written
-        create_member("workspace/link", link="/etc"),
-        create_member("workspace/link", link="../../.."),
-        create_member("bundle.json"),
+        [create_member("../escaped")],
+        [create_member("/tmp/escaped")],  # noqa: S108 - must not be written
+        [create_member("workspace/link", link="/etc")],
+        [create_member("workspace/link", link="../../..")],
+        [create_member("bundle.json")],
+        [create_member("hard", link="/etc/passwd", kind=tarfile.LNKTYPE)],
+        [create_member("hard", link="missing", kind=tarfile.LNKTYPE)],
+        [create_member("pipe", link="unused", kind=tarfile.FIFOTYPE)],
+        [create_member("a/b/up", link=".."), create_member("a/out", link="b/up/../../escaped")],
+        [create_member("up", link="../.."), create_member("up/new/escaped")],
+        [create_member("file"), create_member("file/escaped")],
     ],
-    ids=lambda member: f"{member.name} {member.linkname}",
+    ids=lambda members: " ".join(f"{member.name} {member.linkname}" for member in members),
 )
-def test_archive_that_is_no_bundle_is_refused(tmp_path: Path, member: tarfile.TarInfo) -> None:
+def test_archive_that_is_no_bundle_is_refused(
+    tmp_path: Path, members: list[tarfile.TarInfo]
+) -> None:
     """Nothing is written outside of the temporary directory, and the error says so."""
-    path = create_archive(tmp_path, member)
+    path = create_archive(tmp_path, *members)
     with (
         pytest.raises(BundleError, match="is not a bundle"),
         opened(path, Caller.current(), Request(scenarios=())),
@@ -171,6 +181,19 @@ def test_archive_that_is_no_bundle_is_refused(tmp_path: Path, member: tarfile.Ta
         raise AssertionError("it was opened")
 
     assert not [path for path in tmp_path.rglob("*") if path.name == "escaped"]
+
+
+def test_damaged_archive_is_refused(tmp_path: Path) -> None:
+    """Damage in the compressed part is an error for the user, and no traceback."""
+    path = create_archive(tmp_path, create_member("workspace/file", size=100_000))
+    content = bytearray(path.read_bytes())
+    content[20:60] = bytes(40)
+    path.write_bytes(content)
+    with (
+        pytest.raises(BundleError, match="is not a bundle"),
+        opened(path, Caller.current(), Request(scenarios=())),
+    ):
+        raise AssertionError("it was opened")
 
 
 def forge_bundle(
