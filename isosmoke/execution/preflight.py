@@ -130,21 +130,41 @@ class Preflight:
             )
 
 
-def build_context(caller: Caller, manifest: Path | None, binary_option: str | None) -> RunContext:
+def build_context(
+    caller: Caller,
+    manifest: Path | None,
+    binary_option: str | None,
+    arguments: Iterable[str] = (),
+) -> RunContext:
     """Return the context of a run: its workspace and the binary under test, if there is one.
+
+    `arguments` are those of a command that replaces the scripts; some may be paths.
 
     Raises:
         BinaryError: if the binary is missing or cannot run on this machine.
     """
     directory = manifest and manifest.resolve().parent
     path = binary.find(binary_option, caller.environment)
+    workspace = workspace_directories.add_mount_points(
+        workspace_directories.find_workspace(caller.working, directory, home=caller.home)
+    )
+    named = _list_named_paths(caller, manifest, arguments)
     return RunContext(
         caller=caller,
-        workspace=workspace_directories.add_mount_points(
-            workspace_directories.find_workspace(caller.working, directory, home=caller.home)
-        ),
+        workspace=workspace_directories.add_links(workspace, named, caller.home),
         binary=None if path is None else _check_and_store_binary(path),
     )
+
+
+def _list_named_paths(
+    caller: Caller, manifest: Path | None, arguments: Iterable[str]
+) -> Iterator[Path]:
+    """Yield the absolute paths under which the caller knows the workspace."""
+    if manifest:
+        yield caller.working / manifest
+    for text in (caller.environment.get("PWD", ""), *arguments):
+        if text.startswith("/"):
+            yield Path(text)
 
 
 def _check_and_store_binary(path: Path) -> Binary:

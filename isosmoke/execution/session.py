@@ -196,7 +196,7 @@ def prepare_binary_check(request: Request, caller: Caller, interrupt: Interrupt)
 def _prepare(request: Request, caller: Caller, interrupt: Interrupt) -> Preflight:
     engines = EnginePool(request.engine)
     engines.prepare(request.scenarios)
-    context = build_context(caller, request.manifest, request.binary)
+    context = build_context(caller, request.manifest, request.binary, request.argv)
     return Preflight(engines=engines, context=context, interrupt=interrupt)
 
 

@@ -1,5 +1,6 @@
 """The workspace of a scenario: a repository with its git directories, or one directory."""
 
+import os
 import shlex
 import stat
 from collections.abc import Iterable
@@ -15,13 +16,19 @@ class Workspace:
     """Copy-on-write directories, borrowed git objects (read-only) and the working directory.
 
     `mount_points` lists the mount points inside those directories, outer ones first. A copy of a
-    directory does not contain the file systems mounted in it.
+    directory does not contain the file systems mounted in it. `links` are paths outside of those
+    directories that lead into them, each with the path that it leads to.
     """
 
     directories: tuple[Path, ...]
     borrowed_objects: tuple[Path, ...]
     working: Path
     mount_points: tuple[Path, ...] = ()
+    links: tuple[tuple[Path, Path], ...] = ()
+
+    def includes(self, path: Path) -> bool:
+        """Return whether `path`, without links, is in one of the copy-on-write directories."""
+        return any(path.is_relative_to(directory) for directory in self.directories)
 
 
 def git_top(directory: Path) -> Path | None:
@@ -107,6 +114,45 @@ def add_mount_points(workspace: Workspace) -> Workspace:
                 hint=f"sudo umount {shlex.quote(str(point))}, or mount it outside the workspace",
             )
     return replace(workspace, mount_points=tuple(points))
+
+
+def add_links(workspace: Workspace, paths: Iterable[Path], home: Path) -> Workspace:
+    """Return a copy of the workspace with the links through which `paths` lead into it.
+
+    The caller may name a directory through a link, such as `/home -> /var/home`. The workspace is
+    also found below `home` if that path is a link.
+    """
+    real_home = home.resolve()
+    below_home = (
+        home / directory.relative_to(real_home)
+        for directory in workspace.directories
+        if directory.is_relative_to(real_home)
+    )
+    links = dict(
+        link for path in (*paths, *below_home) if (link := _find_link(_normalize(path), workspace))
+    )
+    return replace(workspace, links=tuple(sorted(links.items())))
+
+
+def _normalize(path: Path) -> Path:
+    """Return the same path without `..`; the parent of a link is that of its target."""
+    normal = Path("/")
+    for part in path.parts[1:]:
+        normal = Path(os.path.realpath(normal)).parent if part == ".." else normal / part
+    return normal
+
+
+def _find_link(path: Path, workspace: Workspace) -> tuple[Path, Path] | None:
+    """Return the outermost directory of `path` that leads into the workspace, and its target.
+
+    Return None if it leads elsewhere, or if a copy of the workspace contains the link itself.
+    """
+    for step in (*reversed(path.parents), path):
+        target = Path(os.path.realpath(step))
+        if workspace.includes(target):
+            is_copied = workspace.includes(Path(os.path.realpath(step.parent)))
+            return None if target == step or is_copied else (step, target)
+    return None
 
 
 def _find_problem(point: Path) -> str:

@@ -131,6 +131,8 @@ def build_script_job(
 def _build_spec(scenario: Scenario, context: RunContext) -> SandboxSpec:
     limits = scenario.limits
     added = context.list_added_mounts(scenario)
+    host = context.host if scenario.image == HOST_IMAGE else ()
+    added = (*added, *dict.fromkeys(mounts.list_links(context.workspace, (*host, *added))))
     targets = {mount.target for mount in added}
     system = mounts.list_system_mounts(scenario, context.workspace, context.host, targets)
     return SandboxSpec(

@@ -18,6 +18,7 @@ from isosmoke.sandbox.spec import (
     PRIVATE,
     CopyOnWrite,
     Fresh,
+    Link,
     Mount,
     ReadOnly,
 )
@@ -88,8 +89,27 @@ def list_added_mounts(
             ReadOnly(directory, PurePosixPath(directory))
             for directory in workspace.borrowed_objects
         ),
-        *(ReadOnly(path, PurePosixPath(path)) for path in list_passed_files(scenario, caller)),
+        *(
+            ReadOnly(path, _follow_link(path, workspace))
+            for path in list_passed_files(scenario, caller)
+        ),
     )
+
+
+def list_links(workspace: Workspace, mounts: Collection[Mount]) -> Iterator[Mount]:
+    """Yield the links into the workspace, and directories for those outside of all other `mounts`.
+
+    A read-only mount of the host contains its links already. A container's root directory is
+    read-only and gets no links.
+    """
+    for path, target in workspace.links:
+        parent = PurePosixPath(path.parent)
+        around = [mount for mount in mounts if parent.is_relative_to(mount.target)]
+        if any(isinstance(mount, ReadOnly) for mount in around):
+            continue
+        if not around and parent != PurePosixPath("/"):
+            yield Fresh(parent, 0o755, on_disk=True)
+        yield Link(PurePosixPath(path), PurePosixPath(target))
 
 
 def expand_home(path: Path, home: Path) -> Path:
@@ -111,8 +131,9 @@ def _list_host_mounts(
     A tool in the workspace is part of its copy; as a separate mount it could not be rebuilt. A
     hidden directory that leads to another mount can be passed through, but not listed.
     """
+    inside = (*workspace.directories, *(path for path, _ in workspace.links))
     for mount in host:
-        if any(mount.target.is_relative_to(directory) for directory in workspace.directories):
+        if any(mount.target.is_relative_to(directory) for directory in inside):
             continue
         leads = isinstance(mount, Fresh) and any(mount.target in path.parents for path in others)
         yield Fresh(mount.target, _PASSED_THROUGH) if leads else mount
@@ -179,3 +200,11 @@ def _create_user_database_mounts(scenario: Scenario, caller: Caller) -> tuple[Mo
         ReadOnly(user_files.store_text(text), PurePosixPath("/etc", name))
         for name, text in texts.items()
     )
+
+
+def _follow_link(path: Path, workspace: Workspace) -> PurePosixPath:
+    """Return `path` as it is without the links into the workspace; nothing can be mounted there."""
+    for link, target in workspace.links:
+        if path.is_relative_to(link):
+            return PurePosixPath(target, path.relative_to(link))
+    return PurePosixPath(path)

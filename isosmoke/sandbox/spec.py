@@ -47,7 +47,15 @@ class Fresh:
     on_disk: bool = False
 
 
-Mount = ReadOnly | CopyOnWrite | Fresh
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A symbolic link to another path of the sandbox; its parent directory is not on the host."""
+
+    target: PurePosixPath
+    destination: PurePosixPath
+
+
+Mount = ReadOnly | CopyOnWrite | Fresh | Link
 
 CAPABILITIES = {
     "CHOWN": 0,

@@ -18,6 +18,7 @@ from isosmoke.sandbox.spec import (
     NAMESPACES,
     CopyOnWrite,
     Fresh,
+    Link,
     Mount,
     ReadOnly,
     SandboxSpec,
@@ -169,6 +170,7 @@ MOUNTS: st.SearchStrategy[Mount] = st.one_of(
     st.builds(ReadOnly, PATHS, PATHS.map(PurePosixPath)),
     st.builds(CopyOnWrite, PATHS),
     st.builds(Fresh, PATHS.map(PurePosixPath), st.integers(0, 0o7777)),
+    st.builds(Link, PATHS.map(PurePosixPath), PATHS.map(PurePosixPath)),
 )
 SPECS = st.builds(
     SandboxSpec,
@@ -183,17 +185,17 @@ SPECS = st.builds(
 
 def list_sources(mount: Mount) -> set[str]:
     """Return the host paths that a mount shows."""
-    return set() if isinstance(mount, Fresh) else {str(mount.source)}
+    return set() if isinstance(mount, Fresh | Link) else {str(mount.source)}
 
 
 def parse_mounts(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Return the host paths and mount targets of a command line, parsed as bwrap does."""
-    host_paths, targets = list[str](), list[str]()
+    host_paths, targets, links = list[str](), list[str](), list[str]()
     remaining = iter(arguments)
     for argument in remaining:
         match argument:
-            case "--ro-bind":
-                host_paths.append(next(remaining))
+            case "--ro-bind" | "--symlink":
+                (links if argument == "--symlink" else host_paths).append(next(remaining))
                 targets.append(next(remaining))
             case "--overlay-src":
                 host_paths.append(next(remaining))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import assert_never
 
-from isosmoke.sandbox.spec import CopyOnWrite, Fresh, Mount, ReadOnly, SandboxSpec
+from isosmoke.sandbox.spec import CopyOnWrite, Fresh, Link, Mount, ReadOnly, SandboxSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ def _build_mount(mount: Mount, layers: BwrapLayers) -> list[str]:
             return ["--perms", f"{mode:04o}", "--tmpfs", str(target)]
         case CopyOnWrite(source):
             return ["--overlay-src", str(source), *_build_overlay(mount.target, layers)]
+        case Link(target, destination):
+            return ["--symlink", str(destination), str(target)]
         case _:
             assert_never(mount)
 

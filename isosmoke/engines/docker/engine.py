@@ -23,7 +23,7 @@ from isosmoke.engines.docker.endpoint import CallerEnvironment, Endpoint
 from isosmoke.engines.docker.images import DockerImages
 from isosmoke.errors import EngineError, raise_left_behind
 from isosmoke.host import mount_table, state
-from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Fresh, Mount, ReadOnly, SandboxSpec
+from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Mount, ReadOnly, SandboxSpec
 
 _OVERMOUNTED = ("hostname", "hosts", "resolv.conf")
 
@@ -200,7 +200,7 @@ def _require_visible(client: Client, directory: Path, named: Path, dialect: Dial
 
 
 def _has_source_in(mount: Mount, points: Collection[Path]) -> TypeGuard[CopyOnWrite | ReadOnly]:
-    return not isinstance(mount, Fresh) and mount.source in points
+    return isinstance(mount, CopyOnWrite | ReadOnly) and mount.source in points
 
 
 def _require_same_content(client: Client, point: Path, dialect: Dialect) -> None:

@@ -10,7 +10,7 @@ from isosmoke.engines.docker.container import labels, new_container
 from isosmoke.engines.docker.create_body import Dialect, DockerLayer
 from isosmoke.errors import EngineError, LeftBehindError
 from isosmoke.host import files, state
-from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Fresh, ReadOnly, SandboxSpec
+from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Fresh, Link, ReadOnly, SandboxSpec
 
 
 @contextmanager
@@ -35,7 +35,9 @@ def _create_layers(
                 yield mount.target, _create_overlay(DockerLayer(*parts), source)
             case Fresh(target, mode, on_disk=True):
                 points = _find_points_below(target, spec)
-                yield target, _create_empty(DockerLayer(*parts), mode, points)
+                layer = _create_empty(DockerLayer(*parts), mode, points)
+                _create_links(layer, target, spec)
+                yield target, layer
             case _:
                 pass
 
@@ -62,12 +64,21 @@ def _create_empty(
     return layer
 
 
+def _create_links(layer: DockerLayer, target: PurePosixPath, spec: SandboxSpec) -> None:
+    """Create the links below the fresh directory `target`, as a container cannot mount links."""
+    for mount in spec.mounts:
+        if isinstance(mount, Link) and target in mount.target.parents:
+            path = layer.upper / mount.target.relative_to(target)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(mount.destination)
+
+
 def _find_points_below(target: PurePosixPath, spec: SandboxSpec) -> Mapping[PurePosixPath, bool]:
     """Return the paths in `target` at which there are other mounts; true for a directory."""
     return {
         mount.target.relative_to(target): not isinstance(mount, ReadOnly) or mount.source.is_dir()
         for mount in spec.sort_mounts()
-        if target in mount.target.parents
+        if target in mount.target.parents and not isinstance(mount, Link)
     }
 
 

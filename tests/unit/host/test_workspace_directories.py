@@ -258,3 +258,30 @@ def test_links_to_a_repository_are_followed(tmp_path: Path, home: Path) -> None:
     (tmp_path / "link").symlink_to(top)
 
     assert find(tmp_path / "link", home, tmp_path / "link") == Workspace((top,), (), top)
+
+
+def test_links_into_the_workspace_are_found(tmp_path: Path, home: Path) -> None:
+    """A link counts wherever it is on the way, unless the workspace's copy contains it."""
+    top = create_repository(tmp_path / "real/repo")
+    (top / "sub").mkdir()
+    (top / "inner").symlink_to("sub")
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "deep").symlink_to(tmp_path / "link/repo/sub")
+    workspace = find(top, home)
+
+    def find_links(*paths: Path) -> dict[Path, Path]:
+        return dict(workspace_directories.add_links(workspace, paths, home).links)
+
+    assert find_links(tmp_path / "link/repo/sub/file") == {tmp_path / "link/repo": top}
+    assert find_links(tmp_path / "deep/file") == {tmp_path / "deep": top / "sub"}
+    assert find_links(tmp_path / "deep/../../../link/repo") == {tmp_path / "link/repo": top}
+    assert not find_links(top / "inner", top / "file", tmp_path / "link", Path("relative"))
+
+
+def test_workspace_is_found_below_a_linked_home(tmp_path: Path) -> None:
+    """If HOME is a link, the workspace also exists below it."""
+    top = create_repository(tmp_path / "var/user/repo")
+    (tmp_path / "homes").symlink_to("var")
+    named = tmp_path / "homes/user"
+    workspace = workspace_directories.add_links(find(top, named), (), named)
+    assert workspace.links == ((named / "repo", top),)
