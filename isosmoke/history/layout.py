@@ -1,7 +1,7 @@
 """Layout of a project's recorded runs: one directory per run, whose name sorts by time (UTC)."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +12,9 @@ from isosmoke.host.workspace_directories import git_top
 
 RUNS = "runs"
 """The name of the directory that holds all runs, in each home of a project."""
+
+DEMO = "demo"
+"""The name of the directory that holds the runs of `isosmoke demo`, in the state directory."""
 
 HEADER = "run.json"
 """The file that a run's directory contains from the start of the run."""
@@ -58,11 +61,20 @@ def list_run_directories(cwd: Path) -> tuple[Path, ...]:
     Raises:
         RecordError: if they cannot be listed.
     """
-    directories = [
-        directory
-        for home in list_homes(find_top(cwd))
-        for directory in _list_directories(home / RUNS)
-    ]
+    return _list_started(list_homes(find_top(cwd)))
+
+
+def list_demo_directories() -> tuple[Path, ...]:
+    """Return the directories of the runs of `isosmoke demo`, which has no project, newest first.
+
+    Raises:
+        RecordError: if they cannot be listed.
+    """
+    return _list_started(list_homes(state.get_state_directory() / DEMO))
+
+
+def _list_started(homes: Iterable[Path]) -> tuple[Path, ...]:
+    directories = [directory for home in homes for directory in _list_directories(home / RUNS)]
     started = [directory for directory in directories if _may_have_header(directory)]
     return tuple(sorted(started, key=lambda directory: directory.name, reverse=True))
 

@@ -1,6 +1,6 @@
 """Reader for the records of past runs, including runs that were killed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from isosmoke.history.layout import (
     RESULT,
     find_top,
     is_running,
+    list_demo_directories,
     list_homes,
     list_run_directories,
 )
@@ -47,7 +48,11 @@ def load_runs(cwd: Path, report: Report) -> Iterator[RunRecord]:
 
     A run is read when it is requested.
     """
-    for directory in list_run_directories(cwd):
+    yield from _load_each(list_run_directories(cwd), report)
+
+
+def _load_each(directories: Iterable[Path], report: Report) -> Iterator[RunRecord]:
+    for directory in directories:
         try:
             yield load_run(directory)
         except RecordError as error:
@@ -66,7 +71,25 @@ def find_run(selector: str | None, cwd: Path) -> RunRecord:
         NothingSelectedError: if no run matches, or more than one.
         RecordError: if the run cannot be read.
     """
-    known = list_run_directories(cwd)
+    return _find_among(list_run_directories(cwd), selector, cwd)
+
+
+def find_run_or_demo(selector: str | None, cwd: Path) -> RunRecord:
+    """Return a run of the project as `find_run` does, or else a run of `isosmoke demo`.
+
+    Raises:
+        NothingSelectedError: if no run matches, or more than one.
+        RecordError: if the run cannot be read.
+    """
+    return _find_among(_list_shown(cwd), selector, cwd)
+
+
+def _list_shown(cwd: Path) -> tuple[Path, ...]:
+    """Return the directories of the project's runs, and after them those of the demo."""
+    return (*list_run_directories(cwd), *list_demo_directories())
+
+
+def _find_among(known: Sequence[Path], selector: str | None, cwd: Path) -> RunRecord:
     if not known:
         raise _describe_no_runs(cwd)
     return load_run(known[0] if selector in (None, LATEST) else _select_directory(selector, known))
@@ -99,7 +122,7 @@ def find_scenario(selector: str, cwd: Path) -> tuple[RunRecord, ScenarioRecord]:
     """
     *run, name = selector.rsplit("/", maxsplit=1)
     if run:
-        return _select_scenario(find_run(run[0], cwd), name)
+        return _select_scenario(find_run_or_demo(run[0], cwd), name)
     newest = next(_find_results(name, cwd, fail), None)
     if newest is None:
         raise _describe_unknown(name, cwd)
@@ -132,13 +155,12 @@ def find_run_or_scenario(
         RecordError: if the run cannot be read.
     """
     if selector is None:
-        return find_run(None, cwd), None
+        return find_run_or_demo(None, cwd), None
     is_run = "/" not in selector and (
-        selector == LATEST
-        or any(_is_match(directory, selector) for directory in list_run_directories(cwd))
+        selector == LATEST or any(_is_match(directory, selector) for directory in _list_shown(cwd))
     )
     if is_run and not any(_find_results(selector, cwd, _ignore)):
-        return find_run(selector, cwd), None
+        return find_run_or_demo(selector, cwd), None
     return find_scenario(selector, cwd)
 
 
@@ -235,7 +257,7 @@ def _select_directory(selector: str, known: Sequence[Path]) -> Path:
 def _find_results(
     name: str, cwd: Path, report: Report
 ) -> Iterator[tuple[RunRecord, ScenarioRecord]]:
-    for directory in list_run_directories(cwd):
+    for directory in _list_shown(cwd):
         try:
             if any(plan.name == name for plan in _load_header(directory).planned):
                 yield _select_scenario(load_run(directory), name)
@@ -259,10 +281,11 @@ def _select_scenario(run: RunRecord, name: str) -> tuple[RunRecord, ScenarioReco
 
 
 def _describe_unknown(name: str, cwd: Path) -> NothingSelectedError:
-    if not list_run_directories(cwd):
+    if not (shown := _list_shown(cwd)):
         return _describe_no_runs(cwd)
-    runs = load_runs(cwd, _ignore)
-    names = dict.fromkeys(scenario.name for run in runs for scenario in run.scenarios)
+    names = dict.fromkeys(
+        scenario.name for run in _load_each(shown, _ignore) for scenario in run.scenarios
+    )
     return NothingSelectedError(
         f"no run has a scenario {name!r}{suggest_match(name, list(names))}",
         "run `isosmoke runs` to list the runs",

@@ -40,7 +40,7 @@ def command(run: str | None, kind: str, output: str) -> None:
     annotations and appends to the step summary.
     """
     caller = Caller.current()
-    record = reader.find_run(run, caller.working)
+    record = reader.find_run_or_demo(run, caller.working)
     try:
         if kind == GITHUB:
             show_github(record, caller.environment)

@@ -12,6 +12,7 @@ from isosmoke.cli.running import engine_option
 from isosmoke.errors import ExitCode
 from isosmoke.execution import session
 from isosmoke.execution.session import Request
+from isosmoke.history import layout
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.state import ensure_directory
 from isosmoke.interrupt import interruptible
@@ -36,7 +37,7 @@ def command(ctx: click.Context, engine: str) -> None:
         scenarios=manifest.scenarios,
         manifest=manifest.path,
         engine=engine,
-        record_in=ensure_directory("demo"),
+        record_in=ensure_directory(layout.DEMO),
     )
     console = Printer()
     progress = Progress(
