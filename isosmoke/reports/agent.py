@@ -63,6 +63,8 @@ def _render_lines(run: RunRecord, repeat: Repeat) -> Iterator[str]:
     for leftover in wording.list_leftovers(run):
         yield f"DIRTY: {leftover}"
     yield wording.summarize_run(run)
+    if command := wording.describe_continuation(run):
+        yield f"rest: {command}"
     yield from _render_locations(run)
 
 

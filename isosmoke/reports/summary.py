@@ -162,6 +162,8 @@ def render_end(run: RunRecord) -> Iterator[Text]:
     for leftover in run.dirty:
         yield Text(escape_controls(f"DIRTY: {leftover}"), style=_DIRTY)
     yield render_summary(run)
+    if command := wording.describe_continuation(run):
+        yield Text(f"run the rest: {command}")
 
 
 def render_summary(run: RunRecord) -> Text:

@@ -139,6 +139,13 @@ def summarize_run(run: RunRecord) -> str:
     )
 
 
+def describe_continuation(run: RunRecord) -> str:
+    """Return the command that runs the rest of an interrupted run; empty if there is none."""
+    if not run.stopped or run.record is None or run.command or not run.manifest:
+        return ""
+    return quote_command(repeat_command.build_rerun_command(run))
+
+
 def shorten_path(directory: str, path: str) -> str:
     """Return a path relative to `directory` if it is inside, else unchanged."""
     full, top = PurePath(path), PurePath(directory)

@@ -47,3 +47,15 @@ def build_repeat_command(run: RunRecord, name: str) -> tuple[str, ...]:
         engine=get_engine(run),
         daemon=run.daemon,
     )
+
+
+def build_rerun_command(run: RunRecord) -> tuple[str, ...]:
+    """Return the command line that runs the scenarios of `run` that failed or did not run."""
+    command = build_run_command(
+        manifest=str(PurePath(run.working, run.manifest)) if run.manifest else "",
+        binary=run.binary.path if run.binary else "",
+        engine=get_engine(run),
+        daemon=run.daemon,
+    )
+    options = len(run.daemon) + 2
+    return (*command[:options], "--rerun", run.id, *command[options:])

@@ -218,6 +218,16 @@ def test_summary_of_incomplete_run_gives_the_reason() -> None:
     assert summary.render_summary(killed).plain == "in 2.5 s, not finished"
 
 
+def test_interrupted_run_ends_with_the_command_that_continues_it() -> None:
+    """A run that ended by itself has nothing to continue."""
+    stopped = records.make_record(stopped="SIGINT")
+    complete = stopped.model_copy(update={"stopped": None})
+    last = render_lines(summary.render_end(stopped))[-1]
+
+    assert last.startswith(f"run the rest: isosmoke run --rerun {stopped.id} --manifest ")
+    assert "--rerun" not in "".join(render_lines(summary.render_end(complete)))
+
+
 @settings(deadline=None)
 @given(records.ANY_TEXT)
 def test_foreign_text_cannot_control_the_terminal(text: str) -> None:
