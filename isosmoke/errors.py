@@ -54,7 +54,7 @@ class IsosmokeError(Exception):
     """An error that the user can fix.
 
     `message` says what is wrong and where; `hint` says how to fix it and may be empty. `exit_code`
-    is the exit code of the command.
+    is the exit code of the command. `parts` has each problem with its own hint.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.INFRASTRUCTURE
@@ -63,6 +63,7 @@ class IsosmokeError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.parts: tuple[tuple[str, str], ...] = ((message, hint),)
 
 
 class UsageError(IsosmokeError):
@@ -75,6 +76,12 @@ class ManifestError(IsosmokeError):
     """The manifest is missing, unreadable or wrong; `message` has one mistake on each line."""
 
     exit_code = ExitCode.USAGE
+
+    def __init__(
+        self, message: str, hint: str = "", mistakes: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        super().__init__(message, hint)
+        self.parts = mistakes or self.parts
 
 
 class NothingSelectedError(IsosmokeError):

@@ -1,6 +1,7 @@
 """The command line: one module per command, and the only place where errors become text."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from functools import cache, partial
@@ -98,6 +99,11 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
+        except click.BadParameter as error:
+            if suggestion := _suggest_choice(error):
+                message = f"{error.message}{suggestion}"
+                raise click.BadParameter(message, error.ctx, error.param) from error
+            raise
         except IsosmokeError as error:
             print_error(error)
             ctx.exit(error.exit_code)
@@ -112,12 +118,21 @@ class _Commands(click.Group):
             ctx.exit(ExitCode.INFRASTRUCTURE)
 
 
+def _suggest_choice(error: click.BadParameter) -> str:
+    """Return a suggestion for a mistyped value of a parameter with fixed values; else empty."""
+    mistyped = re.match(r"'(.*)' is not one of", error.message)
+    if error.param is None or not isinstance(error.param.type, click.Choice) or not mistyped:
+        return ""
+    return suggest_match(mistyped[1], list(map(str, error.param.type.choices)))
+
+
 def print_error(error: IsosmokeError) -> None:
     """Print the error and its hint to stderr; do nothing if stderr cannot be written."""
     try:
-        click.echo(f"isosmoke: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"  try: {error.hint}", err=True)
+        for message, hint in error.parts:
+            click.echo(f"isosmoke: {message}", err=True)
+            if hint:
+                click.echo(f"  try: {hint}", err=True)
     except OSError:
         silence_broken_streams()
 

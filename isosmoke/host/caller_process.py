@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from isosmoke.errors import UsageError
+
 _DEFAULT_HOME = Path("/home/isosmoke")
 
 
@@ -29,9 +31,24 @@ class Caller:
             gid=os.getgid(),
             user=_find_user_name(uid),
             home=_find_home(os.environ.get("HOME", "")),
-            working=Path.cwd(),
+            working=_find_working(),
             environment=dict(os.environ),
         )
+
+
+def _find_working() -> Path:
+    """Return the working directory.
+
+    Raises:
+        UsageError: if it has been removed, or cannot be reached by its path.
+    """
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"the working directory cannot be determined: {error.strerror}",
+            hint="change to a directory that exists, such as the project's",
+        ) from error
 
 
 def _find_user_name(uid: int) -> str:

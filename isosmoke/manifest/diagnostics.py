@@ -69,8 +69,10 @@ class Source:
         unique = sorted(
             firsts.values(), key=lambda mistake: self.line_index.find_line(mistake.loc) or 0
         )
-        message = "\n".join(self._format_mistake(mistake) for mistake in unique)
-        return ManifestError(message, "\n".join(dict.fromkeys(mistake.hint for mistake in unique)))
+        parts = [(self._format_mistake(mistake), mistake.hint) for mistake in unique]
+        message = "\n".join(text for text, _ in parts)
+        hint = "\n".join(dict.fromkeys(hint for _, hint in parts))
+        return ManifestError(message, hint, tuple(parts))
 
     def _format_mistake(self, mistake: Mistake) -> str:
         line = self.line_index.find_line(mistake.loc)

@@ -32,6 +32,11 @@ def _read(path: Path) -> Source:
 
 def _read_text(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ManifestError(
+                f"{path}: is not a regular file",
+                "name a manifest with --manifest, or create one with `isosmoke init`",
+            )
         # wg accepts a byte order mark, so a manifest may begin with one.
         return files.read(path).decode("utf-8-sig")
     except OSError as error:

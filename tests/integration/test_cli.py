@@ -335,6 +335,36 @@ def test_list_shows_scenarios_with_assertions(cli: Cli) -> None:
     assert len(done.stdout.splitlines()) == 2
 
 
+def test_run_of_the_demo_is_shown_reported_and_reproduced(cli: Cli) -> None:
+    """The newest run is that of the demo if the project has none; it is not one to rerun."""
+    cli("demo")
+    name = json.loads(cli("report", "--as", "json").stdout)["scenarios"][0]["name"]
+
+    assert name in cli("show").stdout
+    assert cli("show", name).returncode == ExitCode.OK
+    assert "no run has a scenario" not in cli("repro", f"latest/{name}").stderr
+    assert cli("run", "--last-failed").returncode == ExitCode.NOTHING_SELECTED
+
+
+def test_removed_working_directory_is_one_line_with_a_hint(tmp_path: Path) -> None:
+    """A command that needs a working directory exits with 2."""
+    script = f'mkdir gone && cd gone && rmdir ../gone && exec {sys.executable} -m isosmoke "$@"'
+    for command in ("list", "run", "show", "doctor"):
+        done = subprocess.run(
+            ["bash", "-c", script, "bash", command],
+            cwd=tmp_path,
+            env=create_environment(tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        message, hint = done.stderr.splitlines()
+        assert done.returncode == ExitCode.USAGE
+        assert "working directory cannot be determined" in message
+        assert hint.startswith("  try: ")
+
+
 def test_demo_ends_as_expected(cli: Cli) -> None:
     """The demo shows all five outcomes and exits 0."""
     done = cli("demo")

@@ -17,11 +17,13 @@ from typing import get_origin, get_type_hints
 
 import click
 import pytest
+from click.testing import CliRunner
 
 import isosmoke
-from isosmoke.cli import find_commands, read_summary
+from isosmoke.cli import cli, find_commands, read_summary
 from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.project import schema
+from isosmoke.errors import ExitCode
 from support.paths import ROOT
 
 PACKAGE = Path(isosmoke.__file__).parent
@@ -168,6 +170,26 @@ def load_module(directory: Path, source: str) -> ModuleType:
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (("run", "--engine", "bublewrap"), "'bubblewrap'"),
+        (("report", "--as", "jnit"), "'junit'"),
+        (("schema", "manifst"), "'manifest'"),
+        (("run", "--manifset", "x"), "'--manifest'"),
+        (("image", "chek"), "'check'"),
+    ],
+)
+def test_mistyped_argument_is_answered_with_the_most_similar(
+    arguments: tuple[str, ...], match: str
+) -> None:
+    """Values, options and nested commands are suggested as commands are."""
+    done = CliRunner().invoke(cli, arguments)
+
+    assert done.exit_code == ExitCode.USAGE
+    assert f"did you mean {match}?" in done.output.lower()
 
 
 def test_complete_command_has_no_flaw(tmp_path: Path) -> None:

@@ -680,6 +680,30 @@ def test_load_refuses_unreadable_path(tmp_path: Path) -> None:
         assert caught.value.hint
 
 
+def test_load_refuses_a_pipe(tmp_path: Path) -> None:
+    """A manifest that is no file is refused, not waited for."""
+    path = tmp_path / "manifest.toml"
+    os.mkfifo(path)
+    with pytest.raises(ManifestError, match="is not a regular file") as caught:
+        load(path)
+
+    assert "--manifest" in caught.value.hint
+
+
+def test_each_mistake_has_its_own_hint(tmp_path: Path) -> None:
+    """The hint of a mistake follows it."""
+    path = tmp_path / "manifest.toml"
+    path.write_text('[[scenario]]\nname = 3\nscrpt = "a.sh"\n')
+    with pytest.raises(ManifestError) as caught:
+        load(path)
+
+    assert [(text.split(": ", 2)[2], hint) for text, hint in caught.value.parts] == [
+        ("key 'script': is missing", "add the key 'script'"),
+        ("key 'name': must be a string, not 3", 'write text in quotes, such as "text"'),
+        ("key 'scrpt': unknown key; did you mean 'script'?", "correct the spelling"),
+    ]
+
+
 def test_load_refuses_text_that_is_not_utf8(tmp_path: Path) -> None:
     """A manifest in another encoding is refused with the line of the first invalid byte."""
     path = tmp_path / "manifest.toml"
