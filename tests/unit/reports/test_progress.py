@@ -213,10 +213,10 @@ def test_postponed_scenario_is_reported_twice() -> None:
 
 
 def test_interrupted_run_names_the_signal() -> None:
-    """The last line names the signal."""
+    """The line before the command that runs the rest names the signal."""
     lines = render_run(create_result(Attempt(ending=Stopped("SIGTERM"))), stopped="SIGTERM")
 
-    assert lines[-1] == "1 NOT_RUN  in 2.5 s, stopped by SIGTERM"
+    assert lines[-2] == "1 NOT_RUN  in 2.5 s, stopped by SIGTERM"
 
 
 def test_long_lines_are_not_wrapped() -> None:
