@@ -1,12 +1,26 @@
 """Text formatting for terminals, shells and TOML."""
 
 import json
+import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 
 _DEFAULT_LENGTH = 300
 _ESCAPED = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\t": r"\t"}
+
+
+_ESCAPED_BYTE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
+
+
+def escape_bytes(text: str) -> str:
+    """Escape the bytes of a path or argument that are not valid UTF-8, for JSON and TOML."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def restore_bytes(text: str) -> str:
+    """Return the path or argument that `escape_bytes` escaped."""
+    return _ESCAPED_BYTE.sub(lambda byte: chr(int(byte[1], 16)), text)
 
 
 def is_set(value: str) -> bool:

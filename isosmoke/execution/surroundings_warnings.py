@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from isosmoke.host import path_warnings, system_programs
+from isosmoke.host import path_warnings, system_programs, workspace_directories
 from isosmoke.host.binary import COMMAND_NAME
+from isosmoke.host.workspace_directories import Workspace
 from isosmoke.manifest.models import Scenario
 from isosmoke.runner.job_builder import RunContext
 from isosmoke.sandbox import tool_homes
@@ -28,6 +29,7 @@ def collect_warnings(
         *check_path(context, scenarios),
         *_check_tool_homes(context, scenarios),
         *_check_binary(context, named_binary),
+        *_check_repositories(context.workspace),
         *check_variables(scenarios),
     )
 
@@ -77,6 +79,15 @@ def _list_variables(scenario: Scenario) -> Iterator[str]:
 
 def _can_run_code(name: str) -> bool:
     return name in _READ_BY_BASH or name.startswith((_READ_BY_EVERYTHING, _FUNCTION))
+
+
+def _check_repositories(workspace: Workspace) -> Iterator[str]:
+    """Yield a warning about each work tree whose git directory is missing."""
+    for top in workspace_directories.find_missing_repositories(workspace):
+        yield (
+            f"{shorten(str(top), 160)} is a work tree of a git repository that is missing, and is "
+            "used without git: run git worktree repair in the repository, or remove the file .git"
+        )
 
 
 def _check_binary(context: RunContext, named: str | None) -> Iterator[str]:

@@ -5,6 +5,7 @@ It is not signed: it detects changes, not forgery.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Annotated, Final, Literal
 from urllib.parse import quote
 
@@ -15,6 +16,8 @@ from isosmoke import __version__
 from isosmoke.errors import UsageError
 from isosmoke.host.git import Checkout
 from isosmoke.results.outcome import Effect, Outcome
+from isosmoke.results.run_record import Text
+from isosmoke.text import restore_bytes
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 TEST_RESULT: Final = "https://in-toto.io/attestation/test-result/v0.1"
@@ -43,7 +46,7 @@ class Digest(_Object):
 class Resource(_Object):
     """An input that a verdict is bound to (in-toto's ResourceDescriptor)."""
 
-    name: str
+    name: Text
     uri: str | None = None
     digest: Digest | None = None
 
@@ -60,15 +63,15 @@ class Circumstances(_Object):
     is omitted if there are none.
     """
 
-    task: str
+    task: Text
     open: bool
     tested_at: str
-    manifest: str
-    binary: str | None = None
+    manifest: Text
+    binary: Text | None = None
     repository: Checkout | None = None
     outcomes: Mapping[str, Outcome]
     engine: str
-    warnings: tuple[str, ...] | None = None
+    warnings: tuple[Text, ...] | None = None
     version: str = __version__
 
 
@@ -93,6 +96,11 @@ class Statement(_Object):
     subject: Annotated[tuple[Resource, ...], Field(min_length=1)]
     predicate_type: Literal["https://in-toto.io/attestation/test-result/v0.1"] = TEST_RESULT
     predicate: Predicate
+
+    @property
+    def manifest_path(self) -> PurePath:
+        """The path of the manifest."""
+        return PurePath(restore_bytes(self.circumstances.manifest))
 
     @property
     def circumstances(self) -> Circumstances:
@@ -123,7 +131,8 @@ def create_hashed_resource(kind: str, name: str, sha256: str) -> Resource:
 
 def create_named_resource(kind: str, name: str) -> Resource:
     """Return a resource that is identified by its name only."""
-    return Resource(name=f"{kind} {name}", uri=f"isosmoke:{kind}/{quote(name, safe='/:')}")
+    quoted = quote(name, safe="/:", errors="surrogateescape")
+    return Resource(name=f"{kind} {name}", uri=f"isosmoke:{kind}/{quoted}")
 
 
 def render(receipt: Statement) -> str:

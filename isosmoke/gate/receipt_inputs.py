@@ -24,6 +24,7 @@ from isosmoke.rootfs_images import store
 from isosmoke.runner import bash_finder
 from isosmoke.sandbox.interpreter_data import Interpreter
 from isosmoke.sandbox.spec import HOST_IMAGE
+from isosmoke.text import restore_bytes
 
 _INTERPRETER = "interpreter"
 
@@ -162,7 +163,7 @@ def find_changes(statement: Statement, path: Path | None, binary: Path | None) -
 
     The manifest at `path` and `binary` replace the receipt's own; None keeps these.
     """
-    path = path or Path(statement.circumstances.manifest)
+    path = path or Path(statement.manifest_path)
     return (*_find_subject_changes(statement, path, binary), *find_changed_inputs(statement, path))
 
 
@@ -208,7 +209,7 @@ def compute_digest(path: Path) -> str:
 
 def _find_subject_changes(statement: Statement, path: Path, binary: Path | None) -> Iterator[str]:
     tested = statement.circumstances.binary
-    current = binary or (Path(tested) if tested else path)
+    current = binary or (Path(restore_bytes(tested)) if tested else path)
     if binary and not tested:
         yield f"binary {binary}: the receipt was written without a binary"
     elif not current.is_file():

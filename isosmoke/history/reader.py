@@ -20,7 +20,7 @@ from isosmoke.host import files
 from isosmoke.results import run_record
 from isosmoke.results.outcome import count
 from isosmoke.results.run_record import Header, Planned, RunRecord, ScenarioRecord
-from isosmoke.text import suggest_match
+from isosmoke.text import restore_bytes, suggest_match
 
 SCHEMA_VERSION = 1
 
@@ -166,7 +166,7 @@ def find_run_or_scenario(
 
 def locate_log(run: RunRecord, scenario: ScenarioRecord, recorded: str) -> Path:
     """Return the current path of a `recorded` log; the directory of a run may have been moved."""
-    return Path(run.record or "", scenario.name, Path(recorded).name)
+    return Path(restore_bytes(run.record or ""), scenario.name, Path(recorded).name)
 
 
 def load_run(directory: Path) -> RunRecord:

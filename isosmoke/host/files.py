@@ -222,6 +222,8 @@ def write_new(name: str, content: str, within: int) -> None:
 def write(path: Path, content: str | bytes, *, mode: int = 0o644) -> Path:
     """Write a file atomically: completely or not at all, even if the machine crashes.
 
+    Text is written as UTF-8, except for bytes of paths that are not.
+
     Raises:
         OSError: if it cannot be written, with the name of the file even if the disk is full.
     """
@@ -230,7 +232,7 @@ def write(path: Path, content: str | bytes, *, mode: int = 0o644) -> Path:
             handle, unfinished = mkstemp(prefix=".", dir=path.parent)
             undo.callback(os.unlink, unfinished)
             with os.fdopen(handle, "wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
+                file.write(_encode(content) if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(handle)
             Path(unfinished).chmod(mode)
@@ -240,6 +242,10 @@ def write(path: Path, content: str | bytes, *, mode: int = 0o644) -> Path:
             raise
         undo.pop_all()
     return path
+
+
+def _encode(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
 
 
 def remove(path: Path) -> None:

@@ -3,7 +3,7 @@
 import os
 import shlex
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,7 +42,24 @@ def _find_git_directory(top: Path) -> Path:
     link = top / ".git"
     if link.is_dir():
         return link.resolve()
-    return (top / link.read_text().removeprefix("gitdir:").strip()).resolve()
+    return (top / _read_path(link).removeprefix("gitdir:").strip()).resolve()
+
+
+def _read_path(file: Path) -> str:
+    """Return the path in one of git's files; paths are bytes in any encoding."""
+    return os.fsdecode(file.read_bytes())
+
+
+def has_repository(top: Path) -> bool:
+    """Return whether `top` has a git directory; that of a linked work tree may be missing."""
+    return (top / ".git").exists() and _find_git_directory(top).is_dir()
+
+
+def find_missing_repositories(workspace: Workspace) -> Iterator[Path]:
+    """Yield each work tree of the workspace whose git directory is missing."""
+    for directory in workspace.directories:
+        if (directory / ".git").exists() and not has_repository(directory):
+            yield directory
 
 
 def _find_common_directory(git_directory: Path) -> Path:
@@ -50,7 +67,7 @@ def _find_common_directory(git_directory: Path) -> Path:
     pointer = git_directory / "commondir"
     if not pointer.exists():
         return git_directory
-    return (git_directory / pointer.read_text().strip()).resolve()
+    return (git_directory / _read_path(pointer).strip()).resolve()
 
 
 def _find_borrowed(common: Path) -> list[Path]:
@@ -68,7 +85,7 @@ def _find_borrowed(common: Path) -> list[Path]:
 
 def _read_alternates(objects: Path) -> list[str]:
     file = objects / "info/alternates"
-    lines = file.read_text().splitlines() if file.exists() else []
+    lines = _read_path(file).split("\n") if file.exists() else []
     return [line for line in lines if line.strip()]
 
 
@@ -185,7 +202,7 @@ def _refuse_home(top: Path, home: Path) -> None:
 
 
 def _build(tops: list[Path], working: Path) -> Workspace:
-    repositories = [top for top in tops if (top / ".git").exists()]
+    repositories = [top for top in tops if has_repository(top)]
     commons = [_find_common_directory(_find_git_directory(top)) for top in repositories]
     borrowed_objects = [objects for common in commons for objects in _find_borrowed(common)]
     return Workspace(find_outermost([*tops, *commons]), find_outermost(borrowed_objects), working)

@@ -8,6 +8,7 @@ from isosmoke.host import files
 from isosmoke.manifest import parser
 from isosmoke.manifest.diagnostics import Mistake, Source
 from isosmoke.manifest.models import Manifest
+from isosmoke.text import restore_bytes
 
 
 def load(path: Path) -> Manifest:
@@ -22,7 +23,7 @@ def load(path: Path) -> Manifest:
     source = _read(path)
     bridge = source.document.get("bridge")
     if isinstance(bridge, dict) and isinstance(bridge.get("source"), str):
-        source = _read(Path(bridge["source"]))
+        source = _read(Path(restore_bytes(bridge["source"])))
     return parser.build_manifest(source, _missing_scripts(source))
 
 

@@ -31,8 +31,9 @@ from isosmoke.redaction import Redactor
 from isosmoke.repro import bundle_archive, target
 from isosmoke.repro.target import Case
 from isosmoke.results import repeat_command, run_record
-from isosmoke.results.run_record import BinaryRecord, RecordModel, RunRecord, ScenarioRecord
+from isosmoke.results.run_record import BinaryRecord, RecordModel, RunRecord, ScenarioRecord, Text
 from isosmoke.runner.job_builder import RunContext
+from isosmoke.text import restore_bytes
 
 MAX_BYTES = 512 * 1024**2
 """The maximum size of a workspace's files; an unpacked bundle may have twice as much."""
@@ -61,12 +62,12 @@ class Index(RecordModel):
     isosmoke: str
     run: str
     engine: str
-    command: tuple[str, ...]
-    working: str
-    manifest: str | None
+    command: tuple[Text, ...]
+    working: Text
+    manifest: Text | None
     binary: BinaryRecord | None
     commit: str
-    left_out: tuple[str, ...]
+    left_out: tuple[Text, ...]
     scenario: ScenarioRecord
 
 
@@ -80,7 +81,7 @@ class _BundledWorkspace:
 
     @property
     def is_repository(self) -> bool:
-        return (self.directory / ".git").exists()
+        return workspace_directories.has_repository(self.directory)
 
     def list_files(self) -> Iterator[Path]:
         """Yield the files that git tracks or would add; outside a repository, all files."""
@@ -120,10 +121,8 @@ def create(run: RunRecord, scenario: ScenarioRecord, caller: Caller, output: Pat
         run=run.id,
         engine=repeat_command.get_engine(run),
         command=run.command,
-        working=_make_relative(Path(run.working), workspace),
-        manifest=None
-        if run.manifest is None
-        else _make_relative(Path(run.working, run.manifest), workspace),
+        working=_make_relative(run.directory, workspace),
+        manifest=_make_relative(run.manifest_path, workspace) if run.manifest_path else None,
         binary=run.binary,
         commit=_read_head(workspace),
         left_out=left_out,
@@ -152,10 +151,10 @@ def _write(output: Path, index: Index, workspace: _BundledWorkspace, included: l
 def _find_workspace(
     run: RunRecord, recorded_scenario: ScenarioRecord, caller: Caller
 ) -> _BundledWorkspace:
-    working = Path(run.working)
+    working = run.directory
     if not working.is_dir():
         raise BundleError(f"working directory {working} of the run no longer exists")
-    manifest = Path(run.working, run.manifest).parent if run.manifest else None
+    manifest = run.manifest_path and run.manifest_path.parent
     directories = workspace_directories.find_workspace(working, manifest, home=caller.home)
     scenario = target.parse_entry(recorded_scenario.entry, manifest or working)
     context = RunContext(caller=caller, workspace=directories, binary=None)
@@ -208,8 +207,8 @@ def _add_members(
         name = PurePosixPath(_BINARY, Path(index.binary.path).name)
         archive.add(Path(binary).resolve(), str(name), recursive=False, filter=_remove_owner)
     log = index.scenario.output.log
-    if log and Path(log).is_file():
-        archive.add(log, _LOG, recursive=False, filter=_remove_owner)
+    if log and Path(restore_bytes(log)).is_file():
+        archive.add(restore_bytes(log), _LOG, recursive=False, filter=_remove_owner)
 
 
 def _add_content(archive: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -245,8 +244,8 @@ def opened(path: Path, caller: Caller, request: Request) -> Iterator[Case]:
 
 def _create_case(index: Index, directory: Path, caller: Caller, request: Request) -> Case:
     top = directory / _WORKSPACE
-    working = top / index.working
-    manifest = top / index.manifest if index.manifest is not None else None
+    working = top / restore_bytes(index.working)
+    manifest = top / restore_bytes(index.manifest) if index.manifest is not None else None
     scenario = target.parse_entry(index.scenario.entry, manifest.parent if manifest else top)
     workspace = workspace_directories.find_workspace(
         working, manifest and manifest.parent, home=caller.home
@@ -261,7 +260,7 @@ def _create_case(index: Index, directory: Path, caller: Caller, request: Request
         request,
         scenarios=(scenario,),
         manifest=manifest,
-        argv=index.command,
+        argv=tuple(map(restore_bytes, index.command)),
         binary=binary,
         engine=(index.engine or AUTO) if request.engine == AUTO else request.engine,
     )

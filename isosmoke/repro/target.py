@@ -18,6 +18,7 @@ from isosmoke.manifest.models import Scenario
 from isosmoke.results import repeat_command
 from isosmoke.results.run_record import BinaryRecord, RunRecord, ScenarioRecord
 from isosmoke.results.run_results import Attempt
+from isosmoke.text import restore_bytes
 
 SCRIPT = "ISOSMOKE_SCRIPT"
 """The variable that holds the path of the script in the sandbox."""
@@ -86,17 +87,17 @@ def load_recorded(name: str, caller: Caller, request: Request) -> Case:
         BinaryError: if the binary that was tested is no longer available.
     """
     run, scenario = reader.find_scenario(name, caller.working)
-    working = Path(run.working)
+    working = run.directory
     if not working.is_dir():
         raise RecordError(f"working directory {working} of {name} no longer exists")
     recorded_request = replace(
         request,
         scenarios=(_parse_scenario(run, scenario),),
-        manifest=working / run.manifest if run.manifest else None,
+        manifest=run.manifest_path,
         engine=(repeat_command.get_engine(run) or AUTO)
         if request.engine == AUTO
         else request.engine,
-        argv=run.command,
+        argv=run.argv,
     )
     path, note = find_binary(run.binary) if request.binary is None else (request.binary, "")
     return Case(
@@ -108,7 +109,7 @@ def load_recorded(name: str, caller: Caller, request: Request) -> Case:
 
 
 def _parse_scenario(run: RunRecord, scenario: ScenarioRecord) -> Scenario:
-    directory = Path(run.working, run.manifest).parent if run.manifest else Path(run.working)
+    directory = run.manifest_path.parent if run.manifest_path else run.directory
     return parse_entry(scenario.entry, directory)
 
 
@@ -143,9 +144,9 @@ def find_binary(recorded_binary: BinaryRecord | None) -> tuple[str | None, str]:
     """
     if recorded_binary is None:
         return None, ""
-    path, digest = Path(recorded_binary.path), recorded_binary.sha256
+    path, digest = Path(restore_bytes(recorded_binary.path)), recorded_binary.sha256
     if path.is_file() and files.sha256(path) == digest:
-        return recorded_binary.path, ""
+        return str(path), ""
     copy = binary.find_copy(digest)
     if copy is None:
         raise BinaryError(

@@ -1,9 +1,9 @@
 """Command lines that repeat a run."""
 
 from collections.abc import Callable, Sequence
-from pathlib import PurePath
 
 from isosmoke.results.run_record import RunRecord
+from isosmoke.text import restore_bytes
 
 Repeat = Callable[[str], tuple[str, ...]]
 """A function that takes the name of a scenario and returns the command line that repeats it."""
@@ -41,9 +41,9 @@ def parse_engine(text: str) -> str:
 def build_repeat_command(run: RunRecord, name: str) -> tuple[str, ...]:
     """Return the command line that repeats scenario `name` in the working directory of `run`."""
     return build_run_command(
-        *(("--", *run.command) if run.command else (name,)),
-        manifest=str(PurePath(run.working, run.manifest)) if run.manifest else "",
-        binary=run.binary.path if run.binary else "",
+        *(("--", *run.argv) if run.command else (name,)),
+        manifest=str(run.manifest_path or ""),
+        binary=restore_bytes(run.binary.path) if run.binary else "",
         engine=get_engine(run),
         daemon=run.daemon,
     )

@@ -20,6 +20,7 @@ from isosmoke.results.outcome import Exited, Outcome, Signaled, Stopped, name_si
 from isosmoke.results.run_results import Attempt, CapturedOutput, RunResult, ScenarioResult
 from isosmoke.sandbox.interpreter_data import Interpreter
 from isosmoke.sandbox.processes import Process
+from isosmoke.text import escape_bytes, restore_bytes
 
 _LAST_LINES = 20
 
@@ -27,7 +28,7 @@ _LAST_LINES = 20
 def _escape_bytes(value: object) -> object:
     """Escape bytes of a path or argument that are not valid text."""
     if isinstance(value, str | Path):
-        return str(value).encode(errors="backslashreplace").decode()
+        return escape_bytes(str(value))
     return value
 
 
@@ -191,6 +192,21 @@ class Beginning(RecordModel):
     record: Text | None
     rerun_of: Text | None = None
     daemon: tuple[Text, ...] = ()
+
+    @property
+    def directory(self) -> Path:
+        """The working directory of the caller, as a path."""
+        return Path(restore_bytes(self.working))
+
+    @property
+    def manifest_path(self) -> Path | None:
+        """The path of the manifest; None for a run without one."""
+        return self.directory / restore_bytes(self.manifest) if self.manifest else None
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command that ran instead of the scripts, as it was given."""
+        return tuple(map(restore_bytes, self.command))
 
 
 class InterpreterRecord(RecordModel):

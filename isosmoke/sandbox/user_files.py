@@ -13,7 +13,7 @@ _NOBODY = 65534
 def store_text(text: str) -> Path:
     """Store a text in a file that is named by its hash and readable by any user of a sandbox."""
     directory = state.ensure_directory("files")
-    path = directory / hashlib.sha256(text.encode()).hexdigest()
+    path = directory / hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
     return path if path.exists() else files.write(path, text)
 
 

@@ -10,7 +10,7 @@ from isosmoke.errors import ManifestError, UsageError
 from isosmoke.host import files, state
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest, Scenario
-from isosmoke.text import format_toml
+from isosmoke.text import escape_bytes, format_toml
 from isosmoke.wg_bridge import scenario_shim
 
 _OURS = "# Written by isosmoke"
@@ -25,7 +25,8 @@ _ATTEMPT_OVERHEAD = 300
 def render_mirror(source: Manifest, shim: str) -> str:
     """Return the mirror of a manifest as TOML; each deadline bounds a whole run."""
     bound = str(compute_max_run_seconds(source.scenarios))
-    head = f"{_OURS} for wg.\n[bridge]\nsource = {format_toml(str(source.path.absolute()))}\n"
+    path = format_toml(escape_bytes(str(source.path.absolute())))
+    head = f"{_OURS} for wg.\n[bridge]\nsource = {path}\n"
     return head + "".join(_render_entry(scenario, shim, bound) for scenario in source.scenarios)
 
 

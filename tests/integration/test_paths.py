@@ -1,12 +1,16 @@
 """Projects at unusual paths: reached through links, and with names that are not UTF-8."""
 
+import os
+import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from support import available
 from support.available import ENGINE_NAMES
+from support.git_repositories import Git
 from support.project import Project
 
 SEES_LINKED_PATHS = """
@@ -67,3 +71,63 @@ def test_every_name_of_the_workspace_exists_inside(tmp_path: Path, engine: str) 
     assert run("--manifest", str(named / "project/manifest.toml")) == expected
     assert run("--", "cat", str(tmp_path / "other/plain")) == "plain\n"
     assert not project.path("file").exists()
+
+
+def create_work_tree(directory: Path, name: str) -> Project:
+    """Return a project in a linked work tree with this name; its repository is `main`."""
+    project = Project.within(directory)
+    git = Git(project.top)
+    git.commit("one")
+    project.top.rename(directory / "main")
+    git = Git(directory / "main")
+    git("worktree", "add", "--quiet", "--detach", str(directory / name))
+    return Project(directory / name, project.state)
+
+
+def test_path_that_is_not_utf8_works_in_every_command(tmp_path: Path) -> None:
+    """Paths are bytes: they are escaped where they are printed, and restored for use."""
+    available.require_engine("bubblewrap")
+    project = create_work_tree(tmp_path, os.fsdecode(b"caf\xe9"))
+
+    def run(status: int, *arguments: str) -> str:
+        done = project.run(*arguments)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout
+
+    assert "caf\\\\udce9" in run(1, "run", "--json", "bad")
+    assert run(0, "logs", "bad") == "broken\n"
+    assert "FAIL" in run(0, "show", "bad")
+    run(0, "repro", "bad")
+    run(0, "bundle", "bad")
+    run(1, "run", "--bundle", "bad.isosmoke.tar.gz")
+    run(0, "gate", "task-a")
+    (receipt,) = (*project.receipts(), *(tmp_path / "main/.isosmoke/receipts").glob("*.json"))
+    run(0, "receipt", "verify", str(receipt))
+    assert "caf\\351" in run(0, "bridge")
+    mirror = project.path(".isosmoke/bridge.toml")
+    assert tomllib.loads(mirror.read_text())["bridge"]["source"].endswith(
+        r"caf\udce9/manifest.toml"
+    )
+    assert "good" in run(0, "list", "--manifest", str(mirror))
+
+
+def test_container_cannot_have_a_path_that_is_not_utf8(tmp_path: Path) -> None:
+    """The daemon's format cannot express the path, so it is an error and not a FAIL."""
+    available.require_engine("docker")
+    project = create_work_tree(tmp_path, os.fsdecode(b"caf\xe9"))
+    done = project.run("run", "--engine", "docker", "good")
+    assert done.returncode == 125, done.stdout + done.stderr
+    assert "which is not UTF-8" in done.stderr
+
+
+def test_work_tree_without_its_repository_is_used_without_git(tmp_path: Path) -> None:
+    """One line says what is missing; the scenarios run, and a bundle has the files."""
+    available.require_engine("bubblewrap")
+    project = create_work_tree(tmp_path, "tree")
+    shutil.rmtree(tmp_path / "main")
+    done = project.run("run", "bad")
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert (done.stdout + done.stderr).count("git repository that is missing") == 1
+    assert project.run("bundle", "bad").returncode == 0
+    assert project.run("gate", "task-a").returncode == 0

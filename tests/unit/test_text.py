@@ -8,7 +8,15 @@ import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.text import escape_controls, format_toml, quote_command, shorten, suggest_match
+from isosmoke.text import (
+    escape_bytes,
+    escape_controls,
+    format_toml,
+    quote_command,
+    restore_bytes,
+    shorten,
+    suggest_match,
+)
 
 
 @given(st.text())
@@ -80,3 +88,9 @@ def test_toml_round_trip(value: object) -> None:
 
     assert "\n" not in line
     assert tomli.loads(line)["key"] == value
+
+
+@pytest.mark.parametrize("path", ["plain", "café", "caf\udce9/\udcff", "\\x41"])
+def test_bytes_of_a_path_survive_a_record(path: str) -> None:
+    """An escaped path is UTF-8, and is restored to the same path."""
+    assert restore_bytes(escape_bytes(path).encode().decode()) == path

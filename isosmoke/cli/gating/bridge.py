@@ -1,6 +1,5 @@
 """Gate every plain `wg done` with isolated runs."""
 
-import shlex
 from pathlib import Path
 
 import click
@@ -9,7 +8,7 @@ from isosmoke.cli.options import ScenarioSelection, manifest_option, select_scen
 from isosmoke.execution import surroundings_warnings
 from isosmoke.host import state
 from isosmoke.host.caller_process import Caller
-from isosmoke.text import escape_controls
+from isosmoke.text import escape_controls, quote_command
 from isosmoke.wg_bridge import mirror_manifest
 
 _DEFAULT_OUTPUT = Path(".isosmoke", "bridge.toml")
@@ -38,4 +37,4 @@ def command(manifest_path: Path | None, output: Path) -> None:
         click.echo(escape_controls(f"WARNING: {warning}"), err=True)
     mirror = output.absolute()
     mirror_manifest.write_mirror(manifest, mirror, state.ensure_directory("scratch"))
-    click.echo(f"export WG_SMOKE_MANIFEST={shlex.quote(str(mirror))}")
+    click.echo(f"export WG_SMOKE_MANIFEST={quote_command([str(mirror)])}")

@@ -106,7 +106,7 @@ def _describe_shut_gate(statement: Statement) -> tuple[str, ...]:
 
 
 def _compare_checkout(statement: Statement, manifest_path: Path | None) -> str:
-    directory = (manifest_path or Path(statement.circumstances.manifest)).absolute().parent
+    directory = (manifest_path or Path(statement.manifest_path)).absolute().parent
     try:
         environment = Caller.current().environment
         now = git.read_checkout(directory, environment) if directory.is_dir() else None

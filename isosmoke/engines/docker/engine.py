@@ -24,6 +24,7 @@ from isosmoke.engines.docker.images import DockerImages
 from isosmoke.errors import EngineError, raise_left_behind
 from isosmoke.host import mount_table, state
 from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Mount, ReadOnly, SandboxSpec
+from isosmoke.text import escape_bytes
 
 _OVERMOUNTED = ("hostname", "hosts", "resolv.conf")
 
@@ -96,6 +97,7 @@ class DockerEngine:
 
     @contextmanager
     def sandbox(self, spec: SandboxSpec) -> Iterator[DockerSandbox]:
+        _require_utf8_paths(spec)
         _require_overmounted_files(spec)
         targets_on_disk = {
             mount.target for mount in spec.mounts if not create_body.is_in_memory(mount)
@@ -167,6 +169,17 @@ class DockerEngine:
         if is_comparable and point not in self._visible_points:
             _require_same_content(client, point, self._daemon.dialect)
             self._visible_points.add(point)
+
+
+def _require_utf8_paths(spec: SandboxSpec) -> None:
+    """Check that all paths are UTF-8, as JSON, the daemon's format, has no others."""
+    for mount in spec.mounts:
+        path = str(mount.target)
+        if escape_bytes(path) != path:
+            raise EngineError(
+                f"a daemon cannot mount {path}, which is not UTF-8",
+                hint="rename the directory, or use --engine bubblewrap",
+            )
 
 
 def _require_overmounted_files(spec: SandboxSpec) -> None:
