@@ -52,8 +52,8 @@ def build_repeat_command(run: RunRecord, name: str) -> tuple[str, ...]:
 def build_rerun_command(run: RunRecord) -> tuple[str, ...]:
     """Return the command line that runs the scenarios of `run` that failed or did not run."""
     command = build_run_command(
-        manifest=str(PurePath(run.working, run.manifest)) if run.manifest else "",
-        binary=run.binary.path if run.binary else "",
+        manifest=str(run.manifest_path or ""),
+        binary=restore_bytes(run.binary.path) if run.binary else "",
         engine=get_engine(run),
         daemon=run.daemon,
     )

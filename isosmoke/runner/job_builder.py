@@ -14,7 +14,7 @@ from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import Workspace
 from isosmoke.manifest.models import Scenario
 from isosmoke.redaction import Redactor, format_placeholder
-from isosmoke.runner import bash_finder, mounts
+from isosmoke.runner import bash_finder, mounts, ownership
 from isosmoke.runner.secret_reader import read_secrets
 from isosmoke.sandbox import rootfs_mounts, tool_homes
 from isosmoke.sandbox.host_mounts import build_host_mounts
@@ -84,6 +84,11 @@ class RunContext:
         )
 
     @cached_property
+    def owner_capabilities(self) -> tuple[str, ...]:
+        """The capabilities that root needs because another user owns the workspace."""
+        return ownership.find_needed_capabilities(self.caller, self.workspace.directories)
+
+    @cached_property
     def writes_to_cgroup(self) -> bool:
         """True if the caller may write to its own control groups."""
         return cgroup.is_writable_by(self.caller.uid)
@@ -145,7 +150,7 @@ def _build_spec(scenario: Scenario, context: RunContext) -> SandboxSpec:
         limits=ResourceLimits(
             memory=limits.memory, processes=limits.processes, open_files=limits.open_files
         ),
-        capabilities=scenario.capabilities,
+        capabilities=tuple(dict.fromkeys((*scenario.capabilities, *context.owner_capabilities))),
         new_namespaces=scenario.new_namespaces,
         writes_to_cgroup=context.writes_to_cgroup,
     )

@@ -131,3 +131,31 @@ def test_work_tree_without_its_repository_is_used_without_git(tmp_path: Path) ->
     assert (done.stdout + done.stderr).count("git repository that is missing") == 1
     assert project.run("bundle", "bad").returncode == 0
     assert project.run("gate", "task-a").returncode == 0
+
+
+@pytest.mark.parametrize("engine", _ENGINES)
+def test_root_uses_a_checkout_of_another_user(tmp_path: Path, engine: str) -> None:
+    """As root outside, a script reads, changes and commits files of another owner."""
+    if os.getuid() != 0:
+        pytest.skip("only root is above the permissions of files")
+    available.require_engine(engine)
+    project = Project.within(tmp_path)
+    project.path("scenarios/good.sh").write_text(
+        "set -e\ncat private\necho more >>private\nchmod 644 private\n"
+        "git add private\ngit commit --quiet --message two\nrm scenarios/lib.sh\n"
+    )
+    project.path("private").write_text("private\n")
+    project.path("private").chmod(0o600)
+    Git(project.top).commit("one")
+    for path in (project.top, *project.top.rglob("*")):
+        os.chown(path, 1234, 1234)
+    done = project.run("run", "--engine", engine, "good")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_root_has_no_capability_in_its_own_checkout(tmp_path: Path) -> None:
+    """The capabilities are for the checkout of another user only."""
+    available.require_engine("bubblewrap")
+    project = Project.within(tmp_path)
+    done = project.run("run", "--", "grep", "-q", "^CapEff:\t0*$", "/proc/self/status")
+    assert done.returncode == 0, done.stdout + done.stderr
