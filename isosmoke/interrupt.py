@@ -75,6 +75,39 @@ def interruptible(interrupt: Interrupt | None = None) -> Iterator[Interrupt]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def exit_on_signal(interrupt: Interrupt) -> Iterator[None]:
+    """Raise `SystemExit` in the block on the first signal that `interruptible` would note.
+
+    This also ends a wait for a pipe. The block therefore has only steps that may end anywhere. A
+    second signal ends the process immediately.
+    """
+    if interrupt.is_raised:
+        raise SystemExit(_get_exit_code(interrupt))
+
+    def stop(number: int, _: object) -> None:
+        for other in before:
+            signal.signal(other, signal.SIG_DFL)
+        interrupt.raise_for(signal.Signals(number).name)
+        raise SystemExit(_get_exit_code(interrupt))
+
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    before = {number: signal.getsignal(number) for number in _STOPPING - ignored}
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        if not interrupt.is_raised:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _get_exit_code(interrupt: Interrupt) -> int:
+    """Return the exit code that a shell reports for SIGTERM, or else for SIGINT."""
+    return 128 + (signal.SIGTERM if interrupt.reason == "SIGTERM" else signal.SIGINT)
+
+
 class _Action(ctypes.Structure):
     """`struct sigaction` of glibc and musl on 64-bit Linux (sigaction(2))."""
 

@@ -5,13 +5,14 @@ ever sees an incomplete image.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 
-from isosmoke.errors import ImageError, UsageError
+from isosmoke.errors import ImageError, LeftBehindError, UsageError
 from isosmoke.host import files, state
 from isosmoke.rootfs_images import store, tree_hash
+from isosmoke.rootfs_images.limits import DEFAULT_MAX_SIZE, Budget
 from isosmoke.rootfs_images.store import ROOTFS_PREFIX, Image
 from isosmoke.rootfs_images.unpack import Unpacker
 from isosmoke.sandbox.spec import HOST_IMAGE
@@ -21,21 +22,34 @@ _MAX_SHOWN = 10
 _LAYERED_MARKERS = ("manifest.json", "oci-layout")
 
 
-def add(source: Path, name: str, *, replace: bool) -> tuple[Image, tuple[str, ...]]:
+def add(
+    source: Path,
+    name: str,
+    *,
+    replace: bool,
+    max_size: int = DEFAULT_MAX_SIZE,
+    guard: AbstractContextManager[None] | None = None,
+) -> tuple[Image, tuple[str, ...]]:
     """Import the content of `source` under a name; also return the changes from the previous image.
 
+    What killed processes left is removed first. `max_size` is in GiB. `guard` is entered while the
+    content is unpacked, and may raise an exception at any time: everything is removed then.
+
     Raises:
-        ImageError: if the name has other content and `replace` is false.
+        ImageError: if the name has other content and `replace` is false, or if a limit is exceeded.
     """
     _check_name(name)
+    with suppress(LeftBehindError):  # `isosmoke sweep` reports it
+        state.sweep_scratch()
     with state.scratch() as directory:
         unpacked = directory / "rootfs"
         unpacked.mkdir(mode=0o755)
-        unpacker = Unpacker(unpacked)
-        unpacker.unpack(source)
-        _check_kind(unpacked, source)
-        store.require_rootfs(unpacked, name)
-        listing = store.list_entries(unpacked)
+        with guard or nullcontext():
+            unpacker = Unpacker(unpacked, Budget(source, max_size))
+            unpacker.unpack(source)
+            _check_kind(unpacked, source)
+            store.require_rootfs(unpacked, name)
+            listing = store.list_entries(unpacked)
         image = Image(
             name=name,
             digest=tree_hash.compute_digest(listing),

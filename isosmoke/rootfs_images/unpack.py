@@ -6,7 +6,6 @@ preserved for readers inside the image, and never followed here.
 
 import lzma
 import os
-import shutil
 import stat
 import sys
 import tarfile
@@ -18,6 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
 from isosmoke.errors import ImageError
+from isosmoke.host import files
+from isosmoke.rootfs_images.limits import Budget
 
 STDIN = Path("-")
 
@@ -29,7 +30,21 @@ _CONTAINER_MARKERS = frozenset((".dockerenv", "run/.containerenv"))
 
 _MOUNTED_ON = ("etc/hostname", "etc/hosts", "etc/resolv.conf")
 
-_CORRUPTION_ERRORS = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
+_CORRUPTION_ERRORS = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError)
+"""Errors of a damaged archive; tarfile raises `ValueError` for numbers that it cannot read."""
+
+_CHUNK = 64 * 1024
+_ZEROS = bytes(_CHUNK)
+
+_LONG_HEADERS = frozenset(
+    (
+        *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+        *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    )
+)
+"""Headers that tarfile reads into memory completely."""
+
+_MAX_HEADER = 1024**2
 
 
 _HEADER_ERRORS = (
@@ -39,8 +54,17 @@ _HEADER_ERRORS = (
 """Errors that tarfile treats as the end of an archive, except in its first header."""
 
 
-class _Member(tarfile.TarInfo):
+class Member(tarfile.TarInfo):
     """A member of an archive that must be complete, and whose name a file can have."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in _LONG_HEADERS and member.size > _MAX_HEADER:
+            raise tarfile.ReadError(f"a header exceeds {_MAX_HEADER >> 20} MiB")
+        if member.size < 0:
+            raise tarfile.ReadError(f"{member.name!r} has a negative size")
+        return member
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
@@ -59,8 +83,9 @@ class Unpacker:
     `left_out` names the entries that were not imported, and `size` counts the bytes of files.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, budget: Budget) -> None:
         self._root = root
+        self._budget = budget
         self._directories = {root}
         self.left_out: list[str] = []
         self.size = 0
@@ -80,11 +105,13 @@ class Unpacker:
             stdin = source == STDIN
             file = sys.stdin.buffer if stdin else stack.enter_context(source.open("rb"))
             archive = stack.enter_context(_open_archive(file))
-            for member in archive:
+            while member := archive.next():
+                archive.members.clear()  # type: ignore[attr-defined]  # not needed again
                 self._extract_member(archive, member)
 
     def _extract_member(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         path = _resolve_member_path(member.name)
+        self._budget.add_entry(path)
         if not path.parts or _is_unwanted(path):
             return
         if member.isdir():
@@ -94,7 +121,7 @@ class Unpacker:
         elif member.islnk():
             self._create_hard_link(path, _resolve_member_path(member.linkname))
         elif content := archive.extractfile(member):
-            self._create_file(path, member.mode, content)
+            self._create_file(path, member.mode, content, member.size)
         else:
             self.left_out.append(f"/{path}")
 
@@ -102,10 +129,11 @@ class Unpacker:
         """Copy a directory without the file systems that are mounted in it."""
         device = source.stat().st_dev
         first_paths: dict[int, PurePosixPath] = {}
-        for parent, directories, files in os.walk(source, onerror=self._leave_out(source)):
-            for name in sorted((*directories, *files)):
+        for parent, directories, others in os.walk(source, onerror=self._leave_out(source)):
+            for name in sorted((*directories, *others)):
                 entry = Path(parent, name)
                 path = PurePosixPath(entry.relative_to(source))
+                self._budget.add_entry(path)
                 if not _is_unwanted(path):
                     self._copy_entry(entry, path, first_paths)
             directories[:] = [
@@ -126,8 +154,8 @@ class Unpacker:
         elif target != path:
             self._create_hard_link(path, target)
         else:
-            with entry.open("rb") as content:
-                self._create_file(path, status.st_mode, content)
+            with files.open_regular(entry, follow=False) as content:
+                self._create_file(path, status.st_mode, content, status.st_size)
 
     def _leave_out(self, source: Path) -> Callable[[OSError], None]:
         def leave_out(error: OSError) -> None:
@@ -140,7 +168,7 @@ class Unpacker:
         for name in _MOUNTED_ON:
             host_path = self._root / name
             if host_path.is_symlink() or not host_path.exists():
-                self._create_file(PurePosixPath(name), 0o644, BytesIO())
+                self._create_file(PurePosixPath(name), 0o644, BytesIO(), 0)
 
     def _create_directory(self, path: PurePosixPath, mode: int) -> None:
         host_path = self._root / path
@@ -153,12 +181,26 @@ class Unpacker:
             self._directories.add(host_path)
         host_path.chmod(mode & 0o755 | 0o700)
 
-    def _create_file(self, path: PurePosixPath, mode: int, content: IO[bytes]) -> None:
+    def _create_file(
+        self, path: PurePosixPath, mode: int, content: IO[bytes], expected_size: int
+    ) -> None:
+        self._budget.add_file(expected_size)
         host_path = self._prepare_path(path)
         with host_path.open("xb") as file:
-            shutil.copyfileobj(content, file)
-            self.size += file.tell()
+            self.size += self._copy_with_holes(content, file)
         host_path.chmod(mode & 0o755 | 0o400)
+
+    def _copy_with_holes(self, content: IO[bytes], file: IO[bytes]) -> int:
+        """Copy a file and return its size; zeros become holes, which need no space."""
+        size = 0
+        while chunk := content.read(_CHUNK):
+            if chunk != _ZEROS[: len(chunk)]:
+                self._budget.add_written(len(chunk))
+                file.seek(size)
+                file.write(chunk)
+            size += len(chunk)
+        file.truncate(size)
+        return size
 
     def _create_link(self, path: PurePosixPath, target: str) -> None:
         self._prepare_path(path).symlink_to(target)
@@ -176,7 +218,10 @@ class Unpacker:
             os.link(host_target, self._prepare_path(path), follow_symlinks=False)
 
     def _prepare_path(self, path: PurePosixPath) -> Path:
-        """Return the host path for `path`, where nothing exists and no parent is a link."""
+        """Return the host path for `path`, where nothing exists and no parent is a link.
+
+        The recursion is as deep as `path`, which the budget limits.
+        """
         host_path = self._root / path
         if host_path in self._directories:
             raise ImageError(
@@ -192,7 +237,7 @@ class Unpacker:
 
 def _open_archive(file: IO[bytes]) -> tarfile.TarFile:
     try:
-        return tarfile.open(fileobj=file, mode="r|*", tarinfo=_Member)
+        return tarfile.open(fileobj=file, mode="r|*", tarinfo=Member)
     except TypeError as error:  # raised by tarfile for a truncated gzip header
         raise tarfile.ReadError("its header is truncated") from error
 

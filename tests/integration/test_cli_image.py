@@ -1,13 +1,19 @@
 """The command `isosmoke image`: output, accepted sources and errors."""
 
+import io
 import json
+import signal
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from isosmoke.errors import ExitCode
+from isosmoke.host import state
 from support import available, root_filesystems
 
 
@@ -66,6 +72,51 @@ def test_used_name_requires_replace(system: Path) -> None:
     assert (
         "changed +0 -0 ~1: ~ usr/bin/tool" in run_image("import", system, "one", "--replace").stdout
     )
+
+
+@contextmanager
+def import_in_progress() -> "Iterator[subprocess.Popen[bytes]]":
+    """Yield an import that has unpacked a file and waits for the rest of its archive."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as writer:
+        info = tarfile.TarInfo("usr/one")
+        info.size = 100_000
+        writer.addfile(info, io.BytesIO(b"x" * info.size))
+    command = [sys.executable, "-m", "isosmoke", "image", "import", "-", "one"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin
+        process.stdin.write(content.getvalue()[:70_000])
+        process.stdin.flush()
+        assert available.wait_for(lambda: any(list_scratch("*/rootfs/usr/one")), 60)
+        yield process
+        process.kill()
+
+
+def list_scratch(pattern: str = "*") -> list[Path]:
+    """Return what is in the scratch directories."""
+    return list(state.ensure_directory("scratch").glob(pattern))
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGINT, ExitCode.INTERRUPTED)],
+)
+def test_stopped_import_leaves_nothing(number: signal.Signals, code: ExitCode) -> None:
+    """A signal ends an import, even while it waits for its archive, and removes what it wrote."""
+    with import_in_progress() as process:
+        process.send_signal(number)
+        assert process.wait() == code
+        assert not list_scratch()
+
+
+def test_killed_import_is_removed_by_the_next(system: Path) -> None:
+    """An import removes what a killed import left."""
+    with import_in_progress() as process:
+        process.kill()
+        process.wait()
+        assert list_scratch()
+    assert run_image("import", system, "two").returncode == 0
+    assert not list_scratch()
 
 
 def test_image_is_checked_for_binary_and_commands(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from isosmoke.errors import ImageError
+from isosmoke.rootfs_images.limits import Budget
 from isosmoke.rootfs_images.unpack import Unpacker
 from support import available
 from support.fixture_types import Ordinary
@@ -62,7 +63,7 @@ def root(tmp_path: Path) -> Path:
 
 def unpack(root: Path, source: Path) -> Unpacker:
     """Unpack `source` into `root`."""
-    unpacker = Unpacker(root)
+    unpacker = Unpacker(root, Budget(source))
     unpacker.unpack(source)
     return unpacker
 
@@ -252,11 +253,83 @@ def test_directory_and_its_archive_give_the_same_result(root: Path, tmp_path: Pa
     assert from_directory.left_out == from_archive.left_out == ["/pipe"]
 
 
+def add_sparse(path: Path, size: int) -> Path:
+    """Create an archive of one sparse file: data at the start and in the middle, and holes."""
+    half = size // 2
+    data = b"data".ljust(512, b"\0")
+    content = f"2\n0\n512\n{half}\n512\n".encode().ljust(512, b"\0") + data + data
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as writer:
+        info = tarfile.TarInfo("usr/GNUSparseFile.0/big")
+        info.size = len(content)
+        info.pax_headers = {
+            "GNU.sparse.major": "1",
+            "GNU.sparse.minor": "0",
+            "GNU.sparse.name": "usr/big",
+            "GNU.sparse.realsize": str(size),
+        }
+        writer.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_sparse_member_keeps_its_holes(root: Path, tmp_path: Path) -> None:
+    """A sparse file has its content and its size, and takes only the space of its data."""
+    size = 64 * 1024**2
+    result = unpack(root, add_sparse(tmp_path / "one.tar", size))
+    status = (root / "usr/big").stat()
+    assert result.size == status.st_size == size
+    assert status.st_blocks * 512 < 1024**2
+    with (root / "usr/big").open("rb") as file:
+        file.seek(size // 2)
+        assert file.read(5) == b"data\0"
+
+
+def test_archive_that_expands_too_much_is_refused(root: Path, tmp_path: Path) -> None:
+    """The error names the limit and the option; nothing is written for a file that is too large."""
+    with pytest.raises(ImageError, match="exceed 64 GiB including holes") as caught:
+        unpack(root, add_sparse(tmp_path / "one.tar", 8 * 1024**6))
+    assert "--max-size" in caught.value.hint
+    assert not (root / "usr").exists()
+
+
+def test_written_size_is_limited(root: Path, tmp_path: Path) -> None:
+    """Bytes that are not zero count; the file at the limit is the last one."""
+    budget = Budget("one.tar", max_size=0)
+    budget.total = -(1024**3)
+    source = create_archive(tmp_path / "one.tar", [file_member("usr/one")])
+    with pytest.raises(ImageError, match="exceed 0 GiB without holes"):
+        Unpacker(root, budget).unpack(source)
+
+
+def test_number_of_members_is_limited(root: Path, tmp_path: Path) -> None:
+    """The error names the limit."""
+    members = [file_member("usr/one"), file_member("usr/two"), directory_member("lib")]
+    source = create_archive(tmp_path / "one.tar", members)
+    with pytest.raises(ImageError, match="more than 2 entries"):
+        Unpacker(root, Budget(source, max_entries=2)).unpack(source)
+
+
+@pytest.mark.parametrize("depth", [300, 3000])
+def test_deeply_nested_archive_is_refused(depth: int, root: Path, tmp_path: Path) -> None:
+    """The error names the limit; a directory at the limit is unpacked."""
+    unpack(root, create_archive(tmp_path / "one.tar", [file_member("a/" * 255 + "one")]))
+    source = create_archive(tmp_path / "two.tar", [file_member("a/" * depth + "one")])
+    with pytest.raises(ImageError, match="nested deeper than 256"):
+        unpack(root, source)
+
+
+def test_large_header_is_refused(root: Path, tmp_path: Path) -> None:
+    """A long name is not read into memory, however well it is compressed."""
+    source = create_archive(tmp_path / "one.tar.gz", [file_member("a" * 2_000_000)])
+    with pytest.raises(ImageError, match="header exceeds 1 MiB"):
+        unpack(root, source)
+
+
 UNREADABLE = """
 import sys
 from pathlib import Path
+from isosmoke.rootfs_images.limits import Budget
 from isosmoke.rootfs_images.unpack import Unpacker
-unpacker = Unpacker(Path(sys.argv[2]))
+unpacker = Unpacker(Path(sys.argv[2]), Budget(sys.argv[1]))
 unpacker.unpack(Path(sys.argv[1]))
 print(*sorted(unpacker.left_out))
 """

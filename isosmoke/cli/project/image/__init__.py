@@ -11,9 +11,11 @@ from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.options import json_option
 from isosmoke.cli.project.image import check
 from isosmoke.errors import EngineError
+from isosmoke.interrupt import exit_on_signal, interruptible
 from isosmoke.results import run_record
 from isosmoke.results.run_record import RecordModel
 from isosmoke.rootfs_images import importer, shipped_dockerfiles, store
+from isosmoke.rootfs_images.limits import DEFAULT_MAX_SIZE
 from isosmoke.rootfs_images.store import Image
 from isosmoke.text import escape_controls
 
@@ -60,14 +62,24 @@ def command() -> None:
 @click.argument("source", type=click.Path(path_type=Path), metavar="ARCHIVE|DIRECTORY")
 @click.argument("name")
 @click.option("--replace", is_flag=True, help="Replace an existing image of that name.")
-def import_(source: Path, name: str, *, replace: bool) -> None:
+@click.option(
+    "--max-size",
+    type=click.IntRange(min=1),
+    default=DEFAULT_MAX_SIZE,
+    metavar="GIB",
+    show_default=True,
+    help="Refuse more than this many GiB of files; holes need no space.",
+)
+def import_(source: Path, name: str, *, replace: bool, max_size: int) -> None:
     """Import a root filesystem as NAME from a directory or an archive (- is stdin).
 
     \b
     docker export CONTAINER | isosmoke image import - old-debian
     debootstrap bookworm ./system && isosmoke image import ./system bookworm
     """  # noqa: D301 - click's marker for a paragraph that is not to be wrapped
-    image, changes = importer.add(source, name, replace=replace)
+    with interruptible() as interrupt:
+        guard = exit_on_signal(interrupt)
+        image, changes = importer.add(source, name, replace=replace, max_size=max_size, guard=guard)
     click.echo(escape_controls(_format_image(image)))
     if image.left_out:
         click.echo(escape_controls(f"  omitted {len(image.left_out)}: {_list_omitted(image)}"))
