@@ -7,17 +7,17 @@ preserved for readers inside the image, and never followed here.
 import lzma
 import os
 import stat
-import sys
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from io import BytesIO
+from io import BufferedReader, BytesIO, RawIOBase
 from pathlib import Path, PurePosixPath
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from isosmoke.errors import ImageError
 from isosmoke.host import files
+from isosmoke.interrupt import wait_readable
 from isosmoke.rootfs_images.limits import Budget
 
 STDIN = Path("-")
@@ -34,6 +34,10 @@ _CORRUPTION_ERRORS = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, Va
 """Errors of a damaged archive; tarfile raises `ValueError` for numbers that it cannot read."""
 
 _CHUNK = 64 * 1024
+
+_POLL_SECONDS = 0.25
+"""The time between two checks for signals while an archive on stdin does not continue."""
+
 _ZEROS = bytes(_CHUNK)
 
 _LONG_HEADERS = frozenset(
@@ -77,6 +81,21 @@ class Member(tarfile.TarInfo):
         return member
 
 
+class _Stdin(RawIOBase):
+    """The standard input, whose reads let Python run the handlers of signals.
+
+    A signal that arrives just before read(2) is handled only after it, which may be never.
+    """
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not wait_readable(0, _POLL_SECONDS):
+            pass
+        return os.readv(0, [buffer])
+
+
 class Unpacker:
     """An import into the empty directory `root`.
 
@@ -102,8 +121,8 @@ class Unpacker:
     def _extract_archive(self, source: Path) -> None:
         """Unpack an archive of any compression, reading it once from beginning to end."""
         with ExitStack() as stack:
-            stdin = source == STDIN
-            file = sys.stdin.buffer if stdin else stack.enter_context(source.open("rb"))
+            is_stdin = source == STDIN
+            file = BufferedReader(_Stdin()) if is_stdin else stack.enter_context(source.open("rb"))
             archive = stack.enter_context(_open_archive(file))
             while member := archive.next():
                 archive.members.clear()  # type: ignore[attr-defined]  # not needed again

@@ -88,8 +88,10 @@ def import_in_progress() -> "Iterator[subprocess.Popen[bytes]]":
         process.stdin.write(content.getvalue()[:70_000])
         process.stdin.flush()
         assert available.wait_for(lambda: any(list_scratch("*/rootfs/usr/one")), 60)
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def list_scratch(pattern: str = "*") -> list[Path]:
@@ -105,7 +107,7 @@ def test_stopped_import_leaves_nothing(number: signal.Signals, code: ExitCode) -
     """A signal ends an import, even while it waits for its archive, and removes what it wrote."""
     with import_in_progress() as process:
         process.send_signal(number)
-        assert process.wait() == code
+        assert process.wait(60) == code
         assert not list_scratch()
 
 
