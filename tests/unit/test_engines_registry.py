@@ -60,7 +60,7 @@ def test_protocol_members_are_documented() -> None:
     )
 
     assert {*re.findall(r"`(\w+)`", text)} == list_members(Engine)
-    assert list_members(Sandbox) == {"channel", "changes", "peaks"}
+    assert list_members(Sandbox) == {"channel", "changes", "find_reached_limits", "peaks"}
 
 
 def test_contract_runs_on_every_engine() -> None:
