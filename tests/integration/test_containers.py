@@ -46,7 +46,7 @@ def test_leak_is_error_at_stop(image: str, wg: str) -> None:
 
     (process,) = caught.value.processes
     assert process.argv == ("/run/isosmoke/bin/wg", "deaf")
-    assert str(caught.value).startswith("1 left in the container:\n  pid ")
+    assert str(caught.value).startswith("1 leaked in the container:\n  pid ")
 
 
 def test_leaks_can_be_checked_before_stop(image: str, wg: str) -> None:
