@@ -118,7 +118,7 @@ class AttemptRunner:
         self, scenario: Scenario, argv: tuple[str, ...], variables: Mapping[str, str]
     ) -> Job:
         if argv:
-            return job_builder.build_job(scenario, argv, self.context, variables)
+            return job_builder.build_command_job(scenario, argv, self.context, variables)
         return job_builder.build_script_job(scenario, self.context, variables)
 
     def _wants_evidence(

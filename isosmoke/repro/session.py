@@ -103,7 +103,7 @@ class _ShellSession:
         job = (
             job_builder.build_script_job(scenario, self.context, services)
             if self.case.script
-            else job_builder.build_job(scenario, argv, self.context, services)
+            else job_builder.build_command_job(scenario, argv, self.context, services)
         )
         mounts = (*job.spec.mounts, *self._list_own_mounts())
         return replace(job, spec=replace(job.spec, mounts=mounts))

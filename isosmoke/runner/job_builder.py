@@ -113,8 +113,17 @@ def build_job(
         timeout=scenario.timeout_seconds,
         grace=scenario.grace_seconds,
         settle=scenario.settle_seconds,
-        is_command=True,
     )
+
+
+def build_command_job(
+    scenario: Scenario,
+    argv: tuple[str, ...],
+    context: RunContext,
+    services: Mapping[str, str] = MappingProxyType({}),
+) -> Job:
+    """Return the job that runs the user's command `argv` in place of a scenario's script."""
+    return replace(build_job(scenario, argv, context, services), is_command=True)
 
 
 def build_script_job(
@@ -130,7 +139,7 @@ def build_script_job(
     bash = context.interpreter(scenario)
     job = build_job(scenario, (bash.path, str(scenario.script_path)), context, services)
     spec = replace(job.spec, mounts=(*job.spec.mounts, *bash.mounts))
-    return replace(job, spec=spec, search=bash.search, is_command=False)
+    return replace(job, spec=spec, search=bash.search)
 
 
 def _build_spec(scenario: Scenario, context: RunContext) -> SandboxSpec:

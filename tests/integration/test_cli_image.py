@@ -140,8 +140,11 @@ def test_image_is_checked_for_binary_and_commands(tmp_path: Path) -> None:
     assert "has bash, id (required by 1 scenario of" in done.stdout
 
     manifest.write_text(entry.format(', "jq"'))
-    (tmp_path / "wg").write_text("#!/bin/no-such-shell\n")
+    (tmp_path / "wg").write_text("#!/bin/missing\n")
     done = run_image(*arguments)
     assert done.returncode == 1, done.stderr
-    assert "wg cannot run: its interpreter /bin/no-such-shell does not exist in the image" in done.stdout
+    assert (
+        "wg cannot run: its interpreter /bin/missing does not exist in the image"
+        in done.stdout
+    )
     assert "lacks jq" in done.stdout
