@@ -143,8 +143,5 @@ def test_image_is_checked_for_binary_and_commands(tmp_path: Path) -> None:
     (tmp_path / "wg").write_text("#!/bin/missing\n")
     done = run_image(*arguments)
     assert done.returncode == 1, done.stderr
-    assert (
-        "wg cannot run: its interpreter /bin/missing does not exist in the image"
-        in done.stdout
-    )
+    assert "wg cannot run: its interpreter /bin/missing does not exist in the image" in done.stdout
     assert "lacks jq" in done.stdout
