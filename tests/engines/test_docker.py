@@ -432,7 +432,7 @@ def test_sweep_keeps_containers_of_unknown_processes(
     with monkeypatch.context() as patched:
         patched.setattr(APIClient, "containers", lambda *_, **__: [listed])
         patched.setattr(Lease, "is_alive", raise_hidden)
-        with pytest.raises(LeftBehindError, match=f"{name} is kept, .*/proc/1/stat: hidden"):
+        with pytest.raises(LeftBehindError, match=f"{name} is kept because .*/proc/1/stat: hidden"):
             docker.sweep()
 
 
