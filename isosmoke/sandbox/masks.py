@@ -22,41 +22,40 @@ def list_root_masks(needed: Collection[Path], home: Path) -> Iterator[Mount]:
     the tools: a private directory that leads to one of them shows nothing else. HOME is skipped,
     as a sandbox has a fresh one.
     """
-    for tree in _TREES:
-        for mask in _mask_entries(Path(tree), needed, is_private=False):
-            if not mask.target.is_relative_to(home):
-                yield mask
+    paths = frozenset(map(str, needed))
+    masks = (mask for tree in _TREES for mask in _mask_entries(tree, paths, is_private=False))
+    for mask in sorted(masks, key=lambda mask: str(mask.target)):
+        if not mask.target.is_relative_to(home):
+            yield mask
 
 
-def _mask_entries(
-    directory: Path, needed: Collection[Path], *, is_private: bool
-) -> Iterator[Mount]:
-    """Yield the masks below a directory; with `is_private`, only root can reach its entries."""
+def _mask_entries(directory: str, needed: Collection[str], *, is_private: bool) -> Iterator[Mount]:
+    """Yield the masks below a directory; with `is_private`, only root can reach its entries.
+
+    Every run walks thousands of entries, so a path is text until it is masked.
+    """
     for entry in _scan(directory):
         with suppress(FileNotFoundError):  # removed since
-            yield from _mask(entry, needed, is_private=is_private)
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if not stat.S_ISLNK(mode):
+                yield from _mask(entry.path, mode, needed, is_private=is_private)
 
 
-def _scan(directory: Path) -> list["os.DirEntry[str]"]:
-    """Return the entries of a directory, sorted; none if root's script cannot list it either."""
+def _scan(directory: str) -> list["os.DirEntry[str]"]:
+    """Return the entries of a directory; none if root's script cannot list it either."""
     with suppress(OSError), os.scandir(directory) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
+        return list(entries)
     return []
 
 
-def _mask(
-    entry: "os.DirEntry[str]", needed: Collection[Path], *, is_private: bool
-) -> Iterator[Mount]:
-    path = Path(entry.path)
-    mode = entry.stat(follow_symlinks=False).st_mode
-    is_hidden = is_private or not _is_open(mode)
-    if stat.S_ISLNK(mode) or (is_hidden and path in needed and not stat.S_ISDIR(mode)):
-        return
-    if not stat.S_ISDIR(mode):
-        yield from (ReadOnly(Path(os.devnull), PurePosixPath(path)),) if is_hidden else ()
-    elif not is_hidden or path in needed:
-        yield from _mask_entries(path, needed, is_private=False)
-    elif any(root.is_relative_to(path) for root in needed):
+def _mask(path: str, mode: int, needed: Collection[str], *, is_private: bool) -> Iterator[Mount]:
+    is_directory = stat.S_ISDIR(mode)
+    if (_is_open(mode) and not is_private) or path in needed:
+        if is_directory:
+            yield from _mask_entries(path, needed, is_private=False)
+    elif not is_directory:
+        yield ReadOnly(Path(os.devnull), PurePosixPath(path))
+    elif any(root.startswith(f"{path}/") for root in needed):
         yield from _mask_entries(path, needed, is_private=True)
     else:
         yield Fresh(PurePosixPath(path), 0)
