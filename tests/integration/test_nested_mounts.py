@@ -333,7 +333,7 @@ def test_copies_in_memory_show_mounts(directory: Path, monkeypatch: pytest.Monke
     """Without layers on disk, a mount is a copy as well."""
     available.require_engine("bubblewrap")
     program = replace(bwrap_program.find_program(), layers_on_disk=False)
-    monkeypatch.setattr(bwrap_program, "program", lambda: program)
+    monkeypatch.setattr(bwrap_program, "find_program", lambda: program)
     bench = Bench(directory / "bench")
     (bench.workspace / "data").mkdir()
     with mounted("-t", "tmpfs", "none", str(bench.workspace / "data")):
