@@ -110,4 +110,4 @@ def test_host_image_is_refused(host_project: HostProject) -> None:
     arguments = ("run", "--engine", "docker", "--", "true")
     result = host_project.run_isosmoke(*arguments, shared=("project", "state"))
     assert result.returncode == 125
-    assert "name a clean environment" in result.stderr
+    assert "the name of a clean environment" in result.stderr
