@@ -4,8 +4,9 @@ import ctypes
 import os
 import select
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 from weakref import finalize
 
 _RESET_ON_DELIVERY = 0x80000000
@@ -64,10 +65,7 @@ def interruptible(interrupt: Interrupt | None = None) -> Iterator[Interrupt]:
         signal.signal(number, signal.SIG_DFL)
         target.raise_for(signal.Signals(number).name)
 
-    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
-    before = {number: signal.signal(number, stop) for number in _STOPPING - ignored}
-    for number in before:
-        _reset_on_delivery(number)
+    before = _install(stop)
     try:
         yield target
     finally:
@@ -91,16 +89,23 @@ def exit_on_signal(interrupt: Interrupt) -> Iterator[None]:
         interrupt.raise_for(signal.Signals(number).name)
         raise SystemExit(_get_exit_code(interrupt))
 
-    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
-    before = {number: signal.getsignal(number) for number in _STOPPING - ignored}
-    for number in before:
-        signal.signal(number, stop)
+    before = _install(stop)
     try:
         yield
     finally:
         if not interrupt.is_raised:
             for number, handler in before.items():
                 signal.signal(number, handler)
+                _reset_on_delivery(number)  # as `interruptible` had it
+
+
+def _install(handler: Callable[[int, object], None]) -> Mapping[signal.Signals, Any]:
+    """Handle the first of each stopping signal, but no ignored SIGHUP; return the old handlers."""
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    before = {number: signal.signal(number, handler) for number in _STOPPING - ignored}
+    for number in before:
+        _reset_on_delivery(number)
+    return before
 
 
 def _get_exit_code(interrupt: Interrupt) -> int:

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 from pathlib import Path
 
@@ -88,13 +89,22 @@ def test_signal_raises_interrupt_within_block() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+IMPORT = "from isosmoke.interrupt import exit_on_signal, interruptible\n"
 BUSY = """
-import re
-from isosmoke.interrupt import interruptible
-with interruptible():
-    print("ready", flush=True)
-    re.search("(a+)+x", "a" * 64)
+import collections, itertools
+print("ready", flush=True)
+collections.deque(itertools.repeat(0), maxlen=0)
 """
+HANDLERS = {
+    "noted": "with interruptible():",
+    "exits": "with interruptible() as interrupt, exit_on_signal(interrupt):",
+    "noted again": "with interruptible() as interrupt:\n    with exit_on_signal(interrupt): pass",
+}
+
+
+def count_ticks(pid: int) -> int:
+    """Return the CPU time of a process in user mode, in clock ticks (proc_pid_stat(5))."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11])
 
 
 def catches(pid: int, number: int) -> bool:
@@ -104,12 +114,18 @@ def catches(pid: int, number: int) -> bool:
     return bool(int(mask, 16) >> number - 1 & 1)
 
 
+@pytest.mark.parametrize("handlers", HANDLERS.values(), ids=HANDLERS)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_second_signal_ends_a_process_that_runs_no_python(number: signal.Signals) -> None:
+def test_second_signal_ends_a_process_that_runs_no_python(
+    number: signal.Signals, handlers: str
+) -> None:
     """A library that computes for ever keeps Python from the handler, but not the kernel."""
-    with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE) as process:
+    code = f"{IMPORT}{handlers}{textwrap.indent(BUSY, '    ')}"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stdout.readline() == b"ready\n"
+        busy = count_ticks(process.pid) + 10
+        assert available.wait_for(lambda: count_ticks(process.pid) > busy, 60)
         process.send_signal(number)
         assert available.wait_for(lambda: not catches(process.pid, number), 60)
         process.send_signal(number)
