@@ -148,7 +148,7 @@ def _build_spec(scenario: Scenario, context: RunContext) -> SandboxSpec:
     host = context.host if scenario.image == HOST_IMAGE else ()
     added = (*added, *dict.fromkeys(mounts.list_links(context.workspace, (*host, *added))))
     targets = {mount.target for mount in added}
-    system = mounts.list_system_mounts(scenario, context.workspace, context.host, targets)
+    system = mounts.list_system_mounts(scenario, context.workspace, host, targets)
     return SandboxSpec(
         label=scenario.name,
         image=scenario.image if mounts.find_image_root(scenario) is None else HOST_IMAGE,

@@ -16,7 +16,7 @@ from isosmoke.runner import mounts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadLimits:
-    """ReadLimits of the secrets of a scenario: entries of a directory, parts and bytes of all."""
+    """The limits of the secrets of a scenario: entries of a directory, parts and bytes of all."""
 
     entries: int = 10_000
     parts: int = MAX_TOTAL_PARTS
