@@ -40,8 +40,13 @@ def parse_engine(text: str) -> str:
 
 def build_repeat_command(run: RunRecord, name: str) -> tuple[str, ...]:
     """Return the command line that repeats scenario `name` in the working directory of `run`."""
+    return _build_command(run, *(("--", *run.argv) if run.command else (name,)))
+
+
+def _build_command(run: RunRecord, *arguments: str) -> tuple[str, ...]:
+    """Return an `isosmoke run` command line with the options of `run`."""
     return build_run_command(
-        *(("--", *run.argv) if run.command else (name,)),
+        *arguments,
         manifest=str(run.manifest_path or ""),
         binary=restore_bytes(run.binary.path) if run.binary else "",
         engine=get_engine(run),
@@ -51,11 +56,6 @@ def build_repeat_command(run: RunRecord, name: str) -> tuple[str, ...]:
 
 def build_rerun_command(run: RunRecord) -> tuple[str, ...]:
     """Return the command line that runs the scenarios of `run` that failed or did not run."""
-    command = build_run_command(
-        manifest=str(run.manifest_path or ""),
-        binary=restore_bytes(run.binary.path) if run.binary else "",
-        engine=get_engine(run),
-        daemon=run.daemon,
-    )
+    command = _build_command(run)
     options = len(run.daemon) + 2
     return (*command[:options], "--rerun", run.id, *command[options:])

@@ -91,16 +91,12 @@ def _resolver_target() -> Iterator[Path]:
 def _tool_roots(path: str, home: Path) -> Iterator[Path]:
     """Yield the directories on PATH, and what their programs need."""
     for directory in dict.fromkeys(Path(entry) for entry in path.split(":")):
-        if directory.is_absolute() and _is_open(directory) and not contains_home(directory, home):
+        if (
+            directory.is_absolute()
+            and tool_homes.is_open(directory)
+            and not contains_home(directory, home)
+        ):
             yield from _directory_roots(directory, home)
-
-
-def _is_open(directory: Path) -> bool:
-    """Return whether the user may search a directory.
-
-    Under sudo, PATH may name another user's directories. They are skipped without an error.
-    """
-    return os.access(directory, os.X_OK) and directory.is_dir()
 
 
 def _directory_roots(directory: Path, home: Path) -> Iterator[Path]:

@@ -46,14 +46,14 @@ _MODULES = ("node_modules", "lib/node_modules", "*/lib/node_modules", "versions/
 def list_named(variables: Mapping[str, str], home: Path) -> Iterator[Path]:
     """Yield the directory that each of the `VARIABLES` names, under each of its names."""
     for directory in _list_directories(variables).values():
-        if _is_open(directory) and not contains_home(directory, home):
+        if is_open(directory) and not contains_home(directory, home):
             yield from (directory, directory.resolve())
 
 
 def list_hidden(variables: Mapping[str, str], home: Path) -> Iterator[str]:
     """Yield the name and value of each of the `VARIABLES` whose directory cannot be mounted."""
     for name, directory in _list_directories(variables).items():
-        if _is_open(directory) and contains_home(directory, home):
+        if is_open(directory) and contains_home(directory, home):
             yield f"{name}={directory}"
 
 
@@ -62,8 +62,11 @@ def _list_directories(variables: Mapping[str, str]) -> Mapping[str, Path]:
     return {name: path for name, path in paths.items() if path.is_absolute()}
 
 
-def _is_open(directory: Path) -> bool:
-    """Return whether the caller may use a directory; another user's may be named under sudo."""
+def is_open(directory: Path) -> bool:
+    """Return whether the caller may search a directory.
+
+    Under sudo, a variable or PATH may name another user's directories. They are skipped.
+    """
     return os.access(directory, os.X_OK) and directory.is_dir()
 
 
@@ -74,7 +77,7 @@ def list_packages(roots: Iterable[Path], home: Path) -> Iterator[Path]:
         yield from (
             package
             for package in found
-            if package.is_absolute() and _is_open(package) and not contains_home(package, home)
+            if package.is_absolute() and is_open(package) and not contains_home(package, home)
         )
 
 
