@@ -36,7 +36,7 @@ HOME = PurePosixPath("/home/contract")
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
 _CONNECT_SECONDS = 60.0
-_REPLY_SECONDS = 5.0
+_REPLY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +260,7 @@ class SandboxConnection:
         self.connection.sendall(text.encode() + b"\n")
 
     def receives(self, text: str) -> bool:
-        """Return whether this text arrives from the sandbox within a few seconds."""
+        """Return whether this text arrives from the sandbox within a minute."""
         self.connection.settimeout(_REPLY_SECONDS)
         try:
             return self.connection.recv(len(text), socket.MSG_WAITALL) == text.encode()
@@ -272,7 +272,7 @@ class SandboxConnection:
         self.connection.shutdown(socket.SHUT_RDWR)
 
     def wait_closed(self) -> bool:
-        """Return whether its last holder in the sandbox ends within a few seconds."""
+        """Return whether its last holder in the sandbox ends within a minute."""
         self.connection.settimeout(_REPLY_SECONDS)
         try:
             return self.connection.recv(1) == b""

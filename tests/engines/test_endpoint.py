@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from isosmoke.engines.docker import endpoint
+from isosmoke.engines.docker import client, endpoint
 from isosmoke.engines.docker.endpoint import CallerEnvironment, Endpoint
 from isosmoke.engines.docker.engine import DockerEngine
 from isosmoke.errors import EngineUnavailableError, UsageError
@@ -353,6 +353,23 @@ try:
 except EngineUnavailableError as error:
     print(error.message.rpartition(": ")[2], "/", error.hint)
 """
+
+
+def test_preflight_names_the_silent_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that accepts connections and never answers is an error without a library's text."""
+    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.2)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "s"))
+        silent.listen()
+        daemon_endpoint = Endpoint(f"unix://{tmp_path}/s", "the default", "start it")
+
+        with pytest.raises(EngineUnavailableError) as caught:
+            DockerEngine(lambda _: daemon_endpoint).preflight()
+
+    assert caught.value.message == (
+        f"the daemon at {daemon_endpoint} does not state its version: it did not answer in time"
+    )
+    assert "restart it" in caught.value.hint
 
 
 def test_preflight_names_the_missing_daemon(

@@ -63,7 +63,7 @@ def require_wg() -> Path:
     return path
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 5.0) -> bool:
+def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> bool:
     """Return whether the condition becomes true within so many seconds."""
     never = Event()
     deadline = monotonic() + seconds

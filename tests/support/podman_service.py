@@ -90,7 +90,7 @@ def _serving(service: Service) -> Iterator[None]:
             start_new_session=True,
         )
         try:
-            available.wait_for(lambda: service.socket.exists() or process.poll() is not None, 20)
+            available.wait_for(lambda: service.socket.exists() or process.poll() is not None)
             if not service.socket.exists():
                 pytest.skip(f"podman: no service for {service.user.name}: {log.read_text()[-300:]}")
             yield

@@ -33,7 +33,7 @@ _KERNEL_FACTS = (
 )
 """Directories that runtimes read: processors, memory nodes and page sizes; they hold no secrets."""
 
-_EXIT_SECONDS = 5.0
+_EXIT_SECONDS = 20.0
 """The timeout for the end of a bwrap whose keeper has closed its stdout."""
 
 _SIGNALED = 128

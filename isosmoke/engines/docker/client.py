@@ -16,7 +16,7 @@ from typing import Any
 from docker import APIClient
 from docker.errors import APIError, DockerException
 from docker.utils import decode_json_header
-from requests import RequestException, Response
+from requests import RequestException, Response, Timeout
 
 from isosmoke.engines.base import START_SECONDS
 from isosmoke.engines.docker import create_body, endpoint, nesting
@@ -24,8 +24,8 @@ from isosmoke.engines.docker.create_body import Dialect
 from isosmoke.engines.docker.endpoint import CallerEnvironment, Endpoint
 from isosmoke.errors import EngineError, EngineUnavailableError
 
-PING_SECONDS = 5.0
-"""The time limit for a daemon's first answer, in seconds."""
+ANSWER_SECONDS = 30.0
+"""The time limit for a daemon's first answer, in seconds. A busy machine may need more than 5 s."""
 
 CLIENT_ERRORS = (DockerException, RequestException, OSError)
 """The errors that a call of a client can raise."""
@@ -48,7 +48,7 @@ class Client(APIClient):
             super().__init__(endpoint.url, version=version, timeout=math.ceil(seconds))
         except CLIENT_ERRORS as error:
             raise EngineUnavailableError(
-                f"the daemon at {endpoint} does not answer: {get_error_text(error)}",
+                f"the daemon at {endpoint} does not state its version: {get_error_text(error)}",
                 hint="restart it, or use --engine bubblewrap",
             ) from error
 
@@ -79,7 +79,7 @@ def docker_errors(client: Client, action: str) -> Iterator[None]:
     try:
         yield
     except CLIENT_ERRORS as error:
-        endpoint.check_connection(client.endpoint, PING_SECONDS)
+        endpoint.check_connection(client.endpoint, ANSWER_SECONDS)
         text = get_error_text(error)
         message = f"{client.program} could not {action}: {text}"
         raise EngineError(message, hint=create_body.find_remedy(text)) from error
@@ -87,6 +87,8 @@ def docker_errors(client: Client, action: str) -> Iterator[None]:
 
 def get_error_text(error: Exception) -> str:
     """Return the text of an error: the daemon's own explanation if it gave one."""
+    if isinstance(error, Timeout) or isinstance(error.__cause__, Timeout):
+        return "it did not answer in time"
     return str((isinstance(error, APIError) and error.explanation) or error)
 
 
@@ -107,9 +109,9 @@ class Daemon:
     @cached_property
     def server(self) -> dict[str, Any]:
         """The daemon's answer to `version`; a client without a version would ask for it again."""
-        endpoint.check_connection(self.endpoint, PING_SECONDS)
-        client = Client(self.endpoint, None, PING_SECONDS, self._program)
-        with closing(client), docker_errors(client, "answer"):
+        endpoint.check_connection(self.endpoint, ANSWER_SECONDS)
+        client = Client(self.endpoint, None, ANSWER_SECONDS, self._program)
+        with closing(client), docker_errors(client, "state its version"):
             return client.version()
 
     @property

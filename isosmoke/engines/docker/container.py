@@ -15,8 +15,8 @@ from isosmoke.engines.base import DESTROY_SECONDS
 from isosmoke.engines.docker import create_body, endpoint, images
 from isosmoke.engines.docker.attach import AttachChannel, ContainerOutput
 from isosmoke.engines.docker.client import (
+    ANSWER_SECONDS,
     CLIENT_ERRORS,
-    PING_SECONDS,
     Client,
     docker_errors,
     get_error_text,
@@ -24,7 +24,7 @@ from isosmoke.engines.docker.client import (
 from isosmoke.errors import EngineUnavailableError, LeftBehindError, raise_left_behind
 from isosmoke.host import leases
 
-_ENDING_SECONDS = 5
+_ENDING_SECONDS = 20
 _RETRY_SECONDS = 0.05
 
 
@@ -89,7 +89,7 @@ class Container:
             self._client.wait(self.name, timeout=_ENDING_SECONDS)
             state = self._client.inspect_container(self.name)["State"]
         except CLIENT_ERRORS:
-            endpoint.check_connection(self._client.endpoint, PING_SECONDS)
+            endpoint.check_connection(self._client.endpoint, ANSWER_SECONDS)
             return ""
         return "the sandbox ran out of memory" if state["OOMKilled"] else str(state["Error"])
 
@@ -137,7 +137,7 @@ class Container:
         except NotFound:
             return None
         except CLIENT_ERRORS as error:
-            endpoint.check_connection(self._client.endpoint, PING_SECONDS)
+            endpoint.check_connection(self._client.endpoint, ANSWER_SECONDS)
             return get_error_text(error)
         return "it still exists"
 

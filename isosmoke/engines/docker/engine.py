@@ -10,7 +10,7 @@ from isosmoke.engines.base import EngineInfo, find_mounts_in
 from isosmoke.engines.docker import container, create_body, endpoint, layers, nesting
 from isosmoke.engines.docker.attach import AttachChannel
 from isosmoke.engines.docker.client import (
-    PING_SECONDS,
+    ANSWER_SECONDS,
     Client,
     Daemon,
     docker_errors,
@@ -72,8 +72,8 @@ class DockerEngine:
         return f"{daemon.dialect.name} {daemon.server['Version']} at {daemon.endpoint}"
 
     def preflight(self) -> None:
-        endpoint.check_connection(self._daemon.endpoint, PING_SECONDS)
-        with self._daemon.client(PING_SECONDS) as client, docker_errors(client, "answer"):
+        endpoint.check_connection(self._daemon.endpoint, ANSWER_SECONDS)
+        with self._daemon.client(ANSWER_SECONDS) as client, docker_errors(client, "answer a ping"):
             client.ping()
             if self._daemon.is_outside:
                 with state.scratch() as directory:
