@@ -5,7 +5,7 @@ reached=
 refused() {
 	! "$@" >/dev/null 2>&1 || { echo "PID 1 is reached: $*" >&2; reached=1; }
 }
-prlimit --pid $$ >/dev/null && taskset -p $$ >/dev/null && ionice -c 3 -p $$ && renice -n 1 -p $$ >/dev/null || exit 99
+prlimit --pid $$ >/dev/null && taskset -p $$ >/dev/null && ionice -c 3 -p $$ && renice -n 19 -p $$ >/dev/null || exit 99
 chrt --idle -p 0 $$ && prlimit --pid 1 >/dev/null || exit 99
 refused prlimit --pid 1 --nofile=0:0
 refused prlimit --pid 1 --as=4096:4096
