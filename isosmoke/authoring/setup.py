@@ -8,9 +8,10 @@ from pathlib import Path
 from isosmoke.authoring import agent_rules, new_scenario
 from isosmoke.errors import UsageError
 from isosmoke.host import files
+from isosmoke.host.binary import COMMAND_NAME
 from isosmoke.manifest import loader
 from isosmoke.manifest.discovery import WG_MANIFEST
-from isosmoke.manifest.models import Scenario
+from isosmoke.manifest.models import Requires, Scenario
 
 _HEADER = """\
 # Smoke scenarios for the live program, one entry for each regression.
@@ -24,6 +25,7 @@ _FIRST = Scenario(
     script="scenarios/binary_starts.sh",
     assertion="The live binary starts and prints its version.",
     timeout_seconds=30,
+    requires=Requires(commands=(COMMAND_NAME,)),
 )
 
 _FIRST_SCRIPT = """\

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Literal
 
 from isosmoke.engines.base import Engine
 from isosmoke.execution.requirements import Requirements
+from isosmoke.execution.surroundings_warnings import explain_missing_program
 from isosmoke.interrupt import Interrupt
+from isosmoke.keeper.client import NOT_EXECUTABLE, NOT_FOUND
 from isosmoke.manifest.models import Scenario
+from isosmoke.results.cause import MAX_LINES, find_unexecuted_program
 from isosmoke.results.leaks import LeakVerdict, classify_survivors
-from isosmoke.results.outcome import Broke, Ending, Stopped, judge
-from isosmoke.results.run_results import Attempt
+from isosmoke.results.outcome import Broke, Ending, Exited, Stopped, judge
+from isosmoke.results.run_results import Attempt, CapturedOutput
 from isosmoke.runner import job_builder, sandbox_run
 from isosmoke.runner.job_builder import RunContext
 from isosmoke.runner.output import Capture
@@ -104,7 +107,15 @@ class AttemptRunner:
             evidence=run.evidence,
             leftovers=run.cleanup_failures,
             reached_limits=run.reached_limits,
+            missing_program=self._explain_missing(scenario, run.ending, capture.stderr),
         )
+
+    def _explain_missing(self, scenario: Scenario, ending: Ending, stderr: CapturedOutput) -> str:
+        """Return why the sandbox did not have the program that a script could not execute."""
+        if ending not in (Exited(NOT_EXECUTABLE), Exited(NOT_FOUND)):
+            return ""
+        program = find_unexecuted_program(stderr.last_lines(MAX_LINES))
+        return explain_missing_program(program, scenario, self.context) if program else ""
 
     def find_missing(self, scenario: Scenario) -> str:
         """Return the missing requirements of a scenario, redacted; empty if it can run."""

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from threading import Lock
 
-from isosmoke.host.binary import COMMAND_NAME
+from isosmoke.host.binary import COMMAND_NAME, HOW_TO_NAME
 from isosmoke.manifest.models import Scenario
 from isosmoke.rootfs_images import store
 from isosmoke.sandbox import rootfs_mounts
@@ -35,7 +35,8 @@ class Requirements:
         needs = scenario.requires
         for command in needs.commands:
             if not self._has_command(command, scenario):
-                yield f"command '{command}' not found"
+                advice = f" ({HOW_TO_NAME})" if command == COMMAND_NAME else ""
+                yield f"command '{command}' not found{advice}"
         for name in needs.env:
             if not self._environment.get(name):
                 yield f"variable {name} not set"

@@ -1,15 +1,16 @@
-"""Warnings about settings in the environment or in a manifest that may change a verdict."""
+"""Settings in the environment or in a manifest that may change a verdict, to warn or explain."""
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from isosmoke.host import path_warnings, system_programs, workspace_directories
-from isosmoke.host.binary import COMMAND_NAME
-from isosmoke.host.workspace_directories import Workspace
+from isosmoke.host.binary import COMMAND_NAME, HOW_TO_NAME
+from isosmoke.host.workspace_directories import Workspace, contains_home
 from isosmoke.manifest.models import Scenario
 from isosmoke.runner.job_builder import RunContext
 from isosmoke.sandbox import tool_homes
-from isosmoke.sandbox.spec import HOST_IMAGE
+from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Mount, ReadOnly
 from isosmoke.text import shorten
 
 _SHOWN = 3
@@ -53,10 +54,50 @@ def check_path(context: RunContext, scenarios: Sequence[Scenario] = ()) -> Itera
 
 def _check_tool_homes(context: RunContext, scenarios: Sequence[Scenario]) -> Iterator[str]:
     """Yield a warning about variables that name tools which no sandbox can show."""
+    if any(scenario.image == HOST_IMAGE for scenario in scenarios):
+        yield from _describe_hidden_homes(context)
+
+
+def _describe_hidden_homes(context: RunContext) -> Iterator[str]:
     hidden = tuple(tool_homes.list_hidden(context.caller.environment, context.caller.home))
-    if hidden and any(scenario.image == HOST_IMAGE for scenario in scenarios):
+    if hidden:
         shown = shorten(", ".join(hidden), 160)
         yield f"the tools of {shown} are missing in a sandbox, because HOME is in that directory"
+
+
+def explain_missing_program(program: str, scenario: Scenario, context: RunContext) -> str:
+    """Return why a sandbox does not have a program; empty if this machine does not have it either.
+
+    `program` is its name or path, as a script used it.
+    """
+    if program == COMMAND_NAME and context.binary is None:
+        return f"no live {COMMAND_NAME} was found: {HOW_TO_NAME}"
+    if scenario.image != HOST_IMAGE:
+        return ""
+    path = scenario.env.get("PATH") or context.caller.environment.get("PATH", "")
+    found = shutil.which(program, path=path)
+    if found is None or not Path(found).is_absolute():
+        return next(_describe_hidden_homes(context), "")
+    return _explain_hidden_file(Path(found), scenario, context)
+
+
+def _explain_hidden_file(file: Path, scenario: Scenario, context: RunContext) -> str:
+    """Return why a sandbox does not have a file of this machine; empty if it has it."""
+    mounts = (*context.host, *context.list_added_mounts(scenario))
+    for path in (file, file.resolve()):
+        if not _is_shown(PurePosixPath(path), mounts):
+            home = (
+                " because HOME is in it" if contains_home(path.parent, context.caller.home) else ""
+            )
+            return f"{path} exists, but a sandbox does not have its directory{home}"
+    return ""
+
+
+def _is_shown(path: PurePosixPath, mounts: Sequence[Mount]) -> bool:
+    """Return whether the innermost mount over a path has files of this machine."""
+    over = [mount for mount in mounts if path.is_relative_to(mount.target)]
+    innermost = max(over, key=lambda mount: len(mount.target.parts), default=None)
+    return isinstance(innermost, ReadOnly | CopyOnWrite)
 
 
 def check_variables(scenarios: Sequence[Scenario]) -> Iterator[str]:

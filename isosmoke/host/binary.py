@@ -16,6 +16,9 @@ from isosmoke.host import files, state
 COMMAND_NAME = "wg"
 """The name that scenarios use for the binary, in addition to its own."""
 
+HOW_TO_NAME = "put it on PATH, set ISOSMOKE_WG, or pass --binary PATH"
+"""Advice for a user whose live binary was not found."""
+
 _MAX_AGE_SECONDS = 7 * 86400.0
 _HEADER_BYTES = 64
 """The size of a 64-bit ELF header (elf(5))."""

@@ -91,6 +91,30 @@ _RULES = (
 )
 
 
+_NOT_EXECUTED = re.compile(
+    r"command not found: (?P<last>[^:]+)$"
+    r"|(?:^|: )(?P<name>[^:]+): (?:bad interpreter: )?"
+    r"(?:(?:command )?not found|No such file or directory|Permission denied"
+    r"|cannot execute(?:: .+)?)$"
+)
+"""Messages of shells and of programs that start others, such as env and timeout."""
+
+_QUOTED = re.compile(r"['\u2018](.+)['\u2019]$")
+
+
+def find_unexecuted_program(lines: Sequence[str]) -> str:
+    """Return the name or path of the program that could not be executed; empty if no line has it.
+
+    `lines` are the last ones of the stderr of a script that ended with 126 or 127.
+    """
+    for line in reversed(lines[-_MAX_STATED_LINES:]):
+        if message := _NOT_EXECUTED.search(line.rstrip()[:_MAX_WIDTH]):
+            name = message["last"] or message["name"]
+            quoted = _QUOTED.search(name)
+            return quoted[1] if quoted else name
+    return ""
+
+
 def find_cause(lines: Sequence[str]) -> str:
     """Return the line that says why a script failed; empty if no line says anything.
 

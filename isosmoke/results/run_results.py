@@ -67,6 +67,8 @@ class Attempt:
     says why the log is incomplete; it is empty if the log is complete. `evidence` is None if none
     was requested. `leftovers` lists items of the sandbox whose removal could not be confirmed,
     each with the command that removes it. `reached_limits` describes the limits that it reached.
+    `missing_program` says why the sandbox does not have a program that was not found; it is empty
+    if that is not the case or not known.
     """
 
     ending: Ending
@@ -85,6 +87,7 @@ class Attempt:
     evidence: Evidence | None = None
     leftovers: tuple[str, ...] = ()
     reached_limits: tuple[str, ...] = ()
+    missing_program: str = ""
 
     def transform_texts(self, transform: Callable[[str], str]) -> "Attempt":
         """Return a copy with `transform` applied to each text except the output."""
@@ -94,6 +97,7 @@ class Attempt:
             verdict=self.verdict.transform_texts(transform),
             environment={name: transform(value) for name, value in self.environment.items()},
             evidence=self.evidence and self.evidence.transform_texts(transform),
+            missing_program=transform(self.missing_program),
         )
 
     @property
@@ -115,6 +119,7 @@ class Attempt:
         ending = "" if self.ending == Exited(0) else describe(self.ending)
         stderr = "" if self.ending == Exited(0) else find_cause(self.stderr.last_lines(MAX_LINES))
         cause = ": ".join(part for part in (ending, *self.reached_limits, stderr) if part)
+        cause += f" ({self.missing_program})" if self.missing_program else ""
         reason = ", ".join(part for part in (cause, _describe_leaks(self.leaks)) if part)
         return " ".join(reason.splitlines())
 

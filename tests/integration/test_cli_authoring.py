@@ -1,5 +1,6 @@
 """The commands `isosmoke init`, `new`, `check` and `agent-guide`."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from support.git_repositories import Git
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
+PATH = "/usr/bin:/bin"
 NEW = ("new", "extra", "--owner", "task-a", "--assertion", "It holds.")
 
 
@@ -30,13 +32,18 @@ def cli(git: Git, tmp_path: Path) -> Cli:
         return subprocess.run(
             [sys.executable, "-m", "isosmoke", *arguments],
             cwd=cwd,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "ISOSMOKE_STATE": str(tmp_path)},
+            env={"PATH": PATH, "HOME": str(tmp_path), "ISOSMOKE_STATE": str(tmp_path)},
             capture_output=True,
             text=True,
             check=False,
         )
 
     return run
+
+
+def read_lines(file: Path) -> list[str]:
+    """Return the lines of a file, with their line endings."""
+    return file.read_text().splitlines(keepends=True)
 
 
 def test_check_names_the_commit_that_lost_a_scenario(git: Git, cli: Cli) -> None:
@@ -95,7 +102,9 @@ def test_check_judges_other_changes_of_a_scenario(
     cli("init")
     git.commit("smoke")
     manifest = git.top / "tests/smoke/manifest.toml"
-    manifest.write_text(f"{manifest.read_text()}{line}\n")
+    key = line.partition(" ")[0]
+    others = [other for other in read_lines(manifest) if not other.startswith(key)]
+    manifest.write_text("".join([*others, f"{line}\n"]))
 
     done = cli("check", "--against", "HEAD")
 
@@ -181,6 +190,37 @@ def test_init_prints_each_step(cli: Cli, git: Git) -> None:
         "tests/smoke/manifest.toml: adopted unchanged, 1 scenario",
         "AGENTS.md: up to date",
     ]
+
+
+@pytest.mark.usefixtures("git")
+def test_first_run_without_wg_says_how_to_name_it(cli: Cli) -> None:
+    """After `init`, a run without a live binary is a loud skip that names `--binary`."""
+    if shutil.which("wg", path=PATH):
+        pytest.skip(f"{PATH} has a wg")
+    cli("init")
+
+    done = cli("run")
+
+    assert done.returncode == ExitCode.ALL_SKIPPED, done.stdout + done.stderr
+    assert "SKIP" in done.stdout
+    assert "--binary PATH" in done.stdout
+
+
+def test_scenario_that_needs_no_wg_but_uses_it_says_how_to_name_it(git: Git, cli: Cli) -> None:
+    """A failure because there is no live binary names `--binary` too, in `run` and in `gate`."""
+    if shutil.which("wg", path=PATH):
+        pytest.skip(f"{PATH} has a wg")
+    cli("init")
+    manifest = git.top / "tests/smoke/manifest.toml"
+    others = [line for line in read_lines(manifest) if not line.startswith("requires")]
+    manifest.write_text("".join([*others, 'owners = ["task"]\n']))
+
+    run, gate = cli("run"), cli("gate", "task")
+
+    assert (run.returncode, gate.returncode) == (ExitCode.BLOCKED, ExitCode.BLOCKED)
+    assert "exit 127" in run.stdout
+    assert "--binary PATH" in run.stdout
+    assert "--binary PATH" in gate.stderr
 
 
 def test_init_outside_a_repository_is_an_error(tmp_path: Path, cli: Cli) -> None:

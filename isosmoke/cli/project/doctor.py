@@ -193,8 +193,8 @@ def _check_binary() -> HostFinding:
     except IsosmokeError as error:
         return HostFinding(subject="binary", good=False, words=error.message, hint=error.hint)
     if path is None:
-        hint = "put it on PATH, set ISOSMOKE_WG, or pass --binary"
-        return HostFinding(subject="binary", good=False, words="wg not found", hint=hint)
+        words, hint = f"{binary.COMMAND_NAME} not found", binary.HOW_TO_NAME
+        return HostFinding(subject="binary", good=False, words=words, hint=hint)
     return HostFinding(subject="binary", good=True, words=str(path))
 
 

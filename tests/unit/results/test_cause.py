@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.results.cause import find_cause
+from isosmoke.results.cause import find_cause, find_unexecuted_program
 
 OUTPUTS = Path(__file__).parent / "causes"
 
@@ -111,3 +111,27 @@ def test_cause_is_a_part_of_one_line(lines: list[str]) -> None:
     cause = find_cause(lines)
 
     assert not cause or any(cause in line for line in lines)
+
+
+UNEXECUTED = {
+    "s.sh: line 6: wg: command not found": "wg",
+    "s.sh: line 2: /opt/x y/z: Permission denied": "/opt/x y/z",
+    "bash: ./x: /opt/python: bad interpreter: No such file or directory": "/opt/python",
+    "bash: line 1: ./x: cannot execute: required file not found": "./x",
+    "sh: 1: tool: not found": "tool",
+    "./x: 3: /a/b: not found": "/a/b",
+    "sh: tool: not found": "tool",
+    "zsh:1: command not found: tool": "tool",
+    "env: \u2018tool\u2019: No such file or directory": "tool",
+    "/usr/bin/env: 'tool': No such file or directory": "tool",
+    "timeout: failed to run command \u2018tool\u2019: No such file or directory": "tool",
+    "tool: No such file or directory": "tool",
+    "it broke": "",
+}
+"""Messages of bash, dash, busybox, zsh, env, timeout and the keeper, and the program in each."""
+
+
+@pytest.mark.parametrize(("message", "program"), UNEXECUTED.items())
+def test_unexecuted_program_is_found(message: str, program: str) -> None:
+    """The last message about a program that could not be executed has its name."""
+    assert find_unexecuted_program(["env: 'other': other text", message, "at last"]) == program

@@ -63,6 +63,11 @@ REASONS: list[tuple[str, Attempt, str]] = [
         Attempt(ending=Signaled(9), reached_limits=("the limit of 64 MiB memory was reached",)),
         "ended by SIGKILL: the limit of 64 MiB memory was reached",
     ),
+    (
+        "a missing program",
+        Attempt(ending=Exited(127), stderr=capture("wg: not found"), missing_program="no wg here"),
+        "exit 127: wg: not found (no wg here)",
+    ),
     ("a broken engine", Attempt(ending=Broke("no daemon")), "no daemon"),
     ("an interrupt", Attempt(ending=Stopped("SIGINT")), "SIGINT"),
     ("a leak", Attempt(ending=Exited(0), verdict=LeakVerdict((SLEEP,))), "left 1 process: sleep 9"),
@@ -276,10 +281,11 @@ def test_transform_applies_to_every_text_of_an_attempt(ending: Ending) -> None:
         ending=ending,
         verdict=LeakVerdict((process,), (Tolerated(process, "word"),)),
         environment={"NAME": "secret"},
+        missing_program="secret",
     )
     redacted = attempt.transform_texts(lambda text: text.replace("secret", "word"))
 
-    assert list(find_texts(attempt)).count("secret") == 12
+    assert list(find_texts(attempt)).count("secret") == 13
     assert set(find_texts(redacted)) <= {"word", ""}
     assert redacted.transform_texts(str) == redacted
     assert Attempt(ending=Exited(3)).transform_texts(str.upper).ending == Exited(3)
