@@ -1,16 +1,18 @@
 """Report for coding agents: failures, scenarios that were not run, counts, and log locations.
 
-It has one line per problem and none for scenarios that passed, without colour or animation.
+It has one line per problem and none for scenarios that passed, without colour or animation. Its
+length is limited, because it becomes part of the agent's context.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 
 from isosmoke.reports import wording
 from isosmoke.results import run_record
 from isosmoke.results.events import Event, RunFinished
 from isosmoke.results.repeat_command import Repeat
 from isosmoke.results.run_record import RunRecord, ScenarioRecord
-from isosmoke.text import is_set, quote_command, shorten
+from isosmoke.text import is_set, quote_command, shorten, truncate
 
 ENVIRONMENTS = {
     "WG_AGENT_ID": "wg, for any agent program",
@@ -29,6 +31,11 @@ ENVIRONMENTS = {
     "REPL_ID": "Replit",
 }
 """The environment variables that identify coding agents, and the programs that set them."""
+
+_MAX_CHARACTERS = 8000
+"""The length of the problems in a report, and of anything else that is shown to an agent."""
+
+_MAX_WIDTH = 300
 
 _MORE = (
     "more: isosmoke show {run}/NAME; "
@@ -51,21 +58,63 @@ def render(run: RunRecord, repeat: Repeat) -> str:
     return "".join(f"{line}\n" for line in _render_lines(run, repeat))
 
 
+def shorten_text(text: str, command: tuple[str, ...]) -> str:
+    """Return the beginning of a text for an agent; `command` is the command that shows all of it.
+
+    Long lines are truncated.
+    """
+    lines = [truncate(line, _MAX_WIDTH) for line in text.splitlines()]
+    shown = _count_fitting(lines)
+    if shown < len(lines):
+        lines[shown:] = [f"{len(lines) - shown} more lines: {quote_command(command)}"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _count_fitting(lines: Sequence[str]) -> int:
+    """Return the number of lines that are shown: all that fit, but at least one."""
+    ends = accumulate(len(line) + 1 for line in lines)
+    return max(1, sum(end <= _MAX_CHARACTERS for end in ends))
+
+
+def build_show_command(*target: str) -> tuple[str, ...]:
+    """Return the command that shows everything about a run or a scenario, also to an agent."""
+    return ("isosmoke", "show", *target, "--full")
+
+
 def _render_lines(run: RunRecord, repeat: Repeat) -> Iterator[str]:
-    for scenario in run.scenarios:
-        if scenario.blocks:
-            yield _render_failure(scenario, repeat)
-    for scenario in run.scenarios:
-        if scenario.outcome.facts.effect == "warned":
-            yield f"{scenario.outcome} {scenario.name}: {shorten(scenario.reason)}"
-    for note in run.notes:
-        yield f"note: {shorten(note)}"
-    for leftover in wording.list_leftovers(run):
-        yield f"DIRTY: {leftover}"
+    problems = [*_render_failures(run, repeat), *_render_leftovers(run), *_render_warnings(run)]
+    shown = _count_fitting([text for _, text in problems])
+    yield from (text for _, text in problems[:shown])
+    if omitted := [title for title, _ in problems[shown:]]:
+        command = (
+            "" if run.record is None else f" | all: {quote_command(build_show_command(run.id))}"
+        )
+        yield f"{len(omitted)} more: {shorten(', '.join(omitted))}{command}"
     yield wording.summarize_run(run)
     if command := wording.describe_continuation(run):
         yield f"rest: {command}"
     yield from _render_locations(run)
+
+
+def _render_failures(run: RunRecord, repeat: Repeat) -> Iterator[tuple[str, str]]:
+    """Yield the title and the line of each scenario that blocks."""
+    for scenario in run.scenarios:
+        if scenario.blocks:
+            yield f"{scenario.outcome} {scenario.name}", _render_failure(scenario, repeat)
+
+
+def _render_warnings(run: RunRecord) -> Iterator[tuple[str, str]]:
+    for scenario in run.scenarios:
+        if scenario.outcome.facts.effect == "warned":
+            title = f"{scenario.outcome} {scenario.name}"
+            yield title, f"{title}: {shorten(scenario.reason)}"
+    for note in run.notes:
+        yield "note", f"note: {shorten(note)}"
+
+
+def _render_leftovers(run: RunRecord) -> Iterator[tuple[str, str]]:
+    for leftover in wording.list_leftovers(run):
+        yield "DIRTY", f"DIRTY: {leftover}"
 
 
 def _render_locations(run: RunRecord) -> Iterator[str]:

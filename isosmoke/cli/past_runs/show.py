@@ -2,9 +2,11 @@
 
 import sys
 from collections.abc import Iterable
+from functools import partial
+from io import StringIO
 
 import click
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 
 from isosmoke.cli.console import Printer
 from isosmoke.cli.json_documents import DocumentKind
@@ -12,8 +14,8 @@ from isosmoke.cli.options import json_option
 from isosmoke.errors import NothingSelectedError, UsageError
 from isosmoke.history import reader
 from isosmoke.host.caller_process import Caller
-from isosmoke.reports import summary
-from isosmoke.results import run_record
+from isosmoke.reports import agent, summary
+from isosmoke.results import repeat_command, run_record
 from isosmoke.results.run_record import RunRecord, ScenarioRecord
 
 DOCUMENTS = {
@@ -30,22 +32,38 @@ DOCUMENTS = {
     metavar="PATTERN",
     help="Show recorded files of the scenario that match PATTERN.",
 )
+@click.option("--full", is_flag=True, help="Show everything, even if a coding agent is detected.")
 @json_option
-def command(target: str | None, pattern: str | None, *, as_json: bool) -> None:
+def command(target: str | None, pattern: str | None, *, full: bool, as_json: bool) -> None:
     """Show a run (default: the newest) or one of its scenarios.
 
     RUN is the beginning or the end of an id that `isosmoke runs` lists, or `latest`. NAME without
     RUN selects the newest run that includes the scenario. PATTERN is a shell pattern for the end of
-    a path.
+    a path. If a coding agent is detected, the output is short.
     """
-    run, scenario = reader.find_run_or_scenario(target, Caller.current().working)
+    caller = Caller.current()
+    run, scenario = reader.find_run_or_scenario(target, caller.working)
     if as_json:
         record = run.model_copy(update={"scenarios": (scenario,)}) if scenario else run
         sys.stdout.write(run_record.render(record))
         return
+    if pattern is None and not full and agent.is_agent(caller.environment):
+        click.echo(_render_for_agent(run, scenario), nl=False)
+        return
     printer = Printer()
     for part in _render(run, scenario, pattern):
         printer.print(part)
+
+
+def _render_for_agent(run: RunRecord, scenario: ScenarioRecord | None) -> str:
+    if scenario is None:
+        return agent.render(run, partial(repeat_command.build_repeat_command, run))
+    text = StringIO()
+    plain = Console(file=text, force_terminal=False, color_system=None, soft_wrap=True)
+    for part in summary.render_scenario(run, scenario):
+        plain.print(part, highlight=False)
+    command = agent.build_show_command(f"{run.id}/{scenario.name}")
+    return agent.shorten_text(text.getvalue(), command)
 
 
 def _render(

@@ -70,6 +70,34 @@ def test_passes_are_only_counted() -> None:
     assert len(render_lines(*[GOOD] * 100)) == 2
 
 
+def test_report_of_many_problems_is_short() -> None:
+    """Failures come first; what does not fit is named, with the command that shows everything."""
+    failed = [
+        create_result(f"bad{number}", Attempt(ending=Exited(3), stderr=capture("x" * 5000)))
+        for number in range(300)
+    ]
+
+    *shown, omitted, _counts, _logs, _more = render_lines(SKIPPED, *failed)
+
+    assert shown
+    assert all(line.startswith(f"FAIL bad{number}: ") for number, line in enumerate(shown))
+    assert omitted.startswith(f"{301 - len(shown)} more: FAIL bad{len(shown)}, FAIL ")
+    assert omitted.endswith(" | all: isosmoke show 1 --full")
+    assert sum(map(len, render_lines(SKIPPED, *failed))) < 10_000
+
+
+def test_text_for_an_agent_is_shortened() -> None:
+    """The rest is counted, with the command that shows it; a short text is unchanged."""
+    command = ("isosmoke", "show", "one")
+
+    shortened = agent.shorten_text("\0" * 5000 + "\n" + "line\n" * 5000, command).splitlines()
+
+    assert agent.shorten_text("a\nb\n", command) == "a\nb\n"
+    assert len(shortened[0]) == 300
+    assert shortened[-1] == f"{5001 - (len(shortened) - 1)} more lines: isosmoke show one"
+    assert sum(map(len, shortened)) < 8_100
+
+
 def test_flaky_and_stopped_scenarios_are_named() -> None:
     """Neither is a plain pass."""
     flaky = create_result(
@@ -158,3 +186,19 @@ def test_leftovers_cannot_control_the_terminal() -> None:
 
     assert lines[0] == "DIRTY: box\\nFAIL other: \\x1b[2J"
     assert all(line.isprintable() for line in lines)
+
+
+def test_past_run_is_shown_in_short_to_agents(tmp_path: Path) -> None:
+    """`show` of a run and of a scenario is short for an agent, unless `--full` is given."""
+    available.require_engine("bubblewrap")
+    project = Project.within(tmp_path)
+    text = "for i in {1..12}; do printf '%9000d\\n' $i; done >&2\nexit 3\n"
+    project.path("scenarios/bad.sh").write_text(text)
+    project.run("run", "bad")
+
+    for target in ((), ("bad",)):
+        short = project.run("show", *target, CLAUDECODE="1").stdout
+        full = project.run("show", *target, "--full", CLAUDECODE="1").stdout
+        assert short.startswith("FAIL bad")
+        assert len(short) < 10_000 < len(full)
+        assert full == project.run("show", *target).stdout
