@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
+from textwrap import wrap
 
 _DEFAULT_LENGTH = 300
 _ESCAPED = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\t": r"\t"}
@@ -40,6 +41,24 @@ def truncate(line: str, max_length: int = _DEFAULT_LENGTH) -> str:
     """Escape control characters, and truncate the line to at most `max_length` characters."""
     escaped = escape_controls(line)
     return escaped if len(escaped) <= max_length else f"{escaped[: max_length - 1]}…"
+
+
+def wrap_words(text: str, width: int, *, start: int = 0, indent: int = 0) -> str:
+    """Wrap the words of a line at `width` characters; a longer word is not split.
+
+    The first row begins at column `start`, the others at column `indent`.
+    """
+    if start + len(text) <= width:
+        return text
+    rows = wrap(
+        text,
+        width,
+        initial_indent=" " * start,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(rows)[start:]
 
 
 def shorten(text: str, max_length: int = _DEFAULT_LENGTH) -> str:

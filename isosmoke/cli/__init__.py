@@ -14,7 +14,7 @@ import click
 
 from isosmoke import __version__
 from isosmoke.errors import ExitCode, IsosmokeError
-from isosmoke.text import suggest_match
+from isosmoke.text import suggest_match, wrap_words
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -129,12 +129,22 @@ def _suggest_choice(error: click.BadParameter) -> str:
 def print_error(error: IsosmokeError) -> None:
     """Print the error and its hint to stderr; do nothing if stderr cannot be written."""
     try:
+        width = _get_stderr_width()
         for message, hint in error.parts:
-            click.echo(f"isosmoke: {message}", err=True)
+            lines = f"isosmoke: {message}".splitlines()
+            wrapped = [wrap_words(line, width, indent=2) if width else line for line in lines]
+            click.echo("\n".join(wrapped), err=True)
             if hint:
                 click.echo(f"  try: {hint}", err=True)
     except OSError:
         silence_broken_streams()
+
+
+def _get_stderr_width() -> int:
+    """Return the number of columns of the terminal at stderr; 0 if it is none."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return 0
+    return os.get_terminal_size(sys.stderr.fileno()).columns
 
 
 def silence_broken_streams() -> None:

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from textwrap import wrap
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
 from isosmoke.reports import wording
+from isosmoke.reports.wording import MAX_LENGTH
 from isosmoke.results import repeat_command
 from isosmoke.results.outcome import Outcome, sort_counts
 from isosmoke.results.run_record import (
@@ -22,9 +22,11 @@ from isosmoke.results.run_record import (
     ScenarioRecord,
 )
 from isosmoke.sandbox.processes import describe_process
-from isosmoke.text import escape_controls, quote_command
+from isosmoke.text import escape_controls, quote_command, truncate, wrap_words
 
 _DIRTY = "bold red"
+_BAR = "  │ "
+_INDENT = 2
 _OUTPUT_LINES = 12
 _LEAKS_SHOWN = 8
 _FILE_LINES = 12
@@ -43,29 +45,20 @@ class HangingText:
     label: Text
     text: str
     indent: int
+    style: str = ""
 
     @property
     def single_line(self) -> Text:
         """The label and the text in one line."""
-        return self.label + Text(self.text)
+        return self.label + Text(self.text, self.style)
 
     def __rich_console__(self, console: Console, _: ConsoleOptions) -> Iterator[Text]:
-        yield (
-            self.label + Text(self._wrap_words(console.width))
-            if console.is_terminal
-            else self.single_line
-        )
-
-    def _wrap_words(self, width: int) -> str:
-        rows = wrap(
-            self.text,
-            width,
-            initial_indent=" " * self.label.cell_len,
-            subsequent_indent=" " * self.indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        return "\n".join(rows)[self.label.cell_len :]
+        if not console.is_terminal:
+            yield self.single_line
+            return
+        start = self.label.cell_len
+        rows = wrap_words(self.text, console.width, start=start, indent=self.indent)
+        yield self.label + Text(rows, self.style)
 
 
 def truncate_row(text: Text, console: Console) -> Text:
@@ -75,11 +68,11 @@ def truncate_row(text: Text, console: Console) -> Text:
     return text
 
 
-def render_head(run: Beginning, total: int) -> Text:
+def render_head(run: Beginning, total: int) -> HangingText:
     """Return the first line of a run: engine, path and hash of the binary, number of scenarios."""
     tested = f" · {run.binary.path} {run.binary.sha256[:12]}" if run.binary else ""
     count = f"{total} {'scenario' if total == 1 else 'scenarios'}"
-    return Text(escape_controls(f"isosmoke · {run.engine}{tested} · {count}"), style="dim")
+    return _render_sentence(f"isosmoke · {run.engine}{tested} · {count}", "dim")
 
 
 def render_line(name: str, outcome: Outcome, seconds: float, reason: str) -> HangingText:
@@ -87,7 +80,8 @@ def render_line(name: str, outcome: Outcome, seconds: float, reason: str) -> Han
     start = Text.assemble((f"{outcome:<8}", outcome.facts.console), f"{seconds:7.2f}s  ")
     indent = start.cell_len
     start.append(name, "bold")
-    return HangingText(start.append("  ") if reason else start, escape_controls(reason), indent)
+    text = truncate(reason, MAX_LENGTH)
+    return HangingText(start.append("  ") if reason else start, text, indent)
 
 
 def render_failure(
@@ -154,16 +148,20 @@ def list_failures(run: RunRecord) -> tuple[ScenarioRecord, ...]:
     return tuple(scenario for scenario in run.scenarios if has_block(scenario.outcome))
 
 
-def render_end(run: RunRecord) -> Iterator[Text]:
+def render_end(run: RunRecord) -> Iterator[RenderableType]:
     """Yield the last lines of a run: notes, leftovers and counts."""
     for note in run.notes:
         text = note if note.startswith("WARNING: ") else f"note: {note}"
-        yield Text(escape_controls(text), style="yellow")
-    for leftover in run.dirty:
-        yield Text(escape_controls(f"DIRTY: {leftover}"), style=_DIRTY)
+        yield _render_sentence(text, "yellow")
+    for leftover in wording.list_leftovers(run):
+        yield Text(f"DIRTY: {leftover}", style=_DIRTY)  # with a command, to be copied as one line
     yield render_summary(run)
     if command := wording.describe_continuation(run):
         yield Text(f"run the rest: {command}")
+
+
+def _render_sentence(text: str, style: str) -> HangingText:
+    return HangingText(Text(), truncate(text, MAX_LENGTH), _INDENT, style)
 
 
 def render_summary(run: RunRecord) -> Text:
@@ -189,12 +187,12 @@ def _render_title(scenario: ScenarioRecord) -> Text:
 
 def _render_field(name: str, value: str) -> HangingText:
     label = Text.assemble((f"  {name:<8}", "dim"))
-    return HangingText(label, escape_controls(value), label.cell_len)
+    return HangingText(label, truncate(value, MAX_LENGTH), label.cell_len)
 
 
 def _render_copyable(name: str, value: str) -> Text:
     """Return a field as one line; a terminal that wraps it on its own copies it as one line."""
-    return _render_field(name, value).single_line
+    return Text.assemble((f"  {name:<8}", "dim"), escape_controls(value))
 
 
 def _render_attempt(number: int, attempt: AttemptRecord) -> Iterator[RenderableType]:
@@ -268,21 +266,26 @@ def render_files(scenario: ScenarioRecord, pattern: str) -> Iterator[Text]:
         for change in attempt.evidence.changes if attempt.evidence else ():
             if PurePosixPath(change.path).match(pattern):
                 yield _render_copyable(change.change, wording.describe_change(change))
-                yield from map(_quote, _split_text(change))
+                yield from (Text(_BAR, "dim") + Text(line) for line in _split_whole(change))
+
+
+def _split_whole(change: ChangeRecord) -> list[str]:
+    return [escape_controls(line) for line in _split_text(change)]
 
 
 def _split_text(change: ChangeRecord) -> list[str]:
     return change.text.splitlines() if change.kind == "file" and change.text else []
 
 
-def _render_output(record: OutcomeRecord, limit: int) -> Iterator[Text]:
+def _render_output(record: OutcomeRecord, limit: int) -> Iterator[RenderableType]:
     if record.output.log and record.output.size:
         yield _render_copyable("log", record.output.log)
     yield from map(_quote, record.output.last_lines[-limit:])
 
 
-def _quote(text: str) -> Text:
-    return Text.assemble(("  │ ", "dim"), escape_controls(text))
+def _quote(line: str) -> HangingText:
+    """Return a line of a script's output; a byte of it may take four characters."""
+    return HangingText(Text(_BAR, "dim"), truncate(line, MAX_LENGTH), len(_BAR))
 
 
 def _render_leaks(leaks: Sequence[ProcessRecord]) -> Iterator[RenderableType]:

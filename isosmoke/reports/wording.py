@@ -20,7 +20,9 @@ from isosmoke.results.run_record import (
 from isosmoke.sandbox.processes import describe_process
 from isosmoke.text import escape_controls, quote_command, truncate
 
-_MAX_LENGTH = 1000
+MAX_LENGTH = 1000
+"""The number of characters after which a text by a script is truncated."""
+
 _LEAKS_SHOWN = 50
 _HUNDRED, _THOUSAND = 100, 1000
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -29,7 +31,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 def list_facts(run: RunRecord, scenario: ScenarioRecord) -> Iterator[tuple[str, str]]:
     """Yield the facts of a scenario, except its output, as names and values; names can recur."""
     if scenario.assertion:
-        yield "asserts", truncate(scenario.assertion, _MAX_LENGTH)
+        yield "asserts", truncate(scenario.assertion, MAX_LENGTH)
     if scenario.reason:
         yield "because", format_reason(scenario)
     if len(scenario.attempts) > 1:
@@ -51,34 +53,34 @@ def describe_evidence(run: RunRecord, scenario: ScenarioRecord) -> str:
     numbers = {"change": changes, "pane": len(blocking.evidence.panes)}
     amounts = [f"{number} {noun}{'s' * (number > 1)}" for noun, number in numbers.items() if number]
     command = quote_command(("isosmoke", "show", f"{run.id}/{scenario.name}"))
-    return truncate(f"{', '.join(amounts)}: {command}", _MAX_LENGTH) if amounts else ""
+    return truncate(f"{', '.join(amounts)}: {command}", MAX_LENGTH) if amounts else ""
 
 
 def _list_processes(scenario: ScenarioRecord) -> Iterator[tuple[str, str]]:
     for leak in scenario.leaks[:_LEAKS_SHOWN]:
-        yield "leaked", truncate(describe_process(leak.process), _MAX_LENGTH)
+        yield "leaked", truncate(describe_process(leak.process), MAX_LENGTH)
     if len(scenario.leaks) > _LEAKS_SHOWN:
         yield "leaked", f"and {len(scenario.leaks) - _LEAKS_SHOWN} more"
     for tolerated in scenario.tolerated[:_LEAKS_SHOWN]:
         yield (
             "allowed",
-            truncate(f"{describe_process(tolerated.process)}  ({tolerated.reason})", _MAX_LENGTH),
+            truncate(f"{describe_process(tolerated.process)}  ({tolerated.reason})", MAX_LENGTH),
         )
 
 
 def format_reason(record: AttemptRecord | ScenarioRecord) -> str:
     """Return the reason of an outcome."""
-    return truncate(record.reason, _MAX_LENGTH)
+    return truncate(record.reason, MAX_LENGTH)
 
 
 def list_leftovers(run: RunRecord) -> tuple[str, ...]:
     """Return the leftovers whose removal could not be confirmed, with commands to remove them."""
-    return tuple(truncate(item, _MAX_LENGTH) for item in run.dirty)
+    return tuple(truncate(item, MAX_LENGTH) for item in run.dirty)
 
 
 def list_last_lines(output: OutputRecord) -> tuple[str, ...]:
     """Return the last lines of an output."""
-    return tuple(truncate(line, _MAX_LENGTH) for line in output.last_lines)
+    return tuple(truncate(line, MAX_LENGTH) for line in output.last_lines)
 
 
 def describe_attempt(attempt: AttemptRecord) -> str:
@@ -104,7 +106,7 @@ def describe_change(change: ChangeRecord) -> str:
     within = f", {change.within} changes inside" if change.within else ""
     target = f" to {change.text}" if change.kind == "link" and change.text else ""
     end = ", its end is kept" if change.before else ""
-    return truncate(f"{change.path}  {change.kind}{target}{bytes_}{within}{end}", _MAX_LENGTH)
+    return truncate(f"{change.path}  {change.kind}{target}{bytes_}{within}{end}", MAX_LENGTH)
 
 
 def describe_change_briefly(change: ChangeRecord) -> str:
@@ -112,12 +114,12 @@ def describe_change_briefly(change: ChangeRecord) -> str:
     kind = {"folder": "/", "file": "", "link": " link"}.get(change.kind, f" {change.kind}")
     size_ = f" {format_size(change.size)}" if change.size and not change.within else ""
     within = f" {change.within} changes" if change.within else ""
-    return truncate(f"{PurePath(change.path).name}{kind}{size_}{within}", _MAX_LENGTH)
+    return truncate(f"{PurePath(change.path).name}{kind}{size_}{within}", MAX_LENGTH)
 
 
 def format_lines(text: str) -> str:
     """Return text of several lines, each made printable and truncated."""
-    return "\n".join(truncate(line, _MAX_LENGTH) for line in text.splitlines())
+    return "\n".join(truncate(line, MAX_LENGTH) for line in text.splitlines())
 
 
 def find_error_line(scenario: ScenarioRecord) -> int:

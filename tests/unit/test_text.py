@@ -16,6 +16,7 @@ from isosmoke.text import (
     restore_bytes,
     shorten,
     suggest_match,
+    wrap_words,
 )
 
 
@@ -94,3 +95,13 @@ def test_toml_round_trip(value: object) -> None:
 def test_bytes_of_a_path_survive_a_record(path: str) -> None:
     """An escaped path is UTF-8, and is restored to the same path."""
     assert restore_bytes(escape_bytes(path).encode().decode()) == path
+
+
+@given(st.text(st.sampled_from("ab c\té"), max_size=200), st.integers(10, 80), st.integers(0, 8))
+def test_wrapping_keeps_every_word(text: str, width: int, indent: int) -> None:
+    """Each row fits unless it is one word, no word is lost, and a line that fits is unchanged."""
+    rows = wrap_words(text, width, indent=indent).split("\n")
+
+    assert " ".join(rows).split() == text.split()
+    assert all(len(row.expandtabs()) <= width or len(row.split()) == 1 for row in rows[1:])
+    assert wrap_words(text, len(text)) == text

@@ -2,12 +2,15 @@
 
 import os
 import pty
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 
 import pytest
 
 from isosmoke.cli.console import Printer
+from support.terminal_screen import program
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +55,24 @@ def test_only_an_interactive_terminal_is_redrawn(
 
         assert console.is_terminal
         assert console.is_live == is_live
+
+
+def test_error_wraps_at_words_on_a_terminal(tmp_path: Path) -> None:
+    """No word of a message is split, but a hint is one line, because it can be a command."""
+    names = " ".join(["word"] * 40)
+    hint = "x " * 60
+    code = (
+        "from isosmoke.cli import print_error; from isosmoke.errors import UsageError;"
+        f"print_error(UsageError('{names}', '{hint}'))"
+    )
+    command = [sys.executable, "-c", code]
+    with program(command, working=tmp_path, environment=os.environ) as (screen, process):
+        process.wait()
+        screen.clear()
+
+    *message, last = screen.seen.decode().splitlines()
+
+    assert " ".join(message).split() == ["isosmoke:", *names.split()]
+    assert len(message) > 1
+    assert max(map(len, message)) <= 80
+    assert last == f"  try: {hint}"

@@ -1,6 +1,8 @@
 """The live report on a console without a terminal: plain lines without control characters."""
 
+import re
 import shlex
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -341,6 +343,36 @@ def test_text_wraps_with_a_hanging_indent() -> None:
 
     assert f"\n  asserts {' '.join(['word'] * 14)}\n{' ' * 10}word word" in failed
     assert f"  one  exit 77: {' '.join(['word'] * 9)}\n{' ' * 18}word word" in skipped
+
+
+def test_output_and_notes_wrap_at_words() -> None:
+    """The output of a script, the first line and the notes are wrapped like everything else."""
+    words = " ".join(["word"] * 30)
+    failed = Attempt(ending=Exited(1), output=capture(f"  {words}\n"))
+    result = create_result(failed)
+    run = replace(create_run(result), notes=(words,), binary=(Path("/p", "x " * 50), "0" * 64))
+    file = StringIO()
+    console = Console(file=file, width=80, force_terminal=True, color_system=None, soft_wrap=True)
+    progress = Progress(console, live=False, repeat=lambda name: ("again", name))
+    for event in (RunStarted((result.name,), run), ScenarioFinished(result), RunFinished(run)):
+        progress(event)
+
+    rows = file.getvalue().splitlines()
+
+    assert max(map(len, rows)) <= 80
+    assert f"  │   {' '.join(['word'] * 15)}" in rows
+    assert not [row for row in rows if re.search(r"\b(w|wo|wor|ord|rd|d)\b", row)]
+
+
+@pytest.mark.parametrize("width", [1000, 5000])
+def test_control_characters_do_not_multiply_a_line(width: int) -> None:
+    """A line of NULs takes as much room as any other long line, in each part of the report."""
+    hostile = capture("\0" * width + "\n")
+    failed = Attempt(ending=Exited(1), output=hostile, stderr=hostile)
+
+    rows = render_on_terminal(create_result(failed)).splitlines()
+
+    assert max(map(len, rows)) <= 1100
 
 
 def test_copyable_text_is_one_line_on_a_terminal() -> None:
