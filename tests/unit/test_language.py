@@ -83,7 +83,7 @@ ALLOWED = (
 """The exceptions. An entry that no line needs is an error."""
 
 SOURCES = ("isosmoke", "tests", "bench", "docs", "images", "scenarios")
-SUFFIXES = {".py", ".c", ".sh", ".md", ".toml", ".jinja"}
+SUFFIXES = {".py", ".c", ".h", ".sh", ".md", ".toml", ".jinja"}
 FILES = ("dev", ".ci/run", ".pre-commit-hooks.yaml", "Dockerfile", "images/debian/Dockerfile")
 SELF = "tests/unit/test_language.py"
 """The one file that is not checked, because it contains the words."""
@@ -219,7 +219,9 @@ def find_in_python(path: str, source: str) -> Iterator[Hit]:
 
 def find_hits(path: str, text: str) -> list[Hit]:
     """Return every hit in a file that no allowance covers, in the order of their lines."""
-    find = {".py": find_in_python, ".c": find_in_c}.get(Path(path).suffix, find_words)
+    find = {".py": find_in_python, ".c": find_in_c, ".h": find_in_c}.get(
+        Path(path).suffix, find_words
+    )
     lines = text.splitlines()
     return sorted(hit for hit in find(path, text) if not covering(hit, lines[hit.line - 1]))
 
