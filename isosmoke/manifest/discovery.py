@@ -5,6 +5,7 @@ from pathlib import Path
 
 from isosmoke.errors import ManifestError
 from isosmoke.host.workspace_directories import git_top
+from isosmoke.manifest import loader
 
 WG_MANIFEST = Path("tests/smoke/manifest.toml")
 """The path of wg's manifest, relative to the top of a project."""
@@ -31,8 +32,40 @@ def _resolve_graph(directory: Path) -> Path:
 
 
 def locate_manifest(cwd: Path, environ: Mapping[str, str]) -> Path:
-    """Find the manifest as wg does, which runs git in its graph directory."""
-    return find_manifest(cwd, environ, git_top(find_graph_directory(cwd, environ)))
+    """Find the manifest as wg does, which runs git in its graph directory.
+
+    Raises:
+        ManifestError: There is no manifest, or `WG_SMOKE_MANIFEST` names a bridge of another
+            project.
+    """
+    path = find_manifest(cwd, environ, git_top(find_graph_directory(cwd, environ)))
+    if "WG_SMOKE_MANIFEST" in environ:
+        _refuse_foreign_bridge(path, cwd, environ)
+    return path
+
+
+def locate_source(cwd: Path, environ: Mapping[str, str]) -> Path:
+    """Find the manifest to mirror, as wg finds a manifest, but never a mirror.
+
+    A mirror in `WG_SMOKE_MANIFEST` stands for its source, even if it is out of date. That of
+    another project is ignored.
+    """
+    try:
+        return loader.find_source(locate_manifest(cwd, environ))
+    except ManifestError:
+        default = find_default_manifest(cwd, environ)
+        if default is None:
+            raise
+        return default
+
+
+def find_default_manifest(cwd: Path, environ: Mapping[str, str]) -> Path | None:
+    """Return the manifest that wg would read without `WG_SMOKE_MANIFEST`; None if there is none."""
+    unnamed = {name: value for name, value in environ.items() if name != "WG_SMOKE_MANIFEST"}
+    try:
+        return locate_manifest(cwd, unnamed)
+    except ManifestError:
+        return None
 
 
 def find_manifest(cwd: Path, environ: Mapping[str, str], git_top: Path | None) -> Path:
@@ -60,6 +93,32 @@ def find_manifest(cwd: Path, environ: Mapping[str, str], git_top: Path | None) -
     tried = "".join(f"\n  {candidate}" for candidate in candidates)
     hint = "create one with `isosmoke init`, or name one with --manifest or WG_SMOKE_MANIFEST"
     raise ManifestError(f"no manifest found; tried:{tried}", hint)
+
+
+def _refuse_foreign_bridge(path: Path, cwd: Path, environ: Mapping[str, str]) -> None:
+    """Refuse a bridge that another project left in the environment: it gates nothing here."""
+    source = loader.find_source(path)
+    here, there = _find_own_project(cwd, environ), _find_project(source.absolute().parent)
+    if source != path and here and here != there:
+        raise ManifestError(
+            f"WG_SMOKE_MANIFEST names a bridge of another project, {there}, which gates nothing "
+            f"in {here}",
+            'unset WG_SMOKE_MANIFEST, or run `eval "$(isosmoke bridge)"` here after that',
+        )
+
+
+def _find_own_project(cwd: Path, environ: Mapping[str, str]) -> Path | None:
+    """Return the project of the graph that wg would use in `cwd`; None outside of any project."""
+    graph = find_graph_directory(cwd, environ)
+    return graph.parent if _is_true(graph.is_dir) else _find_project(cwd)
+
+
+def _find_project(directory: Path) -> Path | None:
+    """Return the project of the nearest graph above, else the repository; None without both."""
+    graphs = (step / name for step in (directory, *directory.parents) for name in GRAPH_NAMES)
+    nearest = next((graph.resolve() for graph in graphs if _is_true(graph.is_dir)), None)
+    top = git_top(directory)
+    return nearest.parent if nearest else top and top.resolve()
 
 
 def _require_file(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """Manifest files: reading the text and checking that the scripts exist."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,8 +8,8 @@ from isosmoke.errors import ManifestError
 from isosmoke.host import files
 from isosmoke.manifest import parser
 from isosmoke.manifest.diagnostics import Mistake, Source
+from isosmoke.manifest.mirrors import mirror_text
 from isosmoke.manifest.models import Manifest
-from isosmoke.text import restore_bytes
 
 
 def load(path: Path) -> Manifest:
@@ -18,12 +19,31 @@ def load(path: Path) -> Manifest:
 
     Raises:
         ManifestError: The manifest cannot be read, or it has mistakes; the message has one mistake
-            on each line.
+            on each line. Or `path` is not what `isosmoke bridge` would write for its source now.
     """
     source = _read(path)
-    bridge = source.document.get("bridge")
-    if isinstance(bridge, dict) and isinstance(bridge.get("source"), str):
-        source = _read(Path(restore_bytes(bridge["source"])))
+    mirrored = mirror_text.parse_source(source.document)
+    if mirrored is None:
+        return _build(source)
+    manifest = _build(_read(mirrored))
+    if source.text != mirror_text.render(manifest, path.with_suffix(".sh").name):
+        command = ("isosmoke", "bridge", "--manifest", str(mirrored), "--output", str(path))
+        raise ManifestError(f"{path} no longer mirrors {mirrored}", hint=shlex.join(command))
+    return manifest
+
+
+def find_source(path: Path) -> Path:
+    """Return the manifest that `path` mirrors, also if the mirror is out of date; else `path`.
+
+    A file that cannot be read or parsed is no mirror.
+    """
+    try:
+        return mirror_text.parse_source(_read(path).document) or path
+    except ManifestError:
+        return path
+
+
+def _build(source: Source) -> Manifest:
     return parser.build_manifest(source, _missing_scripts(source))
 
 

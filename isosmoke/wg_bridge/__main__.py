@@ -14,9 +14,9 @@ from isosmoke.host import files
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.leases import Lease
 from isosmoke.interrupt import Interrupt
-from isosmoke.manifest import selection
+from isosmoke.manifest import loader, selection
 from isosmoke.results.events import Event, RunStarted, ScenarioFinished
-from isosmoke.wg_bridge import mirror_manifest, verdict_server, wg_call, wg_replies
+from isosmoke.wg_bridge import verdict_server, wg_call, wg_replies
 from isosmoke.wg_bridge.verdict_server import ReportVerdict, RunScenarios, Verdicts
 from isosmoke.wg_bridge.wg_replies import KNOWN
 
@@ -53,13 +53,13 @@ def _list_announced(mirror: Path, pid: int) -> tuple[str, ...]:
     """
     call = wg_call.parse_announcement(wg_call.read_argv(pid))
     with suppress(ManifestError):
-        return call.select_names(mirror_manifest.read_source(mirror).scenarios) if call else ()
+        return call.select_names(loader.load(mirror).scenarios) if call else ()
     return ()
 
 
 def _create_runner(mirror: Path, interrupt: Interrupt) -> RunScenarios:
     def run(names: tuple[str, ...], report: ReportVerdict) -> None:
-        source = mirror_manifest.read_source(mirror)
+        source = loader.load(mirror)
         selected = selection.select(source.scenarios, names)
         warnings: list[str] = []
 

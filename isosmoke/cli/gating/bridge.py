@@ -8,6 +8,7 @@ from isosmoke.cli.options import ScenarioSelection, manifest_option, select_scen
 from isosmoke.execution import surroundings_warnings
 from isosmoke.host import state
 from isosmoke.host.caller_process import Caller
+from isosmoke.manifest.discovery import locate_source
 from isosmoke.text import escape_controls, quote_command
 from isosmoke.wg_bridge import mirror_manifest
 
@@ -31,8 +32,9 @@ def command(manifest_path: Path | None, output: Path) -> None:
     The output is the line that makes wg use the mirror:
         eval "$(isosmoke bridge)"
     """  # noqa: D301 - click's marker for an unwrapped paragraph
-    manifest, _ = select_scenarios(ScenarioSelection(manifest=manifest_path))
     caller = Caller.current()
+    path = manifest_path or locate_source(caller.working, caller.environment)
+    manifest, _ = select_scenarios(ScenarioSelection(manifest=path))
     for warning in surroundings_warnings.check_gate_programs(caller.environment, caller.working):
         click.echo(escape_controls(f"WARNING: {warning}"), err=True)
     mirror = output.absolute()

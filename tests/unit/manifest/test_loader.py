@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from isosmoke.errors import ExitCode, ManifestError
-from isosmoke.manifest.discovery import find_manifest
+from isosmoke.manifest.discovery import find_manifest, locate_manifest, locate_source
 from isosmoke.manifest.loader import load
+from isosmoke.manifest.mirrors import mirror_text
 from isosmoke.manifest.models import Allowance, Gate, Leaks, Limits, Scenario, Service, Wait
 from isosmoke.manifest.parser import parse
 
@@ -780,6 +781,56 @@ def test_named_manifest_that_is_missing_is_never_replaced(tmp_path: Path, named:
         find_manifest(root / "p", {"WG_SMOKE_MANIFEST": named}, None)
 
     assert str(root / "p/.wg" / named) in caught.value.message
+
+
+BRIDGED = '[[scenario]]\nname = "one"\nscript = "one.sh"\n'
+
+
+def write_bridge(top: Path) -> Path:
+    """Write a project with a graph and the mirror of its manifest; return the mirror."""
+    write_manifests(top, WG, ".wg/graph.jsonl", "tests/smoke/one.sh")
+    (top / WG).write_text(BRIDGED)
+    mirror = top / ".isosmoke/bridge.toml"
+    mirror.parent.mkdir()
+    mirror.write_text(mirror_text.render(load(top / WG), "bridge.sh"))
+    return mirror
+
+
+def test_bridge_of_another_project_is_refused(tmp_path: Path) -> None:
+    """A bridge that another project left in the environment is refused by name in this one."""
+    mirror = write_bridge(tmp_path / "other")
+    write_bridge(tmp_path / "here")
+    left_over = {"WG_SMOKE_MANIFEST": str(mirror)}
+
+    with pytest.raises(ManifestError, match="a bridge of another project") as caught:
+        locate_manifest(tmp_path / "here", left_over)
+
+    assert "unset WG_SMOKE_MANIFEST" in caught.value.hint
+    assert locate_source(tmp_path / "here", left_over) == tmp_path / "here" / WG
+
+
+def test_bridge_of_this_project_is_found_from_its_directories(tmp_path: Path) -> None:
+    """A bridge is found in all of its project, and in a tree with a link to its graph."""
+    mirror = write_bridge(tmp_path / "p")
+    (tmp_path / "p/src").mkdir()
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/.wg").symlink_to(tmp_path / "p/.wg")
+
+    for directory in ("p", "p/src", "tree"):
+        environ = {"WG_SMOKE_MANIFEST": str(mirror)}
+        assert locate_manifest(tmp_path / directory, environ) == mirror
+        assert locate_source(tmp_path / directory, environ) == tmp_path / "p" / WG
+
+
+def test_source_of_an_outdated_mirror_is_found(tmp_path: Path) -> None:
+    """`isosmoke bridge` can be run again after its manifest has changed."""
+    mirror = write_bridge(tmp_path / "p")
+    (tmp_path / "p" / WG).write_text(BRIDGED.replace('"one"', '"two"'))
+
+    with pytest.raises(ManifestError, match="no longer mirrors"):
+        load(mirror)
+    environ = {"WG_SMOKE_MANIFEST": str(mirror)}
+    assert locate_source(tmp_path / "p", environ) == tmp_path / "p" / WG
 
 
 def test_missing_manifest_lists_every_path_tried(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from isosmoke.errors import ManifestError, UsageError
 from isosmoke.manifest import loader
+from isosmoke.manifest.mirrors import mirror_text
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.wg_bridge import mirror_manifest
 
@@ -14,6 +15,15 @@ from isosmoke.wg_bridge import mirror_manifest
 def create_manifest(*scenarios: Scenario) -> Manifest:
     """Return a manifest of these scenarios."""
     return Manifest(path=Path("/a place/manifest.toml"), scenarios=scenarios)
+
+
+EDITS = {
+    "an owner": ('owners = ["a"]', 'owners = ["b"]'),
+    "a shim": ("bridge.sh", "other.sh"),
+    "a scenario fewer": ("[[scenario]]", "[[other]]"),
+    "a comment": ("# Written", "# Edited\n# Written"),
+    "a source": ("/manifest.toml", "/gone.toml"),
+}
 
 
 @pytest.fixture
@@ -30,7 +40,7 @@ def test_mirror_has_what_wg_reads() -> None:
     first = Scenario(name="one", script="x.sh", owners=("a", 'b "c" \\ \x7f ä'))
     second = Scenario(name="two", script="y.sh")
 
-    mirror = tomllib.loads(mirror_manifest.render_mirror(create_manifest(first, second), "shim.sh"))
+    mirror = tomllib.loads(mirror_text.render(create_manifest(first, second), "shim.sh"))
 
     assert [entry["name"] for entry in mirror["scenario"]] == ["one", "two"]
     assert [entry["owners"] for entry in mirror["scenario"]] == [list(first.owners), []]
@@ -43,10 +53,10 @@ def test_deadline_bounds_a_whole_run() -> None:
     slow = Scenario(name="slow", script="x.sh", timeout_seconds=600, retries=2)
     quick = Scenario(name="quick", script="y.sh", timeout_seconds=5)
 
-    mirror = tomllib.loads(mirror_manifest.render_mirror(create_manifest(slow, quick), "shim.sh"))
+    mirror = tomllib.loads(mirror_text.render(create_manifest(slow, quick), "shim.sh"))
 
     deadlines = {entry["timeout_seconds"] for entry in mirror["scenario"]}
-    assert deadlines == {mirror_manifest.compute_max_run_seconds((slow, quick))}
+    assert deadlines == {mirror_text.compute_max_run_seconds((slow, quick))}
     assert min(deadlines) > 4 * 600 + 2 * 5
 
 
@@ -56,7 +66,7 @@ def test_loading_a_mirror_returns_its_source(source: Path, tmp_path: Path) -> No
     mirror_manifest.write_mirror(loader.load(source), written, tmp_path)
 
     assert loader.load(written) == loader.load(source)
-    assert mirror_manifest.read_source(written).path == source
+    assert loader.load(written).path == source
 
 
 def test_mirror_of_a_mirror_has_the_same_source(source: Path, tmp_path: Path) -> None:
@@ -65,7 +75,7 @@ def test_mirror_of_a_mirror_has_the_same_source(source: Path, tmp_path: Path) ->
     mirror_manifest.write_mirror(loader.load(source), first, tmp_path)
     mirror_manifest.write_mirror(loader.load(first), second, tmp_path)
 
-    assert mirror_manifest.read_source(second).path == source
+    assert loader.load(second).path == source
 
 
 def test_changed_source_is_an_error(source: Path, tmp_path: Path) -> None:
@@ -75,8 +85,20 @@ def test_changed_source_is_an_error(source: Path, tmp_path: Path) -> None:
     source.write_text(source.read_text().replace('"a"', '"a", "b"'))
 
     with pytest.raises(ManifestError, match="no longer mirrors") as raised:
-        mirror_manifest.read_source(written)
+        loader.load(written)
     assert raised.value.hint.startswith("isosmoke bridge --manifest ")
+
+
+@pytest.mark.parametrize(("old", "new"), EDITS.values(), ids=EDITS)
+def test_edited_mirror_is_not_followed(source: Path, tmp_path: Path, old: str, new: str) -> None:
+    """A mirror that differs in any way from the one that `bridge` would write is an error."""
+    written = tmp_path / "bridge.toml"
+    mirror_manifest.write_mirror(loader.load(source), written, tmp_path)
+    assert old in written.read_text()
+    written.write_text(written.read_text().replace(old, new))
+
+    with pytest.raises(ManifestError):
+        loader.load(written)
 
 
 def test_foreign_files_are_not_replaced(source: Path, tmp_path: Path) -> None:

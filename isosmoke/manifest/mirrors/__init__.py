@@ -1,0 +1,1 @@
+"""Mirrors of manifests, which wg reads in place of the manifests."""
