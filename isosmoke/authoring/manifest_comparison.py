@@ -10,7 +10,7 @@ from posixpath import dirname, join, normpath
 from isosmoke.authoring import manifest_losses
 from isosmoke.authoring.manifest_losses import Edition, Loss
 from isosmoke.errors import ManifestError, UsageError
-from isosmoke.host.git import Commit, Repository, Revision
+from isosmoke.host.repository.revisions import Commit, Repository, Revision
 from isosmoke.host.workspace_directories import git_top
 from isosmoke.manifest import loader, parser
 from isosmoke.manifest.discovery import WG_MANIFEST

@@ -10,7 +10,8 @@ import pytest
 
 from isosmoke.errors import IsosmokeError, UsageError
 from isosmoke.host import git as git_reading
-from isosmoke.host.git import Checkout, GitError, Repository
+from isosmoke.host.git import Checkout, GitError
+from isosmoke.host.repository.revisions import Repository
 from support.git_repositories import Git
 
 

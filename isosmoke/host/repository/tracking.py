@@ -1,0 +1,82 @@
+"""The relation of a file to the repository around it, and of a repository to one around that."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from isosmoke.host.git import GitError, decode_line, find_program, run
+from isosmoke.host.workspace_directories import git_top
+
+Tracking = Literal["tracked", "untracked", "ignored", "pinned", "outside"]
+"""The relation of a file to its repository.
+
+"outside" means that there is none, or that it was created over files of another repository.
+
+A file is "pinned" if `git update-index` keeps git from seeing its changes (`--assume-unchanged`,
+`--skip-worktree`).
+"""
+
+
+def read_tracking(path: Path, environment: Mapping[str, str]) -> Tracking:
+    """Return the relation of the file at `path` to the repository around it.
+
+    Symbolic links are not followed: git tracks a link, and nothing below one.
+
+    Raises:
+        GitError: if git refuses to read the repository.
+    """
+    path = path.absolute()
+    top = git_top(path.parent)
+    if top is None or top != find_work_tree(path.parent, environment):
+        return "outside"
+    if find_program(top, environment) is None:
+        return "outside"
+    relative = os.fspath(path.relative_to(top))
+    listing = run(top, "ls-files", "-v", "-z", "--", relative, environment=environment)
+    for entry in filter(None, listing.split(b"\0")):
+        status, _, name = entry.partition(b" ")
+        if os.fsdecode(name) == relative:
+            return "tracked" if status == b"H" else "pinned"
+    return "ignored" if _is_ignored(top, relative, environment) else "untracked"
+
+
+def _is_ignored(top: Path, relative: str, environment: Mapping[str, str]) -> bool:
+    ignored = ("ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--", relative)
+    return bool(run(top, *ignored, environment=environment))
+
+
+def find_work_tree(directory: Path, environment: Mapping[str, str]) -> Path | None:
+    """Return the top of the work tree around `directory`; None if there is none.
+
+    A repository that was created over files that the repository around it tracks does not count:
+    the outer one is the work tree. A submodule, or a repository in an untracked directory, does.
+    """
+    top = git_top(directory)
+    if top is None or find_program(top, environment) is None:
+        return top
+    outer = find_work_tree(top.parent, environment) if top != top.parent else None
+    return outer if outer and _tracks_directory(outer, top, environment) else top
+
+
+def _tracks_directory(top: Path, directory: Path, environment: Mapping[str, str]) -> bool:
+    """Return whether the commit that is checked out in `top` has files in `directory`."""
+    relative = os.fspath(directory.relative_to(top))
+    try:
+        listing = run(top, "ls-tree", "-z", "HEAD", "--", relative, environment=environment)
+    except GitError:
+        return False  # there is no commit, or git refuses to read the repository
+    return listing.startswith(b"040000 tree ")
+
+
+def is_same_repository(first: Path, second: Path, environment: Mapping[str, str]) -> bool:
+    """Return whether two tops are work trees of one repository."""
+    return first.resolve() == second.resolve() or (
+        _find_common(first, environment) == _find_common(second, environment)
+    )
+
+
+def _find_common(top: Path, environment: Mapping[str, str]) -> Path:
+    """Return the git directory that all work trees of a repository share."""
+    output = run(top, "rev-parse", "--git-common-dir", environment=environment)
+    return (top / decode_line(output)).resolve()
