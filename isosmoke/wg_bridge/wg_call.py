@@ -2,12 +2,17 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from isosmoke.errors import UsageError
 from isosmoke.host.leases import Lease
 from isosmoke.manifest.models import Scenario
+from isosmoke.wg_bridge import wg_arguments
+
+_MAX_PROGRAM_WORDS = 3
+"""The largest number of words before the arguments: an interpreter, its argument and a script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +32,17 @@ class Announcement:
 
 
 def parse_announcement(command: Sequence[str]) -> Announcement | None:
-    """Parse a command line `wg … done TASK …`; return None if it is not of that form."""
-    if "done" not in command[1:]:
-        return None
-    arguments = command[command.index("done", 1) + 1 :]
-    tasks = [argument for argument in arguments if not argument.startswith("-")]
-    return Announcement(tasks[0], "--full-smoke" in arguments) if tasks else None
+    """Parse the command line of a `wg done`; return None if it is the one of another command.
+
+    For a wg that is a script, the kernel puts its interpreter, an argument of the interpreter and
+    the path of the script before the arguments (execve(2), "Interpreter scripts").
+    """
+    for start in range(1, _MAX_PROGRAM_WORDS + 1):
+        with suppress(UsageError):
+            call = wg_arguments.parse(command[start:])
+            if call:
+                return Announcement(call.task, call.full)
+    return None
 
 
 def read_argv(pid: int) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,7 +12,7 @@ import click
 from isosmoke.cli.gating.gate import print_verdict
 from isosmoke.cli.reporting import Reporting, parse_reports, report_option
 from isosmoke.cli.running import create_progress
-from isosmoke.errors import BinaryError, UsageError
+from isosmoke.errors import BinaryError
 from isosmoke.gate import gate_run
 from isosmoke.gate.gate_run import GateRequest, GateResult
 from isosmoke.host import binary, state, system_programs
@@ -21,16 +22,27 @@ from isosmoke.manifest import loader
 from isosmoke.manifest.discovery import locate_manifest
 from isosmoke.results import repeat_command
 from isosmoke.results.run_results import RunResult
-from isosmoke.wg_bridge import mirror_manifest, scenario_shim, wg_call, wg_replies
-from isosmoke.wg_bridge.wg_call import Announcement
+from isosmoke.wg_bridge import mirror_manifest, scenario_shim, wg_arguments, wg_replies
+from isosmoke.wg_bridge.wg_arguments import DoneCall
 
 _RUN_BY_WG = ("bash", "timeout")
 """The programs that wg looks up on PATH to run a script."""
 
-_CONTEXT_SETTINGS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+_OWN_OPTIONS = ("--report", "-h", "--help")
 
 
-@click.command(context_settings=_CONTEXT_SETTINGS, options_metavar="")
+class _ArgumentsOfWg(click.Command):
+    """A command that reads its own options first and leaves the other arguments as they are."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        count = 0
+        while count < len(args) and args[count].partition("=")[0] in _OWN_OPTIONS:
+            count += 2 if args[count] == "--report" else 1
+        # click drops the first `--`, so that one of wg stays.
+        return super().parse_args(ctx, [*args[:count], "--", *args[count:]])
+
+
+@click.command(cls=_ArgumentsOfWg, options_metavar="")
 @click.argument(
     "arguments",
     nargs=-1,
@@ -49,22 +61,35 @@ def command(ctx: click.Context, arguments: tuple[str, ...], reports: tuple[str, 
     """
     caller = Caller.current()
     wg = _find_wg(caller.environment)
-    announced = wg_call.parse_announcement(("wg", "done", *arguments))
-    if announced is None:
-        raise UsageError("no task given", hint="isosmoke done TASK")
-    skip = "--skip-smoke" in arguments
+    call_wg(ctx, wg, ("done", *arguments), reports=reports)
+
+
+def call_wg(
+    ctx: click.Context, wg: Path, arguments: tuple[str, ...], *, reports: tuple[str, ...] = ()
+) -> NoReturn:
+    """Become wg with these arguments, which must pass the gate first if they call `wg done`."""
+    caller = Caller.current()
+    call = wg_arguments.parse(arguments)
+    if call is None or call.asks_for_help:
+        _exec_wg(wg, arguments, caller.environment)
+    caller = _follow_directory(caller, call)
     reporting = Reporting(parse_reports(reports), caller.environment)
     answer = (
-        gate_run.bypass_gate(announced.task, caller)
-        if skip
-        else _run_gate(announced, caller, reporting)
+        gate_run.bypass_gate(call.task, caller) if call.skip else _run_gate(call, caller, reporting)
     )
     reporting.finish(answer.run)
     print_verdict(answer)
     if not answer.verdict.open:
         ctx.exit(answer.verdict.exit_code)
     changes = {} if answer.run is None else _serve_verdicts(caller, answer.run)
-    _exec_wg(wg, ("done", *arguments), {**caller.environment, **changes})
+    _exec_wg(wg, arguments, {**os.environ, **changes})
+
+
+def _follow_directory(caller: Caller, call: DoneCall) -> Caller:
+    """Return the caller whose graph is the one of the call: wg prefers `--dir` to `WG_DIR`."""
+    if call.directory is None:
+        return caller
+    return replace(caller, environment={**caller.environment, "WG_DIR": call.directory})
 
 
 def _find_wg(environment: Mapping[str, str]) -> Path:
@@ -74,8 +99,8 @@ def _find_wg(environment: Mapping[str, str]) -> Path:
     return wg
 
 
-def _run_gate(announced: Announcement, caller: Caller, reporting: Reporting) -> GateResult:
-    ask = GateRequest(task=announced.task, full=announced.everything)
+def _run_gate(call: DoneCall, caller: Caller, reporting: Reporting) -> GateResult:
+    ask = GateRequest(task=call.task, full=call.full)
     progress = create_progress(repeat_command.build_run_command, stderr=True)
     with interruptible() as interrupt:
         notify = reporting.create_notifier(progress)

@@ -9,8 +9,10 @@ import pytest
 from isosmoke.history import layout
 from support import bridged_wg, wg_stand_in
 from support.bridged_wg import NO_VARIABLES, Project
+from support.git_repositories import Git
 
 ASKS = f'#!/bin/sh\nexec {sys.executable} {wg_stand_in.__file__} "$@"\n'
+RECORDS = "#!/bin/sh\nprintf '%s\\n' \"$@\" >{file}\n"
 NEVER_ASKS = "#!/bin/sh\necho $$ done $2 >done.txt\necho options: $3 $4\nexit 5\n"
 
 
@@ -167,6 +169,94 @@ def test_unexecutable_wg_is_an_error(project: Project) -> None:
 
     assert done.returncode == 125
     assert "cannot be run: Exec format error" in done.stderr
+
+
+def run_recorded(project: Project, *arguments: str) -> tuple[int, str, list[str] | None]:
+    """Run `isosmoke done`; return its exit code and stderr, and the arguments of wg if it ran."""
+    file = project.top.parent / "arguments.txt"
+    done = run_done(project, RECORDS.format(file=f"'{file}'"), *arguments)
+    return done.returncode, done.stderr, file.read_text().splitlines() if file.exists() else None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--dir .wg task",
+        "--dir=.wg task",
+        "task --dir .wg",
+        "--json --dir .wg -- task",
+        "-- task",
+        "--full-smoke other",
+    ],
+)
+def test_task_is_the_one_that_wg_would_complete(project: Project, arguments: str) -> None:
+    """The value of an option is never taken for the task, so the failing scenario blocks."""
+    project.add("fails", "exit 3")
+
+    code, errors, called = run_recorded(project, *arguments.split())
+
+    assert (code, called) == (1, None), errors
+    assert "FAIL fails: exit 3" in errors
+
+
+def test_arguments_reach_wg_unchanged(project: Project) -> None:
+    """Each argument has its place in the arguments of wg, the end of the options too."""
+    project.add("passes", "exit 0")
+    arguments = ["--dir", ".", "--json", "--", "task"]
+
+    code, errors, called = run_recorded(project, *arguments)
+
+    assert (code, called) == (0, ["done", *arguments]), errors
+
+
+@pytest.mark.parametrize("arguments", ["--unknown task", "--unknown .wg task", "task -d other"])
+def test_option_that_is_unknown_prevents_wg(project: Project, arguments: str) -> None:
+    """An option whose value could be the task is an error with a hint."""
+    project.add("passes", "exit 0")
+
+    code, errors, called = run_recorded(project, *arguments.split())
+
+    assert (code, called) == (2, None)
+    assert "  try: " in errors
+
+
+def test_help_of_wg_is_shown_without_a_run(project: Project) -> None:
+    """Nothing is completed when wg is asked for help."""
+    project.add("fails", "exit 3")
+
+    assert run_recorded(project, "task", "--help")[2] == ["done", "task", "--help"]
+    assert count_runs(project) == 0
+
+
+@pytest.fixture
+def other(project: Project) -> Project:
+    """Return another project with a graph directory."""
+    other = Project(project.top.parent / "another project")
+    (other.top / ".wg").mkdir(parents=True)
+    (other.top / "tests" / "smoke").mkdir(parents=True)
+    (other.top / "tests" / "smoke" / "manifest.toml").write_text(
+        "[[scenario]]\nname = 'elsewhere'\nscript = 'elsewhere.sh'\nowners = ['task']\n"
+    )
+    (other.top / "tests" / "smoke" / "elsewhere.sh").write_text("echo 'it broke' >&2; exit 4\n")
+    return other
+
+
+@pytest.mark.parametrize("form", ["--dir {} task", "task --dir={}", "task --dir {}/.wg"])
+@pytest.mark.parametrize("has_repository", [True, False])
+def test_directory_decides_the_manifest(
+    project: Project, other: Project, form: str, *, has_repository: bool
+) -> None:
+    """The scenarios of the other project block, although this project's would pass."""
+    project.add("passes", "exit 0")
+    if has_repository:
+        Git(project.top)
+        Git(other.top)
+    arguments = [word.replace("{}", "../another project") for word in form.split()]
+
+    code, errors, called = run_recorded(project, *arguments)
+
+    assert (code, called) == (1, None), errors
+    assert "FAIL elsewhere: exit 4: it broke" in errors
 
 
 def test_call_without_a_task_is_refused(project: Project) -> None:
