@@ -1,0 +1,1 @@
+"""Hooks that let coding agents and git ask the gate, each by the contract of its caller."""
