@@ -1,5 +1,6 @@
 """The live binary under test: search, format check and the store of copies, named by hash."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -106,6 +107,8 @@ def _read_header(path: Path) -> bytes:
 def take(path: Path) -> Binary:
     """Copy a program into the store, under its own name and as `wg`, and hash the copy.
 
+    A stored copy is reused only if it still has the hash that it is named by.
+
     Raises:
         BinaryError: if it cannot be copied.
     """
@@ -113,54 +116,79 @@ def take(path: Path) -> Binary:
     _prune(store)
     try:
         digest = files.sha256(path)
-        if not (store / digest).is_dir():
-            digest = _copy(path, store)
-        directory = store / digest
+        directory = store / _name_directory(digest, path.name)
+        if not _is_intact(directory, digest, path.name):
+            digest, directory = _copy(path, store)
         os.utime(directory)
-        _add_name(directory, path.name)
     except OSError as error:
         raise BinaryError(f"cannot copy {path} to {store}: {error.strerror}") from error
     return Binary(path, digest, directory)
 
 
 def find_copy(sha256: str) -> Path | None:
-    """Return the stored copy of a program; None if it has been removed from the store."""
-    copy = state.ensure_directory("binaries") / sha256 / COMMAND_NAME
-    return copy if copy.is_file() and files.sha256(copy) == sha256 else None
+    """Return a stored copy of a program; None if it has been removed from the store or changed."""
+    directories = state.ensure_directory("binaries").glob(f"{sha256}*")
+    copies = (directory / COMMAND_NAME for directory in sorted(directories))
+    return next((copy for copy in copies if _has_content(copy, sha256)), None)
 
 
-def _copy(path: Path, store: Path) -> str:
-    """Copy a program, and return the hash of the copy because the source may change meanwhile."""
+def _name_directory(sha256: str, name: str) -> str:
+    """Return the name of a build's directory, one for each content and name.
+
+    The directory is first on a script's PATH, so it must not contain the names under which other
+    runs have used the same content, such as `grep` of a program with many names.
+    """
+    return f"{sha256}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
+
+
+def _is_intact(directory: Path, sha256: str, name: str) -> bool:
+    """Return whether a directory of the store holds this content, only under the given names."""
+    names = {COMMAND_NAME, name}
+    try:
+        if directory.is_symlink() or set(os.listdir(directory)) != names:  # noqa: PTH208 - names
+            return False
+    except OSError:
+        return False
+    return all(_has_content(directory / entry, sha256) for entry in names)
+
+
+def _has_content(copy: Path, sha256: str) -> bool:
+    try:
+        return not copy.is_symlink() and files.sha256(copy) == sha256
+    except OSError:
+        return False
+
+
+def _copy(path: Path, store: Path) -> tuple[str, Path]:
+    """Copy a program; return the hash of the copy, as the source may change, and its directory."""
     unfinished = Path(mkdtemp(prefix="unfinished-", dir=store))
     try:
         copy = unfinished / COMMAND_NAME
         shutil.copyfile(path, copy)
         copy.chmod(0o755)
         unfinished.chmod(0o755)
+        if path.name != COMMAND_NAME:
+            (unfinished / path.name).hardlink_to(copy)
         digest = files.sha256(copy)
-        _publish(unfinished, store / digest)
-        return digest
+        directory = store / _name_directory(digest, path.name)
+        _publish(unfinished, directory, digest, path.name)
+        return digest, directory
     finally:
         files.remove(unfinished)
 
 
-def _publish(unfinished: Path, directory: Path) -> None:
-    """Rename the finished copy; a concurrent run may already have stored the same content."""
+def _publish(unfinished: Path, directory: Path, sha256: str, name: str) -> None:
+    """Rename the finished copy; a concurrent run may already have stored the same content.
+
+    A directory with other content is set aside first, for whoever has it open, and pruned later.
+    """
     try:
         unfinished.rename(directory)
     except OSError:
-        if not directory.is_dir():
-            raise
-
-
-def _add_name(directory: Path, name: str) -> None:
-    """Add the program's own name alongside `wg`, unless a concurrent run already has."""
-    alias = directory / name
-    if not alias.exists():
-        try:
-            alias.hardlink_to(directory / COMMAND_NAME)
-        except FileExistsError:
+        if _is_intact(directory, sha256, name):
             return
+        directory.rename(unfinished.with_name(f"{unfinished.name}-changed"))
+        unfinished.rename(directory)
 
 
 def _prune(store: Path) -> None:

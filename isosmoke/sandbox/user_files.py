@@ -12,16 +12,21 @@ _NOBODY = 65534
 
 def store_text(text: str) -> Path:
     """Store a text in a file that is named by its hash and readable by any user of a sandbox."""
-    directory = state.ensure_directory("files")
-    path = directory / hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
-    return path if path.exists() else files.write(path, text)
+    return _store(text.encode(errors="surrogateescape"), mode=0o644)
 
 
 def store_program(program: Path) -> Path:
     """Copy a program into the state directory, which every engine can see; its hash is its name."""
-    content = program.read_bytes()
+    return _store(program.read_bytes(), mode=0o755)
+
+
+def _store(content: bytes, *, mode: int) -> Path:
+    """Return the stored file with this content; replace one that has changed since."""
     path = state.ensure_directory("files") / hashlib.sha256(content).hexdigest()
-    return path if path.exists() else files.write(path, content, mode=0o755)
+    with suppress(OSError):  # it is missing, or is not a regular file
+        if files.read(path, follow=False) == content and path.stat().st_mode & 0o777 == mode:
+            return path
+    return files.write(path, content, mode=mode)
 
 
 def render_gitconfig(user: str) -> str:

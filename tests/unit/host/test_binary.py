@@ -171,7 +171,8 @@ def test_copy_is_named_by_its_hash(tmp_path: Path, state_folder: Path) -> None:
 
     assert stored.source == wg
     assert stored.sha256 == hashlib.sha256(b"the program").hexdigest()
-    assert stored.folder == state_folder / "binaries" / stored.sha256
+    assert stored.folder.parent == state_folder / "binaries"
+    assert stored.folder.name.startswith(stored.sha256)
     assert {copy.name for copy in stored.folder.iterdir()} == {"wg", "wg-debug"}
     for copy in stored.folder.iterdir():
         assert copy.read_bytes() == b"the program"
@@ -187,15 +188,44 @@ def test_program_called_wg_has_one_name(tmp_path: Path) -> None:
     assert [copy.name for copy in stored.folder.iterdir()] == ["wg"]
 
 
-def test_same_content_is_stored_once(tmp_path: Path, state_folder: Path) -> None:
-    """The same content, copied twice and from two paths, is in the store once."""
-    wg, other = program(tmp_path / "a/wg"), program(tmp_path / "b/other")
+def test_same_content_is_stored_once_under_each_name(tmp_path: Path, state_folder: Path) -> None:
+    """A copy is reused, and a directory never has the name under which another run used it."""
+    wg, other = program(tmp_path / "a/wg"), program(tmp_path / "b/grep")
     first, again, second = binary.take(wg), binary.take(wg), binary.take(other)
 
     assert first == again
-    assert first.folder == second.folder
-    assert {copy.name for copy in first.folder.iterdir()} == {"wg", "other"}
-    assert list((state_folder / "binaries").iterdir()) == [first.folder]
+    assert first.sha256 == second.sha256
+    assert {copy.name for copy in first.folder.iterdir()} == {"wg"}
+    assert {copy.name for copy in second.folder.iterdir()} == {"wg", "grep"}
+    assert set((state_folder / "binaries").iterdir()) == {first.folder, second.folder}
+
+
+@pytest.mark.parametrize("change", ["rewritten", "added", "removed", "linked", "other name"])
+def test_changed_copy_is_never_handed_out(tmp_path: Path, change: str) -> None:
+    """A copy that was changed in the store is replaced by a copy of the program."""
+    tool = program(tmp_path / "tool", b"the program")
+    folder = binary.take(tool).folder
+    match change:
+        case "rewritten":
+            (folder / "wg").write_bytes(b"always passes")
+        case "added":
+            program(folder / "cat", b"always passes")
+        case "removed":
+            (folder / "tool").unlink()
+        case "linked":
+            (folder / "wg").unlink()
+            (folder / "wg").symlink_to(tool)
+        case _:
+            (folder / "tool").unlink()
+            program(folder / "tool", b"always passes")
+
+    stored = binary.take(tool)
+
+    assert {copy.name for copy in stored.folder.iterdir()} == {"wg", "tool"}
+    for copy in stored.folder.iterdir():
+        assert not copy.is_symlink()
+        assert copy.read_bytes() == b"the program"
+    assert binary.find_copy(stored.sha256) == stored.folder / "wg"
 
 
 def test_concurrent_runs_share_one_copy(tmp_path: Path, state_folder: Path) -> None:
@@ -205,7 +235,7 @@ def test_concurrent_runs_share_one_copy(tmp_path: Path, state_folder: Path) -> N
         stored = set(pool.map(binary.take, [wg] * 8))
 
     assert len(stored) == 1
-    assert [copy.name for copy in (state_folder / "binaries").iterdir()] == [stored.pop().sha256]
+    assert list((state_folder / "binaries").iterdir()) == [stored.pop().folder]
 
 
 def test_rebuild_in_place_does_not_change_the_copy(tmp_path: Path) -> None:

@@ -43,6 +43,20 @@ def test_text_is_stored_once_and_readable(state_folder: Path) -> None:
     assert {first, other} == set((state_folder / "files").iterdir())
 
 
+def test_changed_copy_in_the_store_is_replaced(tmp_path: Path) -> None:
+    """A stored program that was changed is not used again: its name is the hash of the original."""
+    program = tmp_path / "bash"
+    program.write_bytes(b"original")
+    stored = user_files.store_program(program)
+    stored.write_bytes(b"replaced")
+
+    again = user_files.store_program(program)
+
+    assert again == stored
+    assert again.read_bytes() == b"original"
+    assert again.stat().st_mode & 0o777 == 0o755
+
+
 def test_stored_text_is_utf8_in_any_locale() -> None:
     """A text in any script is stored as UTF-8, the encoding of its hash."""
     assert user_files.store_text("Zoë 花子\r\n").read_bytes() == "Zoë 花子\r\n".encode()
