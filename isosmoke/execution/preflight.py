@@ -135,10 +135,13 @@ def build_context(
     manifest: Path | None,
     binary_option: str | None,
     arguments: Iterable[str] = (),
+    *,
+    copies: Path | None = None,
 ) -> RunContext:
     """Return the context of a run: its workspace and the binary under test, if there is one.
 
-    `arguments` are those of a command that replaces the scripts; some may be paths.
+    `arguments` are those of a command that replaces the scripts; some may be paths. `copies` is a
+    tree with copies of files at their own paths.
 
     Raises:
         BinaryError: if the binary is missing or cannot run on this machine.
@@ -153,6 +156,7 @@ def build_context(
         caller=caller,
         workspace=workspace_directories.add_links(workspace, named, caller.home),
         binary=None if path is None else _check_and_store_binary(path),
+        copies=copies,
     )
 
 

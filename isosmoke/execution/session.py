@@ -30,7 +30,11 @@ from isosmoke.runner.job_builder import RunContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The scenarios to run and the options of the run; `argv` replaces every script."""
+    """The scenarios to run and the options of the run; `argv` replaces every script.
+
+    `copies` is a tree with copies of files at their own paths; scripts see these in place of the
+    files, which may change during the run.
+    """
 
     scenarios: tuple[Scenario, ...]
     manifest: Path | None = None
@@ -42,6 +46,7 @@ class Request:
     record_in: Path | None = None
     retention: Retention = field(default_factory=Retention)
     rerun_of: str = ""
+    copies: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +201,9 @@ def prepare_binary_check(request: Request, caller: Caller, interrupt: Interrupt)
 def _prepare(request: Request, caller: Caller, interrupt: Interrupt) -> Preflight:
     engines = EnginePool(request.engine)
     engines.prepare(request.scenarios)
-    context = build_context(caller, request.manifest, request.binary, request.argv)
+    context = build_context(
+        caller, request.manifest, request.binary, request.argv, copies=request.copies
+    )
     return Preflight(engines=engines, context=context, interrupt=interrupt)
 
 

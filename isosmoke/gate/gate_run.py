@@ -2,23 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from isosmoke.engines import AUTO, EngineChoice
+from isosmoke.engines import AUTO
 from isosmoke.errors import IsosmokeError
 from isosmoke.execution import session
 from isosmoke.execution.scheduler import Policy, count_gate_jobs
 from isosmoke.execution.session import Request
-from isosmoke.gate import decision, receipt, receipt_inputs
+from isosmoke.gate import bound_run, decision
 from isosmoke.gate.decision import GateVerdict
-from isosmoke.gate.receipt import Circumstances, Resource
-from isosmoke.history import gate_records
+from isosmoke.gate.receipt import Way
+from isosmoke.gate.receipt_writer import ReceiptWriter, format_now
+from isosmoke.history import gate_records, record_homes
 from isosmoke.history.gate_records import BypassRecord
 from isosmoke.host import git
 from isosmoke.host.caller_process import Caller
-from isosmoke.host.workspace_directories import git_top
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest import loader
 from isosmoke.manifest.discovery import locate_manifest
@@ -31,7 +30,10 @@ from isosmoke.results.run_results import RunResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateRequest:
-    """A task to complete, and options for its run; `jobs` defaults to a number based on cores."""
+    """A task to complete, and options for its run; `jobs` defaults to a number based on cores.
+
+    `way` is the command that asks; only `gate` does not complete the task.
+    """
 
     task: str
     full: bool = False
@@ -39,6 +41,7 @@ class GateRequest:
     binary: str | None = None
     engine: str = AUTO
     jobs: int | None = None
+    way: Way = "gate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +73,6 @@ def run_gate(
         return GateResult(verdict=decision.judge_error(ask.task, error))
 
 
-def find_project(caller: Caller, path: Path) -> Path:
-    """Return the directory whose project keeps the records.
-
-    It is the caller's working directory if that is in a Git work tree, else that of `path`.
-    """
-    return caller.working if git_top(caller.working) else path.absolute().parent
-
-
 def bypass_gate(task: str, caller: Caller) -> GateResult:
     """Let the task bypass the gate without a run, and record it; or refuse.
 
@@ -91,19 +86,14 @@ def bypass_gate(task: str, caller: Caller) -> GateResult:
                 agent=request.agent,
                 user=caller.user,
                 folder=str(caller.working),
-                at=_format_now(),
+                at=format_now(),
                 repository=git.read_checkout(caller.working, caller.environment),
+                graph=None if (graph := record_homes.find_graph(caller)) is None else str(graph),
             )
-            gate_records.save_bypass(
-                gate_records.list_homes(caller.working, caller.environment), record
-            )
+            gate_records.save_bypass(record_homes.list_homes(caller, None), record)
     except IsosmokeError as error:
         return GateResult(verdict=decision.judge_error(task, error))
     return GateResult(verdict=decision.judge_bypass(task, request))
-
-
-def _format_now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,29 +109,26 @@ class _Pass:
         scenarios = decision.select_scenarios(self.manifest, task, full=self.ask.full)
         if not scenarios:
             return GateResult(verdict=decision.judge_unowned(self.manifest, task))
-        homes = self._list_homes()  # report an error in them before anything runs
-        engines = EngineChoice(self.ask.engine)
-        inputs = receipt_inputs.collect_inputs(self.manifest, scenarios, engines)
-        result = execute(self._create_request(scenarios))
-        verdict = decision.judge_run(result, self.manifest.gate, task=task, repeat=repeat)
-        differences = (
-            *receipt.list_differences(
-                inputs, receipt_inputs.collect_inputs(self.manifest, scenarios, engines)
-            ),
-            *receipt_inputs.find_changed_interpreters(inputs, result.interpreters),
+        writer = self._create_writer()
+        writer.list_homes()  # report an error in them before anything runs
+        run = bound_run.execute(
+            self.manifest, self._create_request(scenarios), self.caller.environment, execute
         )
-        if verdict.open and differences:
-            verdict = decision.judge_changes(task, differences)
-        saved = gate_records.save_receipt(
-            homes,
-            result.record.name if result.record else "run",
-            self._render_receipt(result, inputs, is_open=verdict.open),
-        )
-        return GateResult(verdict=verdict, run=result, receipt=saved)
+        verdict = decision.judge_run(run.result, self.manifest.gate, task=task, repeat=repeat)
+        if verdict.open and run.changes:
+            verdict = decision.judge_changes(task, run.changes)
+        saved = writer.save(run, is_open=verdict.open)
+        return GateResult(verdict=verdict, run=run.result, receipt=saved)
 
-    def _list_homes(self) -> tuple[Path, ...]:
-        directory = find_project(self.caller, self.manifest.path)
-        return gate_records.list_homes(directory, self.caller.environment)
+    def _create_writer(self) -> ReceiptWriter:
+        named = {"--manifest": self.ask.manifest, "--binary": self.ask.binary}
+        return ReceiptWriter(
+            task=self.ask.task,
+            way=self.ask.way,
+            caller=self.caller,
+            manifest=self.manifest,
+            options=tuple(f"{name}={value}" for name, value in named.items() if value),
+        )
 
     def _create_request(self, scenarios: tuple[Scenario, ...]) -> Request:
         return Request(
@@ -152,22 +139,3 @@ class _Pass:
             engine=self.ask.engine,
             policy=Policy(jobs=self.ask.jobs or count_gate_jobs()),
         )
-
-    def _render_receipt(
-        self, result: RunResult, inputs: tuple[Resource, ...], *, is_open: bool
-    ) -> str:
-        directory = find_project(self.caller, self.manifest.path)
-        environment = self.caller.environment
-        circumstances = Circumstances(
-            task=self.ask.task.strip(),
-            open=is_open,
-            tested_at=_format_now(),
-            manifest=str(self.manifest.path.absolute()),
-            binary=str(result.binary[0]) if result.binary else None,
-            repository=git.read_checkout(directory, environment),
-            outcomes={scenario.name: scenario.outcome for scenario in result.scenarios},
-            engine=result.engine,
-            warnings=result.warnings or None,
-        )
-        subject = receipt_inputs.create_subject(result.binary, self.manifest.path)
-        return receipt.render(receipt.create_statement(circumstances, subject, inputs))

@@ -38,9 +38,10 @@ class _Object(BaseModel):
 
 
 class Digest(_Object):
-    """The SHA-256 hash of a resource, in hexadecimal."""
+    """The hashes of a resource in hexadecimal, by in-toto's names of the algorithms."""
 
-    sha256: _Sha256
+    sha256: _Sha256 | None = None
+    git_tree: str | None = None
 
 
 class Resource(_Object):
@@ -52,15 +53,35 @@ class Resource(_Object):
 
     @property
     def sha256(self) -> str:
-        """The hash; empty for a resource that is identified by name only."""
-        return self.digest.sha256 if self.digest else ""
+        """The hash of the content; empty for a resource without one."""
+        return (self.digest.sha256 if self.digest else None) or ""
+
+
+Way = Literal["gate", "done", "bridge"]
+"""The command that wrote a receipt; `gate` marks no task as done."""
+
+
+class Surroundings(_Object):
+    """Facts about the caller of a gate, for a reader only; nothing compares them.
+
+    `overrides` are the variables that select what is gated or bypassed, as `NAME=value`. `origin`
+    says where the binary was found. Secrets are replaced, and HOME is `~`.
+    """
+
+    path: Text
+    overrides: tuple[Text, ...] = ()
+    agent: Text | None = None
+    user: Text
+    origin: Text | None = None
 
 
 class Circumstances(_Object):
     """The fields of a receipt that in-toto does not define; `tested_at` is in UTC (RFC 3339).
 
-    `warnings` name conditions outside the scenarios that may have changed an outcome. The field
-    is omitted if there are none.
+    `manifest` and `binary` are relative to the repository if they are in it. `graph` is wg's graph
+    directory, and `way` the command that wrote the receipt; both are omitted in receipts of former
+    versions. `warnings` name conditions outside the scenarios that may have changed an outcome. The
+    field is omitted if there are none.
     """
 
     task: Text
@@ -72,13 +93,17 @@ class Circumstances(_Object):
     outcomes: Mapping[str, Outcome]
     engine: str
     warnings: tuple[Text, ...] | None = None
+    way: Way | None = None
+    graph: Text | None = None
+    surroundings: Surroundings | None = None
     version: str = __version__
 
 
 class Predicate(_Object):
     """The results of the scenarios; `result` is WARNED if the gate is open but not all passed.
 
-    in-toto has no skipped tests, so skipped scenarios are listed as warned.
+    A warned test has passed, with warnings. A skipped scenario is therefore in none of the lists,
+    and if no scenario passed, `result` is FAILED, although a gate opens for skipped scenarios.
     """
 
     result: Result
@@ -99,8 +124,13 @@ class Statement(_Object):
 
     @property
     def manifest_path(self) -> PurePath:
-        """The path of the manifest."""
+        """The path of the manifest, from the top of its repository if it is in one."""
         return PurePath(restore_bytes(self.circumstances.manifest))
+
+    @property
+    def has_relative_paths(self) -> bool:
+        """True if paths are relative to the repository; formerly they were to the manifest."""
+        return not self.manifest_path.is_absolute()
 
     @property
     def circumstances(self) -> Circumstances:
@@ -127,6 +157,11 @@ def create_statement(
 def create_hashed_resource(kind: str, name: str, sha256: str) -> Resource:
     """Return a resource that is identified by its content."""
     return Resource(name=f"{kind} {name}", digest=Digest(sha256=sha256))
+
+
+def create_tree_resource(tree: str) -> Resource:
+    """Return the resource of a commit's tree, which includes every file of the commit."""
+    return Resource(name="tree HEAD", digest=Digest(git_tree=tree))
 
 
 def create_named_resource(kind: str, name: str) -> Resource:
@@ -186,12 +221,15 @@ def _describe_checkout(checkout: Checkout | None) -> str:
 
 
 def _summarize(circumstances: Circumstances) -> Result:
-    if not circumstances.open:
+    outcomes = circumstances.outcomes.values()
+    if not circumstances.open or all(outcome.facts.is_skip for outcome in outcomes):
         return "FAILED"
-    return "WARNED" if _select_names(circumstances, "warned") else "PASSED"
+    return "PASSED" if all(outcome.facts.effect == "passed" for outcome in outcomes) else "WARNED"
 
 
 def _select_names(circumstances: Circumstances, effect: Effect) -> tuple[str, ...]:
     return tuple(
-        name for name, outcome in circumstances.outcomes.items() if outcome.facts.effect == effect
+        name
+        for name, outcome in circumstances.outcomes.items()
+        if outcome.facts.effect == effect and not outcome.facts.is_skip
     )

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -11,11 +11,10 @@ from pydantic import BaseModel
 
 from isosmoke.engines import AUTO, EngineChoice
 from isosmoke.engines.base import Engine
-from isosmoke.errors import EngineError, ImageError, IsosmokeError, ManifestError
-from isosmoke.gate import receipt
+from isosmoke.errors import EngineError, ImageError, ManifestError
+from isosmoke.gate import receipt, script_inputs
+from isosmoke.gate.input_copies import MAX_SIZE, compute_digest
 from isosmoke.gate.receipt import Resource, Statement
-from isosmoke.gate.script_inputs import find_script_inputs
-from isosmoke.host import files
 from isosmoke.host.workspace_directories import git_top
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest, Scenario
@@ -39,20 +38,61 @@ class Engines(Protocol):
         """Return the engine that runs the scenario's services."""
 
 
+def list_files(loaded: Manifest, scenarios: Iterable[Scenario]) -> tuple[Path, ...]:
+    """Return the scripts and the files that they read, by every path under which they are read.
+
+    A large file that is only named is left out, because copying it would take long.
+    """
+    scripts, inputs = _find_files(loaded, scenarios, find_base(loaded.path))
+    small = (path for path, file in inputs.items() if _is_small(file))
+    return (*scripts, *small)
+
+
+def _find_files(
+    loaded: Manifest, scenarios: Iterable[Scenario], base: Path
+) -> tuple[Collection[Path], Mapping[Path, Path]]:
+    """Return the scripts, and each path under which they read another file with the file."""
+    scripts = dict.fromkeys(scenario.script_path.absolute() for scenario in scenarios)
+    tops = (loaded.path.absolute().parent, base)
+    return scripts, script_inputs.list_paths(scripts, tops, exclude=(*scripts, loaded.path))
+
+
+def _is_small(file: Path) -> bool:
+    try:
+        return file.stat().st_size <= MAX_SIZE
+    except OSError:
+        return True  # copying it reports the error
+
+
+def find_base(manifest: Path) -> Path:
+    """Return the directory that the paths in a receipt start from: the top of the repository.
+
+    Outside of a repository it is the directory of the manifest.
+    """
+    directory = manifest.absolute().parent
+    return git_top(directory) or directory
+
+
 def collect_inputs(
-    loaded: Manifest, scenarios: Iterable[Scenario], engines: Engines
+    loaded: Manifest,
+    scenarios: Iterable[Scenario],
+    engines: Engines,
+    *,
+    compute_digest: Callable[[Path], str] = compute_digest,
+    base: Path | None = None,
 ) -> tuple[Resource, ...]:
     """Return the resources that a verdict on `scenarios` is bound to.
 
-    They are the scenarios' manifest entries, scripts, the files that these read, images,
-    interpreters, and the gate's policy. The manifest as a whole is not among them, because adding
-    a scenario must not invalidate every receipt. Engines can have different content under the
-    same image name, so each image is looked up on the engine that runs it.
+    Paths are relative to `base`, by default that of `find_base`. `compute_digest` returns the hash
+    of a script or file. The resources are the scenarios' manifest entries, scripts, the files that
+    these read, images, interpreters, and the gate's policy. The manifest as a whole is not among
+    them, because adding a scenario must not invalidate every receipt. Engines can have different
+    content under the same image name, so each image is looked up on the engine that runs it.
     """
     selected = tuple(scenarios)
     directory = loaded.path.absolute().parent
-    scripts = dict.fromkeys(scenario.script_path.absolute() for scenario in selected)
-    files = find_script_inputs(scripts, directory, exclude=(*scripts, loaded.path))
+    base = base or find_base(loaded.path)
+    scripts, inputs = _find_files(loaded, selected, base)
     by_image = {scenario.image: scenario for scenario in selected}
     return (
         *(
@@ -61,14 +101,12 @@ def collect_inputs(
         ),
         receipt.create_hashed_resource("policy", "[gate]", _digest_table(loaded.gate)),
         *(
-            receipt.create_hashed_resource(
-                "script", _shorten(path, directory), compute_digest(path)
-            )
+            receipt.create_hashed_resource("script", shorten_path(path, base), compute_digest(path))
             for path in scripts
         ),
         *(
-            receipt.create_hashed_resource("file", _shorten(path, directory), compute_digest(path))
-            for path in files
+            receipt.create_hashed_resource("file", shorten_path(path, base), compute_digest(path))
+            for path in sorted(set(inputs.values()))
         ),
         *(_describe_image(scenario, engines) for scenario in by_image.values()),
         *(
@@ -158,12 +196,11 @@ def create_subject(binary: tuple[Path, str] | None, path: Path) -> Resource:
     return receipt.create_hashed_resource("binary", binary[0].name, binary[1])
 
 
-def find_changes(statement: Statement, path: Path | None, binary: Path | None) -> tuple[str, ...]:
-    """Describe each difference between a receipt and the present state.
+def find_changes(statement: Statement, path: Path, binary: Path | None) -> tuple[str, ...]:
+    """Describe each difference between a receipt and the present state, by the manifest at `path`.
 
-    The manifest at `path` and `binary` replace the receipt's own; None keeps these.
+    `binary` replaces the receipt's own; None keeps it.
     """
-    path = path or Path(statement.manifest_path)
     return (*_find_subject_changes(statement, path, binary), *find_changed_inputs(statement, path))
 
 
@@ -173,14 +210,15 @@ def find_changed_inputs(statement: Statement, path: Path) -> tuple[str, ...]:
         loaded = loader.load(path)
         outcomes = statement.circumstances.outcomes
         tested = [scenario for scenario in loaded.scenarios if scenario.name in outcomes]
-        current = collect_inputs(loaded, tested, select_engines(statement))
+        base = None if statement.has_relative_paths else loaded.path.absolute().parent
+        current = collect_inputs(loaded, tested, select_engines(statement), base=base)
     except (ManifestError, ImageError) as error:
         return tuple(error.message.splitlines())
     configuration = statement.predicate.configuration
-    before = [resource for resource in configuration if resource.digest]
+    before = [resource for resource in configuration if resource.sha256]
     if not any(map(_is_interpreter, configuration)):  # an older receipt has no interpreters
         current = tuple(resource for resource in current if not _is_interpreter(resource))
-    return receipt.list_differences(before, [resource for resource in current if resource.digest])
+    return receipt.list_differences(before, [resource for resource in current if resource.sha256])
 
 
 def select_engines(statement: Statement) -> EngineChoice:
@@ -195,21 +233,9 @@ def _is_interpreter(resource: Resource) -> bool:
     return resource.name.startswith(f"{_INTERPRETER} ")
 
 
-def compute_digest(path: Path) -> str:
-    """Return the SHA-256 hash of a file's content.
-
-    Raises:
-        IsosmokeError: if it cannot be read.
-    """
-    try:
-        return files.sha256(path)
-    except OSError as error:
-        raise IsosmokeError(f"cannot read {path}: {error.strerror}") from error
-
-
 def _find_subject_changes(statement: Statement, path: Path, binary: Path | None) -> Iterator[str]:
     tested = statement.circumstances.binary
-    current = binary or (Path(restore_bytes(tested)) if tested else path)
+    current = binary or (find_base(path) / restore_bytes(tested) if tested else path)
     if binary and not tested:
         yield f"binary {binary}: the receipt was written without a binary"
     elif not current.is_file():
@@ -218,8 +244,12 @@ def _find_subject_changes(statement: Statement, path: Path, binary: Path | None)
         yield f"{statement.subject[0].name} changed: {current} has a different hash"
 
 
-def _shorten(path: Path, directory: Path) -> str:
-    return str(path.relative_to(directory) if path.is_relative_to(directory) else path)
+def shorten_path(path: Path, base: Path) -> str:
+    """Return a path as it is in a receipt: relative to `base` if it is below that."""
+    for top in dict.fromkeys((base, base.resolve())):
+        if path.is_relative_to(top):
+            return str(path.relative_to(top))
+    return str(path)
 
 
 def _digest_table(table: BaseModel) -> str:

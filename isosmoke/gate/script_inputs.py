@@ -6,7 +6,7 @@ counts as read.
 
 import re
 import shlex
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from isosmoke.host import files
@@ -24,24 +24,35 @@ _VOLATILE = frozenset({".git", ".wg", ".workgraph", ".isosmoke"})
 def find_script_inputs(
     scripts: Iterable[Path], directory: Path, *, exclude: Collection[Path]
 ) -> tuple[Path, ...]:
-    """Return the resolved files that `scripts` read, without `exclude`.
+    """Return the resolved files that `scripts` read, without `exclude`; see `list_paths`."""
+    return tuple(sorted(set(list_paths(scripts, [directory], exclude=exclude).values())))
 
-    A sourced file is followed wherever it is. A file that is only named counts if it is within
-    `directory`, the manifest's, and is followed if it is a script itself.
+
+def list_paths(
+    scripts: Iterable[Path], directories: Iterable[Path], *, exclude: Collection[Path]
+) -> Mapping[Path, Path]:
+    """Map each path under which `scripts` read a file to the resolved file, without `exclude`.
+
+    A path may start from its script or from one of `directories`: the manifest's, and the top of
+    the repository. A sourced file is followed wherever it is. A file that is only named counts if
+    it is within `directories`, and is followed if it is a script itself.
     """
+    tops = tuple(dict.fromkeys(directory.resolve() for directory in directories))
     excluded = {path.resolve() for path in exclude}
-    pending = [script.resolve() for script in scripts]
-    inputs: set[Path] = set()
+    pending = {script.resolve() for script in scripts}
+    inputs: dict[Path, Path] = {}
     while pending:
         texts = {script: _read_text(script) for script in pending}
-        named = _find_named(texts, directory.resolve()) - excluded
         sourced = {
-            path for script in texts for path in _find_sourced(script, texts[script], directory)
+            path: path.resolve()
+            for script in texts
+            for path in _find_sourced(script, texts[script], tops)
         }
-        fresh = (named | sourced) - excluded - inputs
-        inputs |= fresh
-        pending = [path for path in fresh if path in sourced or _is_script(path)]
-    return tuple(sorted(inputs))
+        found = {**_find_named(texts, tops), **sourced}
+        fresh = set(found.values()) - excluded - set(inputs.values())
+        inputs |= {path: file for path, file in found.items() if file not in excluded}
+        pending = {file for file in fresh if file in sourced.values() or _is_script(file)}
+    return inputs
 
 
 def _read_text(path: Path) -> str:
@@ -51,12 +62,12 @@ def _read_text(path: Path) -> str:
         return ""
 
 
-def _find_sourced(script: Path, text: str, directory: Path) -> Iterator[Path]:
+def _find_sourced(script: Path, text: str, tops: Iterable[Path]) -> Iterator[Path]:
     for statement in _SOURCE.findall(text):
         target = _parse_target(statement)
-        for base in (script.parent, directory.resolve()):
+        for base in (script.parent, *tops):
             if target and _is_file(base / target):
-                yield (base / target).resolve()
+                yield base / target
 
 
 def _parse_target(statement: str) -> str:
@@ -71,9 +82,12 @@ def _parse_target(statement: str) -> str:
     return known.lstrip("/") if unknown else known
 
 
-def _find_named(texts: dict[Path, str], directory: Path) -> set[Path]:
-    """Return the files in `directory` that a text names, relative to its script or `directory`."""
-    files: set[Path] = set()
+def _find_named(texts: dict[Path, str], tops: Collection[Path]) -> dict[Path, Path]:
+    """Map the paths that a text names to files within `tops`.
+
+    A path is relative to its script or to one of `tops`.
+    """
+    files: dict[Path, Path] = {}
     for parent in {script.parent for script in texts}:
         # Scripts of one directory share most candidates, and each costs a file system look-up.
         candidates = {
@@ -82,16 +96,16 @@ def _find_named(texts: dict[Path, str], directory: Path) -> set[Path]:
             if script.parent == parent
             for candidate in _find_candidates(texts[script])
         }
-        for base in (parent, directory):
+        for base in (parent, *tops):
             files |= {
-                (base / candidate).resolve()
+                base / candidate: (base / candidate).resolve()
                 for candidate in candidates
                 if _is_file(base / candidate)
             }
     return {
-        path
-        for path in files
-        if path.is_relative_to(directory) and not _is_volatile(path, directory)
+        path: file
+        for path, file in files.items()
+        if any(file.is_relative_to(top) and not _is_volatile(file, top) for top in tops)
     }
 
 

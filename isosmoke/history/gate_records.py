@@ -23,7 +23,10 @@ _BYPASSES = "bypasses.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BypassRecord:
-    """A bypass of the gate; `agent` is None for a human, and `at` is in UTC (RFC 3339)."""
+    """A bypass of the gate; `agent` is None for a human, and `at` is in UTC (RFC 3339).
+
+    `graph` is wg's graph directory; None without one, and in records of former versions.
+    """
 
     task: str
     agent: str | None
@@ -31,6 +34,7 @@ class BypassRecord:
     folder: str
     at: str
     repository: Checkout | None
+    graph: str | None = None
 
 
 _RECORD = TypeAdapter(BypassRecord)

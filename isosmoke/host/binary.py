@@ -132,6 +132,12 @@ def find_copy(sha256: str) -> Path | None:
     return next((copy for copy in copies if _has_content(copy, sha256)), None)
 
 
+def is_stored(sha256: str, name: str) -> bool:
+    """Return whether the store has an unchanged copy of this content under the given name."""
+    directory = state.ensure_directory("binaries") / _name_directory(sha256, name)
+    return _is_intact(directory, sha256, name)
+
+
 def _name_directory(sha256: str, name: str) -> str:
     """Return the name of a build's directory, one for each content and name.
 
@@ -180,7 +186,7 @@ def _copy(path: Path, store: Path) -> tuple[str, Path]:
 def _publish(unfinished: Path, directory: Path, sha256: str, name: str) -> None:
     """Rename the finished copy; a concurrent run may already have stored the same content.
 
-    A directory with other content is set aside first, for whoever has it open, and pruned later.
+    A directory with other content is set aside for the runs that use it, and pruned later.
     """
     try:
         unfinished.rename(directory)

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -293,3 +294,27 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content in hexadecimal."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_properties(source: Path, copy: Path) -> None:
+    """Give a copy the mode, the times and, where this user may, the owner of its source."""
+    status = source.lstat()
+    with suppress(PermissionError):
+        os.chown(copy, status.st_uid, status.st_gid, follow_symlinks=False)
+    shutil.copystat(source, copy, follow_symlinks=False)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy the directories, files and links in `source` into `target`, with their properties.
+
+    The upper directory of an overlay shows such copies in front of its lower directory, and their
+    times and sizes make them equal to the originals (Documentation/filesystems/overlayfs.rst).
+    """
+    for entry in source.iterdir():
+        copy = target / entry.name
+        if entry.is_dir() and not entry.is_symlink():
+            copy.mkdir()
+            copy_tree(entry, copy)
+        else:
+            shutil.copyfile(entry, copy, follow_symlinks=False)
+        copy_properties(entry, copy)

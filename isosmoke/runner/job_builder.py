@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from isosmoke.engines.bubblewrap import cgroup
@@ -34,6 +34,8 @@ class RunContext:
     caller: Caller
     workspace: Workspace
     binary: Binary | None
+    copies: Path | None = None
+    """A tree with copies of files at their own paths, which replace those of the workspace."""
     _redactors: dict[tuple[tuple[str, ...], ...], Redactor] = field(
         default_factory=dict, repr=False
     )
@@ -70,7 +72,9 @@ class RunContext:
 
     def list_added_mounts(self, scenario: Scenario) -> tuple[Mount, ...]:
         """Return the mounts that a scenario's sandbox has in addition to its system."""
-        return mounts.list_added_mounts(scenario, self.caller, self.workspace, self.binary)
+        return mounts.list_added_mounts(
+            scenario, self.caller, self.workspace, self.binary, copies=self.copies
+        )
 
     @cached_property
     def host(self) -> tuple[Mount, ...]:
@@ -138,7 +142,8 @@ def build_script_job(
     """
     bash = context.interpreter(scenario)
     job = build_job(scenario, (bash.path, str(scenario.script_path)), context, services)
-    spec = replace(job.spec, mounts=(*job.spec.mounts, *bash.mounts))
+    copied = context.copies and mounts.list_copied_files(context.copies, job.spec.mounts)
+    spec = replace(job.spec, mounts=(*job.spec.mounts, *(copied or ()), *bash.mounts))
     return replace(job, spec=spec, search=bash.search)
 
 

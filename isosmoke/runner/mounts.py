@@ -1,5 +1,6 @@
 """The mounts of a scenario's sandbox: its system, and everything that isosmoke adds to it."""
 
+import os
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -67,9 +68,17 @@ def find_image_root(scenario: Scenario) -> Path | None:
 
 
 def list_added_mounts(
-    scenario: Scenario, caller: Caller, workspace: Workspace, binary: Binary | None
+    scenario: Scenario,
+    caller: Caller,
+    workspace: Workspace,
+    binary: Binary | None,
+    *,
+    copies: Path | None = None,
 ) -> tuple[Mount, ...]:
-    """Return the mounts that every sandbox has in addition to its system."""
+    """Return the mounts that every sandbox has in addition to its system.
+
+    `copies` is a tree with copies of files at their own paths, which replace the workspace's.
+    """
     fresh = (
         Fresh(PurePosixPath("/run"), 0o755),
         Fresh(PurePosixPath("/run/lock"), 0o1777),
@@ -82,8 +91,8 @@ def list_added_mounts(
         *fresh,
         *_create_own_mounts(caller, binary),
         *_create_user_database_mounts(scenario, caller),
-        *(CopyOnWrite(directory) for directory in workspace.directories),
-        *_list_nested_mounts(workspace, [mount.target for mount in (*fresh, *private)]),
+        *(_copy_on_write(directory, copies) for directory in workspace.directories),
+        *_list_nested_mounts(workspace, [mount.target for mount in (*fresh, *private)], copies),
         *private,
         *(
             ReadOnly(directory, PurePosixPath(directory))
@@ -147,7 +156,7 @@ def _list_name_lookup_mounts() -> Iterator[Mount]:
 
 
 def _list_nested_mounts(
-    workspace: Workspace, emptied: Collection[PurePosixPath]
+    workspace: Workspace, emptied: Collection[PurePosixPath], copies: Path | None
 ) -> Iterator[Mount]:
     """Yield the mount points of the workspace, except those hidden by a directory in `emptied`.
 
@@ -161,7 +170,34 @@ def _list_nested_mounts(
     for point in workspace.mount_points:
         if not any(point.is_relative_to(target) for target in hiding):
             is_directory = point.is_dir()
-            yield CopyOnWrite(point) if is_directory else ReadOnly(point, PurePosixPath(point))
+            path = PurePosixPath(point)
+            yield _copy_on_write(point, copies) if is_directory else ReadOnly(point, path)
+
+
+def _copy_on_write(directory: Path, copies: Path | None) -> CopyOnWrite:
+    """Return the mount of a directory with those copies that are in it."""
+    inside = copies and _find_in_tree(directory, copies)
+    return CopyOnWrite(directory, inside if inside and inside.is_dir() else None)
+
+
+def _find_in_tree(path: Path, tree: Path) -> Path:
+    """Return the path that `path` has in a tree with copies."""
+    return tree / path.relative_to("/")
+
+
+def list_copied_files(copies: Path, mounts: Collection[Mount]) -> Iterator[ReadOnly]:
+    """Yield a mount for each copy of a file that the sandbox would show as it is on the host.
+
+    Other mounts have their own files, or contain the copy already.
+    """
+    for directory, _, names in os.walk(copies):
+        for name in names:
+            copy = Path(directory, name)
+            target = PurePosixPath("/", copy.relative_to(copies))
+            around = [mount for mount in mounts if target.is_relative_to(mount.target)]
+            shown = max(around, key=lambda mount: len(mount.target.parts), default=None)
+            if isinstance(shown, ReadOnly) and not copy.is_symlink():
+                yield ReadOnly(copy, target)
 
 
 def _list_private_directories(workspace: Workspace) -> Iterator[Path]:

@@ -25,9 +25,13 @@ class ReadOnly:
 
 @dataclass(frozen=True, slots=True)
 class CopyOnWrite:
-    """A directory of the host at its own path; changes are discarded with the sandbox."""
+    """A directory of the host at its own path; changes are discarded with the sandbox.
+
+    The files and links in the directory `copies`, if there is one, replace those of `source`.
+    """
 
     source: Path
+    copies: Path | None = None
 
     @property
     def target(self) -> PurePosixPath:

@@ -9,8 +9,10 @@ import pytest
 
 from isosmoke.engines.base import Engine, EngineInfo, Sandbox
 from isosmoke.keeper.client import Channel
+from isosmoke.results.outcome import Exited
 from isosmoke.sandbox.spec import CopyOnWrite, Fresh, ReadOnly, SandboxSpec
 from isosmoke.testing import CONTRACT, Bench, contract
+from isosmoke.testing.bench import run
 from isosmoke.testing.contract import Check
 from support import available
 
@@ -164,3 +166,28 @@ def test_changes_on_disk_are_reported(name: str, tmp_path: Path) -> None:
         available.skip_engine(name, "no overlay on disk here")
     with engine.sandbox(spec) as sandbox:
         assert set(sandbox.changes) == expected
+
+
+@pytest.mark.parametrize("name", available.ENGINE_NAMES)
+def test_copies_replace_the_files_of_the_host(name: str, tmp_path: Path) -> None:
+    """Files and links of `copies` are in front of those of the host, and are as writable."""
+    bench, copies = Bench(tmp_path), tmp_path / "copies"
+    for top, text in ((bench.workspace, "live"), (copies, "copy")):
+        (top / "inner").mkdir(parents=True)
+        (top / "inner/file").write_text(f"{text}\n")
+        (top / "inner/link").symlink_to(f"{text}.txt")
+    (bench.workspace / "inner/other").write_text("other\n")
+    line = "cat inner/file inner/other && readlink inner/link && rm -r inner && ! test -e inner"
+    job = bench.shell(line)
+    mounts = tuple(
+        replace(mount, copies=copies) if isinstance(mount, CopyOnWrite) else mount
+        for mount in job.spec.mounts
+    )
+
+    result = run(
+        available.require_engine(name), replace(job, spec=replace(job.spec, mounts=mounts))
+    )
+
+    assert (result.ending, result.output) == (Exited(0), b"copy\nother\ncopy.txt\n")
+    assert (copies / "inner/file").read_text() == "copy\n"
+    assert (bench.workspace / "inner/file").read_text() == "live\n"

@@ -100,7 +100,7 @@ def _find_wg(environment: Mapping[str, str]) -> Path:
 
 
 def _run_gate(call: DoneCall, caller: Caller, reporting: Reporting) -> GateResult:
-    ask = GateRequest(task=call.task, full=call.full)
+    ask = GateRequest(task=call.task, full=call.full, way="done")
     progress = create_progress(repeat_command.build_run_command, stderr=True)
     with interruptible() as interrupt:
         notify = reporting.create_notifier(progress)

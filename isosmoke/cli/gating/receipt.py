@@ -13,6 +13,8 @@ from isosmoke.gate.receipt import Statement
 from isosmoke.host import files, git
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.git import GitError
+from isosmoke.host.state import RECORDS_DIRECTORY
+from isosmoke.host.workspace_directories import git_top
 from isosmoke.results import run_record
 from isosmoke.results.run_record import RecordModel, Text
 from isosmoke.text import escape_controls
@@ -66,9 +68,10 @@ def verify(
     Exit codes: 0 valid · 1 not valid · 2 unreadable
     """  # noqa: D301 - click's marker for an unwrapped paragraph
     statement = _read(file)
-    changes = receipt_inputs.find_changes(statement, manifest_path, binary)
+    manifest = manifest_path or _locate_manifest(statement, file)
+    changes = receipt_inputs.find_changes(statement, manifest, binary)
     broken = (*_describe_shut_gate(statement), *changes)
-    note = _compare_checkout(statement, manifest_path)
+    note = _compare_checkout(statement, manifest)
     if as_json:
         verification = Verification(holds=not broken, broken=broken, note=note)
         click.echo(run_record.render(verification), nl=False)
@@ -105,8 +108,20 @@ def _describe_shut_gate(statement: Statement) -> tuple[str, ...]:
     return () if statement.circumstances.open else ("the gate was shut",)
 
 
-def _compare_checkout(statement: Statement, manifest_path: Path | None) -> str:
-    directory = (manifest_path or Path(statement.manifest_path)).absolute().parent
+def _locate_manifest(statement: Statement, file: Path) -> Path:
+    """Return the manifest of a receipt, whose path starts from the top of a repository.
+
+    That is the repository whose records contain the receipt, else the one around the caller.
+    """
+    path, working = Path(statement.manifest_path), Caller.current().working
+    records = file.absolute().parent.parent
+    own = [records.parent] if records.name == RECORDS_DIRECTORY else []
+    tops = (*own, git_top(working) or working)
+    return next((top / path for top in tops if (top / path).is_file()), tops[-1] / path)
+
+
+def _compare_checkout(statement: Statement, manifest: Path) -> str:
+    directory = manifest.absolute().parent
     try:
         environment = Caller.current().environment
         now = git.read_checkout(directory, environment) if directory.is_dir() else None

@@ -15,7 +15,7 @@ from isosmoke.engines.base import copies_refused_error, find_mounts_in
 from isosmoke.engines.bubblewrap import apparmor, bwrap_args
 from isosmoke.engines.bubblewrap.bwrap_args import BwrapLayer, BwrapLayers
 from isosmoke.errors import EngineError, EngineUnavailableError
-from isosmoke.host import mount_table, state, system_programs
+from isosmoke.host import files, mount_table, state, system_programs
 from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Fresh, Mount, SandboxSpec
 
 _TRIAL_SCRIPT = "cd {directory} && rmdir old && mkdir old && touch old/file"
@@ -238,6 +238,9 @@ def layers(spec: SandboxSpec) -> Iterator[BwrapLayers]:
             layer.upper.mkdir()
             layer.upper.chmod(modes[target])
             layer.work.mkdir()
+        for mount in spec.mounts:
+            if isinstance(mount, CopyOnWrite) and mount.copies is not None:
+                files.copy_tree(mount.copies, created[mount.target].upper)
         yield created
 
 

@@ -31,8 +31,11 @@ def _create_layers(
     for number, mount in enumerate(spec.mounts):
         parts = (directory / f"{part}-{number}" for part in ("lower", "upper", "work"))
         match mount:
-            case CopyOnWrite(source):
-                yield mount.target, _create_overlay(DockerLayer(*parts), source)
+            case CopyOnWrite(source, copies):
+                layer = _create_overlay(DockerLayer(*parts), source)
+                if copies is not None:
+                    files.copy_tree(copies, layer.upper)
+                yield mount.target, layer
             case Fresh(target, mode, on_disk=True):
                 points = _find_points_below(target, spec)
                 layer = _create_empty(DockerLayer(*parts), mode, points)

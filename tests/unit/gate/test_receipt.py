@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from isosmoke.engines import AUTO, EngineChoice
 from isosmoke.errors import UsageError
-from isosmoke.gate import receipt, receipt_inputs
+from isosmoke.gate import input_copies, receipt, receipt_inputs
 from isosmoke.gate.receipt import Circumstances, Statement
 from isosmoke.host.git import Checkout
 from isosmoke.manifest.loader import load
@@ -69,7 +70,7 @@ def test_receipt_is_an_in_toto_test_result() -> None:
                 {"name": "engine bubblewrap", "uri": "isosmoke:engine/bubblewrap"},
             ],
             "passedTests": ["a"],
-            "warnedTests": ["b", "c"],
+            "warnedTests": ["c"],
             "failedTests": ["d"],
             "isosmoke": {
                 "task": "fix-a",
@@ -90,7 +91,7 @@ def test_receipt_is_an_in_toto_test_result() -> None:
     ("outcome", "opened", "result"),
     [
         (Outcome.PASS, True, "PASSED"),
-        (Outcome.SKIP, True, "WARNED"),
+        (Outcome.SKIP, True, "FAILED"),
         (Outcome.FLAKY, True, "WARNED"),
         (Outcome.SKIP, False, "FAILED"),
         (Outcome.PASS, False, "FAILED"),
@@ -100,6 +101,19 @@ def test_receipt_is_an_in_toto_test_result() -> None:
 def test_result_follows_the_gate(outcome: Outcome, opened: bool, result: str) -> None:  # noqa: FBT001
     """A shut gate is FAILED; an open one is PASSED only if every scenario passed."""
     assert create_receipt({"a": outcome}, opened=opened).predicate.result == result
+
+
+@pytest.mark.parametrize("skips", [("a",), ("a", "b"), ()])
+def test_standard_policy_denies_what_was_only_skipped(skips: tuple[str, ...]) -> None:
+    """A policy by in-toto's description accepts no scenario of which nothing was shown."""
+    everything = dict.fromkeys("ab", Outcome.PASS) | dict.fromkeys(skips, Outcome.SKIP)
+    predicate = json.loads(receipt.render(create_receipt(everything)))["predicate"]
+    shown = {*predicate["passedTests"], *predicate["warnedTests"]}
+
+    assert shown == set(everything) - set(skips)
+    assert set(skips).isdisjoint(predicate["failedTests"])
+    assert (predicate["result"] == "FAILED") == (len(skips) == 2)
+    assert (predicate["result"] == "PASSED") == (not skips)
 
 
 @given(st.dictionaries(st.text(), st.sampled_from(Outcome)), st.booleans(), st.booleans())
@@ -362,7 +376,7 @@ def test_every_gate_run_writes_one_receipt(project: Project) -> None:
     assert [document["predicate"]["result"] for document in documents] == [
         "PASSED",
         "FAILED",
-        "WARNED",
+        "FAILED",
     ]
 
 
@@ -375,9 +389,16 @@ def test_receipt_names_what_was_tested(project: Project) -> None:
     inputs = receipt_inputs.collect_inputs(loaded, loaded.scenarios[:1], EngineChoice(AUTO))
 
     assert then.subject[0] == receipt_inputs.create_subject(
-        (project.binary, receipt_inputs.compute_digest(project.binary)), project.manifest
+        (project.binary, input_copies.compute_digest(project.binary)), project.manifest
     )
-    assert then.predicate.configuration[:-1] == inputs
+    assert then.predicate.configuration[:-2] == inputs
+    tree = subprocess.run(
+        ["git", "-C", project.top, "rev-parse", "HEAD^{tree}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert then.predicate.configuration[-2] == receipt.create_tree_resource(tree.stdout.strip())
     commit = Git(project.top)("rev-parse", "HEAD")
     assert then.circumstances.repository == Checkout(commit, dirty=False)
 

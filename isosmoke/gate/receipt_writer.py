@@ -1,0 +1,119 @@
+"""Writing of receipts: the circumstances of a bound run, as a file in the home of its records."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from isosmoke.gate import receipt, receipt_inputs
+from isosmoke.gate.bound_run import BoundRun
+from isosmoke.gate.receipt import Circumstances, Surroundings, Way
+from isosmoke.history import gate_records, record_homes
+from isosmoke.host.caller_process import Caller
+from isosmoke.manifest.models import Manifest
+from isosmoke.redaction import Redactor
+from isosmoke.results.run_results import RunResult
+from isosmoke.runner.secret_reader import read_secrets
+from isosmoke.text import shorten
+
+_OVERRIDES = ("WG_DIR", "WG_SMOKE_MANIFEST", "WG_SMOKE_AGENT_OVERRIDE", "ISOSMOKE_WG")
+"""The variables that select what is gated, with what, and whether an agent may bypass it."""
+
+_MAX_LENGTH = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptWriter:
+    """A writer of receipts for one task; `options` are those that selected manifest and binary."""
+
+    task: str
+    way: Way
+    caller: Caller
+    manifest: Manifest
+    options: tuple[str, ...] = ()
+
+    def list_homes(self) -> tuple[Path, ...]:
+        """Return the directories that can hold the receipt.
+
+        Raises:
+            UsageError: if one of them has a symbolic link in place of its records.
+        """
+        return record_homes.list_homes(self.caller, self.manifest.path)
+
+    def save(self, run: BoundRun, *, is_open: bool) -> Path:
+        """Write the receipt of a run, and return its path.
+
+        Raises:
+            IsosmokeError: if no home is writable.
+        """
+        result = run.result
+        subject = receipt_inputs.create_subject(result.binary, self.manifest.path)
+        tree = (receipt.create_tree_resource(run.commit.tree),) if run.commit.tree else ()
+        statement = receipt.create_statement(
+            self._describe(run, is_open=is_open), subject, (*run.inputs, *tree)
+        )
+        name = result.record.name if result.record else "run"
+        return gate_records.save_receipt(self.list_homes(), name, receipt.render(statement))
+
+    def _describe(self, run: BoundRun, *, is_open: bool) -> Circumstances:
+        result, base = run.result, receipt_inputs.find_base(self.manifest.path)
+        graph = record_homes.find_graph(self.caller)
+        return Circumstances(
+            task=self.task.strip(),
+            open=is_open,
+            tested_at=format_now(),
+            manifest=name_manifest(self.manifest.path),
+            binary=receipt_inputs.shorten_path(result.binary[0], base) if result.binary else None,
+            repository=run.commit.checkout,
+            outcomes={scenario.name: scenario.outcome for scenario in result.scenarios},
+            engine=result.engine,
+            warnings=result.warnings or None,
+            way=self.way,
+            graph=str(graph) if graph else None,
+            surroundings=self._describe_surroundings(result),
+        )
+
+    def _describe_surroundings(self, result: RunResult) -> Surroundings:
+        redact, environment = self._create_redaction(result), self.caller.environment
+        agent = environment.get("WG_AGENT_ID")
+        return Surroundings(
+            path=redact(environment.get("PATH", os.defpath)),
+            overrides=tuple(map(redact, self._list_overrides())),
+            agent=None if agent is None else redact(agent),
+            user=self.caller.user,
+            origin=self._find_origin(),
+        )
+
+    def _list_overrides(self) -> Iterator[str]:
+        yield from self.options
+        for name in _OVERRIDES:
+            if name in self.caller.environment:
+                yield f"{name}={self.caller.environment[name]}"
+
+    def _find_origin(self) -> str:
+        if any(option.startswith("--binary=") for option in self.options):
+            return "--binary"
+        return "ISOSMOKE_WG" if self.caller.environment.get("ISOSMOKE_WG") else "PATH"
+
+    def _create_redaction(self, result: RunResult) -> Callable[[str], str]:
+        """Return a function that replaces the secrets of the run, and shortens HOME to `~`."""
+        scenarios = [scenario.scenario for scenario in result.scenarios]
+        redactor = Redactor(
+            secret for scenario in scenarios for secret in read_secrets(scenario, self.caller)
+        )
+        home = f"{self.caller.home}/"
+        return lambda text: shorten(redactor.text(text.replace(home, "~/")), _MAX_LENGTH)
+
+
+def name_manifest(path: Path) -> str:
+    """Return the path of a manifest as it is in a receipt."""
+    resolved = path.absolute().parent.resolve() / path.name
+    base = receipt_inputs.find_base(resolved)
+    in_repository = (base / ".git").exists()
+    return receipt_inputs.shorten_path(resolved, base) if in_repository else str(path.absolute())
+
+
+def format_now() -> str:
+    """Return the present time in UTC (RFC 3339)."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
