@@ -14,6 +14,8 @@ from isosmoke.execution.requirements import Requirements
 from isosmoke.execution.surroundings_warnings import explain_missing_program
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import NOT_EXECUTABLE, NOT_FOUND
+from isosmoke.keeper.input_forwarding import Streams
+from isosmoke.keeper.protocol import Output
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.cause import MAX_LINES, find_unexecuted_program
 from isosmoke.results.leaks import LeakVerdict, classify_survivors
@@ -51,7 +53,7 @@ class AttemptRunner:
 
     `engine_for` returns the engine of a scenario. `leaks` overrides the manifest's leak policy.
     `evidence` selects the attempts for which evidence is collected. Logs are written below
-    `record`, and `on_output` receives the output as it arrives.
+    `record`, and `on_output` receives the output as it arrives. A command takes over `streams`.
     """
 
     engine_for: Callable[[Scenario], Engine]
@@ -61,7 +63,8 @@ class AttemptRunner:
     interrupt: Interrupt
     leaks: Literal["fail", "report"] | None = None
     evidence: Literal["failed", "always", "never"] = "failed"
-    on_output: Callable[[bytes], object] | None = None
+    on_output: Callable[[Output], object] | None = None
+    streams: Streams | None = None
     _services: ServicePool = field(default_factory=ServicePool, init=False)
 
     def run(self, scenario: Scenario, number: int, argv: tuple[str, ...] = ()) -> Attempt:
@@ -80,7 +83,13 @@ class AttemptRunner:
         log = self.record / scenario.name / f"output-{number}.log"
         redactor = self.context.redactor(scenario)
         limit = scenario.limits.output
-        capture = Capture(log, limit, redactor=redactor, on_output=self.on_output)
+        capture = Capture(
+            log,
+            limit,
+            redactor=redactor,
+            on_output=self.on_output,
+            output=self.streams.plan.output if self.streams else "",
+        )
         run = SandboxRun()
         services = self._running_services(scenario, number, run)
         with capture, run.record_errors(), services as variables:
@@ -93,6 +102,7 @@ class AttemptRunner:
                 interrupt=self.interrupt,
                 wants_evidence=partial(self._wants_evidence, scenario),
                 run=run,
+                streams=self.streams,
             )
         return Attempt(
             ending=run.ending,

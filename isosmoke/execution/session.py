@@ -20,6 +20,8 @@ from isosmoke.history import layout, writer
 from isosmoke.history.writer import Recording
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
+from isosmoke.keeper.input_forwarding import Streams
+from isosmoke.keeper.protocol import Output
 from isosmoke.manifest.models import Retention, Scenario
 from isosmoke.redaction import is_ordinary
 from isosmoke.results.events import Event, RunFinished, RunStarted, ScenarioFinished
@@ -30,10 +32,10 @@ from isosmoke.runner.job_builder import RunContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The scenarios to run and the options of the run; `argv` replaces every script.
+    """The scenarios to run and the options of the run.
 
-    `copies` is a tree with copies of files at their own paths; scripts see these in place of the
-    files, which may change during the run.
+    `argv` replaces every script, and takes over `streams`. `copies` is a tree with copies of files at
+    their own paths; scripts see these in place of the files, which may change during the run.
     """
 
     scenarios: tuple[Scenario, ...]
@@ -42,7 +44,8 @@ class Request:
     engine: str = AUTO
     policy: Policy = field(default_factory=Policy)
     argv: tuple[str, ...] = ()
-    on_output: Callable[[bytes], object] | None = None
+    on_output: Callable[[Output], object] | None = None
+    streams: Streams | None = None
     record_in: Path | None = None
     retention: Retention = field(default_factory=Retention)
     rerun_of: str = ""
@@ -171,6 +174,7 @@ def begin(
             leaks=request.policy.leaks,
             evidence=request.policy.evidence,
             on_output=request.on_output,
+            streams=request.streams,
         ),
         recording=recording,
         notify=notify,

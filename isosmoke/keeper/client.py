@@ -48,6 +48,19 @@ class Channel(Protocol):
         """
 
 
+class InputFeed(Protocol):
+    """Input for the script, which is sent while the script runs."""
+
+    def list_sources(self) -> Collection[int]:
+        """Return the descriptors to wait for."""
+
+    def handle(self, event: "protocol.InputAccepted | protocol.InputClosed") -> None:
+        """Note that the script accepted input, or that it accepts no more."""
+
+    def forward(self, readable: Collection[int]) -> None:
+        """Send what is available on the readable descriptors."""
+
+
 class KeeperGoneError(EngineError):
     """The channel ended before the scenario did."""
 
@@ -112,7 +125,7 @@ class Conversation:
                 hint="build isosmoke again",
             )
 
-    def start_script(
+    def start_script(  # noqa: PLR0913 - a field of the frame each
         self,
         argv: Sequence[str],
         folder: PurePosixPath,
@@ -121,6 +134,7 @@ class Conversation:
         processes: int | None,
         open_files: int | None,
         search: str = "",
+        plan: protocol.StreamPlan = protocol.SEPARATE,
     ) -> None:
         """Start the script; if `search` is given, the program is looked up in its directories."""
         self.send(
@@ -131,13 +145,35 @@ class Conversation:
                 processes=processes,
                 open_files=open_files,
                 search=search,
+                plan=plan,
             )
         )
 
-    def wait_for_exit(self, seconds: float) -> int | None:
-        """Wait for the script, and return its raw wait status; None if it runs after `seconds`."""
+    def wait_for_exit(self, seconds: float, source: InputFeed | None = None) -> int | None:
+        """Wait for the script, and return its raw wait status; None if it runs after `seconds`.
+
+        Input of the `source` is sent meanwhile.
+        """
+        if source is not None:
+            return self._attend(source, Deadline(seconds, self._clock))
         event = self._wait(protocol.ScriptExited, seconds)
         return None if event is None else event.status
+
+    def _attend(self, source: InputFeed, deadline: Deadline) -> int | None:
+        wanted = (protocol.ScriptExited, protocol.InputAccepted, protocol.InputClosed)
+        while True:
+            remaining = deadline.look()
+            sources = source.list_sources() if remaining else ()
+            wait = min(remaining, SLICE_SECONDS)
+            event, readable = self.wait_for_event(wanted, sources, wait)
+            match event:
+                case protocol.ScriptExited(status):
+                    return status
+                case protocol.InputAccepted() | protocol.InputClosed():
+                    source.handle(event)
+                case None if not remaining:
+                    return None
+            source.forward(readable)
 
     def wait_for_unexecuted(self, error: BrokenError) -> int:
         """Wait for the exit of a command after an error, and return its raw wait status.
@@ -258,13 +294,19 @@ class Conversation:
             self._events.extend(self._receive())
 
     def wait_for_event(
-        self, wanted: tuple[type[Wanted], ...], others: Collection[int]
+        self,
+        wanted: tuple[type[Wanted], ...],
+        others: Collection[int],
+        seconds: float | None = None,
     ) -> tuple[Wanted | None, Collection[int]]:
-        """Wait for one of `wanted` or for a readable descriptor of `others`, and return both."""
+        """Wait for one of `wanted` or for a readable descriptor of `others`, and return both.
+
+        It waits at most `seconds`; None is no limit.
+        """
         event = self._pop(wanted)
         if event is not None:
             return event, ()
-        readable = self._find_readable(None, others)
+        readable = self._find_readable(seconds, others)
         if self._channel.fileno() in readable:
             self._events.extend(self._receive())
         return self._pop(wanted), readable & set(others)

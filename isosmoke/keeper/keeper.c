@@ -47,12 +47,13 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "processes.h"
 
-#define VERSION "3"
+#define VERSION "4"
 #define MAX_COMMAND_SIZE (8u << 20)
 #define MAX_LAST_CHUNKS 32
 #define MAX_REAPED 1000
@@ -61,13 +62,15 @@
  * tests/unit/keeper/test_letters.py. */
 enum command {
 	GO = 'g', TERM = 't', KILL = 'k', FREEZE = 'f', THAW = 'c', LIST = 'l', USAGE = 'u',
-	PROBE = 'p', END_PROBE = 'x', SHELL = 's', INPUT = 'i', RESIZE = 'w'
+	PROBE = 'p', END_PROBE = 'x', SHELL = 's', INPUT = 'i', RESIZE = 'w', SCRIPT_INPUT = 'I',
+	SCRIPT_RESIZE = 'W'
 };
 enum event {
 	READY = 'R', STDOUT = 'o', STDERR = 'e', EXITED = 'X', EMPTY = '0', FROZEN = 'F',
 	THAWED = 'T', PROCESS = 'P', SOCKETS = 'S', LISTED = 'L', USED = 'U',
 	PROBE_OUTPUT = 'q', PROBED = 'Q', REFUSED = 'N', SHELL_STDOUT = 'h', SHELL_STDERR = 'j',
-	INPUT_ACCEPTED = 'y', SHELL_EXITED = 'H', BROKEN = '!'
+	INPUT_ACCEPTED = 'y', SHELL_EXITED = 'H', SCRIPT_INPUT_ACCEPTED = 'Y', SCRIPT_INPUT_CLOSED = 'Z',
+	BROKEN = '!'
 };
 
 static struct {
@@ -75,8 +78,10 @@ static struct {
 	int reaped;         /* its wait status has been reported */
 	int reported_empty; /* the end of the last process has been reported */
 	int start_error;    /* read end of the pipe for an error of its start; -1 after the start */
-	int output[2];      /* read ends of its stdout and stderr; -1 before the first script */
+	int output[2];      /* read ends of its stdout and stderr, the first for both if they are one
+	                       pipe or a terminal; -1 before the first script */
 	int input[2];       /* the write ends, kept open for survivors and for the next script */
+	int has_terminal;   /* its output is a terminal */
 } script = { .start_error = -1, .output = { -1, -1 }, .input = { -1, -1 } };
 
 /* The result that a probe's supervisor sends. `error` (errno) means that the probe could not be
@@ -94,13 +99,20 @@ static struct {
 } probe = { .output = -1, .result = -1 };
 
 static struct {
-	pid_t pid;            /* 0: no shell */
-	int input;            /* write end of its input; -1 after it is closed */
-	int output[2];        /* read ends; with a terminal only the first, which is the master */
-	int input_ended;      /* no input follows the pending input */
-	size_t pending_size;  /* size of the input that it has not accepted yet */
+	pid_t pid;     /* 0: no shell */
+	int output[2]; /* read ends; with a terminal only the first, which is the master */
+} shell = { .output = { -1, -1 } };
+
+/* The input that the runner sends for the script or for the shell. */
+struct input {
+	enum event accepted;  /* the event that reports how much the reader has accepted */
+	int end;              /* write end; -1 before the start, and after it is closed */
+	int ended;            /* no input follows the pending input */
+	size_t pending_size;  /* size of the input that the reader has not accepted yet */
 	char pending[CHUNK];
-} shell = { .input = -1, .output = { -1, -1 } };
+};
+static struct input script_input = { .accepted = SCRIPT_INPUT_ACCEPTED, .end = -1 };
+static struct input shell_input = { .accepted = INPUT_ACCEPTED, .end = -1 };
 
 static struct {
 	long long user, system; /* microseconds */
@@ -315,11 +327,17 @@ static int is_in_user_namespace(void)
 	return size > 0 && !strstr(map, "4294967295");
 }
 
+/* The input and output of a script, as in protocol.py: by default, its input is empty, and its
+ * stdout and stderr are two pipes. */
+enum { NO_INPUT = 0, PASSED = 'p', JOINED = 'j', TERMINAL = 't' };
+
 struct job {
 	const char *processes, *open_files, *directory;
 	char *search; /* "PATH=..." for the lookup of argv[0]; "" means the PATH of `environment` */
 	char **argv, **environment;
-	const struct winsize *terminal; /* size of the terminal on its stdin; NULL without a terminal */
+	const struct winsize *terminal; /* size of its terminal; NULL without a terminal */
+	int in_foreground; /* the terminal is the keeper's, and the job its foreground process group */
+	char input, output; /* of a script: see `start_script_job` */
 };
 
 /* ---- system calls that no job may make (seccomp(2)) ----
@@ -413,16 +431,31 @@ static int refuse_system_calls(void)
 
 /* ---- the process of a job ---- */
 
+/* Lead a session, whose terminal is on stdin, or the foreground process group of the keeper's
+ * session: if a script led the session of its terminal, the kernel would send SIGHUP to those that
+ * outlive it, which hides them. The caller unblocks the signal. */
+static int lead_session_or_group(const struct job *job)
+{
+	sigset_t in_background;
+	if (!job->in_foreground) {
+		setsid();
+		return job->terminal ? ioctl(0, TIOCSCTTY, 0) : 0;
+	}
+	sigemptyset(&in_background);
+	sigaddset(&in_background, SIGTTOU); /* tcsetpgrp(3) */
+	sigprocmask(SIG_BLOCK, &in_background, NULL);
+	return setpgid(0, 0) || tcsetpgrp(1, getpid()) ? -1 : 0;
+}
+
 /* Execute the job in this child process, or write the reason to `error_output` and exit: with 127
  * if there is no such program, 126 if it cannot be executed, and 125 for any other reason. */
 static void exec_job(const struct job *job, int in, int out, int err, int error_output)
 {
 	const char *step = "cannot set up the standard streams", *where = "";
 	int status = 125;
-	setsid();
 	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		goto fail;
-	if (job->terminal && ioctl(0, TIOCSCTTY, 0) != 0)
+	if (lead_session_or_group(job) != 0)
 		goto fail;
 	reset_signals();
 	step = job->directory;
@@ -471,11 +504,10 @@ static char *next_field(char **at, const char *end)
 	return field;
 }
 
-/* Parse a job, and pass it to `start`. */
-static void start_job(char *at, const char *end, const struct winsize *terminal,
-                     void (*start)(const struct job *))
+/* Parse the rest of a job, and pass it to `start`. */
+static void start_job(char *at, const char *end, struct job job, void (*start)(const struct job *))
 {
-	struct job job = { .terminal = terminal, .processes = next_field(&at, end) };
+	job.processes = next_field(&at, end);
 	job.open_files = next_field(&at, end);
 	job.search = next_field(&at, end);
 	job.directory = next_field(&at, end);
@@ -504,15 +536,65 @@ static int open_pipe(int ends[2])
 	return pipe2(ends, O_CLOEXEC) || fcntl(ends[0], F_SETFL, O_NONBLOCK) ? -1 : 0;
 }
 
-static void open_output(void)
+/* A script may change anything in /dev, but nothing in a mounted /dev/pts (rule 2). */
+static int open_terminal(int *master, int *slave, const struct winsize *size)
 {
-	for (int stream = 0; stream < 2; stream++) {
+	char path[32];
+	int unlocked = 0, number;
+	*master = open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	if (*master < 0 || ioctl(*master, TIOCSPTLCK, &unlocked) || ioctl(*master, TIOCGPTN, &number)
+	    || ioctl(*master, TIOCSWINSZ, size))
+		return -1;
+	snprintf(path, sizeof path, "/dev/pts/%d", number);
+	*slave = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	return *slave < 0 ? -1 : 0;
+}
+
+/* Open a terminal as the keeper's own. Its signals go to the foreground process group, and those
+ * to the keeper have no effect, as it handles none. In a container, the keeper leads a session
+ * already. No key stops the script, as no process could resume it. */
+static void open_output_terminal(const struct winsize *size)
+{
+	struct termios settings;
+	if (open_terminal(&script.output[0], &script.input[0], size)
+	    || tcgetattr(script.input[0], &settings))
+		fail("cannot open a terminal");
+	settings.c_cc[VSUSP] = _POSIX_VDISABLE;
+	if (tcsetattr(script.input[0], TCSANOW, &settings))
+		fail("cannot open a terminal");
+	setsid();
+	if (ioctl(script.input[0], TIOCSCTTY, 0) != 0)
+		fail("cannot control a terminal");
+	script.has_terminal = 1;
+}
+
+static void open_output_pipes(int count)
+{
+	for (int stream = 0; stream < count; stream++) {
 		int ends[2];
 		if (open_pipe(ends))
 			fail("cannot create a pipe");
 		script.output[stream] = ends[0];
 		script.input[stream] = ends[1];
 	}
+}
+
+/* A pipe has two ends: that of the script is returned, the other never blocks the keeper. */
+static int open_script_input(char kind)
+{
+	int ends[2];
+	script_input.ended = 0;
+	script_input.pending_size = 0;
+	if (kind == NO_INPUT)
+		return open_null();
+	if (kind == TERMINAL) {
+		script_input.end = fcntl(script.output[0], F_DUPFD_CLOEXEC, 3);
+		return script_input.end < 0 ? -1 : fcntl(script.input[0], F_DUPFD_CLOEXEC, 3);
+	}
+	if (pipe2(ends, O_CLOEXEC) || fcntl(ends[1], F_SETFL, O_NONBLOCK))
+		return -1;
+	script_input.end = ends[1];
+	return ends[0];
 }
 
 /* Another script may follow after the end of the first, whose survivors keep the same output. */
@@ -523,19 +605,39 @@ static void start_script(const struct job *job)
 		errno = EBUSY;
 		fail("cannot start the script");
 	}
-	if (!script.pid)
-		open_output();
-	if (open_pipe(start_error))
+	if (!script.pid && job->terminal)
+		open_output_terminal(job->terminal);
+	else if (!script.pid)
+		open_output_pipes(job->output == JOINED ? 1 : 2);
+	int in = open_script_input(job->input);
+	if (in < 0 || open_pipe(start_error))
 		fail("cannot create a pipe");
 	pid_t pid = fork();
 	if (pid < 0)
 		fail("cannot start the script");
+	int err = script.input[script.input[1] < 0 ? 0 : 1];
 	if (pid == 0)
-		exec_job(job, open_null(), script.input[0], script.input[1], start_error[1]);
+		exec_job(job, in, script.input[0], err, start_error[1]);
+	close(in);
 	close(start_error[1]);
 	script.pid = pid;
 	script.start_error = start_error[0];
 	script.reaped = script.reported_empty = 0;
+}
+
+/* Parse "input\0output\0rows\0columns\0", each blank for its default, and a job; start it. */
+static void start_script_job(char *at, const char *end)
+{
+	struct job job = { .input = *next_field(&at, end) };
+	struct winsize size = { 0 };
+	job.output = *next_field(&at, end);
+	size.ws_row = (unsigned short)strtoul(next_field(&at, end), NULL, 10);
+	size.ws_col = (unsigned short)strtoul(next_field(&at, end), NULL, 10);
+	if (job.output == TERMINAL) {
+		job.terminal = &size;
+		job.in_foreground = 1;
+	}
+	start_job(at, end, job, start_script);
 }
 
 static void close_end(int *end)
@@ -578,6 +680,14 @@ static ssize_t drain(int *end, enum event type, size_t limit)
 	}
 	close_end(end);
 	return -1;
+}
+
+/* Forward the last output of a terminal: only read(2) finds bytes that are still on their way to
+ * the master. The amount is limited because other processes may print forever. */
+static void drain_last(int *end, enum event type)
+{
+	for (int i = 0; i < MAX_LAST_CHUNKS && drain(end, type, CHUNK) > 0; i++)
+		;
 }
 
 /* Forward only the bytes that are available now: a survivor may print forever, or read them
@@ -714,20 +824,6 @@ static void handle_probe_exit(int status)
 
 /* ---- the shell: a user at a terminal, or input through pipes ---- */
 
-/* A script may change anything in /dev, but nothing in a mounted /dev/pts (rule 2). */
-static int open_terminal(int *master, int *slave, const struct winsize *size)
-{
-	char path[32];
-	int unlocked = 0, number;
-	*master = open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-	if (*master < 0 || ioctl(*master, TIOCSPTLCK, &unlocked) || ioctl(*master, TIOCGPTN, &number)
-	    || ioctl(*master, TIOCSWINSZ, size))
-		return -1;
-	snprintf(path, sizeof path, "/dev/pts/%d", number);
-	*slave = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	return *slave < 0 ? -1 : 0;
-}
-
 /* Open the three streams of a shell: its ends in `own`, the keeper's in `shell`. */
 static int open_shell_ends(int own[3], const struct winsize *terminal)
 {
@@ -735,26 +831,26 @@ static int open_shell_ends(int own[3], const struct winsize *terminal)
 	if (terminal) {
 		if (open_terminal(&shell.output[0], &own[0], terminal))
 			return -1;
-		shell.input = fcntl(shell.output[0], F_DUPFD_CLOEXEC, 3);
+		shell_input.end = fcntl(shell.output[0], F_DUPFD_CLOEXEC, 3);
 		own[1] = fcntl(own[0], F_DUPFD_CLOEXEC, 3);
 		own[2] = fcntl(own[0], F_DUPFD_CLOEXEC, 3);
-		return shell.input < 0 || own[1] < 0 || own[2] < 0 ? -1 : 0;
+		return shell_input.end < 0 || own[1] < 0 || own[2] < 0 ? -1 : 0;
 	}
 	if (pipe2(in, O_CLOEXEC))
 		return -1;
-	own[0] = in[0], shell.input = in[1];
+	own[0] = in[0], shell_input.end = in[1];
 	if (open_pipe(out))
 		return -1;
 	own[1] = out[1], shell.output[0] = out[0];
 	if (open_pipe(err))
 		return -1;
 	own[2] = err[1], shell.output[1] = err[0];
-	return fcntl(shell.input, F_SETFL, O_NONBLOCK);
+	return fcntl(shell_input.end, F_SETFL, O_NONBLOCK);
 }
 
 static void close_shell(void)
 {
-	close_end(&shell.input);
+	close_end(&shell_input.end);
 	close_end(&shell.output[0]);
 	close_end(&shell.output[1]);
 	shell.pid = 0;
@@ -769,8 +865,8 @@ static void start_shell(const struct job *job)
 		refuse("cannot start the shell");
 		return;
 	}
-	shell.pending_size = 0;
-	shell.input_ended = 0;
+	shell_input.pending_size = 0;
+	shell_input.ended = 0;
 	if (!open_shell_ends(own, job->terminal))
 		pid = fork();
 	if (pid == 0)
@@ -789,45 +885,53 @@ static void start_shell_job(char *at, const char *end)
 {
 	struct winsize size = { .ws_row = (unsigned short)strtoul(next_field(&at, end), NULL, 10) };
 	size.ws_col = (unsigned short)strtoul(next_field(&at, end), NULL, 10);
-	start_job(at, end, size.ws_row ? &size : NULL, start_shell);
+	start_job(at, end, (struct job){ .terminal = size.ws_row ? &size : NULL }, start_shell);
 }
 
-static void remove_input(size_t size)
+static void remove_input(struct input *input, size_t size)
 {
-	shell.pending_size -= size;
-	memmove(shell.pending, shell.pending + size, shell.pending_size);
-	put_status(INPUT_ACCEPTED, (int)size);
+	input->pending_size -= size;
+	memmove(input->pending, input->pending + size, input->pending_size);
+	put_status(input->accepted, (int)size);
 }
 
-/* Write as much as the shell accepts now: a shell that does not read must not block the keeper. */
-static void forward_input(void)
+/* Close it because it has no reader any more. */
+static void drop_input(struct input *input)
 {
-	while (shell.pending_size) {
-		ssize_t size = shell.input < 0 ? -1 : write(shell.input, shell.pending, shell.pending_size);
-		if (size < 0 && shell.input >= 0 && (errno == EAGAIN || errno == EINTR))
+	close_end(&input->end);
+	if (input == &script_input)
+		put_frame(SCRIPT_INPUT_CLOSED, NULL, 0);
+}
+
+/* Write as much as the reader accepts now: a process that does not read must not block the keeper. */
+static void forward_input(struct input *input)
+{
+	while (input->pending_size) {
+		ssize_t size = input->end < 0 ? -1 : write(input->end, input->pending, input->pending_size);
+		if (size < 0 && input->end >= 0 && (errno == EAGAIN || errno == EINTR))
 			return;
-		if (size < 0)
-			close_end(&shell.input); /* it has no reader any more */
-		remove_input(size < 0 ? shell.pending_size : (size_t)size);
+		if (size < 0 && input->end >= 0)
+			drop_input(input);
+		remove_input(input, size < 0 ? input->pending_size : (size_t)size);
 	}
-	if (shell.input_ended)
-		close_end(&shell.input);
+	if (input->ended)
+		close_end(&input->end);
 }
 
 /* Empty input is the end of the input. The runner limits the input that is not yet accepted. */
-static void add_input(const char *bytes, size_t size)
+static void add_input(struct input *input, const char *bytes, size_t size)
 {
-	if (size > sizeof shell.pending - shell.pending_size) {
+	if (size > sizeof input->pending - input->pending_size) {
 		errno = EMSGSIZE;
-		fail("cannot send input to the shell");
+		fail("cannot pass on input");
 	}
-	memcpy(shell.pending + shell.pending_size, bytes, size);
-	shell.pending_size += size;
-	shell.input_ended |= !size;
-	forward_input();
+	memcpy(input->pending + input->pending_size, bytes, size);
+	input->pending_size += size;
+	input->ended |= !size;
+	forward_input(input);
 }
 
-static void resize_terminal(const unsigned char *bytes, size_t size)
+static void resize_terminal(int master, const unsigned char *bytes, size_t size)
 {
 	struct winsize window = { 0 };
 	if (size != 4) {
@@ -836,17 +940,14 @@ static void resize_terminal(const unsigned char *bytes, size_t size)
 	}
 	window.ws_row = (unsigned short)(bytes[0] << 8 | bytes[1]);
 	window.ws_col = (unsigned short)(bytes[2] << 8 | bytes[3]);
-	if (shell.output[0] >= 0)
-		ioctl(shell.output[0], TIOCSWINSZ, &window);
+	if (master >= 0)
+		ioctl(master, TIOCSWINSZ, &window);
 }
 
-/* Forward its last output. The amount is limited because other processes may print forever. */
 static void handle_shell_exit(int status)
 {
-	for (int i = 0; i < MAX_LAST_CHUNKS && drain(&shell.output[0], SHELL_STDOUT, CHUNK) > 0; i++)
-		;
-	for (int i = 0; i < MAX_LAST_CHUNKS && drain(&shell.output[1], SHELL_STDERR, CHUNK) > 0; i++)
-		;
+	drain_last(&shell.output[0], SHELL_STDOUT);
+	drain_last(&shell.output[1], SHELL_STDERR);
 	close_shell();
 	put_status(SHELL_EXITED, status);
 }
@@ -857,8 +958,13 @@ static void handle_script_exit(int status)
 {
 	script.reaped = 1;
 	check_start();
-	drain_pending(&script.output[0], STDOUT);
-	drain_pending(&script.output[1], STDERR);
+	close_end(&script_input.end);
+	if (script.has_terminal) {
+		drain_last(&script.output[0], STDOUT);
+	} else {
+		drain_pending(&script.output[0], STDOUT);
+		drain_pending(&script.output[1], STDERR);
+	}
 	put_status(EXITED, status);
 }
 
@@ -1053,17 +1159,19 @@ static void handle_command(void)
 		fail("cannot read a command");
 	read_all(payload, size);
 	switch (header[0]) {
-	case GO: start_job(payload, payload + size, NULL, start_script); break;
+	case GO: start_script_job(payload, payload + size); break;
 	case TERM: signal_script(SIGTERM); break;
 	case KILL: signal_script(SIGKILL); break;
 	case FREEZE: freeze_processes(); break;
 	case THAW: thaw_processes(); break;
 	case USAGE: send_usage(); break;
-	case PROBE: start_job(payload, payload + size, NULL, start_probe); break;
+	case PROBE: start_job(payload, payload + size, (struct job){ 0 }, start_probe); break;
 	case END_PROBE: end_probe(); break;
 	case SHELL: start_shell_job(payload, payload + size); break;
-	case INPUT: add_input(payload, size); break;
-	case RESIZE: resize_terminal((unsigned char *)payload, size); break;
+	case INPUT: add_input(&shell_input, payload, size); break;
+	case RESIZE: resize_terminal(shell.output[0], (unsigned char *)payload, size); break;
+	case SCRIPT_INPUT: add_input(&script_input, payload, size); break;
+	case SCRIPT_RESIZE: resize_terminal(script.output[0], (unsigned char *)payload, size); break;
 	case LIST: send_list(); break;
 	default: errno = EBADMSG; fail("cannot read a command");
 	}
@@ -1091,7 +1199,8 @@ int main(int argc, char **argv)
 			{ .fd = probe.output, .events = POLLIN },
 			{ .fd = shell.output[0], .events = POLLIN },
 			{ .fd = shell.output[1], .events = POLLIN },
-			{ .fd = shell.pending_size ? shell.input : -1, .events = POLLOUT },
+			{ .fd = shell_input.pending_size ? shell_input.end : -1, .events = POLLOUT },
+			{ .fd = script_input.pending_size ? script_input.end : -1, .events = POLLOUT },
 			{ .fd = STDIN_FILENO, .events = POLLIN },
 			{ .fd = script.start_error, .events = POLLIN },
 		};
@@ -1108,12 +1217,14 @@ int main(int argc, char **argv)
 		if (watched[5].revents)
 			drain(&shell.output[1], SHELL_STDERR, CHUNK);
 		if (watched[6].revents)
-			forward_input();
-		if (watched[8].revents)
+			forward_input(&shell_input);
+		if (watched[7].revents)
+			forward_input(&script_input);
+		if (watched[9].revents)
 			check_start();
 		if (watched[0].revents || more_to_reap)
 			more_to_reap = reap_children(signals);
-		if (watched[7].revents)
+		if (watched[8].revents)
 			handle_command();
 	}
 }

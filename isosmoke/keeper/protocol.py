@@ -15,7 +15,7 @@ from typing import Literal
 
 from isosmoke.sandbox.processes import Usage
 
-VERSION = "3"
+VERSION = "4"
 
 
 class Command(bytes, Enum):
@@ -33,6 +33,8 @@ class Command(bytes, Enum):
     SHELL = b"s"
     INPUT = b"i"
     RESIZE = b"w"
+    SCRIPT_INPUT = b"I"
+    SCRIPT_RESIZE = b"W"
 
 
 class EventKind(bytes, Enum):
@@ -56,6 +58,8 @@ class EventKind(bytes, Enum):
     SHELL_STDERR = b"j"
     INPUT_ACCEPTED = b"y"
     SHELL_EXITED = b"H"
+    SCRIPT_INPUT_ACCEPTED = b"Y"
+    SCRIPT_INPUT_CLOSED = b"Z"
     BROKEN = b"!"
 
 
@@ -90,7 +94,32 @@ USAGE = encode_frame(Command.USAGE, b"")
 END_PROBE = encode_frame(Command.END_PROBE, b"")
 
 
-def encode_go(
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The size of a terminal in characters."""
+
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPlan:
+    """The kinds of a script's standard streams.
+
+    The input is empty, what the runner sends (`passed`), or that of the terminal. The output is two
+    pipes, one pipe (`joined`), or a terminal, whose size is then not None.
+    """
+
+    input: Literal["", "passed", "terminal"] = ""
+    output: Literal["", "joined", "terminal"] = ""
+    size: Size | None = None
+
+
+SEPARATE = StreamPlan()
+"""The streams of a scenario's script: no input, and two pipes."""
+
+
+def encode_go(  # noqa: PLR0913 - a field of the frame each
     argv: Sequence[str],
     directory: PurePosixPath,
     environment: Mapping[str, str],
@@ -98,22 +127,17 @@ def encode_go(
     processes: int | None = None,
     open_files: int | None = None,
     search: str = "",
+    plan: StreamPlan = SEPARATE,
 ) -> bytes:
     """Return the command that starts the script.
 
     A limit of None leaves the sandbox's own limit. The program is looked up in the directories of
     `search`, or if that is empty, in those of the environment's PATH.
     """
+    streams = f"{plan.input}\0{plan.output}\0".encode() + _encode_size(plan.size)
     limits = _encode_number(processes) + _encode_number(open_files)
-    return encode_frame(Command.GO, limits + _encode_job(argv, directory, environment, search))
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """The size of a terminal in characters."""
-
-    rows: int
-    columns: int
+    job = _encode_job(argv, directory, environment, search)
+    return encode_frame(Command.GO, streams + limits + job)
 
 
 def encode_shell(
@@ -129,22 +153,21 @@ def encode_shell(
 
     A limit of None leaves the sandbox's own limit.
     """
-    rows, columns = (None, None) if size is None else (size.rows, size.columns)
-    terminal = _encode_number(rows) + _encode_number(columns)
     limits = _encode_number(processes) + _encode_number(open_files)
     return encode_frame(
-        Command.SHELL, terminal + limits + _encode_job(argv, directory, environment)
+        Command.SHELL, _encode_size(size) + limits + _encode_job(argv, directory, environment)
     )
 
 
-def encode_input(content: bytes) -> bytes:
-    """Return the command that sends input to the shell; empty content ends the input."""
-    return encode_frame(Command.INPUT, content)
+def encode_input(content: bytes, receiver: Literal["script", "shell"] = "shell") -> bytes:
+    """Return the command that sends input to the shell or script; empty content ends the input."""
+    return encode_frame(Command.INPUT if receiver == "shell" else Command.SCRIPT_INPUT, content)
 
 
-def encode_resize(size: Size) -> bytes:
-    """Return the command that resizes the shell's terminal."""
-    return encode_frame(Command.RESIZE, _SIZE.pack(size.rows, size.columns))
+def encode_resize(size: Size, receiver: Literal["script", "shell"] = "shell") -> bytes:
+    """Return the command that resizes the terminal of the shell or script."""
+    kind = Command.RESIZE if receiver == "shell" else Command.SCRIPT_RESIZE
+    return encode_frame(kind, _SIZE.pack(size.rows, size.columns))
 
 
 def encode_probe(
@@ -157,6 +180,11 @@ def encode_probe(
 
 def _encode_number(number: int | None) -> bytes:
     return b"\0" if number is None else b"%d\0" % number
+
+
+def _encode_size(size: Size | None) -> bytes:
+    rows, columns = (None, None) if size is None else (size.rows, size.columns)
+    return _encode_number(rows) + _encode_number(columns)
 
 
 def _encode_job(
@@ -238,9 +266,14 @@ class ShellOutput:
 
 @dataclass(frozen=True, slots=True)
 class InputAccepted:
-    """The shell accepted `size` bytes of the input."""
+    """The shell or the script accepted `size` bytes of the input."""
 
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class InputClosed:
+    """No process reads the script's input any more; the rest of it is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +324,7 @@ class Broken:
 
 
 _ScriptEvent = Ready | Output | ScriptExited | Empty | Frozen | Survivor | Sockets | Listed | Broken
-_ShellEvent = ShellOutput | InputAccepted | ShellExited
+_ShellEvent = ShellOutput | InputAccepted | InputClosed | ShellExited
 Event = _ScriptEvent | _ShellEvent | Thawed | ProbeOutput | Probed | Refused | UsageReport
 
 
@@ -341,6 +374,8 @@ _EVENTS: Mapping[bytes, Callable[[bytes], Event]] = {
     EventKind.SHELL_STDOUT: lambda payload: ShellOutput("stdout", payload),
     EventKind.SHELL_STDERR: lambda payload: ShellOutput("stderr", payload),
     EventKind.INPUT_ACCEPTED: lambda payload: InputAccepted(*_LENGTH.unpack(payload)),
+    EventKind.SCRIPT_INPUT_ACCEPTED: lambda payload: InputAccepted(*_LENGTH.unpack(payload)),
+    EventKind.SCRIPT_INPUT_CLOSED: lambda _: InputClosed(),
     EventKind.SHELL_EXITED: lambda payload: ShellExited(*_LENGTH.unpack(payload)),
     EventKind.REFUSED: lambda payload: Refused(payload.decode(errors="replace")),
     EventKind.BROKEN: lambda payload: Broken(payload.decode(errors="replace")),

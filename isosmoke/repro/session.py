@@ -166,7 +166,11 @@ def _run_shell(shell: _ShellSession) -> ShellResult:
             capture.take(output)
 
     with ExitStack() as stack:
-        capture = stack.enter_context(Capture(None, 0, redactor=redactor, on_output=options.echo))
+        capture = stack.enter_context(
+            Capture(
+                None, 0, redactor=redactor, on_output=lambda output: options.echo(output.content)
+            )
+        )
         job = shell.build_job(stack.enter_context(_running_services(shell)))
         sandbox = stack.enter_context(shell.engine.sandbox(job.spec))
         keeper = Conversation(sandbox.channel, sink=take_output, interrupt=shell.interrupt)

@@ -30,7 +30,7 @@ class LocalUser:
 
     @property
     def size(self) -> Size | None:
-        return self._measure() if self._has_terminal else None
+        return measure_terminal(self.keyboard) if self._has_terminal else None
 
     def typed(self, most: int) -> bytes:
         try:
@@ -39,17 +39,24 @@ class LocalUser:
             return b""
 
     def read_size(self) -> Size:
-        with suppress(BlockingIOError):
-            while os.read(self.resizes, _MAX_WAKEUPS):
-                pass
-        return self._measure()
+        read_wakeups(self.resizes)
+        return measure_terminal(self.keyboard)
 
     def show(self, output: ShellOutput) -> None:
         write_all(self._screens[output.stream], output.content)
 
-    def _measure(self) -> Size:
-        columns, rows = os.get_terminal_size(self.keyboard)
-        return Size(rows, columns) if rows and columns else _DEFAULT_SIZE
+
+def measure_terminal(descriptor: int) -> Size:
+    """Return the size of a terminal, or a default if it does not know its own."""
+    columns, rows = os.get_terminal_size(descriptor)
+    return Size(rows, columns) if rows and columns else _DEFAULT_SIZE
+
+
+def read_wakeups(descriptor: int) -> None:
+    """Read all wake-ups that a pipe has."""
+    with suppress(BlockingIOError):
+        while os.read(descriptor, _MAX_WAKEUPS):
+            pass
 
 
 def write_all(descriptor: int, content: bytes) -> None:
@@ -72,13 +79,13 @@ def local_user() -> Iterator[User]:
         stack.callback(os.close, wakeups)
         has_terminal = os.isatty(keyboard)
         if has_terminal:
-            stack.enter_context(_wakeups_by_signals(wakeups))
+            stack.enter_context(wakeups_by_signals(wakeups))
             stack.enter_context(_raw_mode(keyboard))
         yield LocalUser(keyboard, resizes, has_terminal=has_terminal)
 
 
 @contextmanager
-def _wakeups_by_signals(wakeups: int) -> Iterator[None]:
+def wakeups_by_signals(wakeups: int) -> Iterator[None]:
     """Write to `wakeups` whenever a signal arrives that Python handles, such as SIGWINCH.
 
     Python runs a handler between two of its own instructions. The handler of a signal that arrives

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal, Self
@@ -36,6 +37,24 @@ class _HeadAndTail:
         )
 
 
+class LineEndings:
+    """The conversion of the line endings of a terminal to those that a program wrote."""
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, content: bytes) -> bytes:
+        """Return content with line feeds; a carriage return at its end is held back."""
+        content = self._held + content
+        self._held = content[-1:] if content.endswith(b"\r") else b""
+        return content[: len(content) - len(self._held)].replace(b"\r\n", b"\n")
+
+    def flush(self) -> bytes:
+        """Return what was held back."""
+        held, self._held = self._held, b""
+        return held
+
+
 class Capture:
     """The output of an attempt, captured during a `with` block.
 
@@ -43,6 +62,9 @@ class Capture:
     missing bytes, and the end. `on_output` receives every piece as it arrives. If the log cannot be
     written, it ends there or `log` is None, and `unlogged` holds the reason; the script is not
     affected. The `redactor` is applied to both streams before anything is stored or passed on.
+
+    With the output `joined` or `terminal`, there is only one stream, which is both stdout and
+    stderr. The record of a terminal has the line endings of the program.
     """
 
     def __init__(
@@ -51,10 +73,14 @@ class Capture:
         limit: int,
         *,
         redactor: Redactor,
-        on_output: Callable[[bytes], object] | None = None,
+        on_output: Callable[[Output], object] | None = None,
+        output: Literal["", "joined", "terminal"] = "",
     ) -> None:
         self.log = log
         self._streams = {"stdout": redactor.stream(), "stderr": redactor.stream()}
+        self._shown = redactor.stream()
+        self._is_one_stream = output != ""
+        self._endings = LineEndings() if output == "terminal" else None
         self._on_output = on_output
         self._remaining = limit
         self._both, self._stderr = _HeadAndTail(), _HeadAndTail()
@@ -74,8 +100,13 @@ class Capture:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._store("stdout", self._streams["stdout"].flush())
-        self._store("stderr", self._streams["stderr"].flush())
+        if self._endings is None:
+            self._store("stdout", self._streams["stdout"].flush())
+            self._store("stderr", self._streams["stderr"].flush())
+        else:
+            self._show(Output("stdout", self._shown.flush()))
+            self._keep("stdout", self._streams["stdout"].feed(self._endings.flush()))
+            self._keep("stdout", self._streams["stdout"].flush())
         with self._tolerate_write_errors():
             if self._file is not None:
                 self._write_end(self._file)
@@ -83,16 +114,27 @@ class Capture:
 
     def take(self, output: Output) -> None:
         """Capture a piece of output."""
-        self._store(output.stream, self._streams[output.stream].feed(output.content))
+        if self._endings is None:
+            self._store(output.stream, self._streams[output.stream].feed(output.content))
+            return
+        self._show(replace(output, content=self._shown.feed(output.content)))
+        content = self._endings.feed(output.content)
+        self._keep(output.stream, self._streams[output.stream].feed(content))
 
     def _store(self, stream: Literal["stdout", "stderr"], content: bytes) -> None:
+        self._show(Output(stream, content))
+        self._keep(stream, content)
+
+    def _show(self, output: Output) -> None:
+        if output.content and self._on_output is not None:
+            self._on_output(output)
+
+    def _keep(self, stream: Literal["stdout", "stderr"], content: bytes) -> None:
         if not content:
             return
         self._both.add(content)
         if stream == "stderr":
             self._stderr.add(content)
-        if self._on_output is not None:
-            self._on_output(content)
         with self._tolerate_write_errors():
             if self._file is not None:
                 self._file.write(content[: self._remaining])
@@ -129,5 +171,5 @@ class Capture:
 
     @property
     def stderr(self) -> CapturedOutput:
-        """The output on stderr."""
-        return self._stderr.snapshot()
+        """The output on stderr, or of the only stream."""
+        return self._both.snapshot() if self._is_one_stream else self._stderr.snapshot()

@@ -5,6 +5,7 @@ their server must be running to respond.
 """
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from isosmoke.engines.base import START_SECONDS, Engine, Sandbox
 from isosmoke.errors import EngineError, LeftBehindError
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import BrokenError, Conversation, StoppedError
+from isosmoke.keeper.input_forwarding import InputForwarder, Streams
+from isosmoke.keeper.protocol import SEPARATE
 from isosmoke.results import evidence
 from isosmoke.results.evidence import Evidence
 from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut
@@ -94,7 +97,7 @@ def want_no_evidence(_ending: Ending, _survivors: tuple[Process, ...]) -> bool:
     return False
 
 
-def run_job(  # noqa: PLR0915 - one sequence, to be read in order
+def run_job(  # noqa: PLR0913, PLR0915 - one sequence, to be read in order
     job: Job,
     engine: Engine,
     *,
@@ -102,11 +105,13 @@ def run_job(  # noqa: PLR0915 - one sequence, to be read in order
     interrupt: Interrupt,
     wants_evidence: WantsEvidence = want_no_evidence,
     run: SandboxRun | None = None,
+    streams: Streams | None = None,
 ) -> SandboxRun:
     """Run `job` in a fresh sandbox of `engine` and return the result.
 
     Errors and interrupts are recorded in the result. `wants_evidence` has no effect on the ending
-    or the survivors. Phases are added to `run` if it is given.
+    or the survivors. Phases are added to `run` if it is given. The job takes over `streams`;
+    without them its stdin is empty, and its stdout and stderr are separate.
     """
     run = run or SandboxRun()
     with run.record_errors(), ExitStack() as stack:
@@ -117,9 +122,11 @@ def run_job(  # noqa: PLR0915 - one sequence, to be read in order
             with run.record_errors():
                 with run.phase("start"):
                     keeper.wait_until_ready(START_SECONDS)
-                    start(job, keeper)
+                    start(job, keeper, streams)
                 with run.phase("run"):
-                    run.ending = wait_for_ending(job, keeper)
+                    run.ending = wait_for_ending(job, keeper, streams)
+                if streams is not None and _is_interrupted(run.ending, streams):
+                    interrupt.raise_for("SIGINT")
                 with run.phase("settle"):
                     is_empty = keeper.wait_until_empty(job.settle)
                 if not is_empty:
@@ -162,7 +169,7 @@ def run_until_frozen(job: Job, keeper: Conversation) -> SandboxRun:
     return run
 
 
-def start(job: Job, keeper: Conversation) -> None:
+def start(job: Job, keeper: Conversation, streams: Streams | None = None) -> None:
     """Start `job` with a keeper that is ready."""
     keeper.start_script(
         job.argv,
@@ -171,13 +178,36 @@ def start(job: Job, keeper: Conversation) -> None:
         processes=job.spec.limits.processes,
         open_files=job.spec.limits.open_files,
         search=job.search,
+        plan=SEPARATE if streams is None else streams.plan,
     )
 
 
-def wait_for_ending(job: Job, keeper: Conversation) -> Ending:
+def _wait_for_exit(job: Job, keeper: Conversation, streams: Streams | None) -> int | None:
+    if streams is None:
+        return keeper.wait_for_exit(job.timeout)
+    plan = streams.plan
+    forwarder = InputForwarder(
+        streams,
+        keeper.send,
+        "script",
+        is_open=plan.input != "",
+        types=plan.input == "terminal",
+        resizes=plan.output == "terminal",
+    )
+    with streams.attached():
+        return keeper.wait_for_exit(job.timeout, forwarder)
+
+
+def _is_interrupted(ending: Ending, streams: Streams) -> bool:
+    """Return whether a key interrupted the command, which may report that by its exit code."""
+    endings = (Signaled(signal.SIGINT), Exited(128 + signal.SIGINT))
+    return streams.has_interrupted and ending in endings
+
+
+def wait_for_ending(job: Job, keeper: Conversation, streams: Streams | None = None) -> Ending:
     """Return the ending of the script of `job`, which is ended at its timeout (`TimedOut`)."""
     try:
-        status = keeper.wait_for_exit(job.timeout)
+        status = _wait_for_exit(job, keeper, streams)
     except BrokenError as error:
         if job.is_command:
             return Exited(os.waitstatus_to_exitcode(keeper.wait_for_unexecuted(error)))

@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal, Self
@@ -13,7 +13,7 @@ from isosmoke.engines.base import START_SECONDS, Engine, Sandbox
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.keeper.client import Conversation
-from isosmoke.keeper.protocol import Output, ShellOutput, Size
+from isosmoke.keeper.protocol import SEPARATE, Output, ShellOutput, Size, StreamPlan
 from isosmoke.redaction import Redactor
 from isosmoke.results.outcome import Ending
 from isosmoke.runner.output import Capture
@@ -134,10 +134,14 @@ class Bench:
         yield ReadOnly(self.fixed, PurePosixPath(self.fixed))
 
 
-def run(engine: Engine, job: Job) -> JobResult:
-    """Run `job` as the runner does, from the creation of its sandbox to its end."""
-    with Capture(None, 0, redactor=Redactor()) as capture:
-        run = run_job(job, engine, capture=capture, interrupt=Interrupt())
+def run(engine: Engine, job: Job, user: "CommandUser | None" = None) -> JobResult:
+    """Run `job` as the runner does, from the creation of its sandbox to its end.
+
+    If there is a `user`, the job has the user's streams.
+    """
+    show, kind = (user.show, user.plan.output) if user else (None, SEPARATE.output)
+    with Capture(None, 0, redactor=Redactor(), on_output=show, output=kind) as capture:
+        run = run_job(job, engine, capture=capture, interrupt=Interrupt(), streams=user)
     output = capture.output
     printed = output.head + output.tail
     return JobResult(run.ending, run.survivors, run.phases, printed, output.size)
@@ -192,7 +196,7 @@ class Typist:
         assert self.size is not None  # noqa: S101 - for mypy
         return self.size
 
-    def show(self, output: ShellOutput) -> None:
+    def show(self, output: ShellOutput | Output) -> None:
         self.printed[output.stream] += output.content
         self._act()
 
@@ -214,6 +218,18 @@ class Typist:
         if self._typing >= 0:
             os.close(self._typing)
         self._typing = -1
+
+
+class CommandUser(Typist):
+    """A user whose standard streams a command takes over; use it as a context manager."""
+
+    def __init__(self, plan: StreamPlan, *actions: tuple[str, bytes | Size]) -> None:
+        super().__init__(*actions, size=plan.size)
+        self.plan = plan
+        self.has_interrupted = False
+
+    def attached(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 class Witness:

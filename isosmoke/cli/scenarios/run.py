@@ -1,6 +1,5 @@
 """Run scenarios, or any command as a scenario."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,8 +35,7 @@ from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import interruptible
 from isosmoke.manifest.filters import Expression
 from isosmoke.reports import agent
-from isosmoke.repro import bundle, target
-from isosmoke.repro.shell_input import write_all
+from isosmoke.repro import bundle, command_streams, target
 from isosmoke.results import repeat_command
 from isosmoke.results.events import Event
 from isosmoke.results.repeat_command import Repeat
@@ -176,8 +174,12 @@ def _open_request(
     options: _Options, reporting: Reporting, caller: Caller
 ) -> Iterator[tuple[Request, Caller]]:
     """Yield the request and its caller; a bundle stays unpacked inside the context."""
+    if options.bundle is None and options.argv:
+        with _open_command_request(options, reporting) as request:
+            yield request, caller
+        return
     if options.bundle is None:
-        yield _build_request(options, reporting), caller
+        yield _build_request(options), caller
         return
     if options.argv or options.selects_scenarios or options.timeout:
         raise UsageError(
@@ -201,9 +203,7 @@ def _build_base_request(options: _Options) -> Request:
     )
 
 
-def _build_request(options: _Options, reporting: Reporting) -> Request:
-    if options.argv:
-        return _build_command_request(options, reporting)
+def _build_request(options: _Options) -> Request:
     if options.timeout:
         raise UsageError(
             "--timeout requires a command after --", hint="set timeout_seconds in the manifest"
@@ -219,20 +219,23 @@ def _build_request(options: _Options, reporting: Reporting) -> Request:
     )
 
 
-def _build_command_request(options: _Options, reporting: Reporting) -> Request:
+@contextmanager
+def _open_command_request(options: _Options, reporting: Reporting) -> Iterator[Request]:
+    """Yield the request for a command, which takes over the standard streams in the context."""
     if options.selects_scenarios:
         raise UsageError(
             "a selection of scenarios and a command after -- cannot be combined",
             hint="pass only one of them",
         )
-    output = sys.stderr if reporting.choice.stdout_taken else sys.stdout
     timeout = options.timeout or target.DEFAULT_TIMEOUT_SECONDS
-    return replace(
-        _build_base_request(options),
-        scenarios=(target.create_scenario(options.argv, timeout=timeout),),
-        argv=options.argv,
-        on_output=reporting.tolerate_errors(partial(write_all, output.fileno())),
-    )
+    with command_streams.local_streams(stdout_taken=reporting.choice.stdout_taken) as streams:
+        yield replace(
+            _build_base_request(options),
+            scenarios=(target.create_scenario(options.argv, timeout=timeout),),
+            argv=options.argv,
+            on_output=reporting.tolerate_errors(streams.show),
+            streams=streams,
+        )
 
 
 def _build_repeat(options: _Options, name: str) -> tuple[str, ...]:

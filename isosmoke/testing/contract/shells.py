@@ -1,4 +1,4 @@
-"""Checks of an interactive shell in a sandbox."""
+"""Checks of an interactive shell in a sandbox, and of a command that takes over streams."""
 
 from pathlib import PurePosixPath
 
@@ -6,10 +6,11 @@ from isosmoke.engines.base import START_SECONDS, Engine
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import interactive_shell, protocol
 from isosmoke.keeper.client import Conversation
-from isosmoke.keeper.protocol import Size
+from isosmoke.keeper.protocol import Size, StreamPlan
+from isosmoke.results.outcome import Exited, Signaled
 from isosmoke.sandbox.spec import Job
-from isosmoke.testing.bench import Bench, Typist, Witness, running_job
-from isosmoke.testing.contract.checks import DEATH_SECONDS, check, expect
+from isosmoke.testing.bench import Bench, CommandUser, JobOptions, Typist, Witness, run, running_job
+from isosmoke.testing.contract.checks import DEATH_SECONDS, check, expect, expect_ending
 
 _WATCH = "echo ready; while :; do sleep 0.02; done"
 
@@ -133,3 +134,103 @@ def a_shell_that_does_not_read_holds_nothing_up(engine: Engine, bench: Bench) ->
             keeper.read_usage()
             expect(that=keeper.wait_for_exit(0.1) is None, message="typing ahead ended the script")
         expect(that=connection.wait_closed(), message="a shell outlived its sandbox")
+
+
+_AT_TERMINAL = StreamPlan(input="terminal", output="terminal", size=Size(31, 97))
+_PIPED = StreamPlan(input="passed")
+_JOINED = StreamPlan(input="passed", output="joined")
+_LINES = 1000
+_PATIENT = JobOptions(timeout=120)
+_TERMINAL = StreamPlan(output="terminal", size=Size(24, 80))
+
+
+@check
+def one_stream_keeps_the_order(engine: Engine, bench: Bench) -> None:
+    """Check that what a command prints on stdout and stderr arrives in the order of printing."""
+    line = f"for i in $(seq {_LINES}); do echo a$i >&2; echo b$i; done"
+    expected = "".join(f"a{number}\nb{number}\n" for number in range(1, _LINES + 1))
+    for plan in (_JOINED, _TERMINAL):
+        with CommandUser(plan) as user:
+            run(engine, bench.shell(line, _PATIENT), user)
+        printed = user.printed["stdout"].decode().replace("\r\n", "\n")
+        expect(that=printed == expected, message=f"{plan.output}: the order is {printed[:200]!r}")
+
+
+@check
+def two_streams_stay_apart(engine: Engine, bench: Bench) -> None:
+    """Check that stdout and stderr arrive as two streams unless they are one."""
+    with CommandUser(_PIPED) as user:
+        run(engine, bench.shell("echo out; echo err >&2"), user)
+    expect(
+        that=user.printed == {"stdout": b"out\n", "stderr": b"err\n"},
+        message=f"it printed {user.printed}",
+    )
+
+
+@check
+def a_command_reads_the_input(engine: Engine, bench: Bench) -> None:
+    """Check that all input arrives, however much, and then its end."""
+    for plan in (_PIPED, _JOINED):
+        chunks = [("", b"x" * 50_000), ("", b"y" * 10_000), ("", b"")]
+        with CommandUser(plan, *chunks) as user:
+            result = run(engine, bench.shell("tr -d x | wc -c", _PATIENT), user)
+        expect(that=result.words == ["10000"], message=f"of the input, {result.words} arrived")
+
+
+@check
+def a_command_need_not_read_the_input(engine: Engine, bench: Bench) -> None:
+    """Check that input that is never read delays neither a command nor its verdict."""
+    for line in ("exec 0<&-; echo done", "echo done"):
+        with CommandUser(_PIPED, ("", b"x" * 60_000)) as user:
+            result = run(engine, bench.shell(line), user)
+        expect_ending(result, Exited(0), f"'{line}' with input")
+        expect(that=result.words == ["done"], message=f"'{line}' printed {result.words}")
+
+
+@check
+def a_command_has_a_terminal(engine: Engine, bench: Bench) -> None:
+    """Check that a command has the terminal on all streams, and reads what is typed."""
+    line = "test -t 0 -a -t 1 -a -t 2 && : </dev/tty && stty size && read it && echo =$it=; exit 7"
+    with CommandUser(_AT_TERMINAL, ("31 97", b"typed\r")) as user:
+        result = run(engine, bench.shell(line), user)
+    printed = user.printed["stdout"].decode()
+    expect_ending(result, Exited(7), "the command at a terminal")
+    expect(that="=typed=\r\n" in printed, message=f"the typed text was printed as {printed!r}")
+    expect(that=b"\r" not in result.output, message=f"the record is {result.output!r}")
+
+
+@check
+def a_command_is_interrupted_by_its_keys(engine: Engine, bench: Bench) -> None:
+    """Check that Ctrl-C sends SIGINT to the command, and that Ctrl-Z does not stop it."""
+    with CommandUser(_AT_TERMINAL, ("ready", b"\x1a\x03")) as user:
+        result = run(engine, bench.shell("echo ready; exec sleep 600"), user)
+    expect_ending(result, Signaled(2), "the interrupted command")
+
+
+@check
+def a_command_is_notified_of_a_new_size(engine: Engine, bench: Bench) -> None:
+    """Check that a command gets SIGWINCH and the new size of the terminal."""
+    job = bench.shell(f"trap 'stty size; exit 0' WINCH; {_WATCH}")
+    with CommandUser(_AT_TERMINAL, ("ready", Size(11, 44))) as user:
+        result = run(engine, job, user)
+    expect_ending(result, Exited(0), "the command at a resized terminal")
+    expect(that=b"11 44" in user.printed["stdout"], message=f"it printed {user.printed}")
+
+
+@check
+def a_terminal_hides_no_survivor(engine: Engine, bench: Bench) -> None:
+    """Check that what a command leaves is listed at a terminal too: nothing hangs up on it."""
+    with CommandUser(_AT_TERMINAL) as user:
+        result = run(engine, bench.shell("sleep 600 & echo end"), user)
+    names = sorted(process.argv[0] for process in result.survivors)
+    expect(that="sleep" in names, message=f"the survivors are {names}")
+    expect(that=b"end" in result.output, message=f"it printed {result.output!r}")
+
+
+@check
+def a_terminal_shows_the_last_byte(engine: Engine, bench: Bench) -> None:
+    """Check that all output of a command arrives from a terminal."""
+    with CommandUser(_TERMINAL) as user:
+        run(engine, bench.shell("head -c 100000 /dev/zero; echo end", _PATIENT), user)
+    printed = user.printed["stdout"].rstrip()
+    expect(that=printed == bytes(100_000) + b"end", message=f"{len(printed)} bytes arrived")

@@ -51,7 +51,7 @@ class Run:
     argv: tuple[str, ...] = ()
     interrupt: Interrupt = field(default_factory=Interrupt)
     events: list[Event] = field(default_factory=list)
-    echoed: list[bytes] = field(default_factory=list)
+    echoed: list[Output] = field(default_factory=list)
     engine: FakeEngine = field(default_factory=FakeEngine)
 
     def execute(self, *scenarios: Scenario) -> tuple[ScenarioResult, ...]:
@@ -266,7 +266,7 @@ def test_each_attempt_has_its_own_log_and_sandbox(run: Run) -> None:
     ]
     assert (run.record / "a/output-1.log").read_bytes() == b"first"
     assert (run.record / "a/output-2.log").read_bytes() == b""
-    assert run.echoed == [b"first"]
+    assert run.echoed == [Output("stdout", b"first")]
     assert run.engine.destroyed == run.engine.made
     assert len(run.engine.made) == 2
 

@@ -4,7 +4,7 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import PurePosixPath
 
 import pytest
@@ -612,3 +612,46 @@ def test_ending_during_a_probe_is_not_lost(make_keeper: Make) -> None:
     assert conversation.probe(*JOB, SOON) == (0, b"")
     assert conversation.wait_for_exit(SOON) == 0
     assert conversation.wait_until_empty(SOON)
+
+
+class EndlessInput:
+    """A source that always has input, which the keeper accepts at once."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._content = os.eventfd(1)
+        self.accepted = 0
+
+    def list_sources(self) -> tuple[int, ...]:
+        return (self._content,)
+
+    def handle(self, event: protocol.InputAccepted | protocol.InputClosed) -> None:
+        self.accepted += 1
+
+    def forward(self, readable: Collection[int]) -> None:
+        if readable:
+            self._keeper.send(encode_frame(b"Y", struct.pack(">I", 1)))
+
+    def close(self) -> None:
+        os.close(self._content)
+
+
+def test_endless_input_does_not_extend_the_deadline(make_keeper: Make) -> None:
+    """A script that reads forever is still running at the deadline."""
+    keeper = make_keeper()
+    source = EndlessInput(keeper)
+
+    assert talk(keeper).wait_for_exit(0.05, source) is None
+    assert source.accepted > 0
+    source.close()
+
+
+def test_exit_ends_the_input(make_keeper: Make) -> None:
+    """The status of a script that has ended is returned while there is still input."""
+    keeper = make_keeper()
+    source = EndlessInput(keeper)
+    keeper.send(encode_frame(b"Z", b"") + encode_exit(256))
+
+    assert talk(keeper).wait_for_exit(SOON, source) == 256
+    assert source.accepted == 1
+    source.close()

@@ -28,6 +28,7 @@ from isosmoke.keeper.protocol import (
     ShellOutput,
     Size,
     Sockets,
+    StreamPlan,
     Survivor,
     Thawed,
     UsageReport,
@@ -230,7 +231,7 @@ def test_commands_are_empty_frames() -> None:
 
 
 def test_go_has_limits_directory_arguments_and_environment() -> None:
-    """The order is limits, directory, number of arguments, arguments and environment."""
+    """The order is streams, limits, directory, number of arguments, arguments and environment."""
     command = encode_go(
         ["bash", "a b.sh", ""],
         PurePosixPath("/work"),
@@ -239,20 +240,42 @@ def test_go_has_limits_directory_arguments_and_environment() -> None:
         open_files=256,
     )
 
-    payload = b"64\x00256\0\0/work\x003\0bash\0a b.sh\0\0A=1\0B=\0"
+    payload = b"\0\0\0\x0064\x00256\0\0/work\x003\0bash\0a b.sh\0\0A=1\0B=\0"
     assert command == b"g" + struct.pack(">I", len(payload)) + payload
 
 
 def test_missing_limit_is_an_empty_field() -> None:
     """A limit of None is an empty field, which means no limit to the keeper."""
-    assert encode_go(["x"], PurePosixPath("/"), {}) == encode_frame(b"g", b"\0\0\0/\x001\0x\0")
+    assert encode_go(["x"], PurePosixPath("/"), {}) == encode_frame(
+        b"g", b"\0\0\0\0\0\0\0/\x001\0x\0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("plan", "fields"),
+    [
+        (StreamPlan(), b"\0\0\0\0"),
+        (StreamPlan(input="passed", output="joined"), b"passed\0joined\0\0\0"),
+        (
+            StreamPlan(input="terminal", output="terminal", size=Size(24, 80)),
+            b"terminal\0terminal\x0024\x0080\0",
+        ),
+    ],
+)
+def test_go_has_the_kinds_of_the_streams(plan: StreamPlan, fields: bytes) -> None:
+    """The kinds of input and output come first, then the size of a terminal."""
+    command = encode_go(["x"], PurePosixPath("/"), {}, plan=plan)
+
+    assert command == encode_frame(b"g", fields + b"\0\0\0/\x001\0x\0")
 
 
 def test_go_has_the_search_path_of_its_program() -> None:
     """The search path comes before the directory, as a PATH variable."""
     command = encode_go(["bash"], PurePosixPath("/"), {"PATH": "/fakes"}, search="/bin:/usr/bin")
 
-    assert command == encode_frame(b"g", b"\0\0PATH=/bin:/usr/bin\0/\x001\0bash\0PATH=/fakes\0")
+    assert command == encode_frame(
+        b"g", b"\0\0\0\0\0\0PATH=/bin:/usr/bin\0/\x001\0bash\0PATH=/fakes\0"
+    )
 
 
 def test_probe_is_a_job_without_limits() -> None:
@@ -276,6 +299,8 @@ def test_input_and_size_are_encoded() -> None:
     """Input is sent unchanged, a size as two numbers of two bytes."""
     assert encode_input(b"ls\r") == encode_frame(b"i", b"ls\r")
     assert encode_resize(Size(24, 300)) == encode_frame(b"w", b"\0\x18\x01\x2c")
+    assert encode_input(b"ls\r", "script") == encode_frame(b"I", b"ls\r")
+    assert encode_resize(Size(24, 300), "script") == encode_frame(b"W", b"\0\x18\x01\x2c")
 
 
 def test_usage_is_in_seconds_and_bytes() -> None:
@@ -289,4 +314,4 @@ def test_go_preserves_invalid_utf8() -> None:
     """An argument or a variable in invalid UTF-8 reaches the script byte for byte."""
     command = encode_go(["\udcff"], PurePosixPath("/\udcfe"), {"A": "\udcfd"})
 
-    assert command == encode_frame(b"g", b"\0\0\0/\xfe\x001\0\xff\0A=\xfd\0")
+    assert command == encode_frame(b"g", b"\0\0\0\0\0\0\0/\xfe\x001\0\xff\0A=\xfd\0")

@@ -94,13 +94,37 @@ def test_output_has_both_streams_in_order() -> None:
 
 def test_callback_receives_every_piece() -> None:
     """The callback receives each piece completely, even beyond the limit of the log."""
-    echoed: list[bytes] = []
+    echoed: list[Output] = []
     with Capture(None, 1, redactor=Redactor(), on_output=echoed.append) as capture:
         capture.take(Output("stdout", b"one"))
-        assert echoed == [b"one"]
+        assert echoed == [Output("stdout", b"one")]
         capture.take(Output("stderr", b"two"))
 
-    assert echoed == [b"one", b"two"]
+    assert echoed == [Output("stdout", b"one"), Output("stderr", b"two")]
+
+
+def test_only_stream_is_also_stderr() -> None:
+    """If a command has one stream, the cause of a failure is found in it."""
+    with Capture(None, LIMIT, redactor=Redactor(), output="joined") as capture:
+        capture.take(Output("stdout", b"error: no such file\n"))
+
+    assert capture.stderr == capture.output
+
+
+@given(st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\r\n", b"secret-value"]), max_size=12))
+def test_record_of_a_terminal_has_the_line_endings_of_the_program(pieces: list[bytes]) -> None:
+    """The terminal shows every byte, the record no carriage return before a line feed."""
+    echoed: list[Output] = []
+    redactor = Redactor([Secret.of_variable("T", "secret-value")])
+    with Capture(
+        None, LIMIT, redactor=redactor, on_output=echoed.append, output="terminal"
+    ) as capture:
+        for piece in pieces:
+            capture.take(Output("stdout", piece))
+
+    shown = b"".join(pieces).replace(b"secret-value", b"[redacted T]")
+    assert b"".join(output.content for output in echoed) == shown
+    assert capture.output.head == shown.replace(b"\r\n", b"\n")
 
 
 @pytest.mark.parametrize("size", [0, 1, 99, 100])
@@ -197,7 +221,7 @@ def test_log_that_cannot_be_created_is_none(tmp_path: Path) -> None:
 
 def test_secret_is_redacted_everywhere(tmp_path: Path) -> None:
     """A secret divided into pieces of a stream is in no log, memory or callback."""
-    log, echoed = tmp_path / "a.log", list[bytes]()
+    log, echoed = tmp_path / "a.log", list[Output]()
     redactor = Redactor([Secret.of_variable("T", "hunter2hunter2")])
     with Capture(log, 100, redactor=redactor, on_output=echoed.append) as capture:
         for stream, content in [
@@ -209,6 +233,7 @@ def test_secret_is_redacted_everywhere(tmp_path: Path) -> None:
             capture.take(Output(stream, content))  # type: ignore[arg-type]
 
     shown = b"out err [redacted T].[redacted T] hunter2"
-    assert (log.read_bytes(), b"".join(echoed), capture.output.head) == (shown, shown, shown)
+    printed = b"".join(output.content for output in echoed)
+    assert (log.read_bytes(), printed, capture.output.head) == (shown, shown, shown)
     assert capture.stderr.head == b"err [redacted T] hunter2"
     assert capture.output.size == len(shown)

@@ -1,0 +1,144 @@
+"""The standard streams of isosmoke, which a command after `--` takes over."""
+
+import os
+import stat
+import termios
+import tty
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Literal
+
+from isosmoke.keeper.protocol import Output, Size, StreamPlan
+from isosmoke.repro.shell_input import (
+    measure_terminal,
+    read_wakeups,
+    wakeups_by_signals,
+    write_all,
+)
+from isosmoke.runner.output import LineEndings
+
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+
+_NULL_DEVICE = os.makedev(1, 3)
+"""The number of /dev/null (Documentation/admin-guide/devices.txt of the kernel)."""
+
+
+class CommandStreams:
+    """The streams of this process for a command, whose stdout becomes the descriptor `stdout`.
+
+    In the background of its terminal, this process has no keyboard: the kernel would stop it if it
+    read from there. In the foreground, the terminal is in raw mode while the command runs, so that
+    each key has its effect in the sandbox.
+    """
+
+    def __init__(self, plan: StreamPlan, *, stdin: int, stdout: int, resizes: int) -> None:
+        self.plan = plan
+        self.resizes = resizes
+        self.has_interrupted = False
+        self._stdin, self._stdout = stdin, stdout
+        self._settings: list[Any] = []
+        self._endings = LineEndings()
+
+    @property
+    def keyboard(self) -> int | None:
+        if not _is_in_foreground(self._stdin):
+            return None
+        if self.plan.input == "terminal" and not self._settings:
+            self._settings = termios.tcgetattr(self._stdin)
+            tty.setraw(self._stdin, termios.TCSADRAIN)
+        return self._stdin
+
+    def typed(self, limit: int, /) -> bytes:
+        try:
+            content = os.read(self._stdin, limit)
+        except BlockingIOError:
+            raise
+        except OSError:  # a directory, or the terminal hung up
+            return b""
+        if self._settings:
+            self.has_interrupted |= self._settings[6][termios.VINTR] in content
+        return content
+
+    def read_size(self) -> Size:
+        read_wakeups(self.resizes)
+        return measure_terminal(self._stdout)
+
+    def show(self, output: Output) -> None:
+        """Print output; a terminal that is not in raw mode adds carriage returns itself."""
+        is_cooked = self.plan.output == "terminal" and not self._settings
+        content = self._endings.feed(output.content) if is_cooked else output.content
+        write_all(_STDERR if output.stream == "stderr" else self._stdout, content)
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if self._settings and _is_in_foreground(self._stdin):
+                with suppress(termios.error):  # the terminal hung up
+                    termios.tcsetattr(self._stdin, termios.TCSADRAIN, self._settings)
+            self._settings = []
+
+
+@contextmanager
+def local_streams(*, stdout_taken: bool) -> Iterator[CommandStreams]:
+    """Yield the streams of this process; call it in the main thread, which handles signals.
+
+    If stdout has a document, all output of the command goes to stderr.
+    """
+    stdout = _STDERR if stdout_taken else _STDOUT
+    with ExitStack() as stack:
+        resizes, wakeups = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        stack.callback(os.close, resizes)
+        stack.callback(os.close, wakeups)
+        plan = plan_streams(_STDIN, stdout, _STDERR)
+        if plan.output == "terminal":
+            stack.enter_context(wakeups_by_signals(wakeups))
+        stdin = _STDIN if plan.input == "terminal" else stack.enter_context(_reopened(_STDIN))
+        yield CommandStreams(plan, stdin=stdin, stdout=stdout, resizes=resizes)
+
+
+def plan_streams(stdin: int, stdout: int, stderr: int) -> StreamPlan:
+    """Return the streams of a command, like those of this process.
+
+    If stdout and stderr are the same file, only one stream keeps the order of what is printed. A
+    terminal for the output is also one for the input, if that is a terminal.
+    """
+    output: Literal["", "joined", "terminal"] = ""
+    if os.path.samestat(os.fstat(stdout), os.fstat(stderr)):
+        output = "terminal" if os.isatty(stdout) else "joined"
+    size = measure_terminal(stdout) if output == "terminal" else None
+    if output == "terminal" and os.isatty(stdin):
+        return StreamPlan(input="terminal", output=output, size=size)
+    is_empty = os.fstat(stdin).st_rdev == _NULL_DEVICE
+    return StreamPlan(input="" if is_empty else "passed", output=output, size=size)
+
+
+def _is_in_foreground(descriptor: int) -> bool:
+    """Return whether this process may read from a descriptor: always, if it is no own terminal."""
+    try:
+        return os.tcgetpgrp(descriptor) == os.getpgrp()
+    except OSError:
+        return True
+
+
+@contextmanager
+def _reopened(descriptor: int) -> Iterator[int]:
+    """Yield another descriptor of a pipe, which never blocks; the given one for other files.
+
+    Another process may read the bytes that poll(2) saw. The flags of the given descriptor belong to
+    all of its holders.
+    """
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        yield descriptor
+        return
+    try:
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        own = os.open(f"/proc/self/fd/{descriptor}", flags)
+    except OSError:  # a pipe of another user
+        yield descriptor
+        return
+    try:
+        yield own
+    finally:
+        os.close(own)
