@@ -34,8 +34,8 @@ from isosmoke.runner.job_builder import RunContext
 class Request:
     """The scenarios to run and the options of the run.
 
-    `argv` replaces every script, and takes over `streams`. `copies` is a tree with copies of files at
-    their own paths; scripts see these in place of the files, which may change during the run.
+    `argv` replaces every script, and takes over `streams`. `copies` is a tree with copies of files
+    at their own paths; scripts see these in place of the files, which may change during the run.
     """
 
     scenarios: tuple[Scenario, ...]
