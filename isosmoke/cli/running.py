@@ -1,9 +1,10 @@
 """Options, progress display and repeat commands shared by the commands that run scenarios."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -44,6 +45,125 @@ class EngineOptions:
 
     binary: str | None = None
     engine: str = AUTO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandOptions:
+    """The options that only a command after `--` has; None and empty values are not given."""
+
+    timeout: int | None = None
+    env: tuple[str, ...] = ()
+    pass_env: tuple[str, ...] = ()
+    pass_files: tuple[Path, ...] = ()
+    image: str | None = None
+    network: str | None = None
+    memory: str | None = None
+    processes: int | None = None
+
+    @property
+    def first_given(self) -> str:
+        """The name of the first option that is given; empty if none is."""
+        given = (name for name, (field, _) in COMMAND_OPTIONS.items() if getattr(self, field))
+        return next(given, "")
+
+    @property
+    def keys(self) -> Mapping[str, Any]:
+        """The manifest keys that the options stand for.
+
+        Raises:
+            UsageError: if `--env` has no value.
+        """
+        single = {"timeout_seconds": self.timeout, "image": self.image, "network": self.network}
+        limits = {"memory": self.memory, "processes": self.processes}
+        return {
+            **_drop_missing(single),
+            "limits": _drop_missing(limits),
+            "env": dict(map(_split_variable, self.env)),
+            "pass_env": self.pass_env,
+            "pass_files": tuple(str(path.absolute()) for path in self.pass_files),
+        }
+
+
+COMMAND_OPTIONS = {
+    "--timeout": ("timeout", "timeout_seconds"),
+    "--env": ("env", "env"),
+    "--pass-env": ("pass_env", "pass_env"),
+    "--pass-file": ("pass_files", "pass_files"),
+    "--image": ("image", "image"),
+    "--network": ("network", "network"),
+    "--memory": ("memory", "limits.memory"),
+    "--processes": ("processes", "limits.processes"),
+}
+"""The options of a command, with their fields of `CommandOptions` and their manifest keys."""
+
+
+def find_option(location: Sequence[object]) -> str:
+    """Return the option for the manifest key at the location of an error; `--` for the command."""
+    options = {key.rpartition(".")[2]: option for option, (_, key) in COMMAND_OPTIONS.items()}
+    return next((options[str(part)] for part in location if str(part) in options), "--")
+
+
+def _drop_missing(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _split_variable(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise UsageError(
+            f"--env {text} has no value",
+            hint=f"write --env {text}=VALUE, or pass your own variable: --pass-env {text}",
+        )
+    return name, value
+
+
+def command_options(command: Command) -> Command:
+    """Add the options of a `CommandOptions` to a command."""
+    for decorate in (
+        click.option(
+            "--processes",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Limit the processes of a command.",
+        ),
+        click.option(
+            "--memory", metavar="SIZE", help="Limit the memory of a command, such as 512M or 2G."
+        ),
+        click.option(
+            "--network",
+            type=click.Choice(["host", "isolated"]),
+            help="Select the network of a command.  [default: host]",
+        ),
+        click.option("--image", help="Run a command in this image.  [default: host]"),
+        click.option(
+            "--pass-file",
+            "pass_files",
+            multiple=True,
+            type=click.Path(path_type=Path, exists=True),
+            metavar="PATH",
+            help="Pass your file or directory to a command, read-only and redacted; repeatable.",
+        ),
+        click.option(
+            "--pass-env",
+            multiple=True,
+            metavar="NAME",
+            help="Pass your variable to a command, redacted; repeatable.",
+        ),
+        click.option(
+            "--env",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="Set a variable of a command; repeatable.",
+        ),
+        click.option(
+            "--timeout",
+            type=click.IntRange(min=1),
+            metavar="SECONDS",
+            help="Set the timeout of a command after --.  [default: 3600]",
+        ),
+    ):
+        command = decorate(command)
+    return command
 
 
 _ENGINE_HELP = (

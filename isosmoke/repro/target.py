@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -61,20 +62,26 @@ class Case:
 NO_SCRIPT = "-"
 """The value of `script` in a scenario that has none."""
 
-DEFAULT_TIMEOUT_SECONDS = 3600
-"""The timeout of a scenario without a manifest, in seconds."""
-
 
 def create_scenario(
-    argv: tuple[str, ...], script: Path | None = None, timeout: int = DEFAULT_TIMEOUT_SECONDS
+    argv: tuple[str, ...],
+    script: Path | None = None,
+    keys: Mapping[str, Any] = MappingProxyType({}),
 ) -> Scenario:
-    """Return a scenario without a manifest: a command, a script, or only a sandbox."""
+    """Return a scenario without a manifest: a command, a script, or only a sandbox.
+
+    Raises:
+        ValidationError: if one of the further `keys` has an invalid value.
+    """
     first = script.stem if script else Path(argv[0]).name if argv else "shell"
     name = "".join(char if char.isalnum() else "-" for char in first).strip("-")
-    return Scenario(
-        name=name or "command",
-        script=str(script.absolute()) if script else argv[0] if argv else NO_SCRIPT,
-        timeout_seconds=timeout,
+    return Scenario.model_validate(
+        {
+            "name": name or "command",
+            "script": str(script.absolute()) if script else argv[0] if argv else NO_SCRIPT,
+            "timeout_seconds": repeat_command.COMMAND_TIMEOUT_SECONDS,
+            **keys,
+        }
     )
 
 

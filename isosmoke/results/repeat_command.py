@@ -1,12 +1,16 @@
 """Command lines that repeat a run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from isosmoke.results.run_record import RunRecord
 from isosmoke.text import restore_bytes
 
 Repeat = Callable[[str], tuple[str, ...]]
 """A function that takes the name of a scenario and returns the command line that repeats it."""
+
+COMMAND_TIMEOUT_SECONDS = 3600
+"""The timeout of a command, or of another scenario without a manifest, in seconds."""
 
 _SEPARATOR = "+"
 """The separator between engine names, if scenarios ran in different engines."""
@@ -40,7 +44,30 @@ def parse_engine(text: str) -> str:
 
 def build_repeat_command(run: RunRecord, name: str) -> tuple[str, ...]:
     """Return the command line that repeats scenario `name` in the working directory of `run`."""
-    return _build_command(run, *(("--", *run.argv) if run.command else (name,)))
+    if not run.command:
+        return _build_command(run, name)
+    entry = next((scenario.entry for scenario in run.scenarios if scenario.name == name), {})
+    return _build_command(run, *list_command_options(entry), "--", *run.argv)
+
+
+def list_command_options(entry: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the options of `isosmoke run` that a command has, from its manifest entry as JSON."""
+    limits = entry.get("limits", {})
+    single = {
+        "--timeout": (entry.get("timeout_seconds"), COMMAND_TIMEOUT_SECONDS),
+        "--image": (entry.get("image"), "host"),
+        "--network": (entry.get("network"), "host"),
+        "--memory": (limits.get("memory"), None),
+        "--processes": (limits.get("processes"), None),
+    }
+    for option, (value, default) in single.items():
+        if value is not None and value != default:
+            yield from (option, str(value))
+    for name, value in entry.get("env", {}).items():
+        yield from ("--env", f"{name}={value}")
+    for option, key in (("--pass-env", "pass_env"), ("--pass-file", "pass_files")):
+        for value in entry.get(key, ()):
+            yield from (option, value)
 
 
 def _build_command(run: RunRecord, *arguments: str) -> tuple[str, ...]:

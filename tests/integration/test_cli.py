@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from isosmoke.cli.running import COMMAND_OPTIONS
 from isosmoke.engines.bubblewrap.engine import BubblewrapEngine
 from isosmoke.errors import EngineUnavailableError, ExitCode
 
@@ -166,6 +167,73 @@ def test_command_after_dashes_runs_as_a_scenario(cli: Cli) -> None:
     """The output of the command passes through, and its exit code decides the outcome."""
     assert "hello" in cli("run", "--", "echo", "hello").stdout
     assert cli("run", "--", "false").returncode == ExitCode.BLOCKED
+
+
+def test_options_of_a_command(cli: Cli, tmp_path: Path) -> None:
+    """A command gets the variables, files, network and limits of its options."""
+    token = tmp_path / "token"
+    token.write_text("hunter2hunter2")
+    line = 'echo "=$A=$HOME_TOWN=" $(cat "$1"); test "$(grep -c : /proc/net/dev)" = 1'
+    options = (
+        *("--env", "A=b=c", "--pass-env", "HOME_TOWN", "--pass-file", str(token)),
+        *("--network", "isolated", "--memory", "512M", "--processes", "200", "--timeout", "100"),
+    )
+    done = cli(
+        *("run", "--json", *options, "--", "sh", "-c", line, "sh", str(token)),
+        HOME_TOWN="Ferney-Voltaire-1759",
+    )
+    (scenario,) = json.loads(done.stdout)["scenarios"]
+    entry = scenario["entry"]
+
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert "=b=c=[redacted HOME_TOWN]= [redacted" in done.stderr
+    assert entry["limits"]["memory"] == 512 << 20
+    assert (entry["limits"]["processes"], entry["timeout_seconds"]) == (200, 100)
+    assert entry["network"] == "isolated"
+
+
+def test_repeat_line_has_the_options_of_a_command(cli: Cli) -> None:
+    """The line that repeats a command has its options, on the screen and from the record."""
+    options = "--timeout 9 --network isolated --memory 1073741824 --processes 50 --env 'A=b c'"
+    expected = f"isosmoke run {options} -- false"
+    words = ["--network", "isolated", "--env", "A=b c", "--memory", "1G", "--processes", "50"]
+    done = cli("run", *words, "--timeout", "9", "--", "false")
+
+    assert expected in done.stdout
+    assert expected.removeprefix("isosmoke run ") in cli("show", "false").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--memory", "much"], "--memory must be a size"),
+        (["--env", "A"], "--pass-env A"),
+        (["--env", "1=2"], "--env must be a variable name"),
+        (["--pass-env", "NOT_SET_ANYWHERE"], "export NOT_SET_ANYWHERE"),
+        (["--pass-file", "/no/such/file"], "does not exist"),
+        (["--image", " "], "--image must not be blank"),
+        (["--processes", "0"], "--processes"),
+    ],
+)
+def test_invalid_option_of_a_command_is_explained(
+    cli: Cli, options: list[str], expected: str
+) -> None:
+    """An invalid value is a usage error that names the option."""
+    done = cli("run", *options, "--", "true")
+
+    assert done.returncode == ExitCode.USAGE
+    assert expected in done.stderr
+
+
+@pytest.mark.parametrize("option", COMMAND_OPTIONS)
+def test_option_of_a_command_requires_a_command(cli: Cli, option: str) -> None:
+    """Without a command, the error names the key of the manifest."""
+    values = {"--env": "A=b", "--network": "host", "--pass-file": "."}
+    done = cli("run", option, values.get(option, "9"))
+
+    assert done.returncode == ExitCode.USAGE
+    assert f"{option} requires a command after --" in done.stderr
+    assert f"set {COMMAND_OPTIONS[option][1]} in the manifest" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import click
+from pydantic import ValidationError
 
 from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.options import (
@@ -20,11 +21,15 @@ from isosmoke.cli.options import (
 from isosmoke.cli.reporting import ReportChoice, Reporting, parse_reports, report_option
 from isosmoke.cli.rerun_options import PastSelection, narrow, past_options
 from isosmoke.cli.running import (
+    COMMAND_OPTIONS,
+    CommandOptions,
     EngineOptions,
     WithCommand,
     build_repeat_command,
+    command_options,
     create_progress,
     engine_options,
+    find_option,
 )
 from isosmoke.errors import UsageError
 from isosmoke.execution import session
@@ -34,6 +39,7 @@ from isosmoke.history import layout
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import interruptible
 from isosmoke.manifest.filters import Expression
+from isosmoke.manifest.models import Scenario
 from isosmoke.reports import agent
 from isosmoke.repro import bundle, command_streams, target
 from isosmoke.results import repeat_command
@@ -58,7 +64,7 @@ class _Options:
     selection: ScenarioSelection
     past: PastSelection
     argv: tuple[str, ...]
-    timeout: int | None
+    command: CommandOptions
     bundle: Path | None
     tested: EngineOptions
     policy: Policy
@@ -93,11 +99,7 @@ class _Options:
     "--fail-fast/--keep-going",
     help="Stop starting scenarios after the first failure.  [default: --keep-going]",
 )
-@click.option(
-    "--timeout",
-    type=click.IntRange(min=1),
-    help="Set the timeout in seconds of a command after --.",
-)
+@command_options
 @report_option
 @click.option(
     "--bundle",
@@ -125,6 +127,13 @@ def command(
     evidence: Evidence,
     fail_fast: bool,
     timeout: int | None,
+    env: tuple[str, ...],
+    pass_env: tuple[str, ...],
+    pass_files: tuple[Path, ...],
+    image: str | None,
+    network: str | None,
+    memory: str | None,
+    processes: int | None,
     reports: tuple[str, ...],
     bundled: Path | None,
     as_json: bool,
@@ -139,7 +148,16 @@ def command(
         ),
         past=PastSelection(last_failed=last_failed, rerun=rerun),
         argv=ctx.obj,
-        timeout=timeout,
+        command=CommandOptions(
+            timeout=timeout,
+            env=env,
+            pass_env=pass_env,
+            pass_files=pass_files,
+            image=image,
+            network=network,
+            memory=memory,
+            processes=processes,
+        ),
         bundle=bundled,
         tested=EngineOptions(binary=binary, engine=engine),
         policy=Policy(
@@ -175,13 +193,13 @@ def _open_request(
 ) -> Iterator[tuple[Request, Caller]]:
     """Yield the request and its caller; a bundle stays unpacked inside the context."""
     if options.bundle is None and options.argv:
-        with _open_command_request(options, reporting) as request:
+        with _open_command_request(options, reporting, caller) as request:
             yield request, caller
         return
     if options.bundle is None:
         yield _build_request(options), caller
         return
-    if options.argv or options.selects_scenarios or options.timeout:
+    if options.argv or options.selects_scenarios or options.command.first_given:
         raise UsageError(
             "--bundle cannot be combined with a selection, --timeout or a command",
             hint="pass only --bundle FILE",
@@ -204,10 +222,9 @@ def _build_base_request(options: _Options) -> Request:
 
 
 def _build_request(options: _Options) -> Request:
-    if options.timeout:
-        raise UsageError(
-            "--timeout requires a command after --", hint="set timeout_seconds in the manifest"
-        )
+    if given := options.command.first_given:
+        key = COMMAND_OPTIONS[given][1]
+        raise UsageError(f"{given} requires a command after --", hint=f"set {key} in the manifest")
     manifest, scenarios = select_scenarios(options.selection)
     scenarios, rerun_of = narrow(manifest, scenarios, options.past)
     return replace(
@@ -220,26 +237,44 @@ def _build_request(options: _Options) -> Request:
 
 
 @contextmanager
-def _open_command_request(options: _Options, reporting: Reporting) -> Iterator[Request]:
+def _open_command_request(
+    options: _Options, reporting: Reporting, caller: Caller
+) -> Iterator[Request]:
     """Yield the request for a command, which takes over the standard streams in the context."""
     if options.selects_scenarios:
         raise UsageError(
             "a selection of scenarios and a command after -- cannot be combined",
             hint="pass only one of them",
         )
-    timeout = options.timeout or target.DEFAULT_TIMEOUT_SECONDS
+    scenario = _create_command_scenario(options, caller)
     with command_streams.local_streams(stdout_taken=reporting.choice.stdout_taken) as streams:
         yield replace(
             _build_base_request(options),
-            scenarios=(target.create_scenario(options.argv, timeout=timeout),),
+            scenarios=(scenario,),
             argv=options.argv,
             on_output=reporting.tolerate_errors(streams.show),
             streams=streams,
         )
 
 
+def _create_command_scenario(options: _Options, caller: Caller) -> Scenario:
+    for name in options.command.pass_env:
+        if name not in caller.environment:
+            raise UsageError(f"--pass-env {name}: the variable is not set", hint=f"export {name}")
+    try:
+        return target.create_scenario(options.argv, keys=options.command.keys)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option, hint = find_option(first["loc"]), str(first.get("ctx", {}).get("hint", ""))
+        raise UsageError(f"{option} {first['msg']}", hint=hint) from error
+
+
 def _build_repeat(options: _Options, name: str) -> tuple[str, ...]:
     if options.bundle:
         return repeat_command.build_run_command("--bundle", str(options.bundle))
-    arguments = ("--", *options.argv) if options.argv else (name,)
+    arguments: tuple[str, ...] = (name,)
+    if options.argv:
+        scenario = target.create_scenario(options.argv, keys=options.command.keys)
+        own = repeat_command.list_command_options(scenario.model_dump(mode="json"))
+        arguments = (*own, "--", *options.argv)
     return build_repeat_command(options.selection.manifest, options.tested, *arguments)

@@ -17,7 +17,7 @@ from isosmoke.repro.target import Case
 
 def create_case(argv: tuple[str, ...] = (), script: Path | None = None) -> Case:
     """Return a case without a manifest."""
-    request = Request(scenarios=(target.create_scenario(argv, script, 60),), argv=argv)
+    request = Request(scenarios=(target.create_scenario(argv, script),), argv=argv)
     return Case(request=request, caller=Caller.current())
 
 

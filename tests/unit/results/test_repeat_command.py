@@ -56,3 +56,20 @@ def test_manifest_path_is_absolute() -> None:
 def test_empty_options_are_omitted(others: dict[str, Any], line: str) -> None:
     """Options without a value are omitted; a command replaces the name."""
     assert format_repeat(**others) == line
+
+
+def test_options_of_a_command_are_those_that_differ_from_the_default() -> None:
+    """A value that a command has anyway is omitted."""
+    entry = {
+        "timeout_seconds": repeat_command.COMMAND_TIMEOUT_SECONDS,
+        "image": "host",
+        "network": "isolated",
+        "limits": {"memory": None, "processes": 9},
+        "env": {"A": "1"},
+        "pass_env": ["TOKEN"],
+        "pass_files": ["/key"],
+    }
+
+    assert " ".join(repeat_command.list_command_options(entry)) == (
+        "--network isolated --processes 9 --env A=1 --pass-env TOKEN --pass-file /key"
+    )
