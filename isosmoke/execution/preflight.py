@@ -134,14 +134,14 @@ def build_context(
     caller: Caller,
     manifest: Path | None,
     binary_option: str | None,
-    arguments: Iterable[str] = (),
+    command: tuple[str, ...] = (),
     *,
     copies: Path | None = None,
 ) -> RunContext:
     """Return the context of a run: its workspace and the binary under test, if there is one.
 
-    `arguments` are those of a command that replaces the scripts; some may be paths. `copies` is a
-    tree with copies of files at their own paths.
+    `command` replaces the scripts; some of its arguments may be paths. `copies` is a tree with
+    copies of files at their own paths.
 
     Raises:
         BinaryError: if the binary is missing or cannot run on this machine.
@@ -151,12 +151,13 @@ def build_context(
     workspace = workspace_directories.add_mount_points(
         workspace_directories.find_workspace(caller.working, directory, home=caller.home)
     )
-    named = _list_named_paths(caller, manifest, arguments)
+    named = _list_named_paths(caller, manifest, command)
     return RunContext(
         caller=caller,
         workspace=workspace_directories.add_links(workspace, named, caller.home),
         binary=None if path is None else _check_and_store_binary(path),
         copies=copies,
+        command=command,
     )
 
 

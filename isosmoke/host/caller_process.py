@@ -2,13 +2,19 @@
 
 import os
 import pwd
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 
 from isosmoke.errors import UsageError
 
 _DEFAULT_HOME = Path("/home/isosmoke")
+
+_INSTALLERS = ("pip", "setuptools", "uv", "wheel")
+"""The packages of any virtual environment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +40,60 @@ class Caller:
             working=_find_working(),
             environment=dict(os.environ),
         )
+
+
+def without_own_environment(caller: Caller) -> Caller:
+    """Return the caller with PATH as it is without isosmoke's own virtual environment.
+
+    An environment only for isosmoke, or that of its checkout, comes last on PATH, so that its
+    `python3`, `pip` and `pytest` hide none of the user's. If isosmoke is one package of several in
+    an environment, or if the environment is in the project, the environment is the user's.
+    """
+    prefix = Path(sys.prefix)
+    own = os.path.realpath(prefix / "bin")
+    path = caller.environment.get("PATH", "").split(":")
+    mine = [entry for entry in path if entry and os.path.realpath(entry) == own]
+    if not mine or sys.prefix == sys.base_prefix or not _is_own(prefix, caller.working):
+        return caller
+    others = [entry for entry in path if entry not in mine]
+    environment = {**caller.environment, "PATH": ":".join([*others, *mine])}
+    if os.path.realpath(environment.get("VIRTUAL_ENV", "/")) == os.path.realpath(prefix):
+        del environment["VIRTUAL_ENV"]
+    return replace(caller, environment=environment)
+
+
+def _is_own(prefix: Path, working: Path) -> bool:
+    real = prefix.resolve()
+    if any(real.is_relative_to(top) for top in _list_tops(working.resolve())):
+        return False
+    checkout = Path(__file__).parents[2].resolve()
+    return real.is_relative_to(checkout) or _has_only_isosmoke()
+
+
+def _list_tops(working: Path) -> Iterator[Path]:
+    """Yield the working directory and the repositories around it."""
+    yield working
+    yield from (path for path in working.parents if (path / ".git").exists())
+
+
+def _has_only_isosmoke() -> bool:
+    """Return whether the environment has no package but isosmoke and what it requires."""
+    installed = {
+        _normalize(distribution.name): distribution for distribution in metadata.distributions()
+    }
+    needed, pending = set(_INSTALLERS), ["isosmoke"]
+    while pending:
+        name = pending.pop()
+        if name not in needed and name in installed:
+            needed.add(name)
+            pending += map(_normalize, installed[name].requires or ())
+    return set(installed) <= needed
+
+
+def _normalize(requirement: str) -> str:
+    """Return the normalized name of a requirement (PEP 503, PEP 508)."""
+    name = re.match(r"[A-Za-z0-9._-]*", requirement)
+    return re.sub(r"[-_.]+", "-", name[0] if name else "").lower()
 
 
 def _find_working() -> Path:

@@ -29,11 +29,12 @@ _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 @dataclass(frozen=True)
 class RunContext:
-    """The data that all scenarios of a run share."""
+    """The data that all scenarios of a run share; `command` replaces their scripts."""
 
     caller: Caller
     workspace: Workspace
     binary: Binary | None
+    command: tuple[str, ...] = ()
     copies: Path | None = None
     """A tree with copies of files at their own paths, which replace those of the workspace."""
     _redactors: dict[tuple[tuple[str, ...], ...], Redactor] = field(
@@ -79,12 +80,20 @@ class RunContext:
     @cached_property
     def host(self) -> tuple[Mount, ...]:
         """The mounts of the host's image."""
-        path = self.caller.environment.get("PATH", os.defpath)
+        variables, home = self.caller.environment, self.caller.home
+        path, sources = variables.get("PATH", os.defpath), set[Path]()
+        if self.command:
+            directories = (self.workspace.working, *self.workspace.directories)
+            own = tool_homes.list_environments(self.command, directories)
+            path = ":".join([*map(str, own), path])
+            sources.update(tool_homes.list_python_roots(variables, home))
+            sources.update(tool_homes.list_python_paths(variables, directories[0], home))
         return build_host_mounts(
             path,
-            self.caller.home,
+            home,
             masked=self.caller.uid == 0,
-            variables=self.caller.environment,
+            variables=variables,
+            sources=sources,
         )
 
     @cached_property
@@ -178,7 +187,7 @@ def build_environment(
     """Return all environment variables of a scenario's script."""
     caller, given = context.caller, context.caller.environment
     return {
-        **{name: given[name] for name in _list_passed(scenario) if name in given},
+        **{name: given[name] for name in _list_passed(scenario, context) if name in given},
         "HOME": str(caller.home),
         "USER": caller.user,
         "LOGNAME": caller.user,
@@ -195,10 +204,12 @@ def build_environment(
     }
 
 
-def _list_passed(scenario: Scenario) -> tuple[str, ...]:
+def _list_passed(scenario: Scenario, context: RunContext) -> tuple[str, ...]:
     """Return the caller's variables that a sandbox gets: with the host's tools, their homes."""
-    homes = tool_homes.VARIABLES if scenario.image == HOST_IMAGE else ()
-    return (*_ALWAYS_PASSED, *homes)
+    if scenario.image != HOST_IMAGE:
+        return _ALWAYS_PASSED
+    python = tool_homes.PYTHON_VARIABLES if context.command else ()
+    return (*_ALWAYS_PASSED, *tool_homes.VARIABLES, *python)
 
 
 def select_passed_variables(

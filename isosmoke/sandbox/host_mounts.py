@@ -5,7 +5,7 @@ that hold programs are mounted: `~/.fly/bin`, but not the token in `~/.fly/confi
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -49,14 +49,15 @@ def build_host_mounts(
     *,
     masked: bool,
     variables: Mapping[str, str] = MappingProxyType({}),
+    sources: Collection[Path] = (),
 ) -> tuple[Mount, ...]:
     """Return the mounts of the host image for a PATH and for the variables that name tools.
 
-    Files of credentials among the tools are hidden. With `masked`, so are system files that an
-    ordinary user cannot read.
+    Further `sources` are directories of packages. Files of credentials among the tools are hidden.
+    With `masked`, so are system files that an ordinary user cannot read.
     """
     system = [Path(directory) for directory in _SYSTEM if Path(directory).is_dir()]
-    tools = _list_tools(path, home, variables)
+    tools = _list_tools(path, home, variables, sources)
     wanted = {*system, *_resolver_target(), *tools}
     mounts = [ReadOnly(root, PurePosixPath(root)) for root in find_outermost(wanted)]
     hidden = tuple(masks.list_root_masks(tools, home)) if masked else ()
@@ -69,9 +70,11 @@ def build_host_mounts(
     return (*mounts, *hidden, *secrets)
 
 
-def _list_tools(path: str, home: Path, variables: Mapping[str, str]) -> frozenset[Path]:
-    """Return every directory or file that the programs on PATH need."""
-    roots = {*_tool_roots(path, home), *tool_homes.list_named(variables, home)}
+def _list_tools(
+    path: str, home: Path, variables: Mapping[str, str], sources: Collection[Path]
+) -> frozenset[Path]:
+    """Return every directory or file that the programs on PATH need, and the `sources`."""
+    roots = {*_tool_roots(path, home), *tool_homes.list_named(variables, home), *sources}
     packages = set(tool_homes.list_packages(roots, home))
     return frozenset(roots | packages)
 

@@ -34,6 +34,9 @@ VERSION_VARIABLES = (
 )
 """Variables that select one of the versions that a version manager has."""
 
+PYTHON_VARIABLES = ("PYTHONPATH", "PYTHONUSERBASE")
+"""Variables that tell Python where further packages are; a command has them as its caller has."""
+
 _SITES = tuple(
     f"{prefix}python*/{name}"
     for prefix in ("", "lib/", "*/lib/", "versions/*/lib/")
@@ -60,6 +63,35 @@ def list_hidden(variables: Mapping[str, str], home: Path) -> Iterator[str]:
 def _list_directories(variables: Mapping[str, str]) -> Mapping[str, Path]:
     paths = {name: Path(os.path.normpath(variables.get(name) or ".")) for name in VARIABLES}
     return {name: path for name, path in paths.items() if path.is_absolute()}
+
+
+def list_python_roots(variables: Mapping[str, str], home: Path) -> Iterator[Path]:
+    """Yield the directories of Python packages that the user installed without an environment."""
+    base = Path(variables.get("PYTHONUSERBASE") or home / ".local")
+    if base.is_absolute():
+        yield from (root for root in base.glob("lib/python3*") if is_open(root))
+
+
+def list_python_paths(variables: Mapping[str, str], working: Path, home: Path) -> Iterator[Path]:
+    """Yield the directories and archives that PYTHONPATH names."""
+    for entry in filter(None, variables.get("PYTHONPATH", "").split(":")):
+        path = Path(os.path.normpath(working / entry))
+        if os.access(path, os.R_OK) and not contains_home(path, home):
+            yield path
+
+
+def list_environments(argv: Iterable[str], directories: Iterable[Path]) -> Iterator[Path]:
+    """Yield the directories of programs that a command finds without PATH.
+
+    They are that of the program itself, and those of virtual environments in `directories`, which
+    tools such as uv and poetry use.
+    """
+    directories = tuple(directories)
+    program = next(iter(argv), "")
+    if "/" in program and directories:
+        yield Path(os.path.normpath(directories[0] / program)).parent
+    for directory in directories:
+        yield from (file.parent / "bin" for file in directory.glob("*venv/pyvenv.cfg"))
 
 
 def is_open(directory: Path) -> bool:
@@ -91,6 +123,11 @@ def _list_editable(root: Path) -> Iterator[Path]:
                 yield from _read_paths(file)
 
 
+def _is_path(line: str) -> bool:
+    """Return whether a line of a path configuration file is a path (the module `site`)."""
+    return bool(line.strip()) and not line.startswith(("#", "import ", "import\t"))
+
+
 def _read_direct_url(file: Path) -> Iterator[Path]:
     with suppress(OSError, ValueError, AttributeError):
         content = json.loads(file.read_text())
@@ -101,7 +138,8 @@ def _read_direct_url(file: Path) -> Iterator[Path]:
 
 def _read_paths(file: Path) -> Iterator[Path]:
     with suppress(OSError, ValueError):
-        yield from (Path(os.path.normpath(line)) for line in file.read_text().splitlines() if line)
+        for line in filter(_is_path, file.read_text().splitlines()):
+            yield Path(os.path.normpath(file.parent / line.rstrip()))
 
 
 def _list_linked(root: Path) -> Iterator[Path]:

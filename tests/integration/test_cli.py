@@ -203,6 +203,33 @@ def test_repeat_line_has_the_options_of_a_command(cli: Cli) -> None:
     assert expected.removeprefix("isosmoke run ") in cli("show", "false").stdout
 
 
+def test_environment_of_isosmoke_does_not_hide_programs(cli: Cli) -> None:
+    """A command finds the user's python3, although isosmoke's environment comes first on PATH."""
+    own = Path(sys.executable).parent
+    done = cli("run", "--", "sh", "-c", "command -v python3", PATH=f"{own}:{os.defpath}")
+
+    assert done.returncode == ExitCode.OK, done.stdout
+    assert f"{own}/python3" not in done.stdout
+
+
+def test_command_has_the_packages_of_python(cli: Cli, project: Path, tmp_path: Path) -> None:
+    """A command imports what PYTHONPATH and an editable install in the project refer to."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"module_{name}.py").write_text(f"print('from {name}')\n")
+    site = project / ".venv/lib/python3.12/site-packages"
+    site.mkdir(parents=True)
+    (project / ".venv/bin").mkdir()
+    (project / ".venv/pyvenv.cfg").touch()
+    (site / "own.pth").write_text(f"{tmp_path / 'two'}\n")
+    code = f"import module_one; sys = __import__('sys'); sys.path.append({str(tmp_path / 'two')!r})"
+    command = ("python3", "-c", f"{code}; import module_two")
+    done = cli("run", "--", *command, PYTHONPATH=str(tmp_path / "one"))
+
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert "from one\nfrom two\n" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

@@ -36,7 +36,7 @@ from isosmoke.execution import session
 from isosmoke.execution.scheduler import Policy, count_run_jobs
 from isosmoke.execution.session import Request
 from isosmoke.history import layout
-from isosmoke.host.caller_process import Caller
+from isosmoke.host.caller_process import Caller, without_own_environment
 from isosmoke.interrupt import interruptible
 from isosmoke.manifest.filters import Expression
 from isosmoke.manifest.models import Scenario
@@ -193,8 +193,9 @@ def _open_request(
 ) -> Iterator[tuple[Request, Caller]]:
     """Yield the request and its caller; a bundle stays unpacked inside the context."""
     if options.bundle is None and options.argv:
-        with _open_command_request(options, reporting, caller) as request:
-            yield request, caller
+        user = without_own_environment(caller)
+        with _open_command_request(options, reporting, user) as request:
+            yield request, user
         return
     if options.bundle is None:
         yield _build_request(options), caller

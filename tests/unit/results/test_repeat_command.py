@@ -44,7 +44,7 @@ def test_manifest_path_is_absolute() -> None:
         ),
         (
             {"manifest": None, "binary": None, "command": ("cargo", "test")},
-            "isosmoke run --engine bubblewrap -- cargo test",
+            "isosmoke run --engine bubblewrap --timeout 180 -- cargo test",
         ),
         (
             {"engine": "docker", "binary": None, "daemon": ("--context", "orb")},

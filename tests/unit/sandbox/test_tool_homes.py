@@ -180,3 +180,47 @@ def test_other_direct_urls_are_ignored(home: Path, content: str) -> None:
     write(home / ".venv/lib/python3.12/site-packages/a.dist-info/direct_url.json", content)
 
     assert list(tool_homes.list_packages([home / ".venv/lib"], home)) == []
+
+
+@pytest.mark.parametrize("line", ["../../../../elsewhere", "{elsewhere}"])
+def test_path_configuration_file_names_a_directory(home: Path, tmp_path: Path, line: str) -> None:
+    """A line of a .pth file is a path, relative to its directory; others are code or comments."""
+    source = write(tmp_path / "elsewhere/package/module.py", "data")
+    site = tmp_path / "py/lib/python3.12/site-packages"
+    lines = ("# text", "import elsewhere", line.format(elsewhere=tmp_path / "elsewhere"))
+    write(site / "own.pth", "\n".join(lines))
+
+    assert read(home, source, variables={"VIRTUAL_ENV": str(tmp_path / "py")}) == "data"
+
+
+def test_paths_of_python_are_listed(home: Path, tmp_path: Path) -> None:
+    """PYTHONPATH may name directories and archives, relative to the working directory."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "one.zip").touch()
+    variables = {"PYTHONPATH": f"own:{tmp_path / 'one.zip'}::/gone:{home}"}
+
+    assert list(tool_homes.list_python_paths(variables, tmp_path, home)) == [
+        tmp_path / "own",
+        tmp_path / "one.zip",
+    ]
+
+
+def test_packages_of_the_user_are_listed(home: Path, tmp_path: Path) -> None:
+    """The user's own packages are below ~/.local, or where PYTHONUSERBASE says."""
+    for base in (home / ".local", tmp_path / "base"):
+        (base / "lib/python3.12").mkdir(parents=True)
+        (base / "lib/other").mkdir()
+
+    assert list(tool_homes.list_python_roots({}, home)) == [home / ".local/lib/python3.12"]
+    assert list(tool_homes.list_python_roots({"PYTHONUSERBASE": str(tmp_path / "base")}, home)) == [
+        tmp_path / "base/lib/python3.12"
+    ]
+
+
+def test_environments_of_a_command_are_found_without_path(tmp_path: Path) -> None:
+    """They are that of the program, if it is a path, and those in the project."""
+    write(tmp_path / ".venv/pyvenv.cfg")
+    expected = [tmp_path / "tools", tmp_path / ".venv/bin"]
+
+    assert list(tool_homes.list_environments(("tools/run", "x"), [tmp_path])) == expected
+    assert list(tool_homes.list_environments(("run",), [tmp_path])) == expected[1:]
