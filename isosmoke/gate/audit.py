@@ -1,28 +1,41 @@
-"""Audit of completed tasks: compare a graph with its manifest and the gate's records."""
+"""Audit of completed tasks: compare a graph with its manifest and the gate's records.
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+Every finding is a loss or a note. A loss is a reason to doubt that the task works; a note is for a
+reviewer.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
+from isosmoke.gate.graph_tasks import CompletedTask, Graph, parse_time
 from isosmoke.gate.receipt import Statement
 from isosmoke.history.gate_records import BypassRecord
 from isosmoke.manifest.models import Scenario
-
-_DONE = frozenset({"done", "pending-review", "pendingreview"})
-"""The statuses that wg reads as done; the last two are former names."""
+from isosmoke.results.finding import GateFinding
+from isosmoke.text import restore_bytes
 
 FindChanges = Callable[[Statement], Sequence[str]]
 """A function that describes each difference between a receipt and the present state."""
 
+NOTES = frozenset(
+    {
+        "bypass-redeemed",
+        "manifest-differs",
+        "receipt-changed",
+        "receipt-gate-only",
+        "receipt-moved",
+        "receipt-retried",
+        "receipt-without-binary",
+    }
+)
+"""The kinds of findings that are notes; every other kind is a loss."""
+
+MAX_WAIT = timedelta(hours=1)
+"""The time from a receipt to the completion after which it is no longer of this completion."""
+
 _NAMES_SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """The IDs of a graph's completed tasks, in file order, and its unreadable line numbers."""
-
-    done: tuple[str, ...] = ()
-    unreadable: tuple[int, ...] = ()
+_START = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,102 +48,188 @@ class Records:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """A reason to doubt that a task works, or that its records are complete.
+class AuditedProject:
+    """The project of an audit, in the form of its receipts.
 
-    If `weighs` is false, the finding is a note: later events have settled or superseded it.
+    `graph` is wg's graph directory. `manifests` are the paths by which receipts name the manifest,
+    now and formerly, and `scenarios` its content. `binary` has the path and the hash of the
+    project's wg; None without one. `is_gone` tells whether a graph directory no longer exists.
     """
 
-    subject: str
-    words: str
-    weighs: bool = True
+    graph: str
+    manifests: frozenset[str]
+    scenarios: Sequence[Scenario] = ()
+    binary: tuple[str, str] | None = None
+    is_gone: Callable[[str], bool] = lambda _: False
 
+    def owns(self, receipt: Statement) -> bool:
+        """Return whether a receipt is of this project and manifest."""
+        about = receipt.circumstances
+        return self.includes(about.graph) and str(receipt.manifest_path) in self.manifests
 
-def parse_graph(text: str) -> Graph:
-    """Parse a graph as wg stores it: one JSON object per line, where later lines replace earlier.
+    def includes(self, graph: str | None) -> bool:
+        """Return whether a record of `graph` is of this project.
 
-    Blank lines and comments are skipped, as wg does. Objects of an unknown kind are skipped too.
-    """
-    tasks: dict[str, bool] = {}
-    unreadable = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        try:
-            tasks.update(_parse_task(line.strip()))
-        except (ValueError, RecursionError):
-            unreadable.append(number)
-    return Graph(tuple(task for task, done in tasks.items() if done), tuple(unreadable))
-
-
-def _parse_task(line: str) -> Mapping[str, bool]:
-    """Map the ID of a line's task to whether it is done; empty if the line holds no task.
-
-    Raises:
-        ValueError: if the line cannot be read.
-    """
-    if not line or line.startswith("#"):
-        return {}
-    match json.loads(line):
-        case {"kind": "task", "id": str(task), **rest}:
-            return {task: str(rest.get("status")).lower() in _DONE}
-        case {"kind": str(kind)} if kind != "task":
-            return {}
-        case _:
-            raise ValueError(line)
+        A record without a graph was made where there was none, or by a former version. A graph that
+        is gone was that of this project before it was moved.
+        """
+        return graph is None or graph == self.graph or self.is_gone(graph)
 
 
 def find_problems(
-    graph: Graph, scenarios: Sequence[Scenario], records: Records, changes: FindChanges
-) -> Iterator[Finding]:
+    graph: Graph, records: Records, project: AuditedProject, changes: FindChanges
+) -> Iterator[GateFinding]:
     """Yield all findings: unreadable input first, then tasks in graph order, then bypasses."""
-    for number in graph.unreadable:
-        yield Finding(subject=f"graph line {number}", words="cannot be read")
-    for location in records.unreadable:
-        yield Finding(subject=location, words="cannot be read")
-    latest = _find_latest(records.receipts)
+    for place in (*graph.unreadable, *records.unreadable):
+        yield GateFinding(kind="unreadable", place=place, message="cannot be read")
+    own = [receipt for receipt in records.receipts if project.owns(receipt)]
+    own.sort(key=_read_time)
     for task in graph.done:
-        owned = [scenario.name for scenario in scenarios if task in scenario.owners]
+        owned = [scenario.name for scenario in project.scenarios if task.id in scenario.owners]
         if owned:
-            yield from _check_task(task, owned, latest.get(task), changes)
+            of_task = [receipt for receipt in own if receipt.circumstances.task == task.id]
+            yield from _TaskAudit(task, tuple(owned), tuple(of_task), project).find(changes)
     for bypass in records.bypasses:
-        yield _check_bypass(bypass, latest.get(bypass.task))
+        if project.includes(bypass.graph):
+            yield _check_bypass(bypass, own)
 
 
-def _find_latest(receipts: Iterable[Statement]) -> dict[str, Statement]:
-    """Map each task to its latest receipt; a gate that shut later supersedes one that opened."""
-    ordered = sorted(receipts, key=lambda receipt: receipt.circumstances.tested_at)
-    return {receipt.circumstances.task: receipt for receipt in ordered}
+@dataclass(frozen=True, slots=True)
+class _TaskAudit:
+    """One completed task, the scenarios that it owns, and its receipts, the oldest first."""
+
+    task: CompletedTask
+    owned: tuple[str, ...]
+    receipts: tuple[Statement, ...]
+    project: AuditedProject
+
+    def find(self, changes: FindChanges) -> Iterator[GateFinding]:
+        """Yield the findings of the receipt that belongs to the completion."""
+        receipt = self._select_receipt()
+        if receipt is None:
+            yield self._create("receipt-missing", self._describe_missing())
+            return
+        losses = [*self._find_losses(receipt)]
+        yield from losses
+        yield from self._find_notes(receipt)
+        if not losses and (differences := changes(receipt)):
+            words = f"is done; since its receipt: {_enumerate(differences)}"
+            yield self._create("receipt-changed", words)
+
+    def _select_receipt(self) -> Statement | None:
+        """Return the last receipt before the completion; a gate that shut later supersedes it."""
+        last = self.receipts[-1] if self.receipts else None
+        if last is None or not last.circumstances.open:
+            return last
+        completed = self.task.completed
+        before = [
+            each for each in self.receipts if completed is None or _read_time(each) <= completed
+        ]
+        return before[-1] if before else None
+
+    def _describe_missing(self) -> str:
+        owned = f"is done and owns {_enumerate(self.owned)}, but has no receipt"
+        if not self.receipts:
+            return owned
+        first = self.receipts[0].circumstances.tested_at
+        return f"{owned} from before its completion; its first one is from {first}"
+
+    def _find_losses(self, receipt: Statement) -> Iterator[GateFinding]:
+        about = receipt.circumstances
+        if not about.open:
+            words = f"its last receipt, from {about.tested_at}, records a shut gate"
+            yield self._create("receipt-shut", f"is done, but {words}")
+            return
+        missing = [name for name in self.owned if name not in about.outcomes]
+        if missing:
+            words = f"its last receipt does not cover {_enumerate(missing)}"
+            yield self._create("receipt-incomplete", f"is done, but {words}")
+        shown = [about.outcomes[name] for name in self.owned if name in about.outcomes]
+        if shown and all(outcome.facts.is_skip for outcome in shown):
+            words = f"is done, but all of its scenarios were skipped: {_enumerate(self.owned)}"
+            yield self._create("receipt-skipped", words)
+        if reason := self._describe_other_completion(receipt):
+            yield self._create("receipt-stale", f"is done, but its receipt is {reason}")
+        if reason := self._describe_binary(receipt):
+            yield self._create("receipt-binary", f"is done, but {reason}")
+        for loss in about.losses or ():
+            words = f"is done, but its gate used a doubtful manifest: {loss.place}: {loss.message}"
+            yield self._create(loss.kind, words)
+
+    def _describe_other_completion(self, receipt: Statement) -> str:
+        """Describe why a receipt is not of this completion; empty if it is."""
+        tested, at = _read_time(receipt), receipt.circumstances.tested_at
+        if self.task.begun is not None and tested < self.task.begun:
+            return f"from {at}, before the task was last started, at {_format(self.task.begun)}"
+        if self.task.completed is not None and self.task.completed - tested > MAX_WAIT:
+            wait = self.task.completed - tested
+            hours = wait.total_seconds() / 3600
+            return f"from {at}, {hours:.1f} hours before the completion"
+        return ""
+
+    def _describe_binary(self, receipt: Statement) -> str:
+        """Describe the tested binary if it is not the project's wg; empty if it is."""
+        tested, own = receipt.circumstances.binary, self.project.binary
+        if tested is None or own is None:
+            return ""
+        same = (restore_bytes(tested), receipt.subject[0].sha256)
+        if same[0] == own[0] or same[1] == own[1]:
+            return ""
+        return f"its gate tested {tested} ({same[1][:12]}), and the project's wg is {own[0]}"
+
+    def _find_notes(self, receipt: Statement) -> Iterator[GateFinding]:
+        about = receipt.circumstances
+        if about.way == "gate":
+            words = "is done; its receipt is of `isosmoke gate`, which completes no task"
+            yield self._create("receipt-gate-only", words)
+        if about.graph is not None and about.graph != self.project.graph:
+            words = f"is done; its receipt is of a graph that no longer exists: {about.graph}"
+            yield self._create("receipt-moved", words)
+        if about.binary is None and self.project.binary is not None:
+            words = "is done; its gate found no wg, so that no binary was tested"
+            yield self._create("receipt-without-binary", words)
+        if about.open and (number := self._count_retries(receipt)):
+            words = f"is done; its gate had shut {number} times for the same inputs"
+            yield self._create(
+                "receipt-retried", words if number > 1 else words.replace("times", "time")
+            )
+
+    def _count_retries(self, receipt: Statement) -> int:
+        """Return how many shut gates before this receipt had the same inputs."""
+        return sum(
+            not earlier.circumstances.open and _select_inputs(earlier) == _select_inputs(receipt)
+            for earlier in self.receipts
+            if _read_time(earlier) <= _read_time(receipt)
+        )
+
+    def _create(self, kind: str, words: str) -> GateFinding:
+        return GateFinding(kind=kind, place=self.task.id, message=words)
 
 
-def _check_task(
-    task: str, owned: Sequence[str], receipt: Statement | None, changes: FindChanges
-) -> Iterator[Finding]:
-    problem = _describe_problem(owned, receipt)
-    if problem:
-        yield Finding(subject=task, words=f"is done{problem}")
-    elif receipt and (differences := changes(receipt)):
-        words = f"is done; since its receipt: {_enumerate(differences)}"
-        yield Finding(subject=task, words=words, weighs=False)
+def _select_inputs(receipt: Statement) -> frozenset[tuple[str, str]]:
+    """Return everything that was tested, by name and hash; a commit need not change any of it."""
+    resources = (*receipt.subject, *receipt.predicate.configuration)
+    return frozenset((resource.name, resource.sha256) for resource in resources)
 
 
-def _describe_problem(owned: Sequence[str], receipt: Statement | None) -> str:
-    """Describe why the latest receipt does not cover the owned scenarios; empty if it does."""
-    if receipt is None:
-        return f" and owns {_enumerate(owned)}, but has no receipt"
-    about = receipt.circumstances
-    if not about.open:
-        return f", but its last receipt, from {about.tested_at}, records a shut gate"
-    missing = [name for name in owned if name not in about.outcomes]
-    return f", but its last receipt does not cover {_enumerate(missing)}" if missing else ""
+def _read_time(receipt: Statement) -> datetime:
+    return parse_time(receipt.circumstances.tested_at) or _START
 
 
-def _check_bypass(bypass: BypassRecord, receipt: Statement | None) -> Finding:
-    about = receipt.circumstances if receipt else None
-    redeemed = about is not None and about.open and about.tested_at > bypass.at
+def _format(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _check_bypass(bypass: BypassRecord, receipts: Iterable[Statement]) -> GateFinding:
+    last = [receipt for receipt in receipts if receipt.circumstances.task == bypass.task][-1:]
+    at = parse_time(bypass.at) or _START
+    redeemed = any(receipt.circumstances.open and _read_time(receipt) > at for receipt in last)
     who = f"user {bypass.user}" if bypass.agent is None else f"agent {bypass.agent!r}"
     words = f"bypassed the gate at {bypass.at} as {who}"
     if redeemed:
         words += "; the gate has opened for it since"
-    return Finding(subject=bypass.task, words=words, weighs=not redeemed)
+    kind = "bypass-redeemed" if redeemed else "bypass"
+    return GateFinding(kind=kind, place=bypass.task, message=words)
 
 
 def _enumerate(names: Sequence[str]) -> str:

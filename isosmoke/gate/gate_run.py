@@ -1,10 +1,11 @@
 """One pass through the gate: load the manifest, run the scenarios, judge, write the receipt."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from isosmoke.authoring import manifest_places
 from isosmoke.engines import AUTO
 from isosmoke.errors import IsosmokeError
 from isosmoke.execution import session
@@ -24,6 +25,7 @@ from isosmoke.manifest.discovery import locate_manifest
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.results import repeat_command
 from isosmoke.results.events import Event
+from isosmoke.results.finding import FindingsDocument
 from isosmoke.results.repeat_command import Repeat
 from isosmoke.results.run_results import RunResult
 
@@ -46,11 +48,15 @@ class GateRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateResult:
-    """A verdict, its run, and the path of its receipt; the last two are None if nothing was run."""
+    """A verdict, its run, and the path of its receipt; the last two are None if nothing was run.
+
+    `findings` are reasons to doubt that the manifest is the project's. They change no verdict.
+    """
 
     verdict: GateVerdict
     run: RunResult | None = None
     receipt: Path | None = None
+    findings: FindingsDocument = field(default_factory=FindingsDocument)
 
 
 def run_gate(
@@ -68,7 +74,10 @@ def run_gate(
     try:
         loaded = loader.load(ask.manifest or locate_manifest(caller.working, caller.environment))
         execute = partial(session.execute, caller=caller, notify=notify, interrupt=interrupt)
-        return _Pass(ask, caller, loaded).run(execute, repeat)
+        findings = manifest_places.inspect_manifest(
+            loaded.path, caller.working, caller.environment, option=ask.manifest
+        )
+        return replace(_Pass(ask, caller, loaded, findings).run(execute, repeat), findings=findings)
     except IsosmokeError as error:
         return GateResult(verdict=decision.judge_error(ask.task, error))
 
@@ -103,6 +112,7 @@ class _Pass:
     ask: GateRequest
     caller: Caller
     manifest: Manifest
+    findings: FindingsDocument
 
     def run(self, execute: Callable[[Request], RunResult], repeat: Repeat) -> GateResult:
         task = self.ask.task
@@ -127,6 +137,7 @@ class _Pass:
             way=self.ask.way,
             caller=self.caller,
             manifest=self.manifest,
+            losses=self.findings.losses,
             options=tuple(f"{name}={value}" for name, value in named.items() if value),
         )
 

@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 from isosmoke import __version__
 from isosmoke.errors import UsageError
 from isosmoke.host.git import Checkout
+from isosmoke.results.finding import GateFinding
 from isosmoke.results.outcome import Effect, Outcome
 from isosmoke.results.run_record import Text
 from isosmoke.text import restore_bytes
@@ -80,8 +81,9 @@ class Circumstances(_Object):
 
     `manifest` and `binary` are relative to the repository if they are in it. `graph` is wg's graph
     directory, and `way` the command that wrote the receipt; both are omitted in receipts of former
-    versions. `warnings` name conditions outside the scenarios that may have changed an outcome. The
-    field is omitted if there are none.
+    versions. `losses` are reasons to doubt that the manifest was the project's. `warnings` name
+    conditions outside the scenarios that may have changed an outcome. The fields are omitted if
+    there are none.
     """
 
     task: Text
@@ -96,6 +98,7 @@ class Circumstances(_Object):
     way: Way | None = None
     graph: Text | None = None
     surroundings: Surroundings | None = None
+    losses: tuple[GateFinding, ...] | None = None
     version: str = __version__
 
 

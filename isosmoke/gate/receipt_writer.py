@@ -13,6 +13,7 @@ from isosmoke.history import gate_records, record_homes
 from isosmoke.host.caller_process import Caller
 from isosmoke.manifest.models import Manifest
 from isosmoke.redaction import Redactor
+from isosmoke.results.finding import GateFinding
 from isosmoke.results.run_results import RunResult
 from isosmoke.runner.secret_reader import read_secrets
 from isosmoke.text import shorten
@@ -25,13 +26,18 @@ _MAX_LENGTH = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptWriter:
-    """A writer of receipts for one task; `options` are those that selected manifest and binary."""
+    """A writer of receipts for one task.
+
+    `options` are those that selected the manifest and the binary, and `losses` are reasons to
+    doubt that the manifest is the project's.
+    """
 
     task: str
     way: Way
     caller: Caller
     manifest: Manifest
     options: tuple[str, ...] = ()
+    losses: tuple[GateFinding, ...] = ()
 
     def list_homes(self) -> tuple[Path, ...]:
         """Return the directories that can hold the receipt.
@@ -72,6 +78,7 @@ class ReceiptWriter:
             way=self.way,
             graph=str(graph) if graph else None,
             surroundings=self._describe_surroundings(result),
+            losses=self.losses or None,
         )
 
     def _describe_surroundings(self, result: RunResult) -> Surroundings:

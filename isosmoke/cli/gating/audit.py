@@ -1,34 +1,50 @@
 """List completed tasks that have no valid receipt."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import click
 
+from isosmoke.authoring import manifest_places
 from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.options import find_manifest, json_option, manifest_option
-from isosmoke.errors import ExitCode, IsosmokeError, UsageError
-from isosmoke.gate import audit, receipt, receipt_inputs
-from isosmoke.gate.audit import Finding, Graph, Records
+from isosmoke.errors import IsosmokeError, UsageError
+from isosmoke.gate import (
+    audit,
+    graph_tasks,
+    input_copies,
+    receipt,
+    receipt_inputs,
+    receipt_writer,
+)
+from isosmoke.gate.audit import AuditedProject, Records
+from isosmoke.gate.graph_tasks import Graph
 from isosmoke.gate.receipt import Statement
-from isosmoke.history import gate_records
+from isosmoke.history import gate_records, record_homes
 from isosmoke.history.gate_records import BypassRecord
-from isosmoke.host import files
+from isosmoke.host import binary, files
 from isosmoke.host.caller_process import Caller
 from isosmoke.manifest import discovery, loader
 from isosmoke.manifest.models import Manifest
 from isosmoke.results import run_record
-from isosmoke.results.run_record import RecordModel
-from isosmoke.text import escape_controls
+from isosmoke.results.finding import FindingsDocument, GateFinding
+from isosmoke.results.run_record import RecordModel, Text
+from isosmoke.text import escape_controls, restore_bytes
 
 
-class AuditDocument(RecordModel):
-    """The output of `isosmoke audit --json`, including findings that are only notes."""
+class AuditFinding(RecordModel):
+    """A finding in the form of former versions; a note has `weighs` false."""
 
-    schema_version: Literal[1] = 1
-    findings: tuple[Finding, ...]
+    subject: Text
+    words: Text
+    weighs: bool
+
+
+class AuditDocument(FindingsDocument):
+    """The output of `isosmoke audit --json`; `findings` has all losses and notes once more."""
+
+    findings: tuple[AuditFinding, ...]
 
 
 DOCUMENTS = {
@@ -53,33 +69,78 @@ def command(ctx: click.Context, manifest_path: Path | None, *, strict: bool, as_
     """  # noqa: D301 - click's marker for an unwrapped paragraph
     caller = Caller.current()
     manifest = loader.load(find_manifest(manifest_path))
+    findings = tuple(_find_problems(caller, manifest, manifest_path))
+    losses = [finding for finding in findings if finding.kind not in audit.NOTES]
+    notes = [finding for finding in findings if finding.kind in audit.NOTES]
+    document = FindingsDocument.collect(losses, notes)
+    if as_json:
+        click.echo(run_record.render(_create_document(document)), nl=False)
+    else:
+        _print(document, strict=strict)
+    ctx.exit(document.select_exit_code(strict=strict))
+
+
+def _find_problems(
+    caller: Caller, manifest: Manifest, option: Path | None
+) -> Iterator[GateFinding]:
+    places = manifest_places.inspect_manifest(
+        manifest.path, caller.working, caller.environment, option=option
+    )
+    yield from (*places.losses, *places.notes)
     changes = partial(_list_changes, manifest.path)
     records = _load_records(caller, manifest)
-    findings = tuple(audit.find_problems(_load_graph(caller), manifest.scenarios, records, changes))
-    failing = [finding for finding in findings if finding.weighs or strict]
-    if as_json:
-        click.echo(run_record.render(AuditDocument(findings=findings)), nl=False)
-    else:
-        _print(findings, len(failing))
-    ctx.exit(ExitCode.BLOCKED if failing else ExitCode.OK)
+    yield from audit.find_problems(
+        _load_graph(caller),
+        records,
+        _describe_project(caller, manifest),
+        changes,
+    )
+
+
+def _describe_project(caller: Caller, manifest: Manifest) -> AuditedProject:
+    base = receipt_inputs.find_base(manifest.path)
+    path = binary.find(None, caller.environment)
+    tested = None
+    if path is not None:
+        tested = (receipt_inputs.shorten_path(path, base), input_copies.compute_digest(path))
+    absolute = manifest.path.absolute()
+    return AuditedProject(
+        graph=str(discovery.find_graph_directory(caller.working, caller.environment)),
+        manifests=frozenset(
+            {receipt_writer.name_manifest(absolute), str(absolute), str(absolute.resolve())}
+        ),
+        scenarios=manifest.scenarios,
+        binary=tested,
+        is_gone=lambda graph: not Path(restore_bytes(graph)).exists(),
+    )
 
 
 def _load_graph(caller: Caller) -> Graph:
-    file = discovery.find_graph_directory(caller.working, caller.environment) / "graph.jsonl"
-    try:
-        return audit.parse_graph(files.read(file).decode(errors="replace"))
-    except OSError as error:
+    directory = discovery.find_graph_directory(caller.working, caller.environment)
+    graph = _read_text(directory / "graph.jsonl")
+    if graph is None:
         hint = "change to the project's directory, or set WG_DIR to its graph directory"
-        raise UsageError(f"{file}: {error.strerror}", hint) from error
+        raise UsageError(f"{directory}/graph.jsonl: no such file", hint)
+    return graph_tasks.parse_graph(graph, _read_text(directory / "archive.jsonl") or "")
+
+
+def _read_text(file: Path) -> str | None:
+    """Return the content of a file; None if there is no such file.
+
+    Raises:
+        UsageError: if it cannot be read.
+    """
+    try:
+        return files.read(file).decode(errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}", hint=f"ls -l {file}") from error
 
 
 def _load_records(caller: Caller, manifest: Manifest) -> Records:
-    directories = (caller.working, manifest.path.absolute().parent)
-    homes = dict.fromkeys(
-        home
-        for directory in directories
-        for home in gate_records.list_homes(directory, caller.environment)
-    )
+    own = gate_records.list_homes(manifest.path.absolute().parent, caller.environment)
+    homes = dict.fromkeys((*record_homes.list_homes(caller, manifest.path), *own))
     bypasses = gate_records.list_bypasses(tuple(homes))
     receipts = [_load_receipt(file) for file in gate_records.list_receipts(tuple(homes))]
     return Records(
@@ -105,9 +166,19 @@ def _list_changes(path: Path, statement: Statement) -> Sequence[str]:
         return (error.message,)
 
 
-def _print(findings: Sequence[Finding], failing: int) -> None:
-    for finding in findings:
-        label = "" if finding.weighs else "note: "
-        click.echo(escape_controls(f"{label}{finding.subject}: {finding.words}"))
+def _create_document(findings: FindingsDocument) -> AuditDocument:
+    former = [
+        AuditFinding(subject=finding.place, words=finding.message, weighs=weighs)
+        for weighs, group in ((True, findings.losses), (False, findings.notes))
+        for finding in group
+    ]
+    return AuditDocument(losses=findings.losses, notes=findings.notes, findings=tuple(former))
+
+
+def _print(findings: FindingsDocument, *, strict: bool) -> None:
+    for label, group in (("", findings.losses), ("note: ", findings.notes)):
+        for finding in group:
+            click.echo(escape_controls(f"{label}{finding}"))
+    failing = len(findings.losses) + (len(findings.notes) if strict else 0)
     plural = "s" if failing > 1 else ""
     click.echo(f"audit: {failing} finding{plural}" if failing else "audit: clean")

@@ -23,14 +23,16 @@ from isosmoke.interrupt import interruptible
 from isosmoke.reports import agent
 from isosmoke.results import run_record
 from isosmoke.results.events import Event
+from isosmoke.results.finding import GateFinding
 from isosmoke.results.run_record import RecordModel, RunRecord, Text
-from isosmoke.text import escape_controls
+from isosmoke.text import escape_controls, shorten
 
 
 class GateDocument(RecordModel):
     """The output of `isosmoke gate --json`: the verdict and the run that it is based on.
 
-    `receipt` and `run` are null if nothing was run.
+    `receipt` and `run` are null if nothing was run. `losses` and `notes` are findings about the
+    manifest; they do not change the verdict.
     """
 
     schema_version: Literal[1] = 1
@@ -40,6 +42,8 @@ class GateDocument(RecordModel):
     lines: tuple[Text, ...]
     receipt: Text | None
     run: RunRecord | None
+    losses: tuple[GateFinding, ...] = ()
+    notes: tuple[GateFinding, ...] = ()
 
 
 DOCUMENTS = {
@@ -107,9 +111,12 @@ def command(
 
 
 def print_verdict(answer: GateResult) -> None:
-    """Print the verdict and the path of its receipt to stderr."""
+    """Print the findings, the verdict and the path of its receipt to stderr, the verdict last."""
     if answer.run is not None:
         warn_if_unrecorded(answer.run)
+    for label, findings in (("LOSS", answer.findings.losses), ("note", answer.findings.notes)):
+        for finding in findings:
+            click.echo(escape_controls(f"{label}: {shorten(str(finding))}"), err=True)
     for line in answer.verdict.lines:
         click.echo(line, err=True)
     if answer.receipt is not None:
@@ -147,5 +154,7 @@ def _render_document(task: str, answer: GateResult) -> str:
         lines=verdict.lines,
         receipt=str(answer.receipt) if answer.receipt else None,
         run=run_record.record_run(answer.run) if answer.run else None,
+        losses=answer.findings.losses,
+        notes=answer.findings.notes,
     )
     return run_record.render(document)
