@@ -7,17 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from isosmoke.errors import ManifestError, UsageError
-from isosmoke.execution import session
-from isosmoke.execution.scheduler import Policy, count_gate_jobs
-from isosmoke.execution.session import Request
 from isosmoke.host import files
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.leases import Lease
 from isosmoke.interrupt import Interrupt
-from isosmoke.manifest import loader, selection
-from isosmoke.results.events import Event, RunStarted, ScenarioFinished
+from isosmoke.manifest import loader
 from isosmoke.wg_bridge import verdict_server, wg_call, wg_replies
-from isosmoke.wg_bridge.verdict_server import ReportVerdict, RunScenarios, Verdicts
+from isosmoke.wg_bridge.bridged_run import BridgedRun
+from isosmoke.wg_bridge.verdict_server import ReportVerdict, Verdicts
+from isosmoke.wg_bridge.wg_call import Announcement
 from isosmoke.wg_bridge.wg_replies import KNOWN
 
 
@@ -29,7 +27,8 @@ def main(directory: Path, mirror: Path, listener: socket.socket) -> None:
     interrupt = Interrupt()
     signal.signal(signal.SIGTERM, lambda *_: interrupt.raise_for("SIGTERM"))
     with suppress(ProcessLookupError), wg_call.watch_process(wg) as ended:
-        verdicts = _create_verdicts(directory, mirror, wg.pid, _create_runner(mirror, interrupt))
+        call = wg_call.parse_announcement(wg_call.read_argv(wg.pid))
+        verdicts = _create_verdicts(directory, mirror, call, interrupt)
         verdict_server.serve(listener, verdicts, ended=ended, interrupt=interrupt)
         interrupt.raise_for("the end of wg")
         verdicts.end()
@@ -37,47 +36,30 @@ def main(directory: Path, mirror: Path, listener: socket.socket) -> None:
         files.remove(directory)
 
 
-def _create_verdicts(directory: Path, mirror: Path, pid: int, runner: RunScenarios) -> Verdicts:
+def _create_verdicts(
+    directory: Path, mirror: Path, call: Announcement | None, interrupt: Interrupt
+) -> Verdicts:
+    def run(names: tuple[str, ...], report: ReportVerdict) -> None:
+        source = loader.load(mirror)
+        bridged = BridgedRun(source=source, names=names, call=call, report=report)
+        bridged.execute(Caller.current(), interrupt)
+
     known = directory / KNOWN
     if not known.exists():
-        return Verdicts(runner, ahead=_list_announced(mirror, pid))
+        return Verdicts(run, ahead=_list_announced(mirror, call))
     verdicts = wg_replies.load_replies(known.read_text())
     known.unlink()  # another leader would use them again
-    return Verdicts(runner, known=verdicts)
+    return Verdicts(run, known=verdicts)
 
 
-def _list_announced(mirror: Path, pid: int) -> tuple[str, ...]:
-    """Return the scenarios that wg's arguments announce; empty if the mirror is invalid.
+def _list_announced(mirror: Path, call: Announcement | None) -> tuple[str, ...]:
+    """Return the scenarios that a call of wg announces; empty if the mirror is invalid.
 
     The error of an invalid mirror is reported on the first request.
     """
-    call = wg_call.parse_announcement(wg_call.read_argv(pid))
     with suppress(ManifestError):
         return call.select_names(loader.load(mirror).scenarios) if call else ()
     return ()
-
-
-def _create_runner(mirror: Path, interrupt: Interrupt) -> RunScenarios:
-    def run(names: tuple[str, ...], report: ReportVerdict) -> None:
-        source = loader.load(mirror)
-        selected = selection.select(source.scenarios, names)
-        warnings: list[str] = []
-
-        def notify(event: Event) -> None:
-            if isinstance(event, RunStarted):
-                warnings.extend(event.run.warnings)
-            if isinstance(event, ScenarioFinished):
-                reply = wg_replies.create_reply(event.result, source.path, warnings)
-                report(event.result.name, reply)
-
-        request = Request(
-            scenarios=tuple(sorted(selected, key=lambda scenario: names.index(scenario.name))),
-            manifest=source.path,
-            policy=Policy(jobs=count_gate_jobs()),
-        )
-        session.execute(request, Caller.current(), notify=notify, interrupt=interrupt)
-
-    return run
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ _MAX_PROGRAM_WORDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """The request that the arguments of `wg done` express."""
+    """The request that the arguments of `wg done` express; `directory` is that of `--dir`."""
 
     task: str
     everything: bool = False
+    directory: str | None = None
 
     def select_names(self, scenarios: Iterable[Scenario]) -> tuple[str, ...]:
         """Return the names of the scenarios that wg will request, in its order."""
@@ -41,7 +42,7 @@ def parse_announcement(command: Sequence[str]) -> Announcement | None:
         with suppress(UsageError):
             call = wg_arguments.parse(command[start:])
             if call:
-                return Announcement(call.task, call.full)
+                return Announcement(call.task, call.full, call.directory)
     return None
 
 
