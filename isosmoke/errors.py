@@ -17,8 +17,11 @@ exception is a bug.
         └── ImageError               125
 """
 
+import errno
+import shlex
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from pathlib import PurePosixPath
 from typing import ClassVar
 
 
@@ -136,3 +139,48 @@ def raise_left_behind(errors: Sequence[LeftBehindError], removed: Iterable[str] 
 
 class ImageError(EngineError):
     """A clean environment is missing or invalid."""
+
+
+_FULL = "free some space, or raise the quota: df -h {parent}"
+_HOLDER = "use a directory that can be written (ISOSMOKE_STATE sets isosmoke's): ls -ld {path}"
+_FILE = "look at what is there: ls -ld {path}"
+_LIMITS = "end other programs, or raise the limits of this shell: ulimit -a"
+
+_REMEDIES = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: _HOLDER,
+    errno.EACCES: _HOLDER,
+    errno.EPERM: _HOLDER,
+    errno.ENAMETOOLONG: "use a shorter path or name",
+    errno.EFBIG: "use a smaller file, or raise the limit of file sizes: ulimit -f",
+    errno.EMFILE: "raise the limit of open files: ulimit -n",
+    errno.ENFILE: "close other programs: the machine has too many open files",
+    errno.EAGAIN: _LIMITS,
+    errno.ENOMEM: _LIMITS,
+    errno.EIO: "check the disk and its file system: dmesg",
+    errno.ESTALE: "mount the file system of {path} again",
+    errno.ENOTCONN: "mount the file system of {path} again",
+}
+"""Remedies for errors of the machine, by their numbers."""
+
+
+def suggest_remedy(error: OSError, path: object = None) -> str:
+    """Return the hint for an error of the machine; `path` replaces the one in the error."""
+    remedy = _REMEDIES.get(error.errno or 0, _FILE)
+    named = path or error.filename or "."
+    where = named.decode(errors="surrogateescape") if isinstance(named, bytes) else str(named)
+    parent = PurePosixPath(where).parent  # df fails for a file that could not be created
+    return remedy.format(path=shlex.quote(where), parent=shlex.quote(str(parent)))
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return what is wrong and where, in one line."""
+    reason = error.strerror or str(error)
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return f"{' -> '.join(names)}: {reason}" if names else f"the machine reported: {reason}"
+
+
+def convert_os_error(error: OSError) -> IsosmokeError:
+    """Return an error that says what is wrong, where, and what to do next."""
+    return IsosmokeError(describe_os_error(error), suggest_remedy(error))

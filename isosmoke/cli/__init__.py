@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from isosmoke import __version__
-from isosmoke.errors import ExitCode, IsosmokeError
+from isosmoke.errors import ExitCode, IsosmokeError, convert_os_error
 from isosmoke.text import suggest_match, wrap_words
 
 if TYPE_CHECKING:
@@ -114,7 +114,11 @@ class _Commands(click.Group):
             ctx.exit(ExitCode.INTERRUPTED)
         except OSError as error:
             silence_broken_streams()
-            print_error(IsosmokeError(str(error)))
+            print_error(convert_os_error(error))
+            ctx.exit(ExitCode.INFRASTRUCTURE)
+        except MemoryError:
+            hint = "end other programs, or raise the limit of this shell: ulimit -v"
+            print_error(IsosmokeError("there is not enough memory for isosmoke", hint))
             ctx.exit(ExitCode.INFRASTRUCTURE)
 
 

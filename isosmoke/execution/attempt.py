@@ -10,6 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
 from isosmoke.engines.base import Engine
+from isosmoke.errors import describe_os_error, suggest_remedy
 from isosmoke.execution.requirements import Requirements
 from isosmoke.execution.surroundings_warnings import explain_missing_program
 from isosmoke.interrupt import Interrupt
@@ -75,7 +76,8 @@ class AttemptRunner:
         try:
             attempt = self._run(scenario, number, argv)
         except OSError as error:
-            attempt = Attempt(ending=Broke(f"the attempt could not start: {error}"))
+            cause = f"{describe_os_error(error)} (try: {suggest_remedy(error)})"
+            attempt = Attempt(ending=Broke(f"the attempt could not start: {cause}"))
         return attempt.transform_texts(self.context.redactor(scenario).text)
 
     def _run(self, scenario: Scenario, number: int, argv: tuple[str, ...]) -> Attempt:

@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 from time import time  # noqa: TID251 - compared with file times, which are wall clock
 from typing import Literal
 
-from isosmoke.errors import BinaryError, UsageError
+from isosmoke.errors import BinaryError, UsageError, suggest_remedy
 from isosmoke.host import files, state
 
 COMMAND_NAME = "wg"
@@ -121,7 +121,8 @@ def take(path: Path) -> Binary:
             digest, directory = _copy(path, store)
         os.utime(directory)
     except OSError as error:
-        raise BinaryError(f"cannot copy {path} to {store}: {error.strerror}") from error
+        message = f"cannot copy {path} to {store}: {error.strerror}"
+        raise BinaryError(message, suggest_remedy(error, store)) from error
     return Binary(path, digest, directory)
 
 

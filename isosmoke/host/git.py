@@ -6,6 +6,7 @@ git(1), "ENVIRONMENT VARIABLES".
 """
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,9 +17,12 @@ from types import MappingProxyType
 from isosmoke.errors import IsosmokeError
 from isosmoke.host import system_programs
 from isosmoke.host.workspace_directories import git_top
+from isosmoke.text import quote_command, shorten
 
 _SECONDS = 60.0
 """The default timeout of a git command."""
+
+_MAX_COMPLAINT = 1000
 
 _SETTINGS = (
     "core.fsmonitor=false",  # otherwise it can name a program
@@ -47,16 +51,30 @@ class GitError(IsosmokeError):
 
     def __init__(self, arguments: Iterable[str], top: Path, stderr: str) -> None:
         command = next(iter(arguments))
-        super().__init__(f"git {command} failed in {top}: {stderr}", _hint(top, stderr))
+        message = f"git {command} failed in {top}: {_remove_advice(stderr)}"
+        super().__init__(message, _hint(top, stderr))
         self.stderr = stderr
+
+
+_TRUST = re.compile(r"^\s*(git config --global --add safe\.directory .+)$", re.MULTILINE)
+"""The command in git's advice, with the path that git checks and quotes."""
+
+
+def _remove_advice(stderr: str) -> str:
+    """Return what git says in one line, without the command that becomes the hint."""
+    complaint = stderr.partition("\n")[0] if _TRUST.search(stderr) else stderr
+    return shorten(complaint, _MAX_COMPLAINT)
 
 
 def _hint(top: Path, stderr: str) -> str:
     if "dubious ownership" in stderr:
-        return f"if you trust its owner: git config --global --add safe.directory {top}"
+        advice = _TRUST.search(stderr)
+        trust = quote_command(("git", "config", "--global", "--add", "safe.directory", str(top)))
+        return f"if you trust its owner: {advice[1] if advice else trust}"
     if "promisor" in stderr:
-        return f"fetch the missing objects of this partial clone: git -C {top} fetch --refetch"
-    return f"git -C {top} status"
+        fetch = quote_command(("git", "-C", str(top), "fetch", "--refetch"))
+        return f"fetch the missing objects of this partial clone: {fetch}"
+    return quote_command(("git", "-C", str(top), "status"))
 
 
 def find_program(top: Path, environment: Mapping[str, str]) -> Path | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from isosmoke.engines.base import START_SECONDS, Engine, Sandbox
-from isosmoke.errors import EngineError, LeftBehindError
+from isosmoke.errors import EngineError, IsosmokeError, LeftBehindError, convert_os_error
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import BrokenError, Conversation, StoppedError
 from isosmoke.keeper.input_forwarding import InputForwarder, Streams
@@ -81,10 +81,12 @@ class SandboxRun:
 def _create_error_ending(error: BaseException) -> Ending:
     if isinstance(error, EngineError):
         return Broke(_add_hint(error, "try"))
+    if isinstance(error, OSError):
+        return Broke(_add_hint(convert_os_error(error), "try"))
     return Stopped(str(error)) if isinstance(error, StoppedError) else Broke(str(error))
 
 
-def _add_hint(error: EngineError, label: str) -> str:
+def _add_hint(error: IsosmokeError, label: str) -> str:
     return f"{error} ({label}: {error.hint})" if error.hint else str(error)
 
 

@@ -1,12 +1,14 @@
 """Exit codes, messages and pickling of errors."""
 
+import errno
 import inspect
+import os
 import pickle
 
 import pytest
 
 from isosmoke import errors
-from isosmoke.errors import ExitCode, IsosmokeError
+from isosmoke.errors import ExitCode, IsosmokeError, convert_os_error, suggest_remedy
 
 CODES = {
     "OK": 0,
@@ -79,3 +81,38 @@ def test_error_can_be_pickled(name: str) -> None:
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - created by this test
 
     assert (type(copy), copy.message, copy.hint) == (type(error), "it broke", "fix it")
+
+
+NUMBERS = [
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ENOTDIR, errno.ELOOP, 9999),
+]
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: errno.errorcode.get(number, "?"))
+def test_error_of_the_machine_says_what_where_and_what_next(number: int) -> None:
+    """Python's own text has a number in place of a next step."""
+    error = convert_os_error(OSError(number, os.strerror(number), "/a b"))
+
+    assert error.message == f"/a b: {os.strerror(number)}"
+    assert error.hint
+    assert "{" not in error.hint
+    assert "Errno" not in error.message
+
+
+def test_error_of_the_machine_names_both_paths() -> None:
+    """A rename has two, and some errors have none."""
+    renamed = OSError(errno.EXDEV, "Invalid cross-device link", "/one", None, "/two")
+
+    assert convert_os_error(renamed).message == "/one -> /two: Invalid cross-device link"
+    assert "/one" in convert_os_error(renamed).hint
+    assert convert_os_error(OSError(errno.ENOSPC, "No space left on device")).message
+    assert convert_os_error(OSError("unknown")).message == "the machine reported: unknown"
+
+
+def test_remedy_can_be_pasted_into_a_shell() -> None:
+    """The path is quoted."""
+    error = OSError(errno.ENOSPC, "No space left on device", "/a b/new")
+
+    assert suggest_remedy(error).endswith("df -h '/a b'")
+    assert suggest_remedy(error, "/other/new").endswith("df -h /other")

@@ -5,7 +5,7 @@ import click
 from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.report_files import STDOUT, write
 from isosmoke.cli.reporting import GITHUB, show_github
-from isosmoke.errors import IsosmokeError
+from isosmoke.errors import IsosmokeError, suggest_remedy
 from isosmoke.history import reader
 from isosmoke.host.caller_process import Caller
 from isosmoke.reports import REPORTS
@@ -48,4 +48,5 @@ def command(run: str | None, kind: str, output: str) -> None:
             write(output, REPORTS[kind](record))
     except OSError as error:
         name = "stdout" if output == STDOUT else output
-        raise IsosmokeError(f"{name} could not be written: {error.strerror or error}") from error
+        message = f"{name} could not be written: {error.strerror or error}"
+        raise IsosmokeError(message, suggest_remedy(error)) from error

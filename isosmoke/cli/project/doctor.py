@@ -15,17 +15,19 @@ from isosmoke.engines import ENGINES
 from isosmoke.engines.base import Engine, EngineInfo
 from isosmoke.engines.bubblewrap import apparmor as profiles
 from isosmoke.engines.bubblewrap import bwrap_program, cgroup
-from isosmoke.errors import ExitCode, IsosmokeError
+from isosmoke.errors import ExitCode, IsosmokeError, suggest_remedy
 from isosmoke.execution import engine_trials
-from isosmoke.host import binary, path_warnings, system_programs
+from isosmoke.host import binary, path_warnings, state, system_programs
 from isosmoke.host.caller_process import Caller
-from isosmoke.host.state import get_state_directory
 from isosmoke.host.workspace_directories import git_top
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.results import run_record
 from isosmoke.results.run_record import RecordModel, Text
 from isosmoke.runner import bash_finder
 from isosmoke.sandbox.spec import HOST_IMAGE
+
+_PROBE_BYTES = 64 * 1024
+"""The size of a file that is written to see whether the state directory has space."""
 
 
 class HostFinding(RecordModel):
@@ -163,7 +165,22 @@ def _check_host() -> Iterator[HostFinding]:
     yield HostFinding(subject="control groups", good=True, words=limits)
     yield _check_interpreter()
     yield from _check_path()
-    yield HostFinding(subject="state", good=True, words=str(get_state_directory()))
+    yield check_state()
+
+
+def check_state() -> HostFinding:
+    """Return whether the state directory can be written; a disk may be full, or read-only."""
+    directory = str(state.get_state_directory())
+    try:
+        with state.scratch() as scratch:
+            (scratch / "probe").write_bytes(bytes(_PROBE_BYTES))
+    except IsosmokeError as error:
+        return HostFinding(subject="state", good=False, words=error.message, hint=error.hint)
+    except OSError as error:
+        words = f"{directory} cannot be written: {error.strerror}"
+        hint = suggest_remedy(error, f"{directory}/scratch")
+        return HostFinding(subject="state", good=False, words=words, hint=hint)
+    return HostFinding(subject="state", good=True, words=directory)
 
 
 def _check_interpreter() -> HostFinding:

@@ -327,5 +327,6 @@ def _read_json(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise EngineUnavailableError(f"{file} cannot be read: {error}") from error
+        hint = f"correct it, or move it away: it is a configuration of docker: ls -l {file}"
+        raise EngineUnavailableError(f"{file} cannot be read: {error}", hint) from error
     return content if isinstance(content, dict) else {}

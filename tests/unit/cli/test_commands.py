@@ -24,6 +24,7 @@ from isosmoke.cli import cli, find_commands, read_summary
 from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.project import schema
 from isosmoke.errors import ExitCode
+from isosmoke.host import state
 from support.paths import ROOT
 
 PACKAGE = Path(isosmoke.__file__).parent
@@ -340,3 +341,30 @@ def test_new_engine_is_completed(package_copy: Path) -> None:
 
     assert before == []
     assert complete(package_copy, "isosmoke run --engine e") == ["extra"]
+
+
+def test_error_of_the_machine_has_a_hint() -> None:
+    """An error that no command expects says what is wrong, where, and what to do next."""
+    (state.ensure_directory("locks") / "images").mkdir()
+
+    done = CliRunner().invoke(cli, ["image", "remove", "one"])
+
+    assert done.exit_code == ExitCode.INFRASTRUCTURE
+    message, hint = done.stderr.splitlines()
+    assert message == f"isosmoke: {state.get_state_directory()}/locks/images: Is a directory"
+    assert hint.startswith("  try: ")
+
+
+def test_lack_of_memory_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends with a hint, and without a report for the authors."""
+
+    @click.command()
+    def greedy() -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("isosmoke.cli._load", lambda _: greedy)
+
+    done = CliRunner().invoke(cli, ["runs"])
+
+    assert done.exit_code == ExitCode.INFRASTRUCTURE
+    assert "ulimit -v" in done.stderr

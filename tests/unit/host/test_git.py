@@ -491,6 +491,7 @@ def test_repository_of_another_user_is_refused(
         with pytest.raises(GitError, match=f"failed in {git.top}: .*dubious ownership") as raised:
             read(git.top, os.environ)
         assert raised.value.hint.endswith(f"safe.directory {git.top}")
+        assert len(raised.value.message.splitlines()) == 1
 
 
 def test_directory_that_looks_like_a_repository_is_ignored(git: Git, trap: Trap) -> None:
