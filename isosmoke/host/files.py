@@ -19,6 +19,9 @@ from tempfile import mkstemp
 
 from isosmoke.errors import UsageError
 
+MAX_READ = 256 * 1024**2
+"""The size of the largest file that is read into memory: a record, a manifest, a graph of tasks."""
+
 MAX_LINKS = 40
 """The maximum number of symbolic links that the kernel follows (path_resolution(7))."""
 
@@ -138,9 +141,17 @@ def _require_regular(path: Path, mode: int) -> None:
 
 
 def read(path: Path, *, follow: bool = True) -> bytes:
-    """Return the content of a regular file; see `open_regular`."""
+    """Return the content of a regular file; see `open_regular`.
+
+    Raises:
+        OSError: also if it has more than `MAX_READ` bytes.
+    """
     with open_regular(path, follow=follow) as file:
-        return file.read()
+        content = file.read(MAX_READ + 1) if os.fstat(file.fileno()).st_size <= MAX_READ else None
+    if content is None or len(content) > MAX_READ:
+        reason = f"{os.strerror(errno.EFBIG)}, more than {MAX_READ >> 20} MiB"
+        raise OSError(errno.EFBIG, reason, str(path))
+    return content
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import os
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from tempfile import mkstemp
@@ -23,7 +23,7 @@ from pydantic_core import ErrorDetails
 
 from isosmoke import __version__
 from isosmoke.engines import AUTO
-from isosmoke.errors import BundleError, IsosmokeError
+from isosmoke.errors import BundleError, ImageError, IsosmokeError, suggest_remedy
 from isosmoke.execution.session import Request
 from isosmoke.host import files, git, state, workspace_directories
 from isosmoke.host.caller_process import Caller
@@ -32,11 +32,20 @@ from isosmoke.repro import bundle_archive, target
 from isosmoke.repro.target import Case
 from isosmoke.results import repeat_command, run_record
 from isosmoke.results.run_record import BinaryRecord, RecordModel, RunRecord, ScenarioRecord, Text
+from isosmoke.rootfs_images.limits import Budget
 from isosmoke.runner.job_builder import RunContext
 from isosmoke.text import restore_bytes
 
 MAX_BYTES = 512 * 1024**2
-"""The maximum size of a workspace's files; an unpacked bundle may have twice as much."""
+"""The maximum size of a workspace's files."""
+
+MAX_FILES = 100_000
+"""The maximum number of a workspace's files; an unpacked bundle may have some more."""
+
+_MAX_UNPACKED = 1
+"""The maximum size of an unpacked bundle, without holes, in GiB."""
+
+_NOT_NEEDED = "add files that the scenario does not need to .gitignore"
 
 _INDEX, _WORKSPACE, _BINARY, _LOG = "bundle.json", "workspace", "binary", "output.log"
 _ARCHIVE_ERRORS = (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError)
@@ -131,7 +140,8 @@ def create(run: RunRecord, scenario: ScenarioRecord, caller: Caller, output: Pat
     try:
         _write(output, index, workspace, included)
     except OSError as error:
-        raise BundleError(f"cannot write {output}: {error.strerror or error}") from error
+        message = f"cannot write {output}: {error.strerror or error}"
+        raise BundleError(message, suggest_remedy(error, output.parent)) from error
     return index
 
 
@@ -178,6 +188,7 @@ def _make_relative(path: Path, workspace: _BundledWorkspace) -> str:
 def _select_files(workspace: _BundledWorkspace) -> tuple[list[Path], tuple[str, ...]]:
     """Return the files to include, and the names of the others with the reason."""
     included, left_out, size = [], [], 0
+    budget = Budget(workspace.directory, max_entries=MAX_FILES, entries_hint=_NOT_NEEDED)
     for file in workspace.list_files():
         if not os.path.lexists(file):
             continue  # removed, but still in git's index
@@ -185,12 +196,14 @@ def _select_files(workspace: _BundledWorkspace) -> tuple[list[Path], tuple[str, 
         if reason:
             left_out.append(f"{file.relative_to(workspace.directory)}: {reason}")
             continue
+        with _bundle_errors():
+            budget.add_entry(PurePosixPath(file.relative_to(workspace.directory)))
         included.append(file)
         size += file.lstat().st_size
         if size > MAX_BYTES:
             raise BundleError(
                 f"the files of {workspace.directory} exceed {MAX_BYTES >> 20} MiB",
-                hint="add files that the scenario does not need to .gitignore",
+                hint=_NOT_NEEDED,
             )
     return included, tuple(left_out)
 
@@ -225,20 +238,27 @@ def _remove_owner(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 @contextmanager
-def opened(path: Path, caller: Caller, request: Request) -> Iterator[Case]:
+def opened(
+    path: Path,
+    caller: Caller,
+    request: Request,
+    guard: AbstractContextManager[None] | None = None,
+) -> Iterator[Case]:
     """Unpack a bundle for the block, and yield its case.
 
-    Values in `request` replace the recorded ones.
+    Values in `request` replace the recorded ones. `guard` is entered while the bundle is unpacked,
+    and may raise an exception at any time: everything is removed then.
 
     Raises:
         BundleError: if the file is not a bundle, or its content is refused.
     """
     with state.scratch() as directory:
-        index = _unpack(path, directory)
-        workspace = directory / _WORKSPACE
-        _refuse_repositories(workspace, index)
-        with suppress(IsosmokeError, OSError):
-            _create_repository(workspace, index)
+        with guard or nullcontext():
+            index = _unpack(path, directory)
+            workspace = directory / _WORKSPACE
+            _refuse_repositories(workspace, index)
+            with suppress(IsosmokeError, OSError):
+                _create_repository(workspace, index)
         yield _create_case(index, directory, caller, request)
 
 
@@ -301,16 +321,25 @@ def _list_passed(index: Index, environment: Mapping[str, str]) -> Iterator[str]:
 
 def _unpack(path: Path, directory: Path) -> Index:
     """Unpack a bundle, and return its index."""
+    hint = "create a bundle of a smaller workspace with isosmoke bundle"
+    limits = Budget(path, _MAX_UNPACKED, 2 * MAX_FILES, size_hint=hint, entries_hint=hint)
     try:
-        with tarfile.open(path) as archive:
-            if sum(member.size for member in archive) > 2 * MAX_BYTES:
-                raise BundleError(f"{path} is too large to unpack")
-            bundle_archive.extract(archive, directory)
-        return Index.model_validate_json((directory / _INDEX).read_bytes())
+        with _bundle_errors(), files.open_regular(path) as file:
+            bundle_archive.extract(file, directory, limits)
+        return Index.model_validate_json(files.read(directory / _INDEX, follow=False))
     except ValidationError as error:
         raise _create_index_error(path, error.errors()[0]) from error
     except _ARCHIVE_ERRORS as error:
         raise _create_bundle_error(path, error) from error
+
+
+@contextmanager
+def _bundle_errors() -> Iterator[None]:
+    """Convert the error of an exceeded limit, which is also one of images."""
+    try:
+        yield
+    except ImageError as error:
+        raise BundleError(error.message, error.hint) from error
 
 
 def _create_index_error(path: Path, details: ErrorDetails) -> BundleError:

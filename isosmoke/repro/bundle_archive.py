@@ -5,29 +5,38 @@ itself created.
 """
 
 import os
-import shutil
 import tarfile
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import IO
+
+from isosmoke.rootfs_images.limits import Budget
+from isosmoke.rootfs_images.unpack import copy_with_holes, open_archive
 
 
-def extract(archive: tarfile.TarFile, directory: Path) -> None:
-    """Extract every member into the empty `directory`, and nothing outside of it.
+def extract(file: IO[bytes], directory: Path, budget: Budget) -> None:
+    """Extract every member of an archive into the empty `directory`, and nothing outside of it.
 
     Raises:
-        tarfile.ExtractError: if a member or the target of a link is outside, or if a member is
-            neither a file, a directory nor a link.
-        OSError, ValueError: if a member cannot be created, such as one whose name has a zero byte.
+        tarfile.TarError: if the archive is damaged, if a member or the target of a link is outside,
+            or if a member is neither a file, a directory nor a link.
+        ImageError: if the budget is exceeded.
+        OSError, ValueError: if a member cannot be created.
     """
     top = directory.resolve()
-    for member in archive:
-        _extract_member(archive, member, top)
+    with open_archive(file) as archive:
+        while member := archive.next():
+            archive.members.clear()  # type: ignore[attr-defined]  # not needed again
+            _extract_member(archive, member, top, budget)
     for path in top.rglob("*"):  # only now, as the target of a link may have been extracted later
         if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(top):
             raise tarfile.ExtractError(f"{path.relative_to(top)} is a link to a path outside of it")
 
 
-def _extract_member(archive: tarfile.TarFile, member: tarfile.TarInfo, top: Path) -> None:
+def _extract_member(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, top: Path, budget: Budget
+) -> None:
+    budget.add_entry(PurePosixPath(member.name))
     path = _prepare_path(member.name, top)
     if member.isdir():
         path.mkdir(exist_ok=True)
@@ -36,8 +45,9 @@ def _extract_member(archive: tarfile.TarFile, member: tarfile.TarInfo, top: Path
     elif member.islnk():
         os.link(_prepare_path(member.linkname, top), path, follow_symlinks=False)
     elif content := archive.extractfile(member):
+        budget.add_file(member.size)
         with path.open("xb") as file:
-            shutil.copyfileobj(content, file)
+            copy_with_holes(content, file, budget)
         path.chmod(member.mode & 0o755 | 0o600)
         with suppress(ValueError, OverflowError):  # an archive may name any time
             os.utime(path, (member.mtime, member.mtime))

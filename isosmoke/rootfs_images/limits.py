@@ -19,11 +19,16 @@ MAX_ENTRIES = 1_000_000
 
 @dataclass(slots=True)
 class Budget:
-    """The limits of `source`, and how much of them is used; `max_size` is in GiB."""
+    """The limits of `source`, and how much of them is used; `max_size` is in GiB.
+
+    The hints say what to do above the limit of sizes, and above the other limits.
+    """
 
     source: object
     max_size: int = DEFAULT_MAX_SIZE
     max_entries: int = MAX_ENTRIES
+    size_hint: str = "pass a larger --max-size to isosmoke image import if you trust the source"
+    entries_hint: str = "name a system without the files that scenarios do not need"
     entries: int = 0
     written: int = 0
     total: int = 0
@@ -38,13 +43,13 @@ class Budget:
         if self.entries > self.max_entries:
             raise ImageError(
                 f"{self.source} has more than {self.max_entries} entries",
-                hint="name a system without the files that scenarios do not need",
+                hint=self.entries_hint,
             )
         if len(path.parts) > MAX_DEPTH:
             raise ImageError(
                 f"{self.source} has directories nested deeper than {MAX_DEPTH}: "
                 f"/{PurePosixPath(*path.parts[:3])}/...",
-                hint="name a system without this directory",
+                hint=self.entries_hint,
             )
 
     def add_file(self, size: int) -> None:
@@ -62,5 +67,5 @@ class Budget:
     def _create_size_error(self, limit: int, kind: str) -> ImageError:
         return ImageError(
             f"the files of {self.source} exceed {limit} GiB {kind}",
-            hint="pass a larger --max-size to isosmoke image import if you trust the source",
+            hint=self.size_hint,
         )

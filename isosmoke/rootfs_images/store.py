@@ -13,9 +13,10 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from isosmoke.errors import ImageError
+from isosmoke.errors import ImageError, suggest_remedy
 from isosmoke.host import files, state
 from isosmoke.rootfs_images import tree_hash
+from isosmoke.rootfs_images.limits import Budget
 from isosmoke.rootfs_images.shipped_dockerfiles import BUILT_PREFIX
 from isosmoke.sandbox import rootfs_mounts
 from isosmoke.sandbox.spec import HOST_IMAGE
@@ -25,6 +26,8 @@ ROOTFS_PREFIX = "rootfs:"
 
 _RECREATED = ("dev", "proc", "run", "sys", "tmp")
 """The system directories whose content no sandbox shows."""
+
+_SMALLER = "name a directory with a system only, or import it with isosmoke image import"
 
 _SYSTEM_DIRECTORIES = ("usr", "bin", "lib")
 
@@ -81,17 +84,24 @@ def require_rootfs(directory: Path, image: str) -> Path:
 
 
 def digest(image: str, directory: Path) -> str:
-    """Return the SHA-256 of a root filesystem's content; empty if `find_root` returns None."""
+    """Return the SHA-256 of a root filesystem's content; empty if `find_root` returns None.
+
+    Raises:
+        ImageError: if a directory that was not imported is too large to be read for each run.
+    """
     rootfs = find_root(image, directory)
     if rootfs is None:
         return ""
     imported = None if image.startswith(ROOTFS_PREFIX) else find_image(image)
-    return imported.digest if imported else tree_hash.compute_digest(list_entries(rootfs))
+    if imported:
+        return imported.digest
+    budget = Budget(f"image '{image}'", size_hint=_SMALLER, entries_hint=_SMALLER)
+    return tree_hash.compute_digest(list_entries(rootfs, budget))
 
 
-def list_entries(directory: Path) -> tree_hash.Listing:
-    """Return the entries of a root filesystem that count for its digest."""
-    return tree_hash.list_entries(directory, excluded=_RECREATED)
+def list_entries(directory: Path, budget: Budget | None = None) -> tree_hash.Listing:
+    """Return the entries of a root filesystem that count for its digest; see `tree_hash`."""
+    return tree_hash.list_entries(directory, excluded=_RECREATED, budget=budget)
 
 
 def suggest_commands(image: str, program: str = "docker") -> str:
@@ -110,7 +120,8 @@ def find_image(name: str) -> Image | None:
 
 def list_images() -> tuple[Image, ...]:
     """Return all imported images, sorted by name."""
-    images = (_read_record(path) for path in state.ensure_directory("images").glob("*.json"))
+    records = state.ensure_directory("images").iterdir()  # unlike glob, it raises errors
+    images = (_read_record(path) for path in records if path.suffix == ".json")
     return tuple(sorted(images, key=lambda image: image.name))
 
 
@@ -124,6 +135,8 @@ def _read_record(path: Path) -> Image:
         return Image.model_validate_json(files.read(path, follow=False))
     except FileNotFoundError:
         raise
+    except PermissionError as error:
+        raise ImageError(f"cannot read {path}: {error.strerror}", suggest_remedy(error)) from error
     except (ValidationError, OSError) as error:
         reason = f": {error.strerror}" if isinstance(error, OSError) else ""
         hint = f"rm -r {path}, then import it again"

@@ -4,9 +4,10 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from isosmoke.host import files
+from isosmoke.rootfs_images.limits import Budget
 
 Listing = Mapping[str, str]
 """Each entry by its path in the directory: its kind, its mode, and its content or target."""
@@ -14,12 +15,18 @@ Listing = Mapping[str, str]
 _UNREADABLE = "not readable"
 
 
-def list_entries(directory: Path, *, excluded: tuple[str, ...] = ()) -> Listing:
+def list_entries(
+    directory: Path, *, excluded: tuple[str, ...] = (), budget: Budget | None = None
+) -> Listing:
     """Return all entries of `directory`, except those in the directories `excluded` at its top.
 
     Times and owners are not included, because they differ each time an image is unpacked.
+    Without a budget, there is no limit.
+
+    Raises:
+        ImageError: if the budget is exceeded.
     """
-    return dict(sorted(_walk_entries(directory, excluded)))
+    return dict(sorted(_walk_entries(directory, excluded, budget)))
 
 
 def compute_digest(listing: Listing) -> str:
@@ -46,21 +53,28 @@ def _get_sign(path: str, before: Listing, after: Listing) -> str:
     return "~" if path in after else "-"
 
 
-def _walk_entries(directory: Path, excluded: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _walk_entries(
+    directory: Path, excluded: tuple[str, ...], budget: Budget | None
+) -> Iterator[tuple[str, str]]:
     for parent_name, directories, names in os.walk(directory):
         parent = Path(parent_name)
         for name in (*directories, *names):
-            yield str((parent / name).relative_to(directory)), _describe_entry(parent / name)
+            path = (parent / name).relative_to(directory)
+            if budget:
+                budget.add_entry(PurePosixPath(path))
+            yield str(path), _describe_entry(parent / name, budget)
         if parent == directory:
             directories[:] = [name for name in directories if name not in excluded]
 
 
-def _describe_entry(path: Path) -> str:
+def _describe_entry(path: Path, budget: Budget | None) -> str:
     status = path.lstat()
     mode = f"{stat.S_IMODE(status.st_mode):o}"
     if stat.S_ISLNK(status.st_mode):
         return f"link {path.readlink()}"
     if stat.S_ISREG(status.st_mode):
+        if budget:
+            budget.add_file(status.st_size)
         return f"file {mode} {_hash_content(path)}"
     return f"{'folder' if stat.S_ISDIR(status.st_mode) else 'special'} {mode}"
 

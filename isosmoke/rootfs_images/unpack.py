@@ -123,7 +123,7 @@ class Unpacker:
         with ExitStack() as stack:
             is_stdin = source == STDIN
             file = BufferedReader(_Stdin()) if is_stdin else stack.enter_context(source.open("rb"))
-            archive = stack.enter_context(_open_archive(file))
+            archive = stack.enter_context(open_archive(file))
             while member := archive.next():
                 archive.members.clear()  # type: ignore[attr-defined]  # not needed again
                 self._extract_member(archive, member)
@@ -206,20 +206,8 @@ class Unpacker:
         self._budget.add_file(expected_size)
         host_path = self._prepare_path(path)
         with host_path.open("xb") as file:
-            self.size += self._copy_with_holes(content, file)
+            self.size += copy_with_holes(content, file, self._budget)
         host_path.chmod(mode & 0o755 | 0o400)
-
-    def _copy_with_holes(self, content: IO[bytes], file: IO[bytes]) -> int:
-        """Copy a file and return its size; zeros become holes, which need no space."""
-        size = 0
-        while chunk := content.read(_CHUNK):
-            if chunk != _ZEROS[: len(chunk)]:
-                self._budget.add_written(len(chunk))
-                file.seek(size)
-                file.write(chunk)
-            size += len(chunk)
-        file.truncate(size)
-        return size
 
     def _create_link(self, path: PurePosixPath, target: str) -> None:
         self._prepare_path(path).symlink_to(target)
@@ -254,7 +242,25 @@ class Unpacker:
         return host_path
 
 
-def _open_archive(file: IO[bytes]) -> tarfile.TarFile:
+def copy_with_holes(content: IO[bytes], file: IO[bytes], budget: Budget) -> int:
+    """Copy a file and return its size; zeros become holes, which need no space.
+
+    Raises:
+        ImageError: if the budget is exceeded.
+    """
+    size = 0
+    while chunk := content.read(_CHUNK):
+        if chunk != _ZEROS[: len(chunk)]:
+            budget.add_written(len(chunk))
+            file.seek(size)
+            file.write(chunk)
+        size += len(chunk)
+    file.truncate(size)
+    return size
+
+
+def open_archive(file: IO[bytes]) -> tarfile.TarFile:
+    """Open an archive of any compression, to be read once; see `Member` for its errors."""
     try:
         return tarfile.open(fileobj=file, mode="r|*", tarinfo=Member)
     except TypeError as error:  # raised by tarfile for a truncated gzip header

@@ -28,7 +28,7 @@ from isosmoke.cli.running import (
 from isosmoke.errors import ExitCode, IsosmokeError, UsageError
 from isosmoke.execution.session import Request
 from isosmoke.host.caller_process import Caller
-from isosmoke.interrupt import Interrupt, interruptible
+from isosmoke.interrupt import Interrupt, exit_on_signal, interruptible
 from isosmoke.keeper.client import StoppedError
 from isosmoke.manifest.models import Scenario
 from isosmoke.reports.summary import HangingText
@@ -134,7 +134,7 @@ def command(
         tested=EngineOptions(binary=binary, engine=engine),
     )
     draft = _Draft(name=save, owners=owners, assertion=assertion)
-    with interruptible() as interrupt, _open_case(opened) as case:
+    with interruptible() as interrupt, _open_case(opened, interrupt) as case:
         saving = _prepare_saving(case, opened, draft)
         code = _run_shell(case, manner, interrupt, saving)
     ctx.exit(code)
@@ -200,7 +200,7 @@ def _save(path: Path, scenario: Scenario, run: str, sat: ShellResult) -> None:
 
 
 @contextmanager
-def _open_case(opened: _Target) -> Iterator[Case]:
+def _open_case(opened: _Target, interrupt: Interrupt) -> Iterator[Case]:
     if sum(map(bool, (opened.argv, opened.script, opened.name))) > 1:
         raise UsageError(
             "NAME, --script and a command after -- cannot be combined",
@@ -215,7 +215,8 @@ def _open_case(opened: _Target) -> Iterator[Case]:
     )
     with ExitStack() as stack:
         if Path(opened.name).is_file():
-            case = stack.enter_context(bundle.opened(Path(opened.name), caller, request))
+            guard = exit_on_signal(interrupt)
+            case = stack.enter_context(bundle.opened(Path(opened.name), caller, request, guard))
         else:
             case = _find_case(opened.name, caller, request, opened.manifest)
         yield target.replace_image(case, opened.image) if opened.image else case

@@ -37,7 +37,7 @@ from isosmoke.execution.scheduler import Policy, count_run_jobs
 from isosmoke.execution.session import Request
 from isosmoke.history import layout
 from isosmoke.host.caller_process import Caller, without_own_environment
-from isosmoke.interrupt import interruptible
+from isosmoke.interrupt import Interrupt, exit_on_signal, interruptible
 from isosmoke.manifest.filters import Expression
 from isosmoke.manifest.models import Scenario
 from isosmoke.reports import agent
@@ -170,7 +170,7 @@ def command(
     screen = _create_screen(choice, caller, partial(_build_repeat, options), live=not options.argv)
     with (
         interruptible() as interrupt,
-        _open_request(options, reporting, caller) as (request, user),
+        _open_request(options, reporting, caller, interrupt) as (request, user),
     ):
         notify = reporting.create_notifier(screen)
         result = session.execute(request, user, notify=notify, interrupt=interrupt)
@@ -189,7 +189,7 @@ def _create_screen(
 
 @contextmanager
 def _open_request(
-    options: _Options, reporting: Reporting, caller: Caller
+    options: _Options, reporting: Reporting, caller: Caller, interrupt: Interrupt
 ) -> Iterator[tuple[Request, Caller]]:
     """Yield the request and its caller; a bundle stays unpacked inside the context."""
     if options.bundle is None and options.argv:
@@ -206,7 +206,8 @@ def _open_request(
             hint="pass only --bundle FILE",
         )
     request = replace(_build_base_request(options), record_in=layout.find_top(caller.working))
-    with bundle.opened(options.bundle, caller, request) as opened:
+    guard = exit_on_signal(interrupt)
+    with bundle.opened(options.bundle, caller, request, guard) as opened:
         for note in opened.notes:
             click.echo(escape_controls(f"NOTE {note}"), err=True)
         yield opened.request, opened.caller

@@ -8,6 +8,7 @@ import pytest
 from isosmoke.errors import ImageError, UsageError
 from isosmoke.host import files, state
 from isosmoke.rootfs_images import importer, store
+from support.fixture_types import Ordinary
 
 
 @pytest.fixture
@@ -155,3 +156,29 @@ def test_damaged_record_is_named(system: Path) -> None:
     with pytest.raises(ImageError, match="is damaged") as caught:
         store.find_image("one")
     assert str(store.get_record_path("one")) in caught.value.hint
+
+
+UNREADABLE = """
+import os, sys
+from pathlib import Path
+os.environ["ISOSMOKE_STATE"] = sys.argv[1]
+from isosmoke.errors import ImageError
+from isosmoke.rootfs_images import importer, store
+(Path(sys.argv[1]) / "images").chmod(0)
+for read in (store.list_images, lambda: store.find_image("one")):
+    try:
+        print(read())
+    except (ImageError, OSError) as error:
+        print(error)
+"""
+
+
+def test_unreadable_records_are_not_taken_for_none(ordinary: Ordinary, tmp_path: Path) -> None:
+    """Otherwise the content of an image with two names would be removed with the first one."""
+    (tmp_path / "images").mkdir(mode=0o700)
+    (tmp_path / "images/one.json").write_text("{}")
+
+    listed, found = ordinary(UNREADABLE, tmp_path).splitlines()
+
+    assert "Permission denied" in listed
+    assert found.startswith("cannot read ")

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke.rootfs_images import tree_hash
+from isosmoke.errors import ImageError
+from isosmoke.rootfs_images import store, tree_hash
+from isosmoke.rootfs_images.limits import Budget
 
 
 def create_tree(directory: Path) -> Path:
@@ -76,3 +78,31 @@ def test_content_of_excluded_directories_does_not_count(tmp_path: Path) -> None:
     (directory / "dev/more").touch()
     assert tree_hash.list_entries(directory, excluded=("dev",)) == before
     assert "dev" in before
+
+
+def test_directory_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    """Deep nesting, many entries and huge files end the hashing at once, with a hint."""
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    (deep / ("a/" * 300)).mkdir(parents=True)
+    sparse = create_tree(tmp_path / "sparse")
+    os.truncate(sparse / "sub/file", 1 << 42)
+
+    for directory, limit in ((deep, "nested deeper"), (sparse, "exceed 64 GiB including holes")):
+        with pytest.raises(ImageError, match=limit) as caught:
+            tree_hash.list_entries(directory, budget=Budget(directory))
+        assert caught.value.hint
+    with pytest.raises(ImageError, match="more than 3 entries"):
+        tree_hash.list_entries(sparse, budget=Budget(sparse, max_entries=3))
+
+
+def test_large_image_that_was_not_imported_is_refused(tmp_path: Path) -> None:
+    """Its error names the image, and the import, which has limits that can be raised."""
+    (tmp_path / "usr").mkdir()
+    (tmp_path / "usr/big").touch()
+    os.truncate(tmp_path / "usr/big", 1 << 42)
+
+    with pytest.raises(ImageError, match=f"image 'rootfs:{tmp_path}' exceed") as caught:
+        store.digest(f"rootfs:{tmp_path}", tmp_path)
+
+    assert "isosmoke image import" in caught.value.hint

@@ -13,6 +13,7 @@ from isosmoke.errors import ImageError
 from isosmoke.rootfs_images.limits import Budget
 from isosmoke.rootfs_images.unpack import Unpacker
 from support import available
+from support.archives import create_sparse_archive
 from support.fixture_types import Ordinary
 
 Member = tuple[str, bytes, bytes]
@@ -253,28 +254,10 @@ def test_directory_and_its_archive_give_the_same_result(root: Path, tmp_path: Pa
     assert from_directory.left_out == from_archive.left_out == ["/pipe"]
 
 
-def add_sparse(path: Path, size: int) -> Path:
-    """Create an archive of one sparse file: data at the start and in the middle, and holes."""
-    half = size // 2
-    data = b"data".ljust(512, b"\0")
-    content = f"2\n0\n512\n{half}\n512\n".encode().ljust(512, b"\0") + data + data
-    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as writer:
-        info = tarfile.TarInfo("usr/GNUSparseFile.0/big")
-        info.size = len(content)
-        info.pax_headers = {
-            "GNU.sparse.major": "1",
-            "GNU.sparse.minor": "0",
-            "GNU.sparse.name": "usr/big",
-            "GNU.sparse.realsize": str(size),
-        }
-        writer.addfile(info, io.BytesIO(content))
-    return path
-
-
 def test_sparse_member_keeps_its_holes(root: Path, tmp_path: Path) -> None:
     """A sparse file has its content and its size, and takes only the space of its data."""
     size = 64 * 1024**2
-    result = unpack(root, add_sparse(tmp_path / "one.tar", size))
+    result = unpack(root, create_sparse_archive(tmp_path / "one.tar", size))
     status = (root / "usr/big").stat()
     assert result.size == status.st_size == size
     assert status.st_blocks * 512 < 1024**2
@@ -286,7 +269,7 @@ def test_sparse_member_keeps_its_holes(root: Path, tmp_path: Path) -> None:
 def test_archive_that_expands_too_much_is_refused(root: Path, tmp_path: Path) -> None:
     """The error names the limit and the option; nothing is written for a file that is too large."""
     with pytest.raises(ImageError, match="exceed 64 GiB including holes") as caught:
-        unpack(root, add_sparse(tmp_path / "one.tar", 8 * 1024**6))
+        unpack(root, create_sparse_archive(tmp_path / "one.tar", 8 * 1024**6))
     assert "--max-size" in caught.value.hint
     assert not (root / "usr").exists()
 
