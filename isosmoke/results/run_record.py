@@ -11,10 +11,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from isosmoke import __version__
 from isosmoke.manifest.models import Scenario
+from isosmoke.manifest.value_types import Name
 from isosmoke.results.evidence import Difference, Evidence, Kind
 from isosmoke.results.outcome import Exited, Outcome, Signaled, Stopped, name_signal
 from isosmoke.results.run_results import Attempt, CapturedOutput, RunResult, ScenarioResult
@@ -38,7 +39,7 @@ Text = Annotated[str, BeforeValidator(_escape_bytes)]
 class RecordModel(BaseModel):
     """A part of a record; unknown fields from later versions are ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class ProcessRecord(RecordModel):
@@ -148,7 +149,7 @@ class Planned(RecordModel):
     `entry` is the manifest entry with defaults applied, `script` the path of the script.
     """
 
-    name: str
+    name: Name
     assertion: str
     owners: tuple[str, ...]
     script: Text
@@ -161,7 +162,7 @@ class ScenarioRecord(Planned, OutcomeRecord):
     blocks: bool
     load_sensitive: bool
     seconds: float
-    attempts: tuple[AttemptRecord, ...]
+    attempts: Annotated[tuple[AttemptRecord, ...], Field(min_length=1)]
 
 
 class BinaryRecord(RecordModel):

@@ -1,5 +1,7 @@
 """Damaged records: each is named, and none is waited for or passed over."""
 
+import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +11,18 @@ import pytest
 from isosmoke.errors import ManifestError, RecordError, UsageError
 from isosmoke.history import gate_records, layout, reader, rerun
 from isosmoke.host import files
+from isosmoke.host.files import MAX_READ
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Scenario
 from support import result_factories
 from support.past_runs import FAILED, PASSED, record_run
+
+
+def create_sparse_file(path: Path, size: int) -> None:
+    """Create a file that has a size, but no content."""
+    path.touch()
+    os.truncate(path, size)
+
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "named pipe": os.mkfifo,
@@ -21,6 +31,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "link to nothing": lambda path: path.symlink_to("nowhere"),
     "another type": lambda path: path.write_text("[7]"),
     "another version": lambda path: path.write_text('{"schema_version": 99}'),
+    "no end": lambda path: create_sparse_file(path, MAX_READ + 1),
 }
 """Functions that create something at the path of a record."""
 
@@ -59,6 +70,35 @@ def test_damaged_record_of_run_is_named(
     assert len(reader.list_outcomes("one", tmp_path, reported.append)) == 1
     assert len(tuple(reader.load_runs(tmp_path, reported.append))) == 1
     assert [str(file) in error.message for error in reported] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("attempts", []),  # no scenario is tried zero times
+        ("seconds", math.nan),
+        ("seconds", math.inf),
+        ("name", "x\0y"),
+        ("name", "../one"),
+    ],
+)
+def test_impossible_value_is_named(tmp_path: Path, key: str, value: object) -> None:
+    """A value that isosmoke never writes is an error with the file and the key."""
+    file = record_run(tmp_path, result_factories.make_result(FAILED)) / "one/result.json"
+    document = json.loads(file.read_text())
+    file.write_text(json.dumps({**document, key: value}))
+
+    with pytest.raises(RecordError, match=f"{file} is invalid: {key}: "):
+        reader.find_run_or_scenario("one", tmp_path)
+
+
+def test_planned_name_leads_nowhere(tmp_path: Path) -> None:
+    """The name of a planned scenario is part of a path, so it is checked first."""
+    file = record_run(tmp_path, result_factories.make_result(FAILED)) / "run.json"
+    file.write_text(file.read_text().replace('"one"', '"../one"'))
+
+    with pytest.raises(RecordError, match=rf"{file} is invalid: planned\.0\.name: "):
+        reader.find_run(None, tmp_path)
 
 
 def test_intact_run_can_be_named_next_to_a_damaged_one(tmp_path: Path) -> None:
