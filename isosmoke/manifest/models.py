@@ -22,6 +22,7 @@ from isosmoke.manifest.key_meaning import Judge, Meaning, Unjudged
 from isosmoke.manifest.value_types import (
     Capability,
     Count,
+    FilePaths,
     Name,
     Pattern,
     Port,
@@ -213,7 +214,7 @@ class Settings(StrictModel):
     pass_env: Annotated[Variables, _sandbox_key(key_meaning.note_members)] = ()
     """The caller's variables that the script receives as secrets: their values are redacted."""
 
-    pass_files: Annotated[Texts, _sandbox_key(key_meaning.note_members)] = ()
+    pass_files: Annotated[FilePaths, _sandbox_key(key_meaning.note_members)] = ()
     """Files and directories that the script receives as secrets, read-only."""
 
     plain_env: Annotated[
@@ -224,7 +225,9 @@ class Settings(StrictModel):
     """The caller's variables that the script receives and that are no secrets."""
 
     plain_files: Annotated[
-        Texts, AfterValidator(refuse_names_of("pass_files")), _sandbox_key(key_meaning.note_members)
+        FilePaths,
+        AfterValidator(refuse_names_of("pass_files")),
+        _sandbox_key(key_meaning.note_members),
     ] = ()
     """Files and directories that the script receives, read-only, and that are no secrets."""
 

@@ -16,6 +16,7 @@ _WEEK_SECONDS = 7 * 24 * 60 * 60
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _SERVICE = r"[A-Za-z][A-Za-z0-9_-]*"
+_PATH = r"~|~?/[\s\S]*"
 _SIZE = r"([0-9]{1,12})([KMGT]?)"
 _MAX_NAME_LENGTH = 200  # leaves room for a suffix within the 255 bytes of a file name
 
@@ -70,6 +71,15 @@ def _check_variable(text: str) -> str:
         raise build_error(
             f"must be a variable name, not {format_value(text)}",
             "use letters, digits and '_', such as WG_LOG",
+        )
+    return text
+
+
+def _check_path(text: str) -> str:
+    if not re.fullmatch(_PATH, text):
+        raise build_error(
+            f"must be an absolute path, or one in ~, not {format_value(text)}",
+            "write /PATH or ~/PATH; the files of the workspace are in every sandbox",
         )
     return text
 
@@ -148,6 +158,7 @@ Capability = Annotated[
     str, AfterValidator(_check_capability), WithJsonSchema({"enum": list(CAPABILITIES)})
 ]
 Variable = Annotated[str, AfterValidator(_check_variable), _build_schema(_VARIABLE)]
+FilePath = Annotated[Text, AfterValidator(_check_path), _build_schema(_PATH)]
 ServiceName = Annotated[str, AfterValidator(_check_service), _build_schema(_SERVICE)]
 Value = Annotated[str, AfterValidator(_check_zero_bytes)]
 Pattern = Annotated[Text, AfterValidator(_check_pattern)]
@@ -165,3 +176,4 @@ Size = Annotated[
 # TOML has lists but no tuples, so only the outermost type is converted.
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 Variables = Annotated[tuple[Variable, ...], Field(strict=False)]
+FilePaths = Annotated[tuple[FilePath, ...], Field(strict=False)]

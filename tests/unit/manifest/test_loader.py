@@ -243,6 +243,8 @@ def test_scenario_overrides_defaults(defaults: str, own: str, expected: dict[str
     assert {key: getattr(merged, key) for key in expected} == expected
 
 
+NO_PATH = "must be an absolute path, or one in ~"
+
 MISTAKES = {
     "an unknown key": (
         "timeout_second = 3",
@@ -436,10 +438,19 @@ MISTAKES = {
         ],
     ),
     "a value that is both secret and plain": (
-        'pass_env = ["A"]\nplain_env = ["B", "A"]\nplain_files = ["x"]\npass_files = ["x"]',
+        'pass_env = ["A"]\nplain_env = ["B", "A"]\nplain_files = ["/x"]\npass_files = ["/x"]',
         [
             "5: scenario 'one': key 'plain_env': must not include 'A', which is in 'pass_env'",
-            "6: scenario 'one': key 'plain_files': must not include 'x', which is in 'pass_files'",
+            "6: scenario 'one': key 'plain_files': must not include '/x', which is in 'pass_files'",
+        ],
+    ),
+    "a relative path": (
+        'pass_files = ["~", "~/x", "/x", ".env"]\nplain_files = ["~root/x", "../x", "$HOME/x"]',
+        [
+            f"4: scenario 'one': key 'pass_files[3]': {NO_PATH}, not '.env'",
+            f"5: scenario 'one': key 'plain_files[0]': {NO_PATH}, not '~root/x'",
+            f"5: scenario 'one': key 'plain_files[1]': {NO_PATH}, not '../x'",
+            f"5: scenario 'one': key 'plain_files[2]': {NO_PATH}, not '$HOME/x'",
         ],
     ),
     "a value that no process can have": (
