@@ -264,8 +264,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(
                 f"{outcome} {report.nodeid}: {_get_property(report, _REASON)}"
             )
+    from isosmoke.text import escape_controls
+
     for directory in records:
-        terminalreporter.write_line(f"record: {directory}")
+        terminalreporter.write_line(escape_controls(f"record: {directory}"))
 
 
 @pytest.fixture

@@ -1,14 +1,16 @@
 """Projects at unusual paths: reached through links, and with names that are not UTF-8."""
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from support import available
+from support import available, wg_stand_in
 from support.available import ENGINE_NAMES
 from support.git_repositories import Git
 from support.project import Project
@@ -109,6 +111,50 @@ def test_path_that_is_not_utf8_works_in_every_command(tmp_path: Path) -> None:
         r"caf\udce9/manifest.toml"
     )
     assert "good" in run(0, "list", "--manifest", str(mirror))
+
+
+@pytest.mark.parametrize("has_state_outside", [True, False])
+def test_done_works_at_a_path_that_is_not_utf8(tmp_path: Path, *, has_state_outside: bool) -> None:
+    """`isosmoke done` gates wg and serves its verdicts, whose path can be such a path too."""
+    available.require_engine("bubblewrap")
+    directory = tmp_path / os.fsdecode(b"caf\xe9")
+    directory.mkdir()
+    project = Project.within(directory)
+    Git(project.top).commit("one")
+    project.binary.write_text(
+        f'#!/bin/sh\nshift\nexec "{sys.executable}" "{wg_stand_in.__file__}" done "$@"\n'
+    )
+    state = tmp_path / "state" if has_state_outside else project.state
+
+    opened = project.run("done", "task-a", ISOSMOKE_STATE=str(state))
+    shut = project.run("done", "task-b", ISOSMOKE_STATE=str(state))
+
+    assert opened.returncode == 0, opened.stdout + opened.stderr
+    assert json.loads(opened.stdout)["good"][0] == 0
+    assert project.path(wg_stand_in.DONE).read_text() == "task-a\n"
+    assert shut.returncode == 1, shut.stdout + shut.stderr
+    assert "gate: SHUT for 'task-b'" in shut.stderr
+
+
+def test_pytest_works_at_a_path_that_is_not_utf8(tmp_path: Path) -> None:
+    """Scenarios are items, the fixture `sandbox` runs, and a failure has its log."""
+    available.require_engine("bubblewrap")
+    project = create_work_tree(tmp_path, os.fsdecode(b"caf\xe9"))
+    project.path("test_it.py").write_text(
+        "def test_it(sandbox):\n    assert sandbox('pwd', '-P').exit_code == 0\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "manifest.toml", "test_it.py"],
+        cwd=project.top,
+        env={**project.environment(), "PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 failed, 2 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
+    assert "FAIL: exit 3: broken" in done.stdout
 
 
 def test_container_cannot_have_a_path_that_is_not_utf8(tmp_path: Path) -> None:
