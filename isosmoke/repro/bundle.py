@@ -113,6 +113,8 @@ class _BundledWorkspace:
             return "it is not a readable file"
         if any(file.resolve().is_relative_to(path) for path in self.passed_files):
             return "only its name is bundled"
+        if file.stat().st_size > MAX_BYTES:
+            raise _create_size_error(self)  # without reading it
         return "it contains a secret" if self.redactor.find_occurrences(file.read_bytes()) else ""
 
 
@@ -201,11 +203,13 @@ def _select_files(workspace: _BundledWorkspace) -> tuple[list[Path], tuple[str, 
         included.append(file)
         size += file.lstat().st_size
         if size > MAX_BYTES:
-            raise BundleError(
-                f"the files of {workspace.directory} exceed {MAX_BYTES >> 20} MiB",
-                hint=_NOT_NEEDED,
-            )
+            raise _create_size_error(workspace)
     return included, tuple(left_out)
+
+
+def _create_size_error(workspace: _BundledWorkspace) -> BundleError:
+    message = f"the files of {workspace.directory} exceed {MAX_BYTES >> 20} MiB"
+    return BundleError(message, hint=_NOT_NEEDED)
 
 
 def _add_members(

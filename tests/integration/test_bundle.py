@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tarfile
 from collections.abc import Mapping
@@ -376,3 +378,36 @@ def test_bundle_cannot_be_combined_with_selection(tmp_path: Path, args: list[str
 
     assert done.returncode == 2
     assert "--bundle cannot be combined with" in done.stderr
+
+
+def test_huge_file_is_not_read(project: Project) -> None:
+    """A file that is larger than the limit ends the bundling before its content is read."""
+    available.require_engine("bubblewrap")
+    project.run("run", "good")
+    project.path("huge").touch()
+    os.truncate(project.path("huge"), 1 << 42)
+
+    done = project.run("bundle", "good")
+
+    assert done.returncode == 125, done.stderr
+    assert "exceed 512 MiB" in done.stderr
+    assert "try: add files that the scenario does not need to .gitignore" in done.stderr
+
+
+def test_stopped_bundling_leaves_nothing(project: Project) -> None:
+    """A signal ends it at once, and removes the unfinished file."""
+    available.require_engine("bubblewrap")
+    project.run("run", "good")
+    project.path("large").touch()
+    os.truncate(project.path("large"), 500 << 20)
+    process = subprocess.Popen(
+        project.command("bundle", "good"), cwd=project.top, env=project.environment()
+    )
+    try:
+        assert available.wait_for(lambda: list(project.top.glob(".good.isosmoke.*")), 120)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+    finally:
+        process.kill()
+        process.wait()
+    assert not list(project.top.glob("*good.isosmoke*"))
