@@ -20,7 +20,11 @@ COMMAND_NAME = "wg"
 HOW_TO_NAME = "put it on PATH, set ISOSMOKE_WG, or pass --binary PATH"
 """Advice for a user whose live binary was not found."""
 
+SHIM_MARK = "# isosmoke-shim:"
+"""The beginning of the second line of isosmoke's own `wg`, which gates `wg done`."""
+
 _MAX_AGE_SECONDS = 7 * 86400.0
+_SHIM_BYTES = 256
 _HEADER_BYTES = 64
 """The size of a 64-bit ELF header (elf(5))."""
 
@@ -43,14 +47,32 @@ class Binary:
 def find(named: str | None, environment: Mapping[str, str]) -> Path | None:
     """Return the path given by option, else by `ISOSMOKE_WG`, else `wg` on PATH, else None.
 
+    isosmoke's own shim on PATH is skipped: it is not the program under test.
+
     Raises:
         UsageError: if the given path is not an executable file.
     """
     for origin, path in (("--binary", named), ("ISOSMOKE_WG", environment.get("ISOSMOKE_WG"))):
         if path:
             return _check_executable(Path(path), origin)
-    program = shutil.which(COMMAND_NAME, path=environment.get("PATH", ""))
-    return Path(program).absolute() if program else None
+    programs = list_on_path(environment.get("PATH", ""))
+    return next((program for program in programs if not is_shim(program)), None)
+
+
+def list_on_path(path: str) -> tuple[Path, ...]:
+    """Return every executable `wg` on a search path, in its order, shims too."""
+    found = (shutil.which(COMMAND_NAME, path=entry) for entry in path.split(os.pathsep))
+    return tuple(dict.fromkeys(Path(program).absolute() for program in found if program))
+
+
+def is_shim(program: Path) -> bool:
+    """Return whether a program is isosmoke's shim, or a copy of it."""
+    try:
+        with files.open_regular(program) as file:
+            lines = file.read(_SHIM_BYTES).split(b"\n", 2)
+    except (OSError, UsageError):
+        return False
+    return len(lines) > 1 and lines[1].startswith(SHIM_MARK.encode())
 
 
 def _check_executable(path: Path, origin: str) -> Path:
@@ -58,6 +80,8 @@ def _check_executable(path: Path, origin: str) -> Path:
         raise UsageError(f"{origin}: no file at {path}", hint="give the path of the built program")
     if not os.access(path, os.X_OK):
         raise UsageError(f"{origin}: {path} is not executable", hint=f"chmod +x {path}")
+    if is_shim(path):
+        raise UsageError(f"{origin}: {path} is isosmoke's shim", hint="name the real wg")
     return path.absolute()
 
 

@@ -25,6 +25,7 @@ from isosmoke.results import run_record
 from isosmoke.results.run_record import RecordModel, Text
 from isosmoke.runner import bash_finder
 from isosmoke.sandbox.spec import HOST_IMAGE
+from isosmoke.wg_bridge import command_shim
 
 _PROBE_BYTES = 64 * 1024
 """The size of a file that is written to see whether the state directory has space."""
@@ -165,6 +166,7 @@ def _check_host() -> Iterator[HostFinding]:
     yield HostFinding(subject="control groups", good=True, words=limits)
     yield _check_interpreter()
     yield from _check_path()
+    yield _check_shim()
     yield check_state()
 
 
@@ -181,6 +183,15 @@ def check_state() -> HostFinding:
         hint = suggest_remedy(error, f"{directory}/scratch")
         return HostFinding(subject="state", good=False, words=words, hint=hint)
     return HostFinding(subject="state", good=True, words=directory)
+
+
+def _check_shim() -> HostFinding:
+    found = command_shim.inspect(Caller.current().environment)
+    if not found.shims:
+        words = "not installed: a bare `wg done` asks only the gate of wg, if it has one"
+        return HostFinding(subject="shim", good=True, words=words)
+    words = found.problem or f"{found.shims[0]} gates `wg done` in front of {found.wg}"
+    return HostFinding(subject="shim", good=not found.problem, words=words, hint=found.hint)
 
 
 def _check_interpreter() -> HostFinding:
