@@ -65,6 +65,14 @@ def is_trusted(repository: TrustedRepository) -> bool:
         return False
 
 
+def is_trusted_directory(directory: Path, environment: Mapping[str, str]) -> bool:
+    """Return whether the user has trusted the repository around a directory, if it has commits."""
+    try:
+        return is_trusted(identify(directory, environment))
+    except UsageError:
+        return False
+
+
 def require_trust(directory: Path, environment: Mapping[str, str]) -> None:
     """Check that the user has trusted the repository around a directory.
 

@@ -317,6 +317,20 @@ def test_new_scenario_does_not_revoke_trust(project: Project) -> None:
     assert "FAIL bad: exit 3: broken" in done.stderr
 
 
+def test_init_installs_the_hooks(project: Project) -> None:
+    """The user is reminded to trust the repository, unless that has happened."""
+    installed = project.run("init", "--hooks")
+    project.run("trust", "--revoke")
+    again = project.run("init", "--hooks")
+
+    assert installed.returncode == again.returncode == 0, installed.stderr
+    assert ".claude/settings.json: hooks added: Stop, PreToolUse" in installed.stdout
+    assert ".git/hooks/pre-push: git hook created" in installed.stdout
+    assert ".claude/settings.json: hooks unchanged" in again.stdout
+    assert "isosmoke trust" not in installed.stdout
+    assert "isosmoke trust" in again.stdout
+
+
 def test_agent_cannot_trust(project: Project) -> None:
     """Only the user can."""
     project.run("trust", "--revoke")
