@@ -38,6 +38,7 @@ _ENVIRONMENT = {
     "LC_ALL": "C",
     "GIT_ALLOW_PROTOCOL": "",  # a partial clone would fetch missing objects, through any program
     "GIT_ASKPASS": "",
+    "GIT_LITERAL_PATHSPECS": "1",
     "GIT_GRAFT_FILE": f"{os.devnull}/none",
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_TERMINAL_PROMPT": "0",
@@ -107,7 +108,7 @@ def run(
     if program is None:
         raise IsosmokeError(f"cannot run git in {top}: git not found", "install git")
     options = [option for setting in (*_SETTINGS, *settings) for option in ("-c", setting)]
-    fixed = ("--no-pager", "--no-optional-locks", "--literal-pathspecs")
+    fixed = ("--no-pager", "--no-optional-locks")
     command = [str(program), *fixed, *options, *arguments]
     plain = {name: value for name, value in inherited.items() if not name.startswith("GIT_")}
     above = {"GIT_CEILING_DIRECTORIES": str(top.absolute().parent)}

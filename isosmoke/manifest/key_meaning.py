@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 class KeyChange:
     """A changed key, described by `text`.
 
-    A change that weakens the scenario is `refused`. Any other change is a note for a human
-    reviewer. `identity` names the change; it stays the same while the values in `text` change.
+    A change that can hide a failure is `refused`. Any other change is a note for a human reviewer.
+    `kind` is a word for programs. `identity` names the change; it stays the same while the values
+    in `text` change.
     """
 
     identity: str
     text: str
     refused: bool
+    kind: str = "setting-weakened"
 
 
 Judge = Callable[[str, Any, Any], Iterator[KeyChange]]
@@ -71,6 +73,18 @@ def collect_meanings(model: type[BaseModel]) -> Mapping[str, Meaning]:
     return meanings
 
 
+def list_reviewed_keys(model: type[BaseModel]) -> tuple[str, ...]:
+    """Return the keys of a table whose values a reviewer acknowledges, in their order.
+
+    A change of any other key is harmless, or only adds a member.
+    """
+    return tuple(
+        key
+        for key, meaning in collect_meanings(model).items()
+        if not isinstance(meaning.judge, Unjudged | RemovalJudge)
+    )
+
+
 def list_sandbox_keys(model: type[BaseModel]) -> tuple[str, ...]:
     """Return the keys of a table that affect the sandbox, in their order."""
     return tuple(key for key, meaning in collect_meanings(model).items() if meaning.makes_sandbox)
@@ -87,19 +101,26 @@ def judge_table(key: str, was: BaseModel, is_now: BaseModel) -> Iterator[KeyChan
     return find_changes(was, is_now, f"{key}.")
 
 
+def refuse_change(key: str, was: object, is_now: object) -> Iterator[KeyChange]:
+    """Refuse any change of the value, because the script then runs under other conditions."""
+    if was != is_now:
+        text = f"{key} changed from {_format(was)} to {_format(is_now)}, which can hide a failure"
+        yield KeyChange(key, text, refused=True)
+
+
 def note_change(key: str, was: object, is_now: object) -> Iterator[KeyChange]:
     """Note any change of the value."""
     if was != is_now:
         text = f"{key} changed from {_format(was)} to {_format(is_now)}: review it"
-        yield KeyChange(key, text, refused=False)
+        yield KeyChange(key, text, refused=False, kind="setting-changed")
 
 
 def _format(value: object) -> str:
     return "none" if value is None else repr(value)
 
 
-def note_members(key: str, was: Any, is_now: Any) -> Iterator[KeyChange]:
-    """Note each added, removed or changed member of a list or table.
+def refuse_member_changes(key: str, was: Any, is_now: Any) -> Iterator[KeyChange]:
+    """Refuse each added, removed or changed member of a list or table.
 
     Values are not printed: those of an environment may be long or confidential.
     """
@@ -112,21 +133,16 @@ def note_members(key: str, was: Any, is_now: Any) -> Iterator[KeyChange]:
             verb = "changed"
         else:
             continue
-        yield KeyChange(f"{key} {name}", f"{key}: {name!r} {verb}: review it", refused=False)
+        text = f"{key}: {name!r} {verb}, which can hide a failure"
+        yield KeyChange(f"{key} {name}", text, refused=True)
 
 
-def note_services(
+def refuse_service_changes(
     key: str, was: tuple["Service", ...], is_now: tuple["Service", ...]
 ) -> Iterator[KeyChange]:
-    """Note each added, removed or changed service."""
+    """Refuse each added, removed or changed service."""
     before = {service.name: service for service in was}
-    return note_members(key, before, {service.name: service for service in is_now})
-
-
-def refuse_decrease(key: str, was: float, is_now: float) -> Iterator[KeyChange]:
-    """Refuse a lower number."""
-    if is_now < was:
-        yield KeyChange(key, f"{key} shortened from {was:g} to {is_now:g}", refused=True)
+    return refuse_member_changes(key, before, {service.name: service for service in is_now})
 
 
 def refuse_increase(key: str, was: float, is_now: float) -> Iterator[KeyChange]:
@@ -137,9 +153,22 @@ def refuse_increase(key: str, was: float, is_now: float) -> Iterator[KeyChange]:
 
 def refuse_higher_limit(key: str, was: int | None, is_now: int | None) -> Iterator[KeyChange]:
     """Refuse a higher limit, and the removal of a limit; None is no limit."""
-    if was is not None and (is_now is None or is_now > was):
+    if _is_higher(was, is_now):
         number = "unlimited" if is_now is None else is_now
         yield KeyChange(key, f"{key} raised from {was} to {number}", refused=True)
+
+
+def judge_limit(key: str, was: int | None, is_now: int | None) -> Iterator[KeyChange]:
+    """Refuse a higher limit, and note a lower one."""
+    return (
+        refuse_higher_limit(key, was, is_now)
+        if _is_higher(was, is_now)
+        else note_change(key, was, is_now)
+    )
+
+
+def _is_higher(was: int | None, is_now: int | None) -> bool:
+    return was is not None and (is_now is None or is_now > was)
 
 
 def refuse_looser(key: str, was: str, is_now: str) -> Iterator[KeyChange]:
@@ -160,7 +189,8 @@ class RemovalJudge:
         for member in dict.fromkeys(was):
             if member not in is_now:
                 text = f"lost {self.noun} {member!r}"
-                yield KeyChange(f"{self.noun} {member}", text, refused=True)
+                kind = f"{self.noun}-lost"
+                yield KeyChange(f"{self.noun} {member}", text, refused=True, kind=kind)
 
 
 def refuse_additions(
@@ -170,7 +200,7 @@ def refuse_additions(
     for member in dict.fromkeys(is_now):
         if member not in was:
             text = f"{key} extended by {member!r}: the scenario is skipped where that is missing"
-            yield KeyChange(f"{key} {member}", text, refused=True)
+            yield KeyChange(f"{key} {member}", text, refused=True, kind="requires-grew")
 
 
 def judge_rewording(key: str, was: str, is_now: str) -> Iterator[KeyChange]:
@@ -178,9 +208,13 @@ def judge_rewording(key: str, was: str, is_now: str) -> Iterator[KeyChange]:
     if not was.strip() or was.split() == is_now.split():
         return
     if is_now.strip():
-        yield KeyChange(key, f"{key} reworded: review it", refused=False)
+        text = f"{key} reworded: review it"
+        yield KeyChange(key, text, refused=False, kind=f"{key}-reworded")
     else:
-        yield KeyChange(key, f"lost its {key}", refused=True)
+        yield KeyChange(key, f"lost its {key}", refused=True, kind=f"{key}-lost")
+
+
+_LEAKS = "leaks-loosened"
 
 
 def judge_leak_policy(key: str, was: "Leaks", is_now: "Leaks") -> Iterator[KeyChange]:
@@ -192,18 +226,17 @@ def judge_leak_policy(key: str, was: "Leaks", is_now: "Leaks") -> Iterator[KeyCh
         return
     if is_now.policy == "report":
         text = "leak policy loosened from 'fail' to 'report'"
-        yield KeyChange(f"{key}.policy", text, refused=True)
+        yield KeyChange(f"{key}.policy", text, refused=True, kind=_LEAKS)
     allowed = _collect_expiry_dates(was)
     for command, until in _collect_expiry_dates(is_now).items():
         identity = f"{key}.allow {command}"
         if command not in allowed:
             text = f"leak policy loosened: {command!r} may now outlive the scenario"
-            yield KeyChange(identity, text, refused=True)
+            yield KeyChange(identity, text, refused=True, kind=_LEAKS)
         elif until > allowed[command]:
             text = f"leak policy loosened: {command!r} is allowed {_format_expiry(until)}"
-            yield KeyChange(
-                identity, f"{text}, previously {_format_expiry(allowed[command])}", refused=True
-            )
+            text = f"{text}, previously {_format_expiry(allowed[command])}"
+            yield KeyChange(identity, text, refused=True, kind=_LEAKS)
 
 
 def _collect_expiry_dates(leaks: "Leaks") -> Mapping[str, date]:

@@ -69,17 +69,17 @@ class Requires(StrictModel):
 class Limits(StrictModel):
     """Resource limits of a scenario; None is no limit."""
 
-    memory: Annotated[Size | None, _sandbox_key(key_meaning.note_change)] = None
+    memory: Annotated[Size | None, _sandbox_key(key_meaning.judge_limit)] = None
     """The memory of all its processes together, in bytes."""
 
-    processes: Annotated[Count | None, _sandbox_key(key_meaning.note_change)] = None
+    processes: Annotated[Count | None, _sandbox_key(key_meaning.judge_limit)] = None
 
     output: Annotated[
         Size, _sandbox_key(Unjudged("an outcome does not depend on the size of the log"))
     ] = 100 * 1024**2
     """The maximum size of a log on disk, in bytes."""
 
-    open_files: Annotated[Count | None, _sandbox_key(key_meaning.note_change)] = None
+    open_files: Annotated[Count | None, _sandbox_key(key_meaning.judge_limit)] = None
 
 
 class Allowance(StrictModel):
@@ -184,9 +184,9 @@ def _check_unique_prefixes(services: tuple[Service, ...]) -> tuple[Service, ...]
 class Settings(StrictModel):
     """The keys of a scenario that `[defaults]` may set for all scenarios."""
 
-    timeout_seconds: Annotated[WholeSeconds, _sandbox_key(key_meaning.refuse_decrease)] = 180
+    timeout_seconds: Annotated[WholeSeconds, _sandbox_key(key_meaning.note_change)] = 180
 
-    image: Annotated[Text, _sandbox_key(key_meaning.note_change)] = "host"
+    image: Annotated[Text, _sandbox_key(key_meaning.refuse_change)] = "host"
     """`host`, `rootfs:` followed by a directory, or the name of a clean environment."""
 
     requires: Annotated[Requires, _sandbox_key(key_meaning.judge_table)] = Requires()
@@ -199,39 +199,43 @@ class Settings(StrictModel):
         tuple[Service, ...],
         Field(strict=False),
         AfterValidator(_check_unique_prefixes),
-        _sandbox_key(key_meaning.note_services),
+        _sandbox_key(key_meaning.refuse_service_changes),
     ] = ()
-    network: Annotated[Literal["host", "isolated"], _sandbox_key(key_meaning.note_change)] = "host"
+    network: Annotated[Literal["host", "isolated"], _sandbox_key(key_meaning.refuse_change)] = (
+        "host"
+    )
 
     locks: Annotated[
         Texts, _sandbox_key(Unjudged("concurrent scenarios do not change what a scenario asserts"))
     ] = ()
     """Scenarios that share a lock never run at the same time."""
 
-    env: Annotated[Mapping[Variable, Value], _sandbox_key(key_meaning.note_members)] = Field(
-        default_factory=dict
+    env: Annotated[Mapping[Variable, Value], _sandbox_key(key_meaning.refuse_member_changes)] = (
+        Field(default_factory=dict)
     )
-    pass_env: Annotated[Variables, _sandbox_key(key_meaning.note_members)] = ()
+    pass_env: Annotated[Variables, _sandbox_key(key_meaning.refuse_member_changes)] = ()
     """The caller's variables that the script receives as secrets: their values are redacted."""
 
-    pass_files: Annotated[FilePaths, _sandbox_key(key_meaning.note_members)] = ()
+    pass_files: Annotated[FilePaths, _sandbox_key(key_meaning.refuse_member_changes)] = ()
     """Files and directories that the script receives as secrets, read-only."""
 
     plain_env: Annotated[
         Variables,
         AfterValidator(refuse_names_of("pass_env")),
-        _sandbox_key(key_meaning.note_members),
+        _sandbox_key(key_meaning.refuse_member_changes),
     ] = ()
     """The caller's variables that the script receives and that are no secrets."""
 
     plain_files: Annotated[
         FilePaths,
         AfterValidator(refuse_names_of("pass_files")),
-        _sandbox_key(key_meaning.note_members),
+        _sandbox_key(key_meaning.refuse_member_changes),
     ] = ()
     """Files and directories that the script receives, read-only, and that are no secrets."""
 
-    tags: Annotated[Texts, _entry_key(key_meaning.note_members)] = ()
+    tags: Annotated[
+        Texts, _entry_key(Unjudged("a gate selects scenarios by owner, not by tag"))
+    ] = ()
     retries: Annotated[int, Field(ge=0, le=100), _entry_key(key_meaning.refuse_increase)] = 0
 
     settle_seconds: Annotated[Seconds, _sandbox_key(key_meaning.refuse_increase)] = 2
@@ -245,14 +249,11 @@ class Settings(StrictModel):
     limits: Annotated[Limits, _sandbox_key(key_meaning.judge_table)] = Limits()
 
     capabilities: Annotated[
-        tuple[Capability, ...], Field(strict=False), _sandbox_key(key_meaning.note_members)
+        tuple[Capability, ...], Field(strict=False), _sandbox_key(key_meaning.refuse_member_changes)
     ] = ()
     """Capabilities of the script beyond the rights of its user; none by default."""
 
-    new_namespaces: Annotated[
-        bool,
-        _sandbox_key(Unjudged("it gives a script more rights, and does not weaken the scenario")),
-    ] = False
+    new_namespaces: Annotated[bool, _sandbox_key(key_meaning.refuse_change)] = False
     """Let root create namespaces, as any other user may, except control group namespaces."""
 
     @field_validator("capabilities")
@@ -291,7 +292,7 @@ class Scenario(Settings):
         Name, _entry_key(Unjudged("a scenario that is found by neither name nor alias is lost"))
     ]
     script: Annotated[
-        Text, _entry_key(Unjudged("it may move; the content of the file is judged instead"))
+        Text, _entry_key(Unjudged("the path and the content of the file are judged together"))
     ]
 
     aliases: Annotated[
@@ -340,6 +341,13 @@ class Gate(StrictModel):
     """The maximum number of skipped scenarios; None is unlimited."""
 
 
+class Growth(StrictModel):
+    """Settings of `isosmoke check`, which lets a manifest only grow."""
+
+    main_branch: Annotated[Text | None, _entry_key(key_meaning.refuse_change)] = None
+    """The name of the main branch; None is the default branch of `origin`, or main or master."""
+
+
 class Retention(StrictModel):
     """Retention of past runs: a run is deleted if it exceeds any of these limits."""
 
@@ -357,6 +365,7 @@ class Manifest(StrictModel):
     path: Path
     scenarios: tuple[Scenario, ...]
     gate: Gate = Gate()
+    check: Growth = Growth()
     record: Retention = Retention()
 
 
@@ -374,4 +383,5 @@ class ManifestDocument(StrictModel):
     scenario: Annotated[tuple[Scenario, ...], Field(strict=False)] = ()
     defaults: Settings = Settings()
     gate: Gate = Gate()
+    check: Growth = Growth()
     record: Retention = Retention()

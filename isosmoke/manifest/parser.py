@@ -14,6 +14,18 @@ from isosmoke.manifest.diagnostics import Mistake, Source, describe_mistake
 from isosmoke.manifest.models import Manifest, ManifestDocument, Settings
 from isosmoke.manifest.positions import Loc
 
+REFUSED_VARIABLES = frozenset(
+    {
+        *("BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS"),  # bash(1)
+        *("LD_PRELOAD", "LD_AUDIT"),  # ld.so(8)
+        *("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"),  # python(1)
+        "PATH",
+    }
+)
+"""Variables by which a manifest could replace a script's code, or the programs that it calls."""
+
+_VARIABLE_KEYS = ("env", "pass_env", "plain_env")
+
 
 def parse(text: str, path: Path) -> Manifest:
     """Parse a manifest.
@@ -28,6 +40,15 @@ def parse(text: str, path: Path) -> Manifest:
         ManifestError: The manifest has mistakes; the message has one on each line.
     """
     return build_manifest(parse_source(text, path))
+
+
+def parse_past(text: str, path: Path) -> Manifest:
+    """Parse an earlier edition of a manifest, which may set variables that are refused now.
+
+    Raises:
+        ManifestError: It has other mistakes.
+    """
+    return _build(parse_source(text, path), ())
 
 
 def parse_source(text: str, path: Path) -> Source:
@@ -46,6 +67,10 @@ def build_manifest(source: Source, further: Iterable[Mistake] = ()) -> Manifest:
         ManifestError: The document has mistakes, or `further` is not empty; the message has one
             mistake on each line.
     """
+    return _build(source, (*_find_refused_variables(source), *further))
+
+
+def _build(source: Source, further: Iterable[Mistake]) -> Manifest:
     document, mistakes = _validate(source)
     mistakes = [
         *_find_missing_scenarios(source),
@@ -59,6 +84,7 @@ def build_manifest(source: Source, further: Iterable[Mistake] = ()) -> Manifest:
         path=source.path,
         scenarios=document.scenario,
         gate=document.gate,
+        check=document.check,
         record=document.record,
     )
 
@@ -133,3 +159,20 @@ def _find_duplicate_names(source: Source) -> Iterator[Mistake]:
                 f"is already the name of the scenario on line {line}",
                 "rename one of the two scenarios; each name identifies one regression",
             )
+
+
+def _find_refused_variables(source: Source) -> Iterator[Mistake]:
+    """Yield a mistake for each variable that would run other code in place of the script's."""
+    defaults = source.document.get("defaults")
+    tables: list[tuple[Loc, object]] = [(("defaults",), defaults)]
+    tables += [(("scenario", number), entry) for number, entry in source.entries.items()]
+    for loc, table in tables:
+        for key in _VARIABLE_KEYS:
+            names = table.get(key) if isinstance(table, dict) else None
+            for name in names if isinstance(names, dict | list) else ():
+                if isinstance(name, str) and name in REFUSED_VARIABLES:
+                    yield Mistake(
+                        (*loc, key),
+                        f"cannot set {name}, which decides what code runs in place of the script's",
+                        "set it in the script, where a reviewer sees it",
+                    )

@@ -16,6 +16,7 @@ from isosmoke.errors import ManifestError
 from isosmoke.manifest import parser
 from isosmoke.manifest.models import Gate, Limits, Retention, Scenario
 from support import available
+from support.git_repositories import Git
 from support.paths import ROOT
 from support.project import Project
 
@@ -199,7 +200,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         assert bundle is not None
         bundled = json.loads(bundle.read())
     bypasses = project.path(".isosmoke/bypasses.jsonl").read_text().splitlines()
-    return {
+    outputs = {
         "record": [load_output("run", "--json"), load_output("show", "good", "--json")],
         "header": load_records("run.json"),
         "result": load_records("*/result.json"),
@@ -216,6 +217,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         "images": [load_output("image", "list", "--json")],
         "doctor": [load_output("doctor", "--json")],
     }
+    Git(project.top).commit("base")
+    return {**outputs, "check": [load_output("check", "--json")]}
 
 
 def test_every_document_matches_its_schema(written: dict[str, list[Any]]) -> None:

@@ -1,53 +1,143 @@
-"""Check that a manifest lost or weakened nothing since a git revision."""
+"""Check that the manifests of a work tree lost nothing since they were reviewed."""
 
+from collections.abc import Iterator
 from os.path import relpath
 from pathlib import Path
 
 import click
 
-from isosmoke.authoring import manifest_comparison
-from isosmoke.authoring.manifest_comparison import BlamedLoss, Comparison
-from isosmoke.cli.options import find_manifest, manifest_option
-from isosmoke.errors import ExitCode
+from isosmoke.authoring.growth import comparison
+from isosmoke.authoring.growth.comparison import BlamedLoss, CheckRequest, Comparison
+from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.options import json_option, manifest_option
+from isosmoke.host.caller_process import Caller
+from isosmoke.results import run_record
+from isosmoke.results.finding import FindingsDocument, GateFinding
 from isosmoke.text import escape_controls
 
-_HINT = "restore it, or fix it without weakening it; keep a former name in `aliases`"
+_LOSS_HINT = "restore it, or fix it without weakening it; keep a former name in `aliases`"
+_BASE_HINT = (
+    "commit, or fetch the history (git fetch --unshallow), or name a revision: --against REV"
+)
+_NOTE_HINT = "after a review, acknowledge it with a trailer in a commit message:"
+
+
+class CheckDocument(FindingsDocument):
+    """The output of `isosmoke check --json`.
+
+    `base` is what the work tree was compared with, and `acknowledged` the number of findings that a
+    review covers.
+    """
+
+    base: str
+    acknowledged: int
+
+
+DOCUMENTS = {"check": DocumentKind("check --json", CheckDocument)}
+"""The kinds of JSON documents that this command writes."""
 
 
 @click.command()
 @click.option(
     "--against",
     metavar="REV",
-    help="Compare with REV.  [default: the merge base with the main branch]",
+    help="Compare with REV.  [default: what was reviewed, never HEAD itself]",
 )
-@manifest_option()
+@click.option("--strict", is_flag=True, help="Also fail if there are notes.")
+@manifest_option("Also compare this manifest.  [default: those at the usual places]")
+@json_option
 @click.pass_context
-def command(ctx: click.Context, against: str | None, manifest_path: Path | None) -> None:
-    """Refuse a manifest that lost or weakened something since a git revision.
+def command(
+    ctx: click.Context,
+    *,
+    against: str | None,
+    strict: bool,
+    manifest_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Refuse manifests that lost or weakened something since they were reviewed.
 
-    Refused changes: a removed scenario, owner, alias, script or assertion; a rename without an
-    alias; a shorter timeout; more retries, settle time or requirements; a newly allowed leak; an
-    emptied script; a weaker [gate]. A changed image, network, environment, limit, capability,
-    service or tag is only noted for review. The work tree is compared, including uncommitted
-    changes.
-    """
-    path = find_manifest(manifest_path)
-    comparison = manifest_comparison.compare(path, against)
-    for blamed in comparison.blamed:
-        click.echo(_describe(path, blamed))
-    click.echo(f"check: {_summarize(comparison)}", err=True)
-    if comparison.refused:
-        click.echo(f"  try: {_HINT}", err=True)
-        ctx.exit(ExitCode.BLOCKED)
+    Every usual place of a manifest is compared, in the work tree and as staged, with the upstream
+    branch and the merge base with the main branch; on the main branch, with all ancestors; in CI,
+    also with the base of the event. A change that can hide a failure is a loss. A rewritten script
+    or sourced file, a reworded assertion and a changed deadline are notes, which a commit trailer
+    acknowledges: Isosmoke-Reviewed: NAME DIGEST.
+
+    \b
+    Exit codes: 0 nothing lost · 1 losses, or notes with --strict · 2 usage or manifest error
+    """  # noqa: D301 - click's marker for an unwrapped paragraph
+    caller = Caller.current()
+    request = CheckRequest(
+        working=caller.working,
+        environment=caller.environment,
+        manifest=manifest_path,
+        against=against,
+    )
+    result = comparison.compare(request)
+    document = _build_document(result)
+    if as_json:
+        click.echo(run_record.render(document), nl=False)
+    else:
+        _print(result)
+    ctx.exit(document.select_exit_code(strict=strict))
 
 
-def _describe(path: Path, blamed: BlamedLoss) -> str:
-    note = "" if blamed.loss.refused else "note: "
-    return escape_controls(f"{relpath(path)}: {note}{blamed.loss} ({blamed.culprit})")
+def _build_document(result: Comparison) -> CheckDocument:
+    losses = [_build_finding(item) for item in result.blamed if item.loss.refused]
+    notes = [_build_finding(item) for item in result.blamed if not item.loss.refused]
+    return CheckDocument(
+        losses=tuple(losses),
+        notes=tuple(notes),
+        base=result.base,
+        acknowledged=result.acknowledged,
+    )
 
 
-def _summarize(comparison: Comparison) -> str:
-    number = comparison.refused
+def _build_finding(item: BlamedLoss) -> GateFinding:
+    place = item.place if item.place == item.loss.place else f"{item.place}: {item.loss.place}"
+    return GateFinding(
+        kind=item.loss.kind,
+        place=place,
+        message=item.loss.text,
+        commit=item.culprit or None,
+        digest=item.digest or None,
+    )
+
+
+def _print(result: Comparison) -> None:
+    for item in result.blamed:
+        click.echo(escape_controls(_describe(result.top, item)))
+    click.echo(f"check: {_summarize(result)}", err=True)
+    kinds = {item.loss.kind for item in result.blamed if item.loss.refused}
+    if kinds - {*comparison.OF_BASES}:
+        click.echo(f"  try: {_LOSS_HINT}", err=True)
+    elif kinds:
+        click.echo(f"  try: {_BASE_HINT}", err=True)
+    trailers = dict.fromkeys(_list_trailers(result))
+    if trailers:
+        click.echo(f"  try: {_NOTE_HINT}", err=True)
+    for trailer in trailers:
+        click.echo(escape_controls(f"       {trailer}"), err=True)
+
+
+def _list_trailers(result: Comparison) -> Iterator[str]:
+    return (item.trailer for item in result.blamed if item.trailer and not item.loss.refused)
+
+
+def _describe(top: Path, item: BlamedLoss) -> str:
+    note = "" if item.loss.refused else "note: "
+    culprit = f" ({item.culprit})" if item.culprit else ""
+    if item.place == item.loss.place:
+        return f"{relpath(top / item.place)}: {note}{item.loss.text}{culprit}"
+    return f"{relpath(top / item.place)}: {note}{item.loss}{culprit}"
+
+
+def _summarize(result: Comparison) -> str:
+    number = result.refused
+    notes = len(result.blamed) - number
     verdict = f"REFUSED, {number} lost or weakened" if number else "nothing lost or weakened"
-    since = f"since {comparison.base.identity[:7]}, {comparison.base.description}"
-    return f"{verdict} {since}; scenarios: {comparison.before} before, {comparison.after} now"
+    also = f", {notes} to review" * bool(notes) + (
+        f", {result.acknowledged} acknowledged" * bool(result.acknowledged)
+    )
+    scenarios = f"scenarios: {result.before} before, {result.after} now"
+    return f"{verdict} since {result.base}{also}; {scenarios}"

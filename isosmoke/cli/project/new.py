@@ -6,7 +6,9 @@ from pathlib import Path
 import click
 
 from isosmoke.authoring import new_scenario
-from isosmoke.cli.options import find_manifest, manifest_option
+from isosmoke.authoring.manifest_places import find_own_manifest
+from isosmoke.cli.options import manifest_option
+from isosmoke.host.caller_process import Caller
 
 
 @click.command()
@@ -37,7 +39,7 @@ from isosmoke.cli.options import find_manifest, manifest_option
     metavar="SECONDS",
     help="Set the timeout.  [default: the manifest's default timeout]",
 )
-@manifest_option()
+@manifest_option("Extend this manifest.  [default: that of the work tree]")
 def command(
     *,
     name: str,
@@ -54,7 +56,8 @@ def command(
     optional = {"script": script, "timeout_seconds": timeout_seconds}
     settings = {key: value for key, value in optional.items() if value is not None}
     scenario = new_scenario.draft_scenario(name, owners=owners, assertion=assertion, **settings)
-    path = find_manifest(manifest_path)
+    caller = Caller.current()
+    path = manifest_path or find_own_manifest(caller.working, caller.environment)
     script_path = new_scenario.add(path, scenario)
     click.echo(f"{relpath(path)}: scenario {name!r} added")
     click.echo(f"{relpath(script_path)}: created; it fails until you write it")

@@ -1,27 +1,19 @@
-"""Revisions of a git repository: commits, their files, and the walk between them."""
+"""Revisions of a git repository: its commits, their trailers, and the walk between them."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 from isosmoke.errors import UsageError
 from isosmoke.host.git import GitError, decode_line, run
 
-_MAIN_BRANCHES = (
-    "refs/remotes/origin/HEAD",
-    "refs/heads/main",
-    "refs/heads/master",
-    # A clone made by a CI service often has only these.
-    "refs/remotes/origin/main",
-    "refs/remotes/origin/master",
-)
+_PATTERNS = {"GIT_LITERAL_PATHSPECS": "0", "GIT_GLOB_PATHSPECS": "1"}
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A commit or the empty tree; `description` is its name, or the reason why it was chosen."""
+    """A commit; `description` is its name, or the reason why it was chosen."""
 
     identity: str
     description: str
@@ -48,61 +40,66 @@ class Repository:
 
     def revision(self, name: str) -> Revision:
         """Return the commit `name`; raise `UsageError` if there is none."""
-        if identity := self._find_commit(name):
+        if identity := self.find_commit(name):
             return Revision(identity, name)
         hint = "list commits with `git log --oneline`; in a CI clone, fetch more history"
         raise UsageError(f"git knows no revision {name!r} in {self.top}", hint)
 
-    def fork(self) -> Revision:
-        """Return the merge base with the main branch; the empty tree before the first commit.
+    def find_commit(self, name: str) -> str:
+        """Return the identity of the commit `name`; an empty string if there is none."""
+        verify = ("rev-parse", "--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
+        return self._read_line(*verify)
 
-        Raises:
-            UsageError: if there is no main branch, or no commit in common with it.
+    def find_merge_base(self, name: str) -> str:
+        """Return the last commit common to HEAD and `name`; an empty string if there is none."""
+        return self._read_line("merge-base", name, "HEAD")
+
+    def find_branch(self) -> str:
+        """Return the full name of the branch that is checked out; an empty string if none is."""
+        return self._read_line("symbolic-ref", "--quiet", "HEAD")
+
+    def resolve_name(self, full: str) -> str:
+        """Return the name of the branch that a symbolic reference leads to, else `full`."""
+        return self._read_line("rev-parse", "--symbolic-full-name", full) or full
+
+    def is_shallow(self) -> bool:
+        """Return whether the clone lacks a part of the history."""
+        return self._read_line("rev-parse", "--is-shallow-repository") == "true"
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Return whether `newer` contains `older`, and is another commit."""
+        return older != newer and self._read_line("merge-base", older, newer) == older
+
+    def list_ancestors(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """Return the first-parent ancestors of HEAD that change `paths`, newest first.
+
+        HEAD is among them if it does.
         """
-        if not run(self.top, "rev-list", "--all", "--max-count=1"):
-            empty_tree = decode_line(run(self.top, "hash-object", "-t", "tree", "--stdin"))
-            return Revision(empty_tree, "nothing")
-        main = next((name for name in _MAIN_BRANCHES if self._find_commit(name)), None)
-        if main is None:
-            raise UsageError(
-                f"{self.top} has no main branch, none of {', '.join(_MAIN_BRANCHES)}",
-                "name a revision: --against REV",
-            )
-        name = main.removeprefix("refs/heads/").removeprefix("refs/remotes/")
-        return Revision(self.merge_base(main), f"the merge base with {name}")
+        walk = ("log", "--first-parent", "--format=%H", "HEAD", "--", *_filter_inside(paths))
+        return tuple(decode_line(run(self.top, *walk)).split())
 
-    def merge_base(self, name: str) -> str:
-        """Return the last commit common to HEAD and `name`; raise `UsageError` if there is none."""
-        try:
-            return decode_line(run(self.top, "merge-base", name, "HEAD"))
-        except GitError as error:
-            if error.stderr:
-                raise
-            raise UsageError(
-                f"HEAD has no commit in common with {name} in {self.top}",
-                "fetch more history (git fetch --unshallow), or name a revision: --against REV",
-            ) from error
+    def list_former_files(self, pattern: str) -> tuple[str, ...]:
+        """Return the paths matching `pattern` that HEAD or a first-parent ancestor ever had."""
+        walk = ("log", "--first-parent", "--format=", "--name-only", "-z", "HEAD", "--", pattern)
+        names = run(self.top, *walk, variables=_PATTERNS).replace(b"\n", b"\0").split(b"\0")
+        return tuple(dict.fromkeys(os.fsdecode(name) for name in names if name))
 
-    def texts(self, revision: str, paths: Iterable[str]) -> Mapping[str, str]:
-        """Return the contents at `revision` of those `paths` that are files there.
+    def find_parent(self) -> str:
+        """Return the first parent of HEAD; an empty string if there is none in this clone."""
+        return self.find_commit("HEAD^1")
 
-        Paths are relative to the top.
+    def has_changed(self, revision: str, paths: Iterable[str]) -> bool:
+        """Return whether a commit up to `revision` changes one of `paths`."""
+        walk = ("log", "--format=%H", "--max-count=1", revision, "--", *_filter_inside(paths))
+        return bool(run(self.top, *walk).strip())
 
-        Raises:
-            GitError: if a file exists in the revision and cannot be read.
-        """
-        requested = tuple(dict.fromkeys(_filter_inside(paths)))
-        if not requested:
-            return {}
-        listing = run(self.top, "ls-tree", "--full-tree", "-z", revision, "--", *requested)
-        blobs = dict(_parse_blobs(listing))
-        existing = [(path, blobs[path]) for path in requested if path in blobs]
-        objects = "".join(f"{identity}\n" for _, identity in existing).encode()
-        output = BytesIO(run(self.top, "cat-file", "--batch", stdin=objects))
-        contents = zip(existing, _parse_contents(output, self.top), strict=True)
-        return {
-            path: content.decode("utf-8-sig", errors="replace") for (path, _), content in contents
-        }
+    def find_trailers(self, key: str) -> tuple[tuple[str, str], ...]:
+        """Return the commits up to HEAD with the values of their trailers `key`, newest first."""
+        form = f"--format=%x1e%H%x1f%(trailers:key={key},valueonly,unfold,separator=%x1f)"
+        search = ("--fixed-strings", "--regexp-ignore-case", f"--grep={key}:")
+        output = run(self.top, "log", form, *search, "HEAD").decode(errors="replace")
+        records = (record.strip().split("\x1f") for record in output.split("\x1e"))
+        return tuple((commit, value.strip()) for commit, *values in records for value in values)
 
     def commits(self, since: str, paths: Iterable[str]) -> tuple[Commit, ...]:
         """Return the commits after `since` that change `paths`, and all merges, newest first.
@@ -125,11 +122,10 @@ class Repository:
             for identity, parents, short, subject in rows
         )
 
-    def _find_commit(self, name: str) -> str:
-        """Return the identity of the commit `name`; an empty string if there is none."""
-        verify = ("rev-parse", "--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
+    def _read_line(self, *arguments: str) -> str:
+        """Return the line that git prints; an empty string if it fails without a message."""
         try:
-            return decode_line(run(self.top, *verify))
+            return decode_line(run(self.top, *arguments))
         except GitError as error:
             if error.stderr:
                 raise
@@ -141,21 +137,3 @@ def _filter_inside(paths: Iterable[str]) -> Iterator[str]:
     for path in paths:
         if path and "\0" not in path and not path.startswith(("/", "../")):
             yield path
-
-
-def _parse_blobs(listing: bytes) -> Iterator[tuple[str, str]]:
-    """Yield the path and the object of each file in the output of `git ls-tree -z`."""
-    for entry in filter(None, listing.split(b"\0")):
-        description, _, path = entry.partition(b"\t")
-        _, kind, identity = description.decode().split()
-        if kind == "blob":
-            yield os.fsdecode(path), identity
-
-
-def _parse_contents(output: BytesIO, top: Path) -> Iterator[bytes]:
-    """Yield the contents in the output of `git cat-file --batch`, each preceded by a header."""
-    while header := output.readline():
-        identity, *rest = header.split()
-        if not rest[-1].isdigit():
-            raise GitError(("cat-file",), top, f"object {identity.decode()} is {rest[-1].decode()}")
-        yield output.read(int(rest[-1]) + 1)[:-1]

@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 from isosmoke.errors import IsosmokeError, UsageError
 from isosmoke.host import git as git_reading
 from isosmoke.host.git import Checkout, GitError
+from isosmoke.host.repository import bases, snapshots, tracking
 from isosmoke.host.repository.revisions import Repository
 from support.git_repositories import Git
 
@@ -21,80 +22,11 @@ def git(tmp_path: Path) -> Git:
     return Git(tmp_path / "project")
 
 
-def test_branch_forks_from_main(git: Git) -> None:
-    """The base is the last commit that the branch has in common with main."""
-    base = git.commit("base")
-    git("checkout", "-q", "-b", "feature")
-    git.commit("mine")
-    git("checkout", "-q", "main")
-    git.commit("theirs")
-    git("checkout", "-q", "feature")
-
-    fork = Repository(git.top).fork()
-
-    assert (fork.identity, fork.description) == (base, "the merge base with main")
-
-
-def test_main_branch_of_origin_takes_precedence(git: Git, tmp_path: Path) -> None:
-    """A clone is compared with its origin, even if its own main branch has newer commits."""
-    base = git.commit("base")
-    git("clone", "-q", str(git.top), str(tmp_path / "clone"))
-    clone = Git(tmp_path / "clone")
-    clone.commit("mine")
-
-    fork = Repository(clone.top).fork()
-
-    assert (fork.identity, fork.description) == (base, "the merge base with origin/HEAD")
-
-
-def test_clone_of_a_ci_service_has_a_main_branch(git: Git, tmp_path: Path) -> None:
-    """A clone with a detached HEAD and one remote branch, as in CI, has a main branch."""
-    base = git.commit("base")
-    git("clone", "-q", str(git.top), str(tmp_path / "clone"))
-    clone = Git(tmp_path / "clone")
-    clone("checkout", "-q", "--detach")
-    clone("branch", "-q", "-D", "main")
-    clone("remote", "set-head", "origin", "--delete")
-
-    assert Repository(clone.top).fork().identity == base
-
-
-def test_main_branch_may_be_called_master(git: Git) -> None:
-    """The main branch of an old repository is found."""
-    base = git.commit("base")
-    git("branch", "-m", "main", "master")
-
-    assert Repository(git.top).fork().identity == base
-
-
-def test_base_before_the_first_commit_is_an_empty_tree(git: Git) -> None:
-    """The base of a repository without a commit has no files."""
-    repository = Repository(git.top)
-
-    assert repository.texts(repository.fork().identity, ["manifest.toml"]) == {}
-
-
-def test_missing_main_branch_is_an_error(git: Git) -> None:
-    """No branch is guessed if none is the main one."""
-    git.commit("base")
-    git("branch", "-m", "main", "trunk")
-
-    with pytest.raises(UsageError, match="no main branch") as raised:
-        Repository(git.top).fork()
-
-    assert "--against REV" in raised.value.hint
-
-
-def test_missing_merge_base_is_an_error(git: Git) -> None:
-    """If HEAD and main have no commit in common, the hint says how to fetch more history."""
-    git.commit("base")
-    git("checkout", "-q", "--orphan", "other")
-    git.commit("other")
-
-    with pytest.raises(UsageError, match="no commit in common") as raised:
-        Repository(git.top).fork()
-
-    assert "--unshallow" in raised.value.hint
+def read_texts(git: Git, revision: str, paths: Iterable[str]) -> Mapping[str, str]:
+    """Return the texts of those paths that are files of a revision."""
+    snapshot = snapshots.read_commit(git.top, revision, {})
+    contents = snapshot.read(paths)
+    return {path: content.decode(errors="replace") for path, content in contents.items()}
 
 
 @pytest.mark.parametrize("name", ["nope", "", "-x", "--all", "HEAD:manifest.toml", "HEAD~9"])
@@ -127,7 +59,7 @@ def test_missing_git_is_an_error(git: Git, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("PATH", "/nonexistent")
 
     with pytest.raises(IsosmokeError, match="cannot run git"):
-        Repository(git.top).fork()
+        Repository(git.top).revision("HEAD")
 
 
 def test_hook_of_another_repository_has_no_effect(
@@ -147,19 +79,17 @@ def test_texts_are_those_of_the_revision(git: Git) -> None:
     (git.top / "directory").mkdir()
     (git.top / "directory/a file missing").write_text("spaces\n")
     (git.top / "latin").write_bytes(b"\xefbc")
-    (git.top / "bom").write_bytes(b"\xef\xbb\xbfbom")
     base = git.commit("base", a_txt="one\ntwo", empty_txt="")
     git.commit("later", a_txt="three", b_txt="new")
     spaced = "directory/a file missing"
-    paths = ["a.txt", "b.txt", "directory", spaced, "empty.txt", "latin", "bom"]
+    paths = ["a.txt", "b.txt", "directory", spaced, "empty.txt", "latin"]
     outside = ["/etc/passwd", "../x", "new\nline"]
 
-    assert Repository(git.top).texts(base, [*outside, *paths]) == {
+    assert read_texts(git, base, [*outside, *paths]) == {
         "a.txt": "one\ntwo",
         spaced: "spaces\n",
         "empty.txt": "",
         "latin": "�bc",
-        "bom": "bom",
     }
 
 
@@ -206,8 +136,13 @@ def test_commits_that_do_not_descend_from_the_base_are_ignored(git: Git) -> None
 
 
 _READS: dict[str, Callable[[Repository], object]] = {
-    "fork": lambda repository: repository.fork(),
-    "texts": lambda repository: repository.texts("HEAD", ["a.txt"]),
+    "bases": lambda repository: bases.find_bases(repository, {}, ("refs/heads/main",)),
+    "commit": lambda repository: snapshots.read_commit(repository.top, "HEAD", {}),
+    "index": lambda repository: snapshots.read_index(repository.top, {}, {}),
+    "tracking": lambda repository: tracking.read_tracking(repository.top / "a.txt", {}),
+    "trailers": lambda repository: repository.find_trailers("Isosmoke-Reviewed"),
+    "ancestors": lambda repository: repository.list_ancestors(["a.txt"]),
+    "former": lambda repository: repository.list_former_files("**/a.txt"),
     "commits": lambda repository: repository.commits("HEAD~1", ["a.txt"]),
 }
 
@@ -302,8 +237,12 @@ def read_everything(git: Git) -> None:
     """Read everything that isosmoke reads from a repository."""
     repository = Repository(git.top)
     base = repository.revision("HEAD~1").identity
-    assert repository.fork().identity == repository.revision("HEAD").identity
-    assert repository.texts(base, ["a.txt"]) == {"a.txt": "0"}
+    assert bases.find_bases(repository, os.environ, ("refs/heads/main",)).is_main
+    assert read_texts(git, base, ["a.txt"]) == {"a.txt": "0"}
+    assert snapshots.read_index(git.top, os.environ, {}).read(["a.txt"]) == {"a.txt": b"1"}
+    assert tracking.read_tracking(git.top / "a.txt", os.environ) == "tracked"
+    assert repository.find_trailers("Isosmoke-Reviewed") == ()
+    assert repository.list_ancestors(["a.txt"])[-1] == base
     assert [commit.subject for commit in repository.commits(base, ["a.txt"])] == ["next"]
     checkout = git_reading.read_checkout(git.top, os.environ)
     assert checkout == Checkout(repository.revision("HEAD").identity, dirty=False)
@@ -459,7 +398,7 @@ def test_partial_clone_fetches_nothing(git: Git, trap: Trap, tmp_path: Path) -> 
     assert trap.has_sprung()
 
     with pytest.raises(GitError, match="promisor") as raised:
-        Repository(clone).texts(base, ["a.txt"])
+        read_texts(partial, base, ["a.txt"])
 
     assert "fetch --refetch" in raised.value.hint
     assert not trap.has_sprung()
@@ -472,7 +411,7 @@ def test_missing_object_is_an_error(git: Git) -> None:
     (git.top / ".git/objects" / blob[:2] / blob[2:]).unlink()
 
     with pytest.raises(GitError, match=f"object {blob} is missing"):
-        Repository(git.top).texts(base, ["a.txt"])
+        read_texts(git, base, ["a.txt"])
 
 
 def test_repository_of_another_user_is_refused(
@@ -537,8 +476,6 @@ def test_git_variables_of_the_caller_are_ignored(
     }.items():
         monkeypatch.setenv(name, value)
 
-    repository = Repository(git.top)
-
-    assert repository.texts("HEAD", ["a.txt"]) == {"a.txt": "1"}
+    assert read_texts(git, "HEAD", ["a.txt"]) == {"a.txt": "1"}
     assert git_reading.read_checkout(git.top, os.environ) is not None
     assert not trap.has_sprung()

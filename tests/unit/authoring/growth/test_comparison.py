@@ -1,10 +1,13 @@
 """Comparison of a manifest with its revisions in a real repository."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
-from isosmoke.authoring.manifest_comparison import Comparison, compare
+from isosmoke.authoring.growth import comparison
+from isosmoke.authoring.growth.comparison import CheckRequest, Comparison
 from isosmoke.errors import ManifestError, UsageError
 from support.git_repositories import Git
 
@@ -22,9 +25,27 @@ def git(tmp_path: Path) -> Git:
     return git
 
 
-def compare_top(git: Git, against: str | None = None) -> Comparison:
-    """Compare the manifest at the top with the base of the branch or `against`."""
-    return compare(git.top / "manifest.toml", against)
+def compare(path: Path, against: str | None = None) -> Comparison:
+    """Compare a manifest and those at the usual places with the bases or `against`."""
+    working = path.absolute().parent
+    request = CheckRequest(working=working, environment={}, manifest=path, against=against)
+    return comparison.compare(request)
+
+
+def compare_top(
+    git: Git, against: str | None = None, environment: Mapping[str, str] = MappingProxyType({})
+) -> Comparison:
+    """Compare the manifests at the usual places with the bases or `against`."""
+    request = CheckRequest(working=git.top, environment=environment, against=against)
+    return comparison.compare(request)
+
+
+def list_kinds(
+    git: Git, against: str | None = None, environment: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """Return the kind of each finding; that of a note after the word."""
+    found = compare_top(git, against, environment).blamed
+    return [f"{'' if item.loss.refused else 'note: '}{item.loss.kind}" for item in found]
 
 
 def list_culprits(git: Git, against: str | None = None) -> list[str]:
@@ -41,20 +62,50 @@ def test_unchanged_manifest_has_no_losses(git: Git) -> None:
 
 def test_new_manifest_has_no_losses(git: Git) -> None:
     """A manifest that did not exist at the base has no losses."""
+    git.commit("elsewhere", other_txt="x")
     (git.top / "more").mkdir()
     (git.top / "more/manifest.toml").write_text(OTHER.replace("one.sh", "../one.sh"))
 
     comparison = compare(git.top / "more/manifest.toml", None)
 
-    assert (comparison.before, comparison.after, comparison.blamed) == (0, 1, ())
+    assert (comparison.before, comparison.after, comparison.blamed) == (1, 2, ())
 
 
-def test_a_manifest_before_the_first_commit_is_new(tmp_path: Path) -> None:
-    """A repository without commits can make its first one."""
+def test_comparison_before_the_first_commit_is_a_loss(tmp_path: Path) -> None:
+    """A repository without commits, which anyone can create, has nothing to compare with."""
     git = Git(tmp_path / "empty")
     git.write(manifest_toml=ENTRY, one_sh="wg")
 
-    assert (compare_top(git).before, list_culprits(git)) == (0, [])
+    assert list_kinds(git) == ["nothing-compared"]
+
+
+def test_comparison_in_the_first_commit_is_a_loss(git: Git) -> None:
+    """A repository with one commit can only be compared with itself."""
+    assert list_kinds(git) == ["self-compared"]
+    assert list_kinds(git, "HEAD") == ["self-compared"]
+
+
+def test_comparison_with_the_only_commit_is_noted(git: Git) -> None:
+    """Before the second commit, the work tree is compared with HEAD, which is noted."""
+    git.write(manifest_toml=ENTRY + OTHER)
+
+    assert list_kinds(git) == ["note: head-compared"]
+
+
+def test_first_manifest_is_noted(tmp_path: Path) -> None:
+    """A manifest is the first one only if no commit before the base had one."""
+    git = Git(tmp_path / "project")
+    git.commit("base", other_txt="x")
+    git("checkout", "-q", "-b", "feature")
+    git.commit("adopt", manifest_toml=ENTRY, one_sh="wg one\n")
+    assert list_kinds(git) == ["note: manifest-first"]
+
+    git("checkout", "-q", "main")
+    git("merge", "-q", "feature")
+    git.commit("removed", manifest_toml=None)
+    git("checkout", "-q", "-b", "again")
+    git.commit("again", manifest_toml=ENTRY)
+    assert "nothing-compared" in list_kinds(git)
 
 
 def test_loss_names_its_commit(git: Git) -> None:
@@ -101,10 +152,11 @@ def test_reverted_loss_is_not_reported(git: Git) -> None:
 def test_first_commit_that_lowers_a_number_is_named(git: Git) -> None:
     """The commit that first lowered a timeout is named, not one that raised it in part."""
     first = git.commit("first", manifest_toml=ENTRY.replace("60", "20"))
+    culprit = f'commit {first[:7]} "first"'
     git.commit("second", manifest_toml=ENTRY.replace("60", "30"))
 
     assert list_culprits(git) == [
-        f"scenario 'one': timeout_seconds shortened from 60 to 30 (commit {first[:7]} \"first\")"
+        f"scenario 'one': timeout_seconds changed from 60 to 30: review it ({culprit})"
     ]
 
 
@@ -163,21 +215,26 @@ def test_script_emptied_after_move_names_emptying_commit(git: Git) -> None:
     assert list_culprits(git) == [f"scenario 'one': {emptied} (commit {guilty[:7]} \"guilty\")"]
 
 
-def test_moved_manifest_is_compared(git: Git) -> None:
-    """Moving a manifest is no loss, but a loss in the same commit is reported."""
+def test_moved_manifest_is_a_loss(git: Git) -> None:
+    """Moving a manifest is a loss, and so is a loss in the same commit."""
     directory = git.top / "tests/smoke"
     directory.mkdir(parents=True)
     git("mv", "manifest.toml", "one.sh", "tests/smoke")
     moved = git.commit("moved")
-    assert compare(directory / "manifest.toml", None).before == 1
+    (blamed,) = compare(directory / "manifest.toml", None).blamed
+    assert (blamed.loss.kind, blamed.culprit) == (
+        "manifest-moved",
+        f'commit {moved[:7]} "moved"',
+    )
 
     (directory / "manifest.toml").write_text(LESS)
     git("add", "--all")
     git("commit", "-q", "--amend", "--no-edit")
     moved = git("rev-parse", "--short", "HEAD")
 
-    blamed = compare(directory / "manifest.toml", None).blamed
-    assert [loss.culprit for loss in blamed] == [f'commit {moved} "moved"']
+    found = compare(directory / "manifest.toml", None).blamed
+    assert {item.loss.kind for item in found} == {"manifest-moved", "owner-lost"}
+    assert {item.culprit for item in found} == {f'commit {moved} "moved"'}
 
 
 def test_scenarios_of_removed_manifest_must_be_in_the_other(git: Git) -> None:

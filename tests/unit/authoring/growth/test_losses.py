@@ -1,10 +1,15 @@
 """Changes of a manifest that are refused, noted or allowed."""
 
+from dataclasses import replace
 from pathlib import Path
+from posixpath import normpath
 
 import pytest
 
-from isosmoke.authoring.manifest_losses import Edition, find_losses, is_empty
+from isosmoke.authoring.growth.editions import Edition, Script
+from isosmoke.authoring.growth.losses import find_losses, is_empty
+from isosmoke.authoring.new_scenario import render_skeleton
+from isosmoke.errors import ManifestError
 from isosmoke.manifest.parser import parse
 
 BASE = """
@@ -34,24 +39,21 @@ ALLOWED = '[{ command = "^tmux", reason = "issue 12", until = 2027-01-31 }]'
 
 def find_refused(text: str, scripts: dict[str, str] | None = None) -> list[str]:
     """Return the descriptions of the refused losses of a manifest relative to `BASE`."""
-    now = build_edition(text, SCRIPTS if scripts is None else scripts)
+    now = build_edition(text, {**SCRIPTS, "deux": "wg two"} if scripts is None else scripts)
     return [str(loss) for loss in find_losses(build_edition(BASE, SCRIPTS), now) if loss.refused]
 
 
 def build_edition(text: str, scripts: dict[str, str]) -> Edition:
     """Build the edition of a manifest text and its scripts."""
     manifest = parse(text, Path("manifest.toml"))
-    return Edition(manifest.scenarios, manifest.gate, scripts)
+    paths = {scenario.name: normpath(scenario.script) for scenario in manifest.scenarios}
+    built = {name: Script(paths.get(name, name), scripts[name]) for name in scripts}
+    return Edition(manifest.scenarios, manifest.gate, manifest.check, built, "manifest")
 
 
 REFUSED = {
     "an owner": ('["a", "b"]', '["a"]', "'one': lost owner 'b'"),
     "an old name": ('aliases = ["zero"]', "", "'one': lost alias 'zero'"),
-    "seconds": (
-        "timeout_seconds = 60",
-        "timeout_seconds = 59",
-        "'one': timeout_seconds shortened from 60 to 59",
-    ),
     "the first try": ("retries = 1", "retries = 2", "'one': retries raised from 1 to 2"),
     "patience": (
         "settle_seconds = 2",
@@ -111,6 +113,7 @@ ALLOWED_CHANGES = {
     "another owner": ('["a", "b"]', '["b", "c", " a "]'),
     "another old name": ('["zero"]', '["zero", "nought"]'),
     "more seconds": ("timeout_seconds = 60", "timeout_seconds = 61"),
+    "fewer seconds": ("timeout_seconds = 60", "timeout_seconds = 59"),
     "fewer retries": ("retries = 1", "retries = 0"),
     "less patience": ("settle_seconds = 2", "settle_seconds = 1"),
     "longer grace": ("retries = 1", "retries = 1\ngrace_seconds = 60"),
@@ -122,7 +125,9 @@ ALLOWED_CHANGES = {
     "another script": ('script = "one.sh"', 'script = "directory/one.sh"'),
     "the same script, written otherwise": ('script = "one.sh"', 'script = "./one.sh"'),
     "a new name with an alias": ('name = "two"', 'name = "deux"\naliases = ["two"]'),
-    "new namespaces": ("retries = 1", "retries = 1\nnew_namespaces = true"),
+    "a lock": ("retries = 1", 'retries = 1\nlocks = ["port"]'),
+    "a tag": ("retries = 1", 'retries = 1\ntags = ["slow"]'),
+    "a comment": ("[gate]", "# A comment.\n[gate]"),
     "a description": ("retries = 1", 'retries = 1\ndescription = "New."'),
     "a scenario more": (
         "[gate]",
@@ -208,10 +213,9 @@ def test_reworded_assertion_is_noted() -> None:
     ] == [("scenario 'one': assertion reworded: review it", False)]
 
 
-NOTED = {
+SANDBOX = {
     "image": 'image = "debian"',
     "network": 'network = "isolated"',
-    "limits.open_files": "limits = { open_files = 77 }",
     "capabilities": 'capabilities = ["IPC_LOCK"]',
     "env": 'env = { A = "1" }',
     "pass_env": 'pass_env = ["A"]',
@@ -219,23 +223,168 @@ NOTED = {
     "plain_env": 'plain_env = ["A"]',
     "plain_files": 'plain_files = ["~/.cache"]',
     "services": 'services = [{ name = "db", image = "postgres" }]',
-    "tags": 'tags = ["slow"]',
+    "new_namespaces": "new_namespaces = true",
+    "settle_seconds": "settle_seconds = 7",
 }
 
 
-@pytest.mark.parametrize(("key", "line"), NOTED.items())
+@pytest.mark.parametrize(("key", "line"), SANDBOX.items())
 @pytest.mark.parametrize(
     ("position", "names"), [("retries = 1", {"one"}), ("[defaults]", {"one", "two"})]
 )
-def test_changed_sandbox_is_noted(key: str, line: str, position: str, names: set[str]) -> None:
-    """A change in an entry or in the defaults is noted for each affected scenario."""
-    text = f"[defaults]\n{BASE}"
+def test_changed_sandbox_is_refused(key: str, line: str, position: str, names: set[str]) -> None:
+    """A change that can hide a failure is refused for each scenario that it affects."""
+    text = f"[defaults]\n{BASE}".replace("settle_seconds = 2\nretries = 1", "retries = 1")
     now = build_edition(text.replace(position, f"{position}\n{line}"), SCRIPTS)
     losses = list(find_losses(build_edition(text, SCRIPTS), now))
 
-    assert {loss.refused for loss in losses} == {False}
+    assert {loss.refused for loss in losses} == {True}
     assert all(loss.text.startswith(key) for loss in losses)
-    assert {loss.scenario for loss in losses} == names
+    assert {loss.subject for loss in losses} == names
+
+
+def find_notes(now: Edition, was: Edition | None = None) -> list[str]:
+    """Return the notes on an edition relative to another, by default `BASE`; no loss is refused."""
+    found = list(find_losses(was or build_edition(BASE, SCRIPTS), now))
+    assert [str(loss) for loss in found if loss.refused] == []
+    return [str(loss) for loss in found]
+
+
+@pytest.mark.parametrize("seconds", [1, 59, 61, 600])
+def test_changed_deadline_is_noted(seconds: int) -> None:
+    """A deadline is noted in both directions: a failure can hide behind a longer wait too."""
+    now = build_edition(BASE.replace("= 60", f"= {seconds}"), SCRIPTS)
+
+    assert find_notes(now) == [
+        f"scenario 'one': timeout_seconds changed from 60 to {seconds}: review it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("was", "is_now", "refused"),
+    [("64M", "32M", False), ("64M", "65M", True), ("64M", "", True), ("", "64M", False)],
+)
+def test_higher_limit_is_refused_and_lower_one_noted(
+    was: str, is_now: str, *, refused: bool
+) -> None:
+    """A failure that a limit causes can hide behind a higher limit."""
+    texts = (
+        BASE.replace("retries = 1", f'retries = 1\nlimits = {{ memory = "{size}" }}')
+        if size
+        else BASE
+        for size in (was, is_now)
+    )
+    before, after = (build_edition(text, SCRIPTS) for text in texts)
+
+    assert [loss.refused for loss in find_losses(before, after)] == [refused]
+
+
+WEAKENED = {
+    "a trap": "trap 'exit 0' EXIT\nset -e\nwg one\nwg two\n",
+    "a function in place of the binary": "wg() { :; }\nset -e\nwg one\nwg two\n",
+    "an alias": "shopt -s expand_aliases\nalias wg=true\nset -e\nwg one\nwg two\n",
+    "an early exit": "set -e\n[[ -n $HOME ]] && exit 0\nwg one\nwg two\n",
+    "an early skip": "set -e\n[[ -e /never ]] || exit 77\nwg one\nwg two\n",
+    "an ignored error": "set -e\nwg one || true\nwg two\n",
+    "a step fewer": "set -e\nwg one\n",
+    "a step in a comment": "set -e\nwg one\n# wg two\n",
+    "no stop at an error": "wg one\nwg two\n",
+    "another PATH": "PATH=/fake:$PATH\nset -e\nwg one\nwg two\n",
+    "a space at the beginning of a line": "set -e\n wg one\nwg two\n",
+    "a carriage return": "set -e\r\nwg one\nwg two\n",
+}
+
+
+@pytest.mark.parametrize("text", WEAKENED.values(), ids=WEAKENED)
+def test_rewritten_script_is_noted(text: str) -> None:
+    """A script that was weakened without being emptied is a note."""
+    was = build_edition(BASE, {**SCRIPTS, "one": "set -e\nwg one\nwg two\n"})
+    now = build_edition(BASE, {**SCRIPTS, "one": text})
+
+    assert find_notes(now, was) == ["scenario 'one': script one.sh was rewritten: review it"]
+
+
+PLAIN = "#!/bin/bash\n# Old.\nset -e\n\nwg one  # old\n"
+COMMENTS = {
+    "another comment": PLAIN.replace("# Old.", "# New, don't read `it`."),
+    "no comment": PLAIN.replace("# Old.\n", ""),
+    "an indented comment": PLAIN.replace("wg one", "  # New.\nwg one"),
+    "an empty line": PLAIN.replace("set -e", "set -e\n\n"),
+    "no blanks at the end of a line": PLAIN.replace("set -e", "set -e  "),
+}
+
+
+@pytest.mark.parametrize("text", COMMENTS.values(), ids=COMMENTS)
+def test_changed_comment_in_a_script_is_silent(text: str) -> None:
+    """A change of comments and empty lines is harmless."""
+    was = build_edition(BASE, {**SCRIPTS, "one": PLAIN})
+
+    assert find_notes(build_edition(BASE, {**SCRIPTS, "one": text}), was) == []
+
+
+DATA = {
+    "a here-document": "cat <<END\n# old\nEND\nwg one\n",
+    "a string of several lines": "wg one | grep 'a\n# old\nb'\n",
+    "a continued line": "wg one \\\n# old\n",
+    "a script that reads itself": "wg one | diff - <(sed -n 's/^# //p' \"$0\")\n# old\n",
+}
+
+
+@pytest.mark.parametrize("text", DATA.values(), ids=DATA)
+def test_line_that_only_looks_like_a_comment_is_noted(text: str) -> None:
+    """A line that begins with `#` and may be data is not taken for a comment."""
+    was = build_edition(BASE, {**SCRIPTS, "one": text})
+    now = build_edition(BASE, {**SCRIPTS, "one": text.replace("# old", "# new")})
+
+    assert len(find_notes(now, was)) == 1
+
+
+def test_script_that_was_not_written_yet_may_be_rewritten() -> None:
+    """The script that `isosmoke new` created is replaced by the real one without a note."""
+    (one, _) = build_edition(BASE, SCRIPTS).scenarios
+    was = build_edition(BASE, {**SCRIPTS, "one": render_skeleton(one)})
+
+    assert find_notes(build_edition(BASE, SCRIPTS), was) == []
+
+
+@pytest.mark.parametrize(
+    ("was", "is_now", "verb"),
+    [("check\n", ":\n", "rewritten"), ("check\n", None, "removed"), (None, ":\n", "added")],
+)
+def test_changed_sourced_file_is_noted(was: str | None, is_now: str | None, verb: str) -> None:
+    """A file that a script reads is a part of it, also if it was emptied."""
+
+    def build(text: str | None) -> Edition:
+        edition = build_edition(BASE, SCRIPTS)
+        inputs = {} if text is None else {"lib.sh": text}
+        scripts = {**edition.scripts, "one": Script("one.sh", "wg one", inputs)}
+        return replace(edition, scripts=scripts)
+
+    assert find_notes(build(is_now), build(was)) == [
+        f"scenario 'one': lib.sh, which its script reads, was {verb}: review it"
+    ]
+
+
+def test_entry_that_points_at_another_script_is_refused() -> None:
+    """A new path is harmless for the same script, and a loss for another one."""
+    moved = BASE.replace('"one.sh"', '"new.sh"')
+
+    assert find_refused(moved) == []
+    assert find_refused(moved, {**SCRIPTS, "one": "wg less"}) == [
+        "scenario 'one': points at another script, 'new.sh' in place of 'one.sh'"
+    ]
+
+
+@pytest.mark.parametrize("name", ["One", "one\u200b", "\u043ene", "one "])
+def test_similar_name_is_another_scenario(name: str) -> None:
+    """A scenario whose name or owner only looks the same is lost."""
+    renamed = BASE.replace('name = "one"', f'name = "{name}"')
+
+    try:
+        found = find_refused(renamed, {**SCRIPTS, name: "wg other"})
+    except ManifestError:
+        return  # it is no valid name
+    assert any("'one'" in loss for loss in found)
 
 
 def test_losses_with_different_numbers_are_equal() -> None:

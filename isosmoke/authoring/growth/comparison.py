@@ -1,0 +1,350 @@
+"""Comparison of the manifests of a work tree with earlier commits, and who changed them."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from isosmoke.authoring.growth import archive, place_losses, reviews
+from isosmoke.authoring.growth.archive import Archive, Catalog
+from isosmoke.authoring.growth.editions import Edition
+from isosmoke.authoring.growth.losses import Loss
+from isosmoke.authoring.growth.place_losses import PlacedLoss
+from isosmoke.authoring.growth.reviews import Review
+from isosmoke.errors import ManifestError, UsageError
+from isosmoke.host.repository import bases, tracking
+from isosmoke.host.repository.bases import Bases
+from isosmoke.host.repository.revisions import Commit, Repository, Revision
+from isosmoke.manifest import discovery, loader
+from isosmoke.manifest.discovery import WG_MANIFEST
+
+_UNKNOWN = "commit unknown: this clone is shallow"
+_UNCOMMITTED = "not committed yet"
+_ANCESTOR = "an ancestor on this branch"
+
+OF_BASES = ("nothing-compared", "self-compared")
+"""The kinds of losses that are about a comparison, whatever the manifests are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRequest:
+    """A caller's work tree, and what to compare: a manifest and a revision, or None by default."""
+
+    working: Path
+    environment: Mapping[str, str]
+    manifest: Path | None = None
+    against: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BlamedLoss:
+    """A loss at a place, the commit that caused it, and the digest that acknowledges it."""
+
+    place: str
+    loss: Loss
+    culprit: str = ""
+    digest: str = ""
+
+    @property
+    def trailer(self) -> str:
+        """The trailer that acknowledges it; empty if none does."""
+        return reviews.format_trailer(self.loss.subject, self.digest) if self.digest else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The losses since `base`, and the numbers of scenarios `before` and `after`.
+
+    `acknowledged` is the number of findings that a review covers.
+    """
+
+    top: Path
+    base: str
+    before: int
+    after: int
+    blamed: tuple[BlamedLoss, ...]
+    acknowledged: int = 0
+
+    @property
+    def refused(self) -> int:
+        """The number of refused losses."""
+        return sum(blamed.loss.refused for blamed in self.blamed)
+
+
+def compare(request: CheckRequest) -> Comparison:
+    """Compare the manifests of the work tree and the index with all bases.
+
+    Raises:
+        ManifestError: A manifest is invalid now or at a base, or there is none.
+        UsageError: There is no repository, or no such revision in it.
+    """
+    directory = request.working
+    if request.manifest is not None:
+        directory = request.manifest.absolute().parent.resolve()
+    top = tracking.find_work_tree(directory, request.environment)
+    if top is None:
+        raise UsageError(
+            f"{directory} is not in a git repository, so there is no earlier manifest to compare "
+            "with",
+            "create a repository with `git init`, and commit the manifest",
+        )
+    groups = archive.list_groups(top, request.working, request.environment, request.manifest)
+    files = Archive(top, request.environment, dict.fromkeys(groups))
+    return _Check(request, Repository(top), files).run()
+
+
+@dataclass(frozen=True)
+class _Check:
+    request: CheckRequest
+    repository: Repository
+    archive: Archive
+
+    def run(self) -> Comparison:
+        head = self.repository.find_commit("HEAD")
+        chosen = self._choose_bases(head)
+        revisions = self._list_revisions(chosen, head)
+        past = self._load_past(revisions)
+        now = self.archive.load_now()
+        found = self._find_losses(past, now)
+        covered = self._find_reviewed(found, head, is_main=chosen.is_main)
+        blamed = [
+            self._blame(placed, base, now)
+            for placed, base in found.items()
+            if placed not in covered
+        ]
+        if not any(item.loss.refused for item in blamed):
+            blamed += self._judge_bases(past, now, head)
+        self._validate(blamed, past, now[0])
+        compared = [revision for revision in past if revision.identity != head] or [*past]
+        newest = past[compared[0]] if compared else {}
+        base = f"{compared[0].identity[:7]}, {compared[0].description}" if compared else "nothing"
+        return Comparison(
+            self.repository.top, base, _count(newest), _count(now[0]), tuple(blamed), len(covered)
+        )
+
+    def _choose_bases(self, head: str) -> Bases:
+        self.archive.discover(self.archive.index.entries)
+        if head:
+            self.archive.discover(self.archive.list_files(head))
+        if self.request.against is not None:
+            return Bases((self.repository.revision(self.request.against),))
+        branches = self._find_main_branches()
+        return bases.find_bases(self.repository, self.request.environment, branches)
+
+    def _find_main_branches(self) -> tuple[str, ...]:
+        """Return the main branch that the manifest names, else the usual one.
+
+        The usual one counts as well until its own manifest names the other.
+        """
+        named = _read_main_branch(self.archive.load_now()[0])
+        usual = bases.find_main_branch(self.repository, None)
+        if named is None:
+            return (usual,) if usual else ()
+        main = bases.find_main_branch(self.repository, named)
+        fork = self.repository.find_merge_base(usual) if usual else ""
+        is_agreed = fork and _read_main_branch(self.archive.load_valid(fork)) == named
+        return tuple(filter(None, (main, "" if main and is_agreed else usual)))
+
+    def _list_revisions(self, chosen: Bases, head: str) -> tuple[Revision, ...]:
+        """Return the bases, and on the main branch every ancestor with another edition."""
+        listed = {revision.identity: revision for revision in chosen.revisions}
+        for revision in chosen.revisions:
+            self.archive.discover(self.archive.list_files(revision.identity))
+        if chosen.is_main:
+            self.archive.discover(self.repository.list_former_files(f"**/{WG_MANIFEST}"))
+            for identity in (self.repository.find_parent(), *self._list_ancestors(), head):
+                if identity:
+                    listed.setdefault(identity, Revision(identity, _ANCESTOR))
+        return tuple(listed.values())
+
+    def _list_ancestors(self) -> tuple[str, ...]:
+        """Return the ancestors that changed a manifest, or what one of its editions reads."""
+        places = self.archive.places
+        watched = set(places)
+        for identity in self.repository.list_ancestors(places):
+            watched |= _list_paths(self.archive.load_valid(identity))
+        return self.repository.list_ancestors(watched)
+
+    def _load_past(self, revisions: tuple[Revision, ...]) -> Mapping[Revision, Catalog]:
+        """Return the catalog of each base; of several, those with an invalid manifest are skipped.
+
+        Raises:
+            ManifestError: The manifest of the only base is invalid.
+        """
+        if len(revisions) != 1:
+            catalogs = ((item, self.archive.load_valid(item.identity)) for item in revisions)
+            return {revision: catalog for revision, catalog in catalogs if catalog}
+        (only,) = revisions
+        try:
+            return {only: self.archive.load_commit(only.identity)}
+        except ManifestError as error:
+            hint = f"name a revision with a valid manifest: --against REV, not {only.description}"
+            raise ManifestError(error.message, hint) from error
+
+    def _find_losses(
+        self, past: Mapping[Revision, Catalog], now: Iterable[Catalog]
+    ) -> Mapping[PlacedLoss, Revision]:
+        """Map each loss to the first base that shows it."""
+        found: dict[PlacedLoss, Revision] = {}
+        for revision, before in past.items():
+            for after in now:
+                for placed in place_losses.find_losses(before, after, [*self.archive.groups]):
+                    found.setdefault(placed, revision)
+        return found
+
+    def _find_reviewed(
+        self, found: Mapping[PlacedLoss, Revision], head: str, *, is_main: bool
+    ) -> set[PlacedLoss]:
+        """Return the findings that a valid review after their base covers.
+
+        The author of a branch cannot acknowledge a loss; the main branch can, by the commit that
+        merges it. What changed after the review counts again.
+        """
+        if not found or not head:
+            return set()
+        trailers = self.repository.find_trailers(reviews.TRAILER)
+        valid = [review for review in reviews.parse_reviews(trailers) if self._is_valid(review)]
+        return {
+            placed
+            for placed, base in found.items()
+            if (is_main or not placed.loss.refused)
+            and any(self._covers(review, placed, base) for review in valid)
+        }
+
+    def _is_valid(self, review: Review) -> bool:
+        """Return whether a review has the digest of its own commit."""
+        catalog = self.archive.load_valid(review.commit)
+        digests = (reviews.compute_digest(item, review.subject) for item in catalog.values())
+        return review.digest in digests
+
+    def _covers(self, review: Review, placed: PlacedLoss, base: Revision) -> bool:
+        """Return whether a finding is older than a review of its subject."""
+        if review.subject != placed.loss.subject:
+            return False
+        reviewed = self.archive.load_valid(review.commit)
+        since = {
+            other
+            for after in self.archive.load_now()
+            for other in place_losses.find_losses(reviewed, after, [*self.archive.groups])
+        }
+        return placed not in since and self.repository.is_ancestor(base.identity, review.commit)
+
+    def _blame(
+        self, placed: PlacedLoss, base: Revision, now: tuple[Catalog, Catalog]
+    ) -> BlamedLoss:
+        edition = next(
+            (catalog[placed.place] for catalog in now if placed.place in catalog), Edition()
+        )
+        digest = reviews.compute_digest(edition, placed.loss.subject)
+        return BlamedLoss(placed.place, placed.loss, self._find_culprit(placed, base), digest)
+
+    def _find_culprit(self, placed: PlacedLoss, base: Revision) -> str:
+        """Return the newest commit that has the loss while none of its parents has it.
+
+        An older commit whose loss was reverted in the meantime is not to blame.
+        """
+        before = self.archive.load_valid(base.identity)
+
+        def has_loss(identity: str) -> bool:
+            after = self.archive.load_valid(identity)
+            return placed in place_losses.find_losses(before, after, [*self.archive.groups])
+
+        if not has_loss(self.repository.find_commit("HEAD")):
+            return _UNCOMMITTED
+        for commit in self._list_commits(placed, base):
+            if has_loss(commit.identity) and not any(map(has_loss, commit.parents)):
+                return str(commit)
+        return _UNKNOWN if self._is_shallow else "never present on this branch"
+
+    def _list_commits(self, placed: PlacedLoss, base: Revision) -> tuple[Commit, ...]:
+        """Return the commits since a base that may have caused a loss; none if that is unknown."""
+        since = self.repository.find_merge_base(base.identity)
+        if not since:
+            return ()
+        catalogs = (self.archive.load_valid(base.identity), *self.archive.load_now())
+        paths = {path for catalog in catalogs for path in _list_paths(catalog)}
+        return self.repository.commits(since, {*self.archive.places, *paths})
+
+    def _judge_bases(
+        self, past: Mapping[Revision, Catalog], now: tuple[Catalog, ...], head: str
+    ) -> Iterator[BlamedLoss]:
+        """Yield a finding if the comparison says nothing: with itself, or with no manifest."""
+        others = [item for item in past if item.identity != head]
+        if not past:
+            yield self._build("nothing-compared", "compared with nothing: there is no base")
+        elif not others and (self._is_shallow or _is_equal(past, now)):
+            yield self._build("self-compared", "compared with itself: there is no earlier commit")
+        elif not others and self.request.against is None:
+            text = "compared with HEAD, because there is no earlier commit: review it"
+            yield self._build("head-compared", text, refused=False)
+        elif not any(map(_count, past.values())):
+            yield self._judge_empty_base((others or [*past])[0])
+
+    def _judge_empty_base(self, base: Revision) -> BlamedLoss:
+        """Return a note if no manifest ever existed up to a base, else a loss."""
+        if self._is_shallow or self.repository.has_changed(base.identity, self.archive.places):
+            text = "compared with nothing: the base has no manifest"
+            return self._build("nothing-compared", text)
+        text = "no earlier commit has a manifest, so this one is the first: review it"
+        return self._build("manifest-first", text, refused=False)
+
+    @cached_property
+    def _is_shallow(self) -> bool:
+        return self.repository.is_shallow()
+
+    def _build(self, kind: str, text: str, *, refused: bool = True) -> BlamedLoss:
+        """Return a finding about the comparison as a whole."""
+        place = str(self.repository.top)
+        culprit = _UNKNOWN if self._is_shallow else ""
+        return BlamedLoss(place, Loss(place, kind, text, kind, refused, is_scenario=False), culprit)
+
+    def _validate(
+        self, blamed: Iterable[BlamedLoss], past: Mapping[Revision, Catalog], now: Catalog
+    ) -> None:
+        """Load each present manifest, unless there are losses to report instead.
+
+        Raises:
+            ManifestError: One is invalid, or there is none and never was.
+        """
+        named = self.request.manifest
+        if named is not None and not any(
+            _has_file(catalog, named, self.repository.top) for catalog in (now, *past.values())
+        ):
+            loader.load(named)
+        present = [place for place, edition in now.items() if edition.scenarios]
+        if not present and not any(map(_count, past.values())):
+            discovery.locate_manifest(self.request.working, self.request.environment)
+        if not any(item.loss.refused and item.loss.kind not in OF_BASES for item in blamed):
+            for place in present:
+                loader.load(self.repository.top / place)
+
+
+def _has_file(catalog: Catalog, path: Path, top: Path) -> bool:
+    """Return whether a catalog has a file at the place of `path`."""
+    place = os.path.relpath(path.absolute().parent.resolve() / path.name, top.resolve())
+    return catalog.get(place, Edition()).state != "missing"
+
+
+def _read_main_branch(catalog: Catalog) -> str | None:
+    names = (edition.check.main_branch for edition in catalog.values())
+    return next(filter(None, names), None)
+
+
+def _count(catalog: Catalog) -> int:
+    return sum(len(edition.scenarios) for edition in catalog.values())
+
+
+def _is_equal(past: Mapping[Revision, Catalog], now: Iterable[Catalog]) -> bool:
+    return all(
+        before.keys() == after.keys()
+        and all(before[place].has_same_content(after[place]) for place in before)
+        for before in past.values()
+        for after in now
+    )
+
+
+def _list_paths(catalog: Catalog) -> set[str]:
+    """Return the paths of all scripts in a catalog, and of the files that they read."""
+    scripts = [script for edition in catalog.values() for script in edition.scripts.values()]
+    return {path for script in scripts for path in (script.path, *script.inputs)}
