@@ -140,6 +140,12 @@ def _is_rewritten(was: str, is_now: str) -> bool:
     return _strip_comments(was) != _strip_comments(is_now)
 
 
+_OWN_DIRECTORY = re.compile(
+    r"""dirname\s+(?:--\s+)?["']?\$\{?(?:0|BASH_SOURCE)\b|\$\{(?:0|BASH_SOURCE(?:\[0\])?)%/\*\}"""
+)
+_OWN_PATH = re.compile(r"\$\{?(?:0|BASH_SOURCE)\b")
+
+
 def _has_plain_comments(text: str) -> bool:
     """Return whether each line that begins with `#` is a comment.
 
@@ -147,7 +153,7 @@ def _has_plain_comments(text: str) -> bool:
     comments.
     """
     lines = _strip_comments(text)
-    reads_itself = re.search(r"\$\{?(?:0|BASH_SOURCE)\b(?!.*(?:\bpwd\b|%/))", text)
+    reads_itself = _OWN_PATH.search(_OWN_DIRECTORY.sub("", text))
     is_odd = any(line.count(quote) % 2 for line in lines for quote in "'\"`")
     is_continued = any(line.endswith("\\") for line in lines)
     return not ("<<" in text or reads_itself or is_odd or is_continued)

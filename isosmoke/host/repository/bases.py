@@ -46,7 +46,7 @@ def find_bases(
     """Return what HEAD is compared with; nothing before the first commit.
 
     Raises:
-        UsageError: if there is no base, because there is no main branch.
+        UsageError: if there is no base, because a complete clone has no main branch.
     """
     head = repository.find_commit("HEAD")
     if not head:
@@ -57,7 +57,7 @@ def find_bases(
         if identity != head:
             revisions.setdefault(identity, Revision(identity, name))
     is_main = any(_is_on(repository, full, head) for full in main_branches)
-    if not revisions and not is_main and not main_branches:
+    if not (revisions or is_main or main_branches or repository.is_shallow()):
         raise UsageError(
             f"{repository.top} has no main branch, none of {', '.join(DEFAULT_MAIN_BRANCHES)}",
             "set main_branch in [check] of the manifest, or name a revision: --against REV",
