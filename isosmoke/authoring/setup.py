@@ -1,13 +1,14 @@
 """Setup of a repository for isosmoke, in steps that are skipped if they are already done."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from isosmoke.authoring import agent_rules, new_scenario
 from isosmoke.errors import UsageError
-from isosmoke.host import files
+from isosmoke.host import files, git
 from isosmoke.host.binary import COMMAND_NAME
 from isosmoke.manifest import loader
 from isosmoke.manifest.discovery import WG_MANIFEST
@@ -20,13 +21,8 @@ _HEADER = """\
 # still protects the same behaviour. wg reads this file too, so it must be TOML 1.0.
 """
 
-_FIRST = Scenario(
-    name="binary_starts",
-    script="scenarios/binary_starts.sh",
-    assertion="The live binary starts and prints its version.",
-    timeout_seconds=30,
-    requires=Requires(commands=(COMMAND_NAME,)),
-)
+_MAX_PROJECT_LENGTH = 100
+"""The maximum length of a project's name in the name of its first scenario."""
 
 _FIRST_SCRIPT = """\
 #!/usr/bin/env bash
@@ -63,9 +59,10 @@ def plan(top: Path) -> tuple[Step, ...]:
 
 def _plan_steps(top: Path) -> Iterator[Step]:
     path = _find_manifest(top)
+    first = _draft_first_scenario(top)
     files.resolve_in_project(path, top)
-    files.resolve_in_project(path.parent / _FIRST.script, top)
-    yield from _plan_manifest(path)
+    files.resolve_in_project(path.parent / first.script, top)
+    yield from _plan_manifest(path, first)
     yield from map(_plan_agent_file, _find_agent_files(top))
 
 
@@ -102,22 +99,34 @@ def _find_manifest(top: Path) -> Path:
     return existing if is_manifest and not (top / WG_MANIFEST).exists() else top / WG_MANIFEST
 
 
-def _plan_manifest(path: Path) -> Iterator[Step]:
+def _draft_first_scenario(top: Path) -> Scenario:
+    """Return the first scenario, named after the project: the directory of its main work tree."""
+    project, *_ = git.find_tops(top, os.environ)
+    words = re.sub(r"[^a-z0-9]+", "_", project.name.lower()).strip("_")[:_MAX_PROJECT_LENGTH]
+    name = f"{words or 'binary'}_starts"
+    return Scenario(
+        name=name,
+        script=f"scenarios/{name}.sh",
+        assertion="The live binary starts and prints its version.",
+        timeout_seconds=30,
+        requires=Requires(commands=(COMMAND_NAME,)),
+    )
+
+
+def _plan_manifest(path: Path, first: Scenario) -> Iterator[Step]:
     if path.exists() and new_scenario.parse_scenarios(files.read(path), path):
         number = len(loader.load(path).scenarios)
         yield Step(path, f"adopted unchanged, {number} scenario{'s' * (number > 1)}")
         return
     # The script comes first: a manifest that names a missing script would stop the next `init`.
-    script = path.parent / _FIRST.script
+    script = path.parent / first.script
     if script.exists():
         yield Step(script, "unchanged")
     else:
         yield Step(script, "created", _FIRST_SCRIPT.encode(), executable=True)
     verb = "extended by" if path.exists() else "created with"
     old = files.read(path) if path.exists() else _HEADER.encode()
-    yield Step(
-        path, f"{verb} scenario {_FIRST.name!r}", new_scenario.append_entry(old, _FIRST, path)
-    )
+    yield Step(path, f"{verb} scenario {first.name!r}", new_scenario.append_entry(old, first, path))
 
 
 def _find_agent_files(top: Path) -> list[Path]:

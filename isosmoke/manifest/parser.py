@@ -3,6 +3,7 @@
 This module does not access the disk; `isosmoke.manifest.loader` does.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -23,6 +24,8 @@ REFUSED_VARIABLES = frozenset(
     }
 )
 """Variables by which a manifest could replace a script's code, or the programs that it calls."""
+
+_CONFLICT = re.compile(r"^<{7} ", re.MULTILINE)
 
 _VARIABLE_KEYS = ("env", "pass_env", "plain_env")
 
@@ -90,6 +93,13 @@ def _build(source: Source, further: Iterable[Mistake]) -> Manifest:
 
 
 def _parse_toml(text: str, path: Path) -> Mapping[str, object]:
+    if marker := _CONFLICT.search(text):
+        line = text.count("\n", 0, marker.start()) + 1
+        raise ManifestError(
+            f"{path}:{line}: has conflict markers of git",
+            "keep the entries of both branches: remove the lines that begin with <<<<<<<, |||||||, "
+            "======= and >>>>>>>, and begin each entry with [[scenario]]",
+        )
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:

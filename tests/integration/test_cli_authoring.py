@@ -1,10 +1,12 @@
 """The commands `isosmoke init`, `new`, `check` and `agent-guide`."""
 
+import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -27,12 +29,15 @@ def git(tmp_path: Path) -> Git:
 @pytest.fixture
 def cli(git: Git, tmp_path: Path) -> Cli:
     """Return a function that runs `isosmoke` in the repository with a minimal environment."""
+    minimal = {"PATH": PATH, "HOME": str(tmp_path), "ISOSMOKE_STATE": str(tmp_path)}
 
-    def run(*arguments: str, cwd: Path = git.top) -> "subprocess.CompletedProcess[str]":
+    def run(
+        *arguments: str, cwd: Path = git.top, variables: Mapping[str, str] = MappingProxyType({})
+    ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-m", "isosmoke", *arguments],
             cwd=cwd,
-            env={"PATH": PATH, "HOME": str(tmp_path), "ISOSMOKE_STATE": str(tmp_path)},
+            env={**minimal, **variables},
             capture_output=True,
             text=True,
             check=False,
@@ -80,7 +85,7 @@ def test_check_notes_a_reworded_assertion(git: Git, cli: Cli) -> None:
     done = cli("check", "--against", "HEAD")
 
     assert done.returncode == ExitCode.OK
-    assert "note: scenario 'binary_starts': assertion reworded" in done.stdout
+    assert "note: scenario 'project_starts': assertion reworded" in done.stdout
     assert "nothing lost or weakened since" in done.stderr
 
 
@@ -89,10 +94,10 @@ def test_check_notes_a_reworded_assertion(git: Git, cli: Cli) -> None:
     [
         (
             'requires = { commands = ["no-such-program"] }',
-            (ExitCode.BLOCKED, "'binary_starts': requires.commands extended by 'no-such-program'"),
+            (ExitCode.BLOCKED, "'project_starts': requires.commands extended by 'no-such-program'"),
         ),
-        ('image = "debian"', (ExitCode.BLOCKED, "scenario 'binary_starts': image changed from")),
-        ("limits = { open_files = 7 }", (ExitCode.OK, "note: scenario 'binary_starts': limits.")),
+        ('image = "debian"', (ExitCode.BLOCKED, "scenario 'project_starts': image changed from")),
+        ("limits = { open_files = 7 }", (ExitCode.OK, "note: scenario 'project_starts': limits.")),
         ('tags = ["slow"]', (ExitCode.OK, "")),
     ],
 )
@@ -118,7 +123,7 @@ def test_check_escapes_commit_subjects(git: Git, cli: Cli) -> None:
     cli("init")
     git.commit("smoke")
     git("checkout", "-q", "-b", "feature")
-    (git.top / "tests/smoke/scenarios/binary_starts.sh").unlink()
+    (git.top / "tests/smoke/scenarios/project_starts.sh").unlink()
     git.commit("\x1b[2Jguilty")
 
     assert '"\\x1b[2Jguilty"' in cli("check").stdout
@@ -157,7 +162,7 @@ def test_check_of_a_removed_manifest_is_refused(git: Git, cli: Cli) -> None:
     done = cli("check", "--manifest", "tests/smoke/manifest.toml")
 
     assert done.returncode == ExitCode.BLOCKED
-    assert "scenario 'binary_starts': lost (not committed yet)" in done.stdout
+    assert "scenario 'project_starts': lost (not committed yet)" in done.stdout
 
 
 def test_check_in_a_git_hook_stops_the_commit(git: Git, cli: Cli) -> None:
@@ -169,7 +174,7 @@ def test_check_in_a_git_hook_stops_the_commit(git: Git, cli: Cli) -> None:
     hook.chmod(0o755)
     tree = git.top.parent / "tree"
     git("worktree", "add", "-q", "-b", "agent", str(tree))
-    (tree / "tests/smoke/scenarios/binary_starts.sh").write_text("exit 0\n")
+    (tree / "tests/smoke/scenarios/project_starts.sh").write_text("exit 0\n")
 
     commit = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", "empty"]
     done = subprocess.run(commit, cwd=tree, capture_output=True, text=True, check=False)
@@ -183,8 +188,8 @@ def test_init_prints_each_step(cli: Cli, git: Git) -> None:
     (git.top / "src").mkdir()
 
     assert cli("init", cwd=git.top / "src").stdout.splitlines() == [
-        "tests/smoke/scenarios/binary_starts.sh: created",
-        "tests/smoke/manifest.toml: created with scenario 'binary_starts'",
+        "tests/smoke/scenarios/project_starts.sh: created",
+        "tests/smoke/manifest.toml: created with scenario 'project_starts'",
         "AGENTS.md: rules for agents added",
     ]
     assert cli("init").stdout.splitlines() == [
@@ -284,3 +289,121 @@ def test_agent_guide_prints_the_rules_that_init_adds(cli: Cli, git: Git) -> None
 
     assert done.stdout == agent_rules.read_rules()
     assert done.stdout in (git.top / "AGENTS.md").read_text()
+
+
+def read_findings(done: "subprocess.CompletedProcess[str]") -> dict[str, list[str]]:
+    """Return the kinds of the losses and notes in the JSON output of `check`."""
+    document = json.loads(done.stdout)
+    return {name: [item["kind"] for item in document[name]] for name in ("losses", "notes")}
+
+
+def test_check_prints_losses_and_notes_as_json(git: Git, cli: Cli) -> None:
+    """A note exits 0, and 1 with `--strict`; a loss exits 1. Each has its commit and its digest."""
+    git.commit("project")
+    cli("init")
+    git.commit("smoke")
+    git("checkout", "-q", "-b", "feature")
+    script = git.top / "tests/smoke/scenarios/project_starts.sh"
+    script.write_text("trap 'exit 0' EXIT\n" + script.read_text())
+    guilty = git.commit("guilty")
+
+    done = cli("check", "--json")
+
+    assert done.returncode == ExitCode.OK
+    assert read_findings(done) == {"losses": [], "notes": ["script-rewritten"]}
+    (note,) = json.loads(done.stdout)["notes"]
+    assert note["place"] == "tests/smoke/manifest.toml: scenario 'project_starts'"
+    assert note["commit"] == f'commit {guilty[:7]} "guilty"'
+    assert cli("check", "--strict").returncode == ExitCode.BLOCKED
+    trailer = f"Isosmoke-Reviewed: project_starts {note['digest']}"
+    assert trailer in cli("check").stderr
+    git.commit(f"reviewed\n\n{trailer}")
+    assert cli("check", "--strict").returncode == ExitCode.OK
+
+    script.write_text("exit 0\n")
+    done = cli("check", "--json")
+    assert done.returncode == ExitCode.BLOCKED
+    assert read_findings(done) == {"losses": ["script-emptied"], "notes": []}
+
+
+def test_branches_that_both_add_a_scenario_can_be_merged(git: Git, cli: Cli) -> None:
+    """If git cannot merge two new scenarios, the message says how to keep both."""
+    git.commit("project")
+    cli("init")
+    git.commit("smoke")
+    for name in ("left", "right"):
+        git("checkout", "-q", "-b", name, "main")
+        cli("new", name, "--owner", f"task-{name}", "--assertion", f"{name} holds.")
+        git.commit(name)
+    merge = [
+        "git",
+        "-C",
+        str(git.top),
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@b",
+        "merge",
+        "left",
+    ]
+    merged = subprocess.run(merge, capture_output=True, text=True, check=False)
+    path = git.top / "tests/smoke/manifest.toml"
+    assert (merged.returncode != 0) == ("<<<<<<<" in path.read_text())
+
+    done = cli("check")
+
+    assert done.returncode == ExitCode.USAGE
+    assert "has conflict markers of git" in done.stderr
+    assert "keep the entries of both branches" in done.stderr
+    text = path.read_text().replace("=======\n", "\n[[scenario]]\n")
+    lines = (line for line in text.splitlines() if not line.startswith(("<<<<<<<", ">>>>>>>")))
+    path.write_text("\n".join(lines) + "\n")
+    git.commit("merge")
+    assert cli("check").returncode == ExitCode.OK
+    assert {"left", "right"} <= set(cli("list").stdout.split())
+
+
+def create_tree(git: Git, cli: Cli) -> Git:
+    """Return the work tree of an agent, whose graph directory is a link to the main one's."""
+    git.commit("project")
+    cli("init")
+    (git.top / ".gitignore").write_text(".wg\n")
+    git.commit("smoke")
+    (git.top / ".wg").mkdir()
+    tree = Git.__new__(Git)
+    tree.top = git.top.parent / "tree"
+    git("worktree", "add", "-q", "-b", "agent", str(tree.top))
+    (tree.top / ".wg").symlink_to(git.top / ".wg")
+    return tree
+
+
+def test_new_and_check_use_the_manifest_of_the_work_tree(git: Git, cli: Cli) -> None:
+    """In the work tree of an agent, the main checkout's manifest is neither read nor written."""
+    tree = create_tree(git, cli)
+    main = (git.top / "tests/smoke/manifest.toml").read_bytes()
+
+    assert cli(*NEW, cwd=tree.top).returncode == ExitCode.OK
+
+    assert (git.top / "tests/smoke/manifest.toml").read_bytes() == main
+    assert 'name = "extra"' in (tree.top / "tests/smoke/manifest.toml").read_text()
+    assert cli("check", cwd=tree.top).returncode == ExitCode.OK
+    (tree.top / "tests/smoke/scenarios/project_starts.sh").write_text("exit 0\n")
+    done = cli("check", "--json", cwd=tree.top)
+    assert read_findings(done)["losses"] == ["script-emptied"]
+
+
+def test_new_and_check_work_on_the_source_of_a_bridge(git: Git, cli: Cli) -> None:
+    """With a bridge in the environment, also after the manifest has changed, both just work."""
+    git.commit("project")
+    cli("init")
+    git.commit("smoke")
+    git("checkout", "-q", "-b", "feature")
+    exported = cli("bridge").stdout
+    name, _, mirror = exported.removeprefix("export ").strip().partition("=")
+
+    for scenario in ("first", "second"):
+        arguments = ("new", scenario, "--owner", "a", "--assertion", "b")
+        assert cli(*arguments, variables={name: mirror}).returncode == ExitCode.OK
+    assert cli("check", variables={name: mirror}).returncode == ExitCode.OK
+    assert cli("bridge", variables={name: mirror}).returncode == ExitCode.OK
+    assert "second" in Path(mirror).read_text()

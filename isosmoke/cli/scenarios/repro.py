@@ -12,10 +12,10 @@ import click
 from rich.text import Text
 
 from isosmoke.authoring import new_scenario
+from isosmoke.authoring.manifest_places import find_own_manifest
 from isosmoke.cli.console import Printer
 from isosmoke.cli.options import (
     ScenarioSelection,
-    find_manifest,
     manifest_option,
     select_scenarios,
 )
@@ -178,7 +178,8 @@ def _prepare_saving(case: Case, opened: _Target, draft: _Draft) -> _Saving | Non
         assertion=draft.assertion or f"As typed in isosmoke repro {case.scenario.name}.",
         **surroundings,
     )
-    path = find_manifest(opened.manifest)
+    caller = Caller.current()
+    path = opened.manifest or find_own_manifest(caller.working, caller.environment)
     new_scenario.check(path, scenario)
     repeat = build_repeat_command(opened.manifest, opened.tested, scenario.name)
     return path, scenario, quote_command(repeat)

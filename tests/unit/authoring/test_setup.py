@@ -11,6 +11,7 @@ from isosmoke.authoring import agent_rules
 from isosmoke.authoring.setup import carry_out, plan
 from isosmoke.errors import IsosmokeError, ManifestError, UsageError
 from isosmoke.manifest import loader
+from support.git_repositories import Git
 
 ENTRY = '# Mine.\n[[scenario]]\nname = "one"\nscript = "one.sh"\n'
 
@@ -42,8 +43,8 @@ def write_manifest(
 def test_empty_repository_gets_all_files(tmp_path: Path) -> None:
     """An empty repository gets a manifest, an executable scenario and the rules in AGENTS.md."""
     assert set_up(tmp_path) == [
-        "tests/smoke/scenarios/binary_starts.sh: created",
-        "tests/smoke/manifest.toml: created with scenario 'binary_starts'",
+        f"tests/smoke/scenarios/{tmp_path.name}_starts.sh: created",
+        f"tests/smoke/manifest.toml: created with scenario '{tmp_path.name}_starts'",
         "AGENTS.md: rules for agents added",
     ]
     loaded = loader.load(tmp_path / "tests/smoke/manifest.toml")
@@ -79,7 +80,9 @@ def test_unrelated_manifest_is_ignored(tmp_path: Path) -> None:
     """A `manifest.toml` without scenarios at the top is not changed."""
     (tmp_path / "manifest.toml").write_text("[package]\n")
 
-    assert "tests/smoke/manifest.toml: created with scenario 'binary_starts'" in set_up(tmp_path)
+    assert f"tests/smoke/manifest.toml: created with scenario '{tmp_path.name}_starts'" in set_up(
+        tmp_path
+    )
     assert (tmp_path / "manifest.toml").read_text() == "[package]\n"
 
 
@@ -87,17 +90,19 @@ def test_manifest_without_scenarios_is_extended(tmp_path: Path) -> None:
     """The comments of an empty manifest are kept, and a first scenario is appended."""
     path = write_manifest(tmp_path, text="# Mine.\n")
 
-    assert "tests/smoke/manifest.toml: extended by scenario 'binary_starts'" in set_up(tmp_path)
+    assert f"tests/smoke/manifest.toml: extended by scenario '{tmp_path.name}_starts'" in set_up(
+        tmp_path
+    )
     assert path.read_text().startswith("# Mine.\n\n[[scenario]]\n")
 
 
 def test_existing_script_is_kept(tmp_path: Path) -> None:
     """An existing script with the name of the first scenario is not overwritten."""
-    script = tmp_path / "tests/smoke/scenarios/binary_starts.sh"
+    script = tmp_path / f"tests/smoke/scenarios/{tmp_path.name}_starts.sh"
     script.parent.mkdir(parents=True)
     script.write_text("mine")
 
-    assert set_up(tmp_path)[0] == "tests/smoke/scenarios/binary_starts.sh: unchanged"
+    assert set_up(tmp_path)[0] == f"tests/smoke/scenarios/{tmp_path.name}_starts.sh: unchanged"
     assert script.read_text() == "mine"
 
 
@@ -112,7 +117,7 @@ def test_the_first_scenario_has_teeth(tmp_path: Path, version: str, code: int) -
     binary.write_text(f"#!/bin/sh\n{version}\n")
     binary.chmod(0o755)
 
-    script = tmp_path / "tests/smoke/scenarios/binary_starts.sh"
+    script = tmp_path / f"tests/smoke/scenarios/{tmp_path.name}_starts.sh"
     path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
 
     assert subprocess.run([script], env=path, capture_output=True, check=False).returncode == code
@@ -180,3 +185,31 @@ def test_unwritable_path_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(IsosmokeError, match="tests"):
         set_up(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("directory", "name"),
+    [("project", "project_starts"), ("My App.v2", "my_app_v2_starts"), ("日本", "binary_starts")],
+)
+def test_first_scenario_is_named_after_the_project(
+    tmp_path: Path, directory: str, name: str
+) -> None:
+    """The first scenario has the project's name, so that those of two projects differ."""
+    (tmp_path / directory).mkdir()
+
+    set_up(tmp_path / directory)
+
+    (first,) = loader.load(tmp_path / directory / "tests/smoke/manifest.toml").scenarios
+    assert (first.name, first.script) == (name, f"scenarios/{name}.sh")
+
+
+def test_work_tree_of_an_agent_has_the_name_of_its_project(tmp_path: Path) -> None:
+    """The directory of a linked work tree is not the project's name."""
+    git = Git(tmp_path / "project")
+    git.commit("base")
+    git("worktree", "add", "-q", "-b", "agent", str(tmp_path / "agent-7"))
+
+    set_up(tmp_path / "agent-7")
+
+    (first,) = loader.load(tmp_path / "agent-7/tests/smoke/manifest.toml").scenarios
+    assert first.name == "project_starts"

@@ -255,7 +255,7 @@ def test_new_adds_nothing_through_a_link_out_of_the_project(
         ("tests/smoke/manifest.toml", "outside/missing.toml"),
         ("tests/smoke/manifest.toml", "project/missing.toml"),
         ("tests/smoke/scenarios", "outside"),
-        ("tests/smoke/scenarios/binary_starts.sh", "outside/missing.sh"),
+        ("tests/smoke/scenarios/project_starts.sh", "outside/missing.sh"),
     ],
 )
 def test_init_writes_nothing_through_a_link_out_of_the_project(

@@ -16,7 +16,7 @@ from isosmoke.manifest.discovery import find_manifest, locate_manifest, locate_s
 from isosmoke.manifest.loader import load
 from isosmoke.manifest.mirrors import mirror_text
 from isosmoke.manifest.models import Allowance, Gate, Leaks, Limits, Scenario, Service, Wait
-from isosmoke.manifest.parser import parse
+from isosmoke.manifest.parser import parse, parse_past
 
 PATH = Path("/project/manifest.toml")
 MEBI = 1024**2
@@ -871,3 +871,45 @@ def test_public_manifest_of_wg_loads_unmodified() -> None:
     assert [
         (scenario.name, scenario.timeout_seconds, list(scenario.owners)) for scenario in scenarios
     ] == [(entry["name"], entry["timeout_seconds"], entry["owners"]) for entry in entries]
+
+
+VARIABLES = (
+    *("BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS", "LD_PRELOAD", "LD_AUDIT", "PATH"),
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"),
+)
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+@pytest.mark.parametrize(
+    "line", ['env = {{ {} = "x" }}', 'pass_env = ["{}"]', 'plain_env = ["{}"]']
+)
+@pytest.mark.parametrize("table", ["[[scenario]]", "[defaults]"])
+def test_variable_that_replaces_code_is_a_mistake(name: str, line: str, table: str) -> None:
+    """A manifest cannot set a variable that runs other code in place of the script's."""
+    text = f"[defaults]\n{ONE}".replace(table, f"{table}\n{line.format(name)}", 1)
+
+    with pytest.raises(ManifestError, match=f"cannot set {name},") as caught:
+        parse(text, Path("/p/manifest.toml"))
+
+    assert "set it in the script" in caught.value.hint
+    assert parse_past(text, Path("/p/manifest.toml")).scenarios
+
+
+def test_variables_of_other_names_are_allowed() -> None:
+    """A name that only contains the name of such a variable is allowed, and so is a service's."""
+    services = 'services = [{ name = "s", image = "i", env = { PATH = "/bin" } }]'
+    keys = f'env = {{ MY_PATH = "x", path = "y" }}\npass_env = ["CI_ENV"]\n{services}\n'
+
+    assert parse(f"{ONE}{keys}", Path("/p/manifest.toml")).scenarios
+
+
+def test_conflict_markers_are_explained() -> None:
+    """A manifest that git could not merge is an error that says how to keep both entries."""
+    text = f"{ONE}[[scenario]]\n<<<<<<< HEAD\nname = 'a'\n=======\nname = 'b'\n>>>>>>> b\n"
+    line = text[: text.index("<<<")].count("\n") + 1
+
+    with pytest.raises(ManifestError, match="conflict markers") as caught:
+        parse(text, Path("/p/manifest.toml"))
+
+    assert caught.value.message.startswith(f"/p/manifest.toml:{line}: ")
+    assert "begin each entry with [[scenario]]" in caught.value.hint

@@ -1,5 +1,6 @@
 """Comparison of a manifest with its revisions in a real repository."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -315,3 +316,150 @@ def test_relative_path_through_link_is_supported(git: Git, monkeypatch: pytest.M
     monkeypatch.chdir(git.top.parent)
 
     assert compare(Path("link/manifest.toml"), None).refused == 1
+
+
+REWRITTEN = "wg less\n"
+
+
+def read_trailer(git: Git) -> str:
+    """Return the trailer that acknowledges the first finding."""
+    return compare_top(git).blamed[0].trailer
+
+
+def acknowledge(git: Git, trailer: str) -> None:
+    """Commit an acknowledgement."""
+    git.commit(f"reviewed\n\nIt tests the same.\n\n{trailer}")
+
+
+def test_note_is_acknowledged_by_a_trailer(git: Git) -> None:
+    """A note is silent after a commit with the trailer that `check` prints."""
+    git.commit("rewritten", one_sh=REWRITTEN)
+    trailer = read_trailer(git)
+    assert trailer.startswith("Isosmoke-Reviewed: one ")
+
+    acknowledge(git, trailer)
+
+    assert list_kinds(git) == []
+    assert compare_top(git).acknowledged == 1
+    git.commit("harmless", manifest_toml=ENTRY.replace('["a", "b"]', '["a", "b", "c"]'))
+    assert list_kinds(git) == []
+
+
+def test_commit_can_acknowledge_its_own_change(git: Git) -> None:
+    """The commit that makes a change can have the trailer, and other trailers too."""
+    git.write(one_sh=REWRITTEN)
+    trailer = read_trailer(git)
+
+    git.commit(f"rewritten\n\nSigned-off-by: a <a@b>\n{trailer}\n")
+
+    assert list_kinds(git) == []
+
+
+def test_change_after_a_review_is_noted_again(git: Git) -> None:
+    """An acknowledgement is valid for one state only."""
+    git.commit("rewritten", one_sh=REWRITTEN)
+    acknowledge(git, read_trailer(git))
+
+    git.commit("again", one_sh="wg even less\n")
+
+    assert list_kinds(git) == ["note: script-rewritten"]
+
+
+@pytest.mark.parametrize(
+    "trailer",
+    [
+        "Isosmoke-Reviewed: one 0123456789abcdef0123",
+        "Isosmoke-Reviewed: one",
+        "Isosmoke-Reviewed: two DIGEST",
+        "Isosmoke-Reviewed: one DIGEST\n\nThis is no trailer, but a sentence.",
+        "Reviewed: one DIGEST",
+    ],
+)
+def test_invalid_acknowledgement_counts_for_nothing(git: Git, trailer: str) -> None:
+    """A trailer must name the scenario and the digest of its state."""
+    git.commit("rewritten", one_sh=REWRITTEN)
+    digest = read_trailer(git).split()[-1]
+
+    acknowledge(git, trailer.replace("DIGEST", digest))
+
+    assert list_kinds(git) == ["note: script-rewritten"]
+
+
+def test_acknowledgement_of_another_state_counts_for_nothing(git: Git) -> None:
+    """A trailer in a commit that does not have the state is no review of it."""
+    git.write(one_sh=REWRITTEN)
+    trailer = read_trailer(git)
+    git.write(one_sh="wg one\n")
+    acknowledge(git, trailer)
+
+    git.commit("rewritten", one_sh=REWRITTEN)
+
+    assert list_kinds(git) == ["note: script-rewritten"]
+
+
+def test_branch_cannot_acknowledge_its_loss(git: Git) -> None:
+    """A loss is acknowledged on the main branch only, by the commit that merges it."""
+    git.commit("less", manifest_toml=LESS)
+    trailer = read_trailer(git)
+    acknowledge(git, trailer)
+    assert list_kinds(git) == ["owner-lost"]
+
+    git("checkout", "-q", "main")
+    git.commit("meanwhile", other_txt="x")
+    git("merge", "-q", "--no-ff", "-m", f"Merge it\n\n{trailer}", "feature")
+
+    assert list_kinds(git) == []
+    git.commit("later", other_txt="y")
+    assert list_kinds(git) == []
+
+
+def test_loss_on_the_main_branch_is_reported_until_it_is_acknowledged(git: Git) -> None:
+    """Every ancestor on the main branch counts, not only the latest."""
+    git("checkout", "-q", "main")
+    git.commit("two", manifest_toml=ENTRY + OTHER)
+    guilty = git.commit("guilty", manifest_toml=ENTRY)
+    for number in range(3):
+        git.commit(f"later {number}", other_txt=str(number))
+
+    assert list_culprits(git) == [f"scenario 'two': lost (commit {guilty[:7]} \"guilty\")"]
+    acknowledge(git, read_trailer(git))
+    assert list_kinds(git) == []
+    git.commit("less", manifest_toml=LESS)
+    assert list_kinds(git) == ["owner-lost"]
+
+
+def test_ci_event_names_a_base(git: Git, tmp_path: Path) -> None:
+    """In CI, a push to a branch is also compared with the commit before it."""
+    before = git.commit("two", manifest_toml=ENTRY + OTHER)
+    git.commit("one", manifest_toml=ENTRY)
+    event = tmp_path / "event.json"
+    event.write_text(json.dumps({"before": before}))
+
+    assert list_kinds(git) == []
+    assert list_kinds(git, environment={"GITHUB_EVENT_PATH": str(event)}) == ["scenario-lost"]
+
+
+def test_main_branch_named_by_the_manifest_is_the_base(git: Git) -> None:
+    """A manifest can name the main branch; the usual one counts until it has the setting."""
+    named = f'[check]\nmain_branch = "trunk"\n{ENTRY}'
+    git("checkout", "-q", "main")
+    git.commit("setting", manifest_toml=named + OTHER)
+    git("checkout", "-q", "-b", "trunk")
+    git.commit("trunk", manifest_toml=named)
+    git("checkout", "-q", "-b", "fix")
+    git.commit("fix", other_txt="x")
+
+    assert list_kinds(git) == []
+
+
+def test_hook_of_a_commit_is_judged_by_its_own_index(git: Git) -> None:
+    """A commit that repairs a loss passes its hook, whichever way it is committed."""
+    git.commit("less", manifest_toml=LESS)
+    git.write(manifest_toml=ENTRY)
+    git("read-tree", "--index-output=.git/next-index-1.lock", "HEAD")
+    environment = {"GIT_INDEX_FILE": str(git.top / ".git/next-index-1.lock")}
+
+    assert list_kinds(git, environment=environment) == ["owner-lost"]
+    git("add", "--all")
+    assert list_kinds(git) == []
+    assert list_kinds(git, environment={"GIT_INDEX_FILE": "/elsewhere/index"}) == []
