@@ -13,8 +13,9 @@ import tomli
 from isosmoke.errors import IsosmokeError, ManifestError
 from isosmoke.host import files
 from isosmoke.host.repository import tracking
-from isosmoke.manifest import discovery, loader
+from isosmoke.manifest import discovery
 from isosmoke.manifest.discovery import GRAPH_NAMES, WG_MANIFEST
+from isosmoke.manifest.mirrors import mirror_source
 from isosmoke.results.finding import FindingsDocument, GateFinding
 
 PLAIN_MANIFEST = Path("manifest.toml")
@@ -208,7 +209,7 @@ def _find_other(path: Path, working: Path, environment: Mapping[str, str]) -> It
 
 def _is_same_file(first: Path, second: Path) -> bool:
     """Return whether two paths lead to one file; a mirror stands for its source."""
-    return loader.find_source(first).resolve() == loader.find_source(second).resolve()
+    return mirror_source.find_source(first).resolve() == mirror_source.find_source(second).resolve()
 
 
 def _differ(paths: Iterable[Path]) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from isosmoke.errors import ManifestError
 from isosmoke.host.workspace_directories import git_top
-from isosmoke.manifest import loader
+from isosmoke.manifest.mirrors import mirror_source
 
 WG_MANIFEST = Path("tests/smoke/manifest.toml")
 """The path of wg's manifest, relative to the top of a project."""
@@ -51,7 +51,7 @@ def locate_source(cwd: Path, environ: Mapping[str, str]) -> Path:
     another project is ignored.
     """
     try:
-        return loader.find_source(locate_manifest(cwd, environ))
+        return mirror_source.find_source(locate_manifest(cwd, environ))
     except ManifestError:
         default = find_default_manifest(cwd, environ)
         if default is None:
@@ -97,7 +97,7 @@ def find_manifest(cwd: Path, environ: Mapping[str, str], git_top: Path | None) -
 
 def _refuse_foreign_bridge(path: Path, cwd: Path, environ: Mapping[str, str]) -> None:
     """Refuse a bridge that another project left in the environment: it gates nothing here."""
-    source = loader.find_source(path)
+    source = mirror_source.find_source(path)
     here, there = _find_own_project(cwd, environ), _find_project(source.absolute().parent)
     if source != path and here and here != there:
         raise ManifestError(

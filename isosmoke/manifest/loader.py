@@ -8,7 +8,7 @@ from isosmoke.errors import ManifestError
 from isosmoke.host import files
 from isosmoke.manifest import parser
 from isosmoke.manifest.diagnostics import Mistake, Source
-from isosmoke.manifest.mirrors import mirror_text
+from isosmoke.manifest.mirrors import mirror_source, mirror_text
 from isosmoke.manifest.models import Manifest
 
 
@@ -22,7 +22,7 @@ def load(path: Path) -> Manifest:
             on each line. Or `path` is not what `isosmoke bridge` would write for its source now.
     """
     source = _read(path)
-    mirrored = mirror_text.parse_source(source.document)
+    mirrored = mirror_source.parse_source(source.document)
     if mirrored is None:
         return _build(source)
     manifest = _build(_read(mirrored))
@@ -30,17 +30,6 @@ def load(path: Path) -> Manifest:
         command = ("isosmoke", "bridge", "--manifest", str(mirrored), "--output", str(path))
         raise ManifestError(f"{path} no longer mirrors {mirrored}", hint=shlex.join(command))
     return manifest
-
-
-def find_source(path: Path) -> Path:
-    """Return the manifest that `path` mirrors, also if the mirror is out of date; else `path`.
-
-    A file that cannot be read or parsed is no mirror.
-    """
-    try:
-        return mirror_text.parse_source(_read(path).document) or path
-    except ManifestError:
-        return path
 
 
 def _build(source: Source) -> Manifest:

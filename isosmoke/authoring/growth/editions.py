@@ -13,7 +13,7 @@ from isosmoke.errors import ManifestError
 from isosmoke.host.repository import snapshots
 from isosmoke.host.repository.snapshots import Snapshot
 from isosmoke.manifest import parser
-from isosmoke.manifest.mirrors import mirror_text
+from isosmoke.manifest.mirrors import mirror_source
 from isosmoke.manifest.models import Gate, Growth, Scenario
 
 State = Literal["manifest", "empty", "missing", "linked", "outside", "mirror"]
@@ -75,7 +75,7 @@ def load_edition(snapshot: Snapshot, place: str, origin: str, *, is_past: bool) 
         return Edition(state="linked" if target.is_linked else "missing")
     text = _decode(content, origin)
     document = _parse_document(text, origin)
-    if mirror_text.parse_source(document) is not None:
+    if mirror_source.parse_source(document) is not None:
         return Edition(state="mirror")
     if not document.get("scenario"):
         return Edition(state="empty")

@@ -1,11 +1,10 @@
 """The text of a mirror: names and owners of a manifest, with a shim as the script of each entry."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import ceil
-from pathlib import Path
 
 from isosmoke.manifest.models import Manifest, Scenario
-from isosmoke.text import escape_bytes, format_toml, restore_bytes
+from isosmoke.text import escape_bytes, format_toml
 
 MARK = "# Written by isosmoke"
 """The beginning of every file that isosmoke writes for wg."""
@@ -23,15 +22,6 @@ def render(source: Manifest, shim: str) -> str:
     path = format_toml(escape_bytes(str(source.path.absolute())))
     head = f"{MARK} for wg.\n[bridge]\nsource = {path}\n"
     return head + "".join(_render_entry(scenario, shim, bound) for scenario in source.scenarios)
-
-
-def parse_source(document: Mapping[str, object]) -> Path | None:
-    """Return the path of the manifest that a document mirrors; None if it is no mirror."""
-    match document.get("bridge"):
-        case {"source": str(source)}:
-            return Path(restore_bytes(source))
-        case _:
-            return None
 
 
 def compute_max_run_seconds(scenarios: Iterable[Scenario]) -> int:
