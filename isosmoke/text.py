@@ -48,7 +48,7 @@ def wrap_words(text: str, width: int, *, start: int = 0, indent: int = 0) -> str
 
     The first row begins at column `start`, the others at column `indent`.
     """
-    if start + len(text) <= width:
+    if start + len(text) <= width or width <= 0:  # some terminals do not report their width
         return text
     rows = wrap(
         text,

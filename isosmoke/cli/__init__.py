@@ -93,7 +93,8 @@ class _Commands(click.Group):
         names = find_commands()
         if args[0] not in names and not ctx.resilient_parsing:
             suggestion = suggest_match(args[0], names) or f"; available: {', '.join(names)}"
-            ctx.fail(f"unknown command '{args[0]}'{suggestion}")
+            message = f"unknown command '{args[0]}'{suggestion}"
+            ctx.fail(_wrap_for_stderr(message, start=len("Error: ")))
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -133,22 +134,21 @@ def _suggest_choice(error: click.BadParameter) -> str:
 def print_error(error: IsosmokeError) -> None:
     """Print the error and its hint to stderr; do nothing if stderr cannot be written."""
     try:
-        width = _get_stderr_width()
         for message, hint in error.parts:
             lines = f"isosmoke: {message}".splitlines()
-            wrapped = [wrap_words(line, width, indent=2) if width else line for line in lines]
-            click.echo("\n".join(wrapped), err=True)
+            click.echo("\n".join(map(_wrap_for_stderr, lines)), err=True)
             if hint:
                 click.echo(f"  try: {hint}", err=True)
     except OSError:
         silence_broken_streams()
 
 
-def _get_stderr_width() -> int:
-    """Return the number of columns of the terminal at stderr; 0 if it is none."""
+def _wrap_for_stderr(line: str, start: int = 0) -> str:
+    """Wrap a line at words if stderr is a terminal; it begins at column `start`."""
     if sys.stderr is None or not sys.stderr.isatty():
-        return 0
-    return os.get_terminal_size(sys.stderr.fileno()).columns
+        return line
+    width = os.get_terminal_size(sys.stderr.fileno()).columns
+    return wrap_words(line, width, start=start, indent=2)
 
 
 def silence_broken_streams() -> None:

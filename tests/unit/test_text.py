@@ -104,4 +104,4 @@ def test_wrapping_keeps_every_word(text: str, width: int, indent: int) -> None:
 
     assert " ".join(rows).split() == text.split()
     assert all(len(row.expandtabs()) <= width or len(row.split()) == 1 for row in rows[1:])
-    assert wrap_words(text, len(text)) == text
+    assert wrap_words(text, len(text)) == wrap_words(text, 0) == text

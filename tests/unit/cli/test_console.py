@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from isosmoke.cli import find_commands
 from isosmoke.cli.console import Printer
 from support.terminal_screen import program
 
@@ -76,3 +77,18 @@ def test_error_wraps_at_words_on_a_terminal(tmp_path: Path) -> None:
     assert len(message) > 1
     assert max(map(len, message)) <= 80
     assert last == f"  try: {hint}"
+
+
+def test_usage_error_wraps_at_words_on_a_terminal(tmp_path: Path) -> None:
+    """The list of all commands is longer than a row."""
+    command = [sys.executable, "-m", "isosmoke", "zzz"]
+    with program(command, working=tmp_path, environment=os.environ) as (screen, process):
+        process.wait()
+        screen.clear()
+
+    rows = screen.seen.decode().splitlines()
+
+    assert "Error: unknown command 'zzz'; available: " in screen.seen.decode()
+    assert max(map(len, rows)) <= 80
+    words = " ".join(rows).replace(",", " ").split()
+    assert {*find_commands()} <= {*words}
