@@ -3,7 +3,8 @@
 import os
 import select
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from time import monotonic
@@ -208,18 +209,21 @@ class Conversation:
     def list_processes(self) -> tuple[Process, ...]:
         """Return the living processes without freezing them."""
         listing = self._list()
-        return _describe(listing, _parse_states(listing))
+        with _invalid_messages():
+            return _describe(listing, _parse_states(listing))
 
     def freeze_survivors(self) -> tuple[Process, ...]:
         """Freeze the living processes, and return them with the states from before the freeze."""
-        states = _parse_states(self._list())
+        earlier = self._list()
         self.send(protocol.FREEZE)
         if not self._wait_for_answer(protocol.Frozen).still:
             raise EngineError(
                 "leftover processes of the scenario could not be stopped: "
                 + name_processes(self.list_processes())
             )
-        return _describe(self._list(), states)
+        frozen = self._list()
+        with _invalid_messages():
+            return _describe(frozen, _parse_states(earlier))
 
     def thaw(self) -> None:
         """Resume all frozen processes."""
@@ -404,10 +408,17 @@ class Conversation:
         content = self._channel.read()
         if not content:
             raise KeeperGoneError("the sandbox ended before the scenario did")
-        try:
+        with _invalid_messages():
             return list(self._decoder.feed(content))
-        except protocol.ProtocolError as error:
-            raise EngineError(f"the keeper sent an invalid message: {error}") from error
+
+
+@contextmanager
+def _invalid_messages() -> Iterator[None]:
+    """Raise `EngineError` for what no keeper sends, and for text in it that no kernel prints."""
+    try:
+        yield
+    except (protocol.ProtocolError, *procfs.INVALID) as error:
+        raise EngineError(f"the keeper sent an invalid message: {error}") from error
 
 
 def _parse_states(listing: _Listing) -> Mapping[int, str]:

@@ -10,10 +10,15 @@ from ipaddress import IPv4Address, IPv6Address
 from isosmoke.keeper.protocol import Survivor
 from isosmoke.sandbox.processes import Process
 
+INVALID = (ValueError, LookupError, OverflowError)
+"""The errors of each function here for text that no kernel prints."""
+
 _TCP_LISTEN = "0A"
 _UDP_UNCONNECTED = "07"
 _UNIX_ACCEPTING = 1 << 16
-_UNIX_LINE = re.compile(r"\S+: \S+ \S+ (?P<flags>\S+) \S+ \S+ +(?P<inode>\d+)(?: (?P<path>.*))?")
+_UNIX_LINE = re.compile(
+    r"\S+: \S+ \S+ (?P<flags>[0-9A-F]{8}) \S+ \S+ +(?P<inode>[0-9]+)(?: (?P<path>.*))?"
+)
 
 
 def _parse_ip(text: str) -> IPv4Address | IPv6Address:

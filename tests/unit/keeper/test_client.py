@@ -408,6 +408,28 @@ def test_survivor_started_before_the_freeze_was_running(make_keeper: Make) -> No
     assert read_states(make_keeper(LISTED, STILL, encode_list((9, "T")))) == {9: "R"}
 
 
+@pytest.mark.parametrize(
+    "listing",
+    [
+        encode_process(b"5 (sleep)") + LISTED,
+        encode_process(b"? (sleep) S 1 " + b"0 " * 18) + LISTED,
+        encode_process(b"5 (sleep) S 1 " + b"0 " * 17 + b"9" * 400) + LISTED,
+        encode_sleep(5, "S") + encode_frame(b"S", b"tcp\0header\n1: 0:0\n") + LISTED,
+    ],
+    ids=["short stat", "no PID", "huge number", "short table"],
+)
+@pytest.mark.parametrize("frozen", [True, False])
+def test_list_that_no_kernel_prints_is_an_engine_error(
+    make_keeper: Make, listing: bytes, *, frozen: bool
+) -> None:
+    """Text that cannot be parsed breaks the sandbox, because processes may be missing from it."""
+    conversation = talk(make_keeper(listing, STILL, listing))
+    request = conversation.freeze_survivors if frozen else conversation.list_processes
+
+    with pytest.raises(EngineError, match="the keeper sent an invalid message"):
+        request()
+
+
 def test_process_that_ends_while_it_is_listed_is_no_survivor(make_keeper: Make) -> None:
     """A process whose `/proc` entry was gone when it was read is not a survivor."""
     gone = encode_process(b"")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.keeper.procfs import parse_listeners, parse_pid_and_state, parse_process
+from isosmoke.keeper.procfs import INVALID, parse_listeners, parse_pid_and_state, parse_process
 from isosmoke.keeper.protocol import Survivor
 from isosmoke.sandbox.processes import Process
 
@@ -237,3 +237,27 @@ def test_process_without_a_command_name_shows_its_program(name: bytes) -> None:
 def test_age_is_never_negative() -> None:
     """A process that started after the clock was read has an age of zero."""
     assert parse(survivor(stat(12, b"x", started=100_050))).age_seconds == 0.0
+
+
+@pytest.mark.parametrize("line", [b"x: 2 0 zz 1 01 5 /a", b"0: 2 0 1_0000 1 01 44001 /a"])
+def test_socket_name_that_looks_like_an_invalid_line_is_no_error(line: bytes) -> None:
+    """A name with a line feed can imitate the kernel's table, but not make it unreadable."""
+    assert parse_listeners({"unix": UNIX + b"0: 2 0 00010000 1 01 5 /a\n" + line + b"\n"}) == {
+        **parse_listeners({"unix": UNIX}),
+        "5": "unix /a",
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ("tcp", b""),
+        ("tcp", b"0: 0100007F:1F90 0:0 0A"),
+        ("udp6", b"0: 00:0035 0:0 07 0 0 0 0 0 1"),
+        ("udp", b"0: nowhere 0:0 07 0 0 0 0 0 1"),
+    ],
+)
+def test_line_that_no_kernel_prints_is_invalid(table: str, line: bytes) -> None:
+    """A table that no kernel prints raises one of the documented errors."""
+    with pytest.raises(INVALID):
+        parse_listeners({table: b"header\n" + line + b"\n"})
