@@ -66,6 +66,9 @@ class EventKind(bytes, Enum):
 _HEADER = Struct(">cI")
 _LENGTH = Struct(">I")
 _SIZE = Struct(">HH")
+_MAX_STATUS = 0xFFFF
+_STOPPED = 0x7F
+"""The lower bits of the status of a stopped process, which has not ended."""
 
 
 def encode_frame(kind: bytes, payload: bytes) -> bytes:
@@ -342,6 +345,14 @@ def _split_fields(payload: bytes) -> Iterator[bytes]:
         yield payload[end - size : end]
 
 
+def _decode_status(payload: bytes) -> int:
+    """Return the raw wait status of a process that has ended, by itself or by a signal."""
+    (status,) = _LENGTH.unpack(payload)
+    if status > _MAX_STATUS or status & _STOPPED == _STOPPED:
+        raise ValueError(f"{status:#x} is not the status of a process that has ended")
+    return int(status)
+
+
 def _decode_survivor(payload: bytes) -> Survivor:
     stat, cmdline, cwd, exe, sockets = _split_fields(payload)
     return Survivor(stat, cmdline, cwd, exe, frozenset(sockets.decode().split()))
@@ -361,7 +372,7 @@ _EVENTS: Mapping[bytes, Callable[[bytes], Event]] = {
     EventKind.READY: lambda payload: Ready(payload.decode()),
     EventKind.STDOUT: lambda payload: Output("stdout", payload),
     EventKind.STDERR: lambda payload: Output("stderr", payload),
-    EventKind.EXITED: lambda payload: ScriptExited(*_LENGTH.unpack(payload)),
+    EventKind.EXITED: lambda payload: ScriptExited(_decode_status(payload)),
     EventKind.EMPTY: lambda _: Empty(),
     EventKind.FROZEN: lambda payload: Frozen(payload == b"1"),
     EventKind.THAWED: lambda _: Thawed(),
@@ -370,13 +381,13 @@ _EVENTS: Mapping[bytes, Callable[[bytes], Event]] = {
     EventKind.LISTED: lambda payload: Listed(float(payload.split()[0])),
     EventKind.USED: _decode_usage,
     EventKind.PROBE_OUTPUT: ProbeOutput,
-    EventKind.PROBED: lambda payload: Probed(*_LENGTH.unpack(payload)),
+    EventKind.PROBED: lambda payload: Probed(_decode_status(payload)),
     EventKind.SHELL_STDOUT: lambda payload: ShellOutput("stdout", payload),
     EventKind.SHELL_STDERR: lambda payload: ShellOutput("stderr", payload),
     EventKind.INPUT_ACCEPTED: lambda payload: InputAccepted(*_LENGTH.unpack(payload)),
     EventKind.SCRIPT_INPUT_ACCEPTED: lambda payload: InputAccepted(*_LENGTH.unpack(payload)),
     EventKind.SCRIPT_INPUT_CLOSED: lambda _: InputClosed(),
-    EventKind.SHELL_EXITED: lambda payload: ShellExited(*_LENGTH.unpack(payload)),
+    EventKind.SHELL_EXITED: lambda payload: ShellExited(_decode_status(payload)),
     EventKind.REFUSED: lambda payload: Refused(payload.decode(errors="replace")),
     EventKind.BROKEN: lambda payload: Broken(payload.decode(errors="replace")),
 }
@@ -385,7 +396,7 @@ _EVENTS: Mapping[bytes, Callable[[bytes], Event]] = {
 def _decode_event(kind: bytes, payload: bytes) -> Event:
     try:
         return _EVENTS[kind](payload)
-    except (KeyError, ValueError, IndexError, struct_error) as error:
+    except (ValueError, LookupError, OverflowError, struct_error) as error:
         raise ProtocolError(f"frame {kind!r} of {len(payload)} bytes: {error}") from error
 
 

@@ -108,10 +108,15 @@ def _encode_shell_event(event: Event) -> bytes:
 
 SECONDS = st.integers(0, 10**12).map(lambda micros: micros / 1e6)
 
+STATUSES = st.one_of(
+    st.integers(0, 255).map((256).__mul__),  # an exit code
+    st.integers(0, 255).filter(lambda status: status & 127 != 127),  # a signal, and a core dump
+)
+
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Ready, st.text()),
     st.builds(Output, st.sampled_from(["stdout", "stderr"]), st.binary()),
-    st.builds(ScriptExited, st.integers(0, 2**32 - 1)),
+    st.builds(ScriptExited, STATUSES),
     st.just(Empty()),
     st.builds(Frozen, st.booleans()),
     st.builds(
@@ -123,11 +128,11 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Listed, st.floats(0, 1e9)),
     st.just(Thawed()),
     st.builds(ProbeOutput, st.binary()),
-    st.builds(Probed, st.integers(0, 2**32 - 1)),
+    st.builds(Probed, STATUSES),
     st.builds(Refused, st.text()),
     st.builds(ShellOutput, st.sampled_from(["stdout", "stderr"]), st.binary()),
     st.builds(InputAccepted, st.integers(0, 2**32 - 1)),
-    st.builds(ShellExited, st.integers(0, 2**32 - 1)),
+    st.builds(ShellExited, STATUSES),
     st.builds(
         UsageReport, st.builds(Usage, SECONDS, SECONDS, st.integers(0, 2**40).map((1024).__mul__))
     ),
@@ -182,6 +187,10 @@ INVALID = {
     "a version in invalid UTF-8": encode_frame(b"R", b"\xff"),
     "a status too short": encode_frame(b"X", b"\0\0\0"),
     "a status too long": encode_frame(b"X", b"\0\0\0\0\0"),
+    "a status of a stopped process": encode_frame(b"X", struct.pack(">I", 0x137F)),
+    "a shell's status that no process has": encode_frame(b"H", struct.pack(">I", 1 << 31)),
+    "a probe's status that no process has": encode_frame(b"Q", struct.pack(">I", 1 << 16)),
+    "a usage that is too large": encode_frame(b"U", b"0 " + b"9" * 400 + b" 0"),
     "a survivor without fields": encode_frame(b"P", b""),
     "a survivor with a field too few": encode_frame(b"P", join_fields(b"", b"", b"", b"")),
     "a survivor with a field too many": encode_frame(b"P", join_fields(*[b""] * 6)),
