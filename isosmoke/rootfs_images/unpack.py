@@ -38,6 +38,9 @@ _CHUNK = 64 * 1024
 _POLL_SECONDS = 0.25
 """The time between two checks for signals while an archive on stdin does not continue."""
 
+_MAX_READS_AT_END = 16
+"""More reads at its end than a complete archive needs."""
+
 _ZEROS = bytes(_CHUNK)
 
 _LONG_HEADERS = frozenset(
@@ -57,6 +60,9 @@ _HEADER_ERRORS = (
 )
 """Errors that tarfile treats as the end of an archive, except in its first header."""
 
+_PARSER_ERRORS = (LookupError, OverflowError, RecursionError)
+"""Errors of tarfile for a header that ends early, has huge numbers, or follows many others."""
+
 
 class Member(tarfile.TarInfo):
     """A member of an archive that must be complete, and whose name a file can have."""
@@ -74,11 +80,31 @@ class Member(tarfile.TarInfo):
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
         try:
             member = super().fromtarfile(archive)
-        except _HEADER_ERRORS as error:
+        except (*_HEADER_ERRORS, *_PARSER_ERRORS) as error:
             raise tarfile.ReadError(str(error)) from error
+        if member.size < 0:  # also in a header that replaces the size
+            raise tarfile.ReadError(f"{member.name!r} has a negative size")
         if "\0" in member.name + member.linkname:
             raise tarfile.ReadError(f"{member.name!r} is not a valid file name")
         return member
+
+
+class _Bounded:
+    """A file that raises `EOFError` if it is read again after its end.
+
+    To skip a member, tarfile reads as often as its header says, whether bytes follow or not.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._reads_at_end = file, 0
+
+    def read(self, size: int) -> bytes:
+        """Read at most `size` bytes, and none at the end."""
+        content = self._file.read(size)
+        self._reads_at_end += not content
+        if self._reads_at_end > _MAX_READS_AT_END:
+            raise EOFError("the last file is incomplete")
+        return content
 
 
 class _Stdin(RawIOBase):
@@ -261,8 +287,9 @@ def copy_with_holes(content: IO[bytes], file: IO[bytes], budget: Budget) -> int:
 
 def open_archive(file: IO[bytes]) -> tarfile.TarFile:
     """Open an archive of any compression, to be read once; see `Member` for its errors."""
+    bounded: Any = _Bounded(file)  # all that tarfile needs for reading
     try:
-        return tarfile.open(fileobj=file, mode="r|*", tarinfo=Member)
+        return tarfile.open(fileobj=bounded, mode="r|*", tarinfo=Member)
     except TypeError as error:  # raised by tarfile for a truncated gzip header
         raise tarfile.ReadError("its header is truncated") from error
 

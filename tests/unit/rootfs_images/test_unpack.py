@@ -1,5 +1,6 @@
 """Unpacking of a root filesystem from an archive or a directory, never outside its target."""
 
+import gzip
 import io
 import os
 import stat
@@ -305,6 +306,59 @@ def test_large_header_is_refused(root: Path, tmp_path: Path) -> None:
     source = create_archive(tmp_path / "one.tar.gz", [file_member("a" * 2_000_000)])
     with pytest.raises(ImageError, match="header exceeds 1 MiB"):
         unpack(root, source)
+
+
+def create_header(name: str, type_: bytes, size: int) -> bytes:
+    """Return the header of a member, with any size."""
+    info = tarfile.TarInfo(name)
+    info.type, info.size = type_, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("name", ["proc/unwanted", ".dockerenv"])
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+def test_member_that_ends_early_is_refused_at_once(
+    name: str, suffix: str, root: Path, tmp_path: Path
+) -> None:
+    """A member that is not imported is not skipped byte by byte up to the end that it claims."""
+    content = create_header(name, tarfile.REGTYPE, 2**62) + bytes(1024)
+    source = tmp_path / f"one.{suffix}"
+    source.write_bytes(gzip.compress(content) if suffix == "tar.gz" else content)
+
+    with pytest.raises(ImageError, match="not a complete archive"):
+        unpack(root, source)
+
+
+def test_header_after_very_many_others_is_refused(root: Path, tmp_path: Path) -> None:
+    """The headers before a member, such as those of long names, may be endless."""
+    long_name = create_header("name", tarfile.GNUTYPE_LONGNAME, 512) + b"a".ljust(512, b"\0")
+    (tmp_path / "one.tar").write_bytes(2000 * long_name + bytes(1024))
+
+    with pytest.raises(ImageError, match="not a complete archive"):
+        unpack(root, tmp_path / "one.tar")
+
+
+def test_sparse_header_that_ends_early_is_refused(root: Path, tmp_path: Path) -> None:
+    """A sparse file may announce a further header that is missing or too short (tar(5))."""
+    header = bytearray(create_header("hole", tarfile.GNUTYPE_SPARSE, 0))
+    header[482] = 1  # `isextended`
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    for number, size in enumerate((0, 10)):
+        (tmp_path / "one.tar").write_bytes(bytes(header) + b"1" * size)
+        (root / str(number)).mkdir()
+        with pytest.raises(ImageError, match="not a complete archive"):
+            unpack(root / str(number), tmp_path / "one.tar")
+
+
+def test_negative_size_in_an_extended_header_is_refused(root: Path, tmp_path: Path) -> None:
+    """An extended header replaces the size; a negative one would lead back to earlier members."""
+    with tarfile.open(tmp_path / "one.tar", "w") as writer:
+        info = tarfile.TarInfo("usr")
+        info.pax_headers = {"size": "-1024"}
+        writer.addfile(info)
+    with pytest.raises(ImageError, match="has a negative size"):
+        unpack(root, tmp_path / "one.tar")
 
 
 UNREADABLE = """
