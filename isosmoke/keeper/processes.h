@@ -238,7 +238,7 @@ static void record_socket(char *inode, size_t length)
 {
 	char entry[32];
 	int size = snprintf(entry, sizeof entry, " %.*s ", (int)length, inode);
-	if (memmem(sockets.inodes, sockets.size, entry, (size_t)size)
+	if (size >= (int)sizeof entry || memmem(sockets.inodes, sockets.size, entry, (size_t)size)
 	    || sockets.size + (size_t)size > sizeof sockets.inodes)
 		return;
 	memcpy(sockets.inodes + sockets.size, entry, (size_t)size);

@@ -23,6 +23,7 @@ MAX_SIZE = 64 * 1024
 """The maximum size of the committed inputs, in bytes."""
 
 MUTANTS = {
+    "an overflow": ("processes.h", "size >= (int)sizeof entry || ", "", "AddressSanitizer"),
     "memory that is not freed": (
         "keeper.c",
         "\tfree(payload);\n",
