@@ -1,5 +1,6 @@
-"""Show a gate receipt, or verify that it is still valid."""
+"""Show, verify or sign a gate receipt."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,8 @@ from isosmoke.cli.options import json_option, manifest_option
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.gate import receipt, receipt_inputs
 from isosmoke.gate.receipt import Statement
+from isosmoke.gate.signatures import dsse
+from isosmoke.gate.signatures.dsse import SignedEnvelope
 from isosmoke.host import files, git
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.git import GitError
@@ -17,6 +20,7 @@ from isosmoke.host.state import RECORDS_DIRECTORY
 from isosmoke.host.workspace_directories import git_top
 from isosmoke.results import run_record
 from isosmoke.results.run_record import RecordModel, Text
+from isosmoke.sandbox.host_mounts import build_host_mounts
 from isosmoke.text import escape_controls
 
 
@@ -31,6 +35,7 @@ class Verification(RecordModel):
 
 DOCUMENTS = {
     "receipt": DocumentKind("what a gate leaves in .isosmoke/receipts", Statement),
+    "envelope": DocumentKind("what receipt sign writes", SignedEnvelope),
     "verification": DocumentKind("receipt verify --json", Verification),
 }
 """The kinds of JSON documents that this command reads or writes."""
@@ -38,7 +43,7 @@ DOCUMENTS = {
 
 @click.group()
 def command() -> None:
-    """Show or verify the receipt that a gate has written."""
+    """Show, verify or sign the receipt that a gate has written."""
 
 
 @command.command()
@@ -49,29 +54,40 @@ def command() -> None:
     help="Compare with this binary instead of the recorded one.",
 )
 @manifest_option("Compare with this manifest instead of the recorded one.")
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path),
+    help="Require a signature of this public key (PEM).",
+)
 @json_option
 @click.pass_context
 def verify(
     ctx: click.Context,
     /,
     file: Path,
+    *,
     binary: Path | None,
     manifest_path: Path | None,
-    *,
+    key: Path | None,
     as_json: bool,
 ) -> None:
     """Compare a receipt with the current files and list the changes.
 
-    A later commit is noted but does not invalidate a receipt: everything tested is hashed.
+    FILE may be a DSSE envelope of a receipt. Without --key its signatures are not verified. A
+    later commit is noted but does not invalidate a receipt: everything tested is hashed.
 
     \b
     Exit codes: 0 valid · 1 not valid · 2 unreadable
     """  # noqa: D301 - click's marker for an unwrapped paragraph
-    statement = _read(file)
+    content = _read_bytes(file)
+    statement = _parse(content, file)
     manifest = manifest_path or _locate_manifest(statement, file)
     changes = receipt_inputs.find_changes(statement, manifest, binary)
-    broken = (*_describe_shut_gate(statement), *changes)
-    note = _compare_checkout(statement, manifest)
+    broken = (*_check_signature(content, key), *_describe_shut_gate(statement), *changes)
+    unverified = (
+        "its signatures were not verified: pass --key" if _is_unverified(content, key) else ""
+    )
+    note = "; ".join(filter(None, (unverified, _compare_checkout(statement, manifest))))
     if as_json:
         verification = Verification(holds=not broken, broken=broken, note=note)
         click.echo(run_record.render(verification), nl=False)
@@ -97,11 +113,87 @@ def show(file: Path) -> None:
         click.echo(escape_controls(f"  {item.name} {item.sha256}".rstrip()))
 
 
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Sign with this private key (PEM, unencrypted).",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="ENVELOPE",
+    help="Write the envelope to ENVELOPE.  [default: FILE with the suffix .dsse]",
+)
+def sign(file: Path, key: Path, output: Path | None) -> None:
+    """Write a DSSE envelope of a receipt, signed with a private key.
+
+    A signature proves only who held the key. Sign in a CI service, under another user than the
+    agents: whoever can read the key can sign any receipt. A key that a sandbox shows is refused.
+    """
+    content = _read_bytes(file)
+    _parse(content, file)
+    if dsse.parse(content) is not None:
+        raise UsageError(f"{file} is already an envelope", hint="pass the receipt itself")
+    _refuse_visible_key(key, file)
+    envelope = files.write(output or file.with_suffix(".dsse"), dsse.sign(content, key))
+    click.echo(escape_controls(f"envelope: {envelope}"))
+
+
+def _refuse_visible_key(key: Path, file: Path) -> None:
+    """Refuse a key in a directory that sandboxes show, because any script could read it."""
+    caller = Caller.current()
+    shown = [
+        Path(mount.target)
+        for mount in build_host_mounts(
+            caller.environment.get("PATH", os.defpath),
+            caller.home,
+            masked=caller.uid == 0,
+            variables=caller.environment,
+        )
+    ]
+    projects = (caller.working.resolve(), file.absolute().parent.resolve())
+    shown += [git_top(project) or project for project in projects]
+    real = key.resolve()
+    inside = [directory for directory in shown if real.is_relative_to(directory)]
+    if inside:
+        raise UsageError(
+            f"{key} is in {inside[0]}, which the sandboxes of scenarios show",
+            hint="keep the key outside of the project, in a directory of another user",
+        )
+
+
 def _read(file: Path) -> Statement:
+    return _parse(_read_bytes(file), file)
+
+
+def _read_bytes(file: Path) -> bytes:
     try:
-        return receipt.parse(files.read(file), str(file))
+        return files.read(file)
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}", hint="pass the file of a receipt") from error
+
+
+def _parse(content: bytes, file: Path) -> Statement:
+    """Return the receipt in a file or in an envelope."""
+    envelope = dsse.parse(content)
+    return receipt.parse(content if envelope is None else envelope.decode(str(file)), str(file))
+
+
+def _is_unverified(content: bytes, key: Path | None) -> bool:
+    return key is None and dsse.parse(content) is not None
+
+
+def _check_signature(content: bytes, key: Path | None) -> tuple[str, ...]:
+    """Return the reason why a receipt is not signed with a key, if one is required."""
+    if key is None:
+        return ()
+    if dsse.parse(content) is None:
+        return ("the receipt is not signed",)
+    problem = dsse.find_problem(content, key)
+    return (problem,) if problem else ()
 
 
 def _describe_shut_gate(statement: Statement) -> tuple[str, ...]:

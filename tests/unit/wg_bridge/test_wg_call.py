@@ -15,7 +15,10 @@ from isosmoke.wg_bridge.wg_call import Announcement
 
 CALLS: list[tuple[str, Announcement | None]] = [
     ("wg done fix-it", Announcement("fix-it")),
-    ("/opt/wg --dir /x/.wg done --converged fix-it", Announcement("fix-it")),
+    (
+        "/opt/wg --dir /x/.wg done --converged fix-it",
+        Announcement("fix-it", directory="/x/.wg"),
+    ),
     ("wg done fix-it --full-smoke", Announcement("fix-it", everything=True)),
     ("wg done --full-smoke fix-it", Announcement("fix-it", everything=True)),
     ("wg done", None),
