@@ -47,19 +47,27 @@ class Records:
     unreadable: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ProjectBinary:
+    """The project's wg: its hash, and the paths by which receipts of any work tree name it."""
+
+    sha256: str
+    paths: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditedProject:
     """The project of an audit, in the form of its receipts.
 
     `graph` is wg's graph directory. `manifests` are the paths by which receipts name the manifest,
-    now and formerly, and `scenarios` its content. `binary` has the path and the hash of the
-    project's wg; None without one. `is_gone` tells whether a graph directory no longer exists.
+    now and formerly, and `scenarios` its content. `binary` is None without a wg. `is_gone` tells
+    whether the project of a graph directory no longer exists.
     """
 
     graph: str
     manifests: frozenset[str]
     scenarios: Sequence[Scenario] = ()
-    binary: tuple[str, str] | None = None
+    binary: ProjectBinary | None = None
     is_gone: Callable[[str], bool] = lambda _: False
 
     def owns(self, receipt: Statement) -> bool:
@@ -70,8 +78,8 @@ class AuditedProject:
     def includes(self, graph: str | None) -> bool:
         """Return whether a record of `graph` is of this project.
 
-        A record without a graph was made where there was none, or by a former version. A graph that
-        is gone was that of this project before it was moved.
+        A record of a former version has no graph. A graph whose project is gone was that of this
+        project before it was moved, or that of a work tree that was removed.
         """
         return graph is None or graph == self.graph or self.is_gone(graph)
 
@@ -172,10 +180,10 @@ class _TaskAudit:
         tested, own = receipt.circumstances.binary, self.project.binary
         if tested is None or own is None:
             return ""
-        same = (restore_bytes(tested), receipt.subject[0].sha256)
-        if same[0] == own[0] or same[1] == own[1]:
+        sha256 = receipt.subject[0].sha256
+        if restore_bytes(tested) in own.paths or sha256 == own.sha256:
             return ""
-        return f"its gate tested {tested} ({same[1][:12]}), and the project's wg is {own[0]}"
+        return f"its gate tested {tested} ({sha256[:12]}), and the project's wg is {own.paths[0]}"
 
     def _find_notes(self, receipt: Statement) -> Iterator[GateFinding]:
         about = receipt.circumstances
@@ -183,7 +191,7 @@ class _TaskAudit:
             words = "is done; its receipt is of `isosmoke gate`, which completes no task"
             yield self._create("receipt-gate-only", words)
         if about.graph is not None and about.graph != self.project.graph:
-            words = f"is done; its receipt is of a graph that no longer exists: {about.graph}"
+            words = f"is done; its receipt is of a graph whose project is gone: {about.graph}"
             yield self._create("receipt-moved", words)
         if about.binary is None and self.project.binary is not None:
             words = "is done; its gate found no wg, so that no binary was tested"

@@ -6,11 +6,12 @@ what was not verified.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isosmoke.errors import ExitCode, IsosmokeError, ManifestError, UsageError
 from isosmoke.manifest.models import Gate, Manifest, Scenario
 from isosmoke.results import repeat_command
+from isosmoke.results.finding import FindingsDocument
 from isosmoke.results.outcome import Outcome, describe_counts, sort_counts
 from isosmoke.results.repeat_command import Repeat
 from isosmoke.results.run_results import RunResult, ScenarioResult
@@ -21,6 +22,7 @@ MAX_LINES = 12
 
 _MAX_VERDICT_LINES = MAX_LINES - 1  # the printer of a verdict adds a line for its receipt
 _NAMES_SHOWN = 20
+_MAX_FINDING = 240
 _WARNINGS_SHOWN = 4
 _SKIPPED = "WARNING: skipped scenarios were not verified"
 _NAME_ONLY = (
@@ -131,6 +133,19 @@ def judge_changes(task: str, names: Sequence[str]) -> GateVerdict:
     why = "tested files changed during the run"
     hint = "try: run the gate again when the files no longer change"
     return _shut_gate(task, why, *_list_names("changed", names), hint)
+
+
+def add_findings(verdict: GateVerdict, findings: FindingsDocument) -> GateVerdict:
+    """Return the verdict with the first finding of each kind in its first line.
+
+    A finding changes no verdict, and must not displace a line about a failure.
+    """
+    headline, *details = verdict.lines
+    for label, group in (("LOSS", findings.losses), ("note", findings.notes)):
+        if group:
+            more = f" (+{len(group) - 1} more)" if len(group) > 1 else ""
+            headline += f"; {label}: {shorten(str(group[0]), _MAX_FINDING)}{more}"
+    return replace(verdict, lines=(headline, *details))
 
 
 def judge_run(

@@ -77,7 +77,9 @@ def run_gate(
         findings = manifest_places.inspect_manifest(
             loaded.path, caller.working, caller.environment, option=ask.manifest
         )
-        return replace(_Pass(ask, caller, loaded, findings).run(execute, repeat), findings=findings)
+        result = _Pass(ask, caller, loaded, findings).run(execute, repeat)
+        verdict = decision.add_findings(result.verdict, findings)
+        return replace(result, verdict=verdict, findings=findings)
     except IsosmokeError as error:
         return GateResult(verdict=decision.judge_error(ask.task, error))
 
@@ -97,7 +99,7 @@ def bypass_gate(task: str, caller: Caller) -> GateResult:
                 folder=str(caller.working),
                 at=format_now(),
                 repository=git.read_checkout(caller.working, caller.environment),
-                graph=None if (graph := record_homes.find_graph(caller)) is None else str(graph),
+                graph=str(record_homes.locate_graph(caller, None)),
             )
             gate_records.save_bypass(record_homes.list_homes(caller, None), record)
     except IsosmokeError as error:

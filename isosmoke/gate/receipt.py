@@ -80,10 +80,10 @@ class Circumstances(_Object):
     """The fields of a receipt that in-toto does not define; `tested_at` is in UTC (RFC 3339).
 
     `manifest` and `binary` are relative to the repository if they are in it. `graph` is wg's graph
-    directory, and `way` the command that wrote the receipt; both are omitted in receipts of former
-    versions. `losses` are reasons to doubt that the manifest was the project's. `warnings` name
-    conditions outside the scenarios that may have changed an outcome. The fields are omitted if
-    there are none.
+    directory, or the place for one, and `way` the command that wrote the receipt; both are omitted
+    in receipts of former versions. `losses` are reasons to doubt that the manifest was the
+    project's. `warnings` name conditions outside the scenarios that may have changed an outcome.
+    The fields are omitted if there are none.
     """
 
     task: Text

@@ -64,7 +64,6 @@ class ReceiptWriter:
 
     def _describe(self, run: BoundRun, *, is_open: bool) -> Circumstances:
         result, base = run.result, receipt_inputs.find_base(self.manifest.path)
-        graph = record_homes.find_graph(self.caller)
         return Circumstances(
             task=self.task.strip(),
             open=is_open,
@@ -76,7 +75,7 @@ class ReceiptWriter:
             engine=result.engine,
             warnings=result.warnings or None,
             way=self.way,
-            graph=str(graph) if graph else None,
+            graph=str(record_homes.locate_graph(self.caller, self.manifest.path)),
             surroundings=self._describe_surroundings(result),
             losses=self.losses or None,
         )

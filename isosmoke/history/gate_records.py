@@ -25,7 +25,7 @@ _BYPASSES = "bypasses.jsonl"
 class BypassRecord:
     """A bypass of the gate; `agent` is None for a human, and `at` is in UTC (RFC 3339).
 
-    `graph` is wg's graph directory; None without one, and in records of former versions.
+    `graph` is wg's graph directory, or the place for one; None in records of former versions.
     """
 
     task: str

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from isosmoke.history import gate_records
-from isosmoke.host import state
+from isosmoke.host import git, state
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import git_top
 from isosmoke.manifest import discovery
@@ -18,6 +18,13 @@ def find_graph(caller: Caller) -> Path | None:
     """Return the graph directory that wg would use, without links; None if there is none."""
     graph = discovery.find_graph_directory(caller.working, caller.environment)
     return graph if graph.is_dir() else None
+
+
+def locate_graph(caller: Caller, manifest: Path | None) -> Path:
+    """Return the graph directory of a caller's task; without one, its place in the main tree."""
+    project = find_project(caller, manifest)
+    main = git.find_tops(project, caller.environment)[0]
+    return find_graph(caller) or main / discovery.GRAPH_NAMES[0]
 
 
 def find_project(caller: Caller, manifest: Path | None) -> Path:

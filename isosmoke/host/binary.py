@@ -180,7 +180,17 @@ def _is_intact(directory: Path, sha256: str, name: str) -> bool:
             return False
     except OSError:
         return False
-    return all(_has_content(directory / entry, sha256) for entry in names)
+    copy = directory / COMMAND_NAME
+    others = [directory / entry for entry in names if not _is_same_file(directory / entry, copy)]
+    return all(_has_content(path, sha256) for path in (copy, *others))
+
+
+def _is_same_file(path: Path, copy: Path) -> bool:
+    """Return whether a name is a second hard link, whose content need not be read again."""
+    try:
+        return not path.is_symlink() and path.samefile(copy)
+    except OSError:
+        return False
 
 
 def _has_content(copy: Path, sha256: str) -> bool:

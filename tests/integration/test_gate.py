@@ -25,6 +25,7 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Gate, Manifest
 from isosmoke.manifest.parser import parse
 from isosmoke.results.events import Event, RunFinished
+from isosmoke.results.finding import FindingsDocument, GateFinding
 from isosmoke.results.leaks import LeakVerdict
 from isosmoke.results.outcome import Broke, Exited, Outcome, Stopped, TimedOut
 from isosmoke.results.run_results import Attempt, RunResult
@@ -157,6 +158,25 @@ def test_warnings_of_a_run_are_in_its_verdict(outcomes: list[str], warnings: lis
     text = "\n".join(lines).replace(",", " ").replace(":", " ").split()
     broken = [scenario.name for scenario in result.scenarios if scenario.outcome.blocks]
     assert set(broken[:3]) <= set(text)
+
+
+@pytest.mark.parametrize("outcomes", [["PASS"], ["FAIL"] * 100])
+def test_findings_are_in_the_first_line_and_change_no_verdict(outcomes: list[str]) -> None:
+    """The first loss and the first note are shown, and no line of the verdict is displaced."""
+    places = ("a/m.toml", "b/m.toml")
+    findings = [
+        GateFinding(kind="manifest-untracked", place=place, message="git does not track it")
+        for place in places
+    ]
+    plain = decision.judge_run(create_run(*outcomes), Gate(), task="t")
+
+    verdict = decision.add_findings(plain, FindingsDocument.collect(findings, findings[:1]))
+
+    loss = "LOSS: a/m.toml: git does not track it (+1 more)"
+    assert verdict.lines[0] == f"{plain.lines[0]}; {loss}; note: a/m.toml: git does not track it"
+    assert verdict.lines[1:] == plain.lines[1:]
+    assert (verdict.open, verdict.exit_code) == (plain.open, plain.exit_code)
+    assert decision.add_findings(plain, FindingsDocument()) == plain
 
 
 def test_verdict_explains_first_failures_and_counts_the_others() -> None:

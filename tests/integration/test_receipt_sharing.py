@@ -1,12 +1,11 @@
 """Receipts that leave their work tree: another clone, and signed envelopes."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from support import available
+from support import available, key_pairs
 from support.git_repositories import Git
 from support.project import GOOD, Project
 
@@ -19,20 +18,6 @@ def project(tmp_path: Path) -> Project:
     Git(project.top).commit("first")
     assert project.run("gate", "task-a").returncode == 0
     return project
-
-
-def write_keys(directory: Path) -> tuple[Path, Path]:
-    """Write a key pair with openssl, as a user would, or skip without it."""
-    openssl = shutil.which("openssl", path=available.PATH)
-    if openssl is None:
-        pytest.skip("openssl is not installed")
-    private, public = directory / "key", directory / "key.pub"
-    for arguments in (
-        ("genpkey", "-algorithm", "ed25519", "-out", private),
-        ("pkey", "-in", private, "-pubout", "-out", public),
-    ):
-        subprocess.run([openssl, *arguments], check=True, capture_output=True)
-    return private, public
 
 
 def test_receipt_is_valid_in_another_clone_at_another_path(project: Project) -> None:
@@ -56,11 +41,8 @@ def test_receipt_is_valid_in_another_clone_at_another_path(project: Project) -> 
 
 def test_signed_receipt_is_verified_with_the_public_key(project: Project, tmp_path: Path) -> None:
     """An envelope is verified like its receipt, and a key is compared only on request."""
-    keys, others = tmp_path / "keys", tmp_path / "others"
-    keys.mkdir()
-    others.mkdir()
-    private, public = write_keys(keys)
-    _, other = write_keys(others)
+    private, public = key_pairs.write(tmp_path / "keys")
+    _, other = key_pairs.write(tmp_path / "others")
     (file,) = project.receipts()
 
     signed = project.run("receipt", "sign", "--key", str(private), str(file))
@@ -86,7 +68,7 @@ def test_signed_receipt_is_verified_with_the_public_key(project: Project, tmp_pa
 @pytest.mark.parametrize("place", ["key", "scenarios/key"])
 def test_key_that_a_sandbox_shows_is_refused(project: Project, tmp_path: Path, place: str) -> None:
     """A script could read a key in the project, and sign a receipt with it."""
-    private, _ = write_keys(tmp_path)
+    private, _ = key_pairs.write(tmp_path)
     shutil.copy(private, project.path(place))
     link = tmp_path / "link"
     link.symlink_to(project.path(place))

@@ -15,7 +15,7 @@ from isosmoke.cli.project import schema
 from isosmoke.errors import ManifestError
 from isosmoke.manifest import parser
 from isosmoke.manifest.models import Gate, Limits, Retention, Scenario
-from support import available
+from support import available, key_pairs
 from support.git_repositories import Git
 from support.paths import ROOT
 from support.project import Project
@@ -193,6 +193,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     gates = [load_output("gate", task, "--json") for task in ("task-a", "task-b", "task-z")]
     project.run("gate", "task-b", "--skip-smoke")
     (receipt, other) = project.receipts()
+    private, _ = key_pairs.write(project.top.parent / "keys")
+    project.run("receipt", "sign", "--key", str(private), str(receipt))
+    envelope = receipt.with_suffix(".dsse").read_text()
     lines = project.run("run", "-j", "3", "--report", "jsonl=-").stdout.splitlines()
     project.run("bundle", "bad", "-o", "bad.tar.gz")
     with tarfile.open(project.path("bad.tar.gz")) as archive:
@@ -208,6 +211,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         "event": [json.loads(line) for line in lines],
         "gate": gates,
         "receipt": [json.loads(file.read_text()) for file in (receipt, other)],
+        "envelope": [json.loads(envelope)],
         "verification": [load_output("receipt", "verify", str(receipt), "--json")],
         "bypass": [json.loads(line) for line in bypasses],
         "audit": [load_output("audit", "--json")],

@@ -18,7 +18,7 @@ from isosmoke.gate import (
     receipt_inputs,
     receipt_writer,
 )
-from isosmoke.gate.audit import AuditedProject, Records
+from isosmoke.gate.audit import AuditedProject, ProjectBinary, Records
 from isosmoke.gate.graph_tasks import Graph
 from isosmoke.gate.receipt import Statement
 from isosmoke.history import gate_records, record_homes
@@ -102,7 +102,8 @@ def _describe_project(caller: Caller, manifest: Manifest) -> AuditedProject:
     path = binary.find(None, caller.environment)
     tested = None
     if path is not None:
-        tested = (receipt_inputs.shorten_path(path, base), input_copies.compute_digest(path))
+        paths = (receipt_inputs.shorten_path(path, base), str(path))
+        tested = ProjectBinary(input_copies.compute_digest(path), paths)
     absolute = manifest.path.absolute()
     return AuditedProject(
         graph=str(discovery.find_graph_directory(caller.working, caller.environment)),
@@ -111,7 +112,7 @@ def _describe_project(caller: Caller, manifest: Manifest) -> AuditedProject:
         ),
         scenarios=manifest.scenarios,
         binary=tested,
-        is_gone=lambda graph: not Path(restore_bytes(graph)).exists(),
+        is_gone=lambda graph: not Path(restore_bytes(graph)).parent.exists(),
     )
 
 

@@ -25,7 +25,7 @@ from isosmoke.results import run_record
 from isosmoke.results.events import Event
 from isosmoke.results.finding import GateFinding
 from isosmoke.results.run_record import RecordModel, RunRecord, Text
-from isosmoke.text import escape_controls, shorten
+from isosmoke.text import escape_controls
 
 
 class GateDocument(RecordModel):
@@ -111,12 +111,9 @@ def command(
 
 
 def print_verdict(answer: GateResult) -> None:
-    """Print the findings, the verdict and the path of its receipt to stderr, the verdict last."""
+    """Print the verdict and the path of its receipt to stderr."""
     if answer.run is not None:
         warn_if_unrecorded(answer.run)
-    for label, findings in (("LOSS", answer.findings.losses), ("note", answer.findings.notes)):
-        for finding in findings:
-            click.echo(escape_controls(f"{label}: {shorten(str(finding))}"), err=True)
     for line in answer.verdict.lines:
         click.echo(line, err=True)
     if answer.receipt is not None:

@@ -131,7 +131,7 @@ def sign(file: Path, key: Path, output: Path | None) -> None:
     """Write a DSSE envelope of a receipt, signed with a private key.
 
     A signature proves only who held the key. Sign in a CI service, under another user than the
-    agents: whoever can read the key can sign any receipt. A key that a sandbox shows is refused.
+    agents: any reader of the key can sign any receipt. A key that a sandbox shows is refused.
     """
     content = _read_bytes(file)
     _parse(content, file)

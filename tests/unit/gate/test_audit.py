@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from isosmoke.gate import audit, receipt
-from isosmoke.gate.audit import AuditedProject, Records
+from isosmoke.gate.audit import AuditedProject, ProjectBinary, Records
 from isosmoke.gate.graph_tasks import CompletedTask, Graph
 from isosmoke.gate.receipt import Circumstances, Statement
 from isosmoke.history.gate_records import BypassRecord
@@ -34,7 +34,7 @@ PROJECT = AuditedProject(
     graph="/p/.wg",
     manifests=frozenset({"m.toml", "/p/m.toml"}),
     scenarios=SCENARIOS,
-    binary=("/bin/wg", HASH),
+    binary=ProjectBinary(HASH, ("/bin/wg",)),
     is_gone=lambda graph: graph == "/gone/.wg",
 )
 

@@ -6,43 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
-from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_public_key,
-)
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey
 
 from isosmoke.errors import UsageError
 from isosmoke.gate.signatures import dsse
+from support import key_pairs
 
 RECEIPT = b'{"_type": "https://in-toto.io/Statement/v1"}\n'
-
-ALGORITHMS: dict[str, Any] = {
-    "ed25519": Ed25519PrivateKey.generate,
-    "ecdsa": lambda: generate_ec(SECP256R1()),
-    "rsa": lambda: generate_rsa(65537, 2048),
-}
-
-
-def write_keys(directory: Path, algorithm: str = "ed25519") -> tuple[Path, Path]:
-    """Write a new private and public key, and return their paths."""
-    directory.mkdir(exist_ok=True)
-    private, public = directory / "key", directory / "key.pub"
-    key = ALGORITHMS[algorithm]()
-    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    public.write_bytes(
-        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    )
-    return private, public
 
 
 def verify_publicly(envelope: str, public: Path) -> bytes:
@@ -53,10 +26,10 @@ def verify_publicly(envelope: str, public: Path) -> bytes:
     return signed.payload
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", key_pairs.ALGORITHMS)
 def test_public_library_verifies_an_envelope(tmp_path: Path, algorithm: str) -> None:
     """The payload is the receipt, byte for byte, and the signature is of the key."""
-    private, public = write_keys(tmp_path, algorithm)
+    private, public = key_pairs.write(tmp_path, algorithm)
 
     envelope = dsse.sign(RECEIPT, private)
 
@@ -70,8 +43,8 @@ def test_public_library_verifies_an_envelope(tmp_path: Path, algorithm: str) -> 
 
 def test_changed_envelope_is_not_of_the_key(tmp_path: Path) -> None:
     """Another payload, another type, another key and a broken signature are all found."""
-    private, public = write_keys(tmp_path)
-    _, other = write_keys(tmp_path / "other")
+    private, public = key_pairs.write(tmp_path)
+    _, other = key_pairs.write(tmp_path / "other")
     envelope = json.loads(dsse.sign(RECEIPT, private))
     payload = base64.b64encode(RECEIPT + b" ").decode()
 
@@ -88,7 +61,7 @@ def test_changed_envelope_is_not_of_the_key(tmp_path: Path) -> None:
 
 def test_key_id_is_only_a_hint(tmp_path: Path) -> None:
     """An envelope of another tool has other key IDs, and one of its signatures is enough."""
-    private, public = write_keys(tmp_path)
+    private, public = key_pairs.write(tmp_path)
     envelope = json.loads(dsse.sign(RECEIPT, private))
     (signature,) = envelope["signatures"]
     envelope["signatures"] = [
@@ -104,7 +77,7 @@ def test_file_without_a_key_is_an_error(tmp_path: Path, content: bytes) -> None:
     """The error names the file, and the hint has the command that makes a key."""
     file = tmp_path / "key"
     file.write_bytes(content)
-    private, _ = write_keys(tmp_path / "keys")
+    private, _ = key_pairs.write(tmp_path / "keys")
 
     with pytest.raises(UsageError, match="not an unencrypted private key") as refused:
         dsse.sign(RECEIPT, file)

@@ -1,0 +1,376 @@
+"""Ways past the gate: each is refused by the gate, or named by an audit, as docs/gate.md lists."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from isosmoke.gate import gate_run
+from isosmoke.gate.gate_run import GateRequest
+from isosmoke.gate.receipt import Way
+from isosmoke.host.caller_process import Caller
+from isosmoke.interrupt import Interrupt
+from isosmoke.results.events import Event, RunFinished, RunStarted
+from support import available
+from support.git_repositories import Git
+from support.paths import ROOT
+from support.project import Project
+
+MANIFEST = """
+[[scenario]]
+name = "works"
+script = "scenarios/works.sh"
+owners = ["task"]
+"""
+
+TASK = {"kind": "task", "id": "task", "title": "A task"}
+
+WORKS = '. "$(dirname "$0")/lib.sh"\n"$WG_BIN" works\n'
+"""The script of the scenario: it fails if the binary or the sourced file fails."""
+
+NOT_CALLED = "not called"
+"""The cell of a gate that was not called."""
+
+PAGE = ROOT / "docs/gate.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """A project whose graph has one task, and the calls of those who complete it."""
+
+    project: Project
+
+    @classmethod
+    def within(cls, directory: Path) -> "Team":
+        """Create the project, with everything committed except the graph."""
+        team = cls(Project.within(directory, MANIFEST))
+        team.write("scenarios/works.sh", WORKS)
+        team.write("scenarios/lib.sh", "true\n")
+        team.build("exit 0")
+        team.project.path(".wg").mkdir()
+        team.set_status("in-progress")
+        Git(team.project.top).commit("first", _gitignore=".wg\n/wg\n")
+        return team
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the project."""
+        self.project.path(name).parent.mkdir(exist_ok=True, parents=True)
+        self.project.path(name).write_text(text)
+
+    def build(self, line: str, name: str = "wg") -> Path:
+        """Build a binary whose behaviour is one line of a shell."""
+        self.write(name, f"#!/bin/sh\n{line}\n")
+        self.project.path(name).chmod(0o755)
+        return self.project.path(name)
+
+    def set_status(self, status: str, **fields: str) -> None:
+        """Write the graph, in which the task has this status."""
+        line = json.dumps({**TASK, "status": status, **fields})
+        self.write(".wg/graph.jsonl", f"{line}\n")
+
+    def complete(self, later: timedelta = timedelta(), **fields: str) -> None:
+        """Mark the task as done at the present time, or `later`."""
+        self.set_status("done", completed_at=(datetime.now(UTC) + later).isoformat(), **fields)
+
+    def gate(
+        self,
+        on_event: Callable[[Event], None] = lambda _: None,
+        *,
+        way: Way = "done",
+        variables: Mapping[str, str] | None = None,
+        manifest: Path | None = None,
+    ) -> str:
+        """Pass the task through the gate, and return the cell of the table."""
+        environment = {**self.project.environment(), **(variables or {})}
+        caller = replace(
+            Caller.current(),
+            working=self.project.top,
+            home=self.project.top.parent / "home",
+            environment=environment,
+        )
+        answer = gate_run.run_gate(
+            GateRequest(task="task", way=way, manifest=manifest),
+            caller,
+            notify=on_event,
+            interrupt=Interrupt(),
+        )
+        kinds = sorted({loss.kind for loss in answer.findings.losses})
+        return "; ".join(
+            ["OPEN" if answer.verdict.open else "SHUT", *(f"loss: {kind}" for kind in kinds)]
+        )
+
+    def audit(self, *options: str) -> str:
+        """Audit the project, and return the cell of the table."""
+        done = self.project.run("audit", "--json", *options)
+        document = json.loads(done.stdout)
+        kinds = [
+            f"{label}: {kind}"
+            for label, group in (("loss", "losses"), ("note", "notes"))
+            for kind in sorted({finding["kind"] for finding in document[group]})
+        ]
+        assert done.returncode == bool(document["losses"]), done.stderr
+        return "; ".join(kinds) or "clean"
+
+
+def swap(file: Path, text: str) -> Callable[[Event], None]:
+    """Return a function that replaces a file during a run, and restores it at the end."""
+    original, times = file.read_bytes(), file.stat()
+
+    def notify(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            file.write_text(text)
+        if isinstance(event, RunFinished):
+            file.write_bytes(original)
+            os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    return notify
+
+
+def swap_script(team: Team) -> str:
+    """Replace the script during the run, and restore it."""
+    team.build("exit 1")
+    return team.gate(swap(team.project.path("scenarios/works.sh"), "exit 0\n"))
+
+
+def swap_library(team: Team) -> str:
+    """Replace a sourced file during the run, and restore it."""
+    team.build("exit 1")
+    return team.gate(swap(team.project.path("scenarios/lib.sh"), "exit 0\n"))
+
+
+def swap_binary(team: Team) -> str:
+    """Replace the binary during the run, and restore it."""
+    team.build("exit 1")
+    return team.gate(swap(team.project.binary, "#!/bin/sh\nexit 0\n"))
+
+
+def rebuild_binary(team: Team) -> str:
+    """Build the binary again during the run."""
+
+    def notify(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            team.build("exit 1")
+
+    return team.gate(notify)
+
+
+def replace_stored_copy(team: Team) -> str:
+    """Replace the copy in the store of binaries with one that passes."""
+    team.build("exit 1")
+    team.gate()
+    for copy in team.project.state.glob("binaries/*/*"):
+        copy.write_text("#!/bin/sh\nexit 0\n")
+    return team.gate()
+
+
+def shadow_a_tool(team: Team) -> str:
+    """Run the binary once under the name of a tool that the script calls."""
+    team.write("scenarios/works.sh", "printf good | grep -q bad\n")
+    team.build("exit 0", "grep")
+    team.gate(variables={"ISOSMOKE_WG": str(team.project.path("grep"))})
+    shutil.rmtree(team.project.path(".isosmoke/receipts"))
+    return team.gate()
+
+
+def call_only_wg(_: Team) -> str:
+    """Complete the task without a gate."""
+    return NOT_CALLED
+
+
+def gate_afterwards(team: Team) -> str:
+    """Complete the task first, and open the gate later."""
+    team.complete(-timedelta(minutes=1))
+    return team.gate()
+
+
+def reuse_a_receipt(team: Team) -> str:
+    """Reopen the task, break the program, and complete the task without a gate."""
+    cell = team.gate()
+    begun = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
+    team.complete(timedelta(minutes=2), started_at=begun)
+    return cell
+
+
+def wait_for_hours(team: Team) -> str:
+    """Open the gate, and complete the task hours later."""
+    cell = team.gate()
+    team.complete(timedelta(hours=3))
+    return cell
+
+
+def copy_a_receipt(team: Team) -> str:
+    """Copy the receipt of the same task of another project."""
+    other = Team.within(team.project.top.parent / "other")
+    cell = other.gate()
+    shutil.copytree(
+        other.project.path(".isosmoke/receipts"), team.project.path(".isosmoke/receipts")
+    )
+    return cell
+
+
+def copy_a_receipt_without_a_graph(team: Team) -> str:
+    """Copy the receipt of the same task of another project that has no graph."""
+    other = Team.within(team.project.top.parent / "other")
+    shutil.rmtree(other.project.path(".wg"))
+    cell = other.gate()
+    shutil.copytree(
+        other.project.path(".isosmoke/receipts"), team.project.path(".isosmoke/receipts")
+    )
+    return cell
+
+
+def use_another_manifest(team: Team) -> str:
+    """Open the gate with a weaker manifest in another part of the repository."""
+    team.write("part/manifest.toml", MANIFEST)
+    team.write("part/scenarios/works.sh", "exit 0\n")
+    Git(team.project.top).commit("second")
+    return team.gate(manifest=team.project.path("part/manifest.toml"))
+
+
+def name_a_manifest(team: Team) -> str:
+    """Open the gate with a manifest that a variable names."""
+    team.write("weak/manifest.toml", MANIFEST)
+    team.write("weak/scenarios/works.sh", "exit 0\n")
+    named = str(team.project.path("weak/manifest.toml"))
+    return team.gate(variables={"WG_SMOKE_MANIFEST": named})
+
+
+def use_another_binary(team: Team) -> str:
+    """Open the gate with a binary that is not the project's wg."""
+    fake = team.build("exit 0 # fake", "fake")
+    team.build("exit 1")
+    return team.gate(variables={"ISOSMOKE_WG": str(fake)})
+
+
+def skip_everything(team: Team) -> str:
+    """Make every scenario skip."""
+    team.write("scenarios/works.sh", "exit 77\n")
+    return team.gate()
+
+
+def retry_until_open(team: Team) -> str:
+    """Repeat the gate, with the same inputs, until a scenario that is unreliable passes."""
+    address = team.project.top / "attempts"
+    address.mkdir()
+    team.write("scenarios/works.sh", 'test -n "$(ls attempts)"\n')
+    team.gate()
+    (address / "1").touch()
+    return team.gate()
+
+
+def call_only_gate(team: Team) -> str:
+    """Call `isosmoke gate`, and complete the task with wg."""
+    return team.gate(way="gate")
+
+
+def bypass_elsewhere(team: Team) -> str:
+    """Bypass the gate from the directory of another repository."""
+    elsewhere = team.project.top.parent / "elsewhere"
+    Git(elsewhere)
+    graph = str(team.project.path(".wg"))
+    Project(elsewhere, team.project.state).run("gate", "task", "--skip-smoke", WG_DIR=graph)
+    return "OPEN"
+
+
+def archive_the_task(team: Team) -> str:
+    """Complete the task without a gate, and archive it."""
+    team.complete()
+    graph = team.project.path(".wg/graph.jsonl")
+    graph.rename(graph.with_name("archive.jsonl"))
+    boundary = {**TASK, "kind": "archivedboundary", "status": "done"}
+    graph.write_text(f"{json.dumps(boundary)}\n")
+    return NOT_CALLED
+
+
+def honest(team: Team) -> str:
+    """Open the gate, and complete the task."""
+    return team.gate()
+
+
+def honest_work_tree(team: Team) -> str:
+    """Open the gate in a linked work tree, which is then removed."""
+    return gate_in_work_tree(team, has_graph=True)
+
+
+def honest_work_tree_without_graph(team: Team) -> str:
+    """Do the same in a work tree without a link to the graph."""
+    return gate_in_work_tree(team, has_graph=False)
+
+
+def gate_in_work_tree(team: Team, *, has_graph: bool) -> str:
+    """Open the gate in a linked work tree, and remove it."""
+    linked = team.project.top.parent / "linked"
+    git = Git(team.project.top)
+    git("worktree", "add", "--quiet", str(linked))
+    if has_graph:
+        (linked / ".wg").symlink_to(team.project.path(".wg"))
+    cell = Team(Project(linked, team.project.state)).gate(
+        variables={"ISOSMOKE_WG": str(team.project.binary)}
+    )
+    git("worktree", "remove", "--force", str(linked))
+    return cell
+
+
+WAYS = {
+    "the script is replaced during the run, and restored": swap_script,
+    "a sourced file is replaced during the run, and restored": swap_library,
+    "the binary is replaced during the run, and restored": swap_binary,
+    "the binary is rebuilt during the run": rebuild_binary,
+    "the stored copy of the binary is replaced": replace_stored_copy,
+    "the binary was once run under the name of a tool": shadow_a_tool,
+    "`wg done` without a gate": call_only_wg,
+    "`wg done` without a gate, then `wg archive`": archive_the_task,
+    "the gate is opened after the completion": gate_afterwards,
+    "the task is reopened and completed with its former receipt": reuse_a_receipt,
+    "the gate was opened hours before the completion": wait_for_hours,
+    "a receipt of another project is copied": copy_a_receipt,
+    "a receipt of another project without a graph is copied": copy_a_receipt_without_a_graph,
+    "the gate used another manifest of the repository": use_another_manifest,
+    "the gate used a manifest that `WG_SMOKE_MANIFEST` names": name_a_manifest,
+    "the gate tested another binary": use_another_binary,
+    "every scenario is skipped": skip_everything,
+    "the gate is repeated until it opens": retry_until_open,
+    "`isosmoke gate`, then `wg done`": call_only_gate,
+    "a bypass from another directory": bypass_elsewhere,
+}
+"""The ways, by their descriptions in the table."""
+
+HONEST = {
+    "honest: `isosmoke done`": honest,
+    "honest: in a work tree that is then removed": honest_work_tree,
+    "honest: the same, without the graph in it": honest_work_tree_without_graph,
+}
+
+
+@pytest.fixture
+def team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Team:
+    """Return a team whose records and state are in a directory of the test."""
+    available.require_engine("bubblewrap")
+    monkeypatch.setenv("ISOSMOKE_STATE", str(tmp_path / "state"))
+    return Team.within(tmp_path)
+
+
+@pytest.mark.parametrize("way", [*WAYS, *HONEST])
+def test_way_is_refused_or_named_as_documented(team: Team, way: str) -> None:
+    """The row of the table has the verdict of the gate and the findings of an audit."""
+    gate = {**WAYS, **HONEST}[way](team)
+    if '"done"' not in team.project.path(".wg/graph.jsonl").read_text():
+        team.complete()
+    audit = team.audit()
+
+    row = f"| {way} | {gate} | {audit} |"
+    assert row in PAGE.read_text().splitlines(), row
+    assert (way in HONEST) == (gate == "OPEN" and audit == "clean"), row
+
+
+def test_table_has_no_other_rows() -> None:
+    """Each row is made by a test."""
+    text = PAGE.read_text().partition("| way | gate | audit |")[2].partition("\n\n")[0]
+    rows = text.strip().splitlines()[1:]
+
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [*WAYS, *HONEST]
