@@ -70,6 +70,18 @@ def test_command_line_is_exact() -> None:
     ]
 
 
+def test_copies_are_in_front_of_a_workspace_in_memory() -> None:
+    """Without a layer on disk, which has the copies, they are a second source of the overlay."""
+    repository, copies = Path("/home/u/repo"), Path("/state/copies")
+    spec = replace(SPEC, mounts=(CopyOnWrite(repository, copies),))
+
+    in_memory = build_arguments(spec, layers={}, info_fd=7)
+    on_disk = build_arguments(spec, layers=LAYERS, info_fd=7)
+
+    assert find_values(in_memory, "--overlay-src") == [str(repository), str(copies)]
+    assert find_values(on_disk, "--overlay-src") == [str(repository)]
+
+
 def test_kernel_settings_are_read_only_for_root() -> None:
     """The settings belong to root, so only root needs a read-only mount of them."""
     arguments = build_arguments(replace(SPEC, uid=0, gid=0), layers=LAYERS, info_fd=7)
