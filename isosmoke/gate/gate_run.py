@@ -92,19 +92,28 @@ def bypass_gate(task: str, caller: Caller) -> GateResult:
     request = decision.parse_bypass_request(caller.environment)
     try:
         if request.is_granted:
-            record = BypassRecord(
-                task=task,
-                agent=request.agent,
-                user=caller.user,
-                folder=str(caller.working),
-                at=format_now(),
-                repository=git.read_checkout(caller.working, caller.environment),
-                graph=str(record_homes.locate_graph(caller, None)),
-            )
-            gate_records.save_bypass(record_homes.list_homes(caller, None), record)
+            record_bypass(task, request.agent, caller)
     except IsosmokeError as error:
         return GateResult(verdict=decision.judge_error(task, error))
     return GateResult(verdict=decision.judge_bypass(task, request))
+
+
+def record_bypass(task: str, agent: str | None, caller: Caller) -> None:
+    """Record that the task bypassed the gate, by an agent with this ID, or by a human if None.
+
+    Raises:
+        IsosmokeError: if it cannot be recorded.
+    """
+    record = BypassRecord(
+        task=task,
+        agent=agent,
+        user=caller.user,
+        folder=str(caller.working),
+        at=format_now(),
+        repository=git.read_checkout(caller.working, caller.environment),
+        graph=str(record_homes.locate_graph(caller, None)),
+    )
+    gate_records.save_bypass(record_homes.list_homes(caller, None), record)
 
 
 @dataclass(frozen=True, slots=True)

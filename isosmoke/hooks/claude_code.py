@@ -19,17 +19,14 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from isosmoke.errors import UsageError
-from isosmoke.history import gate_records
-from isosmoke.history.gate_records import BypassRecord
+from isosmoke.gate import gate_run
 from isosmoke.hooks import attempts, bare_done, gate_question
 from isosmoke.hooks.gate_question import GateQuestion
 from isosmoke.hooks.hook_reply import HookReply, refuse
-from isosmoke.host import git
 from isosmoke.host.caller_process import Caller
 
 BLOCK = 2
@@ -101,16 +98,8 @@ def _decide_stop(request: StopRequest) -> HookReply:
 def _give_up(request: StopRequest, question: GateQuestion, lines: Sequence[str]) -> HookReply:
     """Let the agent stop and record that as a bypass; raise, and so block, if that fails."""
     caller = request.caller
-    record = BypassRecord(
-        task=question.subject,
-        agent=caller.environment.get("WG_AGENT_ID") or f"claude-code session {request.session}",
-        user=caller.user,
-        folder=str(caller.working),
-        at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        repository=git.read_checkout(caller.working, caller.environment),
-    )
-    homes = gate_records.list_homes(caller.working, caller.environment)
-    gate_records.save_bypass(homes, record)
+    agent = caller.environment.get("WG_AGENT_ID") or f"claude-code session {request.session}"
+    gate_run.record_bypass(question.subject, agent, caller)
     attempts.save(request.session, 0)
     warning = (
         f"isosmoke: the agent stopped although the gate is shut: it was blocked {request.retries} "

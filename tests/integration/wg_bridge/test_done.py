@@ -257,6 +257,20 @@ def test_directory_decides_the_manifest(
 
     assert (code, called) == (1, None), errors
     assert "FAIL elsewhere: exit 4: it broke" in errors
+    assert list((other.top / ".isosmoke" / "receipts").iterdir())
+    assert not (project.top / ".isosmoke" / "receipts").exists()
+
+
+def test_directory_decides_the_record_of_a_bypass(project: Project, other: Project) -> None:
+    """The audit of the other project reports it."""
+    code, errors, called = run_recorded(
+        project, "task", "--dir", "../another project", "--skip-smoke"
+    )
+
+    assert (code, called) == (0, ["done", "task", "--dir", "../another project", "--skip-smoke"])
+    assert "this bypass is recorded" in errors
+    assert "task" in (other.top / ".isosmoke" / "bypasses.jsonl").read_text()
+    assert not (project.top / ".isosmoke" / "bypasses.jsonl").exists()
 
 
 def test_call_without_a_task_is_refused(project: Project) -> None:
