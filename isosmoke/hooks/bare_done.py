@@ -13,7 +13,7 @@ from isosmoke.hooks import shell_words
 from isosmoke.hooks.shell_words import UNKNOWN, ShellScript, UnreadableShellError
 from isosmoke.wg_bridge.wg_arguments import DONE, TOP_OPTIONS
 
-_WG = re.compile(r"wg(?:[-.][\w.-]*)?")
+_WG = re.compile(r"=?wg(?:[-.][\w.-]*)?")
 _MENTION = re.compile(r"(?<![\w.-])wg(?:-[\w.]+)?(?:\s+-\S*(?:\s+[^\s-]\S*)?){0,9}\s+done(?![\w-])")
 _WORD_WG = re.compile(r"(?<![\w.-])wg(?![\w.-])")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=(.*)", re.DOTALL)
@@ -99,13 +99,20 @@ def _find_calls(script: ShellScript, text: str, depth: int) -> Iterator[str]:
     for words in script.commands:
         yield from _check_assignments(words, depth)
         yield from _check_command(words, depth, is_mentioned=is_mentioned)
+    if _runs_text(script):
+        if _mentions(text):
+            yield _describe(text)
+        yield from (find_bare_done(code, depth + 1) for code in script.inputs)
+
+
+def _runs_text(script: ShellScript) -> bool:
+    """Return whether a command runs what it reads, or what another one has written."""
     heads = (words[: _skip_prefixes(words) + 1] for words in script.commands)
     names = {_name(word) for head in heads for word in head}
-    runs_input = not names.isdisjoint(_FROM_INPUT) or any(map(_LANGUAGES.fullmatch, names))
-    if runs_input and _mentions(text):
-        yield _describe(text)
-    if runs_input:
-        yield from (find_bare_done(code, depth + 1) for code in script.inputs)
+    written = {_name(file) for file in script.outputs}
+    for words in script.commands:
+        written.update(map(_name, words[1:] if words[0] == "tee" else ()))
+    return not names.isdisjoint(_FROM_INPUT | written) or any(map(_LANGUAGES.fullmatch, names))
 
 
 def _check_assignments(words: Sequence[str], depth: int) -> Iterator[str]:
@@ -143,7 +150,9 @@ def _check_arguments(words: Sequence[str], head: int) -> Iterator[str]:
     """Yield the calls of wg in the words of a command, which may pass them to another one."""
     for index, word in enumerate(words):
         end = index + _MAX_WORDS
-        if _WG.fullmatch(_name(word)) and _is_done(words[index + 1 : end], words[:head]):
+        if (word == "{}" or _WG.fullmatch(_name(word))) and _is_done(
+            words[index + 1 : end], words[:head]
+        ):
             yield _describe(" ".join(words[index:end]))
 
 
@@ -227,7 +236,7 @@ def _name(word: str) -> str:
 
 def _mentions(text: str) -> bool:
     """Return whether `wg done` is in the text, once quotes and the marks of lists are removed."""
-    spaced = re.sub(r"[\"'`,;()\[\]{}\\]+", " ", text)
+    spaced = re.sub(r"[\"'`,;+()\[\]{}\\]+", " ", text)
     return bool(_MENTION.search(spaced) or _MENTION.search(_remove_quotes(text)))
 
 

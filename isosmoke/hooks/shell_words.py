@@ -40,10 +40,14 @@ class UnreadableShellError(ValueError):
 
 @dataclass(slots=True)
 class ShellScript:
-    """The simple commands of a text, in order, and the texts that redirections pass to them."""
+    """The simple commands of a text in order, the texts they read, and the files they write.
+
+    Only redirections count: here-documents, here-strings and `>`.
+    """
 
     commands: list[list[str]] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
 
 
 def parse(text: str) -> ShellScript:
@@ -129,6 +133,8 @@ class _Reader:
             self.pending.append((target, operator == "<<-", is_quoted))
         elif operator == "<<<":
             self.script.inputs.append(target)
+        elif ">" in operator:
+            self.script.outputs.append(target)
 
     def _read_documents(self) -> None:
         for delimiter, is_indented, is_quoted in self.pending:

@@ -145,6 +145,35 @@ CALLS = [
     '''bash -c "bash -c 'wg done T'"''',
 ]
 
+CALLS += [
+    "wg\tdone\tT",
+    "/usr/bin/env wg done T",
+    "/usr/bin/env -S wg done T",
+    "/usr/bin/env -S 'wg done T'",
+    "\\wg done T",
+    "=wg done T",
+    "noglob wg done T",
+    "command -p wg done T",
+    'set -- done T; wg "$@"',
+    "for w in wg; do $w done T; done",
+    "wg $(echo done) T",
+    "echo wg | xargs -I% % done T",
+    "find / -name wg -exec {} done T ';'",
+    "printf 'wg done T' > /tmp/x.sh; sh /tmp/x.sh",
+    "echo 'wg done T' > x && chmod +x x && ./x",
+    "echo 'wg done T' | tee x; chmod +x x; ./x",
+    "printf '%s %s %s' wg done T | sh",
+    "python3 -c \"import subprocess; subprocess.run(['wg'] + ['done', 'T'])\"",
+    "python3 -c \"import os; os.execvp('wg', ['wg', 'done', 'T'])\"",
+    "python3 <<< \"import os; os.system('wg done T')\"",
+    "bash -c \"$(cat <<'EOF'\nwg done T\nEOF\n)\"",
+    "exec 3< <(wg done T)",
+    "eval 'w'g' done T'",
+    "if ! wg done T; then exit 1; fi",
+    "wg done T|cat",
+    "wg done T&&echo ok",
+]
+
 OTHERS = [
     "wg show T",
     "wg show done",
@@ -200,6 +229,17 @@ OTHERS = [
     "git commit -F - <<'EOF'\nwg done is gated\nEOF",
     "",
     "while read x\ndo\n wg show $x\ndone",
+]
+
+OTHERS += [
+    "wg show T # then wg done T",
+    "cd wg && cargo build && echo done",
+    'if [ "$s" = done ]; then wg show T; fi',
+    "case $s in done) wg show T;; esac",
+    'status=done; wg edit T --status "$status"',
+    "wg list --status done",
+    "echo 'run wg done at the end' > notes.md && cat notes.md",
+    "while ! wg show T | grep -q done; do sleep 1; done",
 ]
 
 HOSTILE = [
