@@ -1,4 +1,4 @@
-"""The build hook that compiles the keeper with the machine's compiler or the ziglang wheel."""
+"""The build hook that compiles the C programs with the machine's compiler or the ziglang wheel."""
 
 import os
 import platform
@@ -11,6 +11,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCE = Path(__file__).with_name("keeper.c")
+EXEC_SOURCE = SOURCE.with_name("exec.c")
+EXEC_PROGRAM = SOURCE.with_name("isosmoke-exec")
 FLAGS = ("-std=gnu11", "-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror")
 
 
@@ -19,26 +21,26 @@ def _compilers() -> Iterator[tuple[str, ...]]:
     yield (sys.executable, "-m", "ziglang", "cc", "-target", f"{platform.machine()}-linux-musl")
 
 
-def compile_keeper(target: Path) -> None:
-    """Compile the static keeper to `target`, which is replaced as a whole.
+def compile_program(source: Path, target: Path) -> None:
+    """Compile the static program `source` to `target`, which is replaced as a whole.
 
-    A linker writes its output in several steps, and a run that starts meanwhile copies the keeper.
+    A linker writes its output in several steps, and a run that starts meanwhile copies the program.
 
     Raises:
         RuntimeError: if no compiler can build it, with the error output of each.
     """
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        _compile(unfinished)
+        _compile(source, unfinished)
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _compile(target: Path) -> None:
+def _compile(source: Path, target: Path) -> None:
     failures = []
     for compiler in _compilers():
-        command = [*compiler, *FLAGS, "-o", str(target), str(SOURCE)]
+        command = [*compiler, *FLAGS, "-o", str(target), str(source)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         except OSError as error:
@@ -47,14 +49,20 @@ def _compile(target: Path) -> None:
         if done.returncode == 0:
             return
         failures.append(f"{' '.join(compiler)}: {done.stderr.strip()}")
-    raise RuntimeError("\n".join(["no compiler could build a static keeper", *failures]))
+    raise RuntimeError("\n".join([f"no compiler could build a static {source.stem}", *failures]))
 
 
 class KeeperBuild(BuildHookInterface):  # type: ignore[type-arg]  # the config type is hatchling's
-    """The hatchling build hook that adds the keeper to the wheel."""
+    """The hatchling build hook that adds the keeper and `isosmoke-exec` to the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile the keeper, and tag the wheel for this machine because it has a program."""
-        compile_keeper(SOURCE.with_name("keeper"))
+        """Compile the programs, and tag the wheel for this machine because it has them.
+
+        A shared script is installed in the directory of `isosmoke` itself, as a native program;
+        an editable wheel has it too (hatchling, `wheel.shared-scripts`).
+        """
+        compile_program(SOURCE, SOURCE.with_name("keeper"))
+        compile_program(EXEC_SOURCE, EXEC_PROGRAM)
+        build_data["shared_scripts"][str(EXEC_PROGRAM)] = EXEC_PROGRAM.name
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-manylinux2014_{platform.machine()}"

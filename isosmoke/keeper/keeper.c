@@ -208,16 +208,6 @@ static void read_all(void *bytes, size_t size)
 
 /* ---- hardening of the keeper against processes inside ---- */
 
-static void close_from(unsigned first)
-{
-#ifdef SYS_close_range
-	if (syscall(SYS_close_range, first, ~0u, 0) == 0)
-		return;
-#endif
-	for (unsigned fd = first; fd < 4096; fd++)
-		close((int)fd);
-}
-
 /* Masks with one bit for each capability. A job inherits the granted ones, which must not contain
  * CAP_SYS_PTRACE: it gives access to the keeper. */
 static uint32_t granted_capabilities;
@@ -261,7 +251,7 @@ static void leave_session_keyring(void)
 
 static void harden(uint32_t granted)
 {
-	close_from(3);
+	close_descriptors(3, ~0u);
 	umask(022);
 	granted_capabilities = granted;
 	if (drop_capabilities(own_capabilities()) != 0)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,6 +38,17 @@ static ssize_t read_file(const char *path, char *into, size_t size)
 	close(fd);
 	errno = error;
 	return got < 0 ? -1 : (ssize_t)total;
+}
+
+/* Close the descriptors from `first` to `last`, both included. */
+static void close_descriptors(unsigned first, unsigned last)
+{
+#ifdef SYS_close_range
+	if (syscall(SYS_close_range, first, last, 0) == 0)
+		return;
+#endif
+	for (unsigned fd = first; fd <= last && fd < 4096; fd++)
+		close((int)fd);
 }
 
 /* ---- living processes ---- */

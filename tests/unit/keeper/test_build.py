@@ -1,4 +1,4 @@
-"""The compilation of the keeper, and the error if no compiler works."""
+"""The compilation of the C programs, and the error if no compiler works."""
 
 import platform
 import shutil
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from isosmoke.keeper import KEEPER_FILE
-from isosmoke.keeper.build import FLAGS, SOURCE, compile_keeper
+from isosmoke.keeper.build import EXEC_SOURCE, FLAGS, SOURCE, compile_program
 
 PT_LOAD, PT_INTERP = 1, 3
 MACHINES = {"x86_64": 62, "aarch64": 183}
@@ -44,10 +44,11 @@ def without_compilers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on this machine")
-def test_keeper_is_a_static_program_for_this_machine(tmp_path: Path) -> None:
-    """The keeper is an ELF program that needs no loader, so it runs in any image."""
-    compile_keeper(tmp_path / "keeper")
-    program = (tmp_path / "keeper").read_bytes()
+@pytest.mark.parametrize("source", [SOURCE, EXEC_SOURCE], ids=lambda source: source.stem)
+def test_program_is_static_and_for_this_machine(tmp_path: Path, source: Path) -> None:
+    """The program is an ELF program that needs no loader, so it runs in any image."""
+    compile_program(source, tmp_path / "program")
+    program = (tmp_path / "program").read_bytes()
 
     assert program[:6] == b"\x7fELF\x02\x01"
     assert struct.unpack_from("<H", program, 18) == (MACHINES[platform.machine()],)
@@ -58,7 +59,7 @@ def test_keeper_is_a_static_program_for_this_machine(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on this machine")
 def test_keeper_that_is_not_pid_1_fails(tmp_path: Path) -> None:
     """A keeper that is started by hand prints an error and exits."""
-    compile_keeper(tmp_path / "keeper")
+    compile_program(SOURCE, tmp_path / "keeper")
     done = subprocess.run([tmp_path / "keeper"], capture_output=True, text=True, check=False)
 
     assert done.returncode == 1
@@ -84,7 +85,7 @@ def test_keeper_is_replaced_as_a_whole(
     compiler.chmod(0o755)
     monkeypatch.setenv("PATH", f"{compiler.parent}:/usr/bin:/bin")
     with suppress(RuntimeError):
-        compile_keeper(target)
+        compile_program(SOURCE, target)
 
     assert (tmp_path / "copy").read_text() == "old"
     assert target.read_text() == ("old" if status else "new")
@@ -92,9 +93,10 @@ def test_keeper_is_replaced_as_a_whole(
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
-def test_analyzer_finds_nothing_in_the_keeper(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", [SOURCE, EXEC_SOURCE], ids=lambda source: source.stem)
+def test_analyzer_finds_nothing(tmp_path: Path, source: Path) -> None:
     """The analyzer of gcc finds no leaked descriptor and no null pointer on any path."""
-    command = ["gcc", *FLAGS, "-fanalyzer", "-o", str(tmp_path / "keeper"), str(SOURCE)]
+    command = ["gcc", *FLAGS, "-fanalyzer", "-o", str(tmp_path / "program"), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
@@ -110,7 +112,7 @@ def test_keeper_of_this_checkout_is_built() -> None:
 def test_missing_compilers_are_each_named(tmp_path: Path) -> None:
     """If nothing can compile, the error has a line for each compiler that was tried."""
     with pytest.raises(RuntimeError) as caught:
-        compile_keeper(tmp_path / "keeper")
+        compile_program(SOURCE, tmp_path / "keeper")
 
     first, *failures = str(caught.value).splitlines()
     assert "static keeper" in first
@@ -124,7 +126,7 @@ def test_failing_compiler_is_quoted(without_compilers: Path, tmp_path: Path) -> 
     """The error quotes a compiler that fails, for example without a static libc, and the next."""
     write_failing_compiler(without_compilers, "cannot find -lc")
     with pytest.raises(RuntimeError) as caught:
-        compile_keeper(tmp_path / "keeper")
+        compile_program(SOURCE, tmp_path / "keeper")
 
     assert "cc: cannot find -lc" in str(caught.value)
     assert "ziglang" in str(caught.value)
