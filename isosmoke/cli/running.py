@@ -16,6 +16,7 @@ from isosmoke.errors import UsageError
 from isosmoke.reports.progress import Progress
 from isosmoke.results import repeat_command
 from isosmoke.results.repeat_command import Repeat
+from isosmoke.sandbox.spec import CACHES, HOST_IMAGE
 
 
 class WithCommand(click.Command):
@@ -59,6 +60,8 @@ class CommandOptions:
     network: str | None = None
     memory: str | None = None
     processes: int | None = None
+    no_cache: bool = False
+    keep_cache: bool = False
 
     @property
     def first_given(self) -> str:
@@ -71,12 +74,18 @@ class CommandOptions:
         """The manifest keys that the options stand for.
 
         Raises:
-            UsageError: if `--env` has no value.
+            UsageError: if `--env` has no value, or two options exclude each other.
         """
         single = {"timeout_seconds": self.timeout, "image": self.image, "network": self.network}
+        if self.no_cache and self.keep_cache:
+            raise UsageError(
+                "--no-cache and --keep-cache cannot be combined", hint="pass only one of them"
+            )
+        sees_caches = self.image in (None, HOST_IMAGE) and not self.no_cache
         limits = {"memory": self.memory, "processes": self.processes}
         return {
             **_drop_missing(single),
+            "cache": CACHES if sees_caches else (),
             "limits": _drop_missing(limits),
             "env": dict(map(_split_variable, self.env)),
             "pass_env": self.pass_env,
@@ -93,6 +102,8 @@ COMMAND_OPTIONS = {
     "--network": ("network", "network"),
     "--memory": ("memory", "limits.memory"),
     "--processes": ("processes", "limits.processes"),
+    "--no-cache": ("no_cache", "cache"),
+    "--keep-cache": ("keep_cache", "cache"),
 }
 """The options of a command, with their fields of `CommandOptions` and their manifest keys."""
 
@@ -120,6 +131,12 @@ def _split_variable(text: str) -> tuple[str, str]:
 def command_options(command: Command) -> Command:
     """Add the options of a `CommandOptions` to a command."""
     for decorate in (
+        click.option(
+            "--keep-cache",
+            is_flag=True,
+            help="Keep what a command adds to caches, for this project and not in your caches.",
+        ),
+        click.option("--no-cache", is_flag=True, help="Hide your caches from a command."),
         click.option(
             "--processes",
             type=click.IntRange(min=1),

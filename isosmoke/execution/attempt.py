@@ -5,10 +5,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
+from isosmoke.caches.kept import keep_additions
 from isosmoke.engines.base import Engine
 from isosmoke.errors import describe_os_error, suggest_remedy
 from isosmoke.execution.requirements import Requirements
@@ -27,7 +28,7 @@ from isosmoke.runner.job_builder import RunContext
 from isosmoke.runner.output import Capture
 from isosmoke.runner.sandbox_run import SandboxRun
 from isosmoke.sandbox.processes import Process
-from isosmoke.sandbox.spec import Job
+from isosmoke.sandbox.spec import Job, SandboxSpec
 
 if TYPE_CHECKING:
     from isosmoke.execution.services import Services
@@ -55,6 +56,7 @@ class AttemptRunner:
     `engine_for` returns the engine of a scenario. `leaks` overrides the manifest's leak policy.
     `evidence` selects the attempts for which evidence is collected. Logs are written below
     `record`, and `on_output` receives the output as it arrives. A command takes over `streams`.
+    With `keeps_caches`, what an attempt adds to caches is kept, and `notes` says what is not.
     """
 
     engine_for: Callable[[Scenario], Engine]
@@ -66,6 +68,8 @@ class AttemptRunner:
     evidence: Literal["failed", "always", "never"] = "failed"
     on_output: Callable[[Output], object] | None = None
     streams: Streams | None = None
+    keeps_caches: bool = False
+    notes: list[str] = field(default_factory=list, init=False)
     _services: ServicePool = field(default_factory=ServicePool, init=False)
 
     def run(self, scenario: Scenario, number: int, argv: tuple[str, ...] = ()) -> Attempt:
@@ -105,6 +109,7 @@ class AttemptRunner:
                 wants_evidence=partial(self._wants_evidence, scenario),
                 run=run,
                 streams=self.streams,
+                keep=partial(self._keep_caches, job.spec) if self.keeps_caches else None,
             )
         return Attempt(
             ending=run.ending,
@@ -121,6 +126,9 @@ class AttemptRunner:
             reached_limits=run.reached_limits,
             missing_program=self._explain_missing(scenario, run.ending, capture.stderr),
         )
+
+    def _keep_caches(self, spec: SandboxSpec, changes: Mapping[PurePosixPath, Path]) -> None:
+        self.notes.extend(keep_additions(spec, changes, self.context.project))
 
     def _explain_missing(self, scenario: Scenario, ending: Ending, stderr: CapturedOutput) -> str:
         """Return why the sandbox did not have the program that a script could not execute."""

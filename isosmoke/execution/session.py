@@ -34,8 +34,9 @@ from isosmoke.runner.job_builder import RunContext
 class Request:
     """The scenarios to run and the options of the run.
 
-    `argv` replaces every script, and takes over `streams`. `copies` is a tree with copies of files
-    at their own paths; scripts see these in place of the files, which may change during the run.
+    `argv` replaces every script, and takes over `streams`. With `keeps_caches`, what it adds to
+    caches is kept for the project. `copies` is a tree with copies of files at their own paths;
+    scripts see these in place of the files, which may change during the run.
     """
 
     scenarios: tuple[Scenario, ...]
@@ -46,6 +47,7 @@ class Request:
     argv: tuple[str, ...] = ()
     on_output: Callable[[Output], object] | None = None
     streams: Streams | None = None
+    keeps_caches: bool = False
     record_in: Path | None = None
     retention: Retention = field(default_factory=Retention)
     rerun_of: str = ""
@@ -129,6 +131,9 @@ class Session:
     def _list_notes(self, results: Sequence[ScenarioResult]) -> Iterator[str]:
         scenarios = [result.scenario for result in results]
         yield from self.preflight.engines.sweep_failures
+        yield from self.attempts.notes
+        for scenario in scenarios:
+            yield from self.preflight.context.caches(scenario).notes
         yield from self.recording.notes
         yield from _note_unredacted_secrets(scenarios, self.preflight.context)
         yield from _note_ordinary_secrets(scenarios, self.preflight.context)
@@ -175,6 +180,7 @@ def begin(
             evidence=request.policy.evidence,
             on_output=request.on_output,
             streams=request.streams,
+            keeps_caches=request.keeps_caches,
         ),
         recording=recording,
         notify=notify,
@@ -208,6 +214,7 @@ def _prepare(request: Request, caller: Caller, interrupt: Interrupt) -> Prefligh
     context = build_context(
         caller, request.manifest, request.binary, request.argv, copies=request.copies
     )
+    context = replace(context, keeps_caches=request.keeps_caches)
     return Preflight(engines=engines, context=context, interrupt=interrupt)
 
 

@@ -83,7 +83,8 @@ class Circumstances(_Object):
     directory, or the place for one, and `way` the command that wrote the receipt; both are omitted
     in receipts of former versions. `losses` are reasons to doubt that the manifest was the
     project's. `warnings` name conditions outside the scenarios that may have changed an outcome.
-    The fields are omitted if there are none.
+    The fields are omitted if there are none. `caches` are the tools whose caches on the host each
+    scenario saw.
     """
 
     task: Text
@@ -99,6 +100,7 @@ class Circumstances(_Object):
     graph: Text | None = None
     surroundings: Surroundings | None = None
     losses: tuple[GateFinding, ...] | None = None
+    caches: Mapping[str, tuple[str, ...]] | None = None
     version: str = __version__
 
 

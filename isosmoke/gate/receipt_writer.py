@@ -1,7 +1,7 @@
 """Writing of receipts: the circumstances of a bound run, as a file in the home of its records."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,6 +78,7 @@ class ReceiptWriter:
             graph=str(record_homes.locate_graph(self.caller, self.manifest.path)),
             surroundings=self._describe_surroundings(result),
             losses=self.losses or None,
+            caches=_list_caches(result) or None,
         )
 
     def _describe_surroundings(self, result: RunResult) -> Surroundings:
@@ -123,3 +124,9 @@ def name_manifest(path: Path) -> str:
 def format_now() -> str:
     """Return the present time in UTC (RFC 3339)."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _list_caches(result: RunResult) -> Mapping[str, tuple[str, ...]]:
+    """Return the tools whose caches each scenario saw, if any."""
+    scenarios = (result.scenario for result in result.scenarios)
+    return {scenario.name: scenario.cache for scenario in scenarios if scenario.cache}

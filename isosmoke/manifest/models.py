@@ -20,6 +20,7 @@ from pydantic import (
 from isosmoke.manifest import key_meaning
 from isosmoke.manifest.key_meaning import Judge, Meaning, Unjudged
 from isosmoke.manifest.value_types import (
+    Cache,
     Capability,
     Count,
     FilePaths,
@@ -252,6 +253,11 @@ class Settings(StrictModel):
         tuple[Capability, ...], Field(strict=False), _sandbox_key(key_meaning.refuse_member_changes)
     ] = ()
     """Capabilities of the script beyond the rights of its user; none by default."""
+
+    cache: Annotated[
+        tuple[Cache, ...], Field(strict=False), _sandbox_key(key_meaning.refuse_member_changes)
+    ] = ()
+    """The tools whose caches on the host the script sees, copy-on-write; none by default."""
 
     new_namespaces: Annotated[bool, _sandbox_key(key_meaning.refuse_change)] = False
     """Let root create namespaces, as any other user may, except control group namespaces."""

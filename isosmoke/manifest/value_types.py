@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 from pydantic_core import PydanticCustomError
 
 from isosmoke import patterns
-from isosmoke.sandbox.spec import CAPABILITIES
+from isosmoke.sandbox.spec import CACHES, CAPABILITIES
 
 _MAX_FORMATTED_LENGTH = 60
 _WEEK_SECONDS = 7 * 24 * 60 * 60
@@ -125,6 +125,15 @@ def _check_capability(text: str) -> str:
     return text
 
 
+def _check_cache(text: str) -> str:
+    if text not in CACHES:
+        raise build_error(
+            f"must be a tool whose cache can be shown, not {format_value(text)}",
+            f"use one of {', '.join(CACHES)}",
+        )
+    return text
+
+
 def refuse_names_of(
     secret_key: str,
 ) -> Callable[[tuple[str, ...], ValidationInfo], tuple[str, ...]]:
@@ -157,6 +166,7 @@ Name = Annotated[str, AfterValidator(_check_name), _build_schema(_NAME, maxLengt
 Capability = Annotated[
     str, AfterValidator(_check_capability), WithJsonSchema({"enum": list(CAPABILITIES)})
 ]
+Cache = Annotated[str, AfterValidator(_check_cache), WithJsonSchema({"enum": list(CACHES)})]
 Variable = Annotated[str, AfterValidator(_check_variable), _build_schema(_VARIABLE)]
 FilePath = Annotated[Text, AfterValidator(_check_path), _build_schema(_PATH)]
 ServiceName = Annotated[str, AfterValidator(_check_service), _build_schema(_SERVICE)]

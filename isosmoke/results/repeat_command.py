@@ -63,6 +63,8 @@ def list_command_options(entry: Mapping[str, Any]) -> Iterator[str]:
     for option, (value, default) in single.items():
         if value is not None and value != default:
             yield from (option, str(value))
+    if entry.get("image") == "host" and entry.get("cache", True) in ([], ()):
+        yield "--no-cache"
     for name, value in entry.get("env", {}).items():
         yield from ("--env", f"{name}={value}")
     for option, key in (("--pass-env", "pass_env"), ("--pass-file", "pass_files")):

@@ -8,10 +8,12 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
+from isosmoke.caches.kept import get_directory
+from isosmoke.caches.visible import Caches, find_caches
 from isosmoke.engines.bubblewrap import cgroup
 from isosmoke.host.binary import COMMAND_NAME, Binary
 from isosmoke.host.caller_process import Caller
-from isosmoke.host.workspace_directories import Workspace
+from isosmoke.host.workspace_directories import Workspace, git_top
 from isosmoke.manifest.models import Scenario
 from isosmoke.redaction import Redactor, format_placeholder
 from isosmoke.runner import bash_finder, mounts, ownership
@@ -35,12 +37,14 @@ class RunContext:
     workspace: Workspace
     binary: Binary | None
     command: tuple[str, ...] = ()
+    keeps_caches: bool = False
     copies: Path | None = None
     """A tree with copies of files at their own paths, which replace those of the workspace."""
     _redactors: dict[tuple[tuple[str, ...], ...], Redactor] = field(
         default_factory=dict, repr=False
     )
     _interpreters: dict[tuple[object, ...], Interpreter] = field(default_factory=dict, repr=False)
+    _caches: dict[tuple[str, ...], Caches] = field(default_factory=dict, repr=False)
 
     def redactor(self, scenario: Scenario) -> Redactor:
         """Return the redactor of all secrets that are passed to a scenario.
@@ -65,6 +69,25 @@ class RunContext:
             bash = bash_finder.find(scenario.image, scenario.folder, hidden)
             self._interpreters[key] = bash_finder.copy(bash)
         return self._interpreters[key]
+
+    def caches(self, scenario: Scenario) -> Caches:
+        """Return the caches that a scenario sees, which are found once.
+
+        Only a command sees what former commands in the same project added.
+        """
+        if not scenario.cache:
+            return Caches()
+        if scenario.cache not in self._caches:
+            kept = get_directory(self.project) if self.command else None
+            self._caches[scenario.cache] = find_caches(
+                scenario.cache, self.caller, self.workspace, kept, creates=self.keeps_caches
+            )
+        return self._caches[scenario.cache]
+
+    @property
+    def project(self) -> Path:
+        """The repository of the working directory, or that directory itself."""
+        return git_top(self.workspace.working) or self.workspace.working
 
     @property
     def interpreters(self) -> tuple[Interpreter, ...]:
@@ -158,7 +181,7 @@ def build_script_job(
 
 def _build_spec(scenario: Scenario, context: RunContext) -> SandboxSpec:
     limits = scenario.limits
-    added = context.list_added_mounts(scenario)
+    added = (*context.list_added_mounts(scenario), *context.caches(scenario).mounts)
     host = context.host if scenario.image == HOST_IMAGE else ()
     added = (*added, *dict.fromkeys(mounts.list_links(context.workspace, (*host, *added))))
     targets = {mount.target for mount in added}
@@ -188,6 +211,7 @@ def build_environment(
     caller, given = context.caller, context.caller.environment
     return {
         **{name: given[name] for name in _list_passed(scenario, context) if name in given},
+        **context.caches(scenario).variables,
         "HOME": str(caller.home),
         "USER": caller.user,
         "LOGNAME": caller.user,

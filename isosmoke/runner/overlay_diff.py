@@ -53,12 +53,17 @@ class ChangedMount:
 def list_changed_mounts(
     spec: SandboxSpec, directories: Mapping[PurePosixPath, Path]
 ) -> tuple[ChangedMount, ...]:
-    """Return the mounts of a sandbox whose changes are in one of these directories."""
-    mounts = {mount.target: mount for mount in spec.mounts}
+    """Return the mounts whose changes are in one of these directories, without caches."""
+    mounts = {mount.target: mount for mount in spec.mounts if not _is_cache(mount)}
     return tuple(
         _describe_mount(mounts[target], directory, spec)
         for target, directory in directories.items()
+        if target in mounts
     )
+
+
+def _is_cache(mount: Mount) -> bool:
+    return isinstance(mount, CopyOnWrite) and mount.is_cache
 
 
 def _describe_mount(mount: Mount, upper: Path, spec: SandboxSpec) -> ChangedMount:
@@ -77,7 +82,9 @@ def find_unstored(
     return tuple(
         mount.target
         for mount in writable
-        if mount.target not in directories and (isinstance(mount, CopyOnWrite) or mount.on_disk)
+        if not _is_cache(mount)
+        and mount.target not in directories
+        and (isinstance(mount, CopyOnWrite) or mount.on_disk)
     )
 
 

@@ -25,17 +25,21 @@ class ReadOnly:
 
 @dataclass(frozen=True, slots=True)
 class CopyOnWrite:
-    """A directory of the host at its own path; changes are discarded with the sandbox.
+    """A directory of the host at its own path or `at`; changes are discarded with the sandbox.
 
-    The files and links in the directory `copies`, if there is one, replace those of `source`.
+    The files and links in the directory `copies`, if there is one, replace those of `source`; so do
+    those of the layer `above`, which is not copied.
     """
 
     source: Path
     copies: Path | None = None
+    at: PurePosixPath | None = None
+    above: Path | None = None
+    is_cache: bool = False
 
     @property
     def target(self) -> PurePosixPath:
-        return PurePosixPath(self.source)
+        return self.at or PurePosixPath(self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,12 @@ class Link:
 
 
 Mount = ReadOnly | CopyOnWrite | Fresh | Link
+
+CACHES = (
+    *("cargo", "go", "npm", "pnpm", "yarn", "pip", "uv"),
+    *("gradle", "maven", "ccache", "sccache"),
+)
+"""The tools whose caches a sandbox can show."""
 
 CAPABILITIES = {
     "CHOWN": 0,

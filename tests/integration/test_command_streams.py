@@ -194,12 +194,12 @@ def test_command_has_the_terminal(project: Project, engine: str) -> None:
 
 def test_key_interrupts_a_command_and_the_run(project: Project) -> None:
     """Ctrl-C ends the command, and isosmoke with the exit code of an interrupt."""
-    command = project.command("run", "--", "sh", "-c", "echo up; exec sleep 600")
+    command = project.command("run", "--", "sh", "-c", "echo -started-; exec sleep 600")
     with terminal_screen.program(
         command, working=project.top, environment=project.environment()
     ) as (screen, process):
         before = screen.settings()
-        screen.wait_for("up")
+        screen.wait_for("-started-")
         screen.type("\x03")
         screen.wait_for("NOT_RUN")
         assert process.wait(60) == 130
@@ -208,12 +208,12 @@ def test_key_interrupts_a_command_and_the_run(project: Project) -> None:
 
 def test_program_may_handle_the_key(project: Project) -> None:
     """A command that handles Ctrl-C continues."""
-    line = "trap 'echo caught; exit 0' INT; echo up; while :; do sleep 0.05; done"
+    line = "trap 'echo caught; exit 0' INT; echo -started-; while :; do sleep 0.05; done"
     command = project.command("run", "--", "bash", "-c", line)
     with terminal_screen.program(
         command, working=project.top, environment=project.environment()
     ) as (screen, process):
-        screen.wait_for("up")
+        screen.wait_for("-started-")
         screen.type("\x03")
         screen.wait_for("caught")
         screen.wait_for("1 PASS")

@@ -134,6 +134,8 @@ def command(
     network: str | None,
     memory: str | None,
     processes: int | None,
+    no_cache: bool,
+    keep_cache: bool,
     reports: tuple[str, ...],
     bundled: Path | None,
     as_json: bool,
@@ -157,6 +159,8 @@ def command(
             network=network,
             memory=memory,
             processes=processes,
+            no_cache=no_cache,
+            keep_cache=keep_cache,
         ),
         bundle=bundled,
         tested=EngineOptions(binary=binary, engine=engine),
@@ -256,6 +260,7 @@ def _open_command_request(
             argv=options.argv,
             on_output=reporting.tolerate_errors(streams.show),
             streams=streams,
+            keeps_caches=options.command.keep_cache,
         )
 
 

@@ -34,10 +34,11 @@ def _build_mount(mount: Mount, layers: BwrapLayers) -> list[str]:
             return ["--bind", str(layers[target].upper), str(target)]
         case Fresh(target, mode):
             return ["--perms", f"{mode:04o}", "--tmpfs", str(target)]
-        case CopyOnWrite(source, copies):
+        case CopyOnWrite(source, copies, above=above):
             # A layer on disk has the copies. In front of a source is the source that follows it.
             front = [copies] if copies is not None and mount.target not in layers else []
-            sources = [flag for path in (source, *front) for flag in ("--overlay-src", str(path))]
+            paths = (source, *([above] if above else []), *front)
+            sources = [flag for path in paths for flag in ("--overlay-src", str(path))]
             return [*sources, *_build_overlay(mount.target, layers)]
         case Link(target, destination):
             return ["--symlink", str(destination), str(target)]

@@ -54,12 +54,13 @@ Body = dict[str, Any]
 class DockerLayer:
     """An overlay on the host: the directory that it shows, and those in which it keeps its changes.
 
-    A fresh directory on disk uses only `upper`.
+    A fresh directory on disk uses only `upper`. What is in `above` covers `lower`.
     """
 
     lower: Path
     upper: Path
     work: Path
+    above: Path | None = None
 
 
 DockerLayers = Mapping[PurePosixPath, DockerLayer]
@@ -269,10 +270,10 @@ def _build_overlay(mount: CopyOnWrite, layers: DockerLayers, labels: Mapping[str
 
 
 def _build_overlay_options(layer: DockerLayer) -> str:
-    directories = {"lowerdir": layer.lower, "upperdir": layer.upper, "workdir": layer.work}
-    return ",".join(
-        f"{name}={_check_option_path(directory)}" for name, directory in directories.items()
-    )
+    lower = ":".join(str(_check_option_path(path)) for path in (layer.above, layer.lower) if path)
+    directories = {"upperdir": layer.upper, "workdir": layer.work}
+    others = (f"{name}={_check_option_path(path)}" for name, path in directories.items())
+    return ",".join((f"lowerdir={lower}", *others))
 
 
 def _check_option_path(path: Path) -> Path:

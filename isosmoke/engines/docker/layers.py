@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from isosmoke.engines.docker import create_body
@@ -31,11 +32,11 @@ def _create_layers(
     for number, mount in enumerate(spec.mounts):
         parts = (directory / f"{part}-{number}" for part in ("lower", "upper", "work"))
         match mount:
-            case CopyOnWrite(source, copies):
+            case CopyOnWrite(source, copies, above=above):
                 layer = _create_overlay(DockerLayer(*parts), source)
                 if copies is not None:
                     files.copy_tree(copies, layer.upper)
-                yield mount.target, layer
+                yield mount.target, _add_above(layer, above, directory / f"above-{number}")
             case Fresh(target, mode, on_disk=True):
                 points = _find_points_below(target, spec)
                 layer = _create_empty(DockerLayer(*parts), mode, points)
@@ -51,6 +52,13 @@ def _create_overlay(layer: DockerLayer, source: Path) -> DockerLayer:
     layer.upper.mkdir()
     layer.work.mkdir()
     return layer
+
+
+def _add_above(layer: DockerLayer, above: Path | None, link: Path) -> DockerLayer:
+    if above is None:
+        return layer
+    link.symlink_to(above)
+    return replace(layer, above=link)
 
 
 def _create_empty(

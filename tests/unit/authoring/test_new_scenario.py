@@ -311,6 +311,7 @@ RICH = {
     "grace_seconds": 1,
     "limits": {"open_files": 77, "memory": 1024},
     "capabilities": ["IPC_LOCK"],
+    "cache": ["cargo"],
     "new_namespaces": True,
 }
 """Each key that affects the sandbox except `network`, with a value other than the default."""

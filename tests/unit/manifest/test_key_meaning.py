@@ -48,6 +48,7 @@ CHANGED: dict[str, tuple[object, object]] = {
     "plain_env": (["A"], []),
     "plain_files": ([], ["~/x"]),
     "capabilities": ([], ["IPC_LOCK"]),
+    "cache": ([], ["cargo"]),
     "new_namespaces": (False, True),
 }
 NOTED: dict[str, tuple[object, object]] = {"timeout_seconds": (60, 59)}

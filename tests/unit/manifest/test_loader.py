@@ -43,6 +43,7 @@ image = "debian"
 requires = { commands = ["git"], env = ["TOKEN"], endpoints = ["http://localhost:1"] }
 network = "host"
 capabilities = ["CHOWN", "NET_RAW"]
+cache = ["cargo", "go"]
 new_namespaces = true
 locks = ["port-8080"]
 pass_env = ["TOKEN"]
@@ -166,6 +167,7 @@ def test_every_key_reaches_its_field() -> None:
     assert service.prefix == "DB_1"
     assert full.env == {"LANG": "C"}
     assert full.capabilities == ("CHOWN", "NET_RAW")
+    assert full.cache == ("cargo", "go")
     assert full.limits == Limits(memory=512 * MEBI, processes=64, output=1000, open_files=256)
     allowed = Allowance(
         command="tmux.*server", reason="Shared by every pane.", until=date(2027, 1, 31)

@@ -44,7 +44,7 @@ def test_manifest_path_is_absolute() -> None:
         ),
         (
             {"manifest": None, "binary": None, "command": ("cargo", "test")},
-            "isosmoke run --engine bubblewrap --timeout 180 -- cargo test",
+            "isosmoke run --engine bubblewrap --timeout 180 --no-cache -- cargo test",
         ),
         (
             {"engine": "docker", "binary": None, "daemon": ("--context", "orb")},
@@ -64,6 +64,7 @@ def test_options_of_a_command_are_those_that_differ_from_the_default() -> None:
         "timeout_seconds": repeat_command.COMMAND_TIMEOUT_SECONDS,
         "image": "host",
         "network": "isolated",
+        "cache": ["cargo"],
         "limits": {"memory": None, "processes": 9},
         "env": {"A": "1"},
         "pass_env": ["TOKEN"],

@@ -1,0 +1,1 @@
+"""Caches of package managers and compilers: where they are, what is visible, what is kept."""
