@@ -19,7 +19,7 @@ from isosmoke.errors import ImageError
 from isosmoke.repro import bundle_archive
 from isosmoke.rootfs_images import tree_hash
 from isosmoke.rootfs_images.limits import Budget
-from isosmoke.rootfs_images.unpack import Member, Unpacker
+from isosmoke.rootfs_images.unpack import Unpacker
 
 _GIB = 1024**3
 _MAX_WRITTEN = 1024**2
@@ -90,17 +90,19 @@ def _check_tree(root: Path) -> None:
         raise AssertionError(f"{written} bytes were written")
 
 
+def _create_budget(source: Path) -> Budget:
+    """Return a budget of which only a small part is left."""
+    return Budget(source, 1, written=_GIB - _MAX_WRITTEN, total=4 * _GIB - 8 * _MAX_WRITTEN)
+
+
 def _import_image(source: Path, root: Path) -> None:
-    budget = Budget(source, 1, written=_GIB - _MAX_WRITTEN, total=4 * _GIB - 8 * _MAX_WRITTEN)
     with suppress(ImageError):
-        Unpacker(root, budget).unpack(source)
+        Unpacker(root, _create_budget(source)).unpack(source)
 
 
 def _extract_bundle(source: Path, root: Path) -> None:
-    with suppress(*_BUNDLE_ERRORS), tarfile.open(source, tarinfo=Member) as archive:
-        if sum(member.size for member in archive) > _MAX_WRITTEN:
-            return
-        bundle_archive.extract(archive, root)
+    with suppress(ImageError, *_BUNDLE_ERRORS), source.open("rb") as file:
+        bundle_archive.extract(file, root, _create_budget(source))
         for path in root.rglob("*"):
             if not Path(os.path.realpath(path)).is_relative_to(root.resolve()):
                 raise AssertionError(f"{path} is outside")

@@ -70,6 +70,7 @@ static struct {
 } kernel;
 
 struct directory {
+	int has_processes; /* its entries are processes or tasks, not descriptors */
 	struct bytes entries;
 	struct dirent entry;
 };
@@ -313,6 +314,7 @@ static DIR *sim_opendir(const char *path)
 		return NULL;
 	struct directory *directory = malloc(sizeof *directory);
 	directory->entries = record;
+	directory->has_processes = !strstr(path, "/fd");
 	kernel.open_directories++;
 	return keep_block(directory);
 }
@@ -334,6 +336,8 @@ static struct dirent *sim_readdir(DIR *handle)
 	while (entries->at < entries->end && *entries->at != ' ' && size < sizeof directory->entry.d_name - 1)
 		directory->entry.d_name[size++] = (char)*entries->at++;
 	directory->entry.d_name[size] = 0;
+	if (directory->has_processes && directory->entry.d_name[0] == '0')
+		directory->entry.d_name[0] = 'x'; /* no process has the number 0, or a leading zero */
 	return &directory->entry;
 }
 
