@@ -24,26 +24,29 @@ def extract(file: IO[bytes], directory: Path, budget: Budget) -> None:
         OSError, ValueError: if a member cannot be created.
     """
     top = directory.resolve()
+    parents: set[Path] = set()
     with open_archive(file) as archive:
         while member := archive.next():
             archive.members.clear()  # type: ignore[attr-defined]  # not needed again
-            _extract_member(archive, member, top, budget)
+            budget.add_entry(PurePosixPath(member.name))
+            path = _prepare_path(member.name, top, parents)
+            if member.islnk():
+                target = _prepare_path(member.linkname, top, parents)
+                os.link(target, path, follow_symlinks=False)
+            else:
+                _extract_member(archive, member, path, budget)
     for path in top.rglob("*"):  # only now, as the target of a link may have been extracted later
         if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(top):
             raise tarfile.ExtractError(f"{path.relative_to(top)} is a link to a path outside of it")
 
 
 def _extract_member(
-    archive: tarfile.TarFile, member: tarfile.TarInfo, top: Path, budget: Budget
+    archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, budget: Budget
 ) -> None:
-    budget.add_entry(PurePosixPath(member.name))
-    path = _prepare_path(member.name, top)
     if member.isdir():
         path.mkdir(exist_ok=True)
     elif member.issym():
         path.symlink_to(member.linkname)
-    elif member.islnk():
-        os.link(_prepare_path(member.linkname, top), path, follow_symlinks=False)
     elif content := archive.extractfile(member):
         budget.add_file(member.size)
         with path.open("xb") as file:
@@ -55,13 +58,18 @@ def _extract_member(
         raise tarfile.ExtractError(f"{member.name} is neither a file, a directory nor a link")
 
 
-def _prepare_path(name: str, top: Path) -> Path:
-    """Return the path of a member; its parent directories exist, and none of them is a link."""
+def _prepare_path(name: str, top: Path, parents: set[Path]) -> Path:
+    """Return the path of a member; its parent directories exist, and none of them is a link.
+
+    `parents` are the directories that were checked already: nothing replaces a directory here.
+    """
     inside = PurePosixPath(name)
     if inside.is_absolute() or not inside.parts or ".." in inside.parts:
         raise tarfile.ExtractError(f"{name!r} is a path outside of it")
     path = top / inside
-    if any(parent.is_symlink() for parent in path.parents if top in parent.parents):
-        raise tarfile.ExtractError(f"{name!r} is a path through a link")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.parent not in parents:
+        if any(parent.is_symlink() for parent in path.parents[: len(inside.parts) - 1]):
+            raise tarfile.ExtractError(f"{name!r} is a path through a link")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parents.add(path.parent)
     return path
