@@ -633,6 +633,39 @@ def test_honest_change_is_silent(git: Git, act: Callable[[Git], None]) -> None:
     assert list_kinds(git.top) == ()
 
 
+def test_script_behind_a_link_is_judged_by_its_content(git: Git) -> None:
+    """A script that has always been a link is compared by the file that the link leads to."""
+    git("checkout", "-q", "main")
+    put(git, "tests/shared/two.sh", "wg two\n")
+    (git.top / "tests/smoke/scenarios/two.sh").unlink()
+    (git.top / "tests/smoke/scenarios/two.sh").symlink_to("../../shared/two.sh")
+    git.commit("link")
+    git("checkout", "-q", "-B", "feature")
+    git.commit("feature", other_md="Still more.\n")
+    assert list_kinds(git.top) == ()
+
+    put(git, "tests/shared/two.sh", "wg two || :\n")
+    git.commit("weaken")
+
+    assert list_kinds(git.top) == ("note: script-rewritten",)
+
+
+def test_helpers_that_a_pattern_names_are_judged(git: Git) -> None:
+    """A script that sources every file of a directory is judged with all of them."""
+    git("checkout", "-q", "main")
+    put(git, "tests/smoke/scenarios/two.sh", 'for f in lib/*.sh; do . "$f"; done\nwg two\n')
+    put(git, "tests/smoke/lib/a.sh", "set -e\n")
+    git.commit("pattern")
+    git("checkout", "-q", "-B", "feature")
+    git.commit("feature", other_md="Still more.\n")
+    assert "note: input-rewritten" not in (list_kinds(git.top) or ())
+
+    put(git, "tests/smoke/lib/b.sh", "trap 'exit 0' EXIT\n")
+    git.commit("weaken")
+
+    assert "note: input-rewritten" in (list_kinds(git.top) or ())
+
+
 def test_single_branch_of_a_shallow_clone_is_a_loss(git: Git) -> None:
     """A clone without any base cannot be judged, and is no success."""
     clone = git.top.parent / "clone"
