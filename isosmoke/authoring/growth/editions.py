@@ -17,7 +17,7 @@ from isosmoke.manifest.mirrors import mirror_source
 from isosmoke.manifest.models import Gate, Growth, Scenario
 
 State = Literal["manifest", "empty", "missing", "linked", "outside", "mirror"]
-"""The state of a place; a file without scenarios is "empty"."""
+"""The state of a place; a file without scenarios, or a directory, is "empty"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,10 @@ def load_edition(snapshot: Snapshot, place: str, origin: str, *, is_past: bool) 
         return Edition(state="outside")
     content = snapshot.read([target.path]).get(target.path) if target.kind == "file" else None
     if content is None:
-        return Edition(state="linked" if target.is_linked else "missing")
+        is_occupied = snapshot.is_occupied(target.path)
+        return Edition(
+            state="linked" if target.is_linked else "empty" if is_occupied else "missing"
+        )
     text = _decode(content, origin)
     document = _parse_document(text, origin)
     if mirror_source.parse_source(document) is not None:

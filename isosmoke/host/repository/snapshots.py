@@ -38,6 +38,9 @@ class Snapshot(Protocol):
     def list_below(self, directory: str) -> Collection[str]:
         """Return the paths of all files and links below a directory."""
 
+    def is_occupied(self, path: str) -> bool:
+        """Return whether anything has this path, such as a directory or a named pipe."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -102,6 +105,10 @@ class TreeSnapshot:
             path for path in self.entries if directory == "." or path.startswith(f"{directory}/")
         ]
 
+    def is_occupied(self, path: str) -> bool:
+        """Return whether a file or a directory has this path."""
+        return path in self.entries or any(name.startswith(f"{path}/") for name in self.entries)
+
 
 @dataclass(frozen=True)
 class WorkTreeSnapshot:
@@ -132,6 +139,10 @@ class WorkTreeSnapshot:
             return self.submodules[path].encode()
         file = self.top / path
         return os.fsencode(file.readlink()) if kind == "link" else files.read(file)
+
+    def is_occupied(self, path: str) -> bool:
+        """Return whether anything has this path."""
+        return os.path.lexists(self.top / path)
 
     @cached_property
     def _lists(self) -> dict[str, Collection[str]]:

@@ -122,6 +122,11 @@ def _hide_by_empty(git: Git) -> None:
     git.commit("hide")
 
 
+@way("A directory in the place of a manifest hides the one in review", HIDDEN, clone=())
+def _hide_by_directory(git: Git) -> None:
+    (git.top / f".wg/{SMOKE}").mkdir(parents=True)
+
+
 @way(
     "The manifest is moved to another usual place, where an owner is lost",
     "manifest-moved",
