@@ -55,15 +55,16 @@ def project(tmp_path: Path) -> Project:
 def run_hook(
     project: Project, *arguments: str, text: str = "", variables: Mapping[str, str] = NO_VARIABLES
 ) -> "subprocess.CompletedProcess[str]":
-    """Run `isosmoke hook` with a text on stdin."""
+    """Run `isosmoke hook` with a text on stdin, by default with a deadline for a busy machine."""
+    name, *options = arguments
     return subprocess.run(
-        project.command("hook", *arguments),
+        project.command("hook", name, "--deadline", "900", *options),
         cwd=project.top,
         env={**project.environment(), **variables},
         input=text,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         check=False,
     )
 
@@ -277,16 +278,16 @@ def test_signal_blocks(project: Project, number: signal.Signals) -> None:
     """A hook that is ended has no verdict."""
     project.path("scenarios/good.sh").write_text("echo started; sleep 600\n")
     with subprocess.Popen(
-        project.command("hook", "generic", "--task", "task-a"),
+        project.command("hook", "generic", "--deadline", "900", "--task", "task-a"),
         cwd=project.top,
         env=project.environment(),
         stderr=subprocess.PIPE,
         text=True,
     ) as hook:
         logs = (project.top / ".isosmoke").glob
-        assert available.wait_for(lambda: list(logs("runs/*/good/output-1.log")), 60)
+        assert available.wait_for(lambda: list(logs("runs/*/good/output-1.log")), 300)
         hook.send_signal(number)
-        _, errors = hook.communicate(timeout=60)
+        _, errors = hook.communicate(timeout=300)
 
     assert hook.returncode == 2
     assert "interrupted" in errors
@@ -353,7 +354,7 @@ def test_repository_does_not_replace_isosmoke(project: Project) -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as hook:
-        _, errors = hook.communicate(timeout=300)
+        _, errors = hook.communicate(timeout=1200)
 
     assert hook.returncode == 2
     assert "FAIL bad: exit 3: broken" in errors
@@ -459,7 +460,7 @@ def test_git_runs_the_hook(project: Project, tmp_path: Path) -> None:
             cwd=project.top,
             env=project.environment(),
             capture_output=True,
-            timeout=300,
+            timeout=1200,
             check=False,
         ).returncode
 
