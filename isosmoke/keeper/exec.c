@@ -786,12 +786,19 @@ static int is_outside(uint32_t pid)
 	return size < 0 || own_size < 0 || (size == own_size && memcmp(own, other, (size_t)size) == 0);
 }
 
+/* A terminal and a shell stop the whole process group. A stop for this process alone is not passed
+ * on: a SIGCONT discards pending stops, so PID 1 could not tell whether the group got it. */
+static int is_stop(int number)
+{
+	return number == SIGTSTP || number == SIGTTIN || number == SIGTTOU;
+}
+
 /* A process inside can reach this one only through its process group, and then also the command. */
 static void pass_on_signals(void)
 {
 	struct signalfd_siginfo signal;
 	while (read(run.signals, &signal, sizeof signal) == sizeof signal)
-		if (signal.ssi_signo != SIGCHLD && !(signal.ssi_signo == SIGCONT && is_from_message(signal.ssi_code))
+		if (signal.ssi_signo != SIGCHLD && !is_stop((int)signal.ssi_signo) && !(signal.ssi_signo == SIGCONT && is_from_message(signal.ssi_code))
 		    && (!signal.ssi_pid || is_outside(signal.ssi_pid)))
 			send_signal(&(struct message) { .kind = SIGNAL, .value = (int)signal.ssi_signo,
 			            .has_data = signal.ssi_code == SI_QUEUE, .data = signal.ssi_int });

@@ -17,7 +17,10 @@ EXEC = str(Path(sys.executable).with_name("isosmoke-exec"))
 SECONDS = 120
 """A limit that only a hang reaches, even on a machine under heavy load."""
 
-LEAVE_ONE = "trap '' HUP; sleep 1000 >/dev/null 2>&1 & exit 0"
+AWAIT_SLEEP = 'while [ "$(cat /proc/$!/comm)" != sleep ]; do :; done'
+"""Shell code that waits until the last background process has become `sleep`."""
+
+LEAVE_ONE = f"sleep 1000 >/dev/null 2>&1 & {AWAIT_SLEEP}"
 """A shell script that passes and leaves one process."""
 
 _WITHOUT_NAMESPACES = 'echo 0 >/proc/sys/user/max_pid_namespaces && exec "$@"'

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from support.exec_runs import (
+    AWAIT_SLEEP,
     EXEC,
     LEAVE_ONE,
     SECONDS,
@@ -52,9 +53,9 @@ def open_to_all() -> Iterator[Path]:
 
 @pytest.mark.parametrize("user", ["root", "ordinary"])
 def test_survivor_is_listed_and_ended(user: str, open_to_all: Path) -> None:
-    """The record has its arguments and age; a reader of its output sees the end."""
+    """The record has its arguments and age; both hold the output open, which ends."""
     log = open_to_all / "log"
-    script = "sleep 1000 & sleep 2000 & exit 7"  # both hold the output open
+    script = f"sleep 1000 & {AWAIT_SLEEP}; sleep 2000 & {AWAIT_SLEEP}; exit 7"
     done = run_exec("--settle", "0", "sh", "-c", script, log=log, prefix=find_user_prefix(user))
 
     assert done.returncode == 7
@@ -118,7 +119,7 @@ def test_leak_fails_a_pass_if_asked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("script", "code"),
-    [(f"{LEAVE_ONE}", 1), ("exit 0", 0), ("sleep 1000 >/dev/null 2>&1 & exit 9", 9)],
+    [(LEAVE_ONE, 1), ("exit 0", 0), (f"{LEAVE_ONE}; exit 9", 9)],
 )
 def test_failure_keeps_its_exit_code(script: str, code: int, tmp_path: Path) -> None:
     """Only a pass turns into a failure, and only by a leak."""
@@ -183,9 +184,6 @@ def test_wiped_arguments_are_replaced_by_the_name(tmp_path: Path) -> None:
         f"open({str(tmp_path / 'ready')!r}, 'w').write('x'); time.sleep(1000)\n"
     )
     script = f'"{sys.executable}" -c "$0"; while ! [ -s {tmp_path}/ready ]; do :; done'
-    run_exec(
-        "--settle=0", "sh", "-c", script, code, log=log, stdout=subprocess.DEVNULL
-    ) if False else None
     subprocess.run(
         [EXEC, "--settle=0", "sh", "-c", script, code],
         env=build_environment(log),
@@ -225,7 +223,7 @@ def test_nested_run_lists_what_it_ends(tmp_path: Path) -> None:
     assert record["survivors"] == []
 
 
-def test_nested_run_of_an_ordinary_user(tmp_path: Path) -> None:
+def test_nested_run_of_an_ordinary_user() -> None:
     """User namespaces nest."""
     prefix = find_user_prefix("ordinary")
     done = run_exec(EXEC, EXEC, "sh", "-c", "exit 5", prefix=prefix)

@@ -1,0 +1,1 @@
+"""The log of `isosmoke-exec`: the leaks of existing suites; see docs/existing-suites.md."""
