@@ -45,6 +45,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Run scenarios on this engine (default: auto, which is bubblewrap for the "
         "host's image and docker for any other).",
     )
+    group.addoption(
+        "--isosmoke-leaks",
+        nargs="?",
+        const="fail",
+        choices=("fail", "report"),
+        help="End the processes that a test leaves, and fail it (with =report: only record them in "
+        "the file that ISOSMOKE_EXEC_LOG names).",
+    )
     parser.addini(
         "isosmoke_manifests",
         "manifests to collect along with the directories that contain them",
@@ -57,6 +65,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, as --strict-markers requires."""
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
+    mode = config.getoption("--isosmoke-leaks")
+    if mode:
+        from isosmoke.pytest_plugin.leak_watch import LeakWatch
+
+        config.pluginmanager.register(LeakWatch(fails=mode == "fail"), "isosmoke-leaks")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ManifestFile | None:

@@ -1,4 +1,4 @@
-"""However a run of `isosmoke-exec` ends, it leaves no process and is never a verdict by mistake."""
+"""A run of `isosmoke-exec` that ends in any way leaves no process, and no verdict by mistake."""
 
 import json
 import os

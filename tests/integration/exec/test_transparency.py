@@ -55,7 +55,7 @@ def probe(argv: list[str], environment: Mapping[str, str], **options: Any) -> di
         **options,
     )
     seen: dict[str, Any] = json.loads(done.stdout)
-    for number in ("0", "1"):  # each run has pipes of its own
+    for number in ("0", "1"):  # each run has its own pipes
         seen["descriptors"][number] = seen["descriptors"][number].partition(":")[0]
     return seen
 
