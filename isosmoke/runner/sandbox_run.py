@@ -132,6 +132,7 @@ def run_job(  # noqa: PLR0913, PLR0915 - one sequence, to be read in order
                     run.ending = wait_for_ending(job, keeper, streams)
                 if streams is not None and _is_interrupted(run.ending, streams):
                     interrupt.raise_for("SIGINT")
+                    raise StoppedError(interrupt.reason)
                 with run.phase("settle"):
                     is_empty = keeper.wait_until_empty(job.settle)
                 if not is_empty:

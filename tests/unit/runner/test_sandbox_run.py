@@ -1,7 +1,8 @@
 """The sequence of a job: the collected evidence, its order, and its independence of the verdict."""
 
+import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import overload
 
@@ -9,7 +10,8 @@ import pytest
 
 from isosmoke.errors import EngineError, LeftBehindError
 from isosmoke.interrupt import Interrupt
-from isosmoke.keeper.protocol import Survivor
+from isosmoke.keeper.input_forwarding import Streams
+from isosmoke.keeper.protocol import Size, StreamPlan, Survivor
 from isosmoke.redaction import Redactor
 from isosmoke.results.outcome import Broke, Ending, Exited, Stopped
 from isosmoke.runner import sandbox_run
@@ -51,6 +53,7 @@ def _run(
     wants_evidence: WantsEvidence = _always,
     interrupt: Interrupt | None = None,
     limits: ResourceLimits = NO_LIMITS,
+    streams: Streams | None = None,
 ) -> SandboxRun:
     spec = SandboxSpec(
         label="one",
@@ -77,11 +80,52 @@ def _run(
             capture=capture,
             interrupt=interrupt or Interrupt(),
             wants_evidence=wants_evidence,
+            streams=streams,
         )
 
 
 def _commands(engine: FakeEngine) -> str:
     return b"".join(kind for _, kind in engine.commands).decode()
+
+
+class _InterruptingStreams:
+    """Streams of a user who typed the key that interrupts the command."""
+
+    plan = StreamPlan()
+    keyboard = None
+    has_interrupted = True
+
+    @property
+    def resizes(self) -> int:
+        raise NotImplementedError
+
+    def typed(self, limit: int, /) -> bytes:
+        raise NotImplementedError
+
+    def read_size(self) -> Size:
+        raise NotImplementedError
+
+    def attached(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+@pytest.mark.parametrize(
+    ("status", "ending"),
+    [
+        (signal.SIGINT, Stopped("SIGINT")),
+        ((128 + signal.SIGINT) << 8, Stopped("SIGINT")),
+        (3 << 8, Exited(3)),
+    ],
+)
+def test_key_that_ends_a_command_ends_the_run(status: int, ending: Ending) -> None:
+    """A command that Ctrl-C ended is no failure, even if no process is left in its sandbox."""
+    interrupt = Interrupt()
+    run = _run(
+        FakeEngine({"one": Act(status=status)}), interrupt=interrupt, streams=_InterruptingStreams()
+    )
+
+    assert run.ending == ending
+    assert interrupt.is_raised == isinstance(ending, Stopped)
 
 
 def test_all_evidence_is_collected(tmp_path: Path) -> None:
