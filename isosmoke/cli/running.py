@@ -114,7 +114,7 @@ def find_option(location: Sequence[object]) -> str:
     return next((options[str(part)] for part in location if str(part) in options), "--")
 
 
-def _drop_missing(values: Mapping[str, Any]) -> Mapping[str, Any]:
+def _drop_missing(values: Mapping[str, str | int | None]) -> Mapping[str, str | int]:
     return {name: value for name, value in values.items() if value is not None}
 
 

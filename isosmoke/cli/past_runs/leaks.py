@@ -3,11 +3,11 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import click
 
 from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.options import json_option
 from isosmoke.errors import ExitCode, NothingSelectedError, UsageError
 from isosmoke.host import files
 from isosmoke.leak_log import baseline as baselines
@@ -19,7 +19,7 @@ from isosmoke.results import run_record
 from isosmoke.text import escape_controls
 
 DOCUMENTS = {
-    "leaks": DocumentKind("leaks --format json", LeaksDocument),
+    "leaks": DocumentKind("leaks --json", LeaksDocument),
     "exec-record": DocumentKind("a line of the log of isosmoke-exec", ExecRecord),
     "leak-baseline": DocumentKind("the file of leaks --baseline", Baseline),
 }
@@ -43,15 +43,8 @@ _LOG = "ISOSMOKE_EXEC_LOG"
     help="Write all leaks of the log to FILE, which must not exist.",
 )
 @click.option("--allow-unwatched", is_flag=True, help="Do not fail for runs without a verdict.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "junit"]),
-    default="text",
-    show_default=True,
-    help="Print the summary in this form.",
-)
-@click.option("--json", "form", flag_value="json", help="Print one JSON document on stdout.")
+@click.option("--junit", "as_junit", is_flag=True, help="Print a JUnit report on stdout.")
+@json_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -60,7 +53,8 @@ def command(
     new_baseline: Path | None,
     *,
     allow_unwatched: bool,
-    form: Literal["text", "json", "junit"],
+    as_junit: bool,
+    as_json: bool,
 ) -> None:
     """Summarize LOG (default: the file that ISOSMOKE_EXEC_LOG names): test, process, how often.
 
@@ -70,13 +64,15 @@ def command(
     Exit codes: 0 no new leak · 1 a new leak or an unwatched run · 2 no log · 4 no run in the log ·
     77 --allow-unwatched, and no run was watched
     """  # noqa: D301 - click's marker for an unwrapped paragraph
+    if as_junit and as_json:
+        raise UsageError("--junit and --json cannot be combined", hint="pass only one of them")
     document = _load(log)
     if new_baseline:
         _create(new_baseline, document)
         baseline = new_baseline
     if baseline:
         document = _apply(baseline, document)
-    click.echo(_render(document, form), nl=False)
+    click.echo(_render(document, as_junit=as_junit, as_json=as_json), nl=False)
     ctx.exit(_choose_exit(document, allow_unwatched=allow_unwatched))
 
 
@@ -121,14 +117,12 @@ def _apply(path: Path, document: LeaksDocument) -> LeaksDocument:
     return marked
 
 
-def _render(document: LeaksDocument, form: Literal["text", "json", "junit"]) -> str:
-    match form:
-        case "json":
-            return run_record.render(document)
-        case "junit":
-            return leak_junit.render(document)
-        case "text":
-            return "".join(f"{escape_controls(line)}\n" for line in _list_lines(document))
+def _render(document: LeaksDocument, *, as_junit: bool, as_json: bool) -> str:
+    if as_json:
+        return run_record.render(document)
+    if as_junit:
+        return leak_junit.render(document)
+    return "".join(f"{escape_controls(line)}\n" for line in _list_lines(document))
 
 
 def _list_lines(document: LeaksDocument) -> Iterator[str]:

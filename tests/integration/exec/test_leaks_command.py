@@ -45,7 +45,7 @@ def test_log_comes_from_the_environment(log: Path, monkeypatch: pytest.MonkeyPat
 
     assert document["tests"] == {"clean": 1, "leaky": 2}
     assert [(leak["test"], leak["runs"]) for leak in document["leaks"]] == [("leaky", 2)]
-    assert "<failure" in leaks("--format", "junit").output
+    assert "<failure" in leaks("--junit").output
 
 
 def test_baseline_only_shrinks(log: Path, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ CANDIDATES = {
     "isosmoke repro d": ["daemon"],
     "isosmoke done fix-c": ["fix-chat"],
     "isosmoke run --fail": ["--fail-fast"],
-    "isosmoke run --keep": ["--keep-going"],
+    "isosmoke run --keep": ["--keep-going", "--keep-cache"],
     "isosmoke run -- c": ["file"],
     "isosmoke receipt ver": ["verify"],
     "isosmoke completion ": ["bash", "zsh", "fish"],
