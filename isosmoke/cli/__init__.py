@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 
+_HELP_ERRORS: tuple[type[click.UsageError], ...] = (
+    (click.exceptions.NoArgsIsHelpError,)
+    if hasattr(click.exceptions, "NoArgsIsHelpError")  # since click 8.2
+    else ()
+)
+"""The errors that show the help of a command."""
+
 GROUPS = {
     "scenarios": "Run scenarios",
     "gating": "Gate tasks",
@@ -100,11 +107,12 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except click.BadParameter as error:
-            if suggestion := _suggest_choice(error):
-                message = f"{error.message}{suggestion}"
-                raise click.BadParameter(message, error.ctx, error.param) from error
-            raise
+        except click.UsageError as error:
+            if isinstance(error, _HELP_ERRORS):
+                raise
+            suggestion = _suggest_choice(error)
+            message = _wrap_for_stderr(f"{error.format_message()}{suggestion}", len("Error: "))
+            raise click.UsageError(message, error.ctx) from error
         except IsosmokeError as error:
             print_error(error)
             ctx.exit(error.exit_code)
@@ -123,8 +131,10 @@ class _Commands(click.Group):
             ctx.exit(ExitCode.INFRASTRUCTURE)
 
 
-def _suggest_choice(error: click.BadParameter) -> str:
+def _suggest_choice(error: click.UsageError) -> str:
     """Return a suggestion for a mistyped value of a parameter with fixed values; else empty."""
+    if not isinstance(error, click.BadParameter):
+        return ""
     mistyped = re.match(r"'(.*)' is not one of", error.message)
     if error.param is None or not isinstance(error.param.type, click.Choice) or not mistyped:
         return ""
