@@ -157,6 +157,9 @@ def run_job(  # noqa: PLR0913, PLR0915 - one sequence, to be read in order
             run.reached_limits = _describe_reached_limits(job.spec.limits, sandbox, run.ending)
             with run.phase("destroy"):
                 stack.close()
+    if interrupt.is_raised and isinstance(run.ending, Broke) and "run" not in run.phases:
+        # A key such as Ctrl-C also ends a program of the engine that creates the sandbox.
+        run.ending = Stopped(interrupt.reason)
     return run
 
 

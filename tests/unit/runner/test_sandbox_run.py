@@ -128,6 +128,20 @@ def test_key_that_ends_a_command_ends_the_run(status: int, ending: Ending) -> No
     assert interrupt.is_raised == isinstance(ending, Stopped)
 
 
+@pytest.mark.parametrize(
+    ("reason", "ending"),
+    [("SIGINT", Stopped("SIGINT")), ("", Broke("bwrap was killed by SIGINT"))],
+)
+def test_interrupted_creation_of_a_sandbox_is_no_error(reason: str, ending: Ending) -> None:
+    """A key that ends a program of the engine ends the run, and is no fault of the engine."""
+    interrupt = Interrupt()
+    if reason:
+        interrupt.raise_for(reason)
+    engine = FakeEngine({"one": Act(refuses="bwrap was killed by SIGINT")})
+
+    assert _run(engine, interrupt=interrupt).ending == ending
+
+
 def test_all_evidence_is_collected(tmp_path: Path) -> None:
     """Panes are read before the freeze, the rest after the list, and all before the end."""
     (tmp_path / "note").write_text("seen")
