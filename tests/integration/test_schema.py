@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 import tomli
+from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
+from isosmoke.cli import cli
 from isosmoke.cli.project import schema
 from isosmoke.errors import ManifestError
 from isosmoke.manifest import parser
 from isosmoke.manifest.models import Gate, Limits, Retention, Scenario
 from support import available, key_pairs
+from support.exec_runs import LEAVE_ONE, read_records, run_exec
 from support.git_repositories import Git
 from support.paths import ROOT
 from support.project import Project
@@ -174,6 +177,19 @@ def test_schema_rejects_what_the_parser_rejects(text: str) -> None:
     assert find_errors("manifest", convert_dates(tomli.loads(text))) != []
 
 
+def write_leaks(directory: Path) -> dict[str, list[Any]]:
+    """Return the documents of `isosmoke-exec` and `isosmoke leaks` about one run with a leak."""
+    log, baseline = directory / "log", directory / "baseline"
+    run_exec("--settle=0", "sh", "-c", LEAVE_ONE, log=log)
+    options = ["leaks", str(log), "--new-baseline", str(baseline), "--json"]
+    summary = json.loads(CliRunner().invoke(cli, options).output)
+    return {
+        "exec-record": read_records(log),
+        "leaks": [summary],
+        "leak-baseline": [json.loads(baseline.read_text())],
+    }
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """Documents of every kind except the manifest, as a user obtains them."""
@@ -215,6 +231,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         "verification": [load_output("receipt", "verify", str(receipt), "--json")],
         "bypass": [json.loads(line) for line in bypasses],
         "audit": [load_output("audit", "--json")],
+        **write_leaks(tmp_path_factory.mktemp("leaks")),
         "runs": [load_output("runs", "--json")],
         "history": [load_output("history", "good", "--json")],
         "list": [load_output("list", "--json")],
