@@ -211,7 +211,7 @@ INNER = {
     "bwrap with all namespaces": ("bwrap --unshare-all --ro-bind / / --dev /dev --proc /proc true"),
     "isosmoke": (
         'cp inner.toml "$(mktemp -d /tmp/inner.XXXXXX)" && cd /tmp/inner.* && echo true >inner.sh '
-        '&& "$PYTHON" -m isosmoke run --manifest inner.toml'
+        "&& $ISOSMOKE run --manifest inner.toml"
     ),
 }
 
@@ -236,9 +236,9 @@ def test_nested_isosmoke_hints_at_copy(project: Path) -> None:
     (project / "project/.isosmoke/runs").mkdir(parents=True)
     inner = """
         echo true >inner.sh
-        "$PYTHON" -m isosmoke run --manifest inner.toml 2>&1 | grep 'in a copy: cp -r' || exit 3
+        $ISOSMOKE run --manifest inner.toml 2>&1 | grep 'in a copy: cp -r' || exit 3
         copy="$(mktemp -d)/copy"
-        cp -r . "$copy" && cd "$copy" && exec "$PYTHON" -m isosmoke run --manifest inner.toml
+        cp -r . "$copy" && cd "$copy" && exec $ISOSMOKE run --manifest inner.toml
     """
 
     scenario = run_scenario(project, user, "bubblewrap", inner)
@@ -252,7 +252,6 @@ def install_isosmoke(project: Path, user: available.User) -> None:
     for path in user.environment(project)["PYTHONPATH"].split(os.pathsep):
         shutil.copytree(path, directory / "libraries", ignore=_NOT_NEEDED, dirs_exist_ok=True)
     with (directory / "manifest.toml").open("a") as manifest:
-        manifest.write(
-            f'env = {{ PYTHON = "{user.python}", PYTHONPATH = "{directory}/libraries" }}\n'
-        )
+        command = f"env PYTHONPATH={directory}/libraries {user.python} -m isosmoke"
+        manifest.write(f'env = {{ ISOSMOKE = "{command}" }}\n')
     (directory / "inner.toml").write_text(NESTED)
