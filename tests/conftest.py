@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,11 @@ settings.register_profile("nightly", settings.get_profile("untimed"), max_exampl
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))
 
 _WITHOUT_CAPABILITIES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+
+
+def pytest_configure() -> None:
+    """Handle SIGINT, which tests that run in the background of a shell inherit as ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
