@@ -76,7 +76,15 @@ def _list_tools(
     """Return every directory or file that the programs on PATH need, and the `sources`."""
     roots = {*_tool_roots(path, home), *tool_homes.list_named(variables, home), *sources}
     packages = set(tool_homes.list_packages(roots, home))
-    return frozenset(roots | packages)
+    return frozenset(root for root in roots | packages if not _is_of_kernel(root))
+
+
+def _is_of_kernel(path: Path) -> bool:
+    """Return whether the kernel provides a file, such as the target of /etc/mtab.
+
+    A sandbox has its own, so a link on PATH that leads there needs no mount.
+    """
+    return path.parts[1:2] in (("proc",), ("sys",), ("dev",))
 
 
 def _has_own_files(root: Path) -> bool:

@@ -88,7 +88,7 @@ def list_environments(argv: Iterable[str], directories: Iterable[Path]) -> Itera
     """
     directories = tuple(directories)
     program = next(iter(argv), "")
-    if "/" in program and directories:
+    if "/" in program and directories and os.access(directories[0] / program, os.X_OK):
         yield Path(os.path.normpath(directories[0] / program)).parent
     for directory in directories:
         yield from (file.parent / "bin" for file in directory.glob("*venv/pyvenv.cfg"))

@@ -169,6 +169,15 @@ def test_target_of_linked_tool_is_visible(home: Path) -> None:
     assert image.lacks(*secrets(home))
 
 
+@pytest.mark.parametrize("target", ["/proc/self/mounts", "/dev/null", "/sys/kernel/uevent_seqnum"])
+def test_link_to_a_file_of_the_kernel_needs_no_mount(home: Path, target: str) -> None:
+    """A directory such as /etc, which links to /proc, may be on PATH."""
+    link(home / "bin/mtab", target)
+
+    roots = {mount.target.parts[1] for mount in Image(home, home / "bin").mounts}
+    assert not roots & {"proc", "dev", "sys"}
+
+
 def test_tool_through_two_links_is_visible(home: Path) -> None:
     """A link through another link, such as to a current version, works in the sandbox."""
     share = home / ".local/share/node"

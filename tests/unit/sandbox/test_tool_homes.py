@@ -220,7 +220,12 @@ def test_packages_of_the_user_are_listed(home: Path, tmp_path: Path) -> None:
 def test_environments_of_a_command_are_found_without_path(tmp_path: Path) -> None:
     """They are that of the program, if it is a path, and those in the project."""
     write(tmp_path / ".venv/pyvenv.cfg")
+    write(tmp_path / "tools/run")
+    (tmp_path / "tools/run").chmod(0o755)
+    write(tmp_path / "tools/data")
+    (tmp_path / "tools/data").chmod(0o644)
     expected = [tmp_path / "tools", tmp_path / ".venv/bin"]
 
     assert list(tool_homes.list_environments(("tools/run", "x"), [tmp_path])) == expected
+    assert list(tool_homes.list_environments(("tools/data",), [tmp_path])) == expected[1:]
     assert list(tool_homes.list_environments(("run",), [tmp_path])) == expected[1:]
