@@ -39,7 +39,7 @@ _READ_TOGETHER = ("cpu", "cpuacct", "cpuset")
 _CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
 """Files that are empty in a new group, which accepts no process until they are set."""
 
-_REMOVE_SECONDS = 20.0
+_REMOVE_SECONDS = 10.0
 
 _UNIFIED = frozenset({""})
 """The name of version 2 among hierarchies: `/proc/PID/cgroup` names no controllers for it."""
