@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 
 from isosmoke.authoring.growth import archive, place_losses, reviews
+from isosmoke.authoring.growth.acknowledgements import Acknowledgements
 from isosmoke.authoring.growth.archive import Archive, Catalog
 from isosmoke.authoring.growth.editions import Edition
 from isosmoke.authoring.growth.losses import Loss
 from isosmoke.authoring.growth.place_losses import PlacedLoss
-from isosmoke.authoring.growth.reviews import Review
 from isosmoke.errors import ManifestError, UsageError
 from isosmoke.host.repository import bases, tracking
 from isosmoke.host.repository.bases import Bases
@@ -107,10 +107,11 @@ class _Check:
         past = self._load_past(revisions)
         now = self.archive.load_now()
         found = self._find_losses(past, now)
-        covered = self._find_reviewed(found, head, is_main=chosen.is_main)
+        acknowledgements = Acknowledgements(self.repository, self.archive, self._reviewed_branch)
+        covered = acknowledgements.find_covered(found, head)
         blamed = [
-            self._blame(placed, base, now)
-            for placed, base in found.items()
+            self._blame(placed, shown[0], now)
+            for placed, shown in found.items()
             if placed not in covered
         ]
         if not any(item.loss.refused for item in blamed):
@@ -133,18 +134,34 @@ class _Check:
         return bases.find_bases(self.repository, self.request.environment, branches)
 
     def _find_main_branches(self) -> tuple[str, ...]:
-        """Return the main branch that the manifest names, else the usual one.
-
-        The usual one counts as well until its own manifest names the other.
-        """
+        """Return the main branch that the manifest names, and the one that reviews count on."""
         named = _read_main_branch(self.archive.load_now()[0])
+        main = bases.find_main_branch(self.repository, named) if named else ""
+        return tuple(dict.fromkeys(filter(None, (main, self._reviewed_branch))))
+
+    @cached_property
+    def _reviewed_branch(self) -> str:
+        """The usual main branch, or the one that its own manifest names; empty without any.
+
+        HEAD itself agrees to nothing, because its author can be that of the manifest.
+        """
         usual = bases.find_main_branch(self.repository, None)
-        if named is None:
-            return (usual,) if usual else ()
-        main = bases.find_main_branch(self.repository, named)
-        fork = self.repository.find_merge_base(usual) if usual else ""
-        is_agreed = fork and _read_main_branch(self.archive.load_valid(fork)) == named
-        return tuple(filter(None, (main, "" if main and is_agreed else usual)))
+        if not usual:
+            return self._find_undisputed_branch()
+        fork = self.repository.find_merge_base(usual)
+        is_earlier = fork and fork != self.repository.find_commit("HEAD")
+        agreed = _read_main_branch(self.archive.load_valid(fork)) if is_earlier else None
+        return (bases.find_main_branch(self.repository, agreed) if agreed else "") or usual
+
+    def _find_undisputed_branch(self) -> str:
+        """Return the branch that the manifest names, unless an ancestor names another."""
+        named = _read_main_branch(self.archive.load_now()[0])
+        if named is None or not self.repository.find_commit("HEAD"):
+            return ""
+        ancestors = self.repository.list_ancestors(self.archive.places)
+        former = {_read_main_branch(self.archive.load_valid(item)) for item in ancestors}
+        is_disputed = former - {None, named}
+        return "" if is_disputed else bases.find_main_branch(self.repository, named)
 
     def _list_revisions(self, chosen: Bases, head: str) -> tuple[Revision, ...]:
         """Return the bases, and on the main branch every ancestor with another edition."""
@@ -184,51 +201,14 @@ class _Check:
 
     def _find_losses(
         self, past: Mapping[Revision, Catalog], now: Iterable[Catalog]
-    ) -> Mapping[PlacedLoss, Revision]:
-        """Map each loss to the first base that shows it."""
-        found: dict[PlacedLoss, Revision] = {}
+    ) -> Mapping[PlacedLoss, list[Revision]]:
+        """Map each loss to the bases that show it."""
+        found: dict[PlacedLoss, dict[Revision, None]] = {}
         for revision, before in past.items():
             for after in now:
                 for placed in place_losses.find_losses(before, after, [*self.archive.groups]):
-                    found.setdefault(placed, revision)
-        return found
-
-    def _find_reviewed(
-        self, found: Mapping[PlacedLoss, Revision], head: str, *, is_main: bool
-    ) -> set[PlacedLoss]:
-        """Return the findings that a valid review after their base covers.
-
-        The author of a branch cannot acknowledge a loss; the main branch can, by the commit that
-        merges it. What changed after the review counts again.
-        """
-        if not found or not head:
-            return set()
-        trailers = self.repository.find_trailers(reviews.TRAILER)
-        valid = [review for review in reviews.parse_reviews(trailers) if self._is_valid(review)]
-        return {
-            placed
-            for placed, base in found.items()
-            if (is_main or not placed.loss.refused)
-            and any(self._covers(review, placed, base) for review in valid)
-        }
-
-    def _is_valid(self, review: Review) -> bool:
-        """Return whether a review has the digest of its own commit."""
-        catalog = self.archive.load_valid(review.commit)
-        digests = (reviews.compute_digest(item, review.subject) for item in catalog.values())
-        return review.digest in digests
-
-    def _covers(self, review: Review, placed: PlacedLoss, base: Revision) -> bool:
-        """Return whether a finding is older than a review of its subject."""
-        if review.subject != placed.loss.subject:
-            return False
-        reviewed = self.archive.load_valid(review.commit)
-        since = {
-            other
-            for after in self.archive.load_now()
-            for other in place_losses.find_losses(reviewed, after, [*self.archive.groups])
-        }
-        return placed not in since and self.repository.is_ancestor(base.identity, review.commit)
+                    found.setdefault(placed, {})[revision] = None
+        return {placed: [*shown] for placed, shown in found.items()}
 
     def _blame(
         self, placed: PlacedLoss, base: Revision, now: tuple[Catalog, Catalog]

@@ -56,7 +56,7 @@ def find_bases(
         identity = _find_base(repository, tip)
         if identity != head:
             revisions.setdefault(identity, Revision(identity, name))
-    is_main = any(_is_on(repository, full, head) for full in main_branches)
+    is_main = any(is_on(repository, full, head) for full in main_branches)
     if not (revisions or is_main or main_branches or repository.is_shallow()):
         raise UsageError(
             f"{repository.top} has no main branch, none of {', '.join(DEFAULT_MAIN_BRANCHES)}",
@@ -84,7 +84,7 @@ def _find_base(repository: Repository, tip: str) -> str:
     return repository.find_merge_base(tip) or repository.find_commit(tip)
 
 
-def _is_on(repository: Repository, full: str, head: str) -> bool:
+def is_on(repository: Repository, full: str, head: str) -> bool:
     """Return whether HEAD is on the branch `full`, or has nothing that the branch lacks."""
     short = _shorten(repository.resolve_name(full))
     is_checked_out = repository.find_branch() == f"refs/heads/{short}"

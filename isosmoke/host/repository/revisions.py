@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from isosmoke.errors import UsageError
@@ -66,9 +67,9 @@ class Repository:
         """Return whether the clone lacks a part of the history."""
         return self._read_line("rev-parse", "--is-shallow-repository") == "true"
 
-    def is_ancestor(self, older: str, newer: str) -> bool:
-        """Return whether `newer` contains `older`, and is another commit."""
-        return older != newer and self._read_line("merge-base", older, newer) == older
+    def list_history(self, tip: str) -> frozenset[str]:
+        """Return the commits that the commit `tip` contains, itself included."""
+        return _list_history(self.top, self.find_commit(tip))
 
     def list_ancestors(self, paths: Iterable[str]) -> tuple[str, ...]:
         """Return the first-parent ancestors of HEAD that change `paths`, newest first.
@@ -130,6 +131,12 @@ class Repository:
             if error.stderr:
                 raise
             return ""
+
+
+@lru_cache(maxsize=64)
+def _list_history(top: Path, identity: str) -> frozenset[str]:
+    """Return the commits that a commit contains; its identity stands for them, so it is cached."""
+    return frozenset(decode_line(run(top, "rev-list", identity)).split())
 
 
 def _filter_inside(paths: Iterable[str]) -> Iterator[str]:

@@ -413,6 +413,127 @@ def test_branch_cannot_acknowledge_its_loss(git: Git) -> None:
     assert list_kinds(git) == []
 
 
+def write_event(git: Git, before: str) -> Mapping[str, str]:
+    """Return the variables of a push in CI after the commit `before`."""
+    event = git.top.parent / "event.json"
+    event.write_text(json.dumps({"before": before}))
+    return {"GITHUB_EVENT_PATH": str(event)}
+
+
+def push(git: Git) -> str:
+    """Push the feature branch with its own new commit to a new remote, and return the commit."""
+    git("init", "-q", "--bare", str(git.top.parent / "remote"))
+    git("remote", "add", "origin", str(git.top.parent / "remote"))
+    old = git.commit("mine", mine_txt="x")
+    git("push", "-q", "--set-upstream", "origin", "feature")
+    return old
+
+
+def remove_on_main(git: Git) -> str:
+    """Add a scenario on main and push a feature branch with it; acknowledge its removal on main."""
+    git("checkout", "-q", "main")
+    git.commit("two", manifest_toml=ENTRY + OTHER)
+    git("checkout", "-q", "-B", "feature")
+    old = push(git)
+    git("checkout", "-q", "main")
+    git.commit("removed", manifest_toml=ENTRY)
+    acknowledge(git, read_trailer(git))
+    assert list_kinds(git) == []
+    git("checkout", "-q", "feature")
+    return old
+
+
+@pytest.mark.parametrize("update", ["merge", "rebase"])
+def test_removal_on_the_main_branch_does_not_block_a_branch(git: Git, update: str) -> None:
+    """A loss that the main branch acknowledged counts as reviewed on a branch that gets it."""
+    old = remove_on_main(git)
+
+    git(update, "-q", "main")
+
+    assert list_kinds(git) == []
+    assert list_kinds(git, environment=write_event(git, old)) == []
+
+
+def test_note_of_the_main_branch_is_acknowledged_on_a_branch(git: Git) -> None:
+    """A note that the main branch acknowledged is silent on a branch that merges it."""
+    old = push(git)
+    git("checkout", "-q", "main")
+    git.commit("rewritten", one_sh=REWRITTEN)
+    acknowledge(git, read_trailer(git))
+    git("checkout", "-q", "feature")
+
+    git("merge", "-q", "main")
+
+    assert list_kinds(git, environment=write_event(git, old)) == []
+
+
+def test_review_on_the_main_branch_covers_no_later_removal(git: Git) -> None:
+    """A scenario that main has again cannot be removed by a branch, whatever its other bases."""
+    remove_on_main(git)
+    git("checkout", "-q", "main")
+    git.commit("again", manifest_toml=ENTRY + OTHER)
+    git("checkout", "-q", "feature")
+    git("merge", "-q", "main")
+    git.commit("removed again", manifest_toml=ENTRY)
+
+    assert list_kinds(git) == ["scenario-lost"]
+
+
+def test_branch_covers_no_removal_by_a_review_of_its_own(git: Git) -> None:
+    """A trailer on a branch that merged the main branch is still one of the branch."""
+    remove_on_main(git)
+    git("merge", "-q", "main")
+    git.commit("less", manifest_toml=LESS)
+    acknowledge(git, read_trailer(git))
+
+    assert list_kinds(git) == ["owner-lost"]
+
+
+TRUNK = f'[check]\nmain_branch = "trunk"\n{ENTRY}'
+
+
+def test_agreed_main_branch_acknowledges_a_loss(git: Git) -> None:
+    """A loss is acknowledged on the branch that the usual main branch names."""
+    git("checkout", "-q", "main")
+    git.commit("setting", manifest_toml=TRUNK)
+    acknowledge(git, read_trailer(git))
+    git("checkout", "-q", "-b", "trunk")
+    git.commit("less", manifest_toml=TRUNK.replace(', "b"', ""))
+    acknowledge(git, read_trailer(git))
+    assert list_kinds(git) == []
+
+    git("checkout", "-q", "-b", "fix")
+    git.commit("fix", other_txt="x")
+    assert list_kinds(git) == []
+    git.commit("own", manifest_toml=TRUNK.replace('"trunk"', '"fix"').replace(', "b"', ""))
+    acknowledge(git, read_trailer(git))
+    assert list_kinds(git) == ["gate-weakened"]
+
+
+def test_main_branch_agrees_to_no_branch_by_its_newest_commit(git: Git) -> None:
+    """The losses on the usual main branch count, although its manifest now names another one."""
+    git("checkout", "-q", "main")
+    git.commit("less", manifest_toml=TRUNK.replace(', "b"', ""))
+    git("branch", "-q", "trunk")
+    git.commit("harmless", other_txt="x")
+
+    assert sorted(list_kinds(git)) == ["gate-weakened", "owner-lost"]
+
+
+def test_only_main_branch_is_the_one_that_the_manifest_names(git: Git) -> None:
+    """A named branch acknowledges where none has a usual name, until another is named."""
+    git("branch", "-q", "-M", "trunk")
+    git("branch", "-q", "-D", "main")
+    git.commit("setting", manifest_toml=TRUNK)
+    acknowledge(git, read_trailer(git))
+    assert list_kinds(git) == []
+
+    git("checkout", "-q", "-b", "fix")
+    git.commit("own", manifest_toml=TRUNK.replace('"trunk"', '"fix"'))
+    acknowledge(git, read_trailer(git))
+    assert list_kinds(git) == ["gate-weakened"]
+
+
 def test_loss_on_the_main_branch_is_reported_until_it_is_acknowledged(git: Git) -> None:
     """Every ancestor on the main branch counts, not only the latest."""
     git("checkout", "-q", "main")

@@ -274,6 +274,19 @@ def _name_another_main_branch(git: Git) -> None:
     )
 
 
+@way(
+    "The manifest names its own branch as the main branch, and acknowledges the losses there",
+    "owner-lost",
+    "gate-weakened",
+)
+def _name_own_branch(git: Git) -> None:
+    edit(git, SMOKE, '"task-a", ', "")
+    named = '[check]\nmain_branch = "feature"\n[[scenario]]\nname = "one"'
+    edit(git, SMOKE, '\n[[scenario]]\nname = "one"', named)
+    trailers = dict.fromkeys(item.trailer for item in compare(git.top).blamed)
+    git.commit("reviewed\n\n" + "\n".join(trailers))
+
+
 @way("The repository is created again from the weakened files", "self-compared")
 def _erase_history(git: Git) -> None:
     edit(git, SMOKE, '"task-a", ', "")
