@@ -258,7 +258,7 @@ class _Check:
         elif not others and self.request.against is None:
             text = "compared with HEAD, because there is no earlier commit: review it"
             yield self._build("head-compared", text, refused=False)
-        elif not any(map(_count, past.values())):
+        elif not any(_count(past[item]) for item in others or past):
             yield self._judge_empty_base((others or [*past])[0])
 
     def _judge_empty_base(self, base: Revision) -> BlamedLoss:

@@ -296,6 +296,20 @@ def _erase_history(git: Git) -> None:
     git("checkout", "-q", "-b", "feature")
 
 
+@way(
+    "The repository is created again, with an empty commit below the weakened files",
+    "note: manifest-first",
+    clone=("self-compared",),
+)
+def _erase_history_below_an_empty_commit(git: Git) -> None:
+    edit(git, SMOKE, '"task-a", ', "")
+    (git.top / ".git").rename(git.top.parent / "old")
+    git("init", "-q", "--initial-branch=main")
+    git("commit", "-q", "--allow-empty", "--message", "empty")
+    git.commit("again")
+    git("checkout", "-q", "-b", "feature")
+
+
 @way("The branch has no commit in common with the main branch", "owner-lost")
 def _start_orphan_branch(git: Git) -> None:
     put(git, SMOKE, (git.top / SMOKE).read_text().replace('"task-a", ', ""))
