@@ -131,7 +131,11 @@ def inspect_manifest(
             *_find_unseen(path, working, environment),
             *_find_hidden(path),
         )
-        return FindingsDocument.collect(losses, _find_other(path, working, environment))
+        notes = (
+            *_find_unversioned(path, working, environment),
+            *_find_other(path, working, environment),
+        )
+        return FindingsDocument.collect(losses, notes)
     except IsosmokeError as error:
         loss = GateFinding(
             kind="manifest-unverified", place=str(path), message=" ".join(error.message.split())
@@ -158,6 +162,8 @@ def _find_unseen(
     path: Path, working: Path, environment: Mapping[str, str]
 ) -> Iterator[GateFinding]:
     """Yield a loss if git does not watch the manifest, or the file that it is a link to."""
+    if _is_unversioned(path, working, environment):
+        return
     top = tracking.find_work_tree(working, environment)
     for file in dict.fromkeys((path.absolute(), path.resolve())):
         state = tracking.read_tracking(file, environment)
@@ -168,6 +174,20 @@ def _find_unseen(
         if state in _UNSEEN:
             message = _UNSEEN[state]
             yield GateFinding(kind=f"manifest-{state}", place=str(file), message=message)
+
+
+def _find_unversioned(
+    path: Path, working: Path, environment: Mapping[str, str]
+) -> Iterator[GateFinding]:
+    """Yield a note if neither the caller nor the manifest is in a repository."""
+    if _is_unversioned(path, working, environment):
+        message = "no repository watches it, so nothing shows that it only grew"
+        yield GateFinding(kind="manifest-unversioned", place=str(path), message=message)
+
+
+def _is_unversioned(path: Path, working: Path, environment: Mapping[str, str]) -> bool:
+    directories = (working, path.absolute().parent, path.resolve().parent)
+    return all(tracking.find_work_tree(item, environment) is None for item in directories)
 
 
 def _leads_through_link(file: Path) -> bool:

@@ -54,6 +54,9 @@ DOCUMENTS = {
 """The kinds of JSON documents that this command reads or writes."""
 
 
+_NOTES = audit.NOTES | {"manifest-unversioned"}
+
+
 @click.command()
 @manifest_option()
 @click.option("--strict", is_flag=True, help="Also fail if something changed since a receipt.")
@@ -70,8 +73,8 @@ def command(ctx: click.Context, manifest_path: Path | None, *, strict: bool, as_
     caller = Caller.current()
     manifest = loader.load(find_manifest(manifest_path))
     findings = tuple(_find_problems(caller, manifest, manifest_path))
-    losses = [finding for finding in findings if finding.kind not in audit.NOTES]
-    notes = [finding for finding in findings if finding.kind in audit.NOTES]
+    losses = [finding for finding in findings if finding.kind not in _NOTES]
+    notes = [finding for finding in findings if finding.kind in _NOTES]
     document = FindingsDocument.collect(losses, notes)
     if as_json:
         click.echo(run_record.render(_create_document(document)), nl=False)

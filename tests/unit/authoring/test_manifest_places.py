@@ -173,13 +173,14 @@ def test_manifest_of_another_repository_is_a_loss(git: Git) -> None:
     assert set(inspect(git, {}, option=weak)[0]) == {"manifest-override", "manifest-outside"}
 
 
-def test_manifest_without_a_repository_is_a_loss(tmp_path: Path) -> None:
-    """A manifest that no repository contains is a loss."""
+def test_manifest_without_a_repository_is_noted(tmp_path: Path) -> None:
+    """A manifest is a note if neither it nor the caller is in a repository."""
     path = write(tmp_path / "plain" / SMOKE)
 
     found = inspect_manifest(path, tmp_path / "plain", {})
 
-    assert [loss.kind for loss in found.losses] == ["manifest-outside"]
+    assert found.losses == ()
+    assert [note.kind for note in found.notes] == ["manifest-unversioned"]
 
 
 def test_repository_that_git_refuses_is_a_loss(git: Git) -> None:
