@@ -225,13 +225,15 @@ def _read_time(receipt: Statement) -> datetime:
 
 
 def _format(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return time.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _check_bypass(bypass: BypassRecord, receipts: Iterable[Statement]) -> GateFinding:
     last = [receipt for receipt in receipts if receipt.circumstances.task == bypass.task][-1:]
-    at = parse_time(bypass.at) or _START
-    redeemed = any(receipt.circumstances.open and _read_time(receipt) > at for receipt in last)
+    at = parse_time(bypass.at)  # no gate is known to be later than a time that is invalid
+    redeemed = at is not None and any(
+        receipt.circumstances.open and _read_time(receipt) > at for receipt in last
+    )
     who = f"user {bypass.user}" if bypass.agent is None else f"agent {bypass.agent!r}"
     words = f"bypassed the gate at {bypass.at} as {who}"
     if redeemed:

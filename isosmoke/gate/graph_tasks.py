@@ -72,9 +72,14 @@ def _create_task(task: str, fields: Mapping[Any, Any]) -> CompletedTask:
 
 
 def parse_time(text: object) -> datetime | None:
-    """Return the time of a timestamp (RFC 3339), in UTC without a zone; None if it is invalid."""
+    """Return the time of a timestamp (RFC 3339) in UTC, also without a zone; None if it is invalid.
+
+    A time that has no equal in UTC, because it is near the first or the last year, is invalid.
+    """
     try:
         time = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
+        if time is None or time.tzinfo is not None:
+            return time and time.astimezone(UTC)
+        return time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return time.replace(tzinfo=UTC) if time and time.tzinfo is None else time

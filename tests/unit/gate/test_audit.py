@@ -219,6 +219,23 @@ def test_bypass_is_a_loss_until_the_gate_opens() -> None:
     assert elsewhere.startswith("bypass task-a")
 
 
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-23:59", "yesterday"])
+def test_invalid_times_in_records_are_never_an_advantage(at: str) -> None:
+    """A bypass without a valid time stays a loss, and such a receipt is of no completion."""
+    bypass = replace(BYPASS, at=at)
+    receipt_ = create_receipt()
+    about = receipt_.circumstances.model_copy(update={"tested_at": at})
+    undated = receipt_.model_copy(
+        update={"predicate": receipt_.predicate.model_copy(update={"isosmoke": about})}
+    )
+
+    (pending,) = find_all(Graph(), bypass, create_receipt(at="12:01"))
+    (stale,) = find_all(complete(), undated)
+
+    assert pending.startswith("bypass task-a: ")
+    assert stale.startswith("receipt-stale task-a: ")
+
+
 def test_bypass_of_another_project_is_not_of_this_one() -> None:
     """Two graphs may share a home of their records, and a bypass is recorded with its graph."""
     assert find_all(Graph(), replace(BYPASS, graph="/q/.wg")) == []

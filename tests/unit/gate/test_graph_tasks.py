@@ -61,6 +61,23 @@ def test_times_are_those_of_wg() -> None:
     assert task.begun is None
 
 
+@pytest.mark.parametrize(
+    "text", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "2026-13-01T00:00Z", "", 7]
+)
+def test_invalid_time_is_none(text: object) -> None:
+    """A time outside of the years that can be compared in UTC is invalid, not an error."""
+    assert graph_tasks.parse_time(text) is None
+
+
+def test_time_is_in_utc() -> None:
+    """A zone is converted, and no zone means UTC."""
+    expected = datetime(2026, 11, 22, 10, tzinfo=UTC)
+
+    for text in ("2026-11-22T12:00:00+02:00", "2026-11-22T10:00:00", "2026-11-22T10:00:00Z"):
+        time = graph_tasks.parse_time(text)
+        assert (time, time and time.tzinfo) == (expected, UTC)
+
+
 def test_archived_task_is_done_until_the_graph_has_it_again() -> None:
     """`wg archive` moves a completed task to the archive; a restored task is in both."""
     archived = '{"kind":"task","id":"a","status":"done"}\n'
