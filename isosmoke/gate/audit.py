@@ -127,9 +127,9 @@ class _TaskAudit:
     def _select_receipt(self) -> Statement | None:
         """Return the last receipt before the completion; a gate that shut later supersedes it."""
         last = self.receipts[-1] if self.receipts else None
-        if last is None or not last.circumstances.open:
-            return last
         completed = self.task.completed
+        if last is None or not (last.circumstances.open or self.task.has_successor):
+            return last
         before = [
             each for each in self.receipts if completed is None or _read_time(each) <= completed
         ]

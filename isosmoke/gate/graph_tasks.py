@@ -1,8 +1,8 @@
 """Completed tasks of a graph and its archive, as wg stores them."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,12 +15,14 @@ class CompletedTask:
     """A completed task; None for a time that the graph does not have.
 
     `begun` is when the task was last claimed. When wg reopens a task, it clears that time, so no
-    earlier gate was for this completion.
+    earlier gate was for this completion. `has_successor` is true for an archived task whose ID is
+    that of a task in the graph that is not done: later gates are for that one.
     """
 
     id: str
     completed: datetime | None = None
     begun: datetime | None = None
+    has_successor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +36,35 @@ class Graph:
 def parse_graph(text: str, archive: str = "") -> Graph:
     """Parse a graph and its archive: one JSON object per line, where later lines replace earlier.
 
-    A task in the graph replaces that in the archive, from which it was restored. Blank lines and
-    comments are skipped, as wg does. Objects of an unknown kind are skipped too.
+    A completed task in the graph replaces that in the archive. A task that is not done does not:
+    anyone can add one with the ID of an archived task, whose completion stays a fact. Blank lines
+    and comments are skipped, as wg does. Objects of an unknown kind are skipped too.
     """
+    archived, unreadable = _parse_lines("archive", archive)
+    current, also_unreadable = _parse_lines("graph", text)
+    tasks = archived | {
+        name: task or _add_successor(archived.get(name)) for name, task in current.items()
+    }
+    done = tuple(task for task in tasks.values() if task)
+    return Graph(done, (*unreadable, *also_unreadable))
+
+
+def _add_successor(task: CompletedTask | None) -> CompletedTask | None:
+    return replace(task, has_successor=True) if task else None
+
+
+def _parse_lines(
+    origin: str, content: str
+) -> tuple[dict[str, CompletedTask | None], Sequence[str]]:
+    """Return the tasks by ID, None for one that is not done, and the unreadable lines."""
     tasks: dict[str, CompletedTask | None] = {}
     unreadable = []
-    for origin, content in (("archive", archive), ("graph", text)):
-        for number, line in enumerate(content.split("\n"), start=1):
-            try:
-                tasks.update(_parse_line(line.strip()))
-            except (ValueError, RecursionError):
-                unreadable.append(f"{origin} line {number}")
-    return Graph(tuple(task for task in tasks.values() if task), tuple(unreadable))
+    for number, line in enumerate(content.split("\n"), start=1):
+        try:
+            tasks.update(_parse_line(line.strip()))
+        except (ValueError, RecursionError):
+            unreadable.append(f"{origin} line {number}")
+    return tasks, unreadable
 
 
 def _parse_line(line: str) -> Mapping[str, CompletedTask | None]:

@@ -77,6 +77,11 @@ class Team:
         """Mark the task as done at the present time, or `later`."""
         self.set_status("done", completed_at=(datetime.now(UTC) + later).isoformat(), **fields)
 
+    def is_complete(self) -> bool:
+        """Return whether the task is done, in the graph or in its archive."""
+        files = [self.project.path(f".wg/{name}.jsonl") for name in ("graph", "archive")]
+        return any('"done"' in file.read_text() for file in files if file.exists())
+
     def gate(
         self,
         on_event: Callable[[Event], None] = lambda _: None,
@@ -287,6 +292,13 @@ def archive_the_task(team: Team) -> str:
     return NOT_CALLED
 
 
+def reuse_the_id_of_an_archived_task(team: Team) -> str:
+    """Complete the task without a gate, archive it, and open one with the same ID."""
+    cell = archive_the_task(team)
+    team.set_status("open")
+    return cell
+
+
 def honest(team: Team) -> str:
     """Open the gate, and complete the task."""
     return team.gate()
@@ -325,6 +337,7 @@ WAYS = {
     "the binary was once run under the name of a tool": shadow_a_tool,
     "`wg done` without a gate": call_only_wg,
     "`wg done` without a gate, then `wg archive`": archive_the_task,
+    "the same, then a new task with the ID of the archived one": reuse_the_id_of_an_archived_task,
     "the gate is opened after the completion": gate_afterwards,
     "the task is reopened and completed with its former receipt": reuse_a_receipt,
     "the gate was opened hours before the completion": wait_for_hours,
@@ -359,7 +372,7 @@ def team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Team:
 def test_way_is_refused_or_named_as_documented(team: Team, way: str) -> None:
     """The row of the table has the verdict of the gate and the findings of an audit."""
     gate = {**WAYS, **HONEST}[way](team)
-    if '"done"' not in team.project.path(".wg/graph.jsonl").read_text():
+    if not team.is_complete():
         team.complete()
     audit = team.audit()
 

@@ -158,6 +158,11 @@ CASES: dict[str, tuple[Graph, list[Statement], str]] = {
         ],
         "receipt-retried task-a: is done; its gate had shut 2 times for the same inputs",
     ),
+    "shut for a later task of the same ID": (
+        Graph(done=(replace(complete().done[0], has_successor=True),)),
+        [create_receipt(), create_receipt(at="11:00", opened=False)],
+        "",
+    ),
     "gate without done": (complete(), [create_receipt(way="gate")], "receipt-gate-only"),
     "of a project that was moved": (
         complete(),

@@ -78,13 +78,16 @@ def test_time_is_in_utc() -> None:
         assert (time, time and time.tzinfo) == (expected, UTC)
 
 
-def test_archived_task_is_done_until_the_graph_has_it_again() -> None:
-    """`wg archive` moves a completed task to the archive; a restored task is in both."""
+def test_archived_task_is_done_whatever_the_graph_has_now() -> None:
+    """`wg archive` moves a completed task to the archive; only another completion replaces it."""
     archived = '{"kind":"task","id":"a","status":"done"}\n'
     boundary = '{"kind":"archivedboundary","id":"a","title":"A","status":"done"}\n'
 
     assert graph_tasks.parse_graph(boundary, archived) == DONE
-    assert graph_tasks.parse_graph(archived.replace("done", "open"), archived) == Graph()
+    assert graph_tasks.parse_graph(archived, archived) == DONE
+    assert graph_tasks.parse_graph(archived.replace("done", "open"), archived) == Graph(
+        (CompletedTask("a", has_successor=True),)
+    )
     assert graph_tasks.parse_graph("", "oh") == Graph((), ("archive line 1",))
 
 
