@@ -13,6 +13,7 @@ from isosmoke.gate.receipt import Statement
 from isosmoke.history.gate_records import BypassRecord
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.finding import GateFinding
+from isosmoke.results.outcome import Outcome
 from isosmoke.text import restore_bytes
 
 FindChanges = Callable[[Statement], Sequence[str]]
@@ -93,7 +94,7 @@ def find_problems(
     own = [receipt for receipt in records.receipts if project.owns(receipt)]
     own.sort(key=_read_time)
     for task in graph.done:
-        owned = [scenario.name for scenario in project.scenarios if task.id in scenario.owners]
+        owned = [scenario for scenario in project.scenarios if task.id in scenario.owners]
         if owned:
             of_task = [receipt for receipt in own if receipt.circumstances.task == task.id]
             yield from _TaskAudit(task, tuple(owned), tuple(of_task), project).find(changes)
@@ -107,7 +108,7 @@ class _TaskAudit:
     """One completed task, the scenarios that it owns, and its receipts, the oldest first."""
 
     task: CompletedTask
-    owned: tuple[str, ...]
+    owned: tuple[Scenario, ...]
     receipts: tuple[Statement, ...]
     project: AuditedProject
 
@@ -136,7 +137,7 @@ class _TaskAudit:
         return before[-1] if before else None
 
     def _describe_missing(self) -> str:
-        owned = f"is done and owns {_enumerate(self.owned)}, but has no receipt"
+        owned = f"is done and owns {self._enumerate_owned()}, but has no receipt"
         if not self.receipts:
             return owned
         first = self.receipts[0].circumstances.tested_at
@@ -148,13 +149,13 @@ class _TaskAudit:
             words = f"its last receipt, from {about.tested_at}, records a shut gate"
             yield self._create("receipt-shut", f"is done, but {words}")
             return
-        missing = [name for name in self.owned if name not in about.outcomes]
+        shown = {each.name: outcome for each in self.owned if (outcome := _find(receipt, each))}
+        missing = [each.name for each in self.owned if each.name not in shown]
         if missing:
             words = f"its last receipt does not cover {_enumerate(missing)}"
             yield self._create("receipt-incomplete", f"is done, but {words}")
-        shown = [about.outcomes[name] for name in self.owned if name in about.outcomes]
-        if shown and all(outcome.facts.is_skip for outcome in shown):
-            words = f"is done, but all of its scenarios were skipped: {_enumerate(self.owned)}"
+        if shown and all(outcome.facts.is_skip for outcome in shown.values()):
+            words = f"is done, but all of its scenarios were skipped: {self._enumerate_owned()}"
             yield self._create("receipt-skipped", words)
         if reason := self._describe_other_completion(receipt):
             yield self._create("receipt-stale", f"is done, but its receipt is {reason}")
@@ -210,8 +211,18 @@ class _TaskAudit:
             if _read_time(earlier) <= _read_time(receipt)
         )
 
+    def _enumerate_owned(self) -> str:
+        return _enumerate([scenario.name for scenario in self.owned])
+
     def _create(self, kind: str, words: str) -> GateFinding:
         return GateFinding(kind=kind, place=self.task.id, message=words)
+
+
+def _find(receipt: Statement, scenario: Scenario) -> Outcome | None:
+    """Return the outcome of a scenario, under its present name or a former one; None if none."""
+    outcomes = receipt.circumstances.outcomes
+    names = (name for name in (scenario.name, *scenario.aliases) if name in outcomes)
+    return next((outcomes[name] for name in names), None)
 
 
 def _select_inputs(receipt: Statement) -> frozenset[tuple[str, str]]:

@@ -209,7 +209,7 @@ def find_changed_inputs(statement: Statement, path: Path) -> tuple[str, ...]:
     try:
         loaded = loader.load(path)
         outcomes = statement.circumstances.outcomes
-        tested = [scenario for scenario in loaded.scenarios if scenario.name in outcomes]
+        tested = [*_select_tested(loaded.scenarios, outcomes)]
         base = None if statement.has_relative_paths else loaded.path.absolute().parent
         current = collect_inputs(loaded, tested, select_engines(statement), base=base)
     except (ManifestError, ImageError) as error:
@@ -219,6 +219,17 @@ def find_changed_inputs(statement: Statement, path: Path) -> tuple[str, ...]:
     if not any(map(_is_interpreter, configuration)):  # an older receipt has no interpreters
         current = tuple(resource for resource in current if not _is_interpreter(resource))
     return receipt.list_differences(before, [resource for resource in current if resource.sha256])
+
+
+def _select_tested(scenarios: Iterable[Scenario], names: Collection[str]) -> Iterator[Scenario]:
+    """Yield each scenario that a receipt names, with the name and aliases that it had then."""
+    for scenario in scenarios:
+        name = next((name for name in (scenario.name, *scenario.aliases) if name in names), None)
+        if name == scenario.name:
+            yield scenario
+        elif name is not None:
+            former = tuple(alias for alias in scenario.aliases if alias != name)
+            yield scenario.model_copy(update={"name": name, "aliases": former})
 
 
 def select_engines(statement: Statement) -> EngineChoice:

@@ -260,6 +260,20 @@ def test_unreadable_input_is_a_loss() -> None:
     ]
 
 
+def test_scenario_is_found_by_its_former_name() -> None:
+    """A scenario that was renamed with an alias is the one that the receipt covers."""
+    renamed = tuple(
+        each.model_copy(update={"name": "better", "aliases": ("older", "good")})
+        if each.name == "good"
+        else each
+        for each in SCENARIOS
+    )
+    project = replace(PROJECT, scenarios=renamed)
+    records = Records(receipts=[create_receipt()])
+
+    assert list(audit.find_problems(complete(), records, project, lambda _: ())) == []
+
+
 # The tests below use the command line.
 
 
@@ -310,6 +324,20 @@ def test_strict_counts_changes_since_receipt(project: Project) -> None:
     assert "since its receipt" not in clean.stdout
     assert (plain.returncode, strict.returncode) == (0, 1)
     assert "note: task-a: is done; since its receipt: file scenarios/lib.sh" in plain.stdout
+
+
+def test_renamed_scenario_stays_clean(project: Project) -> None:
+    """A rename with an alias is no loss, and no change of what was tested."""
+    available.require_engine("bubblewrap")
+    project.run("gate", "task-a")
+    text = project.manifest.read_text()
+    alias = 'name = "better"\naliases = ["good"]'
+    project.manifest.write_text(text.replace('name = "good"', alias))
+
+    done = project.run("audit")
+
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "audit: clean")
+    assert "since its receipt" not in done.stdout
 
 
 def test_task_gated_in_removed_work_tree_is_clean(project: Project) -> None:
