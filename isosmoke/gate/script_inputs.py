@@ -21,13 +21,6 @@ _VOLATILE = frozenset({".git", ".wg", ".workgraph", ".isosmoke"})
 """Directories whose contents change on their own, so their files are never a script's input."""
 
 
-def find_script_inputs(
-    scripts: Iterable[Path], directory: Path, *, exclude: Collection[Path]
-) -> tuple[Path, ...]:
-    """Return the resolved files that `scripts` read, without `exclude`; see `list_paths`."""
-    return tuple(sorted(set(list_paths(scripts, [directory], exclude=exclude).values())))
-
-
 def list_paths(
     scripts: Iterable[Path], directories: Iterable[Path], *, exclude: Collection[Path]
 ) -> Mapping[Path, Path]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke.gate.script_inputs import find_script_inputs
+from isosmoke.gate import script_inputs
 
 
 def find_inputs(directory: Path, script: str, *files: str, exclude: str = "none") -> list[str]:
@@ -15,8 +15,8 @@ def find_inputs(directory: Path, script: str, *files: str, exclude: str = "none"
     path = directory / "scenarios/s.sh"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(script)
-    inputs = find_script_inputs([path], directory, exclude=(path, directory / exclude))
-    return [str(path.relative_to(directory)) for path in inputs]
+    inputs = script_inputs.list_paths([path], [directory], exclude=(path, directory / exclude))
+    return [str(path.relative_to(directory)) for path in sorted(set(inputs.values()))]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,8 @@ def test_sourced_file_is_followed_outside_the_directory(tmp_path: Path) -> None:
     script = directory / "s.sh"
     script.write_text('. "$(dirname "$0")/../lib one.sh"\n')
 
-    assert find_script_inputs([script], directory, exclude=()) == (
+    inputs = script_inputs.list_paths([script], [directory], exclude=())
+    assert tuple(sorted(set(inputs.values()))) == (
         tmp_path / "lib one.sh",
         tmp_path / "two.sh",
     )
