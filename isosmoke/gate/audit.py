@@ -26,6 +26,7 @@ NOTES = frozenset(
         "receipt-changed",
         "receipt-gate-only",
         "receipt-moved",
+        "receipt-partly-skipped",
         "receipt-retried",
         "receipt-without-binary",
     }
@@ -154,9 +155,7 @@ class _TaskAudit:
         if missing:
             words = f"its last receipt does not cover {_enumerate(missing)}"
             yield self._create("receipt-incomplete", f"is done, but {words}")
-        if shown and all(outcome.facts.is_skip for outcome in shown.values()):
-            words = f"is done, but all of its scenarios were skipped: {self._enumerate_owned()}"
-            yield self._create("receipt-skipped", words)
+        yield from self._find_lost_results(receipt, [*shown.values()])
         if reason := self._describe_other_completion(receipt):
             yield self._create("receipt-stale", f"is done, but its receipt is {reason}")
         if reason := self._describe_binary(receipt):
@@ -164,6 +163,34 @@ class _TaskAudit:
         for loss in about.losses or ():
             words = f"is done, but its gate used a doubtful manifest: {loss.place}: {loss.message}"
             yield self._create(loss.kind, words)
+
+    def _find_lost_results(
+        self, receipt: Statement, shown: Sequence[Outcome]
+    ) -> Iterator[GateFinding]:
+        """Yield a loss for skipped scenarios only, or for each that failed until it was skipped."""
+        if shown and all(outcome.facts.is_skip for outcome in shown):
+            words = f"is done, but all of its scenarios were skipped: {self._enumerate_owned()}"
+            yield self._create("receipt-skipped", words)
+        for scenario in self._list_skipped(receipt):
+            if at := self._find_failure(receipt, scenario):
+                words = f"is done, but {scenario.name} was skipped, after it had failed at {at}"
+                yield self._create("receipt-skipped", words)
+
+    def _list_skipped(self, receipt: Statement) -> list[Scenario]:
+        """Return the owned scenarios that were skipped, unless none was run."""
+        shown = [(each, outcome) for each in self.owned if (outcome := _find(receipt, each))]
+        skipped = [each for each, outcome in shown if outcome.facts.is_skip]
+        return skipped if len(skipped) < len(shown) else []
+
+    def _find_failure(self, receipt: Statement, scenario: Scenario) -> str:
+        """Return when a scenario failed if its last result before a receipt is that; else empty."""
+        failure = ""
+        for earlier in self.receipts:
+            outcome = _find(earlier, scenario)
+            if _read_time(earlier) <= _read_time(receipt) and outcome and not outcome.facts.is_skip:
+                has_failed = outcome.facts.effect == "failed"
+                failure = earlier.circumstances.tested_at if has_failed else ""
+        return failure
 
     def _describe_other_completion(self, receipt: Statement) -> str:
         """Describe why a receipt is not of this completion; empty if it is."""
@@ -188,6 +215,11 @@ class _TaskAudit:
 
     def _find_notes(self, receipt: Statement) -> Iterator[GateFinding]:
         about = receipt.circumstances
+        skipped = self._list_skipped(receipt)
+        names = [each.name for each in skipped if not self._find_failure(receipt, each)]
+        if names:
+            words = f"is done; its receipt shows nothing of what was skipped: {_enumerate(names)}"
+            yield self._create("receipt-partly-skipped", words)
         if about.way == "gate":
             words = "is done; its receipt is of `isosmoke gate`, which completes no task"
             yield self._create("receipt-gate-only", words)

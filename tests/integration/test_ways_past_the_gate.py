@@ -258,6 +258,27 @@ def skip_everything(team: Team) -> str:
     return team.gate()
 
 
+def own_a_second_scenario(team: Team, text: str) -> None:
+    """Let the task own a second scenario with this script."""
+    team.write("scenarios/second.sh", text)
+    entry = MANIFEST.replace("works", "second")
+    team.write("manifest.toml", MANIFEST + entry)
+
+
+def skip_one(team: Team) -> str:
+    """Make one scenario of two skip."""
+    own_a_second_scenario(team, "exit 77\n")
+    return team.gate()
+
+
+def skip_the_failing_one(team: Team) -> str:
+    """Let a scenario fail in a gate, and make it skip in the next one."""
+    own_a_second_scenario(team, "exit 1\n")
+    team.gate()
+    team.write("scenarios/second.sh", "exit 77\n")
+    return team.gate()
+
+
 def retry_until_open(team: Team) -> str:
     """Repeat the gate, with the same inputs, until a scenario that is unreliable passes."""
     address = team.project.top / "attempts"
@@ -347,6 +368,8 @@ WAYS = {
     "the gate used a manifest that `WG_SMOKE_MANIFEST` names": name_a_manifest,
     "the gate tested another binary": use_another_binary,
     "every scenario is skipped": skip_everything,
+    "one scenario is skipped": skip_one,
+    "a scenario is skipped after it failed": skip_the_failing_one,
     "the gate is repeated until it opens": retry_until_open,
     "`isosmoke gate`, then `wg done`": call_only_gate,
     "a bypass from another directory": bypass_elsewhere,

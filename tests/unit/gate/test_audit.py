@@ -23,7 +23,10 @@ from support.project import BAD, GOOD, SKIPS, Project
 
 HASH = "ab" * 32
 
-SCENARIOS = parse(GOOD + BAD + SKIPS, Path("m.toml")).scenarios
+TWO = "".join(GOOD.replace('"good"', f'"{name}"').replace("-a", "-d") for name in ("one", "two"))
+"""Two scenarios of `task-d`."""
+
+SCENARIOS = parse(GOOD + BAD + SKIPS + TWO, Path("m.toml")).scenarios
 
 BYPASS = BypassRecord(
     task="task-a", agent="agent-1", user="me", folder="/p", at="2026-11-22T12:00Z", repository=None
@@ -58,10 +61,18 @@ def create_receipt(*, at: str = "10:00", opened: bool = True, **others: Any) -> 
     )
 
 
-def complete(at: str = "10:01", begun: str = "09:00") -> Graph:
-    """Return a graph whose only completed task is `task-a`, completed at this time."""
+def create_receipt_of_two(one: Outcome, two: Outcome, at: str = "10:00") -> Statement:
+    """Return a receipt of `task-d`; its inputs are those of no other receipt."""
+    outcomes = {"one": one, "two": two}
+    is_open = Outcome.FAIL not in outcomes.values()
+    version = f"{int(at.replace(':', '')):064x}"
+    return create_receipt(at=at, task="task-d", outcomes=outcomes, opened=is_open, version=version)
+
+
+def complete(at: str = "10:01", begun: str = "09:00", task: str = "task-a") -> Graph:
+    """Return a graph whose only completed task is this one, completed at this time."""
     times = [datetime.fromisoformat(f"2026-11-22T{time}:00Z") for time in (at, begun)]
-    return Graph(done=(CompletedTask("task-a", *times),))
+    return Graph(done=(CompletedTask(task, *times),))
 
 
 def find_all(graph: Graph, *records: Statement | BypassRecord, changes: str = "") -> list[str]:
@@ -105,6 +116,29 @@ CASES: dict[str, tuple[Graph, list[Statement], str]] = {
         complete(),
         [create_receipt(outcomes={"good": Outcome.SKIP})],
         "receipt-skipped task-a: is done, but all of its scenarios were skipped: good",
+    ),
+    "one was skipped": (
+        complete(task="task-d"),
+        [create_receipt_of_two(Outcome.PASS, Outcome.SKIP)],
+        "receipt-partly-skipped task-d: is done; its receipt shows nothing of what",
+    ),
+    "one was skipped after it failed": (
+        complete(task="task-d"),
+        [
+            create_receipt_of_two(Outcome.PASS, Outcome.FAIL, "09:50"),
+            create_receipt_of_two(Outcome.PASS, Outcome.SKIP, "09:55"),
+            create_receipt_of_two(Outcome.PASS, Outcome.SKIP),
+        ],
+        "receipt-skipped task-d: is done, but two was skipped, after it had failed",
+    ),
+    "one was skipped after it failed and passed": (
+        complete(task="task-d"),
+        [
+            create_receipt_of_two(Outcome.PASS, Outcome.FAIL, "09:50"),
+            create_receipt_of_two(Outcome.PASS, Outcome.PASS, "09:55"),
+            create_receipt_of_two(Outcome.PASS, Outcome.SKIP),
+        ],
+        "receipt-partly-skipped",
     ),
     "after the completion": (
         complete("09:59"),
