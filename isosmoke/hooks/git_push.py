@@ -17,6 +17,7 @@ from isosmoke.hooks.hook_reply import HookReply, refuse
 from isosmoke.host import git
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import git_top
+from isosmoke.text import quote_command
 
 BLOCK = 1
 """The exit code that aborts a push."""
@@ -66,6 +67,16 @@ def _require_tested(pushed: list[str], top: Path, caller: Caller) -> None:
                 f"{name[:12]} is pushed, but it is not checked out, so it cannot be tested here",
                 hint=f"git checkout {name[:12]}, then push again",
             )
+    if checkout is not None and (pinned := git.list_pinned(top, caller.environment)):
+        # One call with both options would follow only the first (git 2.39).
+        clear, show = (
+            quote_command(("git", "update-index", option, "--", pinned[0]))
+            for option in ("--no-assume-unchanged", "--no-skip-worktree")
+        )
+        raise UsageError(
+            f"git ignores changes of {pinned[0]} in {top}, so the commit cannot be tested here",
+            hint=f"{clear} && {show}, then push again",
+        )
     if checkout is None or checkout.dirty:
         raise UsageError(
             f"the files in {top} are not those of the pushed commit, so it cannot be tested here",

@@ -149,7 +149,10 @@ def _communicate(
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """The commit of a work tree, empty before the first one; `dirty` if files differ from it."""
+    """The commit of a work tree, empty before the first one; `dirty` if files may differ from it.
+
+    A file whose changes git was told not to see (`list_pinned`) may differ.
+    """
 
     commit: str
     dirty: bool
@@ -220,10 +223,25 @@ def _is_dirty(top: Path, environment: Mapping[str, str]) -> bool:
     settings = tuple(_without_filters(top, environment))
     if run(top, *status, environment=environment, settings=settings):
         return True
+    if list_pinned(top, environment):
+        return True
     entries = run(top, "ls-files", "--stage", "-z", environment=environment).split(b"\0")
     links = (entry for entry in entries if entry.startswith(b"160000"))
     submodules = (top / os.fsdecode(link.partition(b"\t")[2]) for link in links)
     return any(_is_dirty(path, environment) for path in submodules if (path / ".git").exists())
+
+
+def list_pinned(top: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the tracked files whose changes git does not see, relative to `top`.
+
+    `git update-index --assume-unchanged` and `--skip-worktree` pin a file; so does a sparse
+    checkout. `git ls-files -v` prints another letter than "H" for it (git-ls-files(1)).
+
+    Raises:
+        GitError: if git refuses to read the repository.
+    """
+    entries = run(top, "ls-files", "-v", "-z", environment=environment).split(b"\0")
+    return tuple(os.fsdecode(each[2:]) for each in entries if each and not each.startswith(b"H "))
 
 
 def _without_filters(top: Path, environment: Mapping[str, str]) -> Iterator[str]:

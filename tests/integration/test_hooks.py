@@ -435,6 +435,21 @@ def test_push_of_something_else_is_aborted(project: Project) -> None:
     assert "is not checked out" in other.stderr
 
 
+@pytest.mark.parametrize("option", ["--assume-unchanged", "--skip-worktree"])
+def test_push_with_a_pinned_file_is_aborted(project: Project, option: str) -> None:
+    """`git status` does not list a change of a file that git was told not to look at."""
+    name = "scenarios/good.sh"
+    first = commit(project)
+    Git(project.top)("update-index", option, name)
+    project.path(name).write_text("exit 0 # changed\n")
+
+    done = run_hook(project, "git-pre-push", "--task", "task-a", text=push_lines(first))
+
+    assert done.returncode == 1
+    assert f"git ignores changes of {name}" in done.stderr
+    assert f"git update-index --no{option[1:]} -- {name}" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "code"), [("", 0), (f"(delete) {'0' * 40} refs/heads/x {'1' * 40}\n", 0), ("x\n", 1)]
 )

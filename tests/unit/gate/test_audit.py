@@ -71,8 +71,8 @@ def create_receipt_of_two(one: Outcome, two: Outcome, at: str = "10:00") -> Stat
 
 def complete(at: str = "10:01", begun: str = "09:00", task: str = "task-a") -> Graph:
     """Return a graph whose only completed task is this one, completed at this time."""
-    times = [datetime.fromisoformat(f"2026-11-22T{time}:00Z") for time in (at, begun)]
-    return Graph(done=(CompletedTask(task, *times),))
+    completed, claimed = (datetime.fromisoformat(f"2026-11-22T{time}:00Z") for time in (at, begun))
+    return Graph(done=(CompletedTask(task, completed, claimed),))
 
 
 def find_all(graph: Graph, *records: Statement | BypassRecord, changes: str = "") -> list[str]:
