@@ -26,6 +26,7 @@ NOTES = frozenset(
         "receipt-changed",
         "receipt-gate-only",
         "receipt-moved",
+        "receipt-other-binary",
         "receipt-partly-skipped",
         "receipt-retried",
         "receipt-without-binary",
@@ -229,11 +230,21 @@ class _TaskAudit:
         if about.binary is None and self.project.binary is not None:
             words = "is done; its gate found no wg, so that no binary was tested"
             yield self._create("receipt-without-binary", words)
+        if self._is_other_build(receipt):
+            words = f"is done; {about.binary} is no longer the binary that its gate tested"
+            yield self._create("receipt-other-binary", words)
         if about.open and (number := self._count_retries(receipt)):
             words = f"is done; its gate had shut {number} times for the same inputs"
             yield self._create(
                 "receipt-retried", words if number > 1 else words.replace("times", "time")
             )
+
+    def _is_other_build(self, receipt: Statement) -> bool:
+        """Return whether the binary at the tested path is the project's wg, with another hash."""
+        tested, own = receipt.circumstances.binary, self.project.binary
+        if tested is None or own is None or restore_bytes(tested) not in own.paths:
+            return False
+        return receipt.subject[0].sha256 != own.sha256
 
     def _count_retries(self, receipt: Statement) -> int:
         """Return how many shut gates before this receipt had the same inputs."""

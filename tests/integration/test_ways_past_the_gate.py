@@ -252,6 +252,13 @@ def use_another_binary(team: Team) -> str:
     return team.gate(variables={"ISOSMOKE_WG": str(fake)})
 
 
+def replace_the_binary(team: Team) -> str:
+    """Open the gate with a program that is then replaced at the same path."""
+    cell = team.gate()
+    team.build("exit 1")
+    return cell
+
+
 def skip_everything(team: Team) -> str:
     """Make every scenario skip."""
     team.write("scenarios/works.sh", "exit 77\n")
@@ -367,6 +374,7 @@ WAYS = {
     "the gate used another manifest of the repository": use_another_manifest,
     "the gate used a manifest that `WG_SMOKE_MANIFEST` names": name_a_manifest,
     "the gate tested another binary": use_another_binary,
+    "the binary is another one afterwards, at the same path": replace_the_binary,
     "every scenario is skipped": skip_everything,
     "one scenario is skipped": skip_one,
     "a scenario is skipped after it failed": skip_the_failing_one,

@@ -65,7 +65,7 @@ def create_receipt_of_two(one: Outcome, two: Outcome, at: str = "10:00") -> Stat
     """Return a receipt of `task-d`; its inputs are those of no other receipt."""
     outcomes = {"one": one, "two": two}
     is_open = Outcome.FAIL not in outcomes.values()
-    version = f"{int(at.replace(':', '')):064x}"
+    version = HASH if at == "10:00" else f"{int(at.replace(':', '')):064x}"
     return create_receipt(at=at, task="task-d", outcomes=outcomes, opened=is_open, version=version)
 
 
@@ -176,7 +176,11 @@ CASES: dict[str, tuple[Graph, list[Statement], str]] = {
         [create_receipt()],
         "",
     ),
-    "another build of the project's wg": (complete(), [create_receipt(version="cd" * 32)], ""),
+    "another build of the project's wg": (
+        complete(),
+        [create_receipt(version="cd" * 32)],
+        "receipt-other-binary task-a: is done; /bin/wg is no longer the binary that its gate",
+    ),
     "a copy of the project's wg": (complete(), [create_receipt(binary="/old/wg")], ""),
     "open after it was shut": (
         complete("11:01"),
@@ -345,7 +349,7 @@ def test_gate_makes_audit_clean(project: Project) -> None:
 
 
 def test_strict_counts_changes_since_receipt(project: Project) -> None:
-    """A changed library is a note, or a finding with `--strict`; another binary is neither."""
+    """A changed library is a note, or a finding with `--strict`; so is another binary."""
     available.require_engine("bubblewrap")
     project.run("gate", "task-a")
     project.binary.write_text("#!/bin/sh\necho newer\n")
@@ -356,6 +360,7 @@ def test_strict_counts_changes_since_receipt(project: Project) -> None:
 
     assert clean.returncode == 0
     assert "since its receipt" not in clean.stdout
+    assert "is no longer the binary that its gate tested" in clean.stdout
     assert (plain.returncode, strict.returncode) == (0, 1)
     assert "note: task-a: is done; since its receipt: file scenarios/lib.sh" in plain.stdout
 
