@@ -37,6 +37,13 @@ NOTES = frozenset(
 MAX_WAIT = timedelta(hours=1)
 """The time from a receipt to the completion after which it is no longer of this completion."""
 
+PROMPT = timedelta(minutes=5)
+"""The time from a receipt to the completion within which wg completes what `isosmoke done` gated.
+
+wg can refuse a call after the gate opened, for example because of its arguments. A completion that
+does not follow at once is then of another call.
+"""
+
 _NAMES_SHOWN = 5
 _START = datetime.min.replace(tzinfo=UTC)
 
@@ -224,6 +231,9 @@ class _TaskAudit:
         if about.way == "gate":
             words = "is done; its receipt is of `isosmoke gate`, which completes no task"
             yield self._create("receipt-gate-only", words)
+        elif self._is_late(receipt):
+            words = f"is done; wg did not complete it with its receipt, from {about.tested_at}"
+            yield self._create("receipt-gate-only", words)
         if about.graph is not None and about.graph != self.project.graph:
             words = f"is done; its receipt is of a graph whose project is gone: {about.graph}"
             yield self._create("receipt-moved", words)
@@ -238,6 +248,13 @@ class _TaskAudit:
             yield self._create(
                 "receipt-retried", words if number > 1 else words.replace("times", "time")
             )
+
+    def _is_late(self, receipt: Statement) -> bool:
+        """Return whether the completion is of this receipt's gate, but did not follow at once."""
+        completed = self.task.completed
+        wait = timedelta() if completed is None else completed - _read_time(receipt)
+        is_own = receipt.circumstances.open and not self._describe_other_completion(receipt)
+        return is_own and wait > PROMPT
 
     def _is_other_build(self, receipt: Statement) -> bool:
         """Return whether the binary at the tested path is the project's wg, with another hash."""

@@ -301,6 +301,13 @@ def call_only_gate(team: Team) -> str:
     return team.gate(way="gate")
 
 
+def complete_by_a_later_call(team: Team) -> str:
+    """Open the gate by `isosmoke done`, which wg refuses, and complete the task with wg."""
+    cell = team.gate()
+    team.complete(timedelta(minutes=6))
+    return cell
+
+
 def bypass_elsewhere(team: Team) -> str:
     """Bypass the gate from the directory of another repository."""
     elsewhere = team.project.top.parent / "elsewhere"
@@ -380,6 +387,7 @@ WAYS = {
     "a scenario is skipped after it failed": skip_the_failing_one,
     "the gate is repeated until it opens": retry_until_open,
     "`isosmoke gate`, then `wg done`": call_only_gate,
+    "`isosmoke done`, which wg refuses, then `wg done` after 6 minutes": complete_by_a_later_call,
     "a bypass from another directory": bypass_elsewhere,
 }
 """The ways, by their descriptions in the table."""

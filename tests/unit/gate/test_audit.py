@@ -202,6 +202,11 @@ CASES: dict[str, tuple[Graph, list[Statement], str]] = {
         "",
     ),
     "gate without done": (complete(), [create_receipt(way="gate")], "receipt-gate-only"),
+    "done, but completed by a later call": (
+        complete("10:06"),
+        [create_receipt()],
+        "receipt-gate-only task-a: is done; wg did not complete it with its receipt, from 2026",
+    ),
     "of a project that was moved": (
         complete(),
         [create_receipt(graph="/gone/.wg")],
