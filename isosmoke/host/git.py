@@ -151,7 +151,7 @@ def _communicate(
 class Checkout:
     """The commit of a work tree, empty before the first one; `dirty` if files may differ from it.
 
-    A file whose changes git was told not to see (`list_pinned`) may differ.
+    A file whose changes git is set not to see (`list_pinned`) may differ.
     """
 
     commit: str

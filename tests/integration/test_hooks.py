@@ -437,7 +437,7 @@ def test_push_of_something_else_is_aborted(project: Project) -> None:
 
 @pytest.mark.parametrize("option", ["--assume-unchanged", "--skip-worktree"])
 def test_push_with_a_pinned_file_is_aborted(project: Project, option: str) -> None:
-    """`git status` does not list a change of a file that git was told not to look at."""
+    """`git status` does not list a change of a file that git is set not to look at."""
     name = "scenarios/good.sh"
     first = commit(project)
     Git(project.top)("update-index", option, name)
