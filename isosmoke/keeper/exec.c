@@ -804,13 +804,15 @@ static void pass_on_signals(void)
 			            .has_data = signal.ssi_code == SI_QUEUE, .data = signal.ssi_int });
 }
 
-/* Give the terminal back if a shell inside has ended without doing so. */
+/* Take the terminal back if a shell inside has ended without doing so: its process group is gone. A
+ * group that still exists, such as that of the caller's shell after `bg`, keeps the terminal. */
 static void restore_foreground(void)
 {
 	int terminal = run.is_in_foreground ? open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC) : -1;
 	if (terminal < 0)
 		return;
-	if (tcgetpgrp(terminal) != getpgrp())
+	pid_t owner = tcgetpgrp(terminal);
+	if (owner != getpgrp() && (owner <= 1 || (kill(-owner, 0) != 0 && errno == ESRCH)))
 		tcsetpgrp(terminal, getpgrp());
 	close(terminal);
 }

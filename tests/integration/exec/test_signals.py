@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from isosmoke.interrupt import wait_readable
 from support.exec_runs import EXEC, SECONDS, build_environment, read_records
 from support.terminal_screen import Screen, program
 
@@ -230,3 +231,26 @@ def test_shell_with_job_control_gives_the_terminal_back() -> None:
         screen.type("line\n")
         screen.wait_for("after-line")
         assert process.wait(SECONDS) == 8
+
+
+def test_job_that_ends_in_the_background_leaves_the_terminal_to_the_shell(tmp_path: Path) -> None:
+    """After Ctrl-Z and `bg`, the shell has the terminal, and keeps it when the job ends."""
+    bash = shutil.which("bash")
+    assert bash
+    gate, held = tmp_path / "gate", tmp_path / "held"
+    os.mkfifo(gate)
+    os.mkfifo(held)
+    end = os.open(held, os.O_RDONLY | os.O_NONBLOCK)  # the stderr of the wrapper, until its end
+    with terminal(bash, "--norc", "--noprofile", "-i") as (screen, process):
+        screen.type(f"{EXEC} sh -c 'echo re\"\"ady; exec cat {gate}' 2>{held}\n")
+        screen.wait_for("ready")
+        screen.type("\x1a")
+        screen.wait_for("Stopped")
+        screen.type("bg; echo ba''ck\n")
+        screen.wait_for("back")
+        screen.wait_for("prompt>")
+        gate.write_text("")
+        assert wait_readable(end, SECONDS)
+        os.close(end)
+        screen.type("exit 3\n")
+        assert process.wait(SECONDS) == 3
