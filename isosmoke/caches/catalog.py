@@ -16,7 +16,8 @@ class CacheRoot:
     Without the variable it is `default`, relative to HOME, or `cache`, relative to the directory
     of caches (XDG). `entries` are patterns of the directories in it that are shown; `.` is the
     directory itself. `origins` are patterns of the files that record where content came from, and
-    whose URLs may have tokens. `hidden` are files of configuration, which are empty.
+    whose URLs may have tokens; `**` is any number of directories. `hidden` are files of
+    configuration, which are empty.
     """
 
     variable: str
@@ -116,7 +117,7 @@ CATALOG: Mapping[str, tuple[CacheRoot, ...]] = MappingProxyType(
                 variable="",
                 default=".m2",
                 entries=("repository", "wrapper/dists"),
-                origins=("repository/*/*/*/*.lastUpdated", "repository/*/*/*/*/*.lastUpdated"),
+                origins=("repository/**/*.lastUpdated",),
             ),
         ),
         "ccache": (CacheRoot(variable="CCACHE_DIR", cache="ccache", hidden=("ccache.conf",)),),

@@ -1,5 +1,6 @@
 """The caches of this machine's user that a sandbox shows, copy-on-write."""
 
+import fnmatch
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,25 +16,35 @@ from isosmoke.sandbox import user_files
 from isosmoke.sandbox.spec import CopyOnWrite, Mount, ReadOnly
 
 MAX_ORIGINS = 50_000
-"""The maximum number of files of a cache that are searched for tokens; a larger one is hidden."""
+"""The maximum number of files of a cache that are searched for tokens; a larger one is hidden.
+
+Where any depth is searched, the directories count too.
+"""
 
 _MAX_BYTES = 1 << 20
 """The maximum size of a file that is searched, in bytes; a larger one is empty in a sandbox."""
 
-_USER = re.compile(rb"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:/{2})[^/\s\"'<>@]+@")
-"""The user and password of a URL (RFC 3986, 3.2.1)."""
+_USER = re.compile(rb"(?P<scheme>[A-Za-z0-9+.-]\\?:(?:\\?/){2})[^/\s\"'<>@]+@")
+"""The user and password of a URL (RFC 3986, 3.2.1).
+
+Only the last character of the scheme is searched, so that the time is linear. A file of properties
+has a backslash before each colon and equals sign (java.util.Properties.store), and JSON may have
+one before each slash (RFC 8259, 7).
+"""
 
 _TOKEN = re.compile(
-    rb"(?P<name>[?&;][\w.-]*(?:token|key|secret|signature|sig|password|passwd|auth|credential)=)"
+    rb"(?P<name>(?:[?&;]|\\u0026)"
+    rb"[\w.-]*(?:token|key|secret|signature|sig|password|passwd|auth|credential)\\?=)"
     rb"[^&\s\"'<>#]+",
     re.IGNORECASE,
 )
 """A query parameter of a URL whose value is secret, by its name."""
 
 _HEADER = re.compile(
-    rb"(?P<name>authorization[\"']?\s*[:=]\s*[\"']?\w+\s+)[^\s\"']+", re.IGNORECASE
+    rb"(?P<name>authorization(?:\\?[\"'])?\s*\\?[:=]\s*(?:\\?[\"'])?)(?:\w+[ \t]+)?[^\s\"'\\]+",
+    re.IGNORECASE,
 )
-"""A header that git sends (git-config(1), `http.extraHeader`)."""
+"""A header that git sends (git-config(1), `http.extraHeader`), with or without a scheme."""
 
 _MASK = b"isosmoke-masked"
 
@@ -138,13 +149,24 @@ def _list_masks(root: CacheRoot, directory: Path) -> tuple[ReadOnly, ...] | None
         for name in root.hidden
         if (directory / name).is_file()
     ]
-    files = (file for pattern in root.origins for file in directory.glob(pattern))
+    files = (file for pattern in root.origins for file in _list_origins(directory, pattern))
     for number, file in enumerate(files):
         if number >= MAX_ORIGINS:
             return None
         if (shown := _mask_file(file)) is not None:
             masks.append(ReadOnly(shown, PurePosixPath(file)))
     return tuple(masks)
+
+
+def _list_origins(directory: Path, pattern: str) -> Iterator[Path]:
+    """Yield the files that match; with `**`, each directory too, which makes a search countable."""
+    top, is_deep, name = pattern.partition("/**/")
+    if not is_deep:
+        yield from directory.glob(pattern)
+        return
+    for parent, _, files in os.walk(directory / top):
+        yield Path(parent)
+        yield from (Path(parent, file) for file in fnmatch.filter(files, name))
 
 
 def _mask_file(file: Path) -> Path | None:

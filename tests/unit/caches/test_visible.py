@@ -135,6 +135,8 @@ def test_configuration_in_a_cache_is_empty(home: Home) -> None:
         ".cache/pip/wheels/0/1/2/3/origin.json",
         ".cache/uv/git-v0/db/0/FETCH_HEAD",
         ".m2/repository/org/a/1/a.pom.lastUpdated",
+        ".m2/repository/a/1/a.pom.lastUpdated",
+        ".m2/repository/org/example/deep/group/lib/1.0/lib-1.0.pom.lastUpdated",
     ],
 )
 @pytest.mark.parametrize(
@@ -157,6 +159,32 @@ def test_token_in_a_url_is_masked(home: Home, name: str, url: str) -> None:
     assert shown.endswith('" after')
     assert "example.org/lib" in shown
     assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        rb"https\://me\:hunter2@example.org/.error=",
+        rb"https\://example.org/lib?private_token\=hunter2",
+        rb"https:\/\/me:hunter2@example.org\/lib",
+        rb"https://example.org/lib?a=b\u0026private_token=hunter2",
+        b'{"authorization":"hunter2"}',
+        rb'"{\"authorization\":\"hunter2\"}"',
+        b"Authorization: hunter2\nAccept: text/html",
+        b"Authorization: hunter2 \nAccept: text/html",
+        b"Authorization: hunter2 other",
+        b"Authorization: Bearer hunter2",
+        rb"authorization\:hunter2",
+    ],
+)
+def test_other_notation_of_a_token_is_masked(text: bytes) -> None:
+    """Properties of Java, escaped JSON and a header without a scheme have tokens as well."""
+    masked = mask_tokens(text)
+
+    assert b"hunter2" not in masked
+    assert b"isosmoke-masked" in masked
+    assert (b"example.org" in masked) == (b"example.org" in text)
+    assert (b"Accept: text/html" in masked) == (b"Accept: text/html" in text)
 
 
 @pytest.mark.parametrize(
@@ -189,6 +217,18 @@ def test_cache_with_too_many_origins_is_hidden(home: Home, monkeypatch: pytest.M
 
     assert caches.mounts == ()
     assert "too many files" in caches.notes[0]
+
+
+def test_cache_with_too_many_directories_is_hidden(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of directories is limited too if files of any depth are searched."""
+    monkeypatch.setattr(visible, "MAX_ORIGINS", 5)
+    home.write(".m2/repository/a/b/c/d.pom")
+    assert list_targets(home.find("maven")) == [f"{home.path}/.m2/repository"]
+
+    home.write(".m2/repository/a/b/c/d/e/f.pom")
+    assert home.find("maven").mounts == ()
 
 
 @pytest.mark.parametrize(
