@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from isosmoke.keeper.protocol import Output, Size, StreamPlan
 from isosmoke.repro.shell_input import (
+    Patience,
     measure_terminal,
     read_wakeups,
     wakeups_by_signals,
@@ -31,8 +32,11 @@ class CommandStreams:
     each key has its effect in the sandbox.
     """
 
-    def __init__(self, plan: StreamPlan, *, stdin: int, stdout: int, resizes: int) -> None:
+    def __init__(
+        self, plan: StreamPlan, patience: Patience, *, stdin: int, stdout: int, resizes: int
+    ) -> None:
         self.plan = plan
+        self._patience = patience
         self.resizes = resizes
         self.has_interrupted = False
         self._stdin, self._stdout = stdin, stdout
@@ -64,10 +68,19 @@ class CommandStreams:
         return measure_terminal(self._stdout)
 
     def show(self, output: Output) -> None:
-        """Print output; a terminal that is not in raw mode adds carriage returns itself."""
+        """Print output; a terminal that is not in raw mode adds carriage returns itself.
+
+        Raises:
+            TimeoutError: if it is not read in time; from then on, the stream is /dev/null.
+        """
         is_cooked = self.plan.output == "terminal" and not self._settings
         content = self._endings.feed(output.content) if is_cooked else output.content
-        write_all(_STDERR if output.stream == "stderr" else self._stdout, content)
+        stream = _STDERR if output.stream == "stderr" else self._stdout
+        try:
+            write_all(stream, content, self._patience)
+        except TimeoutError:
+            _silence(stream)
+            raise
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -81,10 +94,11 @@ class CommandStreams:
 
 
 @contextmanager
-def local_streams(*, stdout_taken: bool) -> Iterator[CommandStreams]:
+def local_streams(patience: Patience, *, stdout_taken: bool) -> Iterator[CommandStreams]:
     """Yield the streams of this process; call it in the main thread, which handles signals.
 
-    If stdout has a document, all output of the command goes to stderr.
+    If stdout has a document, all output of the command goes to stderr. Output that is not read is
+    dropped when the patience ends.
     """
     stdout = _STDERR if stdout_taken else _STDOUT
     with ExitStack() as stack:
@@ -95,7 +109,7 @@ def local_streams(*, stdout_taken: bool) -> Iterator[CommandStreams]:
         if plan.output == "terminal":
             stack.enter_context(wakeups_by_signals(wakeups))
         stdin = _STDIN if plan.input == "terminal" else stack.enter_context(_reopened(_STDIN))
-        yield CommandStreams(plan, stdin=stdin, stdout=stdout, resizes=resizes)
+        yield CommandStreams(plan, patience, stdin=stdin, stdout=stdout, resizes=resizes)
 
 
 def plan_streams(stdin: int, stdout: int, stderr: int) -> StreamPlan:
@@ -112,6 +126,19 @@ def plan_streams(stdin: int, stdout: int, stderr: int) -> StreamPlan:
         return StreamPlan(input="terminal", output=output, size=size)
     is_empty = os.fstat(stdin).st_rdev == _NULL_DEVICE
     return StreamPlan(input="" if is_empty else "passed", output=output, size=size)
+
+
+def _silence(stream: int) -> None:
+    """Redirect a stream of this process to /dev/null, and the other one if it is the same file.
+
+    Reports would otherwise wait for the same reader.
+    """
+    status = os.fstat(stream)
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    for descriptor in (_STDOUT, _STDERR):
+        if os.path.samestat(os.fstat(descriptor), status):
+            os.dup2(null, descriptor)
+    os.close(null)
 
 
 def _is_in_foreground(descriptor: int) -> bool:

@@ -1,5 +1,6 @@
 """The user of a shell: a person at a terminal, or lines from a pipe."""
 
+import math
 import os
 import select
 import signal
@@ -8,7 +9,10 @@ import termios
 import tty
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 
+from isosmoke.interrupt import Interrupt
+from isosmoke.keeper.deadline import SLICE_SECONDS, Deadline
 from isosmoke.keeper.interactive_shell import User
 from isosmoke.keeper.protocol import ShellOutput, Size
 
@@ -22,9 +26,12 @@ _MAX_WAKEUPS = 4096
 class LocalUser:
     """The user of `keyboard`; without a terminal `size` is None and never changes."""
 
-    def __init__(self, keyboard: int, resizes: int, *, has_terminal: bool) -> None:
+    def __init__(
+        self, keyboard: int, resizes: int, interrupt: Interrupt, *, has_terminal: bool
+    ) -> None:
         self.keyboard = keyboard
         self.resizes = resizes
+        self._interrupt = interrupt
         self._has_terminal = has_terminal
         self._screens = {"stdout": sys.stdout.fileno(), "stderr": sys.stderr.fileno()}
 
@@ -43,7 +50,7 @@ class LocalUser:
         return measure_terminal(self.keyboard)
 
     def show(self, output: ShellOutput) -> None:
-        write_all(self._screens[output.stream], output.content)
+        write_until_interrupted(self._screens[output.stream], self._interrupt, output.content)
 
 
 def measure_terminal(descriptor: int) -> Size:
@@ -59,19 +66,61 @@ def read_wakeups(descriptor: int) -> None:
             pass
 
 
-def write_all(descriptor: int, content: bytes) -> None:
-    """Write all of `content`, even if the descriptor is slow or made non-blocking elsewhere."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLOUT)
+@dataclass(slots=True)
+class Patience:
+    """The time in seconds for which isosmoke waits, in total, for the readers of its output.
+
+    It ends early if `interrupt` is raised.
+    """
+
+    interrupt: Interrupt
+    seconds: float = math.inf
+
+    def wait_until_writable(self, descriptor: int) -> None:
+        """Wait until a descriptor is writable, or fails at once.
+
+        Raises:
+            TimeoutError: if the patience ends first.
+        """
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        poll.register(self.interrupt.fileno(), select.POLLIN)
+        deadline = Deadline(self.seconds)
+        while True:
+            ready = dict(poll.poll(min(self.seconds, SLICE_SECONDS) * 1000))
+            self.seconds = deadline.look()
+            if descriptor in ready:
+                return
+            if ready or not self.seconds:
+                raise TimeoutError("the output was not read in time")
+
+
+def write_all(descriptor: int, content: bytes, patience: Patience) -> None:
+    """Write all of `content`, even if the descriptor is slow or made non-blocking elsewhere.
+
+    A pipe that is writable has space for `PIPE_BUF` bytes, so that no write blocks.
+
+    Raises:
+        TimeoutError: if the patience ends before; a part may have been written.
+    """
     while content:
-        poll.poll()
+        patience.wait_until_writable(descriptor)
         with suppress(BlockingIOError):
-            content = content[os.write(descriptor, content) :]
+            content = content[os.write(descriptor, content[: select.PIPE_BUF]) :]
+
+
+def write_until_interrupted(descriptor: int, interrupt: Interrupt, content: bytes) -> None:
+    """Write all of `content`, or a part of it if `interrupt` is raised and nothing reads it."""
+    with suppress(TimeoutError):
+        write_all(descriptor, content, Patience(interrupt))
 
 
 @contextmanager
-def local_user() -> Iterator[User]:
-    """Yield the user of this process's stdin; a terminal is in raw mode during the block."""
+def local_user(interrupt: Interrupt) -> Iterator[User]:
+    """Yield the user of this process's stdin; a terminal is in raw mode during the block.
+
+    Once `interrupt` is raised, output that is not read is dropped.
+    """
     keyboard = 0
     with ExitStack() as stack:
         resizes, wakeups = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -81,7 +130,7 @@ def local_user() -> Iterator[User]:
         if has_terminal:
             stack.enter_context(wakeups_by_signals(wakeups))
             stack.enter_context(_raw_mode(keyboard))
-        yield LocalUser(keyboard, resizes, has_terminal=has_terminal)
+        yield LocalUser(keyboard, resizes, interrupt, has_terminal=has_terminal)
 
 
 @contextmanager

@@ -168,6 +168,46 @@ def test_endless_input_does_not_extend_the_timeout(project: Project) -> None:
     assert b"TIMEOUT" in done.stdout
 
 
+@pytest.mark.parametrize("stderr", [subprocess.PIPE, subprocess.STDOUT])
+def test_slow_reader_does_not_extend_the_timeout(project: Project, stderr: int) -> None:
+    """A command and its report end though nothing reads the output; the record is complete."""
+    size = 3_000_000
+    arguments = project.command("run", "--timeout", "1", "--", "head", "-c", str(size), "/dev/zero")
+    with subprocess.Popen(
+        arguments,
+        cwd=project.top,
+        env=project.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+    ) as process:
+        try:
+            assert process.wait(120) in (1, 125)  # a timeout, or only the output is incomplete
+        finally:
+            process.kill()
+        if process.stderr is not None:
+            assert b"isosmoke show " in process.stderr.read()
+
+
+def test_signal_ends_a_run_whose_output_is_not_read(project: Project) -> None:
+    """SIGTERM ends a command whose output nothing reads, long before its timeout."""
+    with subprocess.Popen(
+        project.command("run", "--", "cat", "/dev/zero"),
+        cwd=project.top,
+        env=project.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            process.stdout.read(1)
+            process.terminate()
+            assert process.wait(120) == 143
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("engine", ["bubblewrap", "docker"])
 def test_command_has_the_terminal(project: Project, engine: str) -> None:
     """At a terminal, a command reads what is typed, and the screen has its lines in order."""

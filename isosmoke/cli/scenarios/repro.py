@@ -34,7 +34,7 @@ from isosmoke.manifest.models import Scenario
 from isosmoke.reports.summary import HangingText
 from isosmoke.repro import bundle, session, target, typed_script
 from isosmoke.repro.session import ShellOptions, ShellResult
-from isosmoke.repro.shell_input import local_user, write_all
+from isosmoke.repro.shell_input import local_user, write_until_interrupted
 from isosmoke.repro.target import Case
 from isosmoke.text import quote_command
 
@@ -118,13 +118,6 @@ def command(
     a terminal, the shell is interactive; otherwise it reads commands from stdin. The exit code is
     that of the shell.
     """
-    manner = ShellOptions(
-        after=not before,
-        thaw=thaw,
-        open_user=local_user,
-        print_line=_print_fact,
-        echo=partial(write_all, sys.stderr.fileno()),
-    )
     opened = _Target(
         name=name or "",
         argv=ctx.obj,
@@ -135,6 +128,13 @@ def command(
     )
     draft = _Draft(name=save, owners=owners, assertion=assertion)
     with interruptible() as interrupt, _open_case(opened, interrupt) as case:
+        manner = ShellOptions(
+            after=not before,
+            thaw=thaw,
+            open_user=partial(local_user, interrupt),
+            print_line=_print_fact,
+            echo=partial(write_until_interrupted, sys.stderr.fileno(), interrupt),
+        )
         saving = _prepare_saving(case, opened, draft)
         code = _run_shell(case, manner, interrupt, saving)
     ctx.exit(code)

@@ -42,6 +42,7 @@ from isosmoke.manifest.filters import Expression
 from isosmoke.manifest.models import Scenario
 from isosmoke.reports import agent
 from isosmoke.repro import bundle, command_streams, target
+from isosmoke.repro.shell_input import Patience
 from isosmoke.results import repeat_command
 from isosmoke.results.events import Event
 from isosmoke.results.repeat_command import Repeat
@@ -198,7 +199,7 @@ def _open_request(
     """Yield the request and its caller; a bundle stays unpacked inside the context."""
     if options.bundle is None and options.argv:
         user = without_own_environment(caller)
-        with _open_command_request(options, reporting, user) as request:
+        with _open_command_request(options, reporting, user, interrupt) as request:
             yield request, user
         return
     if options.bundle is None:
@@ -244,7 +245,7 @@ def _build_request(options: _Options) -> Request:
 
 @contextmanager
 def _open_command_request(
-    options: _Options, reporting: Reporting, caller: Caller
+    options: _Options, reporting: Reporting, caller: Caller, interrupt: Interrupt
 ) -> Iterator[Request]:
     """Yield the request for a command, which takes over the standard streams in the context."""
     if options.selects_scenarios:
@@ -253,7 +254,9 @@ def _open_command_request(
             hint="pass only one of them",
         )
     scenario = _create_command_scenario(options, caller)
-    with command_streams.local_streams(stdout_taken=reporting.choice.stdout_taken) as streams:
+    patience = Patience(interrupt, scenario.timeout_seconds)
+    stdout_taken = reporting.choice.stdout_taken
+    with command_streams.local_streams(patience, stdout_taken=stdout_taken) as streams:
         yield replace(
             _build_base_request(options),
             scenarios=(scenario,),

@@ -1,19 +1,32 @@
 """The user of a shell: a terminal is restored in any case, and piped lines need no terminal."""
 
+import fcntl
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
-from isosmoke.repro.shell_input import local_user, write_all
+import pytest
+
+from isosmoke.interrupt import Interrupt
+from isosmoke.repro.shell_input import (
+    Patience,
+    local_user,
+    write_all,
+    write_until_interrupted,
+)
 from support import terminal_screen
 
-_IMPORT = f"from isosmoke.repro.shell_input import {local_user.__name__} as local_user"
+_IMPORT = (
+    f"from isosmoke.repro.shell_input import {local_user.__name__} as local_user\n"
+    "from isosmoke.interrupt import Interrupt"
+)
 
 _PROGRAM = f"""
 {_IMPORT}
-with local_user() as user:
+with local_user(Interrupt()) as user:
     print("opened with", user.size, end="\\r\\n", flush=True)
     {{}}
 """
@@ -73,8 +86,8 @@ def test_closed_terminal_ends_input(tmp_path: Path) -> None:
 def test_previous_handler_of_sizes_is_restored(tmp_path: Path) -> None:
     """The handler of SIGWINCH from before the block is restored."""
     code = (
-        f"import signal; {_IMPORT}\n"
-        "with local_user(): inside = signal.getsignal(signal.SIGWINCH)\n"
+        f"import signal\n{_IMPORT}\n"
+        "with local_user(Interrupt()): inside = signal.getsignal(signal.SIGWINCH)\n"
         "print(callable(inside), signal.getsignal(signal.SIGWINCH) == signal.SIG_DFL, flush=True)"
     )
     command = [sys.executable, "-c", code]
@@ -99,9 +112,56 @@ def test_all_output_is_written_to_nonblocking_descriptor() -> None:
         reader = threading.Thread(target=lambda: received.append(file.read()))
         reader.start()
         try:
-            write_all(writing, content)
+            write_all(writing, content, Patience(Interrupt()))
         finally:
             os.close(writing)
             reader.join()
 
     assert received == [content]
+
+
+@pytest.fixture
+def slow() -> Iterator[tuple[int, int]]:
+    """Return the ends of a pipe with space for two pages, which nothing reads."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 2 * os.sysconf("SC_PAGE_SIZE"))
+    yield reading, writing
+    os.close(reading)
+    os.close(writing)
+
+
+def test_interrupt_ends_a_write(slow: tuple[int, int]) -> None:
+    """Output that nothing reads is dropped once the interrupt is raised, and no write blocks."""
+    reading, writing = slow
+    interrupt, content = Interrupt(), bytes(range(256)) * 256
+    interrupt.raise_for("SIGTERM")
+
+    with pytest.raises(TimeoutError, match="not read"):
+        write_all(writing, content, Patience(interrupt))
+    write_until_interrupted(writing, interrupt, content)
+    written = os.read(reading, len(content))
+    assert written == content[: fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)]
+
+
+def test_patience_ends_a_write(slow: tuple[int, int]) -> None:
+    """The time for slow readers is limited in total; a reader that is not slow needs none."""
+    reading, writing = slow
+    patience = Patience(Interrupt(), 0.25)
+
+    with pytest.raises(TimeoutError):
+        write_all(writing, bytes(1 << 16), patience)
+    assert patience.seconds == 0
+    os.read(reading, 1 << 16)
+    write_all(writing, b"read", patience)
+    assert os.read(reading, 9) == b"read"
+
+
+def test_closed_reader_is_an_error_at_once() -> None:
+    """A reader that is gone is not waited for."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        with pytest.raises(BrokenPipeError):
+            write_all(writing, b"unread", Patience(Interrupt()))
+    finally:
+        os.close(writing)
