@@ -5,9 +5,9 @@ More spaces than lines therefore mean that a run left no line.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from isosmoke.results.run_record import RecordModel, Text
 
@@ -32,7 +32,7 @@ class ExecRecord(RecordModel):
 
     schema_version: Literal[1]
     test: Text | None
-    argv: tuple[Text, ...]
+    argv: Annotated[tuple[Text, ...], Field(min_length=1)]
     cwd: Text
     started_at: str
     seconds: float

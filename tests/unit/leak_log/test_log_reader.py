@@ -36,6 +36,7 @@ LINE = json.dumps(RECORD).encode() + b"\n"
         (b" " + LINE[:40] + b" " + LINE, 1, 1),  # a full disk, and a later run
         (b"not JSON\n", 0, 1),
         (b"{}\n", 0, 1),
+        (b" " + LINE.replace(b'["a"]', b"[]"), 0, 1),  # a command has at least a name
         (b" \xff\xfe\n", 0, 1),
     ],
 )
