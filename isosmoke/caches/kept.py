@@ -3,12 +3,23 @@
 import os
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
-from isosmoke.caches.visible import locate_kept
+from isosmoke.caches.visible import (
+    MAX_BYTES,
+    is_hidden,
+    locate_kept,
+    mask_tokens,
+    records_origin,
+)
 from isosmoke.host import state
+from isosmoke.host.caller_process import Caller
+from isosmoke.host.files import open_regular
+from isosmoke.redaction import Redactor
 from isosmoke.sandbox.spec import CopyOnWrite, SandboxSpec
 
 _DIRECTORY = "caches"
@@ -20,11 +31,18 @@ def get_directory(project: Path) -> Path:
 
 
 def keep_additions(
-    spec: SandboxSpec, changes: Mapping[PurePosixPath, Path], project: Path
+    spec: SandboxSpec,
+    changes: Mapping[PurePosixPath, Path],
+    project: Path,
+    *,
+    caller: Caller,
+    redactor: Redactor,
 ) -> tuple[str, ...]:
     """Keep what a sandbox added to its caches, and return a note for each cache that is not kept.
 
-    `changes` are the directories with the changes of its mounts. Removed files are not noted.
+    `changes` are the directories with the changes of its mounts. Removed files are not noted. As in
+    a visible cache, files of configuration are left out, and tokens in origins are masked. The
+    secrets of the run are redacted in every file.
     """
     notes = []
     state.ensure_directory(_DIRECTORY)
@@ -34,29 +52,58 @@ def keep_additions(
         if mount.target not in changes:
             notes.append(f"--keep-cache: the engine keeps changes of {mount.target} in memory")
             continue
+        keeper = _Additions(mount.target, caller, redactor)
         try:
-            _add(changes[mount.target], locate_kept(get_directory(project), mount.target))
+            keeper.add(changes[mount.target], locate_kept(get_directory(project), mount.target))
         except OSError as error:
             notes.append(f"--keep-cache: {mount.target} is not kept: {error}")
     return tuple(notes)
 
 
-def _add(upper: Path, kept: Path) -> None:
-    """Copy the files of an overlay's upper layer; those that mark removed files are left out."""
-    for directory, names, files in os.walk(upper):
-        target = kept / Path(directory).relative_to(upper)
-        target.mkdir(mode=0o700, parents=True, exist_ok=True)
-        names[:] = [name for name in names if not Path(directory, name).is_symlink()]
-        for name in files:
-            with suppress(FileNotFoundError):  # replaced or removed by another run
-                _add_file(Path(directory, name), target / name)
+@dataclass(frozen=True, slots=True)
+class _Additions:
+    """What a sandbox added to the cache at `cache`, to be kept without secrets."""
 
+    cache: PurePosixPath
+    caller: Caller
+    redactor: Redactor
 
-def _add_file(source: Path, target: Path) -> None:
-    """Copy a file as a whole, so that a run that starts meanwhile reads the old or the new one."""
-    mode = source.lstat().st_mode
-    if not stat.S_ISREG(mode):
-        return
-    incoming = target.with_name(f"{target.name}.{os.getpid()}.incoming")
-    shutil.copy2(source, incoming)
-    incoming.replace(target)
+    def add(self, upper: Path, kept: Path) -> None:
+        """Copy the files of an overlay's upper layer, without those that mark removed files."""
+        for directory, names, files in os.walk(upper):
+            below = Path(directory).relative_to(upper)
+            target = kept / below
+            target.mkdir(mode=0o700, parents=True, exist_ok=True)
+            names[:] = [name for name in names if not Path(directory, name).is_symlink()]
+            for name in files:
+                with suppress(FileNotFoundError):  # replaced or removed by another run
+                    self._add_file(Path(directory, name), target / name, self.cache / below / name)
+
+    def _add_file(self, source: Path, target: Path, shown: PurePosixPath) -> None:
+        """Copy a file as a whole, so that a run that starts meanwhile reads the old or the new one.
+
+        It is left out if it cannot be searched for tokens.
+        """
+        status = source.lstat()
+        if not stat.S_ISREG(status.st_mode) or is_hidden(shown, self.caller):
+            return
+        is_origin = records_origin(shown, self.caller)
+        if is_origin and status.st_size > MAX_BYTES:
+            return
+        incoming = target.with_name(f"{target.name}.{os.getpid()}.incoming")
+        try:
+            with open_regular(source, follow=False) as content, incoming.open("wb") as file:
+                self._copy(content, file, mask_tokens if is_origin else None)
+            shutil.copystat(source, incoming, follow_symlinks=False)
+            incoming.replace(target)
+        finally:
+            incoming.unlink(missing_ok=True)
+
+    def _copy(
+        self, content: IO[bytes], file: IO[bytes], mask: Callable[[bytes], bytes] | None
+    ) -> None:
+        """Copy a file with its secrets redacted; `mask` is applied to its only chunk."""
+        stream = self.redactor.stream()
+        while chunk := content.read(MAX_BYTES):
+            file.write(stream.feed(mask(chunk) if mask else chunk))
+        file.write(stream.flush())

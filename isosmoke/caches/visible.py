@@ -21,7 +21,7 @@ MAX_ORIGINS = 50_000
 Where any depth is searched, the directories count too.
 """
 
-_MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 """The maximum size of a file that is searched, in bytes; a larger one is empty in a sandbox."""
 
 _USER = re.compile(rb"(?P<scheme>[A-Za-z0-9+.-]\\?:(?:\\?/){2})[^/\s\"'<>@]+@")
@@ -102,6 +102,36 @@ def mask_tokens(content: bytes) -> bytes:
     return _TOKEN.sub(rb"\g<name>" + _MASK, content)
 
 
+def is_hidden(path: PurePosixPath, caller: Caller) -> bool:
+    """Return whether a path in a cache is that of a file of configuration."""
+    return any(str(name) in root.hidden for root, name in _find_roots(path, caller))
+
+
+def records_origin(path: PurePosixPath, caller: Caller) -> bool:
+    """Return whether a path in a cache is that of a file whose URLs may have tokens."""
+    return any(
+        _matches(name, pattern)
+        for root, name in _find_roots(path, caller)
+        for pattern in root.origins
+    )
+
+
+def _find_roots(path: PurePosixPath, caller: Caller) -> Iterator[tuple[CacheRoot, PurePosixPath]]:
+    """Yield the roots that contain a path, and its name relative to each."""
+    for root in (root for roots in CATALOG.values() for root in roots):
+        directory = _locate(root, caller)
+        if path.is_relative_to(directory):
+            yield root, path.relative_to(directory)
+
+
+def _matches(name: PurePosixPath, pattern: str) -> bool:
+    top, is_deep, last = pattern.partition("/**/")
+    if is_deep:
+        return name.is_relative_to(top) and fnmatch.fnmatchcase(name.name, last)
+    patterns = PurePosixPath(pattern).parts
+    return len(patterns) == len(name.parts) and all(map(fnmatch.fnmatchcase, name.parts, patterns))
+
+
 def locate_kept(kept: Path, target: PurePosixPath) -> Path:
     """Return the directory for what runs of a project added to a cache."""
     return kept / str(target).strip("/").replace("%", "%25").replace("/", "%2F")
@@ -174,7 +204,7 @@ def _mask_file(file: Path) -> Path | None:
     with suppress(OSError):
         if not file.is_file() or file.is_symlink():
             return None
-        if file.stat().st_size > _MAX_BYTES:
+        if file.stat().st_size > MAX_BYTES:
             return user_files.store_text("")
         content = file.read_bytes()
         masked = mask_tokens(content)

@@ -19,6 +19,7 @@ from isosmoke.keeper.client import NOT_EXECUTABLE, NOT_FOUND
 from isosmoke.keeper.input_forwarding import Streams
 from isosmoke.keeper.protocol import Output
 from isosmoke.manifest.models import Scenario
+from isosmoke.redaction import Redactor
 from isosmoke.results.cause import MAX_LINES, find_unexecuted_program
 from isosmoke.results.leaks import LeakVerdict, classify_survivors
 from isosmoke.results.outcome import Broke, Ending, Exited, Stopped, judge
@@ -109,7 +110,9 @@ class AttemptRunner:
                 wants_evidence=partial(self._wants_evidence, scenario),
                 run=run,
                 streams=self.streams,
-                keep=partial(self._keep_caches, job.spec) if self.keeps_caches else None,
+                keep=(
+                    partial(self._keep_caches, job.spec, redactor) if self.keeps_caches else None
+                ),
             )
         return Attempt(
             ending=run.ending,
@@ -127,8 +130,14 @@ class AttemptRunner:
             missing_program=self._explain_missing(scenario, run.ending, capture.stderr),
         )
 
-    def _keep_caches(self, spec: SandboxSpec, changes: Mapping[PurePosixPath, Path]) -> None:
-        self.notes.extend(keep_additions(spec, changes, self.context.project))
+    def _keep_caches(
+        self, spec: SandboxSpec, redactor: Redactor, changes: Mapping[PurePosixPath, Path]
+    ) -> None:
+        context = self.context
+        notes = keep_additions(
+            spec, changes, context.project, caller=context.caller, redactor=redactor
+        )
+        self.notes.extend(notes)
 
     def _explain_missing(self, scenario: Scenario, ending: Ending, stderr: CapturedOutput) -> str:
         """Return why the sandbox did not have the program that a script could not execute."""

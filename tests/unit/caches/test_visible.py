@@ -11,6 +11,7 @@ from isosmoke.caches.catalog import CATALOG
 from isosmoke.caches.visible import Caches, find_caches, mask_tokens
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import Workspace
+from isosmoke.redaction import Redactor, Secret
 from isosmoke.sandbox.spec import CACHES, CopyOnWrite, ReadOnly, SandboxSpec
 
 
@@ -28,9 +29,10 @@ class Home:
         file.write_text(content)
         return file
 
-    def find(self, *names: str, additions: Path | None = None, creates: bool = False) -> Caches:
-        """Return the caches of these tools, by default of all."""
-        caller = Caller(
+    @property
+    def caller(self) -> Caller:
+        """The caller whose HOME this is."""
+        return Caller(
             uid=1,
             gid=1,
             user="me",
@@ -38,8 +40,20 @@ class Home:
             working=self.path / "project",
             environment=self.variables,
         )
+
+    def keep(self, upper: Path, target: PurePosixPath, *secrets: Secret) -> tuple[str, ...]:
+        """Keep the additions to one cache for the project, and return the notes."""
+        mounts = (CopyOnWrite(self.path, at=target, is_cache=True),)
+        spec = SandboxSpec(label="one", image="host", mounts=mounts, uid=1, gid=1, network="host")
+        project = self.path / "project"
+        return kept.keep_additions(
+            spec, {target: upper}, project, caller=self.caller, redactor=Redactor(secrets)
+        )
+
+    def find(self, *names: str, additions: Path | None = None, creates: bool = False) -> Caches:
+        """Return the caches of these tools, by default of all."""
         workspace = Workspace((self.path / "project",), (), self.path / "project")
-        return find_caches(names or CACHES, caller, workspace, additions, creates=creates)
+        return find_caches(names or CACHES, self.caller, workspace, additions, creates=creates)
 
     def read(self, file: Path) -> str | None:
         """Return what a sandbox shows at a path; None if it shows nothing there."""
@@ -294,7 +308,10 @@ def test_additions_are_shown_and_are_not_the_users(home: Home, tmp_path: Path) -
     )
     project = home.path / "project"
 
-    assert kept.keep_additions(spec, {target: upper}, project) == ()
+    assert (
+        kept.keep_additions(spec, {target: upper}, project, caller=home.caller, redactor=Redactor())
+        == ()
+    )
     (mount,) = home.find(additions=kept.get_directory(project)).mounts
     assert isinstance(mount, CopyOnWrite)
     assert mount.above is not None
@@ -310,7 +327,7 @@ def test_additions_in_memory_are_not_kept(home: Home) -> None:
     spec = SandboxSpec(
         label="one", image="host", mounts=home.find().mounts, uid=1, gid=1, network="host"
     )
-    (note,) = kept.keep_additions(spec, {}, home.path)
+    (note,) = kept.keep_additions(spec, {}, home.path, caller=home.caller, redactor=Redactor())
 
     assert f"{home.path}/.cargo/registry" in note
 
@@ -319,3 +336,53 @@ def test_missing_caches_are_created_on_request(home: Home) -> None:
     """A command whose additions are kept has each cache, empty at first."""
     assert home.find().mounts == ()
     assert f"{home.path}/.cargo/registry" in list_targets(home.find(creates=True))
+
+
+@pytest.mark.parametrize(
+    ("cache", "name"),
+    [
+        (".cargo/git", "db/x/config"),
+        (".m2/repository", "org/example/deep/lib/1/a.lastUpdated"),
+        (".cache/uv/git-v0", "db/0/FETCH_HEAD"),
+    ],
+)
+def test_tokens_in_additions_are_masked(home: Home, tmp_path: Path, cache: str, name: str) -> None:
+    """A file that records an origin is kept without its tokens, even if no secret is known."""
+    target = PurePosixPath(home.path / cache)
+    upper = tmp_path / "upper"
+    (upper / name).parent.mkdir(parents=True)
+    (upper / name).write_text("url = https://me:hunter2@example.org/lib.git")
+    large = (upper / name).parent / "large"
+    large.write_bytes(bytes(3 << 20) + b"end")
+
+    assert home.keep(upper, target) == ()
+    stored = visible.locate_kept(kept.get_directory(home.path / "project"), target)
+    assert (stored / name).read_text() == "url = https://isosmoke-masked@example.org/lib.git"
+    assert (stored / large.relative_to(upper)).read_bytes() == large.read_bytes()
+
+
+def test_configuration_in_additions_is_left_out(home: Home, tmp_path: Path) -> None:
+    """A hidden file, and a file of origins that is too large to search, are not kept."""
+    ccache, cargo = (PurePosixPath(home.path / name) for name in (".cache/ccache", ".cargo/git"))
+    upper = tmp_path / "upper"
+    (upper / "db/x").mkdir(parents=True)
+    (upper / "ccache.conf").write_text("remote_storage=secret")
+    (upper / "db/x/config").write_text("x" * ((1 << 20) + 1))
+
+    assert home.keep(upper, ccache) == home.keep(upper, cargo) == ()
+    directory = kept.get_directory(home.path / "project")
+    assert not (visible.locate_kept(directory, ccache) / "ccache.conf").exists()
+    assert (visible.locate_kept(directory, cargo) / "ccache.conf").exists()
+    assert not (visible.locate_kept(directory, cargo) / "db/x/config").exists()
+
+
+def test_secrets_of_the_run_are_redacted_in_additions(home: Home, tmp_path: Path) -> None:
+    """The value of a passed variable is redacted in any file that is kept."""
+    target = PurePosixPath(home.path / ".cargo/registry")
+    upper = tmp_path / "upper"
+    upper.mkdir()
+    (upper / "log").write_bytes(b"x" * ((1 << 20) - 3) + b"correct-horse" + b"y")
+
+    assert home.keep(upper, target, Secret.of_variable("TOKEN", "correct-horse")) == ()
+    stored = visible.locate_kept(kept.get_directory(home.path / "project"), target)
+    assert (stored / "log").read_bytes().endswith(b"x[redacted TOKEN]y")
