@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Literal
 
+from isosmoke.keeper.client import StoppedError
 from isosmoke.keeper.protocol import Output, Size, StreamPlan
 from isosmoke.repro.shell_input import (
     Patience,
@@ -45,11 +46,19 @@ class CommandStreams:
 
     @property
     def keyboard(self) -> int | None:
+        """The descriptor of the input; None if it must not be read.
+
+        Raises:
+            StoppedError: if the terminal hung up.
+        """
         if not _is_in_foreground(self._stdin):
             return None
         if self.plan.input == "terminal" and not self._settings:
-            self._settings = termios.tcgetattr(self._stdin)
-            tty.setraw(self._stdin, termios.TCSADRAIN)
+            try:
+                self._settings = termios.tcgetattr(self._stdin)
+                tty.setraw(self._stdin, termios.TCSADRAIN)
+            except termios.error as error:  # no OSError
+                raise StoppedError("the terminal is gone") from error
         return self._stdin
 
     def typed(self, limit: int, /) -> bytes:

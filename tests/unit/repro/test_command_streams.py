@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from isosmoke.interrupt import Interrupt
+from isosmoke.keeper.client import StoppedError
 from isosmoke.keeper.protocol import Size, StreamPlan
-from isosmoke.repro.command_streams import plan_streams
-from isosmoke.repro.shell_input import measure_terminal
+from isosmoke.repro.command_streams import CommandStreams, plan_streams
+from isosmoke.repro.shell_input import Patience, measure_terminal
 
 
 class Files:
@@ -69,3 +71,17 @@ def test_null_device_is_no_input(files: Files) -> None:
     """A file is passed on, and /dev/null is not."""
     assert plan_streams(files.file, files.file, files.null).input == "passed"
     assert plan_streams(files.null, files.file, files.null).input == ""
+
+
+def test_terminal_that_hung_up_stops_the_run() -> None:
+    """A terminal that hangs up before it is in raw mode ends the run, and is no internal error."""
+    master, terminal = pty.openpty()
+    plan = StreamPlan(input="terminal", output="terminal", size=Size(24, 80))
+    patience = Patience(Interrupt())
+    streams = CommandStreams(plan, patience, stdin=terminal, stdout=terminal, resizes=terminal)
+    os.close(master)
+    try:
+        with streams.attached(), pytest.raises(StoppedError, match="terminal is gone"):
+            assert streams.keyboard
+    finally:
+        os.close(terminal)
