@@ -18,7 +18,7 @@ from isosmoke.caches.visible import (
 )
 from isosmoke.host import state
 from isosmoke.host.caller_process import Caller
-from isosmoke.host.files import open_regular
+from isosmoke.host.files import open_regular, remove
 from isosmoke.redaction import Redactor
 from isosmoke.sandbox.spec import CopyOnWrite, SandboxSpec
 
@@ -73,6 +73,8 @@ class _Additions:
         for directory, names, files in os.walk(upper):
             below = Path(directory).relative_to(upper)
             target = kept / below
+            if target.is_symlink() or target.is_file():
+                target.unlink()
             target.mkdir(mode=0o700, parents=True, exist_ok=True)
             names[:] = [name for name in names if not Path(directory, name).is_symlink()]
             for name in files:
@@ -95,6 +97,8 @@ class _Additions:
             with open_regular(source, follow=False) as content, incoming.open("wb") as file:
                 self._copy(content, file, mask_tokens if is_origin else None)
             shutil.copystat(source, incoming, follow_symlinks=False)
+            if target.is_dir():
+                remove(target)
             incoming.replace(target)
         finally:
             incoming.unlink(missing_ok=True)

@@ -386,3 +386,18 @@ def test_secrets_of_the_run_are_redacted_in_additions(home: Home, tmp_path: Path
     assert home.keep(upper, target, Secret.of_variable("TOKEN", "correct-horse")) == ()
     stored = visible.locate_kept(kept.get_directory(home.path / "project"), target)
     assert (stored / "log").read_bytes().endswith(b"x[redacted TOKEN]y")
+
+
+def test_addition_replaces_one_of_another_kind(home: Home, tmp_path: Path) -> None:
+    """A file takes the place of a directory that was kept, and a directory that of a file."""
+    target = PurePosixPath(home.path / ".cargo/registry")
+    for number, (name, other) in enumerate((("a/new", "b"), ("b/new", "a"))):
+        upper = tmp_path / str(number)
+        (upper / name).parent.mkdir(parents=True)
+        (upper / name).write_text(name)
+        (upper / other).write_text(other)
+        assert home.keep(upper, target) == ()
+
+    stored = visible.locate_kept(kept.get_directory(home.path / "project"), target)
+    assert (stored / "b/new").read_text() == "b/new"
+    assert (stored / "a").read_text() == "a"
