@@ -7,11 +7,10 @@ fixture with a wider scope that is still set up, or is a helper of multiprocessi
 
 import ctypes
 import os
-import select
 import signal
 import sys
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -19,12 +18,18 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from isosmoke.interrupt import wait_readable
 from isosmoke.keeper import procfs
 from isosmoke.leak_log.log_reader import ExecRecord, ExecSurvivor
 
 _SETTLE_SECONDS = 2.0
+_END_SECONDS = 10.0
+"""The limit for the end of killed processes: one that waits for a device ends when that answers."""
 _SET_CHILD_SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER of <linux/prctl.h>."""
+
+_DEAD = "ZXx"
+"""The states of a process or task that has ended."""
 
 _TABLES = ("tcp", "tcp6", "udp", "udp6", "unix")
 
@@ -84,22 +89,38 @@ class LeakWatch:
 
     def _end_leaks(self) -> tuple[ExecSurvivor, ...]:
         """Wait for processes that are about to end, and end the rest; return the latter."""
-        _wait(self._find_leaks(), _SETTLE_SECONDS)
-        leaks = self._find_leaks()
-        survivors = tuple(filter(None, map(_inspect, leaks)))
+        leaks = self._settle()
+        survivors: dict[_Identity, ExecSurvivor] = {}
+        deadline = monotonic() + _END_SECONDS
         while leaks:
             for leak in leaks:
-                with suppress(ProcessLookupError):
-                    os.kill(leak.pid, signal.SIGKILL)
-            _wait(leaks, None)
+                if leak not in survivors:
+                    survivors[leak] = _inspect(leak)
+            refused = {leak for leak in leaks if not _kill(leak)}
+            self._initial |= refused
+            _wait(set(leaks) - refused, deadline)
             leaks = self._find_leaks()
-        return survivors
+            if monotonic() > deadline:
+                self._initial.update(leaks)
+                break
+        return tuple(survivors.values())
+
+    def _settle(self) -> list[_Identity]:
+        """Wait up to the settle time; return the processes that are then left.
+
+        A process that forks and ends again and again is left all the same.
+        """
+        deadline = monotonic() + _SETTLE_SECONDS
+        leaks = self._find_leaks()
+        while leaks and monotonic() < deadline:
+            _wait(leaks, deadline)
+            leaks = self._find_leaks()
+        return leaks
 
     def _find_leaks(self) -> list[_Identity]:
         owned = self._initial.union(*self._owned.values())
-        helpers = set(_list_helpers())
-        kept = {process.pid for process in owned} | helpers
-        return [process for process in _list_descendants(kept) if process not in owned]
+        kept = owned.union(filter(None, map(_identify, _list_helpers())))
+        return _list_descendants(kept)
 
     def _record(self, test: str, survivors: tuple[ExecSurvivor, ...]) -> None:
         started_at, started = self._started
@@ -136,54 +157,122 @@ def _list_helpers() -> Iterator[int]:
             yield helper
 
 
-def _list_descendants(without: Iterable[int] = ()) -> list[_Identity]:
-    """Return the living descendants of this process, except those of the processes `without`."""
+def _read_status(directory: Path) -> tuple[str, int, int] | None:
+    """Return the state, the parent and the start time of a process or task (proc(5), `stat`).
+
+    None means that it has ended, or that /proc hides it (`hidepid`).
+    """
+    try:
+        fields = (directory / "stat").read_bytes().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    return fields[0].decode(), int(fields[1]), int(fields[19])
+
+
+def _identify(pid: int) -> _Identity | None:
+    status = _read_status(Path("/proc", str(pid)))
+    return _Identity(pid, status[2]) if status else None
+
+
+def _find_living_task(pid: int) -> Path | None:
+    """Return the directory of a living task of a process, or None if it has ended.
+
+    A process ends with the last of its tasks. Its main thread stays as a zombie until then.
+    """
+    with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        for task in sorted(Path("/proc", str(pid), "task").iterdir()):
+            status = _read_status(task)
+            if status and status[0] not in _DEAD:
+                return task
+    return None
+
+
+def _list_descendants(without: Iterable[_Identity] = ()) -> list[_Identity]:
+    """Return the living descendants of this process, except `without` and their descendants.
+
+    A process may fork and end during a scan that then has only its remains. A blank result is
+    therefore confirmed by a second scan with the same remains.
+    """
+    skipped = set(without)
+    previous: set[_Identity] = set()
+    while True:
+        living, dead = _scan(skipped)
+        if living or dead == previous:
+            return living
+        previous = dead
+
+
+def _scan(skipped: set[_Identity]) -> tuple[list[_Identity], set[_Identity]]:
+    """Return the living and the dead descendants, without those below `skipped`."""
     children: dict[int, list[tuple[_Identity, str]]] = {}
     for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
-        with suppress(FileNotFoundError, ProcessLookupError):
-            fields = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
-            process = _Identity(int(entry.name), int(fields[19]))
-            children.setdefault(int(fields[1]), []).append((process, fields[0].decode()))
-    found: list[_Identity] = []
-    pending, skipped = [os.getpid()], set(without)
+        status = _read_status(Path(entry.path)) if entry.name.isdigit() else None
+        if status:
+            state, parent, started = status
+            children.setdefault(parent, []).append((_Identity(int(entry.name), started), state))
+    living: list[_Identity] = []
+    dead: set[_Identity] = set()
+    pending = [os.getpid()]
     while pending:
         for process, state in children.get(pending.pop(), ()):
-            if process.pid in skipped:
+            if process in skipped:
                 continue
             pending.append(process.pid)
-            if state not in "ZXx":
-                found.append(process)
-    return found
+            if state not in _DEAD or _find_living_task(process.pid):
+                living.append(process)
+            else:
+                dead.add(process)
+    return living, dead
 
 
-def _wait(processes: Iterable[_Identity], seconds: float | None) -> None:
-    """Wait until all of these processes have ended, or for so many seconds."""
-    deadline = None if seconds is None else monotonic() + seconds
-    with ExitStack() as stack:
-        pending = set()
-        for process in processes:
-            with suppress(ProcessLookupError):
-                descriptor = os.pidfd_open(process.pid)
-                stack.callback(os.close, descriptor)
-                pending.add(descriptor)
-        while pending:
-            remaining = None if deadline is None else max(0.0, deadline - monotonic())
-            ended = select.select(pending, (), (), remaining)[0]
-            pending.difference_update(ended)
-            if not ended:
-                return
-
-
-def _inspect(process: _Identity) -> ExecSurvivor | None:
-    """Return a process as the log has it, or None if it has ended."""
-    directory = Path("/proc", str(process.pid))
+def _open(process: _Identity) -> int | None:
+    """Return a descriptor (pidfd_open(2)) of this process, or None if it has ended."""
     try:
-        cmdline = (directory / "cmdline").read_bytes()
-        name = (directory / "comm").read_text(errors="backslashreplace").rstrip("\n")
-    except (FileNotFoundError, ProcessLookupError):
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
         return None
+    if _identify(process.pid) == process:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _kill(process: _Identity) -> bool:
+    """Kill a process, unless it has ended; return False if this is not permitted."""
+    descriptor = _open(process)
+    if descriptor is None:
+        return True
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _wait(processes: Iterable[_Identity], deadline: float) -> None:
+    """Wait until all of these processes have ended, at most until then on the monotonic clock."""
+    for process in processes:
+        descriptor = _open(process)
+        if descriptor is None:
+            continue
+        try:
+            if not wait_readable(descriptor, max(0.0, deadline - monotonic())):
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _inspect(process: _Identity) -> ExecSurvivor:
+    """Return a process as the log has it; one that has ended meanwhile is `[ended]`."""
+    cmdline, name, directory = b"", "ended", _find_living_task(process.pid)
+    with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        if directory and _identify(process.pid) == process:
+            name = (directory / "comm").read_text(errors="backslashreplace").rstrip("\n")
+            cmdline = (directory / "cmdline").read_bytes()
     words = cmdline.removesuffix(b"\0").split(b"\0")
     uptime = float(Path("/proc/uptime").read_text().split()[0])
     age = uptime - process.started / os.sysconf("SC_CLK_TCK")
@@ -192,7 +281,7 @@ def _inspect(process: _Identity) -> ExecSurvivor | None:
         pid=process.pid,
         argv=argv if cmdline.strip(b"\0 ") else (f"[{name}]",),
         age_seconds=round(max(0.0, age), 2),
-        sockets=tuple(_list_sockets(directory)),
+        sockets=tuple(_list_sockets(directory)) if directory else (),
     )
 
 
@@ -206,7 +295,7 @@ def _list_sockets(directory: Path) -> list[str]:
                 inodes.add(target.removeprefix("socket:[").removesuffix("]"))
     tables = {}
     for table in _TABLES:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             tables[table] = (directory / "net" / table).read_bytes()
     return sorted({a for inode, a in procfs.parse_listeners(tables).items() if inode in inodes})
 

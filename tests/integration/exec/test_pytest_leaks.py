@@ -49,9 +49,11 @@ def list_processes(directory: Path) -> list[str]:
     return found
 
 
-def run_suite(directory: Path, *options: str) -> tuple[int, str, dict[str, Any]]:
+def run_suite(
+    directory: Path, *options: str, suite: str = SUITE
+) -> tuple[int, str, dict[str, Any]]:
     """Run the suite; return the exit code, the output, and the survivors of each test."""
-    (directory / "test_suite.py").write_text(SUITE)
+    (directory / "test_suite.py").write_text(suite)
     (directory / "pytest.ini").write_text("[pytest]\n")
     log = directory / "log"
     done = subprocess.run(
@@ -94,4 +96,39 @@ def test_report_only(tmp_path: Path) -> None:
 
     assert code == 0, output
     assert sum(map(bool, records.values())) == 3
+    assert available.wait_for(lambda: not list_processes(tmp_path), SECONDS)
+
+
+HARD = """
+import ctypes, os, resource, subprocess, sys, threading
+
+ZOMBIE = (
+    "import ctypes, threading, time\\n"
+    "threading.Thread(target=time.sleep, args=(1000,)).start()\\n"
+    "ctypes.CDLL(None).syscall(EXIT, 0)"
+).replace("EXIT", {"x86_64": "60"}.get(os.uname().machine, "93"))
+FORKING = "import os, time\\nwhile True:\\n    time.sleep(0.05)\\n    if os.fork(): os._exit(0)"
+
+def test_living_thread():
+    process = subprocess.Popen([sys.executable, "-c", ZOMBIE])
+    while not open(f"/proc/{process.pid}/stat").read().rpartition(")")[2].startswith(" Z"): pass
+def test_forking(): subprocess.Popen([sys.executable, "-c", FORKING])
+def test_many_descriptors():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    for _ in range(1100): os.dup(0)
+    subprocess.Popen(["sleep", "1000"])
+"""
+
+
+@pytest.mark.parametrize("test", ["living_thread", "forking", "many_descriptors"])
+def test_leak_that_is_hard_to_see_fails_its_test(tmp_path: Path, test: str) -> None:
+    """Neither a dead main thread, nor repeated forks, nor many open files hide a leak."""
+    code, output, records = run_suite(
+        tmp_path, "--isosmoke-leaks", "-k", f"test_{test}", suite=HARD
+    )
+
+    assert records[f"test_{test}"], output
+    assert (code, "INTERNALERROR" in output) == (1, False), output
+    assert "1 passed, 2 deselected, 1 error" in output
     assert available.wait_for(lambda: not list_processes(tmp_path), SECONDS)
