@@ -118,7 +118,8 @@ static struct {
 static void send_message(enum message_kind kind, int value, const char *text, size_t size)
 {
 	struct message message = { .kind = kind, .value = value, .stop = init.stops };
-	memcpy(message.text, text, size < MAX_TEXT - 1 ? size : MAX_TEXT - 1);
+	if (size)
+		memcpy(message.text, text, size < MAX_TEXT - 1 ? size : MAX_TEXT - 1);
 	while (send(run.channel, &message, sizeof message, MSG_NOSIGNAL) < 0 && errno == EINTR)
 		;
 }
@@ -566,8 +567,6 @@ static void require_listed(int count)
 __attribute__((noreturn)) static void report(void)
 {
 	struct text survivors = { 0 }, words = { 0 };
-	append(&survivors, "", 0);
-	append(&words, "", 0);
 	if (!init.is_empty) {
 		if (!stop_all()) {
 			errno = EAGAIN;
@@ -750,7 +749,7 @@ static void send_signal(const struct message *message)
 static void stop_with_command(const struct message *stop)
 {
 	int number = stop->value;
-	struct sigaction on_continue = { .sa_sigaction = handle_continue, .sa_flags = SA_SIGINFO }, on_stop = { .sa_handler = SIG_DFL }, old;
+	struct sigaction on_continue = { .sa_sigaction = handle_continue, .sa_flags = SA_SIGINFO }, on_stop = { .sa_handler = SIG_DFL }, old = on_stop;
 	sigset_t unblocked;
 	sigemptyset(&unblocked);
 	sigaddset(&unblocked, SIGCONT);

@@ -20,6 +20,8 @@ struct text {
 
 static void append(struct text *text, const char *bytes, size_t size)
 {
+	if (!size)
+		return; /* `bytes` may be NULL, which memcpy(3) does not permit */
 	if (text->capacity - text->size < size) {
 		size_t capacity = 2 * (text->size + size);
 		char *larger = realloc(text->bytes, capacity);
