@@ -62,7 +62,7 @@ def keep_additions(
 
 @dataclass(frozen=True, slots=True)
 class _Additions:
-    """What a sandbox added to the cache at `cache`, to be kept without secrets."""
+    """The additions of a sandbox to the cache at `cache`, to be kept without secrets."""
 
     cache: PurePosixPath
     caller: Caller

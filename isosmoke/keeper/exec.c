@@ -33,6 +33,7 @@
 
 #define FAILURE 125           /* the exit code of an error of the wrapper itself, as for env(1) */
 #define SETTLE_SECONDS 2.0    /* as `settle_seconds` of a manifest */
+#define MERGE_SECONDS 0.2     /* see is_for_group */
 #define MAX_REAPED 1000       /* per round, before signals and the wrapper are heard again */
 #define PARENT_CHECK_MS 500   /* only where pidfd_open(2) is missing */
 #define MAX_TEXT 2000         /* bytes of text in a message */
@@ -113,6 +114,7 @@ static struct {
 	double ended;                /* seconds on the monotonic clock */
 	int is_empty;                /* no process is left */
 	unsigned char from_outside[NSIG]; /* signals that the process group got */
+	double merged_until[NSIG];        /* seconds on the monotonic clock */
 } init;
 
 static void send_message(enum message_kind kind, int value, const char *text, size_t size)
@@ -484,17 +486,28 @@ static int is_request_to_end(int number)
 	return number == SIGHUP || number == SIGINT || number == SIGQUIT || number == SIGTERM;
 }
 
+/* Return whether the wrapper got this signal as a member of the process group. Two signals in quick
+ * succession may be one for PID 1 and two for the wrapper, so the second one counts too. */
+static int is_for_group(int number)
+{
+	if (init.from_outside[number]) {
+		init.from_outside[number] = 0;
+		init.merged_until[number] = now() + MERGE_SECONDS;
+		return 1;
+	}
+	return now() < init.merged_until[number];
+}
+
 /* Return whether the command still needs this signal, which the wrapper got (rule 1). The kernel
  * continues the command before the wrapper, so a SIGCONT for both has ended the stop by now. */
 static int needs(const struct message *message)
 {
 	reap();
 	drain_signals();
-	int is_for_group = init.from_outside[message->value];
-	init.from_outside[message->value] = 0;
+	int was_for_group = is_for_group(message->value);
 	if (message->value == SIGCONT && (message->stop || init.is_stopped))
 		return init.is_stopped && message->stop == init.stops;
-	return !is_for_group;
+	return !was_for_group;
 }
 
 /* After the end of the command, a request to end ends the settle time. */

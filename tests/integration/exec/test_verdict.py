@@ -160,7 +160,7 @@ def test_any_bytes_are_valid_json(tmp_path: Path) -> None:
         b"--settle=0",
         b"sh",
         b"-c",
-        b'exec -a "$0" sleep 1000 &',
+        b'(exec -a "$0" sleep 1000) & until grep -qx sleep /proc/$!/comm; do :; done',
         b'\xff"\\\n\t\x7f\xc3\xa9\xed\xa0\x80',
     ]
     argv[2:4] = [b"bash", b"-c"]
