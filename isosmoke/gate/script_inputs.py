@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from isosmoke.host import files
+from isosmoke.host.repository.snapshots import VOLATILE
 
 _SOURCE = re.compile(
     r"(?:^|[;&|({!]|\b(?:then|do|else)\b)[ \t]*(?:source|\.)[ \t]+(\S.*)", re.MULTILINE
@@ -17,8 +18,6 @@ _SOURCE = re.compile(
 _UNKNOWN = "\0"
 _EXPANSION = re.compile(r"\$\([^()]*\)|`[^`]*`|\$\{[^{}]*\}|\$\w+|\$[@*#?!$-]")
 _PATH = re.compile(r"[\w.+@-]+(?:/[\w.+@-]+)*")
-_VOLATILE = frozenset({".git", ".wg", ".workgraph", ".isosmoke"})
-"""Directories whose contents change on their own, so their files are never a script's input."""
 
 
 def list_paths(
@@ -113,7 +112,7 @@ def _find_candidates(text: str) -> set[str]:
 
 
 def _is_volatile(path: Path, directory: Path) -> bool:
-    return not _VOLATILE.isdisjoint(path.relative_to(directory).parts)
+    return not VOLATILE.isdisjoint(path.relative_to(directory).parts)
 
 
 def _is_file(path: Path) -> bool:

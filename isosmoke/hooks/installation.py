@@ -109,8 +109,7 @@ def _find_groups(settings: dict[str, Any], event: str, path: Path) -> list[Any]:
 
 
 def _plan_git(top: Path, program: str, environment: Mapping[str, str]) -> Iterator[Step]:
-    output = git.run(top, "rev-parse", "--git-common-dir", environment=environment)
-    path = (top / os.fsdecode(output.rstrip(b"\n"))).resolve() / "hooks" / "pre-push"
+    path = git.find_common_directory(top, environment).resolve() / "hooks" / "pre-push"
     line = f'{program} {_PRE_PUSH} "$@" || exit 1'
     if own := _find_hooks_path(top, environment):
         yield Step(path, f"not installed: core.hooksPath is {own}; add there: {line}")

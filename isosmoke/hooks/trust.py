@@ -49,8 +49,7 @@ def identify(directory: Path, environment: Mapping[str, str]) -> TrustedReposito
         raise UsageError(
             f"{top} has no commit by which it could be known", "commit something first"
         )
-    output = git.run(top, "rev-parse", "--git-common-dir", environment=environment)
-    common = (top / os.fsdecode(output.rstrip(b"\n"))).resolve()
+    common = git.find_common_directory(top, environment).resolve()
     walk = ("rev-list", "--first-parent", "--max-parents=0", "HEAD")
     roots = git.run(top, *walk, environment=environment).split()
     return TrustedRepository(str(common), roots[-1].decode())

@@ -187,8 +187,7 @@ def find_tops(directory: Path, environment: Mapping[str, str]) -> tuple[Path, ..
     if own is None or find_program(own, environment) is None:
         return ((own or directory).resolve(),)
     try:
-        output = run(own, "rev-parse", "--git-common-dir", environment=environment)
-        common = own / os.fsdecode(output.rstrip(b"\n"))
+        common = find_common_directory(own, environment)
     except GitError as error:
         if not _is_no_repository(error):
             raise
@@ -229,6 +228,12 @@ def _is_dirty(top: Path, environment: Mapping[str, str]) -> bool:
     links = (entry for entry in entries if entry.startswith(b"160000"))
     submodules = (top / os.fsdecode(link.partition(b"\t")[2]) for link in links)
     return any(_is_dirty(path, environment) for path in submodules if (path / ".git").exists())
+
+
+def find_common_directory(top: Path, environment: Mapping[str, str]) -> Path:
+    """Return the git directory that all work trees of a repository share, possibly unresolved."""
+    output = run(top, "rev-parse", "--git-common-dir", environment=environment)
+    return top / os.fsdecode(output.rstrip(b"\n"))
 
 
 def list_pinned(top: Path, environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -160,13 +160,13 @@ class WorkTreeSnapshot:
             if relative != "." and ".git" in (*directories, *names):
                 directories.clear()
                 continue
-            directories[:] = [name for name in directories if name not in _VOLATILE]
+            directories[:] = [name for name in directories if name not in VOLATILE]
             yield from (normpath(join(relative, name)) for name in names)
 
 
 _READABLE = ("file", "link", "submodule")
 
-_VOLATILE = frozenset({".git", ".wg", ".workgraph", ".isosmoke"})
+VOLATILE = frozenset({".git", ".wg", ".workgraph", ".isosmoke"})
 """Directories whose contents change by themselves."""
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from isosmoke.host.git import GitError, decode_line, find_program, run
+from isosmoke.host.git import GitError, find_common_directory, find_program, run
 from isosmoke.host.workspace_directories import git_top
 
 Tracking = Literal["tracked", "untracked", "ignored", "pinned", "outside"]
@@ -72,11 +72,6 @@ def _tracks_directory(top: Path, directory: Path, environment: Mapping[str, str]
 def is_same_repository(first: Path, second: Path, environment: Mapping[str, str]) -> bool:
     """Return whether two tops are work trees of one repository."""
     return first.resolve() == second.resolve() or (
-        _find_common(first, environment) == _find_common(second, environment)
+        find_common_directory(first, environment).resolve()
+        == find_common_directory(second, environment).resolve()
     )
-
-
-def _find_common(top: Path, environment: Mapping[str, str]) -> Path:
-    """Return the git directory that all work trees of a repository share."""
-    output = run(top, "rev-parse", "--git-common-dir", environment=environment)
-    return (top / decode_line(output)).resolve()
