@@ -374,3 +374,35 @@ def test_done_writes_reports_before_it_runs_wg(project: Project) -> None:
     assert done.stdout.endswith("wg\n")
     assert fromstring(project.path("j.xml").read_text()).get("tests") == "1"  # noqa: S314
     assert "report html=no/x could not be written" in done.stderr
+
+
+def test_run_prints_agent_report_to_agents_and_on_request(tmp_path: Path) -> None:
+    """A recognised agent gets this report on stdout; `--report` and `--json` take precedence."""
+    available.require_engine("bubblewrap")
+    project = Project.within(tmp_path)
+
+    plain = project.run("run", "bad")
+    recognised = project.run("run", "bad", CLAUDECODE="1")
+    requested = project.run("run", "bad", "--report", "agent", "--json")
+
+    assert plain.stdout.startswith("isosmoke")
+    assert recognised.stdout.startswith("FAIL bad: exit 3: broken | asserts: It never breaks.")
+    assert requested.stdout.startswith("{")
+    assert requested.stderr.startswith("FAIL bad")
+
+
+def test_past_run_is_shown_in_short_to_agents(tmp_path: Path) -> None:
+    """`show` of a run and of a scenario is short for an agent, unless `--full` is given."""
+    available.require_engine("bubblewrap")
+    project = Project.within(tmp_path)
+    text = "for i in {1..12}; do printf '%9000d\\n' $i; done >&2\nexit 3\n"
+    project.path("scenarios/bad.sh").write_text(text)
+    project.run("run", "bad")
+
+    for target in ((), ("bad",)):
+        short = project.run("show", *target, CLAUDECODE="1").stdout
+        full = project.run("show", *target, "--full", CLAUDECODE="1").stdout
+        assert short.startswith("FAIL bad")
+        assert len(short) < 8_100
+        assert len(short) < len(full)
+        assert full == project.run("show", *target).stdout

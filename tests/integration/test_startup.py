@@ -135,3 +135,21 @@ def test_user_signals_end_no_run(project: Project) -> None:
             connection.close()
 
     assert run.returncode == 1
+
+
+@pytest.mark.parametrize("command", ["run good", "list", "gate task-a", "doctor --json"])
+def test_unexpected_error_of_a_command_ends_with_125(tmp_path: Path, command: str) -> None:
+    """A library that breaks is no failing scenario, and prints no traceback."""
+    project = Project.within(tmp_path)
+    broken = tmp_path / "broken"
+    for name in ("pydantic", "rich"):
+        (broken / name).mkdir(parents=True)
+        (broken / name / "__init__.py").write_text("raise RuntimeError('broken library')\n")
+    done = project.run(*command.split(), PYTHONPATH=str(broken))
+
+    assert done.returncode == 125, done.stderr
+    assert "isosmoke: unexpected error: RuntimeError: broken library\n" in done.stderr
+    assert "Traceback" not in done.stderr
+    (file,) = (project.state / "bug-reports").iterdir()
+    assert str(file) in done.stderr
+    assert "Traceback" in file.read_text()

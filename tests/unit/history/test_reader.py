@@ -9,9 +9,8 @@ from isosmoke.errors import NothingSelectedError, RecordError
 from isosmoke.history import layout, reader
 from isosmoke.results.outcome import Exited, Outcome
 from isosmoke.results.run_results import Attempt
-from support import available, result_factories
+from support import result_factories
 from support.past_runs import FAILED, PASSED, get_outcomes, mark_killed, record_half_run, record_run
-from support.project import GOOD, Project
 
 
 def test_run_in_progress_can_be_read(tmp_path: Path) -> None:
@@ -212,25 +211,6 @@ def test_unknown_scenario_suggests_nearest(tmp_path: Path) -> None:
     for name in ("daemon_start", f"{run.name}/daemon_start"):
         with pytest.raises(NothingSelectedError, match="did you mean 'daemon_starts'"):
             reader.find_scenario(name, tmp_path)
-
-
-SLOW = """
-[[scenario]]
-name = "slow"
-script = "scenarios/slow.sh"
-"""
-
-
-def test_run_ended_by_sigkill_can_be_read(tmp_path: Path) -> None:
-    """Finished results are recorded, and the other scenarios are NOT_RUN."""
-    available.require_engine("bubblewrap")
-    project = Project.within(tmp_path, GOOD + SLOW)
-    project.kill_during("slow", "run", "-j", "1")
-
-    assert get_outcomes(reader.find_run(None, project.top)) == {
-        "good": "PASS",
-        "slow": "NOT_RUN the run ended before this scenario",
-    }
 
 
 def test_run_of_unknown_state_may_be_in_progress(tmp_path: Path) -> None:

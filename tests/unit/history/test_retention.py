@@ -4,12 +4,11 @@ import os
 import subprocess
 from pathlib import Path
 
-from isosmoke.history import layout, writer
+from isosmoke.history import writer
 from isosmoke.manifest import parser
 from isosmoke.manifest.models import Retention
-from support import available
 from support.past_runs import mark_killed, record_run
-from support.project import GOOD, Project
+from support.project import GOOD
 
 
 def set_start(directory: Path, name: str) -> Path:
@@ -86,15 +85,6 @@ def test_manifest_sets_retention() -> None:
     assert manifest.record == Retention(keep_runs=5, keep_days=30, keep_size=1 << 20)
 
 
-def test_run_applies_retention_of_manifest(tmp_path: Path) -> None:
-    """`[record]` applies to a run and to the gate's run."""
-    available.require_engine("bubblewrap")
-    project = Project.within(tmp_path, "[record]\nkeep_runs = 2\n" + GOOD)
-    for arguments in (("run",), ("run",), ("run",), ("gate", "task-a"), ("run",)):
-        assert project.run(*arguments).returncode == 0
-        assert len(layout.list_run_directories(project.top)) <= 2
-
-
 def test_run_of_unknown_state_is_kept_and_named(tmp_path: Path) -> None:
     """An error in reading a lease does not mean that the run has ended."""
     doubtful = record_run(tmp_path)
@@ -107,17 +97,3 @@ def test_run_of_unknown_state_is_kept_and_named(tmp_path: Path) -> None:
     (note,) = recording.notes
     reason = f"{doubtful}/.lease: Is a directory"
     assert note == f"{doubtful} is kept because its run may still be in progress: {reason}"
-
-
-def test_run_reports_records_it_could_not_remove(tmp_path: Path) -> None:
-    """The note is in the summary of the run, and the run passes."""
-    available.require_engine("bubblewrap")
-    project = Project.within(tmp_path, "[record]\nkeep_runs = 1\n" + GOOD)
-    doubtful = record_run(project.top)
-    (doubtful / ".lease").mkdir()
-    record_run(project.top)
-
-    done = project.run("run")
-
-    assert done.returncode == 0
-    assert f"{doubtful} is kept" in " ".join((done.stdout + done.stderr).split())

@@ -1,17 +1,14 @@
 """Writing of the record of a run in progress; no verdict depends on it."""
 
 import json
-import os
 import resource
 import shutil
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,10 +19,9 @@ from isosmoke.results.leaks import LeakVerdict
 from isosmoke.results.outcome import Broke, Exited, MissingRequirement, Signaled, Stopped, TimedOut
 from isosmoke.results.run_results import Attempt, CapturedOutput
 from isosmoke.sandbox.processes import Process
-from support import available, result_factories
+from support import result_factories
 from support.fixture_types import Ordinary
 from support.past_runs import FAILED, PASSED, get_outcomes, record_run
-from support.project import GOOD, Project
 
 TEXT = st.text(st.characters(codec=None), max_size=20)
 SECONDS = st.floats(0, 1e6)
@@ -167,38 +163,6 @@ def test_concurrent_runs_have_separate_directories(tmp_path: Path) -> None:
 
     assert len(set(started)) == 16
     assert all(str(Lease.current()) == (directory / ".lease").read_text() for directory in started)
-
-
-FILL = """
-[[scenario]]
-name = "prints"
-script = "scenarios/prints.sh"
-"""
-
-
-def test_full_disk_changes_no_verdict(tmp_path: Path) -> None:
-    """The scenario passes with exit code 0, and one warning names what was not recorded."""
-    available.require_engine("bubblewrap")
-    if os.getuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    project = Project.within(tmp_path, GOOD + FILL)
-    project.path("scenarios/prints.sh").write_text("head -c 500000 /dev/zero | tr '\\0' x\n")
-    project.path(".isosmoke").mkdir()
-    mount = "mount -t tmpfs -o size=100k tmpfs .isosmoke && exec"
-    command = ["unshare", "--mount", "sh", "-c", f'{mount} "$@"', "sh", *project.command("run")]
-
-    done = subprocess.run(
-        command,
-        cwd=project.top,
-        env=project.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert (done.returncode, done.stdout.count("PASS  ")) == (0, 3), done.stdout + done.stderr
-    assert done.stderr.count("WARNING") == 1
-    assert "No space left on device" in done.stderr
 
 
 def test_end_of_run_decides_its_results(tmp_path: Path) -> None:

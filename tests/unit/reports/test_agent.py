@@ -9,8 +9,7 @@ from isosmoke.results import run_record
 from isosmoke.results.events import RunFinished, RunStarted
 from isosmoke.results.outcome import Exited, Stopped, TimedOut
 from isosmoke.results.run_results import Attempt, CapturedOutput, RunResult, ScenarioResult
-from support import available, records, result_factories
-from support.project import Project
+from support import records, result_factories
 
 LOG = Path("/p/.isosmoke/runs/1/bad/output-1.log")
 
@@ -145,21 +144,6 @@ def test_user_environment_is_not_an_agents() -> None:
     assert agent.select_report({"PATH": "/bin", "CODEX_HOME": "/h", "TERM": "xterm"}) == "console"
 
 
-def test_run_prints_agent_report_to_agents_and_on_request(tmp_path: Path) -> None:
-    """A recognised agent gets this report on stdout; `--report` and `--json` take precedence."""
-    available.require_engine("bubblewrap")
-    project = Project.within(tmp_path)
-
-    plain = project.run("run", "bad")
-    recognised = project.run("run", "bad", CLAUDECODE="1")
-    requested = project.run("run", "bad", "--report", "agent", "--json")
-
-    assert plain.stdout.startswith("isosmoke")
-    assert recognised.stdout.startswith("FAIL bad: exit 3: broken | asserts: It never breaks.")
-    assert requested.stdout.startswith("{")
-    assert requested.stderr.startswith("FAIL bad")
-
-
 def test_notes_precede_the_counts() -> None:
     """Each note is one line."""
     noted = records.make_record(
@@ -186,20 +170,3 @@ def test_leftovers_cannot_control_the_terminal() -> None:
 
     assert lines[0] == "DIRTY: box\\nFAIL other: \\x1b[2J"
     assert all(line.isprintable() for line in lines)
-
-
-def test_past_run_is_shown_in_short_to_agents(tmp_path: Path) -> None:
-    """`show` of a run and of a scenario is short for an agent, unless `--full` is given."""
-    available.require_engine("bubblewrap")
-    project = Project.within(tmp_path)
-    text = "for i in {1..12}; do printf '%9000d\\n' $i; done >&2\nexit 3\n"
-    project.path("scenarios/bad.sh").write_text(text)
-    project.run("run", "bad")
-
-    for target in ((), ("bad",)):
-        short = project.run("show", *target, CLAUDECODE="1").stdout
-        full = project.run("show", *target, "--full", CLAUDECODE="1").stdout
-        assert short.startswith("FAIL bad")
-        assert len(short) < 8_100
-        assert len(short) < len(full)
-        assert full == project.run("show", *target).stdout
