@@ -2,11 +2,7 @@
 
 import ast
 import inspect
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from importlib import import_module
@@ -25,6 +21,7 @@ from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.project import schema
 from isosmoke.errors import ExitCode
 from isosmoke.host import state
+from support.command_source import COMPLETE
 from support.paths import ROOT
 
 PACKAGE = Path(isosmoke.__file__).parent
@@ -113,24 +110,6 @@ def test_command_has_all_parts(name: str) -> None:
     """A command has a summary, a `command`, a parameter per option, and a kind for `--json`."""
     assert list(find_flaws(name, import_module(MODULES[name]))) == []
 
-
-COMPLETE = '''"""Greet a user."""
-
-import click
-
-from isosmoke.cli.json_documents import DocumentKind
-
-DOCUMENTS = {"greeting": DocumentKind("greet --json", int)}
-
-
-@click.command()
-@click.argument("names", nargs=-1)
-@click.option("--json", "as_json", is_flag=True)
-def command(*, names: tuple[str, ...], as_json: bool) -> None:
-    """Greet all users."""
-    click.echo(f"hello {' '.join(names)}")
-'''
-"""The source of a command with all parts."""
 
 MISSING_PARTS = {
     "a sentence": ('"""Greet a user."""', '"""Greet a user"""', "one sentence"),
@@ -271,76 +250,6 @@ def test_readme_lists_every_command() -> None:
     listed = {re.split(r"[^a-z-]", usage)[0] for line in lines for usage in line.split(" · ")}
 
     assert listed == set(find_commands())
-
-
-@pytest.fixture
-def package_copy(tmp_path: Path) -> Path:
-    """Return a copy of isosmoke that a test may extend."""
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(PACKAGE, tmp_path / "isosmoke", ignore=ignored)
-    return tmp_path / "isosmoke"
-
-
-def run_copy(copy: Path, *arguments: str, **variables: str) -> str:
-    """Return the output of a copy of isosmoke, stdout and stderr combined."""
-    done = subprocess.run(
-        [sys.executable, "-m", "isosmoke", *arguments],
-        cwd=copy.parent,
-        env={**os.environ, "COLUMNS": "200", **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return done.stdout
-
-
-def insert_after(registry: Path, line: str, new_line: str) -> None:
-    """Insert a line after an existing one in the source of a registry."""
-    source = registry.read_text()
-    assert source.count(line) == 1
-    registry.write_text(source.replace(line, line + new_line))
-
-
-def complete(copy: Path, line: str) -> list[str]:
-    """Return the completions that a copy offers at the end of a line."""
-    variables = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
-    output = run_copy(copy, **variables, _ISOSMOKE_COMPLETE="bash_complete")
-    return [item.removeprefix("plain,") for item in output.split()]
-
-
-def test_command_is_one_module(package_copy: Path) -> None:
-    """A new file is enough to run, list, complete and describe a command."""
-    (package_copy / "cli/project/greet.py").write_text(COMPLETE)
-
-    assert run_copy(package_copy, "greet", "Ada") == "hello Ada\n"
-    assert re.search(r"^  greet +Greet a user\.$", run_copy(package_copy, "--help"), re.MULTILINE)
-    assert complete(package_copy, "isosmoke gree") == ["greet"]
-    assert complete(package_copy, "isosmoke greet --js") == ["--json"]
-    assert re.search(r"^greeting +greet --json$", run_copy(package_copy, "schema"), re.MULTILINE)
-
-
-def test_report_kind_is_one_line_of_the_registry(package_copy: Path) -> None:
-    """Options, help texts and cached completions include a new kind of report at once."""
-    before = complete(package_copy, "isosmoke report --as b")
-    registry = package_copy / "reports/__init__.py"
-    insert_after(registry, '    "html": _render_html,\n', '    "brief": lambda run: run.id,\n')
-
-    assert before == []
-    assert complete(package_copy, "isosmoke report --as b") == ["brief"]
-    assert "|brief|github]" in run_copy(package_copy, "report", "--help")
-    assert "html=, brief=FILE" in " ".join(run_copy(package_copy, "run", "--help").split())
-    assert "--report brief requires a file" in run_copy(package_copy, "run", "--report", "brief")
-
-
-def test_new_engine_is_completed(package_copy: Path) -> None:
-    """Cached completions are discarded once the registry of engines has changed."""
-    before = complete(package_copy, "isosmoke run --engine e")
-    registry = package_copy / "engines/__init__.py"
-    insert_after(registry, '    "docker": _create_docker,\n', '    "extra": _create_docker,\n')
-
-    assert before == []
-    assert complete(package_copy, "isosmoke run --engine e") == ["extra"]
 
 
 def test_error_of_the_machine_has_a_hint() -> None:
