@@ -16,7 +16,7 @@ import pytest
 from isosmoke.errors import BundleError
 from isosmoke.execution.session import Request
 from isosmoke.host.caller_process import Caller
-from isosmoke.repro.bundle import opened
+from isosmoke.repro.bundle_reader import opened
 from support import available
 from support.git_repositories import Git
 from support.project import GOOD, Project

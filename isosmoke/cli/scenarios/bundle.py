@@ -8,8 +8,8 @@ from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.history import reader
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import exit_on_signal, interruptible
-from isosmoke.repro import bundle
-from isosmoke.repro.bundle import Index
+from isosmoke.repro import bundle_writer
+from isosmoke.repro.bundle_index import Index
 from isosmoke.text import escape_controls
 
 DOCUMENTS = {
@@ -39,7 +39,7 @@ def command(name: str, output: Path | None) -> None:
     run, scenario = reader.find_scenario(name, caller.working)
     file = output or caller.working / f"{scenario.name}.isosmoke.tar.gz"
     with interruptible() as interrupt, exit_on_signal(interrupt):
-        index = bundle.create(run, scenario, caller, file)
+        index = bundle_writer.create(run, scenario, caller, file)
     for omitted in index.left_out:
         click.echo(escape_controls(f"omitted {omitted}"), err=True)
     click.echo(f"{file}: {scenario.name} of run {run.id}, {file.stat().st_size >> 10} KiB")

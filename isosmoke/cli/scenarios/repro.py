@@ -32,7 +32,7 @@ from isosmoke.interrupt import Interrupt, exit_on_signal, interruptible
 from isosmoke.keeper.client import StoppedError
 from isosmoke.manifest.models import Scenario
 from isosmoke.reports.summary import HangingText
-from isosmoke.repro import bundle, session, target, typed_script
+from isosmoke.repro import bundle_reader, session, target, typed_script
 from isosmoke.repro.session import ShellOptions, ShellResult
 from isosmoke.repro.shell_input import local_user, write_until_interrupted
 from isosmoke.repro.target import Case
@@ -217,7 +217,9 @@ def _open_case(opened: _Target, interrupt: Interrupt) -> Iterator[Case]:
     with ExitStack() as stack:
         if Path(opened.name).is_file():
             guard = exit_on_signal(interrupt)
-            case = stack.enter_context(bundle.opened(Path(opened.name), caller, request, guard))
+            case = stack.enter_context(
+                bundle_reader.opened(Path(opened.name), caller, request, guard)
+            )
         else:
             case = _find_case(opened.name, caller, request, opened.manifest)
         yield target.replace_image(case, opened.image) if opened.image else case

@@ -41,7 +41,7 @@ from isosmoke.interrupt import Interrupt, exit_on_signal, interruptible
 from isosmoke.manifest.filters import Expression
 from isosmoke.manifest.models import Scenario
 from isosmoke.reports import agent
-from isosmoke.repro import bundle, command_streams, target
+from isosmoke.repro import bundle_reader, command_streams, target
 from isosmoke.repro.shell_input import Patience
 from isosmoke.results import repeat_command
 from isosmoke.results.events import Event
@@ -212,7 +212,7 @@ def _open_request(
         )
     request = replace(_build_base_request(options), record_in=layout.find_top(caller.working))
     guard = exit_on_signal(interrupt)
-    with bundle.opened(options.bundle, caller, request, guard) as opened:
+    with bundle_reader.opened(options.bundle, caller, request, guard) as opened:
         for note in opened.notes:
             click.echo(escape_controls(f"NOTE {note}"), err=True)
         yield opened.request, opened.caller

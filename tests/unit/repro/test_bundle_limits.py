@@ -15,7 +15,7 @@ from isosmoke.errors import BundleError, ExitCode, ImageError
 from isosmoke.execution.session import Request
 from isosmoke.host import state
 from isosmoke.host.caller_process import Caller
-from isosmoke.repro import bundle, bundle_archive
+from isosmoke.repro import bundle_archive, bundle_reader
 from isosmoke.rootfs_images.limits import Budget
 from support import available
 from support.archives import create_expanding_archive, create_sparse_archive
@@ -33,7 +33,7 @@ def create_archive(path: Path, *names: str) -> Path:
 
 def open_bundle(path: Path) -> None:
     """Open a bundle, which must be refused."""
-    with bundle.opened(path, Caller.current(), Request(scenarios=())):
+    with bundle_reader.opened(path, Caller.current(), Request(scenarios=())):
         raise AssertionError("it was opened")
 
 
