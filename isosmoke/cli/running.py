@@ -183,6 +183,53 @@ def command_options(command: Command) -> Command:
     return command
 
 
+_MAX_REPETITIONS = 1000
+"""The maximum of `--repeat`, as every attempt is recorded; `isosmoke stress` has no maximum."""
+
+_MAX_RETRIES = 100
+
+
+def repetition_options(command: Command) -> Command:
+    """Add the options of this module to a command."""
+    for decorate in (
+        click.option(
+            "--repeat",
+            type=click.IntRange(1, _MAX_REPETITIONS),
+            default=1,
+            metavar="N",
+            help="Run each scenario N times; it passes only if all of them pass.",
+        ),
+        click.option(
+            "--retries",
+            type=click.IntRange(0, _MAX_RETRIES),
+            metavar="N",
+            help="Run a scenario that fails up to N more times; a later pass is FLAKY.  "
+            "[default: the manifest's retries]",
+        ),
+        click.option(
+            "--max-fail",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Stop starting scenarios after N failures.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def limit_failures(max_fail: int | None, *, fail_fast: bool) -> int | None:
+    """Return the number of failures after which no scenario starts; None is no limit.
+
+    Raises:
+        UsageError: if `--fail-fast` and `--max-fail` are both given.
+    """
+    if fail_fast and max_fail is not None:
+        raise UsageError(
+            "--fail-fast and --max-fail cannot be combined", hint="--fail-fast is --max-fail 1"
+        )
+    return 1 if fail_fast else max_fail
+
+
 _ENGINE_HELP = (
     "Select the engine; auto is bubblewrap for the host and for imported images, else docker."
 )

@@ -1,7 +1,7 @@
 """The scheduler of a run: concurrency, locks, retries, confirmation in isolation, interrupts."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -36,12 +36,16 @@ def count_gate_jobs() -> int:
 class Policy:
     """The options of a run that apply to all of its scenarios.
 
-    `leaks` overrides the manifest's leak policy. `evidence` selects the attempts for which evidence
-    is collected; by default, those that block.
+    No scenario is started once `max_fail` of them have failed; None is no limit. `retries`
+    overrides the manifest's, and each scenario runs `repeat` times. `leaks` overrides the
+    manifest's leak policy. `evidence` selects the attempts for which evidence is collected; by
+    default, those that block.
     """
 
     jobs: int = 1
-    fail_fast: bool = False
+    max_fail: int | None = None
+    retries: int | None = None
+    repeat: int = 1
     leaks: Literal["fail", "report"] | None = None
     evidence: Literal["failed", "always", "never"] = "failed"
 
@@ -73,8 +77,9 @@ class ConcurrencyTracker:
 class Scheduler:
     """A single execution of scenarios under a policy, with each step reported to `notify`.
 
-    `argv` replaces every script. `started_at` is the start of the run by `monotonic`. The private
-    fields are the state that the threads share.
+    `argv` replaces every script. `started_at` is the start of the run by `monotonic`. `made` has
+    the number of earlier attempts at scenarios. The private fields are the state that the threads
+    share.
     """
 
     scenarios: Sequence[Scenario]
@@ -84,11 +89,12 @@ class Scheduler:
     interrupt: Interrupt
     started_at: float = field(default_factory=monotonic)
     argv: tuple[str, ...] = ()
+    made: Mapping[str, int] = field(default_factory=dict)
     _tracker: ConcurrencyTracker = field(default_factory=ConcurrencyTracker, init=False)
     _notify_lock: Lock = field(default_factory=Lock, init=False)
     _locks: dict[str, Lock] = field(init=False)
     _ready_at: dict[str, float] = field(init=False)
-    _has_failed: bool = field(default=False, init=False)
+    _failed: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self._locks = {name: Lock() for scenario in self.scenarios for name in scenario.locks}
@@ -112,7 +118,7 @@ class Scheduler:
         result = ScenarioResult(scenario=scenario, attempts=attempts)
         if not result.outcome.blocks or attempts[-1].alone or self.interrupt.is_raised:
             return self._finish(result)
-        self._has_failed = True
+        self._failed.add(scenario.name)
         self._ready_at[scenario.name] = monotonic()
         last = replace(attempts[-1], postponed=True)
         result = replace(result, attempts=(*attempts[:-1], last))
@@ -134,7 +140,8 @@ class Scheduler:
         if failure is not None:
             yield Attempt(ending=failure, begun=monotonic() - self.started_at)
             return
-        for number in range(1, scenario.retries + 2):
+        retries = scenario.retries if self.policy.retries is None else self.policy.retries
+        for number in range(1, retries + 2):
             attempt = self._make_attempt(scenario, number)
             yield attempt
             if not attempt.outcome.blocks or self.interrupt.is_raised:
@@ -144,12 +151,13 @@ class Scheduler:
         """Return the ending of a scenario that cannot be run; None for any other."""
         if self.interrupt.is_raised:
             return Stopped(self.interrupt.reason)
-        if self._has_failed and self.policy.fail_fast:
-            return Stopped("an earlier scenario failed")
+        if self.policy.max_fail is not None and len(self._failed) >= self.policy.max_fail:
+            return Stopped(_explain_limit(self.policy.max_fail))
         missing = self.attempts.find_missing(scenario)
         return MissingRequirement(missing) if missing else None
 
     def _make_attempt(self, scenario: Scenario, number: int) -> Attempt:
+        number += self.made.get(scenario.name, 0)
         now = monotonic()
         offset, waited = now - self.started_at, now - self._ready_at[scenario.name]
         self._report(ScenarioStarted(scenario.name, number, offset))
@@ -159,10 +167,15 @@ class Scheduler:
             return replace(attempt, alone=ran_in_isolation(), begun=offset, waited=waited)
 
     def _finish(self, result: ScenarioResult) -> ScenarioResult:
-        self._has_failed = self._has_failed or result.outcome.blocks
+        if result.outcome.blocks:
+            self._failed.add(result.name)
         self._report(ScenarioFinished(result))
         return result
 
     def _report(self, event: Event) -> None:
         with self._notify_lock:
             self.notify(event)
+
+
+def _explain_limit(max_fail: int) -> str:
+    return "an earlier scenario failed" if max_fail == 1 else f"{max_fail} scenarios failed"

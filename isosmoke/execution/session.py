@@ -1,7 +1,7 @@
 """A whole run: from a `Request` to a `RunResult`."""
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,13 @@ from isosmoke.keeper.input_forwarding import Streams
 from isosmoke.keeper.protocol import Output
 from isosmoke.manifest.models import Retention, Scenario
 from isosmoke.redaction import is_ordinary
-from isosmoke.results.events import Event, RunFinished, RunStarted, ScenarioFinished
+from isosmoke.results.events import (
+    Event,
+    RunFinished,
+    RunStarted,
+    ScenarioFinished,
+    ScenarioRepeating,
+)
 from isosmoke.results.run_results import RunResult, ScenarioResult
 from isosmoke.rootfs_images import store
 from isosmoke.runner.job_builder import RunContext
@@ -82,21 +88,54 @@ class Session:
         """
         with store.images_in_use(scenario.image for scenario in scenarios):
             self.preflight.check(scenarios)
-            return Scheduler(
-                scenarios=scenarios,
-                attempts=self.attempts,
-                policy=self.request.policy,
-                notify=self._record_and_notify,
-                interrupt=self.preflight.interrupt,
-                started_at=self.started_at,
-                argv=argv,
-            ).run()
+            return self._run_repeatedly(scenarios, argv)
 
-    def _record_and_notify(self, event: Event) -> None:
-        """Write a result to disk before anything reports it."""
-        if isinstance(event, ScenarioFinished):
-            self.recording.keep(event.result)
-        self.notify(event)
+    def _run_repeatedly(
+        self, scenarios: Sequence[Scenario], argv: tuple[str, ...]
+    ) -> tuple[ScenarioResult, ...]:
+        """Run the scenarios as often as the policy says; an interrupt or its limit ends that."""
+        results: tuple[ScenarioResult, ...] = ()
+        last = self.request.policy.repeat
+        for number in range(1, last + 1):
+            policy = _subtract_failures(self.request.policy, results)
+            if number > 1 and (self.preflight.interrupt.is_raised or policy.max_fail == 0):
+                for result in results:
+                    self.notify(ScenarioFinished(result))
+                break
+            repetition = _Repetition(number, results, is_last=number == last)
+            results = self._run_once(scenarios, argv, policy, repetition)
+        return results
+
+    def _run_once(
+        self,
+        scenarios: Sequence[Scenario],
+        argv: tuple[str, ...],
+        policy: Policy,
+        repetition: "_Repetition",
+    ) -> tuple[ScenarioResult, ...]:
+        def record_and_notify(event: Event) -> None:
+            """Write a result to disk before anything reports it."""
+            if isinstance(event, ScenarioFinished):
+                result = repetition.add(event.result)
+                self.recording.keep(result)
+                event = (
+                    ScenarioFinished(result)
+                    if repetition.is_last
+                    else ScenarioRepeating(result.name)
+                )
+            self.notify(event)
+
+        scheduler = Scheduler(
+            scenarios=scenarios,
+            attempts=self.attempts,
+            policy=policy,
+            notify=record_and_notify,
+            interrupt=self.preflight.interrupt,
+            started_at=self.started_at,
+            argv=argv,
+            made=repetition.made,
+        )
+        return tuple(map(repetition.add, scheduler.run()))
 
     def end(self, results: tuple[ScenarioResult, ...]) -> RunResult:
         """Complete the record of the run with all of its results, and return the complete run."""
@@ -138,6 +177,34 @@ class Session:
         yield from _note_unredacted_secrets(scenarios, self.preflight.context)
         yield from _note_ordinary_secrets(scenarios, self.preflight.context)
         yield from self.preflight.engines.list_unsupported_limits(scenarios)
+
+
+@dataclass(frozen=True, slots=True)
+class _Repetition:
+    """One of several repetitions of the same scenarios, with the results of those before."""
+
+    number: int
+    results: tuple[ScenarioResult, ...]
+    is_last: bool
+
+    @property
+    def made(self) -> Mapping[str, int]:
+        """The number of attempts at each scenario so far."""
+        return {result.name: len(result.attempts) for result in self.results}
+
+    def add(self, result: ScenarioResult) -> ScenarioResult:
+        """Return a result of this repetition together with those before."""
+        before = next((item for item in self.results if item.name == result.name), None)
+        return before.add_repetition(self.number, result.attempts) if before else result
+
+
+def _subtract_failures(policy: Policy, results: Sequence[ScenarioResult]) -> Policy:
+    """Return the policy for what follows these results."""
+    if policy.max_fail is None:
+        return policy
+    return replace(
+        policy, max_fail=max(0, policy.max_fail - sum(result.failures for result in results))
+    )
 
 
 def execute(

@@ -10,10 +10,12 @@ from typing import Literal
 from isosmoke.results import run_record
 from isosmoke.results.events import (
     Event,
+    LineEvent,
     RunFinished,
     RunStarted,
     ScenarioFinished,
     ScenarioPostponed,
+    ScenarioRepeating,
     ScenarioStarted,
 )
 from isosmoke.results.outcome import Outcome
@@ -98,9 +100,10 @@ class EventWriter:
         self._run = ""
 
     def __call__(self, event: Event) -> None:
-        self._write(_format_line(self._create_line(event)))
+        if not isinstance(event, ScenarioRepeating):  # the next line says that another try starts
+            self._write(_format_line(self._create_line(event)))
 
-    def _create_line(self, event: Event) -> AnyLine:
+    def _create_line(self, event: LineEvent) -> AnyLine:
         match event:
             case RunStarted(names, run):
                 beginning = run_record.record_beginning(run)

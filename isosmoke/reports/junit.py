@@ -5,7 +5,7 @@ timeout are failures, and NOT_RUN is skipped with its reason. Attempts before a 
 `flakyFailure`s, and attempts after a failure are `rerunFailure`s, as in Maven's Surefire.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, timedelta
 from pathlib import PurePath
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -119,11 +119,17 @@ def _format_failure(run: RunRecord, scenario: ScenarioRecord) -> str:
 def _add_tries(case: Element, scenario: ScenarioRecord) -> None:
     """Add the other attempts: those before a pass, or those after the first failure."""
     flaky = scenario.outcome is Outcome.FLAKY
-    others = scenario.attempts[:-1] if flaky else scenario.attempts[1:]
+    others = scenario.attempts if flaky else _list_later_attempts(scenario)
     for attempt in others:
         kind = attempt.outcome.facts.junit
         if kind in ("failure", "error"):
             _add_try(case, f"{'flaky' if flaky else 'rerun'}{kind.capitalize()}", attempt)
+
+
+def _list_later_attempts(scenario: ScenarioRecord) -> Sequence[AttemptRecord]:
+    """Return the attempts after the first that blocks, which is the failure itself."""
+    blocks = [attempt.outcome.blocks for attempt in scenario.attempts]
+    return scenario.attempts[blocks.index(True) + 1 :] if any(blocks) else ()
 
 
 def _add_try(case: Element, tag: str, attempt: AttemptRecord) -> None:

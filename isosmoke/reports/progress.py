@@ -14,6 +14,7 @@ from isosmoke.results.events import (
     RunStarted,
     ScenarioFinished,
     ScenarioPostponed,
+    ScenarioRepeating,
     ScenarioStarted,
 )
 from isosmoke.results.outcome import Outcome, describe_counts
@@ -41,6 +42,8 @@ class Progress:
                 self._begin(event)
             case ScenarioStarted(name):
                 self._running[name] = monotonic()
+            case ScenarioRepeating(name):
+                self._running.pop(name, None)
             case ScenarioPostponed(result):
                 self._running.pop(result.name, None)
                 attempt = result.reported_attempt

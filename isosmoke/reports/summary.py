@@ -94,7 +94,7 @@ def render_failure(
         yield _render_field("asserts", scenario.assertion)
     yield _render_field("because", scenario.reason)
     if len(scenario.attempts) > 1:
-        yield _render_field("tries", ", ".join(map(wording.describe_attempt, scenario.attempts)))
+        yield _render_field("tries", wording.describe_attempts(scenario))
     yield from _render_output(scenario, _OUTPUT_LINES)
     yield from _render_leaks(scenario.leaks[:_LEAKS_SHOWN])
     if len(scenario.leaks) > _LEAKS_SHOWN:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from isosmoke.results import repeat_command
-from isosmoke.results.outcome import describe_counts, sort_counts
+from isosmoke.results.outcome import count, describe_counts, sort_counts
 from isosmoke.results.run_record import (
     AttemptRecord,
     ChangeRecord,
@@ -35,7 +35,7 @@ def list_facts(run: RunRecord, scenario: ScenarioRecord) -> Iterator[tuple[str, 
     if scenario.reason:
         yield "because", format_reason(scenario)
     if len(scenario.attempts) > 1:
-        yield "tries", ", ".join(map(describe_attempt, scenario.attempts))
+        yield "tries", describe_attempts(scenario)
     yield from _list_processes(scenario)
     if scenario.output.log and scenario.output.size:
         yield "log", escape_controls(scenario.output.log)
@@ -81,6 +81,15 @@ def list_leftovers(run: RunRecord) -> tuple[str, ...]:
 def list_last_lines(output: OutputRecord) -> tuple[str, ...]:
     """Return the last lines of an output."""
     return tuple(truncate(line, MAX_LENGTH) for line in output.last_lines)
+
+
+def describe_attempts(scenario: ScenarioRecord) -> str:
+    """Return each attempt of a scenario; after repetitions, how many attempts had each outcome."""
+    repetitions = scenario.attempts[-1].repetition
+    if repetitions == 1:
+        return ", ".join(map(describe_attempt, scenario.attempts))
+    counts = count(attempt.outcome for attempt in scenario.attempts)
+    return f"{describe_counts(sort_counts(counts))} in {repetitions} repetitions"
 
 
 def describe_attempt(attempt: AttemptRecord) -> str:

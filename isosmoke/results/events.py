@@ -33,6 +33,13 @@ class ScenarioFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class ScenarioRepeating:
+    """The end of a repetition of a scenario that will be repeated again."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScenarioPostponed:
     """The failure of a concurrent scenario that will be confirmed in isolation.
 
@@ -53,4 +60,7 @@ class RunFinished:
     result: RunResult
 
 
-Event = RunStarted | ScenarioStarted | ScenarioPostponed | ScenarioFinished | RunFinished
+LineEvent = RunStarted | ScenarioStarted | ScenarioPostponed | ScenarioFinished | RunFinished
+"""The events that an event stream has a line for."""
+
+Event = LineEvent | ScenarioRepeating

@@ -130,7 +130,7 @@ class AttemptRecord(OutcomeRecord):
     """One run of a scenario in one sandbox.
 
     `begun` is relative to the start of the run. `waited` is the delay before that, caused by locks
-    or other scenarios.
+    or other scenarios. `repetition` counts from 1.
     """
 
     begun: float
@@ -141,6 +141,7 @@ class AttemptRecord(OutcomeRecord):
     phases: Mapping[str, float]
     environment: Mapping[Text, Text]
     evidence: EvidenceRecord | None = None
+    repetition: int = 1
 
 
 class Planned(RecordModel):
@@ -336,6 +337,7 @@ def _record_attempt(attempt: Attempt) -> AttemptRecord:
         phases={name: round(seconds, 4) for name, seconds in attempt.phases.items()},
         environment=attempt.environment,
         evidence=_record_evidence(attempt.evidence),
+        repetition=attempt.repetition,
     )
 
 

@@ -1,8 +1,9 @@
 """Results of attempts, scenarios and runs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 
 from isosmoke.manifest.models import Scenario
@@ -68,7 +69,8 @@ class Attempt:
     was requested. `leftovers` lists items of the sandbox whose removal could not be confirmed,
     each with the command that removes it. `reached_limits` describes the limits that it reached.
     `missing_program` says why the sandbox does not have a program that was not found; it is empty
-    if that is not the case or not known.
+    if that is not the case or not known. `repetition` counts from 1; the attempts of one repetition
+    are retries and confirmations.
     """
 
     ending: Ending
@@ -88,6 +90,7 @@ class Attempt:
     leftovers: tuple[str, ...] = ()
     reached_limits: tuple[str, ...] = ()
     missing_program: str = ""
+    repetition: int = 1
 
     def transform_texts(self, transform: Callable[[str], str]) -> "Attempt":
         """Return a copy with `transform` applied to each text except the output."""
@@ -143,10 +146,21 @@ def _shorten_command(process: Process) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioResult:
-    """The attempts at one scenario, in order; there is at least one."""
+    """The attempts at one scenario, in order of their repetitions; there is at least one."""
 
     scenario: Scenario
     attempts: tuple[Attempt, ...]
+
+    def add_repetition(self, number: int, attempts: Iterable[Attempt]) -> "ScenarioResult":
+        """Return a copy with the attempts of a further repetition."""
+        further = tuple(replace(attempt, repetition=number) for attempt in attempts)
+        return replace(self, attempts=(*self.attempts, *further))
+
+    @property
+    def repetitions(self) -> tuple[tuple[Attempt, ...], ...]:
+        """The attempts of each repetition."""
+        grouped = groupby(self.attempts, key=lambda attempt: attempt.repetition)
+        return tuple(tuple(attempts) for _, attempts in grouped)
 
     @property
     def name(self) -> str:
@@ -161,30 +175,33 @@ class ScenarioResult:
         return self.scenario.owners
 
     @property
+    def failures(self) -> int:
+        """The number of repetitions that block."""
+        return sum(_judge_repetition(attempts).blocks for attempts in self.repetitions)
+
+    @property
     def reported_attempt(self) -> Attempt:
-        """The attempt shown in reports: the first that failed, or else the last."""
+        """The attempt shown in reports: the first that failed, else was skipped, else the last."""
         failed = (attempt for attempt in self.attempts if attempt.outcome.blocks)
-        return next(failed, self.attempts[-1])
+        skipped = (attempt for attempt in self.attempts if attempt.outcome.facts.is_skip)
+        return next(failed, next(skipped, self.attempts[-1]))
 
     @property
     def outcome(self) -> Outcome:
         """The outcome of the last attempt, or FLAKY if it passed after a failure.
 
-        A final skip does not cancel an earlier failure.
+        A final skip does not cancel an earlier failure. Of several repetitions, it is the outcome
+        of the first that blocks, else FLAKY if one is, else SKIP if one is.
         """
-        last = self.attempts[-1].outcome
-        if last is Outcome.SKIP:
-            return self.reported_attempt.outcome
-        return Outcome.FLAKY if last is Outcome.PASS and len(self.attempts) > 1 else last
+        outcomes = [_judge_repetition(attempts) for attempts in self.repetitions]
+        blocking = (outcome for outcome in outcomes if outcome.blocks)
+        lesser = (outcome for outcome in (Outcome.FLAKY, Outcome.SKIP) if outcome in outcomes)
+        return next(blocking, next(lesser, Outcome.PASS))
 
     @property
     def load_sensitive(self) -> bool:
         """True if the scenario failed concurrently with others and passed in isolation."""
-        return (
-            self.outcome is Outcome.FLAKY
-            and self.attempts[-1].alone
-            and not self.reported_attempt.alone
-        )
+        return self.outcome is Outcome.FLAKY and any(map(_is_load_sensitive, self.repetitions))
 
     @property
     def is_infrastructure(self) -> bool:
@@ -194,6 +211,20 @@ class ScenarioResult:
     @property
     def seconds(self) -> float:
         return sum(attempt.seconds for attempt in self.attempts)
+
+
+def _judge_repetition(attempts: Sequence[Attempt]) -> Outcome:
+    last = attempts[-1].outcome
+    if last is Outcome.SKIP:
+        return next((item.outcome for item in attempts if item.outcome.blocks), last)
+    return Outcome.FLAKY if last is Outcome.PASS and len(attempts) > 1 else last
+
+
+def _is_load_sensitive(attempts: Sequence[Attempt]) -> bool:
+    """Return whether a repetition passed in isolation after it failed beside others."""
+    last = attempts[-1]
+    failed = next((attempt for attempt in attempts if attempt.outcome.blocks), last)
+    return last.outcome is Outcome.PASS and last.alone and not failed.alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,8 @@ from isosmoke.cli.running import (
     create_progress,
     engine_options,
     find_option,
+    limit_failures,
+    repetition_options,
 )
 from isosmoke.errors import UsageError
 from isosmoke.execution import session
@@ -100,6 +102,7 @@ class _Options:
     "--fail-fast/--keep-going",
     help="Stop starting scenarios after the first failure.  [default: --keep-going]",
 )
+@repetition_options
 @command_options
 @report_option
 @click.option(
@@ -127,6 +130,9 @@ def command(
     leaks: Leaks | None,
     evidence: Evidence,
     fail_fast: bool,
+    max_fail: int | None,
+    retries: int | None,
+    repeat: int,
     timeout: int | None,
     env: tuple[str, ...],
     pass_env: tuple[str, ...],
@@ -166,7 +172,12 @@ def command(
         bundle=bundled,
         tested=EngineOptions(binary=binary, engine=engine),
         policy=Policy(
-            jobs=jobs or count_run_jobs(), fail_fast=fail_fast, leaks=leaks, evidence=evidence
+            jobs=jobs or count_run_jobs(),
+            max_fail=limit_failures(max_fail, fail_fast=fail_fast),
+            retries=retries,
+            repeat=repeat,
+            leaks=leaks,
+            evidence=evidence,
         ),
     )
     caller = Caller.current()
@@ -252,6 +263,11 @@ def _open_command_request(
         raise UsageError(
             "a selection of scenarios and a command after -- cannot be combined",
             hint="pass only one of them",
+        )
+    if options.policy.repeat > 1 or options.policy.retries:
+        raise UsageError(
+            "a command after -- runs once, because it takes over the input",
+            hint="omit --repeat and --retries, or make a scenario of it: isosmoke new",
         )
     scenario = _create_command_scenario(options, caller)
     patience = Patience(interrupt, scenario.timeout_seconds)

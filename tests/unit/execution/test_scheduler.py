@@ -156,7 +156,7 @@ def test_no_scenarios_give_no_results(run: Run) -> None:
 def test_fail_fast_starts_no_scenario_after_failure(run: Run) -> None:
     """After a failure the remaining scenarios are NOT_RUN with a reason, and get no sandbox."""
     run.acts = {"b": FAIL}
-    run.policy = Policy(fail_fast=True)
+    run.policy = Policy(max_fail=1)
     results = run.execute(*map(scenario, "abcd"))
 
     assert [result.outcome for result in results] == [
@@ -171,9 +171,31 @@ def test_fail_fast_starts_no_scenario_after_failure(run: Run) -> None:
 def test_fail_fast_continues_after_pass_or_skip(run: Run, act: Act) -> None:
     """A pass or a skip stops nothing."""
     run.acts = {"a": act}
-    run.policy = Policy(fail_fast=True)
+    run.policy = Policy(max_fail=1)
 
     assert run.outcomes(*map(scenario, "ab"))["b"] is Outcome.PASS
+
+
+def test_scenarios_start_until_maximum_of_failures(run: Run) -> None:
+    """The limit of failures counts scenarios, whatever passes between them."""
+    run.acts = {"a": FAIL, "c": LEAK}
+    run.policy = Policy(max_fail=2)
+    results = run.execute(*map(scenario, "abcd"))
+
+    assert [result.outcome for result in results] == [
+        *(Outcome.FAIL, Outcome.PASS, Outcome.LEAK, Outcome.NOT_RUN)
+    ]
+    assert results[3].reported_attempt.reason == "2 scenarios failed"
+
+
+def test_policy_replaces_retries_of_manifest(run: Run) -> None:
+    """Retries of the command line replace those of the manifest, also with none."""
+    run.acts = {"a": [FAIL, PASS], "b": [FAIL, PASS]}
+    run.policy = Policy(retries=1)
+    assert run.outcomes(scenario("a"))["a"] is Outcome.FLAKY
+
+    run.policy = Policy(retries=0)
+    assert run.outcomes(scenario("b", retries=1))["b"] is Outcome.FAIL
 
 
 def test_failure_without_fail_fast_stops_nothing(run: Run) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 
@@ -12,12 +13,13 @@ from isosmoke.errors import EngineUnavailableError, LeftBehindError
 from isosmoke.execution import preflight, session
 from isosmoke.execution.scheduler import Policy
 from isosmoke.execution.session import Request, Session
+from isosmoke.history import reader
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.events import Event, RunFinished, RunStarted, ScenarioFinished
 from isosmoke.results.outcome import Broke, Ending, Exited, Outcome
-from isosmoke.results.run_results import Attempt
+from isosmoke.results.run_results import Attempt, ScenarioResult
 from isosmoke.testing import Act, FakeEngine
 from support import result_factories
 
@@ -48,11 +50,11 @@ class Project:
     engine: CountingEngine
     events: list[Event] = field(default_factory=list)
 
-    def begin(self, *scenarios: Scenario, jobs: int = 1) -> Session:
-        """Return a session that starts with these scenarios."""
+    def begin(self, *scenarios: Scenario, **policy: Any) -> Session:
+        """Return a session that starts with these scenarios; `policy` has fields of its policy."""
         return session.begin(
             Request(
-                scenarios=scenarios, binary=str(self.directory / "wg"), policy=Policy(jobs=jobs)
+                scenarios=scenarios, binary=str(self.directory / "wg"), policy=Policy(**policy)
             ),
             self._caller(),
             notify=self.events.append,
@@ -125,6 +127,65 @@ def test_confirmed_failure_runs_normally_afterwards(create_project: Callable[...
     assert [attempt.alone for attempt in second.attempts] == [True]
     finished = [event.result for event in project.events if isinstance(event, ScenarioFinished)]
     assert finished.count(second) == 1
+
+
+def list_outcomes(result: ScenarioResult) -> list[list[Outcome]]:
+    """Return the outcomes of the attempts of each repetition."""
+    return [[attempt.outcome for attempt in attempts] for attempts in result.repetitions]
+
+
+def test_repetitions_are_fresh_and_counted_together(
+    create_project: Callable[..., Project],
+) -> None:
+    """Each repetition has its own sandbox, log and retries; the result is reported at the end."""
+    checked, failing, passing = Act(), Act(status=1 << 8), Act()
+    project = create_project({"one": [checked, passing, failing, passing, failing, failing]})
+    session = project.begin(scenario("one"), repeat=3, retries=1)
+
+    run = session.end(session.run([scenario("one")]))
+
+    (result,) = run.scenarios
+    assert list_outcomes(result) == [
+        [Outcome.PASS],
+        [Outcome.FAIL, Outcome.PASS],
+        [Outcome.FAIL, Outcome.FAIL],
+    ]
+    assert result.outcome is Outcome.FAIL
+    assert result.failures == 1
+    assert run.record is not None
+    logs = [attempt.log for attempt in result.attempts]
+    assert logs == [run.record / f"one/output-{number}.log" for number in range(1, 6)]
+    assert len(project.engine.made) == 6
+    finished = [event.result for event in project.events if isinstance(event, ScenarioFinished)]
+    assert [list_outcomes(item) for item in finished] == [list_outcomes(result)]
+    assert reader.load_run(run.record).scenarios[0].attempts[-1].repetition == 3
+
+
+def test_limit_of_failures_ends_repetitions(create_project: Callable[..., Project]) -> None:
+    """The limit counts failures of all repetitions, and each scenario is still reported once."""
+    passing, failing = Act(), Act(status=1 << 8)
+    project = create_project({"one": [passing, failing, passing, failing, passing]})
+    session = project.begin(scenario("one"), scenario("two"), repeat=9, max_fail=2)
+
+    one, two = session.run([scenario("one"), scenario("two")])
+
+    assert list_outcomes(one) == [[Outcome.FAIL], [Outcome.PASS], [Outcome.FAIL]]
+    assert list_outcomes(two) == [[Outcome.PASS], [Outcome.PASS], [Outcome.NOT_RUN]]
+    finished = [
+        event.result.name for event in project.events if isinstance(event, ScenarioFinished)
+    ]
+    assert finished == ["one", "two"]
+
+
+def test_interrupt_ends_repetitions(create_project: Callable[..., Project]) -> None:
+    """An interrupt ends the repetition in progress, and none follows."""
+    project = create_project()
+    session = project.begin(scenario("one"), repeat=9)
+    session.preflight.interrupt.raise_for("SIGINT")
+
+    (one,) = session.run([scenario("one")])
+
+    assert list_outcomes(one) == [[Outcome.NOT_RUN]]
 
 
 def test_later_scenario_is_checked_when_it_first_runs(

@@ -135,6 +135,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "environment": {"HOME": "/root"},
         "waited": 0.1235,
         "evidence": EVIDENCE_DOCUMENT,
+        "repetition": 1,
     }
     second = {
         "outcome": "PASS",
@@ -149,6 +150,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "environment": {},
         "waited": 0.0,
         "evidence": None,
+        "repetition": 1,
         "leaks": [],
         "tolerated": [],
         "output": {"size": 0, "log": None, "last_lines": []},

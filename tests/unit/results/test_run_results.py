@@ -289,3 +289,35 @@ def test_transform_applies_to_every_text_of_an_attempt(ending: Ending) -> None:
     assert set(find_texts(redacted)) <= {"word", ""}
     assert redacted.transform_texts(str) == redacted
     assert Attempt(ending=Exited(3)).transform_texts(str.upper).ending == Exited(3)
+
+
+REPEATED = [
+    ((PASSED, PASSED), Outcome.PASS, PASSED),
+    ((PASSED, FAILED, PASSED), Outcome.FAIL, FAILED),
+    ((PASSED, SKIPPED, PASSED), Outcome.SKIP, SKIPPED),
+    ((FAILED, SKIPPED), Outcome.FAIL, FAILED),
+]
+
+
+@pytest.mark.parametrize(("attempts", "outcome", "reported"), REPEATED)
+def test_every_repetition_counts(
+    attempts: tuple[Attempt, ...], outcome: Outcome, reported: Attempt
+) -> None:
+    """A later repetition cancels no failure or skip, and the report shows the one that counts."""
+    result = create_result(attempts[0])
+    for number, attempt in enumerate(attempts[1:], start=2):
+        result = result.add_repetition(number, [attempt])
+
+    assert result.outcome is outcome
+    assert result.reported_attempt.ending == reported.ending
+    assert len(result.repetitions) == len(attempts)
+
+
+def test_repetition_that_passes_on_retry_is_flaky() -> None:
+    """A failure that a retry cancels makes the whole result flaky; it is sensitive to load here."""
+    alone = create_result(PASSED).add_repetition(2, [FAILED, PASSED]).add_repetition(3, [PASSED])
+    crowded = create_result(PASSED).add_repetition(2, [CONCURRENT, PASSED])
+
+    assert (alone.outcome, alone.load_sensitive) == (Outcome.FLAKY, False)
+    assert (crowded.outcome, crowded.load_sensitive) == (Outcome.FLAKY, True)
+    assert (alone.failures, crowded.failures) == (0, 0)
