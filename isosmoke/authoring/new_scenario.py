@@ -9,13 +9,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from stat import S_IMODE
 
-from pydantic import ValidationError
-
 from isosmoke.errors import IsosmokeError, ManifestError, UsageError
 from isosmoke.host import files
 from isosmoke.manifest import parser
 from isosmoke.manifest.key_meaning import list_sandbox_keys
 from isosmoke.manifest.models import Scenario
+from isosmoke.manifest.tables import InvalidTableError
 from isosmoke.text import format_toml
 
 _SANDBOX_KEYS = list_sandbox_keys(Scenario)
@@ -45,9 +44,9 @@ def draft_scenario(
     """
     keys = {"script": f"scenarios/{name}.sh", **keys, "name": name, "owners": owners}
     try:
-        scenario = Scenario.model_validate({**keys, "assertion": " ".join(assertion.split())})
-    except ValidationError as error:
-        first = error.errors()[0]
+        scenario = Scenario.validate({**keys, "assertion": " ".join(assertion.split())})
+    except InvalidTableError as error:
+        first = error.details[0]
         hint = first.get("ctx", {}).get("hint", "")
         raise UsageError(f"{first['loc'][0]}: {first['msg']}", hint) from error
     if not scenario.assertion:
@@ -72,10 +71,10 @@ def render_entry(scenario: Scenario, usual: Scenario | None = None) -> str:
     with `[defaults]` and nothing but a name and a script; None if there are no defaults.
     """
     usual = usual or _reduce(scenario)
-    keys = scenario.model_fields_set & set(_KEYS)
-    given = scenario.model_dump(mode="json", include=keys, exclude_none=True)
-    short = scenario.model_dump(mode="json", include=keys, exclude_none=True, exclude_defaults=True)
-    common = usual.model_dump(mode="json", include=set(_SANDBOX_KEYS), exclude_none=True)
+    keys = scenario.given_keys & set(_KEYS)
+    given = scenario.to_json(include=keys, exclude_none=True)
+    short = scenario.to_json(include=keys, exclude_none=True, exclude_defaults=True)
+    common = usual.to_json(include=_SANDBOX_KEYS, exclude_none=True)
     entry = {
         # A table is merged with the defaults key by key; any other value replaces the default.
         key: _find_differences(given[key], common[key])
@@ -89,7 +88,7 @@ def render_entry(scenario: Scenario, usual: Scenario | None = None) -> str:
 
 
 def _reduce(scenario: Scenario) -> Scenario:
-    return Scenario(name=scenario.name, script=scenario.script)
+    return Scenario.validate({"name": scenario.name, "script": scenario.script})
 
 
 def _find_differences(
@@ -131,7 +130,7 @@ def append_entry(content: bytes, scenario: Scenario, path: Path) -> bytes:
 
 
 def _find_set_keys(scenario: Scenario) -> Iterator[str]:
-    return (key for key in _SANDBOX_KEYS if key in scenario.model_fields_set)
+    return (key for key in _SANDBOX_KEYS if key in scenario.given_keys)
 
 
 def _parse(content: bytes, path: Path) -> tuple[Scenario, ...]:

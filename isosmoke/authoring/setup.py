@@ -12,7 +12,7 @@ from isosmoke.host import files, git
 from isosmoke.host.binary import COMMAND_NAME
 from isosmoke.manifest import loader
 from isosmoke.manifest.discovery import WG_MANIFEST
-from isosmoke.manifest.models import Requires, Scenario
+from isosmoke.manifest.models import Scenario
 
 _HEADER = """\
 # Smoke scenarios for the live program, one entry for each regression.
@@ -104,12 +104,14 @@ def _draft_first_scenario(top: Path) -> Scenario:
     project, *_ = git.find_tops(top, os.environ)
     words = re.sub(r"[^a-z0-9]+", "_", project.name.lower()).strip("_")[:_MAX_PROJECT_LENGTH]
     name = f"{words or 'binary'}_starts"
-    return Scenario(
-        name=name,
-        script=f"scenarios/{name}.sh",
-        assertion="The live binary starts and prints its version.",
-        timeout_seconds=30,
-        requires=Requires(commands=(COMMAND_NAME,)),
+    return Scenario.validate(
+        {
+            "name": name,
+            "script": f"scenarios/{name}.sh",
+            "assertion": "The live binary starts and prints its version.",
+            "timeout_seconds": 30,
+            "requires": {"commands": [COMMAND_NAME]},
+        }
     )
 
 

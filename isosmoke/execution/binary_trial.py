@@ -116,12 +116,12 @@ class BinaryCheck:
     def _run(
         self, argv: tuple[str, ...], variables: Mapping[str, str] | None = None
     ) -> _CommandResult:
-        changes = {
-            "timeout_seconds": _SECONDS,
-            "settle_seconds": 0.0,
-            "env": {**self.scenario.env, **(variables or {})},
-        }
-        job = job_builder.build_job(self.scenario.model_copy(update=changes), argv, self.context)
+        scenario = self.scenario.change(
+            timeout_seconds=_SECONDS,
+            settle_seconds=0.0,
+            env={**self.scenario.env, **(variables or {})},
+        )
+        job = job_builder.build_job(scenario, argv, self.context)
         redactor = self.context.redactor(self.scenario)
         with Capture(None, 0, redactor=redactor) as capture:
             run = sandbox_run.run_job(job, self.engine, capture=capture, interrupt=self.interrupt)

@@ -267,9 +267,7 @@ class Readiness(WaitStrategy):
             self._pause()
 
     def _is_ready(self, container: WaitStrategyTarget) -> bool:
-        wait = self._service.wait or Wait.model_construct(
-            port=next(iter(self._service.ports), None)
-        )
+        wait = self._service.wait or Wait(port=next(iter(self._service.ports), None))
         if wait.log is not None:
             return self._transcript.has_match
         if wait.health:

@@ -7,8 +7,6 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from pydantic import BaseModel
-
 from isosmoke.engines import AUTO, EngineChoice
 from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineError, ImageError, ManifestError
@@ -18,6 +16,7 @@ from isosmoke.gate.receipt import Resource, Statement
 from isosmoke.host.workspace_directories import git_top
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest, Scenario
+from isosmoke.manifest.tables import Table
 from isosmoke.results import repeat_command
 from isosmoke.rootfs_images import store
 from isosmoke.runner import bash_finder
@@ -229,7 +228,7 @@ def _select_tested(scenarios: Iterable[Scenario], names: Collection[str]) -> Ite
             yield scenario
         elif name is not None:
             former = tuple(alias for alias in scenario.aliases if alias != name)
-            yield scenario.model_copy(update={"name": name, "aliases": former})
+            yield scenario.change(name=name, aliases=former)
 
 
 def select_engines(statement: Statement) -> EngineChoice:
@@ -263,9 +262,9 @@ def shorten_path(path: Path, base: Path) -> str:
     return str(path)
 
 
-def _digest_table(table: BaseModel) -> str:
+def _digest_table(table: Table) -> str:
     """Hash a table as canonical JSON, which ignores comments, order and layout of its TOML."""
     # Defaults are excluded, so that a key added in a later isosmoke invalidates no receipt.
-    values = table.model_dump(mode="json", exclude_defaults=True)
+    values = table.to_json(exclude_defaults=True)
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -7,10 +7,9 @@ A meaning is stored in the metadata of a field, next to its type. `isosmoke chec
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
+from isosmoke.manifest.tables import Table
 
 if TYPE_CHECKING:
     from isosmoke.manifest.models import Leaks, Service
@@ -57,23 +56,48 @@ class Meaning:
     judge: Judge | Unjudged
 
 
-@cache
-def collect_meanings(model: type[BaseModel]) -> Mapping[str, Meaning]:
+def sandbox_key(judge: Judge | Unjudged) -> Meaning:
+    """Return the meaning of a key that affects the sandbox."""
+    return Meaning(makes_sandbox=True, judge=judge)
+
+
+def entry_key(judge: Judge | Unjudged) -> Meaning:
+    """Return the meaning of a key that does not affect the sandbox."""
+    return Meaning(makes_sandbox=False, judge=judge)
+
+
+def retention_key() -> Meaning:
+    """Return the meaning of a key about the retention of past runs."""
+    return entry_key(Unjudged("the retention of past runs does not affect later ones"))
+
+
+_collected: dict[type[Table], Mapping[str, Meaning]] = {}
+
+
+def collect_meanings(model: type[Table]) -> Mapping[str, Meaning]:
     """Return the meaning of each key of a table, in the order of the keys.
 
     Raises:
         TypeError: A key does not have exactly one meaning.
     """
+    if model not in _collected:
+        _collected[model] = _read_meanings(model)
+    return _collected[model]
+
+
+def _read_meanings(model: type[Table]) -> Mapping[str, Meaning]:
+    from isosmoke.manifest.validation import validator
+
     meanings = {}
-    for key, field in model.model_fields.items():
-        declared = [item for item in field.metadata if isinstance(item, Meaning)]
+    for key, metadata in validator.find_metadata(model).items():
+        declared = [item for item in metadata if isinstance(item, Meaning)]
         if len(declared) != 1:
             raise TypeError(f"{model.__name__}.{key} has {len(declared)} meanings: give it one")
         meanings[key] = declared[0]
     return meanings
 
 
-def list_reviewed_keys(model: type[BaseModel]) -> tuple[str, ...]:
+def list_reviewed_keys(model: type[Table]) -> tuple[str, ...]:
     """Return the keys of a table whose values a reviewer acknowledges, in their order.
 
     A change of any other key is harmless, or only adds a member.
@@ -85,18 +109,18 @@ def list_reviewed_keys(model: type[BaseModel]) -> tuple[str, ...]:
     )
 
 
-def list_sandbox_keys(model: type[BaseModel]) -> tuple[str, ...]:
+def list_sandbox_keys(model: type[Table]) -> tuple[str, ...]:
     """Return the keys of a table that affect the sandbox, in their order."""
     return tuple(key for key, meaning in collect_meanings(model).items() if meaning.makes_sandbox)
 
 
-def find_changes(was: BaseModel, is_now: BaseModel, prefix: str = "") -> Iterator[KeyChange]:
+def find_changes(was: Table, is_now: Table, prefix: str = "") -> Iterator[KeyChange]:
     """Yield the changes of each key of a table; `prefix` is prepended to the keys."""
     for key, meaning in collect_meanings(type(was)).items():
         yield from meaning.judge(f"{prefix}{key}", getattr(was, key), getattr(is_now, key))
 
 
-def judge_table(key: str, was: BaseModel, is_now: BaseModel) -> Iterator[KeyChange]:
+def judge_table(key: str, was: Table, is_now: Table) -> Iterator[KeyChange]:
     """Judge each key of a table by its own meaning."""
     return find_changes(was, is_now, f"{key}.")
 

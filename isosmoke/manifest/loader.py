@@ -7,9 +7,9 @@ from pathlib import Path
 from isosmoke.errors import ManifestError
 from isosmoke.host import files
 from isosmoke.manifest import parser
-from isosmoke.manifest.diagnostics import Mistake, Source
 from isosmoke.manifest.mirrors import mirror_source, mirror_text
 from isosmoke.manifest.models import Manifest
+from isosmoke.manifest.validation.diagnostics import Mistake, Source
 
 
 def load(path: Path) -> Manifest:

@@ -1,89 +1,69 @@
-"""Models of the tables in a manifest, with the meaning of each key."""
+"""Tables of a manifest, with the meaning of each key."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from isosmoke.manifest.tables import Table
 
-from isosmoke.manifest import key_meaning
-from isosmoke.manifest.key_meaning import Judge, Meaning, Unjudged
-from isosmoke.manifest.value_types import (
-    Cache,
-    Capability,
-    Count,
-    FilePaths,
-    Name,
-    Pattern,
-    Port,
-    Seconds,
-    ServiceName,
-    Size,
-    Text,
-    Texts,
-    Value,
-    Variable,
-    Variables,
-    WholeSeconds,
-    build_error,
-    format_value,
-    refuse_names_of,
-)
+if TYPE_CHECKING:  # see `isosmoke.manifest.tables`
+    from pydantic import AfterValidator, BeforeValidator, Field
+
+    from isosmoke.manifest import key_meaning
+    from isosmoke.manifest.key_meaning import Unjudged, entry_key, retention_key, sandbox_key
+    from isosmoke.manifest.validation import checks
+    from isosmoke.manifest.validation.value_types import (
+        Cache,
+        Capability,
+        Count,
+        FilePaths,
+        Name,
+        Pattern,
+        Port,
+        Seconds,
+        ServiceName,
+        Size,
+        Text,
+        Texts,
+        Value,
+        Variable,
+        Variables,
+        WholeSeconds,
+    )
 
 
-def _sandbox_key(judge: Judge | Unjudged) -> Meaning:
-    return Meaning(makes_sandbox=True, judge=judge)
-
-
-def _entry_key(judge: Judge | Unjudged) -> Meaning:
-    return Meaning(makes_sandbox=False, judge=judge)
-
-
-_RETENTION_KEY = _entry_key(Unjudged("the retention of past runs does not affect later ones"))
-
-
-class StrictModel(BaseModel):
-    """A table that rejects unknown keys and does not convert values."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Requires(StrictModel):
+@dataclass(frozen=True, kw_only=True)
+class Requires(Table):
     """Programs, variables and addresses without which the scenario is skipped."""
 
-    commands: Annotated[Texts, _sandbox_key(key_meaning.refuse_additions)] = ()
-    env: Annotated[Variables, _sandbox_key(key_meaning.refuse_additions)] = ()
-    endpoints: Annotated[Texts, _sandbox_key(key_meaning.refuse_additions)] = ()
+    commands: Annotated[Texts, sandbox_key(key_meaning.refuse_additions)] = ()
+    env: Annotated[Variables, sandbox_key(key_meaning.refuse_additions)] = ()
+    endpoints: Annotated[Texts, sandbox_key(key_meaning.refuse_additions)] = ()
 
 
-class Limits(StrictModel):
+@dataclass(frozen=True, kw_only=True)
+class Limits(Table):
     """Resource limits of a scenario; None is no limit."""
 
-    memory: Annotated[Size | None, _sandbox_key(key_meaning.judge_limit)] = None
+    memory: Annotated[Size | None, sandbox_key(key_meaning.judge_limit)] = None
     """The memory of all its processes together, in bytes."""
 
-    processes: Annotated[Count | None, _sandbox_key(key_meaning.judge_limit)] = None
+    processes: Annotated[Count | None, sandbox_key(key_meaning.judge_limit)] = None
 
     output: Annotated[
-        Size, _sandbox_key(Unjudged("an outcome does not depend on the size of the log"))
+        Size, sandbox_key(Unjudged("an outcome does not depend on the size of the log"))
     ] = 100 * 1024**2
     """The maximum size of a log on disk, in bytes."""
 
-    open_files: Annotated[Count | None, _sandbox_key(key_meaning.judge_limit)] = None
+    open_files: Annotated[Count | None, sandbox_key(key_meaning.judge_limit)] = None
 
 
-class Allowance(StrictModel):
+@dataclass(frozen=True, kw_only=True)
+class Allowance(Table):
     """Processes that may outlive a scenario: those whose command line matches `command`."""
 
     command: Pattern
@@ -93,28 +73,16 @@ class Allowance(StrictModel):
     """The last day on which the allowance applies; None means no expiry."""
 
 
-class Leaks(StrictModel):
+@dataclass(frozen=True, kw_only=True)
+class Leaks(Table):
     """The policy for processes that outlive their scenario."""
 
     policy: Literal["fail", "report"] = "fail"
     allow: Annotated[tuple[Allowance, ...], Field(strict=False)] = ()
 
 
-def _expand_leaks(value: object) -> object:
-    """Return the table that a policy name is short for; return a table unchanged."""
-    match value:
-        case "fail" | "report":
-            return {"policy": value}
-        case dict() | Leaks():
-            return value
-        case _:
-            raise build_error(
-                f"must be 'fail', 'report' or a table, not {format_value(value)}",
-                'write leaks = "report", or leaks = { policy = "fail", allow = [...] }',
-            )
-
-
-class Wait(StrictModel):
+@dataclass(frozen=True, kw_only=True)
+class Wait(Table):
     """The condition that shows that a service is ready: one of `port`, `log` and `health`."""
 
     port: Port | None = None
@@ -126,17 +94,9 @@ class Wait(StrictModel):
     health: Literal[True] | None = None
     """The health check of the image passes."""
 
-    @model_validator(mode="after")
-    def _check_single_condition(self) -> Self:
-        if len(self.model_fields_set) != 1:
-            raise build_error(
-                "must name one of 'port', 'log' and 'health'",
-                'write wait = { port = 5432 }, { log = "ready" } or { health = true }',
-            )
-        return self
 
-
-class Service(StrictModel):
+@dataclass(frozen=True, kw_only=True)
+class Service(Table):
     """A container that runs alongside a scenario's sandbox and ends with it."""
 
     name: ServiceName
@@ -145,26 +105,17 @@ class Service(StrictModel):
     command: Texts = ()
     """The command to run instead of the image's own; the entry point stays."""
 
-    env: Mapping[Variable, Value] = Field(default_factory=dict)
+    env: Mapping[Variable, Value] = field(default_factory=dict)
     """Environment variables. `${NAME}` expands to a variable that the scenario receives."""
 
     ports: Annotated[tuple[Port, ...], Field(strict=False)] = ()
     """The container ports that the scenario can reach."""
 
-    wait: Wait | None = None
+    wait: Annotated[Wait | None, AfterValidator(checks.check_single_condition)] = None
     """None waits for the first of `ports`, or without ports until the container runs."""
 
     timeout_seconds: WholeSeconds = 60
     """The maximum time until the service is ready, in seconds."""
-
-    @model_validator(mode="after")
-    def _check_waited_port(self) -> Self:
-        port = self.wait and self.wait.port
-        if port and port not in self.ports:
-            raise build_error(
-                f"waits for port {port}, which is not one of its ports", "add it to `ports`"
-            )
-        return self
 
     @property
     def prefix(self) -> str:
@@ -172,200 +123,194 @@ class Service(StrictModel):
         return self.name.upper().replace("-", "_")
 
 
-def _check_unique_prefixes(services: tuple[Service, ...]) -> tuple[Service, ...]:
-    """Check that no two services share a prefix for their variables."""
-    if len({service.prefix for service in services}) < len(services):
-        raise build_error(
-            "has two services with the same name",
-            "rename one of them; names that differ only in case, '-' and '_' are the same",
-        )
-    return services
-
-
-class Settings(StrictModel):
+@dataclass(frozen=True, kw_only=True)
+class Settings(Table):
     """The keys of a scenario that `[defaults]` may set for all scenarios."""
 
-    timeout_seconds: Annotated[WholeSeconds, _sandbox_key(key_meaning.note_change)] = 180
+    timeout_seconds: Annotated[WholeSeconds, sandbox_key(key_meaning.note_change)] = 180
 
-    image: Annotated[Text, _sandbox_key(key_meaning.refuse_change)] = "host"
+    image: Annotated[Text, sandbox_key(key_meaning.refuse_change)] = "host"
     """`host`, `rootfs:` followed by a directory, or the name of a clean environment."""
 
-    requires: Annotated[Requires, _sandbox_key(key_meaning.judge_table)] = Requires()
+    requires: Annotated[Requires, sandbox_key(key_meaning.judge_table)] = Requires()
     leaks: Annotated[
         Leaks,
-        BeforeValidator(_expand_leaks, json_schema_input_type=Literal["fail", "report"] | Leaks),
-        _entry_key(key_meaning.judge_leak_policy),
+        BeforeValidator(
+            checks.expand_leaks, json_schema_input_type=Literal["fail", "report"] | Leaks
+        ),
+        entry_key(key_meaning.judge_leak_policy),
     ] = Leaks()
     services: Annotated[
-        tuple[Service, ...],
+        tuple[Annotated[Service, AfterValidator(checks.check_waited_port)], ...],
         Field(strict=False),
-        AfterValidator(_check_unique_prefixes),
-        _sandbox_key(key_meaning.refuse_service_changes),
+        AfterValidator(checks.check_unique_prefixes),
+        sandbox_key(key_meaning.refuse_service_changes),
     ] = ()
-    network: Annotated[Literal["host", "isolated"], _sandbox_key(key_meaning.refuse_change)] = (
-        "host"
-    )
+    network: Annotated[
+        Literal["host", "isolated"],
+        AfterValidator(checks.check_isolation),
+        sandbox_key(key_meaning.refuse_change),
+    ] = "host"
 
     locks: Annotated[
-        Texts, _sandbox_key(Unjudged("concurrent scenarios do not change what a scenario asserts"))
+        Texts, sandbox_key(Unjudged("concurrent scenarios do not change what a scenario asserts"))
     ] = ()
     """Scenarios that share a lock never run at the same time."""
 
-    env: Annotated[Mapping[Variable, Value], _sandbox_key(key_meaning.refuse_member_changes)] = (
-        Field(default_factory=dict)
+    env: Annotated[Mapping[Variable, Value], sandbox_key(key_meaning.refuse_member_changes)] = (
+        field(default_factory=dict)
     )
-    pass_env: Annotated[Variables, _sandbox_key(key_meaning.refuse_member_changes)] = ()
+    pass_env: Annotated[Variables, sandbox_key(key_meaning.refuse_member_changes)] = ()
     """The caller's variables that the script receives as secrets: their values are redacted."""
 
-    pass_files: Annotated[FilePaths, _sandbox_key(key_meaning.refuse_member_changes)] = ()
+    pass_files: Annotated[FilePaths, sandbox_key(key_meaning.refuse_member_changes)] = ()
     """Files and directories that the script receives as secrets, read-only."""
 
     plain_env: Annotated[
         Variables,
-        AfterValidator(refuse_names_of("pass_env")),
-        _sandbox_key(key_meaning.refuse_member_changes),
+        AfterValidator(checks.refuse_names_of("pass_env")),
+        sandbox_key(key_meaning.refuse_member_changes),
     ] = ()
     """The caller's variables that the script receives and that are no secrets."""
 
     plain_files: Annotated[
         FilePaths,
-        AfterValidator(refuse_names_of("pass_files")),
-        _sandbox_key(key_meaning.refuse_member_changes),
+        AfterValidator(checks.refuse_names_of("pass_files")),
+        sandbox_key(key_meaning.refuse_member_changes),
     ] = ()
     """Files and directories that the script receives, read-only, and that are no secrets."""
 
     tags: Annotated[
-        Texts, _entry_key(Unjudged("a gate selects scenarios by owner, not by tag"))
+        Texts, entry_key(Unjudged("a gate selects scenarios by owner, not by tag"))
     ] = ()
-    retries: Annotated[int, Field(ge=0, le=100), _entry_key(key_meaning.refuse_increase)] = 0
+    retries: Annotated[int, Field(ge=0, le=100), entry_key(key_meaning.refuse_increase)] = 0
 
-    settle_seconds: Annotated[Seconds, _sandbox_key(key_meaning.refuse_increase)] = 2
+    settle_seconds: Annotated[Seconds, sandbox_key(key_meaning.refuse_increase)] = 2.0
     """The time that processes have to end after the script, in seconds."""
 
     grace_seconds: Annotated[
-        Seconds, _sandbox_key(Unjudged("it only starts when the outcome is TIMEOUT already"))
-    ] = 5
+        Seconds, sandbox_key(Unjudged("it only starts when the outcome is TIMEOUT already"))
+    ] = 5.0
     """The time between SIGTERM and SIGKILL, in seconds."""
 
-    limits: Annotated[Limits, _sandbox_key(key_meaning.judge_table)] = Limits()
+    limits: Annotated[Limits, sandbox_key(key_meaning.judge_table)] = Limits()
 
     capabilities: Annotated[
-        tuple[Capability, ...], Field(strict=False), _sandbox_key(key_meaning.refuse_member_changes)
+        tuple[Capability, ...],
+        Field(strict=False),
+        AfterValidator(checks.check_network_admin),
+        sandbox_key(key_meaning.refuse_member_changes),
     ] = ()
     """Capabilities of the script beyond the rights of its user; none by default."""
 
     cache: Annotated[
-        tuple[Cache, ...], Field(strict=False), _sandbox_key(key_meaning.refuse_member_changes)
+        tuple[Cache, ...], Field(strict=False), sandbox_key(key_meaning.refuse_member_changes)
     ] = ()
     """The tools whose caches on the host the script sees, copy-on-write; none by default."""
 
-    new_namespaces: Annotated[bool, _sandbox_key(key_meaning.refuse_change)] = False
+    new_namespaces: Annotated[bool, sandbox_key(key_meaning.refuse_change)] = False
     """Let root create namespaces, as any other user may, except control group namespaces."""
 
-    @field_validator("capabilities")
-    @classmethod
-    def _check_network_admin(
-        cls, capabilities: tuple[str, ...], info: ValidationInfo
-    ) -> tuple[str, ...]:
-        if "NET_ADMIN" in capabilities and info.data.get("network") != "isolated":
-            raise build_error(
-                "cannot include NET_ADMIN on the host's network",
-                'add network = "isolated", since it would change the host',
-            )
-        return capabilities
 
-    @field_validator("network")
-    @classmethod
-    def _check_isolation(cls, network: str, info: ValidationInfo) -> str:
-        requires: Requires = info.data.get("requires", Requires())
-        if network == "isolated" and requires.endpoints:
-            raise build_error(
-                "cannot be 'isolated' if requires.endpoints is set",
-                "remove one of the two; an isolated scenario can only reach itself",
-            )
-        if network == "isolated" and info.data.get("services"):
-            raise build_error(
-                "cannot be 'isolated' if there are services",
-                "remove one of the two; an isolated scenario can only reach itself",
-            )
-        return network
-
-
+@dataclass(frozen=True, kw_only=True)
 class Scenario(Settings):
     """A script and its settings, one entry of a manifest. Durations are in seconds."""
 
     name: Annotated[
-        Name, _entry_key(Unjudged("a scenario that is found by neither name nor alias is lost"))
+        Name, entry_key(Unjudged("a scenario that is found by neither name nor alias is lost"))
     ]
     script: Annotated[
-        Text, _entry_key(Unjudged("the path and the content of the file are judged together"))
+        Text, entry_key(Unjudged("the path and the content of the file are judged together"))
     ]
 
     aliases: Annotated[
-        tuple[Name, ...], Field(strict=False), _entry_key(key_meaning.RemovalJudge("alias"))
+        tuple[Name, ...], Field(strict=False), entry_key(key_meaning.RemovalJudge("alias"))
     ] = ()
     """Former names of the scenario."""
 
     owners: Annotated[
         tuple[Annotated[Text, AfterValidator(str.strip)], ...],
         Field(strict=False),
-        _entry_key(key_meaning.RemovalJudge("owner")),
+        entry_key(key_meaning.RemovalJudge("owner")),
     ] = ()
     """The tasks that own the scenario, without surrounding blanks."""
 
-    description: Annotated[str, _entry_key(Unjudged("it is only documentation"))] = ""
+    description: Annotated[str, entry_key(Unjudged("it is only documentation"))] = ""
 
-    assertion: Annotated[str, _entry_key(key_meaning.judge_rewording)] = ""
+    assertion: Annotated[str, entry_key(key_meaning.judge_rewording)] = ""
     """The fact that must hold, in one sentence."""
 
-    _directory: Path = PrivateAttr(default=Path())
+    folder: Path = field(init=False)
+    """The directory of its manifest, which relative paths start from; it is not a key."""
 
-    def model_post_init(self, context: object, /) -> None:
-        """Store the manifest's directory, passed as `context` while a manifest is parsed."""
-        if isinstance(context, Path):
-            self._directory = context
+    given_keys: frozenset[str] = field(init=False, compare=False, repr=False)
+    """The keys that `validate` was given; empty for a scenario from another source."""
 
-    @property
-    def folder(self) -> Path:
-        """The directory of its manifest, which relative paths start from."""
-        return self._directory
+    def __post_init__(self) -> None:
+        _set_origin(self, Path(), frozenset())
+
+    @classmethod
+    def validate(cls, values: Mapping[str, Any], *, strict: bool | None = None) -> Self:
+        scenario = super().validate(values, strict=strict)
+        return _set_origin(scenario, Path(), frozenset(values))
+
+    def place(self, directory: Path) -> Self:
+        """Return the scenario with another directory of its manifest."""
+        return _set_origin(replace(self), directory, self.given_keys)
+
+    def change(self, **keys: Any) -> Self:
+        """Return the scenario with other values of some keys, in the same directory."""
+        return _set_origin(replace(self, **keys), self.folder, self.given_keys)
 
     @property
     def script_path(self) -> Path:
         """The path of the script; symbolic links are not resolved."""
-        return self._directory / self.script
+        return self.folder / self.script
 
 
-class Gate(StrictModel):
+_S = TypeVar("_S", bound=Scenario)
+
+
+def _set_origin(scenario: _S, directory: Path, given_keys: frozenset[str]) -> _S:
+    """Set what is no key of a scenario, right after its creation."""
+    vars(scenario).update(folder=directory, given_keys=given_keys)  # despite `frozen`
+    return scenario
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate(Table):
     """Gate rules for tasks that own no scenario, and for skipped scenarios."""
 
-    unowned: Annotated[Literal["allow", "refuse"], _entry_key(key_meaning.refuse_looser)] = "allow"
+    unowned: Annotated[Literal["allow", "refuse"], entry_key(key_meaning.refuse_looser)] = "allow"
 
     max_skips: Annotated[
-        Annotated[int, Field(ge=0, lt=2**63)] | None, _entry_key(key_meaning.refuse_higher_limit)
+        Annotated[int, Field(ge=0, lt=2**63)] | None, entry_key(key_meaning.refuse_higher_limit)
     ] = None
     """The maximum number of skipped scenarios; None is unlimited."""
 
 
-class Growth(StrictModel):
+@dataclass(frozen=True, kw_only=True)
+class Growth(Table):
     """Settings of `isosmoke check`, which lets a manifest only grow."""
 
-    main_branch: Annotated[Text | None, _entry_key(key_meaning.refuse_change)] = None
+    main_branch: Annotated[Text | None, entry_key(key_meaning.refuse_change)] = None
     """The name of the main branch; None is the default branch of `origin`, or main or master."""
 
 
-class Retention(StrictModel):
+@dataclass(frozen=True, kw_only=True)
+class Retention(Table):
     """Retention of past runs: a run is deleted if it exceeds any of these limits."""
 
-    keep_runs: Annotated[Count, _RETENTION_KEY] = 20
+    keep_runs: Annotated[Count, retention_key()] = 20
     """The number of runs to keep, including the one that is starting."""
 
-    keep_days: Annotated[int, Field(gt=0, le=36500), _RETENTION_KEY] = 30
-    keep_size: Annotated[Size, _RETENTION_KEY] = 2 * 1024**3
+    keep_days: Annotated[int, Field(gt=0, le=36500), retention_key()] = 30
+    keep_size: Annotated[Size, retention_key()] = 2 * 1024**3
     """The total size of the kept runs, in bytes."""
 
 
-class Manifest(StrictModel):
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Table):
     """A validated manifest, its scenarios in file order with the defaults applied."""
 
     path: Path
@@ -381,10 +326,15 @@ def _require_scenarios(schema: dict[str, Any]) -> None:
     schema["properties"]["scenario"]["minItems"] = 1
 
 
-class ManifestDocument(StrictModel):
+@dataclass(frozen=True, kw_only=True)
+class ManifestDocument(Table):
     """A manifest as it is written, before its defaults are applied."""
 
-    model_config = ConfigDict(title="Document", json_schema_extra=_require_scenarios)
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        **Table.__pydantic_config__,
+        "title": "Document",
+        "json_schema_extra": _require_scenarios,
+    }
 
     scenario: Annotated[tuple[Scenario, ...], Field(strict=False)] = ()
     defaults: Settings = Settings()

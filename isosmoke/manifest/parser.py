@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import tomli
-from pydantic import ValidationError
 
 from isosmoke.errors import ManifestError
-from isosmoke.manifest.diagnostics import Mistake, Source, describe_mistake
 from isosmoke.manifest.models import Manifest, ManifestDocument, Settings
-from isosmoke.manifest.positions import Loc
+from isosmoke.manifest.tables import InvalidTableError
+from isosmoke.manifest.validation.diagnostics import Mistake, Source, describe_mistake
+from isosmoke.manifest.validation.positions import Loc
 
 REFUSED_VARIABLES = frozenset(
     {
@@ -85,7 +85,7 @@ def _build(source: Source, further: Iterable[Mistake]) -> Manifest:
         raise source.build_error(mistakes)
     return Manifest(
         path=source.path,
-        scenarios=document.scenario,
+        scenarios=tuple(scenario.place(source.directory) for scenario in document.scenario),
         gate=document.gate,
         check=document.check,
         record=document.record,
@@ -113,9 +113,9 @@ def _parse_toml(text: str, path: Path) -> Mapping[str, object]:
 
 def _validate(source: Source) -> tuple[ManifestDocument | None, list[Mistake]]:
     try:
-        return ManifestDocument.model_validate(_with_defaults(source), context=source.directory), []
-    except ValidationError as error:
-        return None, [describe_mistake(detail) for detail in error.errors()]
+        return ManifestDocument.validate(_with_defaults(source)), []
+    except InvalidTableError as error:
+        return None, [describe_mistake(detail) for detail in error.details]
 
 
 def _with_defaults(source: Source) -> Mapping[str, object]:
@@ -132,8 +132,8 @@ def _with_defaults(source: Source) -> Mapping[str, object]:
 
 def _are_valid(defaults: Mapping[str, object]) -> bool:
     try:
-        Settings.model_validate(defaults)
-    except ValidationError:
+        Settings.validate(defaults)
+    except InvalidTableError:
         return False
     return True
 

@@ -7,17 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from isosmoke.engines import AUTO, ENGINES
 from isosmoke.errors import IsosmokeError, UsageError
 from isosmoke.execution import session
 from isosmoke.execution.session import Request, Session
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt, interruptible
-from isosmoke.manifest.diagnostics import describe_mistake
 from isosmoke.manifest.key_meaning import list_sandbox_keys
 from isosmoke.manifest.models import Manifest, Retention, Scenario, Settings
+from isosmoke.manifest.tables import InvalidTableError
+from isosmoke.manifest.validation.diagnostics import describe_mistake
 from isosmoke.reports import wording
 from isosmoke.results import run_record
 from isosmoke.results.events import Event
@@ -49,9 +48,9 @@ def build_scenario(name: str, argv: Sequence[str], options: Mapping[str, object]
     keys = {_OPTIONS[option]: value for option, value in options.items()}
     entry = {**keys, "name": name, "script": argv[0] if argv else ""}
     try:
-        return Scenario.model_validate(entry)
-    except ValidationError as error:
-        mistake = describe_mistake(error.errors()[0])
+        return Scenario.validate(entry)
+    except InvalidTableError as error:
+        mistake = describe_mistake(error.details[0])
         key = ".".join(map(str, mistake.loc))
         raise UsageError(f"sandbox: {key} {mistake.text}", mistake.hint) from error
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import ValidationError
-
 from isosmoke.engines import AUTO
 from isosmoke.errors import BinaryError, RecordError, UsageError
 from isosmoke.execution.session import Request
@@ -16,6 +14,7 @@ from isosmoke.history import reader
 from isosmoke.host import binary, files
 from isosmoke.host.caller_process import Caller
 from isosmoke.manifest.models import Scenario
+from isosmoke.manifest.tables import InvalidTableError
 from isosmoke.results import repeat_command
 from isosmoke.results.run_record import BinaryRecord, RunRecord, ScenarioRecord
 from isosmoke.results.run_results import Attempt
@@ -71,11 +70,11 @@ def create_scenario(
     """Return a scenario without a manifest: a command, a script, or only a sandbox.
 
     Raises:
-        ValidationError: if one of the further `keys` has an invalid value.
+        InvalidTableError: if one of the further `keys` has an invalid value.
     """
     first = script.stem if script else Path(argv[0]).name if argv else "shell"
     name = "".join(char if char.isalnum() else "-" for char in first).strip("-")
-    return Scenario.model_validate(
+    return Scenario.validate(
         {
             "name": name or "command",
             "script": str(script.absolute()) if script else argv[0] if argv else NO_SCRIPT,
@@ -127,9 +126,9 @@ def parse_entry(entry: Mapping[str, Any], directory: Path) -> Scenario:
         RecordError: if another version of isosmoke recorded it in a different format.
     """
     try:
-        return Scenario.model_validate(entry, context=directory, strict=False)  # JSON has no dates
-    except ValidationError as error:
-        first = error.errors()[0]
+        return Scenario.validate(entry, strict=False).place(directory)  # JSON has no dates
+    except InvalidTableError as error:
+        first = error.details[0]
         raise RecordError(
             "the recorded entry is of another version of isosmoke: "
             f"{first['loc'][0]}: {first['msg']}"
@@ -177,9 +176,8 @@ def find_missing_variables(
 def replace_image(case: Case, image: str) -> Case:
     """Return the case with another image."""
     try:
-        scenario = Scenario.model_validate(
-            {**case.scenario.model_dump(), "image": image}, context=case.scenario.folder
-        )
-    except ValidationError as error:
-        raise UsageError(f"--image: {error.errors()[0]['msg']}") from error
-    return replace(case, request=replace(case.request, scenarios=(scenario,)))
+        scenario = Scenario.validate({**dict(case.scenario.items()), "image": image})
+    except InvalidTableError as error:
+        raise UsageError(f"--image: {error.details[0]['msg']}") from error
+    placed = scenario.place(case.scenario.folder)
+    return replace(case, request=replace(case.request, scenarios=(placed,)))

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from isosmoke import __version__
 from isosmoke.manifest.models import Scenario
-from isosmoke.manifest.value_types import Name
+from isosmoke.manifest.validation.value_types import Name
 from isosmoke.results.evidence import Difference, Evidence, Kind
 from isosmoke.results.outcome import Exited, Outcome, Signaled, Stopped, name_signal
 from isosmoke.results.run_results import Attempt, CapturedOutput, RunResult, ScenarioResult
@@ -309,7 +309,7 @@ def record_plan(definition: Scenario) -> Planned:
         assertion=definition.assertion,
         owners=definition.owners,
         script=str(definition.script_path),
-        entry=definition.model_dump(mode="json"),
+        entry=definition.to_json(),
     )
 
 

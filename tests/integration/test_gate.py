@@ -255,7 +255,7 @@ def test_blank_task_is_refused() -> None:
 
 def test_unowned_task_is_open_with_a_warning_or_refused() -> None:
     """The manifest's policy decides about a task without scenarios."""
-    strict = SHIPPED.model_copy(update={"gate": Gate(unowned="refuse")})
+    strict = replace(SHIPPED, gate=Gate(unowned="refuse"))
 
     opened, shut = decision.judge_unowned(SHIPPED, "t"), decision.judge_unowned(strict, "t")
 

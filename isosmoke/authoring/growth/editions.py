@@ -47,7 +47,7 @@ class Edition:
     def has_same_content(self, other: "Edition") -> bool:
         """Return whether two editions are equal, wherever they were read from."""
         first, second = (
-            ([item.model_dump() for item in edition.scenarios], edition.gate, edition.check)
+            ([item.to_json() for item in edition.scenarios], edition.gate, edition.check)
             for edition in (self, other)
         )
         return (first, self.scripts, self.state) == (second, other.scripts, other.state)

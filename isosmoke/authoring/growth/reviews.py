@@ -64,4 +64,4 @@ def _list_reviewed(edition: Edition, subject: str) -> Iterator[Mapping[str, obje
     tables = [edition.gate, edition.check] if subject == GATE else [edition.find(subject)]
     for table in filter(None, tables):
         keys = set(list_reviewed_keys(type(table)))
-        yield table.model_dump(mode="json", include=keys, exclude_defaults=True)
+        yield table.to_json(include=keys, exclude_defaults=True)

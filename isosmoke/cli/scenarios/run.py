@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import click
-from pydantic import ValidationError
 
 from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.options import (
@@ -42,6 +41,7 @@ from isosmoke.host.caller_process import Caller, without_own_environment
 from isosmoke.interrupt import Interrupt, exit_on_signal, interruptible
 from isosmoke.manifest.filters import Expression
 from isosmoke.manifest.models import Scenario
+from isosmoke.manifest.tables import InvalidTableError
 from isosmoke.reports import agent
 from isosmoke.repro import bundle_reader, command_streams, target
 from isosmoke.repro.shell_input import Patience
@@ -289,8 +289,8 @@ def _create_command_scenario(options: _Options, caller: Caller) -> Scenario:
             raise UsageError(f"--pass-env {name}: the variable is not set", hint=f"export {name}")
     try:
         return target.create_scenario(options.argv, keys=options.command.keys)
-    except ValidationError as error:
-        first = error.errors()[0]
+    except InvalidTableError as error:
+        first = error.details[0]
         option, hint = find_option(first["loc"]), str(first.get("ctx", {}).get("hint", ""))
         raise UsageError(f"{option} {first['msg']}", hint=hint) from error
 
@@ -301,6 +301,6 @@ def _build_repeat(options: _Options, name: str) -> tuple[str, ...]:
     arguments: tuple[str, ...] = (name,)
     if options.argv:
         scenario = target.create_scenario(options.argv, keys=options.command.keys)
-        own = repeat_command.list_command_options(scenario.model_dump(mode="json"))
+        own = repeat_command.list_command_options(scenario.to_json())
         arguments = (*own, "--", *options.argv)
     return build_repeat_command(options.selection.manifest, options.tested, *arguments)

@@ -346,7 +346,7 @@ def test_sandbox_settings_are_preserved_with_any_defaults(
     path.write_text(f"[defaults]\n{defaults}\n{ENTRY}")
     if keys != RICH and "open_files" in defaults:
         keys = {**keys, "limits": {"open_files": 77}}  # An entry cannot remove a default limit.
-    scenario = Scenario.model_validate({"name": "x", "script": "x", **keys})
+    scenario = Scenario.validate({"name": "x", "script": "x", **keys})
 
     assert new_scenario.select_sandbox_settings(
         save(directory, scenario)
@@ -357,7 +357,7 @@ def test_default_values_are_not_written(directory: Path) -> None:
     """An entry and its services have no redundant keys."""
     service = {"name": "db", "image": "a"}
     keys = {"limits": {"open_files": 77}, "services": [service], "timeout_seconds": 180}
-    save(directory, Scenario.model_validate({"name": "x", "script": "x", **keys}))
+    save(directory, Scenario.validate({"name": "x", "script": "x", **keys}))
 
     assert (directory / "manifest.toml").read_text() == (
         f"{HEADER}{ENTRY}\n{ADDED}"

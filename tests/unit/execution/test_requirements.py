@@ -64,7 +64,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def create_scenario(image: str = "host", **requires: list[str]) -> Scenario:
     """Return a scenario with these requirements."""
     entry = {"name": "one", "script": "one.sh", "image": image, "requires": requires}
-    return Scenario.model_validate(entry)
+    return Scenario.validate(entry)
 
 
 def find_missing(

@@ -37,7 +37,7 @@ def meeting_act(number: int, status: int = 0) -> Act:
 def scenario(name: str, **keys: object) -> Scenario:
     """Return a scenario of this name that settles at once."""
     entry = {"name": name, "script": f"{name}.sh", "settle_seconds": 0, "grace_seconds": 0, **keys}
-    return Scenario.model_validate(entry, context=Path("/scenarios"))
+    return Scenario.validate(entry).place(Path("/scenarios"))
 
 
 @dataclass(slots=True)
@@ -409,7 +409,7 @@ def test_broken_engine_is_error_of_its_scenario(run: Run) -> None:
 def test_deadline_is_that_of_scenario(run: Run) -> None:
     """A script that does not end is a TIMEOUT, after SIGTERM and SIGKILL."""
     run.acts = {"a": Act(status=None, ignores_term=True)}
-    (result,) = run.execute(scenario("a").model_copy(update={"timeout_seconds": 0}))
+    (result,) = run.execute(scenario("a").change(timeout_seconds=0))
 
     assert result.outcome is Outcome.TIMEOUT
     assert result.reported_attempt.ending == TimedOut(0)

@@ -93,7 +93,7 @@ def create_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
 
 def scenario(name: str, **keys: object) -> Scenario:
     """Return a scenario of this name."""
-    return Scenario.model_validate({"name": name, "script": f"{name}.sh", **keys})
+    return Scenario.validate({"name": name, "script": f"{name}.sh", **keys})
 
 
 def test_engine_and_binary_are_checked_once(create_project: Callable[..., Project]) -> None:

@@ -24,7 +24,7 @@ def test_directory_that_cannot_be_mounted_is_named(tmp_path: Path, image: str, c
         environment={"CARGO_HOME": str(tmp_path)},
     )
     context = RunContext(caller=caller, workspace=Workspace((), (), tmp_path), binary=None)
-    scenario = Scenario.model_validate({"name": "one", "script": "one.sh", "image": image})
+    scenario = Scenario.validate({"name": "one", "script": "one.sh", "image": image})
 
     warnings = collect_warnings(context, [scenario], None)
 
@@ -39,7 +39,7 @@ def create_context(home: Path, **variables: str) -> RunContext:
 
 def create_scenario(image: str = "host", **keys: object) -> Scenario:
     """Return a scenario for an image."""
-    return Scenario.model_validate({"name": "one", "script": "one.sh", "image": image, **keys})
+    return Scenario.validate({"name": "one", "script": "one.sh", "image": image, **keys})
 
 
 def create_tool(directory: Path) -> Path:

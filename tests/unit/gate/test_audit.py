@@ -306,9 +306,7 @@ def test_unreadable_input_is_a_loss() -> None:
 def test_scenario_is_found_by_its_former_name() -> None:
     """A scenario that was renamed with an alias is the one that the receipt covers."""
     renamed = tuple(
-        each.model_copy(update={"name": "better", "aliases": ("older", "good")})
-        if each.name == "good"
-        else each
+        each.change(name="better", aliases=("older", "good")) if each.name == "good" else each
         for each in SCENARIOS
     )
     project = replace(PROJECT, scenarios=renamed)

@@ -1,9 +1,9 @@
 """Meanings of manifest keys; a new key fails here until it has one."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import pytest
-from pydantic import BaseModel
 
 from isosmoke.manifest.key_meaning import (
     Meaning,
@@ -23,6 +23,7 @@ from isosmoke.manifest.models import (
     Scenario,
     Settings,
 )
+from isosmoke.manifest.tables import Table, list_keys
 from support.paths import ROOT
 
 TABLES = (Scenario, Settings, Requires, Limits, Gate, Growth, Retention)
@@ -64,15 +65,15 @@ HARMLESS: dict[str, tuple[object, object]] = {
 CASES = (REFUSED, CHANGED, NOTED, LIMITED, HARMLESS)
 
 
-def judge(model: type[BaseModel], key: str, values: tuple[object, object]) -> list[bool]:
+def judge(model: type[Table], key: str, values: tuple[object, object]) -> list[bool]:
     """Return for each change between two values of a key whether it is refused."""
     needed = {"name": "one", "script": "one.sh"} if model is Scenario else {}
-    was, is_now = (model.model_validate({**needed, key: value}) for value in values)
+    was, is_now = (model.validate({**needed, key: value}) for value in values)
     return [change.refused for change in find_changes(was, is_now)]
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_key_has_one_meaning(table: type[BaseModel]) -> None:
+def test_every_key_has_one_meaning(table: type[Table]) -> None:
     """Each key is judged, or has a reason why it need not be."""
     for key, meaning in collect_meanings(table).items():
         if isinstance(meaning.judge, Unjudged):
@@ -81,7 +82,7 @@ def test_every_key_has_one_meaning(table: type[BaseModel]) -> None:
 
 def test_every_scenario_key_has_a_case() -> None:
     """Each key of a scenario has a case in this file."""
-    assert {key for cases in CASES for key in cases} == Scenario.model_fields.keys()
+    assert {key for cases in CASES for key in cases} == set(list_keys(Scenario))
     meanings = collect_meanings(Scenario).items()
     unjudged = {key for key, meaning in meanings if isinstance(meaning.judge, Unjudged)}
     assert unjudged == HARMLESS.keys()
@@ -93,8 +94,8 @@ def test_tables_judged_by_key_are_known() -> None:
     nested = {key for key, meaning in meanings if meaning.judge is judge_table}
 
     assert nested == {"requires", "limits"}
-    assert Leaks.model_fields.keys() == {"policy", "allow"}
-    assert Allowance.model_fields.keys() == {"command", "reason", "until"}
+    assert set(list_keys(Leaks)) == {"policy", "allow"}
+    assert set(list_keys(Allowance)) == {"command", "reason", "until"}
 
 
 @pytest.mark.parametrize(("key", "values"), REFUSED.items())
@@ -118,14 +119,14 @@ def test_harmless_change_is_not_reported(key: str, values: tuple[object, object]
     assert judge(Scenario, key, values) == []
 
 
-@pytest.mark.parametrize("key", Requires.model_fields)
+@pytest.mark.parametrize("key", list_keys(Requires))
 def test_new_requirement_is_refused(key: str) -> None:
     """A replaced requirement counts as a new one, since it can cause a skip."""
     assert judge(Requires, key, (["A", "B"], ["B", "C"])) == [True]
     assert judge(Requires, key, (["A", "B"], ["B", "B"])) == []
 
 
-@pytest.mark.parametrize("key", [key for key in Limits.model_fields if key != "output"])
+@pytest.mark.parametrize("key", [key for key in list_keys(Limits) if key != "output"])
 def test_raised_limit_is_refused(key: str) -> None:
     """A limit that is raised or removed is refused; one that is lowered or added is noted."""
     for values in ((5, 6), (5, None)):
@@ -135,7 +136,7 @@ def test_raised_limit_is_refused(key: str) -> None:
 
 def test_environment_values_are_not_reported() -> None:
     """The name of a changed variable is reported, but not its value."""
-    was, is_now = (PLAIN.model_copy(update={"env": {"A": value}}) for value in ("old", "new"))
+    was, is_now = (PLAIN.change(env={"A": value}) for value in ("old", "new"))
 
     assert [change.text for change in find_changes(was, is_now)] == [
         "env: 'A' changed, which can hide a failure"
@@ -145,16 +146,18 @@ def test_environment_values_are_not_reported() -> None:
 def test_documentation_covers_each_key() -> None:
     """Each key of a scenario, of the gate and of the check is in the table of docs/gate.md."""
     table = (ROOT / "docs/gate.md").read_text().partition("What `isosmoke check` judges")[2]
-    keys = {key for model in (Scenario, Gate, Growth) for key in model.model_fields}
+    keys = {key for model in (Scenario, Gate, Growth) for key in list_keys(model)}
 
     assert {key for key in keys if f"`{key}" not in table} == set()
 
 
-class _WithoutMeaning(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class _WithoutMeaning(Table):
     key: int = 0
 
 
-class _WithTwoMeanings(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class _WithTwoMeanings(Table):
     key: Annotated[
         int,
         Meaning(makes_sandbox=True, judge=Unjudged("a")),
@@ -163,7 +166,7 @@ class _WithTwoMeanings(BaseModel):
 
 
 @pytest.mark.parametrize("table", [_WithoutMeaning, _WithTwoMeanings])
-def test_key_without_exactly_one_meaning_is_an_error(table: type[BaseModel]) -> None:
+def test_key_without_exactly_one_meaning_is_an_error(table: type[Table]) -> None:
     """A key without a meaning or with two is an error."""
     with pytest.raises(TypeError, match="key has"):
         collect_meanings(table)

@@ -11,7 +11,13 @@ from support.paths import ROOT
 
 IMPURE = {"discovery", "loader"}
 DIRECTORY = Path(isosmoke.manifest.__path__[0])
-MODULES = {path.stem: path for path in DIRECTORY.glob("*.py") if path.stem != "__init__"}
+VALIDATION = "validation"
+MODULES = {
+    "/".join(path.relative_to(DIRECTORY).with_suffix("").parts): path
+    for directory in (DIRECTORY, DIRECTORY / VALIDATION)
+    for path in directory.glob("*.py")
+    if path.stem != "__init__"
+}
 
 # `Path.absolute` is not listed, since it only reads the name of the working directory.
 DISK = {
@@ -57,7 +63,7 @@ def test_contract_covers_every_pure_module() -> None:
         if module.startswith(prefix)
     }
 
-    assert modules == MODULES.keys() - IMPURE
+    assert modules == {name.partition("/")[0] for name in MODULES.keys() - IMPURE}
 
 
 @pytest.mark.parametrize("name", sorted(MODULES.keys() - IMPURE))

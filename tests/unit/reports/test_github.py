@@ -19,8 +19,7 @@ COMMAND = re.compile(r"::(?P<kind>\w+) (?P<properties>[^:]*)::(?P<message>.*)")
 
 def move_script(result: ScenarioResult, directory: str) -> ScenarioResult:
     """Return the same result, with its script in another directory."""
-    entry = result.scenario.model_dump()
-    placed = type(result.scenario).model_validate(entry, context=Path(directory))
+    placed = result.scenario.place(Path(directory))
     return ScenarioResult(scenario=placed, attempts=result.attempts)
 
 

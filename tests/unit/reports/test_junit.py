@@ -128,7 +128,7 @@ def test_flaky_pass_includes_failed_attempt() -> None:
 def create_result(directory: Path, name: str) -> ScenarioResult:
     """Return a passing result whose script is in a directory."""
     scenario = result_factories.make_result(Attempt(ending=Exited(0)), name=name).scenario
-    placed = type(scenario).model_validate(scenario.model_dump(), context=directory)
+    placed = scenario.place(directory)
     return ScenarioResult(scenario=placed, attempts=(Attempt(ending=Exited(0)),))
 
 

@@ -64,10 +64,8 @@ def test_entry_is_restored_from_record() -> None:
         "env": {"A": "1"},
         "limits": {"memory": 1048576},
     }
-    original = Scenario.model_validate(entry, context=Path("/x"), strict=False)
-    restored = target.parse_entry(
-        json.loads(json.dumps(original.model_dump(mode="json"))), Path("/x")
-    )
+    original = Scenario.validate(entry, strict=False).place(Path("/x"))
+    restored = target.parse_entry(json.loads(json.dumps(original.to_json())), Path("/x"))
 
     assert restored == original
     assert restored.leaks.allow[0].until == date(2030, 1, 2)

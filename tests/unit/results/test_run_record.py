@@ -187,7 +187,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
                 **common,
                 "outcome": "FLAKY",
                 "script": "one.sh",
-                "entry": result.scenario.model_dump(mode="json"),
+                "entry": result.scenario.to_json(),
                 "blocks": False,
                 "load_sensitive": True,
                 "seconds": 1.623,

@@ -46,9 +46,9 @@ def test_verdict_is_bound_to_directory_content(tmp_path: Path) -> None:
     (tmp_path / "manifest.toml").touch()
 
     def compute_input() -> str:
-        scenario = Scenario.model_validate(
-            {"name": "one", "script": "one.sh", "image": "rootfs:system"}, context=tmp_path
-        )
+        scenario = Scenario.validate(
+            {"name": "one", "script": "one.sh", "image": "rootfs:system"}
+        ).place(tmp_path)
         loaded = Manifest(path=tmp_path / "manifest.toml", scenarios=(scenario,))
         inputs = receipt_inputs.collect_inputs(loaded, loaded.scenarios, EngineChoice(AUTO))
         return next(entry.sha256 for entry in inputs if entry.name == "image rootfs:system")

@@ -52,7 +52,7 @@ class CallerProject:
 
     def job(self, argv: tuple[str, ...] = ("bash", "one.sh"), **keys: object) -> Job:
         """Return the job of a scenario with these keys."""
-        scenario = Scenario.model_validate({"name": "one", "script": "one.sh", **keys})
+        scenario = Scenario.validate({"name": "one", "script": "one.sh", **keys})
         return job_builder.build_job(scenario, argv, self.context())
 
     def context(self) -> RunContext:
@@ -179,7 +179,7 @@ def test_plain_variable_is_passed_and_not_redacted(caller_project: CallerProject
         "pass_env": ["TOKEN"],
         "env": {"MODE": "default"},
     }
-    scenario = Scenario.model_validate({"name": "one", "script": "one.sh", **keys})
+    scenario = Scenario.validate({"name": "one", "script": "one.sh", **keys})
     environment = caller_project.job(**keys).environment
     reported = job_builder.redact_environment(scenario, environment)
 
@@ -419,7 +419,7 @@ def test_hidden_directory_leads_to_the_workspace(caller_project: CallerProject) 
     """A private directory of the system that contains the workspace can be passed through."""
     hidden = PurePosixPath(caller_project.root)
     workspace = caller_project.context().workspace
-    scenario = Scenario.model_validate({"name": "one", "script": "one.sh"})
+    scenario = Scenario.validate({"name": "one", "script": "one.sh"})
     others = [PurePosixPath(directory) for directory in workspace.directories]
     host = [Fresh(hidden, 0), Fresh(PurePosixPath("/etc/private"), 0)]
 
@@ -445,7 +445,7 @@ def test_plain_files_are_read_only_at_their_path(caller_project: CallerProject) 
     (cache / "index").write_text("content-of-the-cache")
     (cache.parent / "token").write_text("a-token-of-the-tool")
     keys: dict[str, Any] = {"pass_files": ["~/.tool"], "plain_files": ["~/.tool/cache"]}
-    scenario = Scenario.model_validate({"name": "one", "script": "one.sh", **keys})
+    scenario = Scenario.validate({"name": "one", "script": "one.sh", **keys})
 
     mounts = list_targets(caller_project.job(**keys))
     assert mounts[str(cache)] == ReadOnly(cache, PurePosixPath(cache))
@@ -468,7 +468,7 @@ def test_workspace_in_tmp_is_not_hidden(caller_project: CallerProject) -> None:
     """A workspace that is /tmp, or a directory in it, takes precedence over the fresh directory."""
     context = caller_project.context()
     in_tmp = replace(context.workspace, directories=(Path("/tmp"),))  # noqa: S108 - a workspace
-    scenario = Scenario.model_validate({"name": "one", "script": "one.sh"})
+    scenario = Scenario.validate({"name": "one", "script": "one.sh"})
     job = job_builder.build_job(
         scenario, ("true",), RunContext(context.caller, in_tmp, context.binary)
     )
@@ -484,7 +484,7 @@ def test_passed_values_are_redacted(caller_project: CallerProject) -> None:
         path.write_text(f"{text}\n")
     caller_project.environment = {"TOKEN": "of-a-variable", "OTHER": "public"}
     passed = {"pass_env": ["TOKEN", "UNSET"], "pass_files": ["~/token", "~/keys", "~/missing"]}
-    scenario = Scenario.model_validate({"name": "one", "script": "one.sh", **passed})
+    scenario = Scenario.validate({"name": "one", "script": "one.sh", **passed})
     redactor = caller_project.context().redactor(scenario)
 
     reported = redactor.text("of-a-variable of-a-file of-a-directory public")
@@ -495,7 +495,7 @@ def test_passed_values_are_redacted(caller_project: CallerProject) -> None:
 def test_passed_variables_are_redacted_in_environment(caller_project: CallerProject) -> None:
     """Only the name of a passed variable is reported, even if its value is short."""
     caller_project.environment = {"TOKEN": "1"}
-    scenario = Scenario.model_validate({"name": "one", "script": "one.sh", "pass_env": ["TOKEN"]})
+    scenario = Scenario.validate({"name": "one", "script": "one.sh", "pass_env": ["TOKEN"]})
     reported = job_builder.redact_environment(scenario, {"TOKEN": "1", "LANG": "C"})
 
     assert reported == {"TOKEN": "[redacted TOKEN]", "LANG": "C"}
@@ -504,9 +504,7 @@ def test_passed_variables_are_redacted_in_environment(caller_project: CallerProj
 def test_file_too_large_to_redact_is_reported(caller_project: CallerProject) -> None:
     """A file larger than 256 KiB is not redacted, which is reported."""
     (caller_project.root / "home/large").write_bytes(b"x" * (256 * 1024 + 1))
-    scenario = Scenario.model_validate(
-        {"name": "one", "script": "one.sh", "pass_files": ["~/large"]}
-    )
+    scenario = Scenario.validate({"name": "one", "script": "one.sh", "pass_files": ["~/large"]})
     assert caller_project.context().redactor(scenario).unredacted == ("~/large",)
 
 
@@ -520,7 +518,7 @@ def test_environment_has_addresses_of_services(caller_project: CallerProject) ->
         "pass_env": ["TOKEN"],
     }
     context, services = caller_project.context(), {"DB_PORT": "7"}
-    job = job_builder.build_job(Scenario.model_validate(entry), ("true",), context, services)
+    job = job_builder.build_job(Scenario.validate(entry), ("true",), context, services)
 
     reported = {name: job.environment[name] for name in ("DB_PORT", "URL", "TOKEN")}
     assert reported == {"DB_PORT": "7", "URL": "db:7/${HOME}", "TOKEN": "${DB_PORT}"}

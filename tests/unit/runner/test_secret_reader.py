@@ -22,7 +22,7 @@ def create_redactor(
     caller = Caller(
         uid=1, gid=1, user="alice", home=home, working=home, environment=variables or {}
     )
-    scenario = Scenario.model_validate({"name": "one", "script": "one.sh", **keys})
+    scenario = Scenario.validate({"name": "one", "script": "one.sh", **keys})
     return Redactor(read_secrets(scenario, caller, limits))
 
 

@@ -44,10 +44,8 @@ def command(
     caller = Caller.current()
     manifest = _load_manifest(manifest_path)
     directory = manifest.path.absolute().parent if manifest else caller.working
-    scenario = Scenario.model_validate(
-        {"name": "check", "script": "check", "image": image}, context=directory
-    )
-    request = Request(scenarios=(scenario,), binary=binary, engine=engine)
+    scenario = Scenario.validate({"name": "check", "script": "check", "image": image})
+    request = Request(scenarios=(scenario.place(directory),), binary=binary, engine=engine)
     with interruptible() as interrupt, store.images_in_use([image]):
         check = session.prepare_binary_check(request, caller, interrupt)
         passed = [_check_binary(check, image), _check_commands(check, image, manifest)]

@@ -1,11 +1,10 @@
 """Types of manifest values, with their validators and JSON schemas."""
 
 import re
-from collections.abc import Callable
 from datetime import date, time
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from isosmoke import patterns
@@ -132,23 +131,6 @@ def _check_cache(text: str) -> str:
             f"use one of {', '.join(CACHES)}",
         )
     return text
-
-
-def refuse_names_of(
-    secret_key: str,
-) -> Callable[[tuple[str, ...], ValidationInfo], tuple[str, ...]]:
-    """Return a check that none of the names is among those of `secret_key`."""
-
-    def check(names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        for name in names:
-            if name in info.data.get(secret_key, ()):
-                raise build_error(
-                    f"must not include {format_value(name)}, which is in '{secret_key}'",
-                    f"keep it in '{secret_key}' if it is secret, and here if it is not",
-                )
-        return names
-
-    return check
 
 
 def _build_schema(pattern: str, **extra: object) -> WithJsonSchema:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-
-from pydantic_core import ErrorDetails
+from typing import Any
 
 from isosmoke.errors import ManifestError
 from isosmoke.manifest.models import (
@@ -19,11 +18,11 @@ from isosmoke.manifest.models import (
     Scenario,
     Service,
     Settings,
-    StrictModel,
     Wait,
 )
-from isosmoke.manifest.positions import LineIndex, Loc
-from isosmoke.manifest.value_types import format_value
+from isosmoke.manifest.tables import Table, list_keys
+from isosmoke.manifest.validation.positions import LineIndex, Loc
+from isosmoke.manifest.validation.value_types import format_value
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def _join_keys(keys: Iterable[str | int]) -> str:
     return "".join(parts).removeprefix(".")
 
 
-_MODELS: Mapping[str, type[StrictModel]] = {
+_MODELS: Mapping[str, type[Table]] = {
     "scenario": Scenario,
     "defaults": Settings,
     "gate": Gate,
@@ -134,24 +133,24 @@ _KINDS = {
     "string_type": ("a string", 'write text in quotes, such as "text"'),
     "tuple_type": ("a list", 'write a list in brackets, such as ["a", "b"]'),
     "dict_type": ("a table", 'write a table in braces, such as { KEY = "value" }'),
-    "model_type": ("a table", 'write a table in braces, such as { KEY = "value" }'),
+    "dataclass_type": ("a table", 'write a table in braces, such as { KEY = "value" }'),
     "date_type": ("a date", "write a date without quotes, such as 2027-01-31"),
 }
 
 
-def describe_mistake(error: ErrorDetails) -> Mistake:
+def describe_mistake(error: Mapping[str, Any]) -> Mistake:
     """Translate a pydantic error into a mistake."""
     # pydantic appends "[key]" to the location if the key itself is invalid, not its value.
     loc = error["loc"][:-1] if error["loc"][-1] == "[key]" else error["loc"]
     return Mistake(loc, *_describe(error, loc))
 
 
-def _describe(error: ErrorDetails, loc: Loc) -> tuple[str, str]:
+def _describe(error: Mapping[str, Any], loc: Loc) -> tuple[str, str]:
     """Return the problem and a hint."""
     match error["type"]:
         case "wrong":
             return error["ctx"]["text"], error["ctx"]["hint"]
-        case "extra_forbidden":
+        case "unexpected_keyword_argument":
             return _describe_unknown_key(loc)
         case "missing":
             return "is missing", f"add the key {loc[-1]!r}"
@@ -165,13 +164,13 @@ def _describe(error: ErrorDetails, loc: Loc) -> tuple[str, str]:
 
 def _describe_unknown_key(loc: Loc) -> tuple[str, str]:
     *parents, key = loc
-    if parents == ["defaults"] and key in Scenario.model_fields:
+    if parents == ["defaults"] and key in list_keys(Scenario):
         return (
             "cannot have a default, since it is set per scenario",
             "move it to the scenarios that need it",
         )
     table = next((key for key in reversed(parents) if isinstance(key, str)), "")
-    known = list(_MODELS.get(table, ManifestDocument).model_fields)
+    known = list_keys(_MODELS.get(table, ManifestDocument))
     for candidate in get_close_matches(str(key), known, n=1):
         suggestion = _join_keys(_strip_table((*parents, candidate)))
         return f"unknown key; did you mean {suggestion!r}?", "correct the spelling"
