@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from isosmoke.authoring.growth import archive, place_losses, reviews
+from isosmoke.authoring.growth import archive, merged_history, place_losses, reviews
 from isosmoke.authoring.growth.acknowledgements import Acknowledgements
 from isosmoke.authoring.growth.archive import Archive, Catalog
 from isosmoke.authoring.growth.editions import Edition
 from isosmoke.authoring.growth.losses import Loss
+from isosmoke.authoring.growth.merged_history import MergedHistory
 from isosmoke.authoring.growth.place_losses import PlacedLoss
 from isosmoke.errors import ManifestError, UsageError
 from isosmoke.host.repository import bases, tracking
@@ -107,6 +108,9 @@ class _Check:
         past = self._load_past(revisions)
         now = self.archive.load_now()
         found = self._find_losses(past, now)
+        if chosen.is_main:
+            for placed, revision in self._history.find_losses(now):
+                found.setdefault(placed, []).append(revision)
         acknowledgements = Acknowledgements(self.repository, self.archive, self._reviewed_branch)
         covered = acknowledgements.find_covered(found, head)
         blamed = [
@@ -123,6 +127,10 @@ class _Check:
         return Comparison(
             self.repository.top, base, _count(newest), _count(now[0]), tuple(blamed), len(covered)
         )
+
+    @cached_property
+    def _history(self) -> MergedHistory:
+        return MergedHistory(self.repository, self.archive)
 
     def _choose_bases(self, head: str) -> Bases:
         self.archive.discover(self.archive.index.entries)
@@ -170,18 +178,11 @@ class _Check:
             self.archive.discover(self.archive.list_files(revision.identity))
         if chosen.is_main:
             self.archive.discover(self.repository.list_former_files(f"**/{WG_MANIFEST}"))
-            for identity in (self.repository.find_parent(), *self._list_ancestors(), head):
+            self._history.discover()
+            for identity in (self.repository.find_parent(), *self._history.list_ancestors(), head):
                 if identity:
                     listed.setdefault(identity, Revision(identity, _ANCESTOR))
         return tuple(listed.values())
-
-    def _list_ancestors(self) -> tuple[str, ...]:
-        """Return the ancestors that changed a manifest, or what one of its editions reads."""
-        places = self.archive.places
-        watched = set(places)
-        for identity in self.repository.list_ancestors(places):
-            watched |= _list_paths(self.archive.load_valid(identity))
-        return self.repository.list_ancestors(watched)
 
     def _load_past(self, revisions: tuple[Revision, ...]) -> Mapping[Revision, Catalog]:
         """Return the catalog of each base; of several, those with an invalid manifest are skipped.
@@ -201,7 +202,7 @@ class _Check:
 
     def _find_losses(
         self, past: Mapping[Revision, Catalog], now: Iterable[Catalog]
-    ) -> Mapping[PlacedLoss, list[Revision]]:
+    ) -> dict[PlacedLoss, list[Revision]]:
         """Map each loss to the bases that show it."""
         found: dict[PlacedLoss, dict[Revision, None]] = {}
         for revision, before in past.items():
@@ -243,7 +244,7 @@ class _Check:
         if not since:
             return ()
         catalogs = (self.archive.load_valid(base.identity), *self.archive.load_now())
-        paths = {path for catalog in catalogs for path in _list_paths(catalog)}
+        paths = {path for catalog in catalogs for path in merged_history.list_paths(catalog)}
         return self.repository.commits(since, {*self.archive.places, *paths})
 
     def _judge_bases(
@@ -322,9 +323,3 @@ def _is_equal(past: Mapping[Revision, Catalog], now: Iterable[Catalog]) -> bool:
         for before in past.values()
         for after in now
     )
-
-
-def _list_paths(catalog: Catalog) -> set[str]:
-    """Return the paths of all scripts in a catalog, and of the files that they read."""
-    scripts = [script for edition in catalog.values() for script in edition.scripts.values()]
-    return {path for script in scripts for path in (script.path, *script.inputs)}

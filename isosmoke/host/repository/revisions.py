@@ -9,7 +9,8 @@ from pathlib import Path
 from isosmoke.errors import UsageError
 from isosmoke.host.git import GitError, decode_line, run
 
-_PATTERNS = {"GIT_LITERAL_PATHSPECS": "0", "GIT_GLOB_PATHSPECS": "1"}
+_MAGIC = {"GIT_LITERAL_PATHSPECS": "0"}
+_PATTERNS = {**_MAGIC, "GIT_GLOB_PATHSPECS": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,16 @@ class Commit:
 
     def __str__(self) -> str:
         return f'commit {self.short} "{self.subject}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """A merge commit, its first parent, and another one; `fork` is common to both, or empty."""
+
+    identity: str
+    parent: str
+    merged: str
+    fork: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +82,12 @@ class Repository:
         """Return the commits that the commit `tip` contains, itself included."""
         return _list_history(self.top, self.find_commit(tip))
 
-    def list_ancestors(self, paths: Iterable[str]) -> tuple[str, ...]:
-        """Return the first-parent ancestors of HEAD that change `paths`, newest first.
+    def list_ancestors(self, paths: Iterable[str], tip: str = "HEAD") -> tuple[str, ...]:
+        """Return the first-parent ancestors of `tip` that change `paths`, newest first.
 
-        HEAD is among them if it does.
+        `tip` is among them if it does.
         """
-        walk = ("log", "--first-parent", "--format=%H", "HEAD", "--", *_filter_inside(paths))
+        walk = ("log", "--first-parent", "--format=%H", tip, "--", *_filter_inside(paths))
         return tuple(decode_line(run(self.top, *walk)).split())
 
     def list_former_files(self, pattern: str) -> tuple[str, ...]:
@@ -84,6 +95,27 @@ class Repository:
         walk = ("log", "--first-parent", "--format=", "--name-only", "-z", "HEAD", "--", pattern)
         names = run(self.top, *walk, variables=_PATTERNS).replace(b"\n", b"\0").split(b"\0")
         return tuple(dict.fromkeys(os.fsdecode(name) for name in names if name))
+
+    def list_merges(self, tip: str, paths: Iterable[str], pattern: str) -> tuple[Merge, ...]:
+        """Return the merges among the first-parent ancestors of `tip`, newest first.
+
+        Those are left out that have `paths`, and what matches `pattern`, as the merged commits do.
+        """
+        walk = ("log", "--first-parent", "--merges", "--format=%H %P", tip)
+        rows = [line.split() for line in decode_line(run(self.top, *walk)).splitlines()]
+        pairs = "".join(f"{merge} {merged}\n" for merge, _, *others in rows for merged in others)
+        compare = ("diff-tree", "--stdin", "-r", "--format=%x00%H", "--name-only", "--")
+        watched = (*(f":(literal){path}" for path in _filter_inside(paths)), f":(glob){pattern}")
+        listing = run(self.top, *compare, *watched, stdin=pairs.encode(), variables=_MAGIC).decode(
+            errors="replace"
+        )
+        differing = {record.partition("\n")[0] for record in listing.split("\0")}
+        return tuple(
+            Merge(merge, parent, merged, self._read_line("merge-base", parent, merged))
+            for merge, parent, *others in rows
+            if merge in differing
+            for merged in others
+        )
 
     def find_parent(self) -> str:
         """Return the first parent of HEAD; an empty string if there is none in this clone."""

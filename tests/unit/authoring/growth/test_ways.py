@@ -39,6 +39,7 @@ owners = ["task-b"]
 """
 SECOND = MANIFEST[MANIFEST.index('[[scenario]]\nname = "two"') :]
 TEXT = 'set -e\n. "$(dirname "$0")/lib.sh"\ncheck_it\nwg one\n'
+THIRD = '[[scenario]]\nname = "three"\nscript = "scenarios/three.sh"\n'
 WEAK = '[[scenario]]\nname = "weak"\nscript = "weak.sh"\nowners = ["task-a"]\n'
 
 
@@ -259,6 +260,70 @@ def _commit_to_main(git: Git) -> None:
     git("checkout", "-q", "main")
     edit(git, SMOKE, '"task-a", ', "")
     git.commit("harmless", other_txt="x")
+    git("checkout", "-q", "-B", "feature")
+
+
+LESS = MANIFEST.replace('"task-a", ', "")
+
+
+def merge_ours(git: Git, *start: str) -> None:
+    """Let a weaker history replace the main branch, which it merges without taking anything."""
+    git("checkout", "-q", *start)
+    put(git, ".gitignore", ".wg/\n")
+    put(git, SMOKE, LESS)
+    put(git, SCRIPT, TEXT)
+    put(git, LIB, "check_it() { wg it; }\n")
+    put(git, "tests/smoke/scenarios/two.sh", "wg two\n")
+    git.commit("weak")
+    options = ("-s", "ours", "--allow-unrelated-histories")
+    git("merge", "-q", *options, "main", "-m", "merge")
+    git("branch", "-q", "-f", "main", "HEAD")
+    git("checkout", "-q", "-B", "feature")
+
+
+@way(
+    "A weaker history, from before the manifest, merges the main branch with `-s ours`",
+    "owner-lost",
+    *TWO_INPUTS,
+    clone=("self-compared",),
+)
+def _merge_ours(git: Git) -> None:
+    merge_ours(git, "-b", "weak", "main~1")
+
+
+@way(
+    "The same, and the weaker history has no commit in common with the main branch",
+    "owner-lost",
+    *TWO_INPUTS,
+    clone=("self-compared",),
+)
+def _merge_ours_unrelated(git: Git) -> None:
+    merge_ours(git, "--orphan", "weak", "main")
+
+
+@way(
+    "The same, and the main branch has the loss already",
+    "owner-lost",
+    *TWO_INPUTS,
+    clone=("self-compared",),
+)
+def _merge_ours_after_a_loss(git: Git) -> None:
+    git("checkout", "-q", "main")
+    edit(git, SMOKE, '"task-a", ', "")
+    merge_ours(git, "-b", "weak", "main~2")
+
+
+@way(
+    "A merge with `-s ours` drops a scenario of the branch that it merges",
+    "scenario-lost",
+    clone=("self-compared",),
+)
+def _drop_by_merge(git: Git) -> None:
+    put(git, "tests/smoke/scenarios/three.sh", "wg three\n")
+    edit(git, SMOKE, MANIFEST, f"{MANIFEST}{THIRD}")
+    git("checkout", "-q", "main")
+    git.commit("main", more_txt="x")
+    git("merge", "-q", "-s", "ours", "feature", "-m", "merge")
     git("checkout", "-q", "-B", "feature")
 
 
@@ -610,7 +675,7 @@ def _add_scenario(git: Git) -> None:
         git,
         SMOKE,
         MANIFEST,
-        MANIFEST + '[[scenario]]\nname = "three"\nscript = "scenarios/three.sh"\n',
+        MANIFEST + THIRD,
     )
 
 
@@ -655,6 +720,79 @@ def _change_program(git: Git) -> None:
 @honest("A file for another program is called manifest.toml")
 def _add_other_manifest(git: Git) -> None:
     git.commit("other", manifest_toml='[package]\nname = "x"\n')
+
+
+def merge(git: Git, branch: str, *options: str) -> None:
+    """Merge a branch with a commit of its own."""
+    git("merge", "-q", "--no-ff", *options, branch, "-m", f"merge {branch}")
+
+
+def add_third(git: Git) -> None:
+    """Commit a scenario."""
+    put(git, "tests/smoke/scenarios/three.sh", "wg three\n")
+    text = (git.top / SMOKE).read_text()
+    edit(git, SMOKE, text, text + THIRD)
+
+
+@honest("A scenario that only the branch had is removed before the branch is merged")
+def _merge_revised(git: Git) -> None:
+    add_third(git)
+    edit(git, SMOKE, THIRD, "")
+    git("checkout", "-q", "main")
+    git.commit("main", more_txt="x")
+    merge(git, "feature")
+
+
+@honest("A branch merges the main branch, and is merged")
+def _merge_both_ways(git: Git) -> None:
+    git("checkout", "-q", "main")
+    add_third(git)
+    git("checkout", "-q", "feature")
+    merge(git, "main")
+    edit(git, SMOKE, 'owners = ["task-b"]', 'owners = ["task-b", "c"]')
+    git("checkout", "-q", "main")
+    git.commit("main", more_txt="x")
+    merge(git, "feature")
+
+
+@honest("A pull makes the remote branch the second parent")
+def _merge_swapped(git: Git) -> None:
+    git("checkout", "-q", "main")
+    add_third(git)
+    git("checkout", "-q", "feature")
+    merge(git, "main")
+    git("checkout", "-q", "-B", "main")
+
+
+@honest("A branch from before the manifest is merged after a reviewed loss")
+def _merge_old_branch(git: Git) -> None:
+    git("checkout", "-q", "-b", "old", "main~1")
+    git.commit("old", old_txt="x")
+    git("checkout", "-q", "main")
+    git("checkout", "-q", "old")
+    merge(git, "main")
+    git("checkout", "-q", "main")
+    edit(git, SMOKE, SECOND, "")
+    trailers = dict.fromkeys(item.trailer for item in compare(git.top).blamed)
+    git.commit("reviewed\n\n" + "\n".join(trailers))
+    git("checkout", "-q", "old")
+    git.commit("old", older_txt="x")
+    git("checkout", "-q", "main")
+    merge(git, "old")
+
+
+@honest("The branch that adds the first manifest renames a scenario before it is merged")
+def _merge_first_manifest(git: Git) -> None:
+    git("checkout", "-q", "-b", "adopt", "main~1")
+    put(git, SMOKE, MANIFEST)
+    put(git, SCRIPT, TEXT)
+    put(git, "tests/smoke/scenarios/two.sh", "wg two\n")
+    git.commit("adopt")
+    edit(git, SMOKE, 'name = "two"', 'name = "renamed"')
+    git("checkout", "-q", "-B", "main", "adopt~2")
+    git.commit("main", more_txt="x")
+    merge(git, "adopt")
+    git.commit("later", later_txt="x")
 
 
 @pytest.mark.parametrize("act", HONEST.values(), ids=HONEST)
