@@ -8,6 +8,7 @@ import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,8 +38,7 @@ class Lease:
     @classmethod
     def current(cls) -> "Lease":
         """Return the lease of this process; raise `OSError` if /proc cannot be read."""
-        started = _parse_start_time(Path("/proc/self/stat").read_bytes())
-        return cls(f"{_read_boot_id()}-{_read_pid_namespace()}", os.getpid(), started)
+        return _read_current(os.getpid())
 
     @classmethod
     def parse(cls, text: str) -> "Lease | None":
@@ -65,6 +65,13 @@ class Lease:
         if boot != _read_boot_id() or not self.started:
             return False
         return namespace != _read_pid_namespace() or self.started == _read_start_time(self.pid)
+
+
+@lru_cache(maxsize=1)
+def _read_current(pid: int) -> Lease:
+    """Return the lease of this process, which is read once; a fork has another `pid`."""
+    started = _parse_start_time(Path("/proc/self/stat").read_bytes())
+    return Lease(f"{_read_boot_id()}-{_read_pid_namespace()}", pid, started)
 
 
 def find_dead(

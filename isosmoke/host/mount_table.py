@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 
@@ -26,8 +27,12 @@ def read_table() -> str:
     return Path("/proc/self/mountinfo").read_bytes().decode(errors="surrogateescape")
 
 
+@lru_cache(maxsize=4)
 def find_visible(table: str) -> tuple[MountPoint, ...]:
-    """Return the mounts in `table` that a path leads to, because no other mount covers them."""
+    """Return the mounts in `table` that a path leads to, because no other mount covers them.
+
+    Every sandbox reads the table, which rarely changes, so the last results are kept.
+    """
     mounts = [_parse(line) for line in table.split("\n") if line]
     tree = _Tree(mounts)
     reachable = (mount for mount in mounts if tree.find(mount.point) is mount)

@@ -2,9 +2,9 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
@@ -26,6 +26,12 @@ from isosmoke.sandbox.spec import BINARIES, HOST_IMAGE, Job, Mount, ResourceLimi
 _ALWAYS_PASSED = ("COLORTERM", "TZ", *tool_homes.VERSION_VARIABLES)
 """The caller's variables that every sandbox gets; `pass_env` and `plain_env` name further ones."""
 
+_SPEC_KEYS = (
+    *("image", "folder", "network", "limits", "capabilities", "new_namespaces"),
+    *("cache", "pass_files", "plain_files"),
+)
+"""The properties of a scenario that change its sandbox, besides its name."""
+
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -45,6 +51,7 @@ class RunContext:
     )
     _interpreters: dict[tuple[object, ...], Interpreter] = field(default_factory=dict, repr=False)
     _caches: dict[tuple[str, ...], Caches] = field(default_factory=dict, repr=False)
+    _specs: dict[tuple[object, ...], SandboxSpec] = field(default_factory=dict, repr=False)
 
     def redactor(self, scenario: Scenario) -> Redactor:
         """Return the redactor of all secrets that are passed to a scenario.
@@ -100,6 +107,29 @@ class RunContext:
             scenario, self.caller, self.workspace, self.binary, copies=self.copies
         )
 
+    def spec(self, scenario: Scenario) -> SandboxSpec:
+        """Return the sandbox of a scenario, which is put together once for all that have the same.
+
+        A label and a script change nothing else in a sandbox.
+        """
+        return self._find_spec(scenario, (), _build_spec)
+
+    def script_spec(self, scenario: Scenario, bash: Interpreter) -> SandboxSpec:
+        """Return the sandbox of a scenario with its interpreter and the copies of its files."""
+        return self._find_spec(scenario, (bash,), partial(_build_script_spec, bash))
+
+    def _find_spec(
+        self,
+        scenario: Scenario,
+        others: tuple[object, ...],
+        build: Callable[[Scenario, "RunContext"], SandboxSpec],
+    ) -> SandboxSpec:
+        private = mounts.list_private_directories(self.workspace)  # a run creates its records
+        key = (*(getattr(scenario, name) for name in _SPEC_KEYS), *others, *private)
+        if key not in self._specs:
+            self._specs[key] = build(scenario, self)
+        return replace(self._specs[key], label=scenario.name)
+
     @cached_property
     def host(self) -> tuple[Mount, ...]:
         """The mounts of the host's image."""
@@ -142,7 +172,7 @@ def build_job(
     only the names in `services` are expanded from `${NAME}`.
     """
     return Job(
-        spec=_build_spec(scenario, context),
+        spec=context.spec(scenario),
         argv=argv,
         folder=PurePosixPath(context.workspace.working),
         environment=build_environment(scenario, context, services),
@@ -174,9 +204,13 @@ def build_script_job(
     """
     bash = context.interpreter(scenario)
     job = build_job(scenario, (bash.path, str(scenario.script_path)), context, services)
-    copied = context.copies and mounts.list_copied_files(context.copies, job.spec.mounts)
-    spec = replace(job.spec, mounts=(*job.spec.mounts, *(copied or ()), *bash.mounts))
-    return replace(job, spec=spec, search=bash.search)
+    return replace(job, spec=context.script_spec(scenario, bash), search=bash.search)
+
+
+def _build_script_spec(bash: Interpreter, scenario: Scenario, context: RunContext) -> SandboxSpec:
+    spec = context.spec(scenario)
+    copied = context.copies and mounts.list_copied_files(context.copies, spec.mounts)
+    return replace(spec, mounts=(*spec.mounts, *(copied or ()), *bash.mounts))
 
 
 def _build_spec(scenario: Scenario, context: RunContext) -> SandboxSpec:

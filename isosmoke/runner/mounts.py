@@ -86,7 +86,7 @@ def list_added_mounts(
         *(Fresh(PurePosixPath(target), 0o1777, on_disk=True) for target in _TEMPORARY),
         Fresh(PurePosixPath(caller.home), 0o700, on_disk=True),
     )
-    private = [Fresh(PurePosixPath(path), 0o755) for path in _list_private_directories(workspace)]
+    private = [Fresh(PurePosixPath(path), 0o755) for path in list_private_directories(workspace)]
     return (
         *fresh,
         *_create_own_mounts(caller, binary),
@@ -200,7 +200,7 @@ def list_copied_files(copies: Path, mounts: Collection[Mount]) -> Iterator[ReadO
                 yield ReadOnly(copy, target)
 
 
-def _list_private_directories(workspace: Workspace) -> Iterator[Path]:
+def list_private_directories(workspace: Workspace) -> Iterator[Path]:
     """Yield isosmoke's own directories in the workspace: logs, receipts and state."""
     projects = dict.fromkeys((*workspace.directories, workspace.working))
     own = (state.get_records_directory(project) for project in projects)

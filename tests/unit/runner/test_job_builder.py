@@ -13,7 +13,7 @@ from isosmoke.host.binary import Binary
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import Workspace
 from isosmoke.keeper import KEEPER_FILE
-from isosmoke.manifest.models import Scenario
+from isosmoke.manifest.models import Scenario, Settings
 from isosmoke.runner import job_builder, mounts
 from isosmoke.runner.job_builder import RunContext
 from isosmoke.sandbox.spec import (
@@ -25,9 +25,34 @@ from isosmoke.sandbox.spec import (
     Mount,
     ReadOnly,
     ResourceLimits,
+    SandboxSpec,
 )
 
 UNKNOWN_UID = 4_000_123
+
+OTHER_SETTINGS: Mapping[str, object] = {
+    "timeout_seconds": 7,
+    "image": "debian",
+    "requires": {"commands": ["git"]},
+    "leaks": "report",
+    "services": [{"name": "db", "image": "postgres:16", "ports": [5432]}],
+    "network": "isolated",
+    "locks": ["port"],
+    "env": {"NAME": "value"},
+    "pass_env": ["SHELL"],
+    "pass_files": ["~/secret"],
+    "plain_env": ["EDITOR"],
+    "plain_files": ["~/plain"],
+    "tags": ["slow"],
+    "retries": 1,
+    "settle_seconds": 1,
+    "grace_seconds": 1,
+    "limits": {"memory": 1 << 30, "processes": 64, "open_files": 128},
+    "capabilities": ["NET_RAW"],
+    "cache": ["cargo"],
+    "new_namespaces": True,
+}
+"""A value other than the default for each setting of a scenario."""
 SECRET = "hunter2"  # noqa: S105 - must not be passed on
 
 SECRETS = dict.fromkeys(
@@ -535,3 +560,31 @@ def test_writable_control_groups_are_detected(caller_project: CallerProject) -> 
     assert caller_project.job().spec.writes_to_cgroup == cgroup.is_writable_by(
         caller_project.job().spec.uid
     )
+
+
+def test_a_job_does_not_depend_on_earlier_jobs(caller_project: CallerProject) -> None:
+    """The jobs of a run share what they have in common, but no setting of another scenario."""
+    (caller_project.root / "home/.cargo/registry").mkdir(parents=True)
+    specs: dict[tuple[object, ...], SandboxSpec] = {}
+    context, other = caller_project.context(), replace(caller_project.context(), _specs=specs)
+    entries = ({}, *({name: OTHER_SETTINGS[name]} for name in Settings.model_fields), {})
+    for number, keys in enumerate(entries):
+        entry = {"name": f"job-{number}", "script": f"{number}.sh", **keys}
+        scenario = Scenario.model_validate(entry)
+        specs.clear()
+
+        job = job_builder.build_job(scenario, ("sh",), context)
+        assert job == job_builder.build_job(scenario, ("sh",), other)
+
+
+def test_records_that_a_run_creates_are_hidden(caller_project: CallerProject) -> None:
+    """A job hides the records directory even if an earlier job did not have to."""
+    context = caller_project.context()
+    scenario = Scenario(name="one", script="one.sh")
+    records = caller_project.root / "project/.isosmoke"
+
+    assert str(records) not in list_targets(job_builder.build_job(scenario, ("sh",), context))
+    records.mkdir(parents=True)
+    mounts = list_targets(job_builder.build_job(scenario, ("sh",), context))
+
+    assert mounts[str(records)] == Fresh(PurePosixPath(records), 0o755)
