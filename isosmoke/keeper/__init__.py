@@ -4,3 +4,6 @@ from pathlib import Path
 
 KEEPER_FILE = Path(__file__).parent / "keeper"
 """The static keeper program, built together with isosmoke."""
+
+STAND_IN_FILE = KEEPER_FILE.with_name("stand-in")
+"""The static program that takes the place of the live binary, for `isosmoke teeth`."""

@@ -13,6 +13,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 SOURCE = Path(__file__).with_name("keeper.c")
 EXEC_SOURCE = SOURCE.with_name("exec.c")
 EXEC_PROGRAM = SOURCE.with_name("isosmoke-exec")
+STAND_IN_SOURCE = SOURCE.with_name("standin.c")
 FLAGS = ("-std=gnu11", "-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror")
 
 
@@ -53,7 +54,7 @@ def _compile(source: Path, target: Path) -> None:
 
 
 class KeeperBuild(BuildHookInterface):  # type: ignore[type-arg]  # the config type is hatchling's
-    """The hatchling build hook that adds the keeper and `isosmoke-exec` to the wheel."""
+    """The hatchling build hook that adds the C programs to the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile the programs, and tag the wheel for this machine because it has them.
@@ -62,6 +63,7 @@ class KeeperBuild(BuildHookInterface):  # type: ignore[type-arg]  # the config t
         an editable wheel has it too (hatchling, `wheel.shared-scripts`).
         """
         compile_program(SOURCE, SOURCE.with_name("keeper"))
+        compile_program(STAND_IN_SOURCE, SOURCE.with_name("stand-in"))
         compile_program(EXEC_SOURCE, EXEC_PROGRAM)
         build_data["shared_scripts"][str(EXEC_PROGRAM)] = EXEC_PROGRAM.name
         build_data["pure_python"] = False

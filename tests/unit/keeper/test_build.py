@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from isosmoke.keeper import KEEPER_FILE
-from isosmoke.keeper.build import EXEC_SOURCE, FLAGS, SOURCE, compile_program
+from isosmoke.keeper.build import EXEC_SOURCE, FLAGS, SOURCE, STAND_IN_SOURCE, compile_program
 
 PT_LOAD, PT_INTERP = 1, 3
+SOURCES = [SOURCE, EXEC_SOURCE, STAND_IN_SOURCE]
 MACHINES = {"x86_64": 62, "aarch64": 183}
 
 
@@ -44,7 +45,7 @@ def without_compilers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on this machine")
-@pytest.mark.parametrize("source", [SOURCE, EXEC_SOURCE], ids=lambda source: source.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 def test_program_is_static_and_for_this_machine(tmp_path: Path, source: Path) -> None:
     """The program is an ELF program that needs no loader, so it runs in any image."""
     compile_program(source, tmp_path / "program")
@@ -93,7 +94,7 @@ def test_keeper_is_replaced_as_a_whole(
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
-@pytest.mark.parametrize("source", [SOURCE, EXEC_SOURCE], ids=lambda source: source.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 def test_analyzer_finds_nothing(tmp_path: Path, source: Path) -> None:
     """The analyzer of gcc finds no leaked descriptor and no null pointer on any path."""
     command = ["gcc", *FLAGS, "-fanalyzer", "-o", str(tmp_path / "program"), str(source)]

@@ -1,0 +1,57 @@
+"""The names of calls, and what help texts say about a command line."""
+
+import pytest
+
+from isosmoke.teeth import grammar
+from isosmoke.teeth.grammar import Grammar
+
+HELP = """Usage: wg [OPTIONS] [COMMAND]
+
+Commands:
+  init           Create a graph
+  service        Control the service
+  config, cfg    Change the configuration
+
+Options:
+  -d, --dir <DIR>      The directory
+      --log LEVEL      The level
+  -v, --verbose        Print more
+      --color[=WHEN]   Use colour
+"""
+
+NAMES = {
+    (): "",
+    ("add", "a title"): "add",
+    ("--dir", "x", "add"): "add",
+    ("--dir=x", "-v", "add"): "add",
+    ("service", "stop", "--force"): "service stop",
+    ("service", "--help"): "service",
+    ("service",): "service",
+    ("--version",): "",
+    ("-",): "-",
+    ("at", "place", "show", "x"): "at show",
+}
+
+
+@pytest.mark.parametrize(("words", "name"), NAMES.items())
+def test_name(words: tuple[str, ...], name: str) -> None:
+    """A call is named by its first word that is no option, or as a pattern says."""
+    rules = Grammar(valued=("--dir",), groups=("service",), patterns=("at _ *",))
+
+    assert grammar.name_call(words, rules) == name
+
+
+def test_valued_options_of_a_help_text() -> None:
+    """Options with a value are found in both of their forms; flags are not."""
+    assert grammar.find_valued_options(HELP) == ("-d", "--dir", "--log")
+
+
+def test_words_of_a_help_text() -> None:
+    """A word is listed if an entry begins with it, not if a description has it."""
+    listed = {
+        word
+        for word in ("init", "service", "config", "graph", "dir", "Commands")
+        if grammar.lists_word(HELP, word)
+    }
+
+    assert listed == {"init", "service", "config"}
