@@ -221,7 +221,7 @@ def _judge_repetition(attempts: Sequence[Attempt]) -> Outcome:
 
 
 def _is_load_sensitive(attempts: Sequence[Attempt]) -> bool:
-    """Return whether a repetition passed in isolation after it failed beside others."""
+    """Return whether a repetition passed in isolation after it failed next to others."""
     last = attempts[-1]
     failed = next((attempt for attempt in attempts if attempt.outcome.blocks), last)
     return last.outcome is Outcome.PASS and last.alone and not failed.alone

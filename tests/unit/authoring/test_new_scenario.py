@@ -224,7 +224,7 @@ from isosmoke.authoring.new_scenario import add
 from isosmoke.errors import IsosmokeError
 from isosmoke.manifest.models import Scenario
 try:
-    add(Path(sys.argv[1]), Scenario(name="new", script=sys.argv[2]))
+    add(Path(sys.argv[1]), Scenario.validate({"name": "new", "script": sys.argv[2]}))
 except IsosmokeError as error:
     print(error)
 """

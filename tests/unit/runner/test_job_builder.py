@@ -13,6 +13,7 @@ from isosmoke.host.binary import Binary
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import Workspace
 from isosmoke.keeper import KEEPER_FILE
+from isosmoke.manifest.key_meaning import collect_meanings
 from isosmoke.manifest.models import Scenario, Settings
 from isosmoke.runner import job_builder, mounts
 from isosmoke.runner.job_builder import RunContext
@@ -567,10 +568,10 @@ def test_a_job_does_not_depend_on_earlier_jobs(caller_project: CallerProject) ->
     (caller_project.root / "home/.cargo/registry").mkdir(parents=True)
     specs: dict[tuple[object, ...], SandboxSpec] = {}
     context, other = caller_project.context(), replace(caller_project.context(), _specs=specs)
-    entries = ({}, *({name: OTHER_SETTINGS[name]} for name in Settings.model_fields), {})
+    entries = ({}, *({name: OTHER_SETTINGS[name]} for name in collect_meanings(Settings)), {})
     for number, keys in enumerate(entries):
         entry = {"name": f"job-{number}", "script": f"{number}.sh", **keys}
-        scenario = Scenario.model_validate(entry)
+        scenario = Scenario.validate(entry)
         specs.clear()
 
         job = job_builder.build_job(scenario, ("sh",), context)
