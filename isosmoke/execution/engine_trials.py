@@ -1,6 +1,7 @@
 """Probes of an engine on this machine: its limits and its network, tried in sandboxes."""
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +14,10 @@ from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.redaction import Redactor
-from isosmoke.results.outcome import Broke, Ending, Exited
+from isosmoke.results.outcome import Broke, Exited, Signaled
 from isosmoke.runner import bash_finder, sandbox_run
 from isosmoke.runner.output import Capture
+from isosmoke.runner.sandbox_run import SandboxRun
 from isosmoke.sandbox.host_mounts import build_host_mounts
 from isosmoke.sandbox.spec import (
     HOST_IMAGE,
@@ -29,23 +31,39 @@ from isosmoke.sandbox.spec import (
 )
 
 _MEMORY = 64 << 20
-_EXCEED_MEMORY = f"set -o pipefail; head -c {4 * _MEMORY} /dev/zero | tail | wc -c"
+_EXCEED_MEMORY = f"set -o pipefail; head -c {2 * _MEMORY} /dev/zero | tail | wc -c"
 """`tail` holds the whole of an unterminated line in memory."""
 
 _PROCESSES = 30
-_EXCEED_PROCESSES = "i=0; while [ $i -lt 60 ]; do sleep 30 & i=$((i+1)); done; exit 0"
-"""At the limit dash aborts at once, whereas bash retries until it is killed."""
+EXCEED_PROCESSES = """\
+{
+    i=0
+    while [ $i -lt 60 ]; do sleep 600 >&- & i=$((i+1)); done
+    echo all
+} 2>&1 | while read -r line; do
+    case $line in
+    *fork*) kill -USR2 $$ ;;
+    all) kill -USR1 $$ ;;
+    esac
+done
+"""
+"""A script that ends by SIGUSR2 if a process was refused, and by SIGUSR1 if none was.
 
-_SECONDS = 20.0
-_FORK_SECONDS = 1.5
+At the limit dash aborts at once, whereas bash retries for many seconds; both print a message first.
+"""
+
+_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """The features that work; `host_network` refers to the network of this machine."""
+    """The features that work; `host_network` refers to the network of this machine.
 
-    memory_limit: bool
-    processes_limit: bool
+    A limit is None if its trial proved nothing, for example because it took too long.
+    """
+
+    memory_limit: bool | None
+    processes_limit: bool | None
     host_network: bool
 
 
@@ -66,26 +84,45 @@ def probe_engine(engine: Engine, caller: Caller) -> ProbeResult:
     bash = bash_finder.find(HOST_IMAGE, caller.working).path
     host_network = _can_reach_host(engine, caller, bash)
     with ThreadPoolExecutor(2) as pool:
-        memory = pool.submit(
-            _passes, engine, _build_job(caller, bash, _EXCEED_MEMORY, memory=_MEMORY)
-        )
-        many = _build_job(
-            caller, "/bin/sh", _EXCEED_PROCESSES, processes=_PROCESSES, seconds=_FORK_SECONDS
-        )
-        processes = pool.submit(_passes, engine, many)
+        memory = pool.submit(_run, engine, _build_job(caller, bash, _EXCEED_MEMORY, memory=_MEMORY))
+        many = _build_job(caller, "/bin/sh", EXCEED_PROCESSES, processes=_PROCESSES)
+        processes = pool.submit(_run, engine, many)
     return ProbeResult(
-        memory_limit=not memory.result(),
-        processes_limit=not processes.result(),
+        memory_limit=_judge_memory_trial(memory.result()),
+        processes_limit=_judge_processes_trial(processes.result()),
         host_network=host_network,
     )
 
 
+def _judge_memory_trial(run: SandboxRun) -> bool | None:
+    """Return whether the limit killed a process; None if the script failed for another reason."""
+    if run.ending == Exited(0):
+        return False
+    return True if run.reached_limits else None
+
+
+def _judge_processes_trial(run: SandboxRun) -> bool | None:
+    """Return whether the limit refused a process; None if that is unknown."""
+    match run.ending:
+        case Signaled(signal.SIGUSR2):
+            return True
+        case Signaled(signal.SIGUSR1):
+            return False
+        case _:
+            return None
+
+
 def find_missing_features(facts: EngineInfo, probe: ProbeResult) -> Iterator[MissingFeature]:
-    """Yield the features that do not work."""
-    if not probe.memory_limit:
-        yield MissingFeature("limits.memory has no effect", _choose_limits_hint(facts))
-    if not probe.processes_limit:
-        yield MissingFeature("limits.processes has no effect", _choose_limits_hint(facts))
+    """Yield the features that do not work, or of which that is unknown."""
+    limits = {"limits.memory": probe.memory_limit, "limits.processes": probe.processes_limit}
+    for name, holds in limits.items():
+        if holds is None:
+            yield MissingFeature(
+                f"proof that {name} has an effect: its trial did not reach the limit in time",
+                "run isosmoke doctor again when the machine is less busy",
+            )
+        elif not holds:
+            yield MissingFeature(f"{name} has no effect", _choose_limits_hint(facts))
     if not probe.host_network:
         yield MissingFeature(
             "the host network is not this machine's network: its services are unreachable",
@@ -108,18 +145,17 @@ def _can_reach_host(engine: Engine, caller: Caller, bash: str) -> bool:
 
 
 def _passes(engine: Engine, job: Job) -> bool:
-    ending = _run(engine, job)
-    if isinstance(ending, Broke):
-        raise EngineError(ending.message)
-    return ending == Exited(0)
+    return _run(engine, job).ending == Exited(0)
 
 
-def _run(engine: Engine, job: Job) -> Ending:
+def _run(engine: Engine, job: Job) -> SandboxRun:
     with Capture(None, 0, redactor=Redactor()) as capture:
         run = sandbox_run.run_job(job, engine, capture=capture, interrupt=Interrupt())
     if run.cleanup_failures:
         raise EngineError(run.cleanup_failures[0])
-    return run.ending
+    if isinstance(run.ending, Broke):
+        raise EngineError(run.ending.message)
+    return run
 
 
 def _build_job(
@@ -129,7 +165,6 @@ def _build_job(
     *,
     memory: int | None = None,
     processes: int | None = None,
-    seconds: float = _SECONDS,
 ) -> Job:
     path = caller.environment.get("PATH", os.defpath)
     spec = SandboxSpec(
@@ -146,7 +181,7 @@ def _build_job(
         argv=(shell, "-c", line),
         folder=PurePosixPath("/"),
         environment={"PATH": path},
-        timeout=seconds,
+        timeout=_SECONDS,
         grace=0.0,
         settle=0.0,
     )

@@ -1,8 +1,11 @@
 """The probes of `isosmoke doctor`: features that work and features that do not."""
 
+import os
+import subprocess
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from signal import SIGKILL, SIGTERM, SIGUSR1, SIGUSR2
 
 import pytest
 
@@ -84,6 +87,52 @@ def test_failing_sandbox_is_an_error(act: Act, message: str) -> None:
         engine_trials.probe_engine(FakeEngine({"doctor": act}), Caller.current())
 
 
+def play_trials(act: Act) -> ProbeResult:
+    """Return the result of probes that all end like `act`, on a host network."""
+    return engine_trials.probe_engine(FakeEngine({"doctor": act}), Caller.current())
+
+
+def test_memory_limit_holds_only_if_it_killed_a_process() -> None:
+    """A failure for another reason, such as an OOM killer elsewhere, proves nothing."""
+    killed = Act(status=137 << 8, reached_limits=frozenset({"memory"}))
+
+    assert play_trials(killed).memory_limit is True
+    assert play_trials(Act(status=0)).memory_limit is False
+    assert play_trials(Act(status=137 << 8)).memory_limit is None
+    assert play_trials(Act(status=SIGKILL)).memory_limit is None
+
+
+def test_processes_limit_holds_only_if_a_process_was_refused() -> None:
+    """A script that ended in another way proves nothing, whether it is slow or broken."""
+    assert play_trials(Act(status=SIGUSR2)).processes_limit is True
+    assert play_trials(Act(status=SIGUSR1)).processes_limit is False
+    assert play_trials(Act(status=0)).processes_limit is None
+    assert play_trials(Act(status=SIGTERM)).processes_limit is None
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize(("limit", "expected"), [(20, -SIGUSR2), (None, -SIGUSR1)])
+def test_shell_tells_whether_a_process_was_refused(
+    shell: str, limit: int | None, expected: int
+) -> None:
+    """The script of the probe ends at once, also in a shell that retries for many seconds."""
+    if Caller.current().uid != 0:
+        pytest.skip("the processes of an ordinary user outside the test count too")
+    unused = 54321 + os.getpid()
+    limits = [] if limit is None else [f"--nproc={limit}"]
+    command = [
+        *("setpriv", f"--reuid={unused}", "--clear-groups", f"--regid={unused}"),
+        *("prlimit", *limits, "--", shell, "-c", engine_trials.EXCEED_PROCESSES),
+    ]
+
+    with subprocess.Popen(command, process_group=0, stderr=subprocess.DEVNULL) as process:
+        status = process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, SIGKILL)
+
+    assert status == expected
+
+
 INFO = EngineInfo(version="1", where="/x", reason="r", rootless=False, cgroup=2)
 
 
@@ -93,6 +142,8 @@ INFO = EngineInfo(version="1", where="/x", reason="r", rootless=False, cgroup=2)
         (INFO, ALL_FEATURES, []),
         (INFO, replace(ALL_FEATURES, host_network=False), ["--engine bubblewrap"]),
         (INFO, replace(ALL_FEATURES, memory_limit=False), ["enable the controllers"]),
+        (INFO, replace(ALL_FEATURES, memory_limit=None), ["isosmoke doctor"]),
+        (INFO, replace(ALL_FEATURES, processes_limit=None), ["isosmoke doctor"]),
         (
             replace(INFO, cgroup=None),
             replace(ALL_FEATURES, memory_limit=False),
