@@ -94,11 +94,7 @@ def collect_inputs(
     scripts, inputs = _find_files(loaded, selected, base)
     by_image = {scenario.image: scenario for scenario in selected}
     return (
-        *(
-            receipt.create_hashed_resource("scenario", scenario.name, _digest_table(scenario))
-            for scenario in selected
-        ),
-        receipt.create_hashed_resource("policy", "[gate]", _digest_table(loaded.gate)),
+        *describe_entries(loaded, selected),
         *(
             receipt.create_hashed_resource("script", shorten_path(path, base), compute_digest(path))
             for path in scripts
@@ -115,6 +111,17 @@ def collect_inputs(
         *describe_interpreters(
             dict.fromkeys(_find_interpreters(selected, git_top(directory) or directory))
         ),
+    )
+
+
+def describe_entries(loaded: Manifest, scenarios: Iterable[Scenario]) -> tuple[Resource, ...]:
+    """Return a resource for each scenario's entry in the manifest, and one for the policy."""
+    return (
+        *(
+            receipt.create_hashed_resource("scenario", scenario.name, _digest_table(scenario))
+            for scenario in scenarios
+        ),
+        receipt.create_hashed_resource("policy", "[gate]", _digest_table(loaded.gate)),
     )
 
 

@@ -259,6 +259,43 @@ def replace_the_binary(team: Team) -> str:
     return cell
 
 
+def weaken_and_restore(team: Team) -> str:
+    """Weaken the script for the gate, without a commit, and restore it."""
+    team.build("exit 1")
+    team.write("scenarios/works.sh", "exit 0\n")
+    cell = team.gate()
+    team.write("scenarios/works.sh", WORKS)
+    return cell
+
+
+def weaken_a_library_and_restore(team: Team) -> str:
+    """Do the same with the sourced file."""
+    team.build("exit 1")
+    team.write("scenarios/lib.sh", "exit 0\n")
+    cell = team.gate()
+    team.write("scenarios/lib.sh", "true\n")
+    return cell
+
+
+def weaken_the_entry_and_restore(team: Team) -> str:
+    """Do the same with the manifest's entry."""
+    team.write("manifest.toml", f"{MANIFEST}retries = 9\n")
+    cell = team.gate()
+    team.write("manifest.toml", MANIFEST)
+    return cell
+
+
+def weaken_in_a_dropped_commit(team: Team) -> str:
+    """Commit the weakened script, open the gate, and drop the commit."""
+    team.build("exit 1")
+    team.write("scenarios/works.sh", "exit 0\n")
+    git = Git(team.project.top)
+    git.commit("weak")
+    cell = team.gate()
+    git("reset", "--quiet", "--hard", "HEAD~1")
+    return cell
+
+
 def skip_everything(team: Team) -> str:
     """Make every scenario skip."""
     team.write("scenarios/works.sh", "exit 77\n")
@@ -339,6 +376,14 @@ def honest(team: Team) -> str:
     return team.gate()
 
 
+def honest_draft(team: Team) -> str:
+    """Open the gate with a script that is committed later."""
+    team.write("scenarios/works.sh", f"set -e\n{WORKS}")
+    cell = team.gate()
+    Git(team.project.top).commit("second")
+    return cell
+
+
 def honest_work_tree(team: Team) -> str:
     """Open the gate in a linked work tree, which is then removed."""
     return gate_in_work_tree(team, has_graph=True)
@@ -382,6 +427,10 @@ WAYS = {
     "the gate used a manifest that `WG_SMOKE_MANIFEST` names": name_a_manifest,
     "the gate tested another binary": use_another_binary,
     "the binary is another one afterwards, at the same path": replace_the_binary,
+    "the script is weakened for the gate, without a commit, and restored": weaken_and_restore,
+    "the same with a sourced file": weaken_a_library_and_restore,
+    "the same with the entry in the manifest": weaken_the_entry_and_restore,
+    "the same in a commit that is then dropped": weaken_in_a_dropped_commit,
     "every scenario is skipped": skip_everything,
     "one scenario is skipped": skip_one,
     "a scenario is skipped after it failed": skip_the_failing_one,
@@ -394,6 +443,7 @@ WAYS = {
 
 HONEST = {
     "honest: `isosmoke done`": honest,
+    "honest: the script is committed after the gate": honest_draft,
     "honest: in a work tree that is then removed": honest_work_tree,
     "honest: the same, without the graph in it": honest_work_tree_without_graph,
 }

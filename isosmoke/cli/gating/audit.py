@@ -1,6 +1,6 @@
 """List completed tasks that have no valid receipt."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -10,16 +10,11 @@ from isosmoke.authoring import manifest_places
 from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.options import find_manifest, json_option, manifest_option
 from isosmoke.errors import IsosmokeError, UsageError
-from isosmoke.gate import (
-    audit,
-    graph_tasks,
-    input_copies,
-    receipt,
-    receipt_inputs,
-    receipt_writer,
-)
-from isosmoke.gate.audit import AuditedProject, ProjectBinary, Records
-from isosmoke.gate.graph_tasks import Graph
+from isosmoke.gate import input_copies, receipt, receipt_inputs, receipt_writer
+from isosmoke.gate.audits import audit, graph_tasks
+from isosmoke.gate.audits.audit import AuditedProject, Changes, ProjectBinary, Records
+from isosmoke.gate.audits.committed_inputs import CommittedInputs
+from isosmoke.gate.audits.graph_tasks import Graph
 from isosmoke.gate.receipt import Statement
 from isosmoke.history import gate_records, record_homes
 from isosmoke.history.gate_records import BypassRecord
@@ -54,9 +49,6 @@ DOCUMENTS = {
 """The kinds of JSON documents that this command reads or writes."""
 
 
-_NOTES = audit.NOTES | {"manifest-unversioned"}
-
-
 @click.command()
 @manifest_option()
 @click.option("--strict", is_flag=True, help="Also fail if something changed since a receipt.")
@@ -73,8 +65,8 @@ def command(ctx: click.Context, manifest_path: Path | None, *, strict: bool, as_
     caller = Caller.current()
     manifest = loader.load(find_manifest(manifest_path))
     findings = tuple(_find_problems(caller, manifest, manifest_path))
-    losses = [finding for finding in findings if finding.kind not in _NOTES]
-    notes = [finding for finding in findings if finding.kind in _NOTES]
+    losses = [finding for finding in findings if finding.kind not in audit.NOTES]
+    notes = [finding for finding in findings if finding.kind in audit.NOTES]
     document = FindingsDocument.collect(losses, notes)
     if as_json:
         click.echo(run_record.render(_create_document(document)), nl=False)
@@ -90,7 +82,8 @@ def _find_problems(
         manifest.path, caller.working, caller.environment, option=option
     )
     yield from (*places.losses, *places.notes)
-    changes = partial(_list_changes, manifest.path)
+    committed = CommittedInputs(manifest.path.absolute(), caller.environment)
+    changes = partial(_find_changes, manifest.path, committed)
     records = _load_records(caller, manifest)
     yield from audit.find_problems(
         _load_graph(caller),
@@ -162,12 +155,13 @@ def _load_receipt(file: Path) -> Statement | str:
         return str(file)
 
 
-def _list_changes(path: Path, statement: Statement) -> Sequence[str]:
+def _find_changes(path: Path, committed: CommittedInputs, statement: Statement) -> Changes:
     """Return the changes since a receipt, by the current manifest: its work tree may be gone."""
     try:
-        return receipt_inputs.find_changed_inputs(statement, path)
+        differences = receipt_inputs.find_changed_inputs(statement, path)
+        return Changes(differences, committed.find_uncommitted(statement))
     except IsosmokeError as error:
-        return (error.message,)
+        return Changes((error.message,))
 
 
 def _create_document(findings: FindingsDocument) -> AuditDocument:

@@ -93,7 +93,7 @@ class TreeSnapshot:
         """Return the contents of paths."""
         wanted = {path: self.entries[path] for path in paths if path in self.entries}
         blobs = {identity for mode, identity in wanted.values() if mode != b"160000"}
-        self.contents.update(_read_objects(self.top, blobs - self.contents.keys()))
+        self.contents.update(read_objects(self.top, blobs - self.contents.keys()))
         return {
             path: identity.encode() if mode == b"160000" else self.contents[identity]
             for path, (mode, identity) in wanted.items()
@@ -219,7 +219,7 @@ def read_work_tree(index: TreeSnapshot) -> WorkTreeSnapshot:
     return WorkTreeSnapshot(index.top, submodules)
 
 
-def _read_objects(top: Path, identities: Collection[str]) -> Mapping[str, bytes]:
+def read_objects(top: Path, identities: Collection[str]) -> Mapping[str, bytes]:
     """Return the contents of objects; raise `GitError` if one cannot be read."""
     if not identities:
         return {}

@@ -723,7 +723,7 @@ def _add_other_manifest(git: Git) -> None:
 
 
 def merge(git: Git, branch: str, *options: str) -> None:
-    """Merge a branch with a merge commit."""
+    """Merge a branch, always by a merge commit."""
     git("merge", "-q", "--no-ff", *options, branch, "-m", f"merge {branch}")
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.gate import graph_tasks
-from isosmoke.gate.graph_tasks import CompletedTask, Graph
+from isosmoke.gate.audits import graph_tasks
+from isosmoke.gate.audits.graph_tasks import CompletedTask, Graph
 
 DONE = Graph(done=(CompletedTask("a"),))
 UNREADABLE = Graph(unreadable=("graph line 1",))

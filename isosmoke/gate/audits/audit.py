@@ -5,10 +5,10 @@ reviewer.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from isosmoke.gate.graph_tasks import CompletedTask, Graph, parse_time
+from isosmoke.gate.audits.graph_tasks import CompletedTask, Graph, parse_time
 from isosmoke.gate.receipt import Statement
 from isosmoke.history.gate_records import BypassRecord
 from isosmoke.manifest.models import Scenario
@@ -16,14 +16,36 @@ from isosmoke.results.finding import GateFinding
 from isosmoke.results.outcome import Outcome
 from isosmoke.text import restore_bytes
 
-FindChanges = Callable[[Statement], Sequence[str]]
-"""A function that describes each difference between a receipt and the present state."""
+
+@dataclass(frozen=True, slots=True)
+class Uncommitted:
+    """The inputs that a gate tested in a state that no commit has, and that is gone.
+
+    `replaced` are scripts of which the commit of the gate has another state, and `drafts` all else.
+    """
+
+    replaced: tuple[str, ...] = ()
+    drafts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The differences from a receipt, and those of which no commit ever had the tested state."""
+
+    differences: Sequence[str] = ()
+    uncommitted: Uncommitted = field(default_factory=Uncommitted)
+
+
+FindChanges = Callable[[Statement], Changes]
+"""A function that compares a receipt with the present state."""
 
 NOTES = frozenset(
     {
         "bypass-redeemed",
         "manifest-differs",
+        "manifest-unversioned",
         "receipt-changed",
+        "receipt-draft",
         "receipt-gate-only",
         "receipt-moved",
         "receipt-other-binary",
@@ -130,9 +152,19 @@ class _TaskAudit:
         losses = [*self._find_losses(receipt)]
         yield from losses
         yield from self._find_notes(receipt)
-        if not losses and (differences := changes(receipt)):
-            words = f"is done; since its receipt: {_enumerate(differences)}"
+        if not losses:
+            yield from self._find_changes(changes(receipt))
+
+    def _find_changes(self, changes: Changes) -> Iterator[GateFinding]:
+        if changes.differences:
+            words = f"is done; since its receipt: {_enumerate(changes.differences)}"
             yield self._create("receipt-changed", words)
+        if replaced := changes.uncommitted.replaced:
+            words = "is done, but its gate ran what no commit has, in place of what was committed"
+            yield self._create("receipt-uncommitted", f"{words}: {_enumerate(replaced)}")
+        if drafts := changes.uncommitted.drafts:
+            words = f"is done; no commit has the state that its gate used: {_enumerate(drafts)}"
+            yield self._create("receipt-draft", words)
 
     def _select_receipt(self) -> Statement | None:
         """Return the last receipt before the completion; a gate that shut later supersedes it."""

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from isosmoke.gate import audit, receipt
-from isosmoke.gate.audit import AuditedProject, ProjectBinary, Records
-from isosmoke.gate.graph_tasks import CompletedTask, Graph
+from isosmoke.gate import receipt
+from isosmoke.gate.audits import audit
+from isosmoke.gate.audits.audit import AuditedProject, Changes, ProjectBinary, Records, Uncommitted
+from isosmoke.gate.audits.graph_tasks import CompletedTask, Graph
 from isosmoke.gate.receipt import Circumstances, Statement
 from isosmoke.history.gate_records import BypassRecord
 from isosmoke.manifest.parser import parse
@@ -75,8 +76,16 @@ def complete(at: str = "10:01", begun: str = "09:00", task: str = "task-a") -> G
     return Graph(done=(CompletedTask(task, completed, claimed),))
 
 
-def find_all(graph: Graph, *records: Statement | BypassRecord, changes: str = "") -> list[str]:
-    """Return the kinds and messages of all findings, given the `changes` since each receipt."""
+NOTHING = Uncommitted()
+
+
+def find_all(
+    graph: Graph,
+    *records: Statement | BypassRecord,
+    changes: str = "",
+    uncommitted: Uncommitted = NOTHING,
+) -> list[str]:
+    """Return the kinds and messages of all findings, given what changed since each receipt."""
     found = audit.find_problems(
         graph,
         Records(
@@ -84,7 +93,7 @@ def find_all(graph: Graph, *records: Statement | BypassRecord, changes: str = ""
             bypasses=[record for record in records if isinstance(record, BypassRecord)],
         ),
         PROJECT,
-        lambda _: changes.splitlines(),
+        lambda _: Changes(changes.splitlines(), uncommitted),
     )
     return [f"{finding.kind} {finding}" for finding in found]
 
@@ -234,7 +243,9 @@ def test_each_kind_of_note_is_shown_by_a_case() -> None:
     assert {kind for kind in kinds if kind in audit.NOTES} == audit.NOTES - {
         "bypass-redeemed",
         "manifest-differs",
+        "manifest-unversioned",
         "receipt-changed",
+        "receipt-draft",
     }
 
 
@@ -249,6 +260,18 @@ def test_changes_since_receipt_are_a_note() -> None:
     (finding,) = find_all(complete(), create_receipt(), changes="file lib.sh changed")
 
     assert finding == "receipt-changed task-a: is done; since its receipt: file lib.sh changed"
+
+
+def test_script_that_was_never_committed_is_named() -> None:
+    """It is a loss if it ran in place of a committed one, and a note otherwise."""
+    uncommitted = Uncommitted(replaced=("script a.sh",), drafts=("scenario good",))
+
+    loss, note = find_all(complete(), create_receipt(), uncommitted=uncommitted)
+
+    assert loss.startswith("receipt-uncommitted task-a: is done, but its gate ran what no commit")
+    assert loss.endswith(": script a.sh")
+    assert note.startswith("receipt-draft task-a: is done; no commit has the state")
+    assert note.endswith(": scenario good")
 
 
 def test_bypass_is_a_loss_until_the_gate_opens() -> None:
@@ -295,7 +318,7 @@ def test_unreadable_input_is_a_loss() -> None:
     graph = Graph(unreadable=("graph line 3",))
     records = Records(unreadable=["/p/r.json"])
 
-    findings = list(audit.find_problems(graph, records, PROJECT, lambda _: ()))
+    findings = list(audit.find_problems(graph, records, PROJECT, lambda _: Changes()))
 
     assert [(finding.kind, finding.place) for finding in findings] == [
         ("unreadable", "graph line 3"),
@@ -312,7 +335,7 @@ def test_scenario_is_found_by_its_former_name() -> None:
     project = replace(PROJECT, scenarios=renamed)
     records = Records(receipts=[create_receipt()])
 
-    assert list(audit.find_problems(complete(), records, project, lambda _: ())) == []
+    assert list(audit.find_problems(complete(), records, project, lambda _: Changes())) == []
 
 
 # The tests below use the command line.

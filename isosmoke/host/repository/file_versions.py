@@ -1,0 +1,82 @@
+"""All versions of a file that a branch or a tag has or had."""
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from isosmoke.host.git import GitError, decode_line, run
+from isosmoke.host.repository.snapshots import read_objects
+
+_REFERENCES = ("--branches", "--tags", "--remotes", "HEAD")
+"""The commits that count as committed: stashes and reflogs are left out."""
+
+
+@dataclass(frozen=True)
+class FileVersions:
+    """Reads the versions of files of the repository whose work tree is at `top`."""
+
+    top: Path
+    environment: Mapping[str, str]
+
+    @cached_property
+    def _known(self) -> dict[str, Collection[bytes]]:
+        return {}
+
+    def list_all(self, path: str) -> Collection[bytes]:
+        """Return each content that a commit has under `path`, relative to the top.
+
+        Raises:
+            GitError: if git cannot read the history.
+        """
+        if path not in self._known:
+            self._known[path] = self._read_all(path)
+        return self._known[path]
+
+    def _read_all(self, path: str) -> Collection[bytes]:
+        form = ("--format=", "--raw", "-z", "--no-abbrev", "--no-renames", "--full-history", "-m")
+        listing = run(
+            self.top, "log", *form, *_REFERENCES, "--", path, environment=self.environment
+        )
+        entries = (entry.split() for entry in listing.split(b"\0") if entry.startswith(b":"))
+        changed = {tuple(entry[:4]) for entry in entries}
+        blobs = {
+            identity.decode()
+            for old, new, before, after in changed
+            for mode, identity in ((old.lstrip(b":"), before), (new, after))
+            if mode.startswith(b"100")
+        }
+        return {*read_objects(self.top, blobs).values()}
+
+    def has_file(self, commit: str, path: str) -> bool:
+        """Return whether a commit that a branch or a tag contains has a file of this path.
+
+        Raises:
+            GitError: if git cannot read the commit.
+        """
+        if commit not in self._commits:
+            return False
+        tree = ("ls-tree", "-z", "--full-tree", commit, "--", path)
+        return b" blob " in run(self.top, *tree, environment=self.environment)
+
+    @cached_property
+    def _commits(self) -> frozenset[str]:
+        listing = run(self.top, "rev-list", *_REFERENCES, environment=self.environment)
+        return frozenset(decode_line(listing).split())
+
+    def has_filter(self, path: str) -> bool:
+        """Return whether a program converts a file when it is committed (gitattributes(5))."""
+        try:
+            attributes = run(
+                self.top,
+                "check-attr",
+                "-z",
+                "filter",
+                "--",
+                os.fspath(path),
+                environment=self.environment,
+            )
+        except GitError:
+            return True
+        return attributes.split(b"\0")[2] not in (b"unspecified", b"unset")
