@@ -19,6 +19,8 @@ _Saved = TypeVar("_Saved")
 
 _RECEIPTS = "receipts"
 _BYPASSES = "bypasses.jsonl"
+_END = ".ended"
+"""The suffix of the file with the time at which the call of wg for a receipt ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,25 @@ def save_receipt(directories: Sequence[Path], name: str, text: str) -> Path:
     return save_in_first(
         directories, lambda home: files.write(create_directory(home, _RECEIPTS) / file, text)
     )
+
+
+def save_end(receipt: Path, at: str) -> None:
+    """Write when the wg that got the verdict of a receipt ended, in UTC (RFC 3339).
+
+    Raises:
+        OSError: if it cannot be written.
+        UsageError: if there is a symbolic link in its place.
+    """
+    files.refuse_links(receipt.parent)
+    files.write(receipt.with_suffix(_END), f"{at}\n")
+
+
+def load_end(receipt: Path) -> str:
+    """Return when the wg that got the verdict of a receipt ended; empty if that is unknown."""
+    try:
+        return files.read(receipt.with_suffix(_END), follow=False).decode(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def save_bypass(directories: Sequence[Path], record: BypassRecord) -> Path:

@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from isosmoke.errors import ManifestError, UsageError
+from isosmoke.gate import receipt_writer
+from isosmoke.history import gate_records
 from isosmoke.host import files
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.leases import Lease
@@ -16,7 +18,7 @@ from isosmoke.wg_bridge import verdict_server, wg_call, wg_replies
 from isosmoke.wg_bridge.bridged_run import BridgedRun
 from isosmoke.wg_bridge.verdict_server import ReportVerdict, Verdicts
 from isosmoke.wg_bridge.wg_call import Announcement
-from isosmoke.wg_bridge.wg_replies import KNOWN
+from isosmoke.wg_bridge.wg_replies import KNOWN, RECEIPT
 
 
 def main(directory: Path, mirror: Path, listener: socket.socket) -> None:
@@ -33,7 +35,14 @@ def main(directory: Path, mirror: Path, listener: socket.socket) -> None:
         interrupt.raise_for("the end of wg")
         verdicts.end()
     if not wg.is_alive():
+        _record_end(directory / RECEIPT)
         files.remove(directory)
+
+
+def _record_end(named: Path) -> None:
+    """Record that wg has ended with the receipt that a file names, if there is one."""
+    with suppress(OSError, UsageError):  # an audit then has only the time of the receipt
+        gate_records.save_end(Path(named.read_text()), receipt_writer.format_now())
 
 
 def _create_verdicts(

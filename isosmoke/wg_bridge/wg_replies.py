@@ -20,6 +20,9 @@ FAIL_LINES = 12
 KNOWN = "known.json"
 """The file with the verdicts that a leader has from its start."""
 
+RECEIPT = "receipt"
+"""The file with the path of the receipt of these verdicts."""
+
 _LEAKS_SHOWN = 3
 _MAX_WIDTH = 160
 

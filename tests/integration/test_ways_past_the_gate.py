@@ -345,6 +345,32 @@ def complete_by_a_later_call(team: Team) -> str:
     return cell
 
 
+REFUSES = '[ "$1" = works ]'
+"""A wg that refuses `wg done`."""
+
+COMPLETES = f"""
+{REFUSES} && exit
+at=$(date -u +%FT%T.%NZ)
+printf '{{"kind": "task", "id": "task", "status": "done", "completed_at": "%s"}}\n' "$at" \\
+    >.wg/graph.jsonl
+"""
+"""A wg whose `wg done` completes the task."""
+
+
+def call_done(team: Team, program: str, *options: str) -> str:
+    """Call `isosmoke done` with this wg, wait for the end of that, and return the cell."""
+    team.build(program)
+    team.project.run("done", "task", *options)
+    receipts = team.project.path(".isosmoke/receipts")
+    available.wait_for(lambda: [*receipts.glob("*.ended")])
+    return "OPEN"
+
+
+def complete_after_a_refusal(team: Team) -> str:
+    """Let wg refuse the arguments after the gate opened, and complete the task at once."""
+    return call_done(team, REFUSES, "--bogus")
+
+
 def bypass_elsewhere(team: Team) -> str:
     """Bypass the gate from the directory of another repository."""
     elsewhere = team.project.top.parent / "elsewhere"
@@ -374,6 +400,11 @@ def reuse_the_id_of_an_archived_task(team: Team) -> str:
 def honest(team: Team) -> str:
     """Open the gate, and complete the task."""
     return team.gate()
+
+
+def honest_completion(team: Team) -> str:
+    """Let the wg that `isosmoke done` becomes complete the task."""
+    return call_done(team, COMPLETES)
 
 
 def honest_draft(team: Team) -> str:
@@ -437,12 +468,14 @@ WAYS = {
     "the gate is repeated until it opens": retry_until_open,
     "`isosmoke gate`, then `wg done`": call_only_gate,
     "`isosmoke done`, which wg refuses, then `wg done` after 6 minutes": complete_by_a_later_call,
+    "`isosmoke done --bogus`, which wg refuses, then `wg done` at once": complete_after_a_refusal,
     "a bypass from another directory": bypass_elsewhere,
 }
 """The ways, by their descriptions in the table."""
 
 HONEST = {
     "honest: `isosmoke done`": honest,
+    "honest: `isosmoke done`, whose wg completes the task": honest_completion,
     "honest: the script is committed after the gate": honest_draft,
     "honest: in a work tree that is then removed": honest_work_tree,
     "honest: the same, without the graph in it": honest_work_tree_without_graph,

@@ -1,6 +1,7 @@
 """List completed tasks that have no valid receipt."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -139,12 +140,21 @@ def _load_records(caller: Caller, manifest: Manifest) -> Records:
     own = gate_records.list_homes(manifest.path.absolute().parent, caller.environment)
     homes = dict.fromkeys((*record_homes.list_homes(caller, manifest.path), *own))
     bypasses = gate_records.list_bypasses(tuple(homes))
-    receipts = [_load_receipt(file) for file in gate_records.list_receipts(tuple(homes))]
+    receipts = {file: _load_receipt(file) for file in gate_records.list_receipts(tuple(homes))}
+    valid = {file: each for file, each in receipts.items() if isinstance(each, Statement)}
     return Records(
-        receipts=[receipt for receipt in receipts if isinstance(receipt, Statement)],
+        receipts=[*valid.values()],
+        ends=dict(_list_ends(valid)),
         bypasses=[bypass for bypass in bypasses if isinstance(bypass, BypassRecord)],
-        unreadable=[record for record in (*receipts, *bypasses) if isinstance(record, str)],
+        unreadable=[each for each in (*receipts.values(), *bypasses) if isinstance(each, str)],
     )
+
+
+def _list_ends(receipts: Mapping[Path, Statement]) -> Iterator[tuple[tuple[str, str], datetime]]:
+    for file, statement in receipts.items():
+        if ended := graph_tasks.parse_time(gate_records.load_end(file)):
+            about = statement.circumstances
+            yield (about.task, about.tested_at), ended
 
 
 def _load_receipt(file: Path) -> Statement | str:

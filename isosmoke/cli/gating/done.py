@@ -81,7 +81,7 @@ def call_wg(
     print_verdict(answer)
     if not answer.verdict.open:
         ctx.exit(answer.verdict.exit_code)
-    changes = {} if answer.run is None else _serve_verdicts(caller, answer.run)
+    changes = {} if answer.run is None else _serve_verdicts(caller, answer.run, answer.receipt)
     _exec_wg(wg, arguments, {**os.environ, **changes})
 
 
@@ -107,8 +107,11 @@ def _run_gate(call: DoneCall, caller: Caller, reporting: Reporting) -> GateResul
         return gate_run.run_gate(ask, caller, notify=notify, interrupt=interrupt)
 
 
-def _serve_verdicts(caller: Caller, result: RunResult) -> Mapping[str, str]:
-    """Start a leader that serves these verdicts; return the variables by which wg finds it."""
+def _serve_verdicts(caller: Caller, result: RunResult, receipt: Path | None) -> Mapping[str, str]:
+    """Start a leader that serves these verdicts; return the variables by which wg finds it.
+
+    The leader also records when wg ended, because a later completion is that of another call.
+    """
     source = loader.load(locate_manifest(caller.working, caller.environment))
     scratch = state.ensure_directory("scratch")
     directory = Path(scenario_shim.create_directory(str(scratch), os.getpid()))
@@ -119,6 +122,8 @@ def _serve_verdicts(caller: Caller, result: RunResult) -> Mapping[str, str]:
         for scenario in result.scenarios
     }
     (directory / wg_replies.KNOWN).write_text(wg_replies.dump_replies(replies))
+    if receipt is not None:
+        (directory / wg_replies.RECEIPT).write_text(os.fspath(receipt.absolute()))
     with scenario_shim.open_listener(str(directory)) as listener:
         scenario_shim.start_leader(str(directory), str(mirror), listener)
     return {

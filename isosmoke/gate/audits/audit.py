@@ -4,7 +4,7 @@ Every finding is a loss or a note. A loss is a reason to doubt that the task wor
 reviewer.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -62,8 +62,9 @@ MAX_WAIT = timedelta(hours=1)
 PROMPT = timedelta(minutes=5)
 """The time from a receipt to the completion within which wg completes what `isosmoke done` gated.
 
-wg can refuse a call after the gate opened, for example because of its arguments. A completion that
-does not follow at once is then of another call.
+wg can refuse a call after the gate opened, for example because of its arguments. A completion after
+that call has ended, or, if that is not recorded, one that does not follow at once, is of another
+call.
 """
 
 _NAMES_SHOWN = 5
@@ -72,9 +73,13 @@ _START = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Records:
-    """The records that the gate wrote; `unreadable` locates those that cannot be read."""
+    """The records that the gate wrote; `unreadable` locates those that cannot be read.
+
+    `ends` has the time at which the wg that got a verdict ended, by task and time of the receipt.
+    """
 
     receipts: Sequence[Statement] = ()
+    ends: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
     bypasses: Sequence[BypassRecord] = ()
     unreadable: Sequence[str] = ()
 
@@ -128,7 +133,8 @@ def find_problems(
         owned = [scenario for scenario in project.scenarios if task.id in scenario.owners]
         if owned:
             of_task = [receipt for receipt in own if receipt.circumstances.task == task.id]
-            yield from _TaskAudit(task, tuple(owned), tuple(of_task), project).find(changes)
+            audit = _TaskAudit(task, tuple(owned), tuple(of_task), project, records.ends)
+            yield from audit.find(changes)
     for bypass in records.bypasses:
         if project.includes(bypass.graph):
             yield _check_bypass(bypass, own)
@@ -142,6 +148,7 @@ class _TaskAudit:
     owned: tuple[Scenario, ...]
     receipts: tuple[Statement, ...]
     project: AuditedProject
+    ends: Mapping[tuple[str, str], datetime]
 
     def find(self, changes: FindChanges) -> Iterator[GateFinding]:
         """Yield the findings of the receipt that belongs to the completion."""
@@ -282,11 +289,12 @@ class _TaskAudit:
             )
 
     def _is_late(self, receipt: Statement) -> bool:
-        """Return whether the completion is of this receipt's gate, but did not follow at once."""
-        completed = self.task.completed
-        wait = timedelta() if completed is None else completed - _read_time(receipt)
-        is_own = receipt.circumstances.open and not self._describe_other_completion(receipt)
-        return is_own and wait > PROMPT
+        """Return whether the completion is of this receipt's gate, but of another call of wg."""
+        completed, about = self.task.completed, receipt.circumstances
+        if completed is None or not about.open or self._describe_other_completion(receipt):
+            return False
+        ended = self.ends.get((about.task, about.tested_at), _read_time(receipt) + PROMPT)
+        return completed > min(ended, _read_time(receipt) + PROMPT)
 
     def _is_other_build(self, receipt: Statement) -> bool:
         """Return whether the binary at the tested path is the project's wg, with another hash."""

@@ -262,6 +262,21 @@ def test_changes_since_receipt_are_a_note() -> None:
     assert finding == "receipt-changed task-a: is done; since its receipt: file lib.sh changed"
 
 
+@pytest.mark.parametrize(("ended", "is_late"), [("10:02", False), ("10:00", True)])
+def test_completion_after_the_end_of_the_gated_call_is_of_another(
+    ended: str,
+    is_late: bool,  # noqa: FBT001
+) -> None:
+    """Wg can refuse a call after the gate opened; the next one is then not gated."""
+    record, end = create_receipt(at="09:59"), datetime.fromisoformat(f"2026-11-22T{ended}:30Z")
+    about = record.circumstances
+    records = Records(receipts=[record], ends={(about.task, about.tested_at): end})
+
+    found = [*audit.find_problems(complete(), records, PROJECT, lambda _: Changes())]
+
+    assert [finding.kind for finding in found] == ["receipt-gate-only"] * is_late
+
+
 def test_script_that_was_never_committed_is_named() -> None:
     """It is a loss if it ran in place of a committed one, and a note otherwise."""
     uncommitted = Uncommitted(replaced=("script a.sh",), drafts=("scenario good",))
