@@ -30,6 +30,7 @@ _HELP_ERRORS: tuple[type[click.UsageError], ...] = (
 
 GROUPS = {
     "scenarios": "Run scenarios",
+    "examining": "Examine a scenario",
     "gating": "Gate tasks",
     "past_runs": "Inspect past runs",
     "project": "Set up a project or a machine",

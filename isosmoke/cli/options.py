@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from isosmoke.errors import UsageError
 from isosmoke.host.caller_process import Caller
 from isosmoke.manifest import filters, loader, selection
 from isosmoke.manifest.discovery import locate_manifest
@@ -100,6 +101,22 @@ def select_scenarios(selected: ScenarioSelection) -> tuple[Manifest, tuple[Scena
         manifest.scenarios, selected.names, selected.owners, selected.expression
     )
     return manifest, scenarios
+
+
+def select_one(name: str, manifest: Path | None) -> tuple[Manifest, Scenario]:
+    """Load the manifest and return it with the scenario that `name`, which may be a glob, selects.
+
+    Raises:
+        NothingSelectedError: If no scenario has this name.
+        UsageError: If several have.
+    """
+    loaded, scenarios = select_scenarios(ScenarioSelection(names=(name,), manifest=manifest))
+    if len(scenarios) > 1:
+        names = ", ".join(scenario.name for scenario in scenarios[:3])
+        raise UsageError(
+            f"{name!r} selects {len(scenarios)} scenarios: {names}...", hint="name one of them"
+        )
+    return loaded, scenarios[0]
 
 
 def warn_if_unrecorded(run: RunResult) -> None:

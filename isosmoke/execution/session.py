@@ -237,18 +237,7 @@ def begin(
         started=started,
         started_at=started_at,
         preflight=preflight,
-        attempts=AttemptRunner(
-            engine_for=preflight.engines.engine_for,
-            context=context,
-            requirements=Requirements(caller.environment, has_binary=context.binary is not None),
-            record=recording.directory,
-            interrupt=interrupt,
-            leaks=request.policy.leaks,
-            evidence=request.policy.evidence,
-            on_output=request.on_output,
-            streams=request.streams,
-            keeps_caches=request.keeps_caches,
-        ),
+        attempts=create_attempt_runner(preflight, request, recording.directory),
         recording=recording,
         notify=notify,
         warnings=surroundings_warnings.collect_warnings(context, request.scenarios, request.binary),
@@ -257,6 +246,25 @@ def begin(
     recording.begin(run, request.scenarios)
     notify(RunStarted(tuple(scenario.name for scenario in request.scenarios), run))
     return session
+
+
+def create_attempt_runner(preflight: Preflight, request: Request, record: Path) -> AttemptRunner:
+    """Return the runner of all attempts of a request, with their logs below `record`."""
+    context = preflight.context
+    return AttemptRunner(
+        engine_for=preflight.engines.engine_for,
+        context=context,
+        requirements=Requirements(
+            context.caller.environment, has_binary=context.binary is not None
+        ),
+        record=record,
+        interrupt=preflight.interrupt,
+        leaks=request.policy.leaks,
+        evidence=request.policy.evidence,
+        on_output=request.on_output,
+        streams=request.streams,
+        keeps_caches=request.keeps_caches,
+    )
 
 
 def run_preflight(request: Request, caller: Caller, interrupt: Interrupt) -> Preflight:

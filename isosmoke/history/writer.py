@@ -58,6 +58,10 @@ class Recording:
             if self._saved.get(result.name) is not result:
                 self.keep(result)
         self._write_header(run, (result.scenario for result in run.scenarios), finished=True)
+        self.close()
+
+    def close(self) -> None:
+        """Mark the process of the run as ended."""
         with suppress(OSError):
             (self.directory / LEASE).unlink(missing_ok=True)
 
@@ -77,20 +81,22 @@ class Recording:
             self.write_error = self.write_error or f"{path}: {error.strerror}"
 
 
-def start_recording(top: Path, retention: Retention | None = None) -> Recording:
+def start_recording(
+    top: Path, retention: Retention | None = None, *, kind: str = RUNS
+) -> Recording:
     """Create the directory of a new run in the first writable home of a project.
 
-    Remove old runs first, by the limits of `retention`.
+    Remove old runs first, by the limits of `retention`. `kind` is the directory for all such runs.
 
     Raises:
         IsosmokeError: if no home is writable.
     """
-    create = partial(_create, retention=retention or Retention())
+    create = partial(_create, retention=retention or Retention(), kind=kind)
     return gate_records.save_in_first(layout.list_homes(top), create)
 
 
-def _create(home: Path, retention: Retention) -> Recording:
-    runs = gate_records.create_directory(home, RUNS)
+def _create(home: Path, retention: Retention, kind: str) -> Recording:
+    runs = gate_records.create_directory(home, kind)
     with files.lock(runs / _LOCK):
         now = datetime.now(UTC)
         notes = remove_old_runs(runs, retention, now)

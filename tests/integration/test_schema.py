@@ -235,6 +235,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         **write_leaks(tmp_path_factory.mktemp("leaks")),
         "runs": [load_output("runs", "--json")],
         "history": [load_output("history", "good", "--json")],
+        "stress": [
+            load_output("stress", name, "--count", "1", "--json") for name in ("bad", "good")
+        ],
         "list": [load_output("list", "--json")],
         "images": [load_output("image", "list", "--json")],
         "doctor": [load_output("doctor", "--json")],

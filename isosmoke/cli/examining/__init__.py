@@ -1,0 +1,1 @@
+"""Commands that examine a single scenario by running it many times."""

@@ -1,0 +1,1 @@
+"""The search for the first commit whose binary fails a scenario."""

@@ -1,0 +1,1 @@
+"""Repetitions of a scenario: stress runs, and failure rates over the records of past runs."""

@@ -1,0 +1,167 @@
+"""The commands that examine one scenario, as their user runs them."""
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from support import available
+from support.project import Project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Return a project with a good, a bad and a skipping scenario."""
+    available.require_engine("bubblewrap")
+    return Project.within(tmp_path)
+
+
+def test_stress_measures_rate(project: Project) -> None:
+    """A scenario that always fails has a rate of 1; its document follows the published schema."""
+    done = project.run("stress", "bad", "--count", "4", "-j", "2", "--json")
+    document = json.loads(done.stdout)
+
+    assert done.returncode == 1, done.stderr
+    assert document["rate"] == {"failed": 4, "runs": 4, "rate": 1.0, "low": 0.510109, "high": 1.0}
+    assert document["groups"][0]["reason"] == "exit 3: broken"
+    assert document["common"] == ["all 4 failures end with the same line: broken"]
+    assert Path(document["groups"][0]["logs"][0]).read_text() == "broken\n"
+    schema = json.loads(project.run("schema", "stress").stdout)
+    jsonschema.validate(document, schema)
+    assert json.loads((Path(document["record"]) / "stress.json").read_text()) == document
+
+
+def test_stress_of_good_scenario_passes(project: Project) -> None:
+    """Without a failure the exit code is 0, and the text has the upper bound of the rate."""
+    done = project.run("stress", "good", "--count", "3", WG_AGENT_ID="agent-1")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("PASS good: none of 3 repetitions failed (95% interval 0% to 56")
+    assert done.stderr == ""
+
+
+def test_stress_of_skipped_scenario_is_no_success(project: Project) -> None:
+    """A scenario that only skips was not measured."""
+    done = project.run("stress", "skips", "--count", "2")
+
+    assert done.returncode == 77
+    assert "skips was skipped: exit 77: no network" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("missing",), 4, "no scenario is named 'missing'"),
+        (("*",), 2, "selects 3 scenarios"),
+        (("good", "--count", "0"), 2, "0 is not in the range"),
+        (("good", "--for", "0s"), 2, "is not a duration"),
+        (("good", "--for", "ten"), 2, "is not a duration"),
+        (("good", "--for", "1s", "--count", "1"), 2, "cannot be combined"),
+        (("good", "--binary", "/none"), 2, "no file at /none"),
+    ],
+)
+def test_bad_request_of_stress_is_explained(
+    project: Project, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    """Bad input ends with an error that says what is wrong; nothing is recorded."""
+    done = project.run("stress", *arguments)
+
+    assert done.returncode == code
+    assert message in done.stderr
+    assert not project.path(".isosmoke/stress").exists()
+
+
+def start_stress(project: Project) -> "subprocess.Popen[str]":
+    """Start a stress run without end, and return it once two repetitions have failed."""
+    run = subprocess.Popen(
+        project.command("stress", "bad", "--for", "9h", "-j", "1"),
+        cwd=project.top,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    found = available.wait_for(
+        lambda: [*project.top.glob(".isosmoke/stress/*/bad/output-3.log")], 60
+    )
+    assert found
+    return run
+
+
+def test_interrupt_of_stress_shows_partial_result(project: Project) -> None:
+    """An interrupt ends the run with its result so far, and the record is complete."""
+    run = start_stress(project)
+    run.send_signal(signal.SIGINT)
+    output, _ = run.communicate(timeout=60)
+
+    assert run.returncode == 130
+    assert "repetitions failed (100%" in output
+    assert "stopped: SIGINT" in output
+    (record,) = project.top.glob(".isosmoke/stress/*/stress.json")
+    document = json.loads(record.read_text())
+    assert document["finished"]
+    assert document["rate"]["failed"] >= 2
+
+
+def test_killed_stress_leaves_a_record(project: Project) -> None:
+    """After `kill -9` the record has what was last written, and says that it is not finished."""
+    run = start_stress(project)
+    run.kill()
+    run.communicate(timeout=60)
+
+    (record,) = project.top.glob(".isosmoke/stress/*/stress.json")
+    document = json.loads(record.read_text())
+    assert not document["finished"]
+    assert document["rate"]["failed"] >= 1
+    assert project.run("stress", "good", "--count", "1").returncode == 0
+
+
+def test_stress_without_room_is_refused(project: Project) -> None:
+    """Without room for a binary or a record nothing runs, and the error says where."""
+    limited = ["bash", "-c", 'ulimit -f 0; trap "" XFSZ; exec "$@"', "bash"]
+    done = subprocess.run(
+        [*limited, *project.command("stress", "good", "--count", "2", "--json")],
+        cwd=project.top,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 125
+    assert "File too large" in done.stderr
+
+
+def test_run_repeats_each_scenario(project: Project) -> None:
+    """Each repetition has its own attempt, and the limit of failures ends all of them."""
+    done = project.run(
+        "run", "good", "bad", "--repeat", "3", "--max-fail", "2", "--json", "-j", "1"
+    )
+    good, bad = json.loads(done.stdout)["scenarios"]
+
+    assert done.returncode == 1
+    assert [attempt["repetition"] for attempt in bad["attempts"]] == [1, 2]
+    assert [attempt["outcome"] for attempt in good["attempts"]] == ["PASS", "PASS"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--fail-fast", "--max-fail", "2"), "cannot be combined"),
+        (("--repeat", "0"), "0 is not in the range"),
+        (("--repeat", "1001"), "1001 is not in the range"),
+        (("--repeat", "2", "--", "true"), "a command after -- runs once"),
+        (("--retries", "1", "--", "true"), "a command after -- runs once"),
+    ],
+)
+def test_bad_repetition_of_run_is_explained(
+    project: Project, arguments: tuple[str, ...], message: str
+) -> None:
+    """A contradiction or a number out of range is a usage error."""
+    done = project.run("run", *arguments)
+
+    assert done.returncode == 2
+    assert message in done.stderr
