@@ -683,12 +683,54 @@ static const char *describe_profile(void)
 	return remedy;
 }
 
+/* A maximum of namespaces that refuses one on an idle machine too. */
+enum { FEW_NAMESPACES = 128 };
+
+/* Return the command that raises the limit of namespaces that is too low. */
+static const char *describe_limit(void)
+{
+	static const char *const kinds[] = {"user", "pid", "mnt"};
+	static char remedy[100];
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		char file[64];
+		snprintf(file, sizeof file, "/proc/sys/user/max_%s_namespaces", kinds[i]);
+		long maximum = read_number(file);
+		if (maximum < 0 || maximum >= FEW_NAMESPACES)
+			continue;
+		snprintf(remedy, sizeof remedy, "sudo sysctl -w user.max_%s_namespaces=15000 (it is %ld)", kinds[i], maximum);
+		return remedy;
+	}
+	return "end other programs with namespaces, or raise the limit that `sysctl -a --pattern namespaces` shows";
+}
+
+/* Store the name of the AppArmor profile that confines this process; return whether there is one. */
+static int read_profile(char *name, size_t size)
+{
+	ssize_t got = read_file("/proc/self/attr/apparmor/current", name, size - 1);
+	if (got <= 0)
+		got = read_file("/proc/self/attr/current", name, size - 1);
+	name[got > 0 ? got : 0] = 0;
+	char *mode = strstr(name, " (enforce)");
+	if (mode != NULL)
+		*mode = 0;
+	return mode != NULL;
+}
+
+/* Return what to do about the AppArmor profile `name`, which confines this process. */
+static const char *describe_confinement(const char *name)
+{
+	static char remedy[MAX_TEXT];
+	snprintf(remedy, sizeof remedy,
+	         "run it without the AppArmor profile %s, or allow userns and mount in that profile", name);
+	return remedy;
+}
+
 /* Return the narrowest known remedy. */
 static const char *find_remedy(const char *step, int error)
 {
+	char profile[200];
 	if (error == ENOSPC)
-		return "raise the limit of namespaces that is reached: see `sysctl user.max_user_namespaces "
-		       "user.max_pid_namespaces user.max_mnt_namespaces`";
+		return describe_limit();
 	if (read_number("/proc/sys/kernel/unprivileged_userns_clone") == 0)
 		return "sudo sysctl -w kernel.unprivileged_userns_clone=1";
 	if (read_number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1)
@@ -697,7 +739,10 @@ static const char *find_remedy(const char *step, int error)
 		return "start the container with --security-opt systempaths=unconfined, which a new /proc needs";
 	if (is_in_container())
 		return "start the container with a seccomp profile that allows clone(2) with namespaces, such as "
-		       "--security-opt seccomp=unconfined, and --security-opt systempaths=unconfined";
+		       "--security-opt seccomp=unconfined, with --security-opt systempaths=unconfined, and where "
+		       "AppArmor is in use --security-opt apparmor=unconfined";
+	if (read_profile(profile, sizeof profile))
+		return describe_confinement(profile);
 	return "run it where `unshare --user --pid --fork --mount-proc true` works";
 }
 

@@ -52,13 +52,20 @@ def require_no_profile(program: Path, directory: Path) -> None:
     Raises:
         EngineUnavailableError: if there is one; it is never replaced.
     """
+    if file := find_profile(program, directory):
+        raise EngineUnavailableError(
+            f"{file} already has a profile for {program}, which isosmoke does not replace",
+            hint=f"load it with `sudo apparmor_parser -r {file}`, set ISOSMOKE_BWRAP to "
+            "another bwrap, or use --engine docker",
+        )
+
+
+def find_profile(program: Path, directory: Path) -> Path | None:
+    """Return the file with a profile for exactly this program, other than that of isosmoke."""
     for file in _list_files(directory):
         if any(_is_for(attachment, program) for attachment in _list_attachments(file)):
-            raise EngineUnavailableError(
-                f"{file} already has a profile for {program}, which isosmoke does not replace",
-                hint=f"load it with `sudo apparmor_parser -r {file}`, set ISOSMOKE_BWRAP to "
-                "another bwrap, or use --engine docker",
-            )
+            return file
+    return None
 
 
 def _list_files(directory: Path) -> Iterator[Path]:

@@ -3,7 +3,7 @@
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,7 +12,7 @@ from pathlib import Path
 from shlex import quote
 
 from isosmoke.engines.base import copies_refused_error, find_mounts_in
-from isosmoke.engines.bubblewrap import apparmor, bwrap_args
+from isosmoke.engines.bubblewrap import bwrap_args, refusals
 from isosmoke.engines.bubblewrap.bwrap_args import BwrapLayer, BwrapLayers
 from isosmoke.errors import EngineError, EngineUnavailableError
 from isosmoke.host import files, mount_table, state, system_programs
@@ -47,17 +47,36 @@ def find_program() -> Program:
     Raises:
         EngineUnavailableError: if none passes.
     """
-    errors = []
-    for path in _find_candidates():
-        for own_cgroups, layers_on_disk in product((True, False), repeat=2):
-            candidate = Program(path, layers_on_disk, own_cgroups)
-            error = _test_program(candidate)
-            if error is None:
-                return candidate
-            errors.append(f"{path}: {error}")
-    raise EngineUnavailableError(
-        "; ".join(["bubblewrap cannot create a sandbox on this machine", *dict.fromkeys(errors)]),
-        hint=find_remedy(Path("/proc/sys")),
+    refusals_found = []
+    candidates = tuple(_find_candidates())
+    for path in filter(_may_have_overlays, candidates):
+        result = _find_abilities(path)
+        if isinstance(result, Program):
+            return result
+        refusals_found.append(refusals.explain(result, refusals.read_facts(path)))
+    if not refusals_found:
+        raise _missing_overlays_error(candidates)
+    causes = dict.fromkeys(refusal.cause for refusal in refusals_found)
+    raise EngineUnavailableError("; ".join(causes), hint=refusals_found[0].remedy)
+
+
+def _find_abilities(path: str) -> Program | str:
+    """Return this bwrap with all abilities that it has here, or its error with the fewest."""
+    error = ""
+    for own_cgroups, layers_on_disk in product((True, False), repeat=2):
+        candidate = Program(path, layers_on_disk, own_cgroups)
+        result = _test_program(candidate)
+        if result is None:
+            return candidate
+        error = result
+    return error
+
+
+def _missing_overlays_error(candidates: Iterable[str]) -> EngineUnavailableError:
+    found = ", ".join(f"{path} is {get_version(path)}" for path in candidates)
+    return EngineUnavailableError(
+        f"bubblewrap 0.11 or later is missing: {found or 'no bwrap is installed'}",
+        hint="install bubblewrap 0.11 or later, or use --engine docker",
     )
 
 
@@ -72,16 +91,19 @@ def find_installed() -> Path:
         raise EngineUnavailableError(
             "bwrap not found", hint="install bubblewrap 0.11 or later, or use --engine docker"
         )
-    return Path(next(filter(_has_overlays, candidates), candidates[0])).resolve()
+    return Path(next(filter(_may_have_overlays, candidates), candidates[0])).resolve()
 
 
-def _has_overlays(path: str) -> bool:
-    """Return whether a bwrap is 0.11 or later, which has options for overlays."""
+def _may_have_overlays(path: str) -> bool:
+    """Return whether a bwrap is 0.11 or later, which has options for overlays, or does not say."""
     command = [path, "--help"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=False
-    )
-    return "--overlay" in done.stdout + done.stderr
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return True  # its self-test fails with the reason
+    return done.returncode != 0 or "--overlay" in done.stdout + done.stderr
 
 
 def get_version(path: str) -> str:
@@ -195,34 +217,6 @@ def _test_mounts(bwrap: Program, spec: SandboxSpec) -> str | None:
             spec, layers=used_layers, own_cgroups=bwrap.own_cgroups, script=":"
         )
         return _run_trial([bwrap.path, *arguments])
-
-
-_REMEDIES = (
-    ("kernel/unprivileged_userns_clone", "0", "1"),
-    ("user/max_user_namespaces", "0", "15000"),
-)
-"""Each setting that can forbid user namespaces, with the values that forbid and allow them."""
-
-
-def find_remedy(settings: Path) -> str:
-    """Return the command that allows user namespaces, from the settings in `/proc/sys`.
-
-    If no setting is known to forbid them, return general advice.
-    """
-    if _read_setting(settings / apparmor.RESTRICTION) == "1":
-        return "isosmoke doctor --apparmor (prints a profile for bwrap), or use --engine docker"
-    for setting, forbidding, allowing in _REMEDIES:
-        if _read_setting(settings / setting) == forbidding:
-            return f"sudo sysctl -w {setting.replace('/', '.')}={allowing}"
-    return "install bubblewrap 0.11 or later, or use --engine docker"
-
-
-def _read_setting(file: Path) -> str:
-    """Return the value of a setting; empty if this kernel does not have it."""
-    try:
-        return file.read_text().strip()
-    except OSError:
-        return ""
 
 
 @contextmanager

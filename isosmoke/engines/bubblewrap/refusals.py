@@ -1,0 +1,213 @@
+"""The cause of a refusal to create a sandbox, and the narrowest remedy.
+
+A kernel reports a refusal only as an error number, and bwrap adds a guess. The causes here are read
+from the machine: its kernel, its settings, and the AppArmor profiles of bwrap and of this process.
+"""
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from isosmoke.engines.bubblewrap import apparmor
+
+_OTHER_ENGINE = "use --engine docker"
+
+_KERNEL = (5, 11)
+"""The first Linux whose overlays work in a user namespace, and have the option `userxattr`."""
+
+_NO_NAMESPACE_LEFT = re.compile(
+    r"max_\*_namespaces|(namespace|user ?ns|unshare).*No space left on device"
+)
+"""Messages of bwrap about a limit on namespaces that was reached."""
+
+_KINDS = ("user", "mnt", "pid", "ipc", "uts", "net", "cgroup")
+_FEW, _ENOUGH = 128, 15000
+"""A maximum of namespaces that refuses sandboxes on an idle machine, and one that does not."""
+
+_CLONE = "kernel/unprivileged_userns_clone"
+_CONFINED = re.compile(r"(.+) \((?:enforce|kill)\)")
+_REASON_SIZE = 200
+
+_CONTAINER_OPTIONS = " ".join(
+    f"--security-opt {name}=unconfined" for name in ("seccomp", "systempaths", "apparmor")
+)
+"""Options of docker and podman for a container in which sandboxes can be created."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The cause of a refusal, in one line, and its remedy."""
+
+    cause: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineFacts:
+    """Facts about a machine that can refuse a sandbox to a bwrap.
+
+    `release` is that of the kernel. `settings` is `/proc/sys`. `profile` is the name of the
+    AppArmor profile that confines this bwrap, `own_profile` that of this process; empty if there is
+    none. `profile_file` is the file of the first, None if it is unknown. `is_filtered` is true if
+    this process has a seccomp filter.
+    """
+
+    program: str
+    uid: int
+    release: str
+    settings: Path
+    profile: str = ""
+    own_profile: str = ""
+    profile_file: Path | None = None
+    is_filtered: bool = False
+
+
+def read_facts(program: str) -> MachineFacts:
+    """Return what can refuse a sandbox to `program` on this machine."""
+    return MachineFacts(
+        program=program,
+        uid=os.getuid(),
+        release=platform.release(),
+        settings=Path("/proc/sys"),
+        profile=parse_profile(_read_label_of(program)),
+        own_profile=parse_profile(_read_label("self")),
+        profile_file=apparmor.find_profile(Path(program).resolve(), apparmor.DIRECTORY),
+        is_filtered="\nSeccomp:\t2" in _read(Path("/proc/self/status")),
+    )
+
+
+def explain(error: str, facts: MachineFacts) -> Refusal:
+    """Return the cause of the error that a bwrap printed; if none is known, the error itself."""
+    return next(_find_causes(error, facts))
+
+
+def _find_causes(error: str, facts: MachineFacts) -> Iterator[Refusal]:
+    """Yield every possible cause, the most certain first, and at last the error itself."""
+    reason = shorten(error)
+    if _parse_release(facts.release) < _KERNEL:
+        needed = ".".join(map(str, _KERNEL))
+        yield Refusal(
+            f"bubblewrap needs Linux {needed} or later, this is {facts.release}", _OTHER_ENGINE
+        )
+    if _NO_NAMESPACE_LEFT.search(error):
+        yield _explain_limit(facts)
+    if facts.own_profile:
+        yield Refusal(
+            f"the AppArmor profile {facts.own_profile} confines this process ({reason})",
+            f"run isosmoke without this profile (of a container: {_CONTAINER_OPTIONS}), or "
+            f"{_OTHER_ENGINE}",
+        )
+    if facts.profile:
+        yield Refusal(
+            f"the AppArmor profile {facts.profile} confines {facts.program} ({reason})",
+            _suggest_profile(facts.profile_file),
+        )
+    if facts.uid != 0:
+        yield from _find_forbidding_settings(facts.settings)
+    if facts.is_filtered and "ermi" in error:
+        yield Refusal(
+            f"a seccomp filter is in force, such as that of a container ({reason})",
+            f"start the container with {_CONTAINER_OPTIONS}, or {_OTHER_ENGINE}",
+        )
+    yield Refusal(
+        f"{facts.program} cannot create a sandbox on this machine: {reason}",
+        f"install bubblewrap 0.11 or later, or {_OTHER_ENGINE}",
+    )
+
+
+def _find_forbidding_settings(settings: Path) -> Iterator[Refusal]:
+    """Yield the settings that forbid user namespaces to all users but root."""
+    if _read(settings / apparmor.RESTRICTION) == "1":
+        yield Refusal(
+            "AppArmor forbids user namespaces to programs without a profile "
+            f"({apparmor.RESTRICTION.replace('/', '.')}=1)",
+            f"isosmoke doctor --apparmor (prints a profile for bwrap), or {_OTHER_ENGINE}",
+        )
+    if _read(settings / _CLONE) == "0":
+        name = _CLONE.replace("/", ".")
+        yield Refusal(f"{name}=0 forbids user namespaces", f"sudo sysctl -w {name}=1")
+
+
+def _explain_limit(facts: MachineFacts) -> Refusal:
+    """Return the limits on namespaces that are too low for any sandbox."""
+    names = (f"max_{kind}_namespaces" for kind in _KINDS if facts.uid != 0 or kind != "user")
+    values = {f"user.{name}": _read(facts.settings / "user" / name) for name in names}
+    low = {name: value for name, value in values.items() if value and int(value) < _FEW}
+    if low:
+        allowing = " ".join(f"{name}={_ENOUGH}" for name in low)
+        found = " and ".join(f"{name}={value}" for name, value in low.items())
+        return Refusal(f"{found} allows too few namespaces", f"sudo sysctl -w {allowing}")
+    return Refusal(
+        "a limit on namespaces is reached, on this machine or around this container",
+        "end other sandboxes, or raise the limit that `sysctl -a --pattern namespaces` shows",
+    )
+
+
+def _suggest_profile(file: Path | None) -> str:
+    where = str(file or apparmor.DIRECTORY)
+    load = f", load it with `sudo apparmor_parser -r {file}`" if file else ""
+    return (
+        f"allow userns and mount in the profile in {where}{load}, or set ISOSMOKE_BWRAP to another "
+        f"bwrap, or {_OTHER_ENGINE}"
+    )
+
+
+def shorten(error: str) -> str:
+    """Return the last line of what a program printed, without its name and at a limited size."""
+    lines = error.strip().splitlines()
+    return lines[-1].removeprefix("bwrap: ")[:_REASON_SIZE] if lines else "no reason was given"
+
+
+def _parse_release(release: str) -> tuple[int, ...]:
+    """Return the first two numbers of a kernel's release."""
+    return tuple(int(number) for number in re.findall(r"\d+", release)[:2])
+
+
+def parse_profile(label: str) -> str:
+    """Return the AppArmor profile in a label of `/proc/PID/attr/current` that confines a process.
+
+    The result is empty for "unconfined", for a profile that only complains, and for a label of
+    another security module.
+    """
+    confined = _CONFINED.fullmatch(label.strip().removesuffix("\0"))
+    return confined[1] if confined else ""
+
+
+def _read_label_of(program: str) -> str:
+    """Return the label of a process of a bwrap, which waits for its arguments meanwhile."""
+    reading, writing = os.pipe()
+    try:
+        with subprocess.Popen(
+            [program, "--args", str(reading)],
+            pass_fds=(reading,),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            label = _read_label(str(process.pid))
+            os.close(writing)
+            writing = -1
+            return label
+    except OSError:
+        return ""
+    finally:
+        os.close(reading)
+        if writing >= 0:
+            os.close(writing)
+
+
+def _read_label(process: str) -> str:
+    directory = Path("/proc", process, "attr")
+    return _read(directory / "apparmor/current") or _read(directory / "current")
+
+
+def _read(file: Path) -> str:
+    """Return the text of a file of the kernel; empty if this kernel does not have it."""
+    try:
+        return file.read_text(errors="replace").strip()
+    except OSError:
+        return ""
