@@ -53,7 +53,7 @@ class Project:
                 self.interrupt.raise_for("SIGINT")
 
         stress = Stress(
-            scenario=Scenario.model_validate(entry, context=Path("/scenarios")),
+            scenario=Scenario.validate(entry).place(Path("/scenarios")),
             attempts=AttemptRunner(
                 engine_for=lambda _: self.engine,
                 context=RunContext(caller, Workspace((home,), (), home), None),
