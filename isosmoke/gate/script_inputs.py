@@ -4,20 +4,12 @@ Nothing is executed, so the result errs on the side of too many: a file that is 
 counts as read.
 """
 
-import re
-import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from isosmoke.authoring.script_mentions import SUFFIXES, find_mentions
 from isosmoke.host import files
 from isosmoke.host.repository.snapshots import VOLATILE
-
-_SOURCE = re.compile(
-    r"(?:^|[;&|({!]|\b(?:then|do|else)\b)[ \t]*(?:source|\.)[ \t]+(\S.*)", re.MULTILINE
-)
-_UNKNOWN = "\0"
-_EXPANSION = re.compile(r"\$\([^()]*\)|`[^`]*`|\$\{[^{}]*\}|\$\w+|\$[@*#?!$-]")
-_PATH = re.compile(r"[\w.+@-]+(?:/[\w.+@-]+)*")
 
 
 def list_paths(
@@ -55,23 +47,10 @@ def _read_text(path: Path) -> str:
 
 
 def _find_sourced(script: Path, text: str, tops: Iterable[Path]) -> Iterator[Path]:
-    for statement in _SOURCE.findall(text):
-        target = _parse_target(statement)
+    for target in find_mentions(text).sourced:
         for base in (script.parent, *tops):
-            if target and _is_file(base / target):
+            if _is_file(base / target):
                 yield base / target
-
-
-def _parse_target(statement: str) -> str:
-    """Return the sourced path after its last expansion: `lib.sh` for `$HERE/lib.sh`."""
-    while (shorter := _EXPANSION.sub(_UNKNOWN, statement)) != statement:
-        statement = shorter
-    try:
-        word = shlex.split(statement)[0]
-    except ValueError:
-        word = re.split(r"[\s;&|]", statement)[0].strip("\"'")
-    _, unknown, known = word.rstrip(";&|)}").rpartition(_UNKNOWN)
-    return known.lstrip("/") if unknown else known
 
 
 def _find_named(texts: dict[Path, str], tops: Collection[Path]) -> dict[Path, Path]:
@@ -86,7 +65,7 @@ def _find_named(texts: dict[Path, str], tops: Collection[Path]) -> dict[Path, Pa
             candidate
             for script in texts
             if script.parent == parent
-            for candidate in _find_candidates(texts[script])
+            for candidate in find_mentions(texts[script]).named
         }
         for base in (parent, *tops):
             files |= {
@@ -99,16 +78,6 @@ def _find_named(texts: dict[Path, str], tops: Collection[Path]) -> dict[Path, Pa
         for path, file in files.items()
         if any(file.is_relative_to(top) and not _is_volatile(file, top) for top in tops)
     }
-
-
-def _find_candidates(text: str) -> set[str]:
-    """Return everything that may be a path, and each of its tails.
-
-    From `$HERE/a/b.sh` these are `HERE/a/b.sh`, `a/b.sh` and `b.sh`.
-    """
-    matches = {match.rstrip(".") for match in _PATH.findall(text)}
-    paths = (match.split("/") for match in matches)
-    return {"/".join(parts[start:]) for parts in paths for start in range(len(parts))}
 
 
 def _is_volatile(path: Path, directory: Path) -> bool:
@@ -125,6 +94,6 @@ def _is_file(path: Path) -> bool:
 def _is_script(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return path.suffix in (".sh", ".bash") or file.read(2) == b"#!"
+            return path.suffix in SUFFIXES or file.read(2) == b"#!"
     except OSError:
         return False

@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from posixpath import dirname, join
+from posixpath import dirname, join, normpath
 from typing import Literal
 
-from isosmoke.authoring.growth import sourced_files
-from isosmoke.authoring.growth.sourced_files import SUFFIXES
+from isosmoke.authoring import script_mentions
+from isosmoke.authoring.script_mentions import SUFFIXES
 from isosmoke.errors import ManifestError
 from isosmoke.host.repository import snapshots
 from isosmoke.host.repository.snapshots import Snapshot
@@ -150,15 +150,34 @@ class _Code:
         return inputs
 
     def _find_candidates(self, script: str, text: str) -> set[str]:
-        candidates = sourced_files.find_candidates(script, text, self.directory)
-        named = {path for path in candidates.named if path in self._known or _is_shell(path)}
+        """Return the paths of this snapshot that a script may mention.
+
+        A mentioned path starts at the directory of the script or at that of the manifest.
+        """
+        bases = (dirname(script), self.directory)
+        mentions = script_mentions.find_mentions(text)
+        likely = {name for name in mentions.named if _is_shell(name) or self._is_known(name)}
+        named = {path for path in _join(bases, likely) if path in self._known or _is_shell(path)}
         below = {
             path
-            for directory in candidates.directories
+            for directory in _join(bases, mentions.directories) - {".", self.directory}
             for path in self.snapshot.list_below(directory)
             if _is_shell(path)
         }
-        return candidates.sourced | named | below
+        return _join(bases, mentions.sourced) | named | below
+
+    def _is_known(self, name: str) -> bool:
+        """Return whether a file in the manifest's directory may have this name at its end."""
+        return name.rpartition("/")[2] in self._known_names
+
+    @cached_property
+    def _known_names(self) -> Collection[str]:
+        return frozenset(path.rpartition("/")[2] for path in self._known)
+
+
+def _join(bases: Iterable[str], names: Iterable[str]) -> set[str]:
+    unique = set(names)
+    return {normpath(join(base, name)) for base in bases for name in unique}
 
 
 def _is_shell(path: str) -> bool:

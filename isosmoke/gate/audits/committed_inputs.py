@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from isosmoke.authoring.script_mentions import SUFFIXES
 from isosmoke.errors import ManifestError
 from isosmoke.gate import receipt_inputs
 from isosmoke.gate.audits.audit import Uncommitted
@@ -18,8 +19,6 @@ from isosmoke.host.repository.file_versions import FileVersions
 from isosmoke.manifest import parser
 from isosmoke.manifest.models import Manifest
 from isosmoke.text import restore_bytes
-
-_SCRIPTS = (".sh", ".bash")
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class CommittedInputs:
         for resource in statement.predicate.configuration:
             kind, _, name = resource.name.partition(" ")
             if kind in ("script", "file") and self._is_lost_file(resource, name):
-                is_script = kind == "script" or name.endswith(_SCRIPTS)
+                is_script = kind == "script" or name.endswith(SUFFIXES)
                 is_replaced = is_script and self._had_other_state(statement, name)
                 (replaced if is_replaced else drafts).append(resource.name)
             elif kind in ("scenario", "policy") and self._is_lost_entry(resource, statement):

@@ -84,6 +84,8 @@ class TreeSnapshot:
     contents: dict[str, bytes] = field(default_factory=dict)
     """The contents of the objects that have been read, which snapshots may share."""
 
+    _lists: dict[str, Collection[str]] = field(default_factory=dict)
+
     def find_kind(self, path: str) -> Kind:
         """Return the kind of a path."""
         entry = self.entries.get(path)
@@ -101,9 +103,10 @@ class TreeSnapshot:
 
     def list_below(self, directory: str) -> Collection[str]:
         """Return the paths below a directory."""
-        return [
-            path for path in self.entries if directory == "." or path.startswith(f"{directory}/")
-        ]
+        if directory not in self._lists:
+            start = "" if directory == "." else f"{directory}/"
+            self._lists[directory] = [path for path in self.entries if path.startswith(start)]
+        return self._lists[directory]
 
     def is_occupied(self, path: str) -> bool:
         """Return whether a file or a directory has this path."""

@@ -30,6 +30,8 @@ def find_inputs(directory: Path, script: str, *files: str, exclude: str = "none"
         'HERE=$(dirname "$0")\n. "$HERE/lib.sh"',
         '. "${HERE:-.}"/lib.sh; true',
         ". `dirname $0`/lib.sh",
+        "command . lib.sh",
+        "builtin source lib.sh",
         "  if true; then . $HERE/lib.sh; fi",
         "[ -e x ] && { . ../scenarios/lib.sh; }",
         "bash $HERE/lib.sh",
@@ -59,6 +61,19 @@ def test_sourced_file_is_followed_outside_the_directory(tmp_path: Path) -> None:
         tmp_path / "lib one.sh",
         tmp_path / "two.sh",
     )
+
+
+@pytest.mark.parametrize("command", ["command .", "builtin source", "! ."])
+def test_file_is_sourced_by_any_command(command: str, tmp_path: Path) -> None:
+    """A sourced file outside the directory is found whatever precedes `source`."""
+    (tmp_path / "lib.sh").write_text("true\n")
+    script = tmp_path / "manifest/s.sh"
+    script.parent.mkdir()
+    script.write_text(f"{command} {tmp_path}/lib.sh\n")
+
+    found = script_inputs.list_paths([script], [script.parent], exclude=())
+
+    assert list(found) == [tmp_path / "lib.sh"]
 
 
 def test_named_file_outside_the_directory_is_ignored(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from isosmoke.authoring.growth.sourced_files import find_candidates, find_sourced
+from isosmoke.authoring.script_mentions import find_mentions
 
 SOURCED = {
     ". lib.sh": "lib.sh",
@@ -13,6 +13,7 @@ SOURCED = {
     "if true; then . lib.sh; fi": "lib.sh",
     "builtin source lib.sh": "lib.sh",
     "command . lib.sh || exit 77": "lib.sh",
+    "builtin command . lib.sh": "lib.sh",
     "wg && . lib.sh": "lib.sh",
     "f() { . lib.sh; }": "lib.sh",
     '. "unbalanced.sh': "unbalanced.sh",
@@ -22,21 +23,20 @@ SOURCED = {
 @pytest.mark.parametrize(("text", "path"), SOURCED.items())
 def test_sourced_file_is_found(text: str, path: str) -> None:
     """A sourced file is found by its path after the last expansion."""
-    assert list(find_sourced(text)) == [path]
+    assert find_mentions(text).sourced == {path}
 
 
 @pytest.mark.parametrize("text", ["ls .", "wg .", "# a . in a comment", "cd . ", '. "$LIB"'])
 def test_other_dots_source_nothing(text: str) -> None:
     """A dot that is no command, and a path that is computed, name no file."""
-    assert list(find_sourced(text)) == []
+    assert not find_mentions(text).sourced
 
 
-def test_candidates_are_relative_to_the_script_and_to_the_manifest() -> None:
-    """A path may start at either directory; a pattern names a directory."""
-    text = 'bash run.sh\nfor file in lib/*.sh; do . "$file"; done\ncat "$HERE/data/expected.txt"\n'
+def test_names_start_after_any_expansion() -> None:
+    """A name is found with each of its tails; a pattern names a directory."""
+    text = 'bash run.sh\nfor file in a/lib/*.sh; do . "$file"; done\ncat "$HERE/data/one.txt"\n'
 
-    found = find_candidates("tests/smoke/scenarios/one.sh", text, "tests/smoke")
+    found = find_mentions(text)
 
-    assert {"tests/smoke/run.sh", "tests/smoke/scenarios/run.sh"} <= found.named
-    assert {"tests/smoke/data/expected.txt"} <= found.named
-    assert found.directories == {"tests/smoke/lib", "tests/smoke/scenarios/lib"}
+    assert {"run.sh", "data/one.txt", "one.txt"} <= found.named
+    assert found.directories == {"a/lib", "lib"}
