@@ -96,6 +96,11 @@ def format_size(size: int) -> str:
     return f"{size} bytes"
 
 
+def format_json(document: object) -> str:
+    """Return a document as JSON text that ends with a line feed."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
 def suggest_match(word: str, known: Collection[str]) -> str:
     """Return `; did you mean '…'?` with the most similar known word; empty if none is similar."""
     return "".join(f"; did you mean {match!r}?" for match in get_close_matches(word, known, n=1))

@@ -10,7 +10,7 @@ from pathlib import Path
 from stat import S_IMODE
 
 from isosmoke.errors import IsosmokeError, ManifestError, UsageError
-from isosmoke.host import files
+from isosmoke.host import files, workspace_directories
 from isosmoke.manifest import parser
 from isosmoke.manifest.key_meaning import list_sandbox_keys
 from isosmoke.manifest.models import Scenario
@@ -189,18 +189,7 @@ def add(path: Path, scenario: Scenario, text: str | None = None) -> Path:
 
 def _refuse_outside(*paths: Path) -> None:
     for path in paths:
-        files.resolve_in_project(path, find_project(path))
-
-
-def find_project(path: Path) -> Path:
-    """Return the directory of a manifest's project: its repository, or the manifest's directory.
-
-    If the path leads through a symbolic link of one repository into another, the one with the link
-    is the project.
-    """
-    tops = [parent for parent in path.absolute().parents if (parent / ".git").exists()]
-    real = (top for top in tops if top == top.resolve())
-    return next(real, tops[-1] if tops else path.absolute().parent)
+        files.resolve_in_project(path, workspace_directories.find_project(path))
 
 
 def create_script(path: Path, text: str, undo: ExitStack) -> None:

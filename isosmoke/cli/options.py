@@ -13,8 +13,6 @@ from isosmoke.manifest import filters, loader, selection
 from isosmoke.manifest.discovery import locate_manifest
 from isosmoke.manifest.filters import Expression
 from isosmoke.manifest.models import Manifest, Scenario
-from isosmoke.results.run_results import RunResult
-from isosmoke.text import escape_controls
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -96,7 +94,7 @@ def select_scenarios(selected: ScenarioSelection) -> tuple[Manifest, tuple[Scena
     Raises:
         NothingSelectedError: If a name, an owner or the expression matches no scenario.
     """
-    manifest = loader.load(find_manifest(selected.manifest))
+    manifest = loader.load_again(find_manifest(selected.manifest))
     scenarios = selection.select(
         manifest.scenarios, selected.names, selected.owners, selected.expression
     )
@@ -117,12 +115,3 @@ def select_one(name: str, manifest: Path | None) -> tuple[Manifest, Scenario]:
             f"{name!r} selects {len(scenarios)} scenarios: {names}...", hint="name one of them"
         )
     return loaded, scenarios[0]
-
-
-def warn_if_unrecorded(run: RunResult) -> None:
-    """Print a warning on stderr if part of a run could not be recorded."""
-    if run.unrecorded:
-        click.echo(
-            escape_controls(f"WARNING: the record of this run is incomplete: {run.unrecorded}"),
-            err=True,
-        )

@@ -4,8 +4,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from isosmoke.authoring import new_scenario
-from isosmoke.host import files
+from isosmoke.host import files, workspace_directories
 
 STDOUT = "-"
 """The file name that means stdout."""
@@ -22,7 +21,7 @@ def resolve_target(file: str) -> Path:
     """
     path = Path(file).absolute()
     if any((directory / ".git").exists() for directory in path.parents):
-        return files.resolve_in_project(path, new_scenario.find_project(path))
+        return files.resolve_in_project(path, workspace_directories.find_project(path))
     return path.resolve()
 
 

@@ -193,3 +193,12 @@ class Reporting:
         reason = error.strerror or error
         click.echo(escape_controls(f"isosmoke: {subject} could not be written: {reason}"), err=True)
         click.echo(escape_controls(f"  try: {remedy}"), err=True)
+
+
+def warn_if_unrecorded(run: RunResult) -> None:
+    """Print a warning on stderr if part of a run could not be recorded."""
+    if run.unrecorded:
+        click.echo(
+            escape_controls(f"WARNING: the record of this run is incomplete: {run.unrecorded}"),
+            err=True,
+        )

@@ -6,8 +6,6 @@ import click
 
 from isosmoke.cli.options import Command
 from isosmoke.errors import UsageError
-from isosmoke.history import reader, rerun
-from isosmoke.host import workspace_directories
 from isosmoke.host.caller_process import Caller
 from isosmoke.manifest.models import Manifest, Scenario
 
@@ -59,6 +57,9 @@ def narrow(
         )
     if not past.is_given:
         return scenarios, ""
+    from isosmoke.history import reader, rerun
+    from isosmoke.host import workspace_directories
+
     caller = Caller.current()
     workspace = workspace_directories.find_workspace(
         caller.working, manifest.path.resolve().parent, home=caller.home

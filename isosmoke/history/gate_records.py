@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-
 from isosmoke.errors import IsosmokeError, RecordError
 from isosmoke.host import files, git, state
 from isosmoke.host.git import Checkout
@@ -37,9 +35,6 @@ class BypassRecord:
     at: str
     repository: Checkout | None
     graph: str | None = None
-
-
-_RECORD = TypeAdapter(BypassRecord)
 
 
 def list_homes(directory: Path, environment: Mapping[str, str]) -> tuple[Path, ...]:
@@ -124,6 +119,9 @@ def list_bypasses(directories: Sequence[Path]) -> tuple[BypassRecord | str, ...]
 
 
 def _read_bypasses(file: Path) -> Iterator[BypassRecord | str]:
+    from pydantic import TypeAdapter, ValidationError
+
+    record = TypeAdapter(BypassRecord)
     files.refuse_links(file.parent, file)
     try:
         content = files.read(file, follow=False)
@@ -134,7 +132,7 @@ def _read_bypasses(file: Path) -> Iterator[BypassRecord | str]:
         return
     for number, line in enumerate(content.splitlines(), start=1):
         try:
-            yield _RECORD.validate_json(line)
+            yield record.validate_json(line)
         except ValidationError:
             yield f"{file}:{number}"
 

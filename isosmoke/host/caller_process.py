@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 
 from isosmoke.errors import UsageError
@@ -78,6 +77,8 @@ def _list_tops(working: Path) -> Iterator[Path]:
 
 def _has_only_isosmoke() -> bool:
     """Return whether the environment has no package but isosmoke and what it requires."""
+    from importlib import metadata
+
     installed = {
         _normalize(distribution.name): distribution for distribution in metadata.distributions()
     }

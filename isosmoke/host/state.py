@@ -7,8 +7,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
-from platformdirs import user_state_path
-
 from isosmoke.errors import IsosmokeError, LeftBehindError, raise_left_behind
 from isosmoke.host import files, leases
 from isosmoke.host.leases import Lease
@@ -19,8 +17,11 @@ RECORDS_DIRECTORY = ".isosmoke"
 
 def get_state_directory() -> Path:
     """Return `$ISOSMOKE_STATE`, else the user's state directory (XDG)."""
-    override = os.environ.get("ISOSMOKE_STATE")
-    return Path(override).absolute() if override else user_state_path("isosmoke", appauthor=False)
+    if override := os.environ.get("ISOSMOKE_STATE"):
+        return Path(override).absolute()
+    from platformdirs import user_state_path
+
+    return user_state_path("isosmoke", appauthor=False)
 
 
 def _create(directory: Path) -> Path:

@@ -37,6 +37,17 @@ def git_top(directory: Path) -> Path | None:
     return next((path for path in candidates if (path / ".git").exists()), None)
 
 
+def find_project(path: Path) -> Path:
+    """Return the directory of a manifest's project: its repository, or the manifest's directory.
+
+    If the path leads through a symbolic link of one repository into another, the one with the link
+    is the project.
+    """
+    tops = [parent for parent in path.absolute().parents if (parent / ".git").exists()]
+    real = (top for top in tops if top == top.resolve())
+    return next(real, tops[-1] if tops else path.absolute().parent)
+
+
 def _find_git_directory(top: Path) -> Path:
     """Return the git directory of a work tree; in a linked one, the file `.git` names it."""
     link = top / ".git"

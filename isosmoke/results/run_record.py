@@ -4,7 +4,6 @@ Records are plain, versioned data. `schema_version` increases if the meaning of 
 if a field is added. Durations are in seconds, sizes in bytes.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
@@ -21,7 +20,7 @@ from isosmoke.results.outcome import Exited, Outcome, Signaled, Stopped, name_si
 from isosmoke.results.run_results import Attempt, CapturedOutput, RunResult, ScenarioResult
 from isosmoke.sandbox.interpreter_data import Interpreter
 from isosmoke.sandbox.processes import Process
-from isosmoke.text import escape_bytes, restore_bytes
+from isosmoke.text import escape_bytes, format_json, restore_bytes
 
 _LAST_LINES = 20
 
@@ -287,7 +286,7 @@ def _record_interpreter(interpreter: Interpreter) -> InterpreterRecord:
 
 def render(record: RecordModel) -> str:
     """Return a record as JSON text that ends with a line feed."""
-    return json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+    return format_json(record.model_dump(mode="json"))
 
 
 def record_scenario(result: ScenarioResult) -> ScenarioRecord:

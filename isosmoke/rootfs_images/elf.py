@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSegment
-from elftools.elf.elffile import ELFFile
-from elftools.elf.gnuversions import GNUVerNeedSection
-from elftools.elf.segments import InterpSegment
+if TYPE_CHECKING:
+    from elftools.elf.elffile import ELFFile
 
 _GLIBC = "GLIBC_"
 
@@ -26,6 +24,9 @@ class ElfRequirements:
 
 def read_requirements(path: Path) -> ElfRequirements | None:
     """Return the requirements of the program in `path`; None if it is not a complete ELF file."""
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
     with path.open("rb") as file:
         try:
             return _read_needs(ELFFile(file))
@@ -33,7 +34,11 @@ def read_requirements(path: Path) -> ElfRequirements | None:
             return None
 
 
-def _read_needs(elf: ELFFile) -> ElfRequirements:
+def _read_needs(elf: "ELFFile") -> ElfRequirements:
+    from elftools.elf.dynamic import DynamicSegment
+    from elftools.elf.gnuversions import GNUVerNeedSection
+    from elftools.elf.segments import InterpSegment
+
     loaders = [
         segment.get_interp_name()
         for segment in elf.iter_segments()

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
-from isosmoke.cli.options import ScenarioSelection, manifest_option, select_scenarios
+from isosmoke.cli.options import manifest_option
 from isosmoke.execution import surroundings_warnings
 from isosmoke.host import state
 from isosmoke.host.caller_process import Caller
+from isosmoke.manifest import loader
 from isosmoke.manifest.discovery import locate_source
 from isosmoke.text import escape_controls, quote_command
 from isosmoke.wg_bridge import mirror_manifest
@@ -34,7 +35,7 @@ def command(manifest_path: Path | None, output: Path) -> None:
     """  # noqa: D301 - click's marker for an unwrapped paragraph
     caller = Caller.current()
     path = manifest_path or locate_source(caller.working, caller.environment)
-    manifest, _ = select_scenarios(ScenarioSelection(manifest=path))
+    manifest = loader.load(path)
     for warning in surroundings_warnings.check_gate_programs(caller.environment, caller.working):
         click.echo(escape_controls(f"WARNING: {warning}"), err=True)
     mirror = output.absolute()

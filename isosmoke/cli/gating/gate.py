@@ -8,8 +8,8 @@ from typing import Literal
 import click
 
 from isosmoke.cli.json_documents import DocumentKind
-from isosmoke.cli.options import json_option, manifest_option, warn_if_unrecorded
-from isosmoke.cli.reporting import Reporting, parse_reports, report_option
+from isosmoke.cli.options import json_option, manifest_option
+from isosmoke.cli.reporting import Reporting, parse_reports, report_option, warn_if_unrecorded
 from isosmoke.cli.running import (
     EngineOptions,
     build_repeat_command,

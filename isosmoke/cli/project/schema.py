@@ -56,15 +56,16 @@ def command(name: str | None) -> None:
 def build_schema(name: str) -> Schema:
     """Return the JSON Schema of a kind of document."""
     kind = find_documents()[name]
-    models = _find_models(kind.model)
-    adapter: TypeAdapter[Any] = TypeAdapter(kind.model)
+    model = kind.load_model()
+    models = _find_models(model)
+    adapter: TypeAdapter[Any] = TypeAdapter(model)
     mode: Literal["validation", "serialization"] = (
         "validation" if name == MANIFEST else "serialization"
     )
     schema = _name_by_title(adapter.json_schema(mode=mode, by_alias=True))
-    for model in (schema, *schema.get("$defs", {}).values()):
-        _require_constants(model)
-        _describe_fields(model, models)
+    for table in (schema, *schema.get("$defs", {}).values()):
+        _require_constants(table)
+        _describe_fields(table, models)
     dialect = GenerateJsonSchema.schema_dialect
     return {"$schema": dialect, **schema, "title": f"isosmoke {name}: {kind.description}"}
 

@@ -7,7 +7,7 @@ import click
 
 import isosmoke
 from isosmoke.cli.console import Printer
-from isosmoke.cli.options import warn_if_unrecorded
+from isosmoke.cli.reporting import warn_if_unrecorded
 from isosmoke.cli.running import engine_option
 from isosmoke.errors import ExitCode
 from isosmoke.execution import session

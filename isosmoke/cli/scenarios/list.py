@@ -1,5 +1,6 @@
 """List the scenarios of a manifest."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -15,12 +16,15 @@ from isosmoke.cli.options import (
 from isosmoke.cli.rerun_options import PastSelection, narrow, past_options
 from isosmoke.manifest.filters import Expression
 from isosmoke.manifest.models import Scenario
-from isosmoke.results import run_record
-from isosmoke.results.run_record import RecordModel
+from isosmoke.manifest.tables import Table
+from isosmoke.text import format_json
 
 
-class ListDocument(RecordModel):
+@dataclass(frozen=True, kw_only=True)
+class ListDocument(Table):
     """The output of `isosmoke list --json`: scenarios with their defaults."""
+
+    __pydantic_config__ = {"extra": "ignore"}  # noqa: RUF012 - as in the base class
 
     schema_version: Literal[1] = 1
     scenarios: tuple[Scenario, ...]
@@ -55,7 +59,7 @@ def command(
     past = PastSelection(last_failed=last_failed, rerun=rerun)
     scenarios, _ = narrow(manifest, scenarios, past)
     if as_json:
-        click.echo(run_record.render(ListDocument(scenarios=scenarios)), nl=False)
+        click.echo(format_json(ListDocument(scenarios=scenarios).to_json()), nl=False)
         return
     width = max(len(scenario.name) for scenario in scenarios)
     for scenario in scenarios:

@@ -15,9 +15,14 @@ from isosmoke.cli.options import (
     json_option,
     select_scenarios,
     selection_options,
+)
+from isosmoke.cli.reporting import (
+    ReportChoice,
+    Reporting,
+    parse_reports,
+    report_option,
     warn_if_unrecorded,
 )
-from isosmoke.cli.reporting import ReportChoice, Reporting, parse_reports, report_option
 from isosmoke.cli.rerun_options import PastSelection, narrow, past_options
 from isosmoke.cli.running import (
     COMMAND_OPTIONS,
@@ -43,16 +48,15 @@ from isosmoke.manifest.filters import Expression
 from isosmoke.manifest.models import Scenario
 from isosmoke.manifest.tables import InvalidTableError
 from isosmoke.reports import agent
-from isosmoke.repro import bundle_reader, command_streams, target
-from isosmoke.repro.shell_input import Patience
 from isosmoke.results import repeat_command
 from isosmoke.results.events import Event
 from isosmoke.results.repeat_command import Repeat
-from isosmoke.results.run_record import RunRecord
 from isosmoke.text import escape_controls
 
 DOCUMENTS = {
-    "record": DocumentKind("run --json, show --json, --report json", RunRecord),
+    "record": DocumentKind(
+        "run --json, show --json, --report json", "isosmoke.results.run_record:RunRecord"
+    ),
 }
 """The kinds of JSON documents that this command reads or writes."""
 
@@ -221,6 +225,8 @@ def _open_request(
             "--bundle cannot be combined with a selection, --timeout or a command",
             hint="pass only --bundle FILE",
         )
+    from isosmoke.repro import bundle_reader
+
     request = replace(_build_base_request(options), record_in=layout.find_top(caller.working))
     guard = exit_on_signal(interrupt)
     with bundle_reader.opened(options.bundle, caller, request, guard) as opened:
@@ -269,6 +275,9 @@ def _open_command_request(
             "a command after -- runs once, because it takes over the input",
             hint="omit --repeat and --retries, or make a scenario of it: isosmoke new",
         )
+    from isosmoke.repro import command_streams
+    from isosmoke.repro.shell_input import Patience
+
     scenario = _create_command_scenario(options, caller)
     patience = Patience(interrupt, scenario.timeout_seconds)
     stdout_taken = reporting.choice.stdout_taken
@@ -287,6 +296,8 @@ def _create_command_scenario(options: _Options, caller: Caller) -> Scenario:
     for name in options.command.pass_env:
         if name not in caller.environment:
             raise UsageError(f"--pass-env {name}: the variable is not set", hint=f"export {name}")
+    from isosmoke.repro import target
+
     try:
         return target.create_scenario(options.argv, keys=options.command.keys)
     except InvalidTableError as error:
@@ -300,6 +311,8 @@ def _build_repeat(options: _Options, name: str) -> tuple[str, ...]:
         return repeat_command.build_run_command("--bundle", str(options.bundle))
     arguments: tuple[str, ...] = (name,)
     if options.argv:
+        from isosmoke.repro import target
+
         scenario = target.create_scenario(options.argv, keys=options.command.keys)
         own = repeat_command.list_command_options(scenario.to_json())
         arguments = (*own, "--", *options.argv)

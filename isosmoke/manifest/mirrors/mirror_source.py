@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import tomli
-
 from isosmoke.host import files
 from isosmoke.text import restore_bytes
 
@@ -23,6 +21,8 @@ def find_source(path: Path) -> Path:
 
     A file that cannot be read or parsed is no mirror.
     """
+    import tomli
+
     try:
         document = tomli.loads(files.read(path).decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError):

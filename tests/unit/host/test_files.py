@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke.authoring import new_scenario, setup
+from isosmoke.authoring import setup
 from isosmoke.errors import IsosmokeError, UsageError
 from isosmoke.history import gate_records
-from isosmoke.host import files
+from isosmoke.host import files, workspace_directories
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.wg_bridge import mirror_manifest, scenario_shim
 from support import available
@@ -82,7 +82,7 @@ def test_link_to_another_repository_leads_out_of_the_project(tmp_path: Path) -> 
     project, other = (Git(tmp_path / name).top for name in ("project", "other"))
     (project / "tests").symlink_to(other)
 
-    assert new_scenario.find_project(project / "tests/manifest.toml") == project
+    assert workspace_directories.find_project(project / "tests/manifest.toml") == project
     with pytest.raises(UsageError, match="tests"):
         files.resolve_in_project(project / "tests/manifest.toml", project)
 
@@ -94,7 +94,10 @@ def test_link_above_the_project_is_followed(tmp_path: Path) -> None:
 
     path = tmp_path / "link/manifest.toml"
 
-    assert files.resolve_in_project(path, new_scenario.find_project(path)) == top / "manifest.toml"
+    assert (
+        files.resolve_in_project(path, workspace_directories.find_project(path))
+        == top / "manifest.toml"
+    )
 
 
 def test_writing_a_mirror_does_not_change_a_hard_link_of_it(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Results that are kept between commands, each with everything that it depends on."""
