@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 
-from isosmoke.execution.scheduler import count_gate_jobs
 from isosmoke.host import binary
 
 ALONE, BRIDGED = "wg done", 'eval "$("$PYTHON" -m isosmoke bridge)"; wg done'
@@ -29,7 +28,7 @@ def main(scenarios: int) -> None:
     cores = len(os.sched_getaffinity(0))
     print(f"{scenarios} scenarios that wait 1 s each, through a real wg done, {cores} cores")
     print(f"wg alone, one after another      {alone_seconds:6.1f} s")
-    print(f"bridged, {count_gate_jobs():2} sandboxes at once     {bridged_seconds:6.1f} s")
+    print(f"bridged, as the machine bears    {bridged_seconds:6.1f} s")
 
 
 def _create_project(top: Path, scenarios: int) -> Mapping[str, str]:

@@ -113,6 +113,13 @@ class Engine(Protocol):
     def name(self) -> str: ...
 
     @property
+    def is_local(self) -> bool:
+        """True if its sandboxes certainly use this machine's kernel and host network.
+
+        Only then does the load of this machine say anything about them.
+        """
+
+    @property
     def description(self) -> str:
         """A short description of the sandbox program; known after `preflight`."""
 

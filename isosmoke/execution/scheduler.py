@@ -1,51 +1,50 @@
-"""The scheduler of a run: concurrency, locks, retries, confirmation in isolation, interrupts."""
+"""The scheduler of a run: turns, locks, retries, confirmation of failures, interrupts."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
 from threading import Lock
 from time import monotonic
 from typing import Literal
 
 from isosmoke.execution.attempt import AttemptRunner
+from isosmoke.execution.concurrency import confirmation, turns
+from isosmoke.execution.concurrency.machine import count_cores
+from isosmoke.execution.concurrency.meter import PERIOD, Mark, Meter
+from isosmoke.execution.concurrency.slots import Slots
+from isosmoke.execution.concurrency.turns import Turn
+from isosmoke.history.experience import Experience
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.events import Event, ScenarioFinished, ScenarioPostponed, ScenarioStarted
+from isosmoke.results.load import Basis, Doubt
 from isosmoke.results.outcome import Ending, MissingRequirement, Stopped
 from isosmoke.results.run_results import Attempt, ScenarioResult
 from isosmoke.worker_threads import Workers
 
-_GATE_JOBS_PER_CORE = 4
-
-
-def count_run_jobs() -> int:
-    """Return the default number of concurrent scenarios: one per core, to limit the load."""
-    return len(os.sched_getaffinity(0))
-
-
-def count_gate_jobs() -> int:
-    """Return the number of concurrent scenarios at a gate.
-
-    It is higher, because a user waits for few scenarios, and failures are confirmed in isolation.
-    """
-    return _GATE_JOBS_PER_CORE * count_run_jobs()
+Confirm = Literal["always", "auto", "never"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """The options of a run that apply to all of its scenarios.
 
+    `jobs` is the number of scenarios that run at once; None leaves it to the load of the machine.
     No scenario is started once `max_fail` of them have failed; None is no limit. `retries`
-    overrides the manifest's, and each scenario runs `repeat` times. `leaks` overrides the
-    manifest's leak policy. `evidence` selects the attempts for which evidence is collected; by
-    default, those that block.
+    overrides the manifest's, and each scenario runs `repeat` times. `confirm` selects the failures
+    next to other scenarios that are confirmed by another run: all, those that a neighbour may have
+    caused, or none. `leaks` overrides the manifest's leak policy. `evidence` selects the attempts
+    for which evidence is collected; by default, those that block.
     """
 
-    jobs: int = 1
+    jobs: int | None = 1
     max_fail: int | None = None
     retries: int | None = None
     repeat: int = 1
+    confirm: Confirm = "auto"
     leaks: Literal["fail", "report"] | None = None
     evidence: Literal["failed", "always", "never"] = "failed"
 
@@ -73,13 +72,19 @@ class ConcurrencyTracker:
                 self._running.discard(name)
 
 
+def _digest_nothing(_: Scenario) -> str:
+    """Return no digest: no failure is known."""
+    return ""
+
+
 @dataclass(slots=True, kw_only=True)
 class Scheduler:
     """A single execution of scenarios under a policy, with each step reported to `notify`.
 
     `argv` replaces every script. `started_at` is the start of the run by `monotonic`. `made` has
-    the number of earlier attempts at scenarios. The private fields are the state that the threads
-    share.
+    the number of earlier attempts at scenarios, and `experience` is that of earlier runs. `digest`
+    returns the digest of a scenario's inputs, empty if it is unknown. The private fields are the
+    state that the threads share.
     """
 
     scenarios: Sequence[Scenario]
@@ -87,52 +92,92 @@ class Scheduler:
     policy: Policy
     notify: Callable[[Event], None]
     interrupt: Interrupt
+    meter: Meter = field(default_factory=Meter.of_this_machine)
+    experience: Experience = field(default_factory=Experience)
+    digest: Callable[[Scenario], str] = _digest_nothing
     started_at: float = field(default_factory=monotonic)
     argv: tuple[str, ...] = ()
     made: Mapping[str, int] = field(default_factory=dict)
     _tracker: ConcurrencyTracker = field(default_factory=ConcurrencyTracker, init=False)
     _notify_lock: Lock = field(default_factory=Lock, init=False)
-    _locks: dict[str, Lock] = field(init=False)
     _ready_at: dict[str, float] = field(init=False)
     _failed: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        self._locks = {name: Lock() for scenario in self.scenarios for name in scenario.locks}
         self._ready_at = {scenario.name: monotonic() for scenario in self.scenarios}
 
     def run(self) -> tuple[ScenarioResult, ...]:
         """Run every scenario; return one result for each, in the given order.
 
-        A scenario that fails concurrently with others is rerun in isolation before it counts.
+        A failure that other scenarios may have caused is confirmed before it counts: in quiet
+        company if that may be enough, and if doubts remain, alone.
         """
-        with Workers(self.policy.jobs, thread_name_prefix="scenario") as pool:
-            results = list(pool.map(self._run_concurrently, self.scenarios))
-        return tuple(map(self._confirm_in_isolation, results))
+        cores = count_cores()
+        jobs = self.policy.jobs
+        slots = Slots.adaptive(cores) if jobs is None else Slots.fixed(jobs)
+        planned = turns.plan_turns(self.scenarios, self.experience, in_order=jobs == 1)
+        results = self._run_round(planned, slots, self._try)
+        quiet = turns.plan_quiet_turns(results, cores)
+        results |= self._run_round(quiet, turns.QUIET_SLOTS, self._confirm(results))
+        alone = turns.plan_single_turns(results)
+        results |= self._run_round(alone, Slots.fixed(1), self._confirm(results))
+        return tuple(results[number] for number in range(len(self.scenarios)))
 
-    def _run_concurrently(self, scenario: Scenario) -> ScenarioResult:
-        """Run a scenario while holding its locks; defer a failure that others may have caused."""
-        with ExitStack() as stack:
-            for name in sorted(set(scenario.locks)):
-                stack.enter_context(self._locks[name])
-            attempts = tuple(self._make_attempts(scenario))
-        result = ScenarioResult(scenario=scenario, attempts=attempts)
-        if not result.outcome.blocks or attempts[-1].alone or self.interrupt.is_raised:
+    def _run_round(
+        self, planned: Sequence[Turn], slots: Slots, perform: Callable[[Turn], ScenarioResult]
+    ) -> dict[int, ScenarioResult]:
+        """Perform turns, as many at once as the slots permit; return the results by number."""
+        if not planned:
+            return {}
+        waiting, running = list(planned), dict[Future[ScenarioResult], Turn]()
+        ended = SimpleQueue[Future[ScenarioResult]]()
+        results: dict[int, ScenarioResult] = {}
+        most = min(len(planned), slots.most)
+        if most > 1:
+            self.meter.sample()
+        with Workers(most, thread_name_prefix="scenario") as pool:
+            while waiting or running:
+                while (index := turns.pick_next(waiting, running.values(), slots)) is not None:
+                    turn = waiting.pop(index)
+                    future = pool.submit(perform, turn)
+                    running[future] = turn
+                    future.add_done_callback(ended.put)
+                for future in _wait_for_any(ended, PERIOD if most > 1 else None):
+                    results[running.pop(future).number] = future.result()
+                if most > 1:
+                    self.meter.sample()
+                    used = sum(turn.slots for turn in running.values())
+                    slots = slots.adapt(self.meter.read_pressure(), used=used)
+        return results
+
+    def _try(self, turn: Turn) -> ScenarioResult:
+        """Run a scenario as often as its retries allow."""
+        attempts = tuple(self._make_attempts(turn.scenario))
+        return self._conclude(ScenarioResult(scenario=turn.scenario, attempts=attempts))
+
+    def _confirm(self, results: Mapping[int, ScenarioResult]) -> Callable[[Turn], ScenarioResult]:
+        """Return a function that runs a scenario of `results` once more."""
+
+        def confirm(turn: Turn) -> ScenarioResult:
+            result = results[turn.number]
+            if self.interrupt.is_raised:
+                return self._finish(result)
+            attempt = self._make_attempt(result.scenario, len(result.attempts) + 1)
+            return self._conclude(replace(result, attempts=(*result.attempts, attempt)))
+
+        return confirm
+
+    def _conclude(self, result: ScenarioResult) -> ScenarioResult:
+        """Report a result as final, or as postponed if its failure is to be confirmed."""
+        last = result.attempts[-1]
+        if not last.outcome.blocks or last.alone or last.basis or self.interrupt.is_raised:
             return self._finish(result)
-        self._failed.add(scenario.name)
-        self._ready_at[scenario.name] = monotonic()
-        last = replace(attempts[-1], postponed=True)
-        result = replace(result, attempts=(*attempts[:-1], last))
+        self._failed.add(result.name)
+        self._ready_at[result.name] = monotonic()
+        attempts = (*result.attempts[:-1], replace(last, postponed=True))
+        result = replace(result, attempts=attempts)
         self._report(ScenarioPostponed(result))
         return result
-
-    def _confirm_in_isolation(self, result: ScenarioResult) -> ScenarioResult:
-        """Rerun a scenario whose failure was deferred, with no other scenario running."""
-        if not result.attempts[-1].postponed:
-            return result
-        if not self.interrupt.is_raised:
-            attempt = self._make_attempt(result.scenario, len(result.attempts) + 1)
-            result = replace(result, attempts=(*result.attempts, attempt))
-        return self._finish(result)
 
     def _make_attempts(self, scenario: Scenario) -> Iterator[Attempt]:
         """Yield an attempt, and as many more as the retries allow while the scenario fails."""
@@ -161,10 +206,29 @@ class Scheduler:
         now = monotonic()
         offset, waited = now - self.started_at, now - self._ready_at[scenario.name]
         self._report(ScenarioStarted(scenario.name, number, offset))
-        with self._tracker.running(scenario.name) as ran_in_isolation:
+        with self._tracker.running(scenario.name) as ran_in_isolation, self.meter.mark() as mark:
             attempt = self.attempts.run(scenario, number, self.argv)
             self._ready_at[scenario.name] = monotonic()
-            return replace(attempt, alone=ran_in_isolation(), begun=offset, waited=waited)
+            attempt = replace(attempt, alone=ran_in_isolation(), begun=offset, waited=waited)
+            if attempt.outcome.blocks and not isinstance(attempt.ending, Stopped):
+                attempt = self._examine(scenario, attempt, mark)
+        return attempt
+
+    def _examine(self, scenario: Scenario, attempt: Attempt, mark: Mark) -> Attempt:
+        """Return a failed attempt with the reason why it counts, or the doubts about that."""
+        if self.policy.confirm == "never" or attempt.alone:
+            basis: Basis = "alone" if attempt.alone else "option"
+            return replace(attempt, inputs=self.digest(scenario), basis=basis)
+        is_local = self.attempts.engine_for(scenario).is_local
+        load = self.meter.measure(mark) if is_local else None
+        doubts = confirmation.find_doubts(scenario, attempt, load)
+        attempt = replace(attempt, inputs=self.digest(scenario), load=load, doubts=doubts)
+        if self.policy.confirm == "always":
+            wanted = Doubt(kind="option", text="every failure is to be confirmed")
+            return replace(attempt, doubts=(*doubts, wanted))
+        if self.experience.is_known(scenario.name, attempt, datetime.now(UTC)):
+            return replace(attempt, basis="known")
+        return attempt if doubts else replace(attempt, basis="measured")
 
     def _finish(self, result: ScenarioResult) -> ScenarioResult:
         if result.outcome.blocks:
@@ -179,3 +243,15 @@ class Scheduler:
 
 def _explain_limit(max_fail: int) -> str:
     return "an earlier scenario failed" if max_fail == 1 else f"{max_fail} scenarios failed"
+
+
+def _wait_for_any(
+    ended: "SimpleQueue[Future[ScenarioResult]]", seconds: float | None
+) -> Iterator[Future[ScenarioResult]]:
+    """Yield the next future that has ended, and all others that have too; none after `seconds`."""
+    try:
+        yield ended.get(timeout=seconds)
+        while True:
+            yield ended.get_nowait()
+    except Empty:
+        return

@@ -13,10 +13,12 @@ from isosmoke.errors import ExitCode
 from isosmoke.execution import surroundings_warnings
 from isosmoke.execution.attempt import AttemptRunner
 from isosmoke.execution.binary_trial import BinaryCheck
+from isosmoke.execution.concurrency.inputs import InputDigests
 from isosmoke.execution.preflight import EnginePool, Preflight, build_context
 from isosmoke.execution.requirements import Requirements
 from isosmoke.execution.scheduler import Policy, Scheduler
-from isosmoke.history import layout, writer
+from isosmoke.history import experience, layout, writer
+from isosmoke.history.experience import Experience
 from isosmoke.history.writer import Recording
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
@@ -73,6 +75,7 @@ class Session:
     preflight: Preflight
     attempts: AttemptRunner
     recording: Recording
+    digests: InputDigests
     notify: Callable[[Event], None]
     warnings: tuple[str, ...] = ()
 
@@ -134,16 +137,36 @@ class Session:
             started_at=self.started_at,
             argv=argv,
             made=repetition.made,
+            experience=self._load_experience(scenarios),
+            digest=self.digests.compute,
         )
         return tuple(map(repetition.add, scheduler.run()))
+
+    def _load_experience(self, scenarios: Sequence[Scenario]) -> Experience:
+        """Return what earlier runs showed; a run without concurrency has no use for it."""
+        if len(scenarios) == 1 or self.request.policy.jobs == 1:
+            return Experience()
+        return experience.load(self.recording.home)
 
     def end(self, results: tuple[ScenarioResult, ...]) -> RunResult:
         """Complete the record of the run with all of its results, and return the complete run."""
         run = self.result(results)
         self.recording.end(run)
+        if not self.request.argv:
+            self._learn(results)
         run = replace(run, unrecorded=self.recording.write_error)
         self.notify(RunFinished(run))
         return run
+
+    def _learn(self, results: Sequence[ScenarioResult]) -> None:
+        """Add the results to the experience, as failures to recognize if the inputs are the same.
+
+        Another run that ends at the same moment may be forgotten; nothing waits for it.
+        """
+        known = experience.load(self.recording.home)
+        if not self.digests.are_current():
+            results = [result.without_inputs() for result in results]
+        experience.save(self.recording.home, known.learn(results, self.started))
 
     def result(self, results: tuple[ScenarioResult, ...]) -> RunResult:
         """Return the run so far, with these results."""
@@ -239,6 +262,7 @@ def begin(
         preflight=preflight,
         attempts=create_attempt_runner(preflight, request, recording.directory),
         recording=recording,
+        digests=InputDigests(context=context, engine_for=preflight.engines.engine_for),
         notify=notify,
         warnings=surroundings_warnings.collect_warnings(context, request.scenarios, request.binary),
     )

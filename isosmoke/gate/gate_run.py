@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from isosmoke.authoring import manifest_places
 from isosmoke.engines import AUTO
 from isosmoke.errors import IsosmokeError
 from isosmoke.execution import session
-from isosmoke.execution.scheduler import Policy, count_gate_jobs
+from isosmoke.execution.scheduler import Policy
 from isosmoke.execution.session import Request
 from isosmoke.gate import bound_run, decision
 from isosmoke.gate.decision import GateVerdict
@@ -32,7 +33,7 @@ from isosmoke.results.run_results import RunResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateRequest:
-    """A task to complete, and options for its run; `jobs` defaults to a number based on cores.
+    """A task to complete, and options for its run; without `jobs`, the load of the machine decides.
 
     `way` is the command that asks; only `gate` does not complete the task.
     """
@@ -43,6 +44,7 @@ class GateRequest:
     binary: str | None = None
     engine: str = AUTO
     jobs: int | None = None
+    confirm: Literal["always", "auto"] = "auto"
     way: Way = "gate"
 
 
@@ -159,5 +161,5 @@ class _Pass:
             retention=self.manifest.record,
             binary=self.ask.binary,
             engine=self.ask.engine,
-            policy=Policy(jobs=self.ask.jobs or count_gate_jobs()),
+            policy=Policy(jobs=self.ask.jobs, confirm=self.ask.confirm),
         )

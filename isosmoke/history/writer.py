@@ -38,6 +38,11 @@ class Recording:
     write_error: str = ""
     _saved: dict[str, ScenarioResult] = field(default_factory=dict)
 
+    @property
+    def home(self) -> Path:
+        """The directory that holds the records of the project."""
+        return self.directory.parent.parent
+
     def begin(self, run: RunResult, scenarios: Iterable[Scenario]) -> None:
         """Write the header with the planned scenarios, before any of them runs."""
         self._write_header(run, scenarios, finished=False)

@@ -5,6 +5,7 @@ programs, wait for a prompt, change a file, or return a forged history. See git-
 git(1), "ENVIRONMENT VARIABLES".
 """
 
+import hashlib
 import os
 import re
 import signal
@@ -228,6 +229,50 @@ def _is_dirty(top: Path, environment: Mapping[str, str]) -> bool:
     links = (entry for entry in entries if entry.startswith(b"160000"))
     submodules = (top / os.fsdecode(link.partition(b"\t")[2]) for link in links)
     return any(_is_dirty(path, environment) for path in submodules if (path / ".git").exists())
+
+
+def digest_work_tree(top: Path, environment: Mapping[str, str], most: int) -> str:
+    """Return a SHA-256 of the commit and of all changed and untracked files of a work tree.
+
+    Ignored files do not count. The result is empty if the state cannot be described: there are
+    submodules or pinned files, or the changed files have more than `most` bytes.
+
+    Raises:
+        GitError: if git refuses to read the repository.
+    """
+    staged = run(top, "ls-files", "--stage", "-z", environment=environment)
+    if any(entry.startswith(b"160000") for entry in staged.split(b"\0")):
+        return ""
+    if list_pinned(top, environment):
+        return ""
+    status = ("status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames")
+    settings = tuple(_without_filters(top, environment))
+    changes = run(top, *status, environment=environment, settings=settings)
+    digest = hashlib.sha256(read_head(top, environment).encode() + b"\0" + changes)
+    for path in (top / os.fsdecode(name) for name in _list_changed(changes)):
+        most -= path.lstat().st_size if os.path.lexists(path) else 0
+        if most < 0:
+            return ""
+        digest.update(_read_content(path))
+    return digest.hexdigest()
+
+
+def _list_changed(status: bytes) -> Iterator[bytes]:
+    """Yield the paths in the output of `git status --porcelain=v2 -z --no-renames`."""
+    fields_before_path = {b"1": 8, b"u": 10, b"?": 1}
+    for entry in filter(None, status.split(b"\0")):
+        yield entry.split(b" ", fields_before_path[entry[:1]])[-1]
+
+
+def _read_content(path: Path) -> bytes:
+    """Return the length and the content of a file or link; empty if it is missing."""
+    if path.is_symlink():
+        content = os.fsencode(path.readlink())
+    elif path.is_file():
+        content = path.read_bytes()
+    else:
+        return b"\0"
+    return b"%d:%b" % (len(content), content)
 
 
 def find_common_directory(top: Path, environment: Mapping[str, str]) -> Path:

@@ -157,6 +157,11 @@ class Settings(Table):
     ] = ()
     """Scenarios that share a lock never run at the same time."""
 
+    weight: Annotated[
+        Count, sandbox_key(Unjudged("concurrent scenarios do not change what a scenario asserts"))
+    ] = 1
+    """The number of scenarios that it counts as among those that run at the same time."""
+
     env: Annotated[Mapping[Variable, Value], sandbox_key(key_meaning.refuse_member_changes)] = (
         field(default_factory=dict)
     )

@@ -53,7 +53,7 @@ class Try(EventLine):
 
 
 class Postponement(EventLine):
-    """A failed concurrent attempt, after which the scenario will be run again in isolation."""
+    """A failed concurrent attempt, after which the scenario will be run again."""
 
     event: Literal["scenario_postponed"] = "scenario_postponed"
     scenario: str

@@ -94,4 +94,4 @@ class Progress:
         return Group(Text(f"{done}/{self._total}  {counts}", style="bold"), *running)
 
 
-_POSTPONED = "failed alongside others; will run again in isolation"
+_POSTPONED = "failed alongside others; will run again"

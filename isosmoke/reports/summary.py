@@ -202,6 +202,10 @@ def _render_attempt(number: int, attempt: AttemptRecord) -> Iterator[RenderableT
         phases = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in attempt.phases.items())
         waited = f" after a wait of {attempt.waited:.2f} s" if attempt.waited >= _MIN_WAIT else ""
         yield _render_field("time", f"{attempt.seconds:.2f} s{waited}: {phases}")
+    if basis := wording.describe_basis(attempt):
+        yield _render_field("counts", basis)
+    for doubt in wording.describe_doubts(attempt):
+        yield _render_field("doubt", doubt)
     yield from _render_leaks(attempt.leaks)
     for tolerated in attempt.tolerated:
         yield _render_field(

@@ -4,10 +4,11 @@ Every text is one printable line without control characters. Long text by a scri
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
 from isosmoke.results import repeat_command
+from isosmoke.results.load import Basis
 from isosmoke.results.outcome import count, describe_counts, sort_counts
 from isosmoke.results.run_record import (
     AttemptRecord,
@@ -95,6 +96,25 @@ def describe_attempts(scenario: ScenarioRecord) -> str:
 def describe_attempt(attempt: AttemptRecord) -> str:
     """Return the outcome of an attempt, and whether it ran alongside others or in isolation."""
     return f"{attempt.outcome} {'in isolation' if attempt.alone else 'alongside others'}"
+
+
+_BASES: Mapping[Basis, str] = {
+    "measured": "at once: by what was measured, no other scenario can be the cause",
+    "known": "at once: the same inputs failed in isolation in the same way",
+    "option": "at once, as --confirm never demands",
+}
+
+
+def describe_basis(attempt: AttemptRecord) -> str:
+    """Return why a failure alongside others counts; empty if that is no question."""
+    return _BASES.get(attempt.basis, "")
+
+
+def describe_doubts(attempt: AttemptRecord) -> tuple[str, ...]:
+    """Return why a failure was confirmed by another run."""
+    if not attempt.postponed:
+        return ()
+    return tuple(truncate(doubt.text, MAX_LENGTH) for doubt in attempt.doubts)
 
 
 def describe_usage(evidence: EvidenceRecord) -> str:

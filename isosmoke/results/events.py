@@ -41,7 +41,7 @@ class ScenarioRepeating:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioPostponed:
-    """The failure of a concurrent scenario that will be confirmed in isolation.
+    """The failure of a concurrent scenario that will be confirmed by another attempt.
 
     `result` has the attempts so far.
     """

@@ -16,6 +16,7 @@ from isosmoke import __version__
 from isosmoke.manifest.models import Scenario
 from isosmoke.manifest.validation.value_types import Name
 from isosmoke.results.evidence import Difference, Evidence, Kind
+from isosmoke.results.load import Basis, DoubtKind
 from isosmoke.results.outcome import Exited, Outcome, Signaled, Stopped, name_signal
 from isosmoke.results.run_results import Attempt, CapturedOutput, RunResult, ScenarioResult
 from isosmoke.sandbox.interpreter_data import Interpreter
@@ -125,11 +126,34 @@ class EvidenceRecord(RecordModel):
     missing: tuple[Text, ...]
 
 
+class LoadRecord(RecordModel):
+    """The load of the machine during an attempt; see `isosmoke.results.load.Load`."""
+
+    seconds: float
+    cpu_wait: float | None
+    memory_wait: float | None
+    io_wait: float | None
+    sockets: tuple[Text, ...] | None
+    connections: int | None
+    killed: int | None
+    free_memory: float | None
+    free_disk: int | None
+    used_disk: int | None
+
+
+class DoubtRecord(RecordModel):
+    """A way in which others may have caused a failure; see `isosmoke.results.load.Doubt`."""
+
+    kind: DoubtKind
+    text: Text
+
+
 class AttemptRecord(OutcomeRecord):
     """One run of a scenario in one sandbox.
 
     `begun` is relative to the start of the run. `waited` is the delay before that, caused by locks
-    or other scenarios. `repetition` counts from 1.
+    or other scenarios. `repetition` counts from 1. `load`, `doubts`, `basis` and `inputs` say why a
+    failure was confirmed or not; see `isosmoke.results.run_results.Attempt`.
     """
 
     begun: float
@@ -141,6 +165,10 @@ class AttemptRecord(OutcomeRecord):
     environment: Mapping[Text, Text]
     evidence: EvidenceRecord | None = None
     repetition: int = 1
+    load: LoadRecord | None = None
+    doubts: tuple[DoubtRecord, ...] = ()
+    basis: Basis = ""
+    inputs: str = ""
 
 
 class Planned(RecordModel):
@@ -337,6 +365,10 @@ def _record_attempt(attempt: Attempt) -> AttemptRecord:
         environment=attempt.environment,
         evidence=_record_evidence(attempt.evidence),
         repetition=attempt.repetition,
+        load=None if attempt.load is None else LoadRecord(**asdict(attempt.load)),
+        doubts=tuple(DoubtRecord(**asdict(doubt)) for doubt in attempt.doubts),
+        basis=attempt.basis,
+        inputs=attempt.inputs,
     )
 
 

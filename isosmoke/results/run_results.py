@@ -10,6 +10,7 @@ from isosmoke.manifest.models import Scenario
 from isosmoke.results.cause import MAX_LINES, find_cause
 from isosmoke.results.evidence import Evidence
 from isosmoke.results.leaks import LeakVerdict
+from isosmoke.results.load import Basis, Doubt, Load
 from isosmoke.results.outcome import (
     Broke,
     Ending,
@@ -64,13 +65,20 @@ class Attempt:
     before that, caused by a lock or other scenarios. All three are in seconds.
 
     `alone` is true if no other scenario of the run was running concurrently. `postponed` is true if
-    the attempt failed concurrently with others and has to be confirmed in isolation. `unlogged`
+    the attempt failed concurrently with others and has to be confirmed by another. `unlogged`
     says why the log is incomplete; it is empty if the log is complete. `evidence` is None if none
     was requested. `leftovers` lists items of the sandbox whose removal could not be confirmed,
     each with the command that removes it. `reached_limits` describes the limits that it reached.
     `missing_program` says why the sandbox does not have a program that was not found; it is empty
     if that is not the case or not known. `repetition` counts from 1; the attempts of one repetition
     are retries and confirmations.
+
+    `load` was measured while a failed attempt ran next to others, and `doubts` are the ways in
+    which these may have caused the failure. `basis` says why a failure counts nevertheless:
+    `alone` if no other scenario was running, `measured` if there are no doubts, `known` if the
+    same inputs failed alone in the same way before, and `option` if the user wanted no
+    confirmation; it is empty for any other attempt. `inputs` is a digest of everything that the
+    failure depended on as far as isosmoke knows it, empty if unknown.
     """
 
     ending: Ending
@@ -91,6 +99,10 @@ class Attempt:
     reached_limits: tuple[str, ...] = ()
     missing_program: str = ""
     repetition: int = 1
+    load: Load | None = None
+    doubts: tuple[Doubt, ...] = ()
+    basis: Basis = ""
+    inputs: str = ""
 
     def transform_texts(self, transform: Callable[[str], str]) -> "Attempt":
         """Return a copy with `transform` applied to each text except the output."""
@@ -211,6 +223,11 @@ class ScenarioResult:
     @property
     def seconds(self) -> float:
         return sum(attempt.seconds for attempt in self.attempts)
+
+    def without_inputs(self) -> "ScenarioResult":
+        """Return the result with unknown inputs, because they changed."""
+        attempts = tuple(replace(attempt, inputs="") for attempt in self.attempts)
+        return replace(self, attempts=attempts)
 
 
 def _judge_repetition(attempts: Sequence[Attempt]) -> Outcome:

@@ -233,6 +233,7 @@ class FakeEngine:
     """
 
     name = "fake"
+    is_local = True
     description = "no process, no sandbox"
 
     def __init__(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from isosmoke.authoring import manifest_places
 from isosmoke.errors import IsosmokeError
 from isosmoke.execution import session
-from isosmoke.execution.scheduler import Policy, count_gate_jobs
+from isosmoke.execution.scheduler import Policy
 from isosmoke.execution.session import Request
 from isosmoke.gate import bound_run, decision
 from isosmoke.gate.bound_run import BoundRun
@@ -66,7 +66,7 @@ class BridgedRun:
         return Request(
             scenarios=tuple(sorted(selected, key=lambda scenario: self.names.index(scenario.name))),
             manifest=self.source.path,
-            policy=Policy(jobs=count_gate_jobs()),
+            policy=Policy(jobs=None),
         )
 
     def _notify(self, event: Event) -> None:

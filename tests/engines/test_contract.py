@@ -40,6 +40,7 @@ class _ModifyingEngine:
     def __init__(self, good: Engine, modify: Callable[[SandboxSpec], SandboxSpec]) -> None:
         self._good, self._modify = good, modify
         self.name = self.description = "modifying"
+        self.is_local = good.is_local
 
     def preflight(self) -> None:
         self._good.preflight()
@@ -108,6 +109,7 @@ class _WrongChangesEngine:
     """A correct engine whose sandboxes report an empty directory of changes."""
 
     name = description = "wrong-changes"
+    is_local = False
 
     def __init__(self, good: Engine, empty: Path) -> None:
         self._good, self._empty = good, empty

@@ -28,6 +28,7 @@ class AlteringEngine:
     def __init__(self, engine: Engine, alter: Callable[[SandboxSpec], SandboxSpec]) -> None:
         self._engine, self._alter = engine, alter
         self.name = self.description = "altering"
+        self.is_local = engine.is_local
 
     def preflight(self) -> None:
         self._engine.preflight()

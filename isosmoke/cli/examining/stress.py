@@ -19,8 +19,9 @@ from isosmoke.cli.options import json_option, manifest_option, select_one
 from isosmoke.cli.running import EngineOptions, build_repeat_command, engine_options
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.execution import session
+from isosmoke.execution.concurrency.machine import count_cores
 from isosmoke.execution.preflight import Preflight
-from isosmoke.execution.scheduler import Policy, count_run_jobs
+from isosmoke.execution.scheduler import Policy
 from isosmoke.execution.session import Request
 from isosmoke.history import layout, writer
 from isosmoke.history.writer import Recording
@@ -108,7 +109,7 @@ def command(
         count=100 if count is None and seconds is None else count,
         seconds=seconds,
         max_fail=max_fail,
-        jobs=jobs or count_run_jobs(),
+        jobs=jobs or max(1, int(count_cores())),
     )
     manifest, scenario = select_one(name, manifest_path)
     tested = EngineOptions(binary=binary, engine=engine)

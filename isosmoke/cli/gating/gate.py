@@ -69,7 +69,14 @@ DOCUMENTS = {
     "-j",
     "--jobs",
     type=click.IntRange(min=1),
-    help="Run this many scenarios at once.  [default: four per core]",
+    help="Run this many scenarios at once.  [default: as many as the machine bears]",
+)
+@click.option(
+    "--confirm",
+    type=click.Choice(["always", "auto"]),
+    default="auto",
+    show_default=True,
+    help="Run all failures again alone, or those that other scenarios may have caused.",
 )
 @report_option
 @json_option
@@ -85,6 +92,7 @@ def command(
     binary: str | None,
     engine: str,
     jobs: int | None,
+    confirm: Literal["always", "auto"],
     reports: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -98,7 +106,13 @@ def command(
     """  # noqa: D301 - click's marker for an unwrapped paragraph
     caller = Caller.current()
     ask = GateRequest(
-        task=task, full=full, manifest=manifest_path, binary=binary, engine=engine, jobs=jobs
+        task=task,
+        full=full,
+        manifest=manifest_path,
+        binary=binary,
+        engine=engine,
+        jobs=jobs,
+        confirm=confirm,
     )
     reporting = Reporting(parse_reports(reports, stdout_taken=as_json), caller.environment)
     answer = gate_run.bypass_gate(task, caller) if skip else _run_gate(ask, caller, reporting)

@@ -39,7 +39,7 @@ from isosmoke.cli.running import (
 )
 from isosmoke.errors import UsageError
 from isosmoke.execution import session
-from isosmoke.execution.scheduler import Policy, count_run_jobs
+from isosmoke.execution.scheduler import Confirm, Policy
 from isosmoke.execution.session import Request
 from isosmoke.history import layout
 from isosmoke.host.caller_process import Caller, without_own_environment
@@ -90,7 +90,14 @@ class _Options:
     "-j",
     "--jobs",
     type=click.IntRange(min=1),
-    help="Run this many scenarios at once.  [default: one per core]",
+    help="Run this many scenarios at once.  [default: as many as the machine bears]",
+)
+@click.option(
+    "--confirm",
+    type=click.Choice(get_args(Confirm)),
+    default="auto",
+    show_default=True,
+    help="Run all failures again alone, those that other scenarios may have caused, or none.",
 )
 @click.option(
     "--leaks", type=click.Choice(get_args(Leaks)), help="Override the manifest's leak policy."
@@ -131,6 +138,7 @@ def command(
     binary: str | None,
     engine: str,
     jobs: int | None,
+    confirm: Confirm,
     leaks: Leaks | None,
     evidence: Evidence,
     fail_fast: bool,
@@ -176,10 +184,11 @@ def command(
         bundle=bundled,
         tested=EngineOptions(binary=binary, engine=engine),
         policy=Policy(
-            jobs=jobs or count_run_jobs(),
+            jobs=jobs,
             max_fail=limit_failures(max_fail, fail_fast=fail_fast),
             retries=retries,
             repeat=repeat,
+            confirm=confirm,
             leaks=leaks,
             evidence=evidence,
         ),

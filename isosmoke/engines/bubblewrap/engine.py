@@ -106,6 +106,7 @@ class BubblewrapEngine:
     """An engine that creates sandboxes with the first bwrap that passes a self-test."""
 
     name = "bubblewrap"
+    is_local = True
 
     @property
     def description(self) -> str:

@@ -57,6 +57,7 @@ class DockerEngine:
     """
 
     name = "docker"
+    is_local = False
 
     def __init__(
         self, find: Callable[[CallerEnvironment], Endpoint] = endpoint.find_docker

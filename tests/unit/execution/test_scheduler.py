@@ -2,8 +2,10 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Barrier, Lock
 from typing import Literal
@@ -11,8 +13,12 @@ from typing import Literal
 import pytest
 
 from isosmoke.execution.attempt import AttemptRunner
+from isosmoke.execution.concurrency import turns
+from isosmoke.execution.concurrency.machine import SharedState, Stalls
+from isosmoke.execution.concurrency.meter import Meter
 from isosmoke.execution.requirements import Requirements
 from isosmoke.execution.scheduler import Policy, Scheduler
+from isosmoke.history.experience import Experience, KnownFailure, PastScenario
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import Workspace
 from isosmoke.interrupt import Interrupt
@@ -34,6 +40,20 @@ def meeting_act(number: int, status: int = 0) -> Act:
     return Act(on_go=Barrier(number, timeout=TIMEOUT).wait, status=status)
 
 
+UNKNOWN = SharedState(sockets=None, connections=None, killed=None, free_memory=None, free_disk=None)
+IDLE = SharedState(sockets=frozenset(), connections=0, killed=0, free_memory=0.5, free_disk=1 << 40)
+
+
+def create_meter(surroundings: SharedState, waited: Callable[[], float] = lambda: 0.0) -> Meter:
+    """Return a meter of a machine in this state, whose tasks `waited` for a CPU so long."""
+    return Meter(
+        directory=Path("/"),
+        processors=1,
+        read_stalls=lambda: Stalls(cpu=waited(), memory=0.0, io=0.0),
+        read_surroundings=lambda _: surroundings,
+    )
+
+
 def scenario(name: str, **keys: object) -> Scenario:
     """Return a scenario of this name that settles at once."""
     entry = {"name": name, "script": f"{name}.sh", "settle_seconds": 0, "grace_seconds": 0, **keys}
@@ -42,7 +62,10 @@ def scenario(name: str, **keys: object) -> Scenario:
 
 @dataclass(slots=True)
 class Run:
-    """A schedule on a fake engine, with all events that it reports."""
+    """A schedule on a fake engine, with all events that it reports.
+
+    By default nothing is known about the load of the machine, so every failure is confirmed.
+    """
 
     record: Path
     acts: Mapping[str, Act | Sequence[Act]] = field(default_factory=dict)
@@ -53,10 +76,14 @@ class Run:
     events: list[Event] = field(default_factory=list)
     echoed: list[Output] = field(default_factory=list)
     engine: FakeEngine = field(default_factory=FakeEngine)
+    meter: Meter = field(default_factory=lambda: create_meter(UNKNOWN))
+    experience: Experience = field(default_factory=Experience)
+    is_local: bool = True
 
     def execute(self, *scenarios: Scenario) -> tuple[ScenarioResult, ...]:
         """Return the results of these scenarios."""
         self.engine = FakeEngine(self.acts)
+        self.engine.is_local = self.is_local
         attempts = AttemptRunner(
             engine_for=lambda _: self.engine,
             context=self._context(),
@@ -73,6 +100,9 @@ class Run:
             policy=self.policy,
             notify=self.events.append,
             interrupt=self.interrupt,
+            meter=self.meter,
+            experience=self.experience,
+            digest=lambda scenario: f"digest of {scenario.name}",
             argv=self.argv,
         )
         return scheduler.run()
@@ -320,6 +350,144 @@ def test_concurrent_failure_that_fails_in_isolation_counts(concurrent_run: Run) 
     assert [attempt.alone for attempt in failed.attempts] == [False, True]
     assert passed.outcome is Outcome.PASS
     assert len(passed.attempts) == 1
+
+
+def test_concurrent_failure_on_a_quiet_machine_counts(concurrent_run: Run) -> None:
+    """If a complete measurement excludes the neighbours, the scenario is not run again."""
+    together = meeting_act(2, status=1 << 8)
+    concurrent_run.acts = dict.fromkeys("ab", together)
+    concurrent_run.meter = create_meter(IDLE)
+    results = concurrent_run.execute(*map(scenario, "ab"))
+
+    for result in results:
+        (attempt,) = result.attempts
+        assert result.outcome is Outcome.FAIL
+        assert (attempt.alone, attempt.postponed, attempt.basis) == (False, False, "measured")
+        assert attempt.doubts == ()
+        assert attempt.load is not None
+    assert concurrent_run.list_events(ScenarioPostponed) == []
+
+
+def test_failure_on_an_engine_elsewhere_is_confirmed(concurrent_run: Run) -> None:
+    """The load of this machine says nothing about sandboxes that may be on another one."""
+    together = meeting_act(2, status=1 << 8)
+    concurrent_run.acts = {"a": [together, FAIL], "b": Act(on_go=together.on_go)}
+    concurrent_run.meter = create_meter(IDLE)
+    concurrent_run.is_local = False
+    result, _ = concurrent_run.execute(*map(scenario, "ab"))
+
+    assert [attempt.basis for attempt in result.attempts] == ["", "alone"]
+    assert [doubt.kind for doubt in result.attempts[0].doubts] == ["unmeasured"]
+
+
+def test_every_failure_is_confirmed_on_request(concurrent_run: Run) -> None:
+    """`--confirm always` asks for isolation even if no neighbour can be the cause."""
+    together = meeting_act(2, status=1 << 8)
+    concurrent_run.acts = {"a": [together, FAIL], "b": Act(on_go=together.on_go)}
+    concurrent_run.meter = create_meter(IDLE)
+    concurrent_run.policy = Policy(jobs=4, confirm="always")
+    result, _ = concurrent_run.execute(*map(scenario, "ab"))
+
+    assert [attempt.basis for attempt in result.attempts] == ["", "alone"]
+    assert [doubt.kind for doubt in result.attempts[0].doubts] == ["option"]
+
+
+def test_no_failure_is_confirmed_on_request(concurrent_run: Run) -> None:
+    """`--confirm never` counts a failure at once, and the record says so."""
+    together = meeting_act(2, status=1 << 8)
+    concurrent_run.acts = {"a": together, "b": Act(on_go=together.on_go)}
+    concurrent_run.policy = Policy(jobs=4, confirm="never")
+    result, _ = concurrent_run.execute(*map(scenario, "ab"))
+
+    assert [attempt.basis for attempt in result.attempts] == ["option"]
+    assert result.outcome is Outcome.FAIL
+
+
+def know(
+    inputs: str = "digest of a", ending: str = "FAIL 1 None", hours: float = 1.0
+) -> PastScenario:
+    """Return the past of a scenario that failed alone some hours ago."""
+    at = datetime.now(UTC).timestamp() - hours * 3600
+    return PastScenario(seconds=1.0, failure=KnownFailure(inputs=inputs, ending=ending, at=at))
+
+
+def test_failure_that_is_known_from_isolation_counts(concurrent_run: Run) -> None:
+    """The same inputs failed alone in the same way lately, so no neighbour is needed for that."""
+    together = meeting_act(2, status=1 << 8)
+    concurrent_run.acts = {"a": together, "b": Act(on_go=together.on_go)}
+    concurrent_run.experience = Experience({"a": know()})
+    result, _ = concurrent_run.execute(*map(scenario, "ab"))
+
+    assert [attempt.basis for attempt in result.attempts] == ["known"]
+    assert result.attempts[0].doubts != ()
+
+
+@pytest.mark.parametrize(
+    "past", [know("another digest"), know(ending="FAIL 2 None"), know(hours=25), know(hours=-1)]
+)
+def test_another_failure_is_not_known(concurrent_run: Run, past: PastScenario) -> None:
+    """Other inputs, another ending, or an old failure prove nothing about this one."""
+    together = meeting_act(2, status=1 << 8)
+    concurrent_run.acts = {"a": [together, FAIL], "b": Act(on_go=together.on_go)}
+    concurrent_run.experience = Experience({"a": past})
+    result, _ = concurrent_run.execute(*map(scenario, "ab"))
+
+    assert [attempt.basis for attempt in result.attempts] == ["", "alone"]
+
+
+def test_waiting_scenarios_are_confirmed_in_quiet_company(
+    concurrent_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failures with doubts about the CPU alone run again together, if they left it idle before.
+
+    A failure that meets a busy CPU again is confirmed alone at last.
+    """
+    monkeypatch.setattr(turns, "_SHORT_SECONDS", 0.0)
+    waits = [0.0]
+
+    def meet_on_busy_machine(barrier: Barrier) -> None:
+        barrier.wait()
+        waits[0] += 1.0
+        barrier.wait()
+
+    first = partial(meet_on_busy_machine, Barrier(3, timeout=TIMEOUT))
+    busy = Act(on_go=first, status=1 << 8)
+    second = meeting_act(3, status=1 << 8)
+    concurrent_run.acts = {"a": [busy, second], "b": [busy, second], "c": [busy, second]}
+    concurrent_run.meter = create_meter(IDLE, lambda: waits[0])
+    results = concurrent_run.execute(*map(scenario, "abc"))
+
+    for result in results:
+        assert [attempt.basis for attempt in result.attempts] == ["", "measured"]
+        assert [doubt.kind for doubt in result.attempts[0].doubts] == ["cpu"]
+        assert result.outcome is Outcome.FAIL
+    assert sorted(concurrent_run.list_finished()) == list("abc")
+
+
+def test_failure_with_doubts_left_in_quiet_company_is_confirmed_alone(
+    concurrent_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Quiet company decides nothing if the CPU was busy again."""
+    monkeypatch.setattr(turns, "_SHORT_SECONDS", 0.0)
+    waits = [0.0]
+
+    def meet_on_busy_machine(barrier: Barrier) -> None:
+        barrier.wait()
+        waits[0] += 1.0
+        barrier.wait()
+
+    busy = [
+        Act(on_go=partial(meet_on_busy_machine, Barrier(2, timeout=TIMEOUT)), status=1 << 8)
+        for _ in range(2)
+    ]
+    concurrent_run.acts = {"a": [*busy, FAIL], "b": [*busy, PASS]}
+    concurrent_run.meter = create_meter(IDLE, lambda: waits[0])
+    failed, passed = concurrent_run.execute(*map(scenario, "ab"))
+
+    assert [attempt.basis for attempt in failed.attempts] == ["", "", "alone"]
+    assert [attempt.postponed for attempt in failed.attempts] == [True, True, False]
+    assert (failed.outcome, passed.outcome) == (Outcome.FAIL, Outcome.FLAKY)
+    assert passed.load_sensitive
 
 
 def test_skip_in_isolation_does_not_undo_concurrent_failure(concurrent_run: Run) -> None:

@@ -172,6 +172,51 @@ def test_checkout_has_its_commit_and_is_dirty_if_files_differ(tmp_path: Path) ->
     assert git_reading.read_checkout(tmp_path, os.environ) == Checkout(commit, dirty=True)
 
 
+def digest(git: Git, most: int = 1000) -> str:
+    """Return the digest of a work tree."""
+    return git_reading.digest_work_tree(git.top, os.environ, most)
+
+
+def test_digest_of_a_work_tree_is_of_all_that_is_not_ignored(git: Git) -> None:
+    """A commit, a change, a new file, a link and a removal change it; an ignored file does not."""
+    git.commit("base", a_txt="1", _gitignore="*.log\n")
+    states = [digest(git)]
+    git.write(b_log="x")
+    assert digest(git) == states[0]
+    git.write(a_txt="2")
+    states.append(digest(git))
+    git.write(a_txt="3")
+    states.append(digest(git))
+    git.write(c_txt="new")
+    states.append(digest(git))
+    (git.top / "link").symlink_to("there")
+    states.append(digest(git))
+    (git.top / "link").unlink()
+    (git.top / "link").symlink_to("elsewhere")
+    states.append(digest(git))
+    git.write(a_txt=None)
+    states.append(digest(git))
+    git.commit("next")
+    states.append(digest(git))
+
+    assert len(set(states)) == len(states)
+    assert all(states)
+
+
+def test_digest_of_an_unknown_work_tree_is_empty(git: Git) -> None:
+    """Too many changed bytes, pinned files and submodules leave the state unknown."""
+    git.commit("base", a_txt="1")
+    git.write(a_txt="x" * 100)
+    assert digest(git, most=100) != ""
+    assert digest(git, most=99) == ""
+    git("update-index", "--assume-unchanged", "a.txt")
+    assert digest(git) == ""
+    git("update-index", "--no-assume-unchanged", "a.txt")
+    head = git("rev-parse", "HEAD")
+    git("update-index", "--add", "--cacheinfo", f"160000,{head},module")
+    assert digest(git) == ""
+
+
 def test_checkout_outside_a_repository_or_without_git_is_none(tmp_path: Path) -> None:
     """Neither case is an error; outside a repository, the directory is its own top."""
     Git(tmp_path / "repository")

@@ -58,6 +58,7 @@ HARMLESS: dict[str, tuple[object, object]] = {
     "name": ("one", "two"),
     "script": ("one.sh", "two.sh"),
     "locks": (["a"], ["b"]),
+    "weight": (1, 2),
     "tags": (["fast"], ["slow"]),
     "grace_seconds": (5, 1),
     "description": ("", "A text."),

@@ -209,7 +209,7 @@ def test_postponed_scenario_is_reported_twice() -> None:
     )
 
     assert lines[1:] == [
-        "FAIL       1.25s  one  failed alongside others; will run again in isolation",
+        "FAIL       1.25s  one  failed alongside others; will run again",
         "FLAKY      2.50s  one  exit 1",
     ]
 

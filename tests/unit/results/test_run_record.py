@@ -12,6 +12,7 @@ from isosmoke import __version__
 from isosmoke.results import run_record
 from isosmoke.results.evidence import Change, Evidence, Pane
 from isosmoke.results.leaks import LeakVerdict, Tolerated
+from isosmoke.results.load import Doubt, Load
 from isosmoke.results.outcome import (
     Broke,
     Ending,
@@ -110,6 +111,9 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         waited=0.12345,
         environment={"HOME": "/root"},
         evidence=EVIDENCE,
+        load=Load(seconds=1.5, cpu_wait=0.25, sockets=("tcp 127.0.0.1:80",), connections=2),
+        doubts=(Doubt(kind="cpu", text="its processes may have waited"),),
+        inputs="0123",
     )
     alone = Attempt(ending=Exited(0), phases={"run": 0.5}, begun=2.0)
     common = {
@@ -136,6 +140,17 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "waited": 0.1235,
         "evidence": EVIDENCE_DOCUMENT,
         "repetition": 1,
+        "load": {
+            **dict.fromkeys(("memory_wait", "io_wait", "killed", "free_memory")),
+            **dict.fromkeys(("free_disk", "used_disk")),
+            "seconds": 1.5,
+            "cpu_wait": 0.25,
+            "sockets": ["tcp 127.0.0.1:80"],
+            "connections": 2,
+        },
+        "doubts": [{"kind": "cpu", "text": "its processes may have waited"}],
+        "basis": "",
+        "inputs": "0123",
     }
     second = {
         "outcome": "PASS",
@@ -151,6 +166,10 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "waited": 0.0,
         "evidence": None,
         "repetition": 1,
+        "load": None,
+        "doubts": [],
+        "basis": "",
+        "inputs": "",
         "leaks": [],
         "tolerated": [],
         "output": {"size": 0, "log": None, "last_lines": []},

@@ -1,0 +1,105 @@
+"""Readings of the machine: the formats of the kernel, and None for what cannot be read."""
+
+import socket
+from pathlib import Path
+from secrets import token_hex
+
+import pytest
+
+from isosmoke.execution.concurrency import machine
+from isosmoke.execution.concurrency.machine import SharedState, Stalls
+
+SNMP = """Ip: Forwarding DefaultTTL
+Ip: 1 64
+Tcp: RtoAlgorithm ActiveOpens PassiveOpens AttemptFails
+Tcp: 1 144 17 3
+"""
+UNIX = """Num       RefCount Protocol Flags    Type St Inode Path
+0000000000000000: 00000002 00000000 00010000 0001 01 12345 /run/dbus/socket
+0000000000000000: 00000002 00000000 00010000 0001 01 12346 @/tmp/.X11-unix/X0
+0000000000000000: 00000002 00000000 00000000 0002 01 12347 @a name
+0000000000000000: 00000003 00000000 00000000 0001 03 12348
+"""
+
+
+def test_formats_of_the_kernel_are_parsed() -> None:
+    """Each text of `/proc` gives its number."""
+    stall = "some avg10=82.05 avg60=63.45 avg300=34.81 total=1500000\nfull avg10=0 total=0\n"
+
+    assert machine.parse_stall(stall) == 1.5
+    assert machine.count_connections(SNMP) == 161
+    assert machine.count_killed("nr_free_pages 5\noom_kill 2\n") == 2
+    assert machine.parse_free_memory("MemTotal: 400 kB\nMemAvailable:  100 kB\n") == 0.25
+    assert list(machine.list_abstract_names(UNIX)) == ["unix @/tmp/.X11-unix/X0", "unix @a name"]
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"), [("max 100000", None), ("-1 100000", None), ("150000 100000", 1.5)]
+)
+def test_quota_is_a_number_of_cpus(text: str, cores: float | None) -> None:
+    """A quota of both versions of control groups is the share of its period."""
+    assert machine.parse_quota(text) == cores
+
+
+def test_nothing_is_known_without_proc(tmp_path: Path) -> None:
+    """A kernel that does not account stalls, or hides `/proc`, gives None."""
+    assert machine.read_stalls(tmp_path) == Stalls(cpu=None, memory=None, io=None)
+    surroundings = machine.read_surroundings(tmp_path, tmp_path)
+    assert surroundings.free_disk is not None
+    assert surroundings == SharedState(
+        sockets=None,
+        connections=None,
+        killed=None,
+        free_memory=None,
+        free_disk=surroundings.free_disk,
+    )
+
+
+def test_invalid_texts_are_unknown(tmp_path: Path) -> None:
+    """A text of another format is not taken for a number."""
+    (tmp_path / "pressure").mkdir()
+    (tmp_path / "pressure/cpu").write_text("full total=3\n")
+    (tmp_path / "pressure/memory").write_text("some total=x\n")
+    (tmp_path / "meminfo").write_text("MemTotal: 400 kB\n")
+
+    assert machine.read_stalls(tmp_path).cpu is None
+    assert machine.read_stalls(tmp_path).memory is None
+    assert machine.read_surroundings(tmp_path, tmp_path).free_memory is None
+
+
+def test_listeners_and_abstract_names_of_this_machine_are_seen(tmp_path: Path) -> None:
+    """A port, a datagram port and both types of abstract sockets are visible while they exist."""
+    name = f"\0isosmoke-test-{token_hex(8)}"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as abstract,
+    ):
+        datagrams.bind(("127.0.0.1", 0))
+        abstract.bind(name)
+        expected = {
+            f"tcp 127.0.0.1:{server.getsockname()[1]}",
+            f"udp 127.0.0.1:{datagrams.getsockname()[1]}",
+            f"unix @{name[1:]}",
+        }
+
+        assert expected <= (machine.read_surroundings(tmp_path).sockets or frozenset())
+    assert f"unix @{name[1:]}" not in (machine.read_surroundings(tmp_path).sockets or frozenset())
+
+
+def test_connection_is_counted(tmp_path: Path) -> None:
+    """A connection counts on both sides, even if it is closed at once."""
+    before = machine.read_surroundings(tmp_path).connections
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname()).close()
+    after = machine.read_surroundings(tmp_path).connections
+
+    assert before is not None
+    assert after is not None
+    assert after - before >= 2
+
+
+def test_cores_are_limited_by_the_quota_of_any_group(tmp_path: Path) -> None:
+    """Without a readable quota, all CPUs of the affinity count; there is at least part of one."""
+    assert machine.count_cores(tmp_path) >= 1.0
+    assert 0 < machine.count_cores() <= machine.count_cores(tmp_path)
