@@ -1,10 +1,10 @@
 """The `Engine` and `Sandbox` protocols, and what all engines share."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from isosmoke.errors import EngineError
 from isosmoke.host import mount_table, state
@@ -156,4 +156,18 @@ class Engine(Protocol):
         Raises:
             LeftBehindError: if some could not be removed. It names them, and those that were
                 removed in `removed`.
+        """
+
+
+@runtime_checkable
+class AnticipatingEngine(Protocol):
+    """An engine that can create sandboxes before they are needed; an engine need not."""
+
+    def expecting(self, specs: Sequence[SandboxSpec], ahead: int) -> AbstractContextManager[None]:
+        """Keep up to `ahead` sandboxes ready during a block, for these `specs` in this order.
+
+        `sandbox` then returns a ready one if it has one. What the block leaves is destroyed.
+
+        Raises:
+            LeftBehindError: at the end of the block, if that failed.
         """

@@ -1,7 +1,7 @@
 """An attempt at a scenario: its services, its sandbox, its captured output and its verdict."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from isosmoke.caches.kept import keep_additions
 from isosmoke.engines.base import Engine
-from isosmoke.errors import describe_os_error, suggest_remedy
+from isosmoke.errors import EngineError, describe_os_error, suggest_remedy
 from isosmoke.execution.requirements import Requirements
 from isosmoke.execution.surroundings_warnings import explain_missing_program
 from isosmoke.interrupt import Interrupt
@@ -153,6 +153,20 @@ class AttemptRunner:
             services = self._services.get_services(self.engine_for(scenario))
             missing = services.find_missing(scenario.services)
         return self.context.redactor(scenario).text(missing) if missing else ""
+
+    def list_sandboxes(
+        self, scenarios: Iterable[Scenario], argv: tuple[str, ...] = ()
+    ) -> Mapping[str, Sequence[SandboxSpec]]:
+        """Return the sandboxes of scenarios in this order, by the name of their engine.
+
+        A scenario without one is missing: its attempt says why.
+        """
+        sandboxes: dict[str, list[SandboxSpec]] = {}
+        for scenario in scenarios:
+            with suppress(EngineError, OSError):
+                job = self._build_job(scenario, argv, {})
+                sandboxes.setdefault(self.engine_for(scenario).name, []).append(job.spec)
+        return sandboxes
 
     def _build_job(
         self, scenario: Scenario, argv: tuple[str, ...], variables: Mapping[str, str]

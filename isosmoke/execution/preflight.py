@@ -2,11 +2,12 @@
 
 import platform
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from isosmoke.engines import ENGINES, select_engine_name
-from isosmoke.engines.base import Engine, EngineInfo
+from isosmoke.engines.base import AnticipatingEngine, Engine, EngineInfo
 from isosmoke.errors import BinaryError, LeftBehindError
 from isosmoke.execution.binary_trial import BinaryCheck
 from isosmoke.host import binary, workspace_directories
@@ -15,6 +16,7 @@ from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Scenario
 from isosmoke.runner.job_builder import RunContext
+from isosmoke.sandbox.spec import SandboxSpec
 
 
 class EnginePool:
@@ -58,6 +60,25 @@ class EnginePool:
         except LeftBehindError as error:
             message = f"remains of a dead run could not be removed: {error.message}"
             self._sweep_failures.append(message)
+
+    @contextmanager
+    def expecting(self, name: str, specs: Sequence[SandboxSpec], ahead: int) -> Iterator[None]:
+        """Let an engine create up to `ahead` of these sandboxes before they are needed.
+
+        One that remains unused and cannot be removed changes no verdict, but is noted.
+        """
+        engine = self._engines[name]
+        if not isinstance(engine, AnticipatingEngine):
+            yield
+            return
+        with ExitStack() as unused:
+            unused.enter_context(engine.expecting(specs, ahead))
+            yield
+            try:
+                unused.close()
+            except LeftBehindError as error:
+                message = f"an unused sandbox could not be removed: {error.message}"
+                self._sweep_failures.append(message)
 
     @property
     def sweep_failures(self) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from isosmoke.execution import surroundings_warnings
 from isosmoke.execution.attempt import AttemptRunner
 from isosmoke.execution.binary_trial import BinaryCheck
 from isosmoke.execution.concurrency.inputs import InputDigests
+from isosmoke.execution.concurrency.machine import count_cores
 from isosmoke.execution.preflight import EnginePool, Preflight, build_context
 from isosmoke.execution.requirements import Requirements
 from isosmoke.execution.scheduler import Policy, Scheduler
@@ -62,6 +64,10 @@ class Request:
     copies: Path | None = None
 
 
+_MAX_AHEAD_PER_CORE = 2
+"""The maximum number of sandboxes that are created ahead of need, for each core."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """A run in progress: it starts with the scenarios of `request`, and may run further ones.
@@ -91,7 +97,22 @@ class Session:
         """
         with store.images_in_use(scenario.image for scenario in scenarios):
             self.preflight.check(scenarios)
-            return self._run_repeatedly(scenarios, argv)
+            with self._sandboxes_ahead(scenarios, argv):
+                return self._run_repeatedly(scenarios, argv)
+
+    @contextmanager
+    def _sandboxes_ahead(
+        self, scenarios: Sequence[Scenario], argv: tuple[str, ...]
+    ) -> Iterator[None]:
+        """Let the engines create sandboxes ahead of need, except for those that start at once."""
+        policy = self.request.policy
+        jobs = policy.jobs or count_cores()
+        later = (tuple(scenarios) * policy.repeat)[jobs:]
+        ahead = min(jobs, _MAX_AHEAD_PER_CORE * count_cores())
+        with ExitStack() as stack:
+            for name, specs in self.attempts.list_sandboxes(later, argv).items():
+                stack.enter_context(self.preflight.engines.expecting(name, specs, ahead))
+            yield
 
     def _run_repeatedly(
         self, scenarios: Sequence[Scenario], argv: tuple[str, ...]

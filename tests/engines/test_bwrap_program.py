@@ -1,13 +1,12 @@
-"""Selection of bwrap, the hints if none works, and the layers of overlays."""
+"""Selection of bwrap, and the hints if none works."""
 
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pytest
 
 from isosmoke.engines.bubblewrap import bwrap_program
 from isosmoke.errors import EngineUnavailableError
-from isosmoke.sandbox.spec import CopyOnWrite, Fresh, SandboxSpec
 
 
 @pytest.fixture
@@ -105,29 +104,3 @@ def test_bwrap_without_cgroup_namespaces_is_used(
 
     assert bwrap_program.find_program().path == str(refusing)
     assert not bwrap_program.find_program().own_cgroups
-
-
-def test_each_copied_directory_has_its_own_layer(tmp_path: Path) -> None:
-    """Each overlay has two directories on one file system, which are removed after the block."""
-    directories = (tmp_path / "a", tmp_path / "b")
-    spec = SandboxSpec(
-        label="one",
-        image="host",
-        mounts=(*map(CopyOnWrite, directories), Fresh(PurePosixPath("/run"), 0o755)),
-        uid=0,
-        gid=0,
-        network="host",
-    )
-    with bwrap_program.layers(spec) as layers:
-        layer_directories = [
-            directory for layer in layers.values() for directory in (layer.upper, layer.work)
-        ]
-
-        assert set(layers) == {PurePosixPath(directory) for directory in directories}
-        assert len(set(layer_directories)) == 4
-        assert all(
-            directory.is_dir() and not list(directory.iterdir()) for directory in layer_directories
-        )
-        assert len({directory.stat().st_dev for directory in layer_directories}) == 1
-
-    assert not any(directory.exists() for directory in layer_directories)

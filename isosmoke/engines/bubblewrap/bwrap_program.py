@@ -1,10 +1,9 @@
-"""Selection of a working bwrap, and the directories that its sandboxes need."""
+"""Selection of a working bwrap."""
 
 import os
-import stat
 import subprocess
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -13,10 +12,10 @@ from shlex import quote
 
 from isosmoke.engines.base import copies_refused_error, find_mounts_in
 from isosmoke.engines.bubblewrap import bwrap_args, refusals
-from isosmoke.engines.bubblewrap.bwrap_args import BwrapLayer, BwrapLayers
+from isosmoke.engines.bubblewrap.scratch import layers
 from isosmoke.errors import EngineError, EngineUnavailableError
-from isosmoke.host import files, mount_table, state, system_programs
-from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Fresh, Mount, SandboxSpec
+from isosmoke.host import mount_table, state, system_programs
+from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, SandboxSpec
 
 _TRIAL_SCRIPT = "cd {directory} && rmdir old && mkdir old && touch old/file"
 """A script that replaces a directory, which an overlay without extended attributes cannot do."""
@@ -217,62 +216,3 @@ def _test_mounts(bwrap: Program, spec: SandboxSpec) -> str | None:
             spec, layers=used_layers, own_cgroups=bwrap.own_cgroups, script=":"
         )
         return _run_trial([bwrap.path, *arguments])
-
-
-@contextmanager
-def layers(spec: SandboxSpec) -> Iterator[BwrapLayers]:
-    """Yield a layer on disk for each mount that keeps changes there; remove them afterwards."""
-    modes = {mount.target: mode for mount in spec.mounts if (mode := _get_mode(mount)) is not None}
-    with state.scratch() as directory:
-        created = {
-            target: BwrapLayer(directory / f"upper-{number}", directory / f"work-{number}")
-            for number, target in enumerate(modes)
-        }
-        for target, layer in created.items():
-            layer.upper.mkdir()
-            layer.upper.chmod(modes[target])
-            layer.work.mkdir()
-        for mount in spec.mounts:
-            if isinstance(mount, CopyOnWrite) and mount.copies is not None:
-                files.copy_tree(mount.copies, created[mount.target].upper)
-        yield created
-
-
-@contextmanager
-def devices(uid: int) -> Iterator[Path | None]:
-    """Yield a directory with device nodes for one sandbox, removed afterwards.
-
-    Root owns the host's device nodes, and an owner can change the mode and the owner of a file
-    without any capability. Yield None for other users and if no usable node can be created: in a
-    user namespace, where the host's nodes belong to another user, and in a container without
-    CAP_MKNOD.
-    """
-    if uid != 0:
-        yield None
-        return
-    with state.scratch() as directory:
-        yield directory if _create_devices(directory) else None
-
-
-def _create_devices(directory: Path) -> bool:
-    """Create each of the host's devices in `directory`; return whether they can be used there."""
-    try:
-        for name in bwrap_args.DEVICES:
-            number = Path("/dev", name).stat().st_rdev
-            os.mknod(directory / name, stat.S_IFCHR | 0o666, number)
-            (directory / name).chmod(0o666)
-        with (directory / "null").open("wb"):  # a device on a `nodev` mount cannot be opened
-            return True
-    except OSError:
-        return False
-
-
-def _get_mode(mount: Mount) -> int | None:
-    """Return the mode of the directory that a mount needs on disk; None if it needs none."""
-    match mount:
-        case CopyOnWrite():
-            return 0o755
-        case Fresh(on_disk=True):
-            return mount.mode
-        case _:
-            return None

@@ -10,15 +10,16 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS, EngineInfo
 from isosmoke.engines.bubblewrap import bwrap_args, bwrap_program, cgroup
-from isosmoke.engines.bubblewrap.bwrap_args import BwrapLayers
+from isosmoke.engines.bubblewrap.scratch import Scratch, ScratchPool
+from isosmoke.engines.supply import SandboxSupply
 from isosmoke.errors import EngineError, ImageError, LeftBehindError, raise_left_behind
 from isosmoke.host import state
 from isosmoke.interrupt import wait_readable
@@ -108,6 +109,10 @@ class BubblewrapEngine:
     name = "bubblewrap"
     is_local = True
 
+    def __init__(self) -> None:
+        self._scratch = ScratchPool()
+        self._supply = SandboxSupply(self._create)
+
     @property
     def description(self) -> str:
         program = bwrap_program.find_program()
@@ -139,21 +144,29 @@ class BubblewrapEngine:
         return digest
 
     @contextmanager
-    def sandbox(self, spec: SandboxSpec) -> Iterator[BubblewrapSandbox]:
+    def expecting(self, specs: Sequence[SandboxSpec], ahead: int) -> Iterator[None]:
+        with self._scratch.reusing(), self._supply.expecting(specs, ahead):
+            yield
+
+    def sandbox(self, spec: SandboxSpec) -> AbstractContextManager[BubblewrapSandbox]:
+        return self._supply.take(spec)
+
+    @contextmanager
+    def _create(self, spec: SandboxSpec) -> Iterator[BubblewrapSandbox]:
         if spec.image != HOST_IMAGE:
             raise _missing_image_error(spec.image)
         program = bwrap_program.find_program()
         bwrap_program.require_visible_mounts(program, spec)
         with ExitStack() as stack:
-            layers = (
-                stack.enter_context(bwrap_program.layers(spec)) if program.layers_on_disk else {}
+            scratch = stack.enter_context(
+                self._scratch.take(spec, layers_on_disk=program.layers_on_disk)
             )
             group = stack.enter_context(cgroup.group(spec.limits))
-            devices = stack.enter_context(bwrap_program.devices(spec.uid))
             shown = replace(spec, mounts=(*spec.mounts, *_list_kernel_mounts(group)))
-            channel, pid = stack.enter_context(_bwrap_process(program, shown, layers, devices))
+            channel, pid = stack.enter_context(_bwrap_process(program, shown, scratch))
             _add_to_group(group, pid, channel)
-            changes = {target: layer.upper for target, layer in layers.items()}
+            scratch.seal()
+            changes = {target: layer.upper for target, layer in scratch.layers.items()}
             yield BubblewrapSandbox(channel, pid, changes, group)
 
     def sweep(self) -> tuple[str, ...]:
@@ -182,16 +195,16 @@ def _missing_image_error(image: str) -> ImageError:
 
 @contextmanager
 def _bwrap_process(
-    program: bwrap_program.Program, spec: SandboxSpec, layers: BwrapLayers, devices: Path | None
+    program: bwrap_program.Program, spec: SandboxSpec, scratch: Scratch
 ) -> Iterator[tuple[PipeChannel, int]]:
     """Yield the channel to a keeper and its PID on the host; end bwrap afterwards."""
     with os.fdopen(os.memfd_create("isosmoke-bwrap-info"), "rb") as info_file:
         arguments = bwrap_args.build_arguments(
             spec,
-            layers=layers,
+            layers=scratch.layers,
             info_fd=info_file.fileno(),
             own_cgroups=program.own_cgroups,
-            devices=devices,
+            devices=scratch.devices,
         )
         process = _spawn([program.path, *arguments], info_file)
         channel, last_pid = PipeChannel(process), process.pid

@@ -1,7 +1,7 @@
 """Docker engine, which creates sandboxes from the host's directories or from a named image."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeGuard
@@ -21,6 +21,7 @@ from isosmoke.engines.docker.container import Container, cleanup_failures, new_c
 from isosmoke.engines.docker.create_body import Dialect
 from isosmoke.engines.docker.endpoint import CallerEnvironment, Endpoint
 from isosmoke.engines.docker.images import DockerImages
+from isosmoke.engines.supply import SandboxSupply
 from isosmoke.errors import EngineError, raise_left_behind
 from isosmoke.host import mount_table, state
 from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Mount, ReadOnly, SandboxSpec
@@ -65,6 +66,7 @@ class DockerEngine:
         self._daemon = Daemon(find, self.name)
         self._visible_points: set[Path] = set()
         self.images = DockerImages(self._daemon)
+        self._supply = SandboxSupply(self._create)
         self.companions = DockerCompanions(self._daemon)
 
     @property
@@ -96,8 +98,14 @@ class DockerEngine:
     def image_digest(self, image: str) -> str:
         return "" if image == HOST_IMAGE else self.images.digest(image)
 
+    def expecting(self, specs: Sequence[SandboxSpec], ahead: int) -> AbstractContextManager[None]:
+        return self._supply.expecting(specs, ahead)
+
+    def sandbox(self, spec: SandboxSpec) -> AbstractContextManager[DockerSandbox]:
+        return self._supply.take(spec)
+
     @contextmanager
-    def sandbox(self, spec: SandboxSpec) -> Iterator[DockerSandbox]:
+    def _create(self, spec: SandboxSpec) -> Iterator[DockerSandbox]:
         _require_utf8_paths(spec)
         _require_overmounted_files(spec)
         targets_on_disk = {
