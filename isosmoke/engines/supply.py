@@ -83,10 +83,17 @@ class SandboxSupply(Generic[S]):
             claimed = min(suitable, key=lambda spare: spare.spec.label != spec.label, default=None)
             if claimed is not None:
                 self._stock.remove(claimed)
-            elif expected := next((one for one in self._expected if _is_same(one, spec)), None):
-                self._expected.remove(expected)
+            else:
+                self._forget(spec)
             self._fill()
             return claimed
+
+    def _forget(self, spec: SandboxSpec) -> None:
+        """Expect a sandbox no more that is created at once instead; the lock is held."""
+        for expected in self._expected:
+            if _is_same(expected, spec):
+                self._expected.remove(expected)
+                return
 
     def _fill(self) -> None:
         """Start to create as many sandboxes as are missing; the lock is held."""
@@ -112,9 +119,9 @@ class SandboxSupply(Generic[S]):
         return [error for spare in unused for error in _destroy(spare)]
 
 
-def _is_same(one: SandboxSpec, other: SandboxSpec) -> bool:
+def _is_same(spec: SandboxSpec, other: SandboxSpec) -> bool:
     """Return whether two sandboxes differ by their labels only."""
-    return one == replace(other, label=one.label)
+    return spec == replace(other, label=spec.label)
 
 
 def _destroy(spare: _Spare[S]) -> Iterator[LeftBehindError]:

@@ -1,6 +1,6 @@
 """An attempt at a scenario: its services, its sandbox, its captured output and its verdict."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -156,17 +156,17 @@ class AttemptRunner:
 
     def list_sandboxes(
         self, scenarios: Iterable[Scenario], argv: tuple[str, ...] = ()
-    ) -> Mapping[str, Sequence[SandboxSpec]]:
-        """Return the sandboxes of scenarios in this order, by the name of their engine.
+    ) -> Collection[tuple[Engine, Sequence[SandboxSpec]]]:
+        """Return the sandboxes of scenarios in this order, those of each engine together.
 
         A scenario without one is missing: its attempt says why.
         """
-        sandboxes: dict[str, list[SandboxSpec]] = {}
+        sandboxes: dict[int, tuple[Engine, list[SandboxSpec]]] = {}
         for scenario in scenarios:
             with suppress(EngineError, OSError):
-                job = self._build_job(scenario, argv, {})
-                sandboxes.setdefault(self.engine_for(scenario).name, []).append(job.spec)
-        return sandboxes
+                job, engine = self._build_job(scenario, argv, {}), self.engine_for(scenario)
+                sandboxes.setdefault(id(engine), (engine, []))[1].append(job.spec)
+        return sandboxes.values()
 
     def _build_job(
         self, scenario: Scenario, argv: tuple[str, ...], variables: Mapping[str, str]

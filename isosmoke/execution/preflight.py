@@ -62,12 +62,11 @@ class EnginePool:
             self._sweep_failures.append(message)
 
     @contextmanager
-    def expecting(self, name: str, specs: Sequence[SandboxSpec], ahead: int) -> Iterator[None]:
+    def expecting(self, engine: Engine, specs: Sequence[SandboxSpec], ahead: int) -> Iterator[None]:
         """Let an engine create up to `ahead` of these sandboxes before they are needed.
 
         One that remains unused and cannot be removed changes no verdict, but is noted.
         """
-        engine = self._engines[name]
         if not isinstance(engine, AnticipatingEngine):
             yield
             return

@@ -1,11 +1,11 @@
 """A whole run: from a `Request` to a `RunResult`."""
 
+import math
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from math import ceil
 from pathlib import Path
 from time import monotonic
 
@@ -107,13 +107,13 @@ class Session:
     ) -> Iterator[None]:
         """Let the engines create sandboxes ahead of need, except for those that start at once."""
         policy = self.request.policy
-        cores = ceil(count_cores())
+        cores = math.ceil(count_cores())
         jobs = policy.jobs or cores
         later = (tuple(scenarios) * policy.repeat)[jobs:]
         ahead = min(jobs, _MAX_AHEAD_PER_CORE * cores)
         with ExitStack() as stack:
-            for name, specs in self.attempts.list_sandboxes(later, argv).items():
-                stack.enter_context(self.preflight.engines.expecting(name, specs, ahead))
+            for engine, specs in self.attempts.list_sandboxes(later, argv):
+                stack.enter_context(self.preflight.engines.expecting(engine, specs, ahead))
             yield
 
     def _run_repeatedly(

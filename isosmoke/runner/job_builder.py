@@ -27,10 +27,10 @@ _ALWAYS_PASSED = ("COLORTERM", "TZ", *tool_homes.VERSION_VARIABLES)
 """The caller's variables that every sandbox gets; `pass_env` and `plain_env` name further ones."""
 
 _SPEC_KEYS = (
-    *("image", "folder", "network", "limits", "capabilities", "new_namespaces"),
+    *("image", "network", "limits", "capabilities", "new_namespaces"),
     *("cache", "pass_files", "plain_files"),
 )
-"""The properties of a scenario that change its sandbox, besides its name."""
+"""The keys of a scenario that change its sandbox, besides its name."""
 
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
@@ -125,7 +125,8 @@ class RunContext:
         build: Callable[[Scenario, "RunContext"], SandboxSpec],
     ) -> SandboxSpec:
         private = mounts.list_private_directories(self.workspace)  # a run creates its records
-        key = (*(getattr(scenario, name) for name in _SPEC_KEYS), *others, *private)
+        keys = (getattr(scenario, name) for name in _SPEC_KEYS)
+        key = (scenario.folder, *keys, *others, *private)
         if key not in self._specs:
             self._specs[key] = build(scenario, self)
         return replace(self._specs[key], label=scenario.name)

@@ -107,7 +107,7 @@ def test_a_different_sandbox_is_created_when_it_is_taken() -> None:
 
 
 def test_a_sandbox_that_was_not_ready_in_time_is_not_created_twice() -> None:
-    """Whoever needs an expected sandbox before its turn creates it, and it is not created ahead."""
+    """A sandbox that is needed before its turn is created at once, and not ahead."""
     workshop = Workshop()
     supply = workshop.supply()
     with supply.expecting([OTHER, *labelled("a", "b")], 1):
@@ -121,7 +121,7 @@ def test_a_sandbox_that_was_not_ready_in_time_is_not_created_twice() -> None:
     assert workshop.created == ["other", "a", "b"]
 
 
-def test_an_error_of_a_sandbox_reaches_whoever_takes_it() -> None:
+def test_an_error_of_a_sandbox_is_raised_when_it_is_taken() -> None:
     """The sandbox of a scenario that could not be created ahead is an error of this scenario."""
     workshop = Workshop(refuses="a")
     supply = workshop.supply()
@@ -172,12 +172,12 @@ CHANGES = (
     "chmod 600 /dev/null; echo changed >data/file",
     ":",
 )
-"""What scripts leave, in this order; each looks at its sandbox first."""
+"""Changes that scripts make, in this order; each script looks at its sandbox first."""
 
 
 @pytest.mark.parametrize("name", ["bubblewrap", "docker"])
 def test_sandboxes_of_a_run_show_nothing_of_each_other(name: str, tmp_path: Path) -> None:
-    """Whatever a script leaves in its sandbox, the next one of the same engine is a fresh one."""
+    """Each sandbox is a fresh one, for any change that a script made in an earlier one."""
     engine = require_engine(name)
     assert isinstance(engine, AnticipatingEngine)
     bench = Bench(tmp_path)
