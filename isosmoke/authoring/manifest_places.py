@@ -75,6 +75,8 @@ def find_own_manifest(working: Path, environment: Mapping[str, str]) -> Path:
     found = [path for path in list_own_places(top, working, environment) if path.is_file()]
     if not found:
         return _find_named_manifest(top, working, environment)
+    if len(found) == 1:
+        return found[0]
     order = ("tracked", "pinned", "untracked", "ignored", "outside")
     return min(found, key=lambda path: order.index(tracking.read_tracking(path, environment)))
 

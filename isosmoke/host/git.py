@@ -284,14 +284,25 @@ def find_common_directory(top: Path, environment: Mapping[str, str]) -> Path:
 def list_pinned(top: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
     """Return the tracked files whose changes git does not see, relative to `top`.
 
+    Raises:
+        GitError: if git refuses to read the repository.
+    """
+    return tuple(path for path, is_pinned in map_tracked(top, environment).items() if is_pinned)
+
+
+def map_tracked(top: Path, environment: Mapping[str, str], *paths: str) -> Mapping[str, bool]:
+    """Map the tracked files among `paths`, by default all, to whether they are pinned.
+
     `git update-index --assume-unchanged` and `--skip-worktree` pin a file; so does a sparse
-    checkout. `git ls-files -v` prints another letter than "H" for it (git-ls-files(1)).
+    checkout. Git then does not see its changes, and `git ls-files -v` prints another letter than
+    "H" for it (git-ls-files(1)).
 
     Raises:
         GitError: if git refuses to read the repository.
     """
-    entries = run(top, "ls-files", "-v", "-z", environment=environment).split(b"\0")
-    return tuple(os.fsdecode(each[2:]) for each in entries if each and not each.startswith(b"H "))
+    listing = run(top, "ls-files", "-v", "-z", "--", *paths, environment=environment)
+    entries = (entry.partition(b" ") for entry in listing.split(b"\0") if entry)
+    return {os.fsdecode(path): letter != b"H" for letter, _, path in entries}
 
 
 def _without_filters(top: Path, environment: Mapping[str, str]) -> Iterator[str]:

@@ -144,8 +144,22 @@ class _Check:
     def _find_main_branches(self) -> tuple[str, ...]:
         """Return the main branch that the manifest names, and the one that reviews count on."""
         named = _read_main_branch(self.archive.load_now()[0])
-        main = bases.find_main_branch(self.repository, named) if named else ""
-        return tuple(dict.fromkeys(filter(None, (main, self._reviewed_branch))))
+        names = [named] if self._has_usual_branch else [named, *self._former_names]
+        found = (bases.find_main_branch(self.repository, name) for name in names if name)
+        return tuple(dict.fromkeys(filter(None, (*found, self._reviewed_branch))))
+
+    @cached_property
+    def _has_usual_branch(self) -> bool:
+        return bool(bases.find_main_branch(self.repository, None))
+
+    @cached_property
+    def _former_names(self) -> tuple[str, ...]:
+        """The main branches that the manifests of HEAD's ancestors name."""
+        if not self.repository.find_commit("HEAD"):
+            return ()
+        ancestors = self.repository.list_ancestors(self.archive.places)
+        former = (_read_main_branch(self.archive.load_valid(item)) for item in ancestors)
+        return tuple(dict.fromkeys(filter(None, former)))
 
     @cached_property
     def _reviewed_branch(self) -> str:
@@ -166,9 +180,7 @@ class _Check:
         named = _read_main_branch(self.archive.load_now()[0])
         if named is None or not self.repository.find_commit("HEAD"):
             return ""
-        ancestors = self.repository.list_ancestors(self.archive.places)
-        former = {_read_main_branch(self.archive.load_valid(item)) for item in ancestors}
-        is_disputed = former - {None, named}
+        is_disputed = {*self._former_names} - {named}
         return "" if is_disputed else bases.find_main_branch(self.repository, named)
 
     def _list_revisions(self, chosen: Bases, head: str) -> tuple[Revision, ...]:
@@ -259,8 +271,19 @@ class _Check:
         elif not others and self.request.against is None:
             text = "compared with HEAD, because there is no earlier commit: review it"
             yield self._build("head-compared", text, refused=False)
+        elif self._is_unagreed(now[0], others):
+            text = "compared only with a branch that the manifest itself names, in a shallow clone"
+            yield self._build("nothing-compared", text)
         elif not any(_count(past[item]) for item in others or past):
             yield self._judge_empty_base((others or [*past])[0])
+
+    def _is_unagreed(self, now: Catalog, others: Iterable[Revision]) -> bool:
+        """Return whether all bases are on a branch that perhaps only the author has named."""
+        named = _read_main_branch(now)
+        if not named or not self._is_shallow or self._has_usual_branch or self.request.against:
+            return False
+        tip = self.repository.find_commit(bases.find_main_branch(self.repository, named))
+        return all(revision.identity == tip for revision in others)
 
     def _judge_empty_base(self, base: Revision) -> BlamedLoss:
         """Return a note if no manifest ever existed up to a base, else a loss."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from isosmoke.host.git import GitError, find_common_directory, find_program, run
+from isosmoke.host.git import GitError, find_common_directory, find_program, map_tracked, run
 from isosmoke.host.workspace_directories import git_top
 
 Tracking = Literal["tracked", "untracked", "ignored", "pinned", "outside"]
@@ -24,20 +24,16 @@ def read_tracking(path: Path, environment: Mapping[str, str]) -> Tracking:
     Symbolic links are not followed: git tracks a link, and nothing below one.
 
     Raises:
-        GitError: if git refuses to read the repository.
+        IsosmokeError: if git refuses to read the repository, or is not installed.
     """
     path = path.absolute()
     top = git_top(path.parent)
     if top is None or top != find_work_tree(path.parent, environment):
         return "outside"
-    if find_program(top, environment) is None:
-        return "outside"
     relative = os.fspath(path.relative_to(top))
-    listing = run(top, "ls-files", "-v", "-z", "--", relative, environment=environment)
-    for entry in filter(None, listing.split(b"\0")):
-        status, _, name = entry.partition(b" ")
-        if os.fsdecode(name) == relative:
-            return "tracked" if status == b"H" else "pinned"
+    is_pinned = map_tracked(top, environment, relative).get(relative)
+    if is_pinned is not None:
+        return "pinned" if is_pinned else "tracked"
     return "ignored" if _is_ignored(top, relative, environment) else "untracked"
 
 

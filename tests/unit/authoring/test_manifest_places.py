@@ -200,6 +200,15 @@ def add_worktree(git: Git) -> Git:
     return Git(tree)
 
 
+def test_manifest_without_git_is_a_loss_that_says_so(git: Git) -> None:
+    """Without git nothing shows that a manifest is tracked; the reason is not hidden."""
+    found = inspect_manifest(git.top / SMOKE, git.top, {"PATH": "/nowhere"})
+
+    (loss,) = found.losses
+    assert loss.kind == "manifest-unverified"
+    assert "git not found" in loss.message
+
+
 def test_work_tree_of_an_agent_has_its_own_manifest(git: Git) -> None:
     """The gate reads the main work tree's manifest, and names the agent's if it differs."""
     tree = add_worktree(git)

@@ -12,6 +12,7 @@ from isosmoke.errors import IsosmokeError, UsageError
 from isosmoke.host import git as git_reading
 from isosmoke.host.git import Checkout, GitError
 from isosmoke.host.repository import bases, snapshots, tracking
+from isosmoke.host.repository.file_versions import FileVersions
 from isosmoke.host.repository.revisions import Repository
 from support.git_repositories import Git
 
@@ -142,6 +143,9 @@ _READS: dict[str, Callable[[Repository], object]] = {
     "tracking": lambda repository: tracking.read_tracking(repository.top / "a.txt", {}),
     "trailers": lambda repository: repository.find_trailers("Isosmoke-Reviewed"),
     "ancestors": lambda repository: repository.list_ancestors(["a.txt"]),
+    "merges": lambda repository: repository.list_merges("HEAD", ["a.txt"], "**/a.txt"),
+    "versions": lambda repository: FileVersions(repository.top, {}).list_all("a.txt"),
+    "filters": lambda repository: FileVersions(repository.top, {}).has_filter("a.txt"),
     "former": lambda repository: repository.list_former_files("**/a.txt"),
     "commits": lambda repository: repository.commits("HEAD~1", ["a.txt"]),
 }
@@ -226,6 +230,15 @@ def test_checkout_outside_a_repository_or_without_git_is_none(tmp_path: Path) ->
     assert git_reading.find_tops(tmp_path, os.environ) == (tmp_path,)
 
 
+def test_relation_of_a_file_without_git_is_an_error(tmp_path: Path) -> None:
+    """Nothing is claimed about a file that only git knows about."""
+    git = Git(tmp_path)
+    git.commit("one", a_txt="1\n")
+
+    with pytest.raises(IsosmokeError, match="git not found"):
+        tracking.read_tracking(tmp_path / "a.txt", {"PATH": "/nowhere"})
+
+
 def test_variables_of_a_hook_are_ignored(tmp_path: Path) -> None:
     """Git sets GIT_DIR for hooks, which would take precedence over the directory."""
     Git(tmp_path / "other")
@@ -289,6 +302,11 @@ def read_everything(git: Git) -> None:
     assert repository.find_trailers("Isosmoke-Reviewed") == ()
     assert repository.list_ancestors(["a.txt"])[-1] == base
     assert [commit.subject for commit in repository.commits(base, ["a.txt"])] == ["next"]
+    assert repository.list_merges("HEAD", ["a.txt"], "**/a.txt") == ()
+    versions = FileVersions(git.top, os.environ)
+    assert {*versions.list_all("a.txt")} >= {b"0", b"1"}
+    assert versions.has_filter("a.txt")
+    assert versions.has_file(base, "a.txt")
     checkout = git_reading.read_checkout(git.top, os.environ)
     assert checkout == Checkout(repository.revision("HEAD").identity, dirty=False)
     assert git_reading.find_tops(git.top, os.environ) == (git.top,)

@@ -534,6 +534,46 @@ def test_only_main_branch_is_the_one_that_the_manifest_names(git: Git) -> None:
     assert list_kinds(git) == ["gate-weakened"]
 
 
+def test_another_main_branch_is_no_base_alone(git: Git) -> None:
+    """The branch that the manifest named before stays a base where none has a usual name."""
+    git("branch", "-q", "-M", "trunk")
+    git("branch", "-q", "-D", "main")
+    git.commit("setting", manifest_toml=TRUNK)
+    git("checkout", "-q", "-b", "fix")
+    weak = TRUNK.replace('"trunk"', '"weak"').replace(', "b"', "")
+    git.commit("weak", manifest_toml=weak)
+    git("branch", "-q", "weak")
+    git.commit("fix", other_txt="x")
+
+    assert sorted(list_kinds(git)) == ["gate-weakened", "owner-lost"]
+
+
+@pytest.mark.parametrize("usual", [True, False])
+def test_shallow_clone_does_not_trust_a_branch_that_only_the_manifest_names(
+    git: Git,
+    tmp_path: Path,
+    usual: bool,  # noqa: FBT001
+) -> None:
+    """An equally weak branch is no base; neither is it next to the usual main branch."""
+    git.commit("weak", manifest_toml=TRUNK.replace('"trunk"', '"weak"').replace(', "b"', ""))
+    git("branch", "-q", "weak")
+    git.commit("fix", other_txt="x")
+    clone = Git(tmp_path / "clone")
+    clone("remote", "add", "origin", f"file://{git.top}")
+    branches = ("weak", "feature", *(["main"] if usual else []))
+    clone(
+        "fetch",
+        "-q",
+        "--depth=1",
+        "origin",
+        *(f"{each}:refs/remotes/origin/{each}" for each in branches),
+    )
+    clone("checkout", "-q", "--detach", "origin/feature")
+
+    expected = ["gate-weakened", "owner-lost"] if usual else ["nothing-compared"]
+    assert sorted(list_kinds(clone)) == expected
+
+
 def test_loss_on_the_main_branch_is_reported_until_it_is_acknowledged(git: Git) -> None:
     """Every ancestor on the main branch counts, not only the latest."""
     git("checkout", "-q", "main")
