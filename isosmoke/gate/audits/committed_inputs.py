@@ -65,9 +65,9 @@ class CommittedInputs:
         if Path(path).is_absolute() or resource.sha256 == self._hash_present(path):
             return False
         versions = self._versions.list_all(path)
-        if not versions or self._versions.has_filter(path):
+        if not versions or self._versions.is_converted(path):
             return False
-        return not any(resource.sha256 in _hash(content) for content in versions)
+        return resource.sha256 not in {hashlib.sha256(each).hexdigest() for each in versions}
 
     def _hash_present(self, path: str) -> str:
         try:
@@ -111,10 +111,3 @@ class CommittedInputs:
 def _list_digests(manifest: Manifest) -> Iterator[tuple[str, str]]:
     for resource in receipt_inputs.describe_entries(manifest, manifest.scenarios):
         yield resource.name, resource.sha256
-
-
-def _hash(content: bytes) -> tuple[str, str]:
-    """Return the hash of a file as it is committed, and with the line ends that git may add."""
-    converted = content.replace(b"\n", b"\r\n")
-    first, second = (hashlib.sha256(each).hexdigest() for each in (content, converted))
-    return first, second

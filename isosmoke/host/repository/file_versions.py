@@ -1,12 +1,12 @@
 """All versions of a file that a branch or a tag has or had."""
 
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from isosmoke.host.git import GitError, decode_line, run
+from isosmoke.host.git import decode_line, run
+from isosmoke.host.repository import conversions
 from isosmoke.host.repository.snapshots import read_objects
 
 _REFERENCES = ("--branches", "--tags", "--remotes", "HEAD")
@@ -65,18 +65,10 @@ class FileVersions:
         listing = run(self.top, "rev-list", *_REFERENCES, environment=self.environment)
         return frozenset(decode_line(listing).split())
 
-    def has_filter(self, path: str) -> bool:
-        """Return whether a program converts a file when it is committed (gitattributes(5))."""
-        try:
-            attributes = run(
-                self.top,
-                "check-attr",
-                "-z",
-                "filter",
-                "--",
-                os.fspath(path),
-                environment=self.environment,
-            )
-        except GitError:
-            return True
-        return attributes.split(b"\0")[2] not in (b"unspecified", b"unset")
+    def is_converted(self, path: str) -> bool:
+        """Return whether git converts a file when it is committed (gitattributes(5)).
+
+        Raises:
+            GitError: if git cannot read the attributes.
+        """
+        return bool(conversions.find_converted(self.top, [path], self.environment))

@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 from isosmoke.host import files
 from isosmoke.host.files import MAX_LINKS
 from isosmoke.host.git import GitError, run
+from isosmoke.host.repository import conversions
 
 Kind = Literal["file", "link", "submodule", "repository", "missing", "outside"]
 """The kind of a path: "repository" is one that git does not know as a submodule."""
@@ -115,10 +116,23 @@ class TreeSnapshot:
 
 @dataclass(frozen=True)
 class WorkTreeSnapshot:
-    """The files of a work tree. `submodules` maps each known submodule to its commit."""
+    """The files of a work tree, next to its index.
+
+    A file that git converts, and that did not change, has the content that is staged.
+    """
 
     top: Path
-    submodules: Mapping[str, str]
+    index: TreeSnapshot
+
+    @cached_property
+    def submodules(self) -> Mapping[str, str]:
+        """The commit of each known submodule."""
+        entries = self.index.entries.items()
+        return {path: identity for path, (mode, identity) in entries if mode == b"160000"}
+
+    @cached_property
+    def _converted(self) -> Mapping[str, str]:
+        return conversions.find_converted(self.top, self.index.entries)
 
     def find_kind(self, path: str) -> Kind:
         """Return the kind of a path."""
@@ -141,7 +155,13 @@ class WorkTreeSnapshot:
         if kind == "submodule":
             return self.submodules[path].encode()
         file = self.top / path
-        return os.fsencode(file.readlink()) if kind == "link" else files.read(file)
+        if kind == "link":
+            return os.fsencode(file.readlink())
+        content = files.read(file)
+        if attribute := self._converted.get(path):
+            staged = self.index.read([path])[path]
+            return staged if conversions.is_unchanged(content, staged, attribute) else content
+        return content
 
     def is_occupied(self, path: str) -> bool:
         """Return whether anything has this path."""
@@ -216,10 +236,7 @@ def _find_index(top: Path, environment: Mapping[str, str]) -> Mapping[str, str]:
 
 def read_work_tree(index: TreeSnapshot) -> WorkTreeSnapshot:
     """Return the snapshot of the work tree whose index is given."""
-    submodules = {
-        path: identity for path, (mode, identity) in index.entries.items() if mode == b"160000"
-    }
-    return WorkTreeSnapshot(index.top, submodules)
+    return WorkTreeSnapshot(index.top, index)
 
 
 def read_objects(top: Path, identities: Collection[str]) -> Mapping[str, bytes]:

@@ -145,7 +145,7 @@ _READS: dict[str, Callable[[Repository], object]] = {
     "ancestors": lambda repository: repository.list_ancestors(["a.txt"]),
     "merges": lambda repository: repository.list_merges("HEAD", ["a.txt"], "**/a.txt"),
     "versions": lambda repository: FileVersions(repository.top, {}).list_all("a.txt"),
-    "filters": lambda repository: FileVersions(repository.top, {}).has_filter("a.txt"),
+    "filters": lambda repository: FileVersions(repository.top, {}).is_converted("a.txt"),
     "former": lambda repository: repository.list_former_files("**/a.txt"),
     "commits": lambda repository: repository.commits("HEAD~1", ["a.txt"]),
 }
@@ -305,7 +305,7 @@ def read_everything(git: Git) -> None:
     assert repository.list_merges("HEAD", ["a.txt"], "**/a.txt") == ()
     versions = FileVersions(git.top, os.environ)
     assert {*versions.list_all("a.txt")} >= {b"0", b"1"}
-    assert versions.has_filter("a.txt")
+    assert versions.is_converted("a.txt")
     assert versions.has_file(base, "a.txt")
     checkout = git_reading.read_checkout(git.top, os.environ)
     assert checkout == Checkout(repository.revision("HEAD").identity, dirty=False)

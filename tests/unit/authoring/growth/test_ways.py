@@ -5,6 +5,7 @@ Each way is a row in docs/gate.md. After a change, run
     PYTHONPATH=tests python tests/unit/authoring/growth/test_ways.py
 """
 
+import hashlib
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -715,6 +716,21 @@ def _add_project(git: Git) -> None:
 @honest("A file that is no part of a scenario is changed, also in a shallow clone")
 def _change_program(git: Git) -> None:
     git.commit("program", main_py="print()\n")
+
+
+@honest("A script reads a file of Git LFS, which has other content in the work tree")
+def _read_large_file(git: Git) -> None:
+    git("checkout", "-q", "main")
+    content = "large\n"
+    oid = hashlib.sha256(content.encode()).hexdigest()
+    put(git, ".gitattributes", "*.bin filter=lfs\n")
+    put(git, "tests/smoke/scenarios/two.sh", "cmp $HERE/data/large.bin\nwg two\n")
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 6\n"
+    put(git, "tests/smoke/data/large.bin", pointer)
+    git.commit("large")
+    git("checkout", "-q", "-B", "feature")
+    git.commit("feature", other_md="Still more.\n")
+    put(git, "tests/smoke/data/large.bin", content)
 
 
 @honest("A file for another program is called manifest.toml")

@@ -53,6 +53,6 @@ def test_converted_file_is_recognized(git: Git) -> None:
     git.write(_gitattributes="*.bin filter=lfs\n*.txt eol=crlf\n")
 
     versions = FileVersions(git.top, {"PATH": "/usr/bin:/bin"})
-    assert versions.has_filter("a.bin")
-    assert not versions.has_filter("a.txt")
-    assert not versions.has_filter("a.sh")
+    assert versions.is_converted("a.bin")
+    assert versions.is_converted("a.txt")
+    assert not versions.is_converted("a.sh")
