@@ -305,6 +305,11 @@ def map_tracked(top: Path, environment: Mapping[str, str], *paths: str) -> Mappi
     return {os.fsdecode(path): letter != b"H" for letter, _, path in entries}
 
 
+def list_filter_settings(top: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return settings for `run` that disable the filters of a repository, but not the user's."""
+    return tuple(_without_filters(top, environment))
+
+
 def _without_filters(top: Path, environment: Mapping[str, str]) -> Iterator[str]:
     """Yield settings that disable each filter of the repository, but not the user's filters.
 
@@ -315,7 +320,13 @@ def _without_filters(top: Path, environment: Mapping[str, str]) -> Iterator[str]
             b"\n"
         )
     )
-    form = ("--includes", "--null", "--name-only", "--get-regexp", r"^filter\..*\.(clean|process)$")
+    form = (
+        "--includes",
+        "--null",
+        "--name-only",
+        "--get-regexp",
+        r"^filter\..*\.(clean|process|smudge)$",
+    )
     for source in (["--local"], ["--file", worktree]):
         try:
             names = run(top, "config", *source, *form, environment=environment)
@@ -327,7 +338,8 @@ def _without_filters(top: Path, environment: Mapping[str, str]) -> Iterator[str]
             if "=" in name:
                 raise GitError(("config",), top, f"{name}: invalid name of a filter")
             if name:
-                yield from (f"{name}.clean=", f"{name}.process=", f"{name}.required=false")
+                values = (".clean=", ".smudge=", ".process=", ".required=false")
+                yield from (f"{name}{value}" for value in values)
 
 
 def decode_line(output: bytes) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from support import available
+from support import available, bisected
+from support.bisected import Bisected
 from support.project import Project
 
 
@@ -165,3 +166,120 @@ def test_bad_repetition_of_run_is_explained(
 
     assert done.returncode == 2
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(("seed", "skips", "jobs"), [(3, 0.0, "2"), (5, 0.3, "2")])
+def test_bisect_finds_first_bad_commit(tmp_path: Path, seed: int, skips: float, jobs: str) -> None:
+    """The first bad commit is found by builds, and nothing remains but the record."""
+    available.require_engine("bubblewrap")
+    project = Bisected(tmp_path, seed, skips)
+    before = project.describe()
+    done = project.run(project.command("--jobs", jobs, "--json"))
+    document = json.loads(done.stdout)
+
+    assert done.returncode == (0 if document["first_bad"] else 1), done.stderr
+    suspects = bisected.list_suspects(document)
+    assert project.history.first_bad in suspects
+    assert any(low <= suspects <= high for low, high in project.history.list_possible_results())
+    assert document["confirmed"] is (True if document["first_bad"] else None)
+    for tested in document["tested"]:
+        assert tested["verdict"] == project.history.verdicts[tested["commit"]]
+    assert project.describe() == before
+    assert list(project.top.glob(".isosmoke/bisections/*/state.json")) == []
+
+
+def test_bisect_takes_ready_made_binaries(tmp_path: Path) -> None:
+    """Binaries that are named by revision need no build; a missing one is skipped."""
+    available.require_engine("bubblewrap")
+    project = Bisected(tmp_path, 3, 0.0)
+    binaries = tmp_path / "binaries"
+    binaries.mkdir()
+    for commit, verdict in project.history.verdicts.items():
+        (binaries / commit[:12]).write_text(f"#!/bin/sh\nexit {int(verdict == 'bad')}\n")
+        (binaries / commit[:12]).chmod(0o755)
+    done = project.run(project.bare_command("--binaries", str(binaries), "--json"))
+    document = json.loads(done.stdout)
+
+    assert done.returncode == 0, done.stderr
+    assert document["first_bad"]["commit"] == project.history.first_bad
+    (binaries / project.history.first_bad[:12]).unlink()
+    done = project.run(project.bare_command("--binaries", str(binaries), "--json"))
+    document = json.loads(done.stdout)
+    assert done.returncode == 1, done.stderr
+    assert project.history.first_bad in bisected.list_suspects(document)
+
+
+def test_killed_bisect_continues(tmp_path: Path) -> None:
+    """After `kill -9` the same command goes on with what it has, and removes its work trees."""
+    available.require_engine("bubblewrap")
+    project = Bisected(tmp_path, 3, 0.0)
+    before = project.describe()
+    run = subprocess.Popen(
+        project.command(),
+        cwd=project.top,
+        env={**project.environment, "BUILD_SECONDS": "2"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert available.wait_for(lambda: len(project.builds.read_text().split()) >= 3, 120)
+    finally:
+        run.kill()
+        run.wait()
+    assert project.describe() != before  # there are work trees
+    assert project.describe()[:3] == before[:3]
+
+    first = len(project.builds.read_text().split())
+    done = project.run(project.command("--json"))
+    document = json.loads(done.stdout)
+
+    assert done.returncode == 0, done.stderr
+    assert "continuing after 2 commits" in done.stderr
+    assert document["first_bad"]["commit"] == project.history.first_bad
+    again = len(project.builds.read_text().split()) - first
+    assert again == len(document["tested"]) - 2
+    assert project.describe() == before
+
+
+def test_interrupted_bisect_continues(tmp_path: Path) -> None:
+    """An interrupt ends the builds in progress, and the same command goes on."""
+    available.require_engine("bubblewrap")
+    project = Bisected(tmp_path, 3, 0.0)
+    run = subprocess.Popen(
+        project.command("--json"),
+        cwd=project.top,
+        env={**project.environment, "BUILD_SECONDS": "3000"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert available.wait_for(project.builds.read_text, 120)
+    run.send_signal(signal.SIGINT)
+    output, _ = run.communicate(timeout=120)
+
+    assert run.returncode == 130
+    document = json.loads(output)
+    assert (document["stopped"], document["first_bad"], document["tested"]) == ("SIGINT", None, [])
+    done = project.run(project.command())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"first bad: {project.history.first_bad}  commit ")
+
+
+def test_wrong_range_of_bisect_is_explained(tmp_path: Path) -> None:
+    """A good end that fails, a contradiction and a missing binary are errors, without remains."""
+    available.require_engine("bubblewrap")
+    project = Bisected(tmp_path, 3, 0.0)
+    before = project.describe()
+    history = project.history
+    wrong = [
+        (("--good", history.first_bad), 2, "--good "),
+        (("--binaries", str(tmp_path)), 2, "pass one of --build and --binaries"),
+        (("--binary", "/out"), 2, "is not inside a work tree"),
+        (("--binary", "../out"), 2, "is not inside a work tree"),
+        (("--jobs", "0"), 2, "0 is not in the range"),
+        (("--good", "nowhere"), 2, "git knows no revision 'nowhere'"),
+    ]
+    for arguments, code, message in wrong:
+        done = project.run(project.command(*arguments))
+        assert (done.returncode, message in done.stderr) == (code, True), (arguments, done.stderr)
+    assert project.describe() == before

@@ -19,6 +19,7 @@ from isosmoke.manifest import parser
 from isosmoke.manifest.models import Gate, Limits, Retention, Scenario
 from isosmoke.manifest.tables import list_keys
 from support import available, key_pairs
+from support.bisected import Bisected
 from support.exec_runs import LEAVE_ONE, read_records, run_exec
 from support.git_repositories import Git
 from support.paths import ROOT
@@ -191,6 +192,12 @@ def write_leaks(directory: Path) -> dict[str, list[Any]]:
     }
 
 
+def write_examined(directory: Path) -> dict[str, list[Any]]:
+    """Return the document of a bisection."""
+    project = Bisected(directory, 3, 0.0)
+    return {"bisection": [json.loads(project.run(project.command("--json")).stdout)]}
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """Documents of every kind except the manifest, as a user obtains them."""
@@ -242,6 +249,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         "images": [load_output("image", "list", "--json")],
         "doctor": [load_output("doctor", "--json")],
     }
+    outputs |= write_examined(tmp_path_factory.mktemp("examined"))
     Git(project.top).commit("base")
     return {**outputs, "check": [load_output("check", "--json")]}
 
