@@ -14,6 +14,7 @@ from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineError, describe_os_error, suggest_remedy
 from isosmoke.execution.requirements import Requirements
 from isosmoke.execution.surroundings_warnings import explain_missing_program
+from isosmoke.host import files
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import NOT_EXECUTABLE, NOT_FOUND
 from isosmoke.keeper.input_forwarding import Streams
@@ -128,7 +129,17 @@ class AttemptRunner:
             leftovers=run.cleanup_failures,
             reached_limits=run.reached_limits,
             missing_program=self._explain_missing(scenario, run.ending, capture.stderr),
+            script_sha256="" if argv else self._hash_script(scenario),
         )
+
+    def _hash_script(self, scenario: Scenario) -> str:
+        """Return the hash of the script, or of the copy that ran; empty if it cannot be read."""
+        path = scenario.script_path.absolute()
+        copy = self.context.copies / path.relative_to("/") if self.context.copies else path
+        try:
+            return files.sha256(copy if copy.exists() else path)
+        except OSError:
+            return ""
 
     def _keep_caches(
         self, spec: SandboxSpec, redactor: Redactor, changes: Mapping[PurePosixPath, Path]

@@ -153,7 +153,8 @@ class AttemptRecord(OutcomeRecord):
 
     `begun` is relative to the start of the run. `waited` is the delay before that, caused by locks
     or other scenarios. `repetition` counts from 1. `load`, `doubts`, `basis` and `inputs` say why a
-    failure was confirmed or not; see `isosmoke.results.run_results.Attempt`.
+    failure was confirmed or not; see `isosmoke.results.run_results.Attempt`. `script_sha256` is
+    null for a command, and in records of former versions.
     """
 
     begun: float
@@ -169,6 +170,7 @@ class AttemptRecord(OutcomeRecord):
     doubts: tuple[DoubtRecord, ...] = ()
     basis: Basis = ""
     inputs: str = ""
+    script_sha256: str | None = None
 
 
 class Planned(RecordModel):
@@ -369,6 +371,7 @@ def _record_attempt(attempt: Attempt) -> AttemptRecord:
         doubts=tuple(DoubtRecord(**asdict(doubt)) for doubt in attempt.doubts),
         basis=attempt.basis,
         inputs=attempt.inputs,
+        script_sha256=attempt.script_sha256 or None,
     )
 
 

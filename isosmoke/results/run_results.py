@@ -71,7 +71,7 @@ class Attempt:
     each with the command that removes it. `reached_limits` describes the limits that it reached.
     `missing_program` says why the sandbox does not have a program that was not found; it is empty
     if that is not the case or not known. `repetition` counts from 1; the attempts of one repetition
-    are retries and confirmations.
+    are retries and confirmations. `script_sha256` is the hash of the script; empty for a command.
 
     `load` was measured while a failed attempt ran next to others, and `doubts` are the ways in
     which these may have caused the failure. `basis` says why a failure counts nevertheless:
@@ -103,6 +103,7 @@ class Attempt:
     doubts: tuple[Doubt, ...] = ()
     basis: Basis = ""
     inputs: str = ""
+    script_sha256: str = ""
 
     def transform_texts(self, transform: Callable[[str], str]) -> "Attempt":
         """Return a copy with `transform` applied to each text except the output."""

@@ -148,6 +148,30 @@ def test_run_repeats_each_scenario(project: Project) -> None:
     assert [attempt["outcome"] for attempt in good["attempts"]] == ["PASS", "PASS"]
 
 
+def test_flaky_scenario_is_found_in_records(project: Project) -> None:
+    """A scenario with passes and failures of one binary is listed, until its script changes."""
+    project.path("scenarios/good.sh").write_text("! grep -q 1 flag\n")
+    for flag in "010":
+        project.path("flag").write_text(flag)
+        project.run("run", "good", "bad", "-j", "1")
+    done = project.run("flaky", "--json")
+    first, second = json.loads(done.stdout)["scenarios"]
+
+    assert done.returncode == 0
+    assert (first["name"], first["is_flaky"], first["rate"]["failed"]) == ("good", True, 1)
+    assert (second["name"], second["is_flaky"], second["rate"]["failed"]) == ("bad", False, 3)
+    assert project.run("flaky").stdout.startswith("good  1 of 3 failed (33.3%, 95% interval")
+    project.path("scenarios/good.sh").write_text("true\n")
+    project.run("run", "good")
+    assert len(json.loads(project.run("flaky", "good", "--json").stdout)["scenarios"]) == 2
+    assert project.run("flaky", "nothing").returncode == 4
+
+
+def test_flaky_without_records_is_explained(project: Project) -> None:
+    """Without a recorded run there is nothing to measure."""
+    assert project.run("flaky").returncode == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

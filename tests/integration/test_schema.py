@@ -242,6 +242,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         **write_leaks(tmp_path_factory.mktemp("leaks")),
         "runs": [load_output("runs", "--json")],
         "history": [load_output("history", "good", "--json")],
+        "flaky": [load_output("flaky", "--json")],
         "stress": [
             load_output("stress", name, "--count", "1", "--json") for name in ("bad", "good")
         ],

@@ -151,6 +151,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "doubts": [{"kind": "cpu", "text": "its processes may have waited"}],
         "basis": "",
         "inputs": "0123",
+        "script_sha256": None,
     }
     second = {
         "outcome": "PASS",
@@ -170,6 +171,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "doubts": [],
         "basis": "",
         "inputs": "",
+        "script_sha256": None,
         "leaks": [],
         "tolerated": [],
         "output": {"size": 0, "log": None, "last_lines": []},
