@@ -1,6 +1,6 @@
 """Validated manifests as plain data, which are used again without parsing or validation.
 
-The gate does not use them: whoever can write to the state directory could change what it judges.
+The gate does not use them: a program that writes to the state directory could change its verdict.
 """
 
 import hashlib

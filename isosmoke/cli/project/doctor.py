@@ -19,6 +19,7 @@ from isosmoke.errors import ExitCode, IsosmokeError, suggest_remedy
 from isosmoke.execution import engine_trials
 from isosmoke.host import binary, path_warnings, state, system_programs
 from isosmoke.host.caller_process import Caller
+from isosmoke.host.learned import store
 from isosmoke.host.workspace_directories import git_top
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.results import run_record
@@ -99,6 +100,7 @@ def command(ctx: click.Context, *, apparmor: bool, as_json: bool) -> None:
     if apparmor:
         _print_profile(bwrap_program.find_installed())
         return
+    store.forget()
     with ThreadPoolExecutor(len(ENGINES)) as pool:
         engines = tuple(pool.map(check_engine, ENGINES, ENGINES.values()))
     document = DoctorDocument(engines=engines, findings=tuple(_check_host()))

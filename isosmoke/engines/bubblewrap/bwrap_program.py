@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -11,16 +11,19 @@ from pathlib import Path
 from shlex import quote
 
 from isosmoke.engines.base import copies_refused_error, find_mounts_in
-from isosmoke.engines.bubblewrap import bwrap_args, refusals
+from isosmoke.engines.bubblewrap import bwrap_args, refusals, sandbox_rights
 from isosmoke.engines.bubblewrap.scratch import layers
 from isosmoke.errors import EngineError, EngineUnavailableError
 from isosmoke.host import mount_table, state, system_programs
+from isosmoke.host.learned import store
 from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, SandboxSpec
 
 _TRIAL_SCRIPT = "cd {directory} && rmdir old && mkdir old && touch old/file"
 """A script that replaces a directory, which an overlay without extended attributes cannot do."""
 
 _TRIAL_SECONDS = 30.0
+
+_LEARNED = "bwrap"
 
 PATH_VARIABLE = "ISOSMOKE_BWRAP"
 """The variable that names a bwrap other than the system's; PATH is not searched."""
@@ -43,11 +46,30 @@ class Program:
 def find_program() -> Program:
     """Return the first bwrap that passes a self-test: the system's, then the one in the wheel.
 
+    A bwrap that passed is not tested again while all that its self-test depends on is the same.
+
+    Raises:
+        EngineUnavailableError: if none passes.
+    """
+    candidates = tuple(_find_candidates())
+    basis = sandbox_rights.collect(candidates, state.get_state_directory().resolve())
+    match store.load(_LEARNED, _LEARNED, basis):
+        case [str(path), bool(on_disk), bool(own)] if path in candidates:
+            return Program(path, on_disk, own)
+    program = _test_candidates(candidates)
+    if basis == sandbox_rights.collect(candidates, state.get_state_directory().resolve()):
+        learned = [program.path, program.layers_on_disk, program.own_cgroups]
+        store.save(_LEARNED, _LEARNED, basis, learned)
+    return program
+
+
+def _test_candidates(candidates: Sequence[str]) -> Program:
+    """Return the first bwrap that passes a self-test.
+
     Raises:
         EngineUnavailableError: if none passes.
     """
     refusals_found = []
-    candidates = tuple(_find_candidates())
     for path in filter(_may_have_overlays, candidates):
         result = _find_abilities(path)
         if isinstance(result, Program):

@@ -46,6 +46,13 @@ def save(kind: str, subject: str, basis: Mapping[str, Any], result: Any) -> None
         _prune(directory)
 
 
+def forget() -> None:
+    """Remove all results, so that everything is computed again."""
+    with suppress(OSError, IsosmokeError):
+        for directory in state.get_state_directory().glob(f"{_DIRECTORY}-*"):
+            files.remove(directory)
+
+
 def _find_file(kind: str, subject: str) -> Path:
     name = hashlib.sha256(os.fsencode(subject)).hexdigest()[:32]
     return state.get_state_directory() / f"{_DIRECTORY}-{kind}" / f"{name}.json"
