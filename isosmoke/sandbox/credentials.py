@@ -21,6 +21,8 @@ _FILES = frozenset(
     )
 )
 
+_GIT_FILES = _FILES | {"config"}
+
 _PACKAGES = frozenset(("site-packages", "dist-packages", "__pycache__", "registry", "pkgs"))
 """Directories with the contents of packages, which anyone can download."""
 
@@ -38,29 +40,44 @@ def list_masks(roots: Iterable[Path]) -> Iterator[ReadOnly]:
     """Yield an empty file over each file of credentials in these directories."""
     files = (
         *(file for modules in _SYSTEM_MODULES for file in _find_built_in(modules)),
-        *(file for root in roots for file in _find(root, _DEPTH)),
+        *(file for root in roots for file in _find(str(root), root.name, _DEPTH)),
     )
     for file in files:
         yield ReadOnly(user_files.store_text(""), PurePosixPath(file))
 
 
-def _find(directory: Path, depth: int) -> Iterator[Path]:
-    if directory.name == _MODULES:
-        yield from _find_built_in(directory)
+def _find(directory: str, name: str, depth: int) -> Iterator[Path]:
+    """Yield the files below a directory with this name, in the order of their names.
+
+    Every run walks thousands of entries, so only those that matter are sorted and become paths.
+    """
+    if name == _MODULES:
+        yield from _find_built_in(Path(directory))
         return
+    for entry in sorted(_select(directory, name, depth), key=lambda entry: entry.name):
+        if entry.is_dir(follow_symlinks=False):
+            yield from _find(entry.path, entry.name, depth - 1)
+        else:
+            yield Path(entry.path)
+
+
+def _select(directory: str, name: str, depth: int) -> list["os.DirEntry[str]"]:
+    """Return the directories to search, and the files that may hold credentials.
+
+    A git configuration may have credentials in a URL.
+    """
+    names = _GIT_FILES if name == ".git" else _FILES
     with suppress(OSError), os.scandir(directory) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.is_dir(follow_symlinks=False):
-                if depth and entry.name not in _PACKAGES:
-                    yield from _find(Path(entry.path), depth - 1)
-            elif _is_secret(entry, directory):
-                yield Path(entry.path)
-
-
-def _is_secret(entry: "os.DirEntry[str]", directory: Path) -> bool:
-    """Return whether a file may hold credentials; a git configuration may have them in a URL."""
-    is_named = entry.name in _FILES or (entry.name == "config" and directory.name == ".git")
-    return is_named and entry.is_file(follow_symlinks=False)
+        return [
+            entry
+            for entry in entries
+            if (
+                depth and entry.name not in _PACKAGES
+                if entry.is_dir(follow_symlinks=False)
+                else entry.name in names and entry.is_file(follow_symlinks=False)
+            )
+        ]
+    return []
 
 
 def _find_built_in(modules: Path) -> Iterator[Path]:
