@@ -160,13 +160,18 @@ class Reporting:
 
         return show_safely
 
-    def finish(self, result: RunResult | None) -> None:
-        """Write every report of a run, or print that there is none if nothing was run."""
+    def finish(self, result: RunResult | None, *, timings: bool = False) -> None:
+        """Write every report of a run, or print that there is none if nothing was run.
+
+        With `timings`, print the time of each step first.
+        """
         if result is None:
             if self.choice.reports:
                 click.echo("no report was written: nothing was run", err=True)
             return
         run = run_record.record_run(result)
+        if timings:
+            self.tolerate_errors(self._print_timings)(run)
         if self._display_error is not None:
             self._print_failure("this run", self._display_error, f"isosmoke show {run.id}")
         for report in self.choice.reports:
@@ -179,6 +184,11 @@ class Reporting:
     def exit_code(self, code: ExitCode) -> ExitCode:
         """Return the run's exit code, but not success if a requested report is missing."""
         return ExitCode.INFRASTRUCTURE if self.failed and code is ExitCode.OK else code
+
+    def _print_timings(self, run: RunRecord) -> None:
+        from isosmoke.reports import timings
+
+        click.echo(timings.render(run), nl=False, err=self.choice.stdout_taken)
 
     def _write(self, report: Report, run: RunRecord) -> None:
         if report.kind == GITHUB:

@@ -211,6 +211,7 @@ class Session:
             notes=tuple(dict.fromkeys(self._list_notes(results))),
             warnings=self.warnings,
             interpreters=context.interpreters,
+            recording=dict(self.recording.seconds),
         )
 
     def _list_notes(self, results: Sequence[ScenarioResult]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from time import monotonic
 
 from isosmoke.history import gate_records, layout
 from isosmoke.history.layout import HEADER, LEASE, RESULT, RUNS
@@ -31,11 +32,13 @@ class Recording:
 
     `write_error` is the first error that left the record incomplete, or empty. Such an error
     changes no verdict. `notes` name old records that exceed the limits but could not be removed.
+    `seconds` is the time that it took to write each result.
     """
 
     directory: Path
     notes: tuple[str, ...] = ()
     write_error: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
     _saved: dict[str, ScenarioResult] = field(default_factory=dict)
 
     @property
@@ -49,6 +52,7 @@ class Recording:
 
     def keep(self, result: ScenarioResult) -> None:
         """Write the result of one scenario."""
+        started_at = monotonic()
         self._saved[result.name] = result
         self.write_error = self.write_error or next(
             (attempt.unlogged for attempt in result.attempts if attempt.unlogged), ""
@@ -56,6 +60,7 @@ class Recording:
         self._write(
             Path(result.name) / RESULT, run_record.render(run_record.record_scenario(result))
         )
+        self.seconds[result.name] = monotonic() - started_at
 
     def end(self, run: RunResult) -> None:
         """Write the remaining results, and mark the run as finished."""

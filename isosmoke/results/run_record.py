@@ -255,7 +255,8 @@ class Header(Beginning):
     """The properties of a whole run; `finished` is false while it is in progress.
 
     `warnings` describe external influences on outcomes; they are included in `notes`. `dirty` lists
-    items whose removal could not be confirmed, each with the command that removes it.
+    items whose removal could not be confirmed, each with the command that removes it. `recording`
+    is the time that it took to write the result of each scenario.
     """
 
     finished: bool
@@ -265,6 +266,7 @@ class Header(Beginning):
     warnings: tuple[Text, ...] = ()
     interpreters: tuple[InterpreterRecord, ...] = ()
     dirty: tuple[Text, ...] = ()
+    recording: Mapping[str, float] = Field(default_factory=dict)
     counts: Mapping[str, int]
 
 
@@ -303,6 +305,7 @@ def record_run(run: RunResult) -> RunRecord:
         warnings=run.warnings,
         interpreters=tuple(map(_record_interpreter, run.interpreters)),
         dirty=run.dirty,
+        recording={name: round(seconds, 4) for name, seconds in run.recording.items()},
         counts=run.counts,
         scenarios=tuple(map(record_scenario, run.scenarios)),
     )

@@ -254,7 +254,8 @@ class RunResult:
     why the run was cut short, and `unrecorded` why the record on disk is incomplete; both are
     usually empty. `notes` are messages to the user, and `warnings` describe external influences on
     outcomes. `interpreters` ran the scripts. `rerun_of` is the id of the run that this one
-    completes. `daemon` has the options that select a container daemon.
+    completes. `daemon` has the options that select a container daemon. `recording` is the time that
+    it took to write the result of each scenario, in seconds.
     """
 
     started: datetime
@@ -274,6 +275,7 @@ class RunResult:
     daemon: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     interpreters: tuple[Interpreter, ...] = ()
+    recording: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def dirty(self) -> tuple[str, ...]:

@@ -123,6 +123,9 @@ class _Options:
     metavar="FILE",
     help="Run the scenario of a bundle written by isosmoke bundle.",
 )
+@click.option(
+    "--timings", is_flag=True, help="Print where the time of each scenario went, after the run."
+)
 @json_option
 @click.pass_context
 def command(
@@ -157,6 +160,7 @@ def command(
     keep_cache: bool,
     reports: tuple[str, ...],
     bundled: Path | None,
+    timings: bool,
     as_json: bool,
 ) -> None:
     """Run scenarios by name or glob (default: all), or the command given after `--`.
@@ -204,7 +208,7 @@ def command(
         notify = reporting.create_notifier(screen)
         result = session.execute(request, user, notify=notify, interrupt=interrupt)
     warn_if_unrecorded(result)
-    reporting.finish(result)
+    reporting.finish(result, timings=timings)
     ctx.exit(reporting.exit_code(session.determine_exit_code(result)))
 
 

@@ -178,7 +178,8 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
     }
 
     result = result_factories.make_result(crowded, alone, assertion="It holds.", owners=("fix-a",))
-    assert read_document(result_factories.make_run(result, seconds=1.23456)) == {
+    run = result_factories.make_run(result, seconds=1.23456, recording={"one": 0.01234})
+    assert read_document(run) == {
         "schema_version": 1,
         "isosmoke": __version__,
         "id": "1",
@@ -199,6 +200,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "dirty": [],
         "rerun_of": None,
         "daemon": [],
+        "recording": {"one": 0.0123},
         "counts": {"FLAKY": 1},
         "scenarios": [
             {
