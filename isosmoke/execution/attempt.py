@@ -20,7 +20,6 @@ from isosmoke.keeper.client import NOT_EXECUTABLE, NOT_FOUND
 from isosmoke.keeper.input_forwarding import Streams
 from isosmoke.keeper.protocol import Output
 from isosmoke.manifest.models import Scenario
-from isosmoke.redaction import Redactor
 from isosmoke.results.cause import MAX_LINES, find_unexecuted_program
 from isosmoke.results.leaks import LeakVerdict, classify_survivors
 from isosmoke.results.outcome import Broke, Ending, Exited, Stopped, judge
@@ -112,7 +111,9 @@ class AttemptRunner:
                 run=run,
                 streams=self.streams,
                 keep=(
-                    partial(self._keep_caches, job.spec, redactor) if self.keeps_caches else None
+                    partial(self._keep_changes, scenario, job.spec)
+                    if self._keeps_anything
+                    else None
                 ),
             )
         return Attempt(
@@ -141,12 +142,29 @@ class AttemptRunner:
         except OSError:
             return ""
 
-    def _keep_caches(
-        self, spec: SandboxSpec, redactor: Redactor, changes: Mapping[PurePosixPath, Path]
+    @property
+    def _keeps_anything(self) -> bool:
+        return self.keeps_caches or self.context.stand_ins is not None
+
+    def _keep_changes(
+        self,
+        scenario: Scenario,
+        spec: SandboxSpec,
+        ending: Ending,
+        changes: Mapping[PurePosixPath, Path],
     ) -> None:
+        """Keep what outlives the sandbox: the log of stand-ins, and caches if the job exited."""
         context = self.context
+        if context.stand_ins is not None:
+            context.stand_ins.collect(scenario, changes)
+        if not self.keeps_caches or not isinstance(ending, Exited):
+            return
         notes = keep_additions(
-            spec, changes, context.project, caller=context.caller, redactor=redactor
+            spec,
+            changes,
+            context.project,
+            caller=context.caller,
+            redactor=context.redactor(scenario),
         )
         self.notes.extend(notes)
 

@@ -21,7 +21,7 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.events import Event, ScenarioFinished, ScenarioPostponed, ScenarioStarted
 from isosmoke.results.load import Basis, Doubt
-from isosmoke.results.outcome import Ending, MissingRequirement, Stopped
+from isosmoke.results.outcome import Ending, MissingRequirement, Outcome, Stopped
 from isosmoke.results.run_results import Attempt, ScenarioResult
 from isosmoke.worker_threads import Workers
 
@@ -36,8 +36,9 @@ class Policy:
     No scenario is started once `max_fail` of them have failed; None is no limit. `retries`
     overrides the manifest's, and each scenario runs `repeat` times. `confirm` selects the failures
     next to other scenarios that are confirmed by another run: all, those that a neighbour may have
-    caused, or none. `leaks` overrides the manifest's leak policy. `evidence` selects the attempts
-    for which evidence is collected; by default, those that block.
+    caused, or none; a failure with an outcome that is not in `confirms` never is. `leaks` overrides
+    the manifest's leak policy. `evidence` selects the attempts for which evidence is collected; by
+    default, those that block.
     """
 
     jobs: int | None = 1
@@ -47,6 +48,7 @@ class Policy:
     confirm: Confirm = "auto"
     leaks: Literal["fail", "report"] | None = None
     evidence: Literal["failed", "always", "never"] = "failed"
+    confirms: frozenset[Outcome] = frozenset(outcome for outcome in Outcome if outcome.blocks)
 
 
 class ConcurrencyTracker:
@@ -170,7 +172,8 @@ class Scheduler:
     def _conclude(self, result: ScenarioResult) -> ScenarioResult:
         """Report a result as final, or as postponed if its failure is to be confirmed."""
         last = result.attempts[-1]
-        if not last.outcome.blocks or last.alone or last.basis or self.interrupt.is_raised:
+        is_final = last.outcome not in self.policy.confirms or last.alone or bool(last.basis)
+        if is_final or self.interrupt.is_raised:
             return self._finish(result)
         self._failed.add(result.name)
         self._ready_at[result.name] = monotonic()

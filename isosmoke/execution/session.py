@@ -38,7 +38,7 @@ from isosmoke.results.events import (
 )
 from isosmoke.results.run_results import RunResult, ScenarioResult
 from isosmoke.rootfs_images import store
-from isosmoke.runner.job_builder import RunContext
+from isosmoke.runner.job_builder import RunContext, StandIns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,8 @@ class Request:
 
     `argv` replaces every script, and takes over `streams`. With `keeps_caches`, what it adds to
     caches is kept for the project. `copies` is a tree with copies of files at their own paths;
-    scripts see these in place of the files, which may change during the run.
+    scripts see these in place of the files, which may change during the run. `stand_ins` take the
+    place of the binary.
     """
 
     scenarios: tuple[Scenario, ...]
@@ -63,6 +64,7 @@ class Request:
     retention: Retention = field(default_factory=Retention)
     rerun_of: str = ""
     copies: Path | None = None
+    stand_ins: StandIns | None = None
 
 
 _MAX_AHEAD_PER_CORE = 2
@@ -337,7 +339,7 @@ def _prepare(request: Request, caller: Caller, interrupt: Interrupt) -> Prefligh
     context = build_context(
         caller, request.manifest, request.binary, request.argv, copies=request.copies
     )
-    context = replace(context, keeps_caches=request.keeps_caches)
+    context = replace(context, keeps_caches=request.keeps_caches, stand_ins=request.stand_ins)
     return Preflight(engines=engines, context=context, interrupt=interrupt)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
+from typing import Protocol
 
 from isosmoke.caches.kept import get_directory
 from isosmoke.caches.visible import Caches, find_caches
@@ -35,6 +36,16 @@ _SPEC_KEYS = (
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
+class StandIns(Protocol):
+    """Programs that take the place of the live binary in the sandboxes of some scenarios."""
+
+    def list_mounts(self, scenario: Scenario, binary: Binary) -> tuple[Mount, ...]:
+        """Return the mounts that replace that of the binary; none if the binary itself runs."""
+
+    def collect(self, scenario: Scenario, changes: Mapping[PurePosixPath, Path]) -> None:
+        """Read what the programs wrote in a sandbox, from the directories with its changes."""
+
+
 @dataclass(frozen=True)
 class RunContext:
     """The data that all scenarios of a run share; `command` replaces their scripts."""
@@ -46,6 +57,8 @@ class RunContext:
     keeps_caches: bool = False
     copies: Path | None = None
     """A tree with copies of files at their own paths, which replace those of the workspace."""
+
+    stand_ins: StandIns | None = None
     _redactors: dict[tuple[tuple[str, ...], ...], Redactor] = field(
         default_factory=dict, repr=False
     )
@@ -103,9 +116,17 @@ class RunContext:
 
     def list_added_mounts(self, scenario: Scenario) -> tuple[Mount, ...]:
         """Return the mounts that a scenario's sandbox has in addition to its system."""
-        return mounts.list_added_mounts(
-            scenario, self.caller, self.workspace, self.binary, copies=self.copies
+        replaced: tuple[Mount, ...] = ()
+        if self.stand_ins is not None and self.binary is not None:
+            replaced = self.stand_ins.list_mounts(scenario, self.binary)
+        added = mounts.list_added_mounts(
+            scenario,
+            self.caller,
+            self.workspace,
+            None if replaced else self.binary,
+            copies=self.copies,
         )
+        return (*added, *replaced)
 
     def spec(self, scenario: Scenario) -> SandboxSpec:
         """Return the sandbox of a scenario, which is put together once for all that have the same.

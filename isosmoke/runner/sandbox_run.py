@@ -109,14 +109,14 @@ def run_job(  # noqa: PLR0913, PLR0915 - one sequence, to be read in order
     wants_evidence: WantsEvidence = want_no_evidence,
     run: SandboxRun | None = None,
     streams: Streams | None = None,
-    keep: Callable[[Mapping[PurePosixPath, Path]], object] | None = None,
+    keep: Callable[[Ending, Mapping[PurePosixPath, Path]], object] | None = None,
 ) -> SandboxRun:
     """Run `job` in a fresh sandbox of `engine` and return the result.
 
     Errors and interrupts are recorded in the result. `wants_evidence` has no effect on the ending
     or the survivors. Phases are added to `run` if it is given. The job takes over `streams`;
     without them its stdin is empty, and its stdout and stderr are separate. `keep` receives the
-    directories with the changes of its mounts once the job has exited.
+    ending of a job that ran, and the directories with the changes of its mounts.
     """
     run = run or SandboxRun()
     with run.record_errors(), ExitStack() as stack:
@@ -150,9 +150,9 @@ def run_job(  # noqa: PLR0913, PLR0915 - one sequence, to be read in order
             if wants_evidence(run.ending, run.survivors):
                 with run.phase("collect"):
                     run.evidence = _collect_evidence(job, sandbox, keeper, run)
-            if keep is not None and isinstance(run.ending, Exited):
+            if keep is not None and not isinstance(run.ending, Broke):
                 with run.phase("collect"):
-                    keep(sandbox.changes)
+                    keep(run.ending, sandbox.changes)
         finally:
             run.reached_limits = _describe_reached_limits(job.spec.limits, sandbox, run.ending)
             with run.phase("destroy"):

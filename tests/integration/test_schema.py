@@ -247,6 +247,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
             load_output("stress", name, "--count", "1", "--json") for name in ("bad", "good")
         ],
         "list": [load_output("list", "--json")],
+        "teeth": [load_output("teeth", "good", "--json")],
         "images": [load_output("image", "list", "--json")],
         "doctor": [load_output("doctor", "--json")],
     }

@@ -1,0 +1,151 @@
+"""The stand-ins of a measurement: their plans and mounts, and the logs of their calls."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from threading import Lock
+
+from isosmoke.host import files
+from isosmoke.host.binary import Binary
+from isosmoke.keeper import STAND_IN_FILE
+from isosmoke.manifest.models import Scenario
+from isosmoke.sandbox.spec import BINARIES, PRIVATE, CopyOnWrite, Mount, ReadOnly
+from isosmoke.teeth import call_log
+from isosmoke.teeth.call_log import Call, CallLogError
+from isosmoke.teeth.grammar import MAX_GROUPS, MAX_SETTINGS, Grammar
+
+CALLS = PRIVATE / "calls"
+LOG, TRACE = "log", "trace"
+"""The files in the directory of calls: the stand-in's log, and the trace of bash."""
+
+_REAL, _TEETH, _OTHER = (PRIVATE / name for name in ("real", "teeth", "other"))
+
+RECORD, WATCH = "record", "watch"
+"""The modes that sabotage nothing; `watch` also looks for effects."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The task of a stand-in: a mode, the subcommand, and the answers that it replays."""
+
+    mode: str
+    target: str = ""
+    grammar: Grammar = field(default_factory=Grammar)
+    answers: Sequence[Call] = ()
+
+    def render(self) -> str:
+        """Return the plan in the form that the stand-in reads."""
+        grammar = self.grammar
+        return "".join(
+            f"{key} {value}\n"
+            for key, value in (
+                ("mode", self.mode),
+                ("target", self.target),
+                *(("valued", option) for option in grammar.valued[:MAX_SETTINGS]),
+                *(("group", word) for word in grammar.groups[:MAX_GROUPS]),
+                *(("pattern", pattern) for pattern in grammar.patterns[:MAX_SETTINGS]),
+                *(
+                    ("answer", f"{call.arguments} {call.status} {number}")
+                    for number, call in enumerate(self.answers)
+                ),
+            )
+        )
+
+    def list_answers(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the name and the content of the file with each recorded output."""
+        for number, call in enumerate(self.answers):
+            for descriptor, output in ((1, call.stdout), (2, call.stderr)):
+                if output is not None and output.size:
+                    yield f"answer-{number}.{descriptor}", output.content
+
+
+@dataclass(slots=True)
+class StandInRegistry:
+    """The stand-ins of scenarios, by name, in `root`; a scenario without a plan has none.
+
+    `other` is the binary that `against` runs.
+    """
+
+    root: Path
+    other: Binary | None = None
+    _plans: dict[str, Path] = field(default_factory=dict)
+    _logs: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
+    _programs: dict[Path, Path] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def register(self, name: str, plan: Plan) -> None:
+        """Let a stand-in with this plan take the place of the binary in a scenario."""
+        directory = self.root / f"plan-{len(self._plans)}"
+        directory.mkdir(mode=0o755)
+        (directory / "plan").write_text(plan.render(), errors="surrogateescape")
+        for file, content in plan.list_answers():
+            (directory / file).write_bytes(content)
+        self._plans[name] = directory
+
+    def forget(self, name: str) -> None:
+        """Let the binary itself run in a scenario again, and drop the log of its calls."""
+        files.remove(self._plans.pop(name))
+        self._logs.pop(name, None)
+
+    def list_mounts(self, scenario: Scenario, binary: Binary) -> tuple[Mount, ...]:
+        """Return the mounts of the stand-in, the binary, the plan and the directory of calls."""
+        plan = self._plans.get(scenario.name)
+        if plan is None:
+            return ()
+        other = () if self.other is None else (ReadOnly(self.other.folder, _OTHER),)
+        return (
+            ReadOnly(self._find_program(binary.folder), BINARIES),
+            ReadOnly(binary.folder, _REAL),
+            ReadOnly(plan, _TEETH),
+            CopyOnWrite(self._find_empty(), at=CALLS, is_cache=True),
+            *other,
+        )
+
+    def _find_program(self, real: Path) -> Path:
+        """Return a directory with the stand-in under each name of the binary."""
+        with self._lock:
+            if real not in self._programs:
+                directory = self.root / f"program-{len(self._programs)}"
+                directory.mkdir(mode=0o755)
+                program = self.root / f"{directory.name}.copy"
+                program.write_bytes(STAND_IN_FILE.read_bytes())
+                program.chmod(0o755)
+                for name in os.listdir(real):  # noqa: PTH208 - names
+                    (directory / name).hardlink_to(program)
+                self._programs[real] = directory
+            return self._programs[real]
+
+    def _find_empty(self) -> Path:
+        """Return an empty directory that any user of a sandbox can write to."""
+        directory = self.root / "empty"
+        with self._lock:
+            if not directory.exists():
+                directory.mkdir()
+                directory.chmod(0o777)
+        return directory
+
+    def collect(self, scenario: Scenario, changes: Mapping[PurePosixPath, Path]) -> None:
+        """Read the log of a scenario's calls; a later attempt replaces that of an earlier one."""
+        if scenario.name not in self._plans:
+            return
+        upper = changes.get(CALLS)
+        names = (LOG, TRACE) if upper is not None else ()
+        found = {name: upper / name for name in names if upper is not None}
+        self._logs[scenario.name] = {
+            name: files.read(path, follow=False) for name, path in found.items() if path.is_file()
+        }
+
+    def read_calls(self, name: str) -> tuple[Call, ...] | None:
+        """Return the calls of a scenario's last attempt; None if they are not known."""
+        logs = self._logs.get(name)
+        if logs is None:
+            return None
+        try:
+            return call_log.parse(logs.get(LOG, b""))
+        except CallLogError:
+            return None
+
+    def read_trace(self, name: str) -> bytes:
+        """Return the trace that bash wrote in a scenario's last attempt."""
+        return self._logs.get(name, {}).get(TRACE, b"")
