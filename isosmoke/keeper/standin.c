@@ -36,6 +36,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "effects.h"
+
 #define FAILURE 125
 #define NOT_FOUND 127
 #define MAX_KEPT (1 << 20)  /* bytes of an output that a record keeps */
@@ -101,6 +103,7 @@ static struct {
 	int status;
 	struct stream streams[2];
 	int is_joined;
+	const char *effect;         /* NULL: the call was not traced; empty: it had none */
 } call = { .log = -1 };
 
 __attribute__((noreturn)) static void stop_with(const char *what, const char *why)
@@ -800,6 +803,8 @@ static void write_end(void)
 	add_number(&record, "joined", (uint64_t)call.is_joined);
 	add_output(&record, "stdout", &call.streams[0]);
 	add_output(&record, "stderr", &call.streams[1]);
+	if (call.effect)
+		add_text(&record, "effects", call.effect);
 	write_record(&record);
 }
 
@@ -827,6 +832,64 @@ __attribute__((noreturn)) static void record_call(void)
 	write_end();
 	if (is_relaying())
 		relay_for_descendants();
+	end_as_child();
+}
+
+/* ---- effects ---- */
+
+/* Start the real binary once it is traced, or without a trace if the system refuses one. */
+static int start_traced(int *is_traced)
+{
+	int ready[2];
+	char byte = 0;
+	if (pipe2(ready, O_CLOEXEC) != 0)
+		fail("cannot create a pipe");
+	ready[0] = move_up(ready[0]);
+	ready[1] = move_up(ready[1]);
+	call.child = fork();
+	if (call.child < 0)
+		fail("cannot start the real binary");
+	if (call.child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (read(ready[0], &byte, 1) != 1)
+			_exit(FAILURE);
+		sigaction(SIGCHLD, &call.on_child, NULL);
+		sigprocmask(SIG_SETMASK, &call.mask, NULL);
+		become(call.real);
+	}
+	close(ready[0]);
+	*is_traced = ptrace(PTRACE_SEIZE, call.child, 0, OPTIONS) == 0 && ptrace(PTRACE_INTERRUPT, call.child, 0, 0) == 0;
+	return ready[1];
+}
+
+/* Take signals until the real binary ends; those of traced processes are SIGCHLD too. */
+static void wait_traced(void)
+{
+	sigset_t all;
+	siginfo_t info;
+	sigfillset(&all);
+	while (!take_events(call.child, &call.status)) {
+		int number = sigwaitinfo(&all, &info);
+		if (number > 0 && number != SIGCHLD && number != SIGPIPE && info.si_code != SI_KERNEL)
+			kill(call.child, number);
+	}
+	release_others();
+}
+
+/* Run the real binary, and record its first effect outside its outputs. */
+__attribute__((noreturn)) static void watch_call(void)
+{
+	int is_traced;
+	write_start("");
+	hide("isosmoke-call");
+	block_signals();
+	int ready = start_traced(&is_traced);
+	if (write(ready, "", 1) != 1)
+		fail("cannot start the real binary");
+	close(ready);
+	wait_traced();
+	call.effect = is_traced ? traced.effect : NULL;
+	write_end();
 	end_as_child();
 }
 
@@ -1029,12 +1092,15 @@ int main(int argc, char **argv)
 	name_call(argv + 1);
 	digest_arguments(argv + 1);
 	find_ancestors();
-	int is_target = strcmp(plan.mode, "record") == 0 || strcmp(call.name, plan.target) == 0;
+	int is_recorded = strcmp(plan.mode, "record") == 0, is_watched = strcmp(plan.mode, "watch") == 0;
+	int is_target = is_recorded || is_watched || strcmp(call.name, plan.target) == 0;
 	if (call.is_nested || !is_target) {
 		write_start("");
 		become(call.real);
 	}
-	if (strcmp(plan.mode, "record") == 0)
+	if (is_recorded)
 		record_call();
+	if (is_watched)
+		watch_call();
 	sabotage();
 }

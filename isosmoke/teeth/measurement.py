@@ -20,12 +20,12 @@ from isosmoke.manifest.models import Leaks, Manifest, Scenario
 from isosmoke.results.events import Event
 from isosmoke.results.outcome import Outcome
 from isosmoke.results.run_results import ScenarioResult
-from isosmoke.teeth import grammar, help_texts, rows, verdicts
+from isosmoke.teeth import effects, grammar, help_texts, rows, verdicts
 from isosmoke.teeth.call_log import Call
 from isosmoke.teeth.grammar import Grammar
 from isosmoke.teeth.rows import Row
 from isosmoke.teeth.sabotages import STAGES, Sabotage
-from isosmoke.teeth.stand_ins import RECORD, Plan, StandInRegistry
+from isosmoke.teeth.stand_ins import RECORD, WATCH, Plan, StandInRegistry
 from isosmoke.teeth.verdicts import Cell
 
 MIN_SECONDS = 30
@@ -194,6 +194,12 @@ class _Work:
         known = {result.name: self.registry.read_calls(result.name) for result in results}
         for scenario in scenarios:
             self.registry.forget(scenario.name)
+        passing = [
+            scenario
+            for scenario, result in zip(scenarios, results, strict=True)
+            if result.outcome in {Outcome.PASS, Outcome.FLAKY}
+        ]
+        watched = self._watch(passing)
         seen = [call for calls in known.values() for call in calls or () if not call.nested]
         if seen:
             self._grammar = help_texts.find_grammar(
@@ -201,9 +207,24 @@ class _Work:
             )
         for scenario, result in zip(scenarios, results, strict=True):
             calls = self._name_calls(known[scenario.name] or ())
+            calls = effects.add_effects(calls, self._name_calls(watched.get(scenario.name, ())))
             self._add_row(scenario, result, calls)
             if self._rows[scenario.name].passes:
                 yield _Honest(scenario=scenario, result=result, calls=calls)
+
+    def _watch(self, scenarios: Sequence[Scenario]) -> Mapping[str, tuple[Call, ...]]:
+        """Return the calls of each scenario that passes while its calls are traced."""
+        for scenario in scenarios:
+            self.registry.register(scenario.name, Plan(mode=WATCH))
+        results = self.session.run(scenarios) if scenarios else ()
+        watched = {
+            result.name: self.registry.read_calls(result.name) or ()
+            for result in results
+            if result.outcome in {Outcome.PASS, Outcome.FLAKY}
+        }
+        for scenario in scenarios:
+            self.registry.forget(scenario.name)
+        return watched
 
     def _run_command(self, scenario: Scenario, argv: tuple[str, ...]) -> ScenarioResult:
         (result,) = self.session.run((scenario,), argv)

@@ -31,6 +31,12 @@ case "$1" in
     trap) trap 'echo trapped; exit 9' TERM; : >ready; while :; do sleep 0.05; done ;;
     wait) : >ready; exec sleep 600 ;;
     write) echo "$2" >>state; echo written ;;
+    leave) sleep 0.2 >/dev/null 2>&1 & ;;
+    make) mkdir made; rmdir made ;;
+    call) exec 3<>/dev/tcp/127.0.0.1/1 ;;
+    kill) kill -CONT 1 2>/dev/null ;;
+    lock) exec 9>>lock; flock 9 ;;
+    peek) cat lock | tr a b; kill -0 $$; read -r x <<<"$(ls)" ;;
     count) echo x >>state; wc -l <state ;;
 esac
 """
@@ -232,6 +238,38 @@ def test_sabotage(stand_in: StandIn, mode: str) -> None:
     assert done.stdout == expected
     assert {call.applied for call in stand_in.calls() if call.name == target} == {mode}
     assert {call.applied for call in stand_in.calls() if call.name != target} <= {""}
+
+
+EFFECTS = {
+    "say a": "",
+    "both": "",
+    "exit 3": "",
+    "die TERM": "",
+    "peek": "",
+    "lock": "",
+    "write x": "wrote",
+    "make": "called mkdir",
+    "call": "connected",
+    "kill": "sent a signal",
+    "leave": "left a process",
+}
+"""Calls of the real binary, and the beginning of their first effect."""
+
+
+@pytest.mark.parametrize("words", EFFECTS)
+def test_first_effect_of_a_call_is_recorded(stand_in: StandIn, words: str) -> None:
+    """A traced call has the first effect outside its outputs; one that only reads has none."""
+    real = {"PATH": f"{stand_in.root}/real:{os.environ['PATH']}", "LC_ALL": "C"}
+    prepare = "touch lock; echo x >state;"
+    expected = stand_in.bash(f"{prepare} wg {words}; echo $?", env=real)
+    stand_in.write_plan("mode watch\ntarget \n")
+    done = stand_in.bash(f"{prepare} wg {words}; echo $?")
+    (call,) = stand_in.calls()
+
+    assert call.effects is not None
+    assert call.effects.startswith(EFFECTS[words])
+    assert bool(call.effects) == bool(EFFECTS[words])
+    assert done.stdout == expected.stdout
 
 
 def test_orphan_leaves_a_process(stand_in: StandIn) -> None:
