@@ -50,6 +50,10 @@ class Policy:
     evidence: Literal["failed", "always", "never"] = "failed"
     confirms: frozenset[Outcome] = frozenset(outcome for outcome in Outcome if outcome.blocks)
 
+    def plan_slots(self) -> Slots:
+        """Return the slots with which a run begins."""
+        return Slots.adaptive(count_cores()) if self.jobs is None else Slots.fixed(self.jobs)
+
 
 class ConcurrencyTracker:
     """The names of the scenarios that run, and of those that ran concurrently."""
@@ -114,13 +118,12 @@ class Scheduler:
         A failure that other scenarios may have caused is confirmed before it counts: in quiet
         company if that may be enough, and if doubts remain, alone.
         """
-        cores = count_cores()
-        jobs = self.policy.jobs
-        slots = Slots.adaptive(cores) if jobs is None else Slots.fixed(jobs)
-        planned = turns.plan_turns(self.scenarios, self.experience, in_order=jobs == 1)
-        results = self._run_round(planned, slots, self._try)
-        quiet = turns.plan_quiet_turns(results, cores)
-        results |= self._run_round(quiet, turns.QUIET_SLOTS, self._confirm(results))
+        in_order = self.policy.jobs == 1
+        planned = turns.plan_turns(self.scenarios, self.experience, in_order=in_order)
+        results = self._run_round(planned, self.policy.plan_slots(), self._try)
+        quiet = turns.plan_quiet_turns(results, count_cores())
+        if len(quiet) > 1 and self.meter.is_calm():
+            results |= self._run_round(quiet, turns.QUIET_SLOTS, self._confirm(results))
         alone = turns.plan_single_turns(results)
         results |= self._run_round(alone, Slots.fixed(1), self._confirm(results))
         return tuple(results[number] for number in range(len(self.scenarios)))

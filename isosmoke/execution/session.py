@@ -109,10 +109,9 @@ class Session:
     ) -> Iterator[None]:
         """Let the engines create sandboxes ahead of need, except for those that start at once."""
         policy = self.request.policy
-        cores = math.ceil(count_cores())
-        jobs = policy.jobs or cores
-        later = (tuple(scenarios) * policy.repeat)[jobs:]
-        ahead = min(jobs, _MAX_AHEAD_PER_CORE * cores)
+        first = policy.plan_slots().number
+        later = (tuple(scenarios) * policy.repeat)[first:]
+        ahead = min(first, _MAX_AHEAD_PER_CORE * math.ceil(count_cores()))
         with ExitStack() as stack:
             for engine, specs in self.attempts.list_sandboxes(later, argv):
                 stack.enter_context(self.preflight.engines.expecting(engine, specs, ahead))

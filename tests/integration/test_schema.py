@@ -220,7 +220,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     private, _ = key_pairs.write(project.top.parent / "keys")
     project.run("receipt", "sign", "--key", str(private), str(receipt))
     envelope = receipt.with_suffix(".dsse").read_text()
-    lines = project.run("run", "-j", "3", "--report", "jsonl=-").stdout.splitlines()
+    lines = project.run(
+        "run", "-j", "3", "--confirm", "always", "--report", "jsonl=-"
+    ).stdout.splitlines()
     project.run("bundle", "bad", "-o", "bad.tar.gz")
     with tarfile.open(project.path("bad.tar.gz")) as archive:
         bundle = archive.extractfile("bundle.json")

@@ -129,7 +129,7 @@ def _run_schedule(engine: Engine, directory: Path, names: list[str]) -> list[Sce
     scheduler = Scheduler(
         scenarios=parse("".join(entries), directory / "manifest.toml").scenarios,
         attempts=attempts,
-        policy=Policy(jobs=2),
+        policy=Policy(jobs=2, confirm="always"),
         notify=lambda _: None,
         interrupt=interrupt,
     )

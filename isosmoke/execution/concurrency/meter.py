@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
-from time import monotonic
+from time import monotonic, sleep
 from typing import Self, TypeVar
 
 from isosmoke.execution.concurrency import machine
@@ -22,6 +22,9 @@ PERIOD = 0.2
 
 _LONGEST_GAP = 1.0
 """The time without a sample in seconds after which the use of the network is unknown."""
+
+_CALM_SHARE = 0.05
+"""The share of time in which some task may wait for a CPU on a calm machine."""
 
 _DISTINCT = 0.02
 """The time in seconds in which a sample is not repeated: many attempts begin and end at once."""
@@ -56,6 +59,7 @@ class Meter:
     directory: Path
     processors: int
     clock: Callable[[], float] = monotonic
+    pause: Callable[[float], object] = sleep
     read_stalls: Callable[[], Stalls] = machine.read_stalls
     read_surroundings: Callable[[Path], SharedState] = machine.read_surroundings
     _samples: deque[Sample] = field(default_factory=deque, init=False)
@@ -110,6 +114,17 @@ class Meter:
             cpu=None if waited is None else waited / (mark.at - step.at),
             free_memory=None if surroundings is None else surroundings.free_memory,
         )
+
+    def is_calm(self) -> bool:
+        """Return whether the machine has idle CPUs while no scenario runs; this takes a moment.
+
+        If other programs keep it busy, company that leaves it idle proves nothing.
+        """
+        begin = Mark(self.clock(), self.read_stalls())
+        self.pause(PERIOD)
+        end = Mark(self.clock(), self.read_stalls())
+        waited = _subtract(end.stalls.cpu, begin.stalls.cpu)
+        return waited is not None and waited <= _CALM_SHARE * (end.at - begin.at)
 
     def _sample(self, distinct: float = _DISTINCT) -> None:
         now = self.clock()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from threading import Barrier, Lock
+from time import monotonic
 from typing import Literal
 
 import pytest
@@ -45,10 +46,15 @@ IDLE = SharedState(sockets=frozenset(), connections=0, killed=0, free_memory=0.5
 
 
 def create_meter(surroundings: SharedState, waited: Callable[[], float] = lambda: 0.0) -> Meter:
-    """Return a meter of a machine in this state, whose tasks `waited` for a CPU so long."""
+    """Return a meter of a machine in this state, whose tasks `waited` for a CPU so long.
+
+    That time passes on its clock, too.
+    """
     return Meter(
         directory=Path("/"),
         processors=1,
+        clock=lambda: monotonic() + waited(),
+        pause=lambda _: None,
         read_stalls=lambda: Stalls(cpu=waited(), memory=0.0, io=0.0),
         read_surroundings=lambda _: surroundings,
     )
@@ -447,7 +453,7 @@ def test_waiting_scenarios_are_confirmed_in_quiet_company(
 
     def meet_on_busy_machine(barrier: Barrier) -> None:
         barrier.wait()
-        waits[0] += 1.0
+        waits[0] += 0.25
         barrier.wait()
 
     first = partial(meet_on_busy_machine, Barrier(3, timeout=TIMEOUT))
@@ -473,7 +479,7 @@ def test_failure_with_doubts_left_in_quiet_company_is_confirmed_alone(
 
     def meet_on_busy_machine(barrier: Barrier) -> None:
         barrier.wait()
-        waits[0] += 1.0
+        waits[0] += 0.25
         barrier.wait()
 
     busy = [

@@ -118,7 +118,7 @@ def test_confirmed_failure_runs_normally_afterwards(create_project: Callable[...
         {"bad": [passing, failing, passing], "good": [Act(on_go=together), passing]}
     )
     bad, good = scenario("bad"), scenario("good")
-    session = project.begin(bad, good, jobs=2)
+    session = project.begin(bad, good, jobs=2, confirm="always")
 
     first, _ = session.run([bad, good])
     (second,) = session.run([bad])

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pytest
+
 from isosmoke.execution.concurrency.machine import SharedState, Stalls
 from isosmoke.execution.concurrency.meter import Meter
 from isosmoke.execution.concurrency.slots import Pressure
@@ -24,6 +26,7 @@ class Machine:
     now: float = 100.0
     stalls: Stalls = field(default_factory=lambda: Stalls(cpu=1.0, memory=0.0, io=0.0))
     surroundings: SharedState = IDLE
+    others: float = 0.0
 
     def create_meter(self, processors: int = 2) -> Meter:
         """Return a meter of this machine."""
@@ -31,9 +34,16 @@ class Machine:
             directory=Path("/"),
             processors=processors,
             clock=lambda: self.now,
+            pause=self.pause,
             read_stalls=lambda: self.stalls,
             read_surroundings=lambda _: self.surroundings,
         )
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass, in which other programs make tasks wait for a CPU."""
+        self.now += seconds
+        waited = (self.stalls.cpu or 0.0) + self.others * seconds
+        self.stalls = replace(self.stalls, cpu=None if self.stalls.cpu is None else waited)
 
     def pass_time(self, meter: Meter, seconds: float) -> None:
         """Let time pass, and take a sample every 0.2 s."""
@@ -179,3 +189,16 @@ def test_pressure_is_that_of_the_last_step() -> None:
     assert pressure is not None
     assert replace(pressure, cpu=round(pressure.cpu or 0, 3)) == Pressure(cpu=0.5, free_memory=0.5)
     assert meter.read_pressure() is None
+
+
+@pytest.mark.parametrize(("others", "is_calm"), [(0.0, True), (0.04, True), (0.2, False)])
+def test_machine_is_calm_if_nothing_else_uses_it(others: float, *, is_calm: bool) -> None:
+    """Other programs that make tasks wait for a CPU disturb quiet company."""
+    assert Machine(others=others).create_meter().is_calm() is is_calm
+
+
+def test_machine_of_unknown_load_is_not_calm() -> None:
+    """Without an account of waits, company would prove nothing."""
+    unknown = Machine(stalls=Stalls(cpu=None, memory=None, io=None))
+
+    assert not unknown.create_meter().is_calm()
