@@ -1,8 +1,8 @@
 """Readings of the load of this machine from `/proc`; what cannot be read is None.
 
-Formats: `Documentation/accounting/psi.rst`, proc(5) for `meminfo`, `vmstat`, `net/snmp` and
-`net/unix`, cgroups(7). The network tables are those of this process's network namespace, which
-sandboxes on the host's network share.
+Formats: `Documentation/accounting/psi.rst`, proc(5) for `meminfo`, `vmstat` and `net/snmp`, and
+cgroups(7). The network is that of this process's namespace, which sandboxes on the host's network
+share.
 """
 
 import os
@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from isosmoke.execution.concurrency.listeners import read_listeners
 from isosmoke.keeper import procfs
 
 PROC = Path("/proc")
 
 _UNREADABLE = (OSError, *procfs.INVALID)
-_TABLES = ("tcp", "tcp6", "udp", "udp6")
-_UNIX_FIELDS = 8
 
 T = TypeVar("T")
 
@@ -63,7 +62,7 @@ def read_stalls(proc: Path = PROC) -> Stalls:
 def read_surroundings(directory: Path, proc: Path = PROC) -> SharedState:
     """Return the present surroundings; `directory` is on the disk of the sandboxes, or will be."""
     return SharedState(
-        sockets=_try(lambda: _read_sockets(proc / "net")),
+        sockets=_try(lambda: read_listeners(proc / "net")),
         connections=_try(lambda: count_connections((proc / "net/snmp").read_text())),
         killed=_try(lambda: count_killed((proc / "vmstat").read_text())),
         free_memory=_try(lambda: parse_free_memory((proc / "meminfo").read_text())),
@@ -106,25 +105,10 @@ def _split_lines(text: str) -> Iterator[tuple[str, str, str]]:
     return (line.partition(":") for line in text.splitlines())
 
 
-def list_abstract_names(text: str) -> Iterator[str]:
-    """Yield the abstract names in the content of `net/unix`, where they begin with `@`."""
-    for line in text.splitlines():
-        fields = line.split(maxsplit=_UNIX_FIELDS - 1)
-        if len(fields) == _UNIX_FIELDS and fields[-1].startswith("@"):
-            yield f"unix {fields[-1]}"
-
-
 def parse_quota(text: str) -> float | None:
     """Return the number of CPUs of a quota and its period, as in `cpu.max`; None if unlimited."""
     quota, period = text.split()
     return None if quota in ("max", "-1") else int(quota) / int(period)
-
-
-def _read_sockets(net: Path) -> frozenset[str]:
-    tables = {name: (net / name).read_bytes() for name in _TABLES if (net / name).exists()}
-    internet = procfs.parse_listeners(tables).values()
-    abstract = list_abstract_names((net / "unix").read_text(errors="replace"))
-    return frozenset((*internet, *abstract))
 
 
 def _read_free_disk(directory: Path) -> int:

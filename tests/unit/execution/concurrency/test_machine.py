@@ -2,7 +2,6 @@
 
 import socket
 from pathlib import Path
-from secrets import token_hex
 
 import pytest
 
@@ -14,12 +13,6 @@ Ip: 1 64
 Tcp: RtoAlgorithm ActiveOpens PassiveOpens AttemptFails
 Tcp: 1 144 17 3
 """
-UNIX = """Num       RefCount Protocol Flags    Type St Inode Path
-0000000000000000: 00000002 00000000 00010000 0001 01 12345 /run/dbus/socket
-0000000000000000: 00000002 00000000 00010000 0001 01 12346 @/tmp/.X11-unix/X0
-0000000000000000: 00000002 00000000 00000000 0002 01 12347 @a name
-0000000000000000: 00000003 00000000 00000000 0001 03 12348
-"""
 
 
 def test_formats_of_the_kernel_are_parsed() -> None:
@@ -30,7 +23,6 @@ def test_formats_of_the_kernel_are_parsed() -> None:
     assert machine.count_connections(SNMP) == 161
     assert machine.count_killed("nr_free_pages 5\noom_kill 2\n") == 2
     assert machine.parse_free_memory("MemTotal: 400 kB\nMemAvailable:  100 kB\n") == 0.25
-    assert list(machine.list_abstract_names(UNIX)) == ["unix @/tmp/.X11-unix/X0", "unix @a name"]
 
 
 @pytest.mark.parametrize(
@@ -65,26 +57,6 @@ def test_invalid_texts_are_unknown(tmp_path: Path) -> None:
     assert machine.read_stalls(tmp_path).cpu is None
     assert machine.read_stalls(tmp_path).memory is None
     assert machine.read_surroundings(tmp_path, tmp_path).free_memory is None
-
-
-def test_listeners_and_abstract_names_of_this_machine_are_seen(tmp_path: Path) -> None:
-    """A port, a datagram port and both types of abstract sockets are visible while they exist."""
-    name = f"\0isosmoke-test-{token_hex(8)}"
-    with (
-        socket.create_server(("127.0.0.1", 0)) as server,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as abstract,
-    ):
-        datagrams.bind(("127.0.0.1", 0))
-        abstract.bind(name)
-        expected = {
-            f"tcp 127.0.0.1:{server.getsockname()[1]}",
-            f"udp 127.0.0.1:{datagrams.getsockname()[1]}",
-            f"unix @{name[1:]}",
-        }
-
-        assert expected <= (machine.read_surroundings(tmp_path).sockets or frozenset())
-    assert f"unix @{name[1:]}" not in (machine.read_surroundings(tmp_path).sockets or frozenset())
 
 
 def test_connection_is_counted(tmp_path: Path) -> None:
