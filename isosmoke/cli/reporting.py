@@ -10,8 +10,7 @@ import click
 from isosmoke.cli import silence_broken_streams
 from isosmoke.cli.report_files import STDOUT, LineFile, resolve_target, write
 from isosmoke.errors import ExitCode, UsageError
-from isosmoke.reports import REPORTS, github
-from isosmoke.reports.jsonl import EventWriter
+from isosmoke.reports import REPORTS
 from isosmoke.results import run_record
 from isosmoke.results.events import Event
 from isosmoke.results.run_record import RunRecord
@@ -109,6 +108,8 @@ def _parse_report(value: str) -> Report:
 
 def show_github(run: RunRecord, environment: Mapping[str, str], *, err: bool = False) -> None:
     """Print annotations, and append to the step summary if GITHUB_STEP_SUMMARY names its file."""
+    from isosmoke.reports import github
+
     top = environment.get("GITHUB_WORKSPACE") or run.working
     click.echo(github.render_annotations(run, top), nl=False, err=err)
     step_summary = environment.get("GITHUB_STEP_SUMMARY")
@@ -129,11 +130,13 @@ class Reporting:
     failed: bool = False
     _display_error: OSError | None = None
     _lines: dict[Report, LineFile] = field(default_factory=dict)
-    _streams: list[EventWriter] = field(default_factory=list)
+    _streams: list[Callable[[Event], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for report in self.choice.reports:
             if report.kind == "jsonl":
+                from isosmoke.reports.jsonl import EventWriter
+
                 self._lines[report] = LineFile(report.file)
                 self._streams.append(EventWriter(self._lines[report]))
 
