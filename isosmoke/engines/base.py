@@ -69,7 +69,7 @@ class Sandbox(Protocol):
     def peaks(self) -> Mapping[str, int]:
         """Return the peak usage of all processes together so far, as far as the kernel counts it.
 
-        The keys are `memory`, in bytes and including the page cache, and `processes`, a count.
+        The keys are those of `isosmoke.results.evidence.Evidence`.
         """
 
     def find_reached_limits(self) -> frozenset[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from isosmoke.engines.base import Engine, EngineInfo
+from isosmoke.engines.bubblewrap import group_places
 from isosmoke.errors import EngineError
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
@@ -134,7 +135,10 @@ def _choose_limits_hint(facts: EngineInfo) -> str:
     if facts.rootless and facts.cgroup == 1:
         return "boot with systemd.unified_cgroup_hierarchy=1: version 1 is for root only"
     if facts.cgroup is None:
-        return "choose --engine docker or podman for scenarios with limits, or run as root"
+        return (
+            f"start isosmoke with `{group_places.suggest_unit()}`, or choose --engine docker or "
+            "podman for scenarios with limits"
+        )
     return "enable the controllers memory and pids for the engine (cgroups(7))"
 
 

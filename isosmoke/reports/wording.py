@@ -123,10 +123,18 @@ def describe_usage(evidence: EvidenceRecord) -> str:
     if usage := evidence.usage:
         parts.append(f"{usage.user_seconds:.2f} s user, {usage.system_seconds:.2f} s system")
         parts.append(f"{format_size(usage.largest)} in the largest process")
-    for resource, peak in evidence.peaks.items():
-        amount = format_size(peak) if resource == "memory" else peak
-        parts.append(f"{amount} {resource} at most")
+    parts += [_describe_peak(resource, peak) for resource, peak in evidence.peaks.items()]
     return escape_controls(", ".join(parts))
+
+
+def _describe_peak(resource: str, peak: int) -> str:
+    if resource == "memory":
+        return f"{format_size(peak)} memory at most"
+    if resource == "cpu":
+        return f"{peak / 1e6:.2f} s CPU together"
+    if resource.endswith("_pressure"):
+        return f"{peak / 1e6:.2f} s waiting for {resource.removesuffix('_pressure')}"
+    return f"{peak} {resource} at most"
 
 
 def describe_change(change: ChangeRecord) -> str:

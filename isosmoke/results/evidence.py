@@ -75,8 +75,9 @@ class Evidence:
 
     `changes_left_out` is the number of changes that are not in `changes`. `peaks` has the maximum
     that all processes used together, as far as the kernel counted it: bytes of `memory`, including
-    the page cache, and `processes`. `missing` has one line for each part that could not be
-    collected, with the reason.
+    the page cache, and `processes`; and, in microseconds, their `cpu` time and the time for which
+    some of them waited (`cpu_pressure`, `memory_pressure`, `io_pressure`). `missing` has one line
+    for each part that could not be collected, with the reason.
     """
 
     changes: tuple[Change, ...] = ()

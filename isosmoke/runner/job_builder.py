@@ -11,7 +11,7 @@ from typing import Protocol
 
 from isosmoke.caches.kept import get_directory
 from isosmoke.caches.visible import Caches, find_caches
-from isosmoke.engines.bubblewrap import cgroup
+from isosmoke.engines.bubblewrap import group_places
 from isosmoke.host.binary import COMMAND_NAME, Binary
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import Workspace, git_top
@@ -179,7 +179,7 @@ class RunContext:
     @cached_property
     def writes_to_cgroup(self) -> bool:
         """True if the caller may write to its own control groups."""
-        return cgroup.is_writable_by(self.caller.uid)
+        return group_places.is_writable_by(self.caller.uid)
 
 
 def build_job(

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from isosmoke.engines.bubblewrap import cgroup
+from isosmoke.engines.bubblewrap import cgroup, group_places
 from isosmoke.errors import LeftBehindError
 from isosmoke.host.leases import Lease
 from isosmoke.host.state import ensure_directory
@@ -16,27 +16,33 @@ from isosmoke.sandbox.spec import ResourceLimits
 
 ONE_GIB = 1 << 30
 
+PRESSURES = ("cpu_pressure", "memory_pressure", "io_pressure")
+
 
 def list_own_groups() -> list[Path]:
     """Return the groups of this process."""
     name = f"isosmoke-{Lease.current()}.*"
     return sorted(
-        directory for parent in cgroup.find_parents().values() for directory in parent.glob(name)
+        directory
+        for parent in group_places.find_parents().values()
+        for directory in parent.glob(name)
     )
 
 
 @pytest.fixture(autouse=True)
 def parents(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Path]]:
     """Create groups in a group of this test, where no other run looks for leftover groups."""
+    group_places.prepare_parents()
     nested = {
         controller: directory / f"tests-of-isosmoke-{os.getpid()}"
-        for controller, directory in cgroup.find_parents().items()
+        for controller, directory in group_places.find_parents().items()
     }
     for directory in set(nested.values()):
         directory.mkdir()
         if (directory / "cgroup.subtree_control").exists():
             (directory / "cgroup.subtree_control").write_text("+memory +pids")
-    monkeypatch.setattr(cgroup, "find_parents", lambda: nested)
+    monkeypatch.setattr(group_places, "find_parents", lambda: nested)
+    monkeypatch.setattr(group_places, "list_swept", lambda: tuple(set(nested.values())))
     yield nested
     for directory in set(nested.values()):
         directory.rmdir()
@@ -84,10 +90,47 @@ def test_group_has_its_limits_and_ends_with_its_block() -> None:
             if file.name in expected
         ]
 
-        assert {file.name.split(".")[0] for file in files} == set(cgroup.find_parents())
+        assert {file.name.split(".")[0] for file in files} == set(group_places.find_parents())
         assert all(file.read_text().strip() == expected[file.name] for file in files)
 
     assert list_own_groups() == []
+
+
+@pytest.mark.usefixtures("parent")
+def test_swap_does_not_extend_the_limit() -> None:
+    """Memory and swap together are limited, where this kernel counts swap."""
+    with cgroup.group(ResourceLimits(memory=ONE_GIB)):
+        files = {
+            file.name: file.read_text().strip()
+            for directory in list_own_groups()
+            for file in directory.glob("memory.*")
+            if file.name in ("memory.swap.max", "memory.memsw.limit_in_bytes", "memory.oom.group")
+        }
+
+    expected = {
+        "memory.swap.max": "0",
+        "memory.memsw.limit_in_bytes": str(ONE_GIB),
+        "memory.oom.group": "0",
+    }
+    assert files == {name: expected[name] for name in files}
+
+
+@pytest.mark.parametrize(
+    ("text", "stalled"),
+    [
+        (
+            """\
+some avg10=0.00 avg60=0.12 avg300=0.00 total=123456
+full avg10=0.00 avg60=0.00 avg300=0.00 total=99
+""",
+            123456,
+        ),
+        ("", 0),
+    ],
+)
+def test_pressure_is_the_time_that_some_process_waited(text: str, stalled: int) -> None:
+    """A kernel without pressure measures none."""
+    assert cgroup.parse_pressure(text) == stalled
 
 
 @pytest.mark.usefixtures("parent")
@@ -137,7 +180,7 @@ def test_limits_are_mounted_where_programs_look_for_them() -> None:
 @pytest.mark.usefixtures("parent")
 def test_java_has_every_hierarchy_that_it_needs() -> None:
     """In version 1, a process can join the groups of all hierarchies that a Java runtime needs."""
-    if cgroup.get_version() != 1:
+    if group_places.get_version() != 1:
         pytest.skip("version 2 has one hierarchy")
     with (
         cgroup.group(ResourceLimits(memory=ONE_GIB)) as group,
@@ -240,9 +283,10 @@ def run_sweep(parent: Path) -> "subprocess.CompletedProcess[str]":
         "import sys\n"
         "from pathlib import Path\n"
         "from isosmoke.__main__ import main\n"
-        "from isosmoke.engines.bubblewrap import cgroup\n"
+        "from isosmoke.engines.bubblewrap import cgroup, group_places\n"
         "parent = Path(sys.argv.pop())\n"
-        "cgroup.find_parents = lambda: {'pids': parent}\n"
+        "group_places.find_parents = lambda: {'pids': parent}\n"
+        "group_places.list_swept = lambda: (parent,)\n"
         "main()\n"
     )
     command = [sys.executable, "-c", code, "sweep", str(parent)]
@@ -279,8 +323,11 @@ def test_peaks_include_released_memory() -> None:
             process.communicate(b"x")
         peaks = group.peaks()
 
-    assert set(peaks) <= {"memory", "processes"}
+    assert set(peaks) <= {"memory", "processes", "cpu", *PRESSURES}
     assert set(peaks) == set(before)
+    assert all(peaks[name] >= before[name] for name in before)
+    if group_places.get_version() != 1:
+        assert peaks["cpu"] > before["cpu"]
     if "memory" not in peaks:
         pytest.skip("this kernel counts no peak of memory")
     assert before["memory"] < 64 << 20 <= peaks["memory"]
@@ -323,75 +370,12 @@ def test_sweep_removes_dead_and_spares_live(leftover: Path) -> None:
         assert not set(map(str, live)) & set(removed)
 
 
-MOUNTS = """\
-31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
-32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct
-33 31 0:30 /slice /sys/fs/cgroup/pids ro,nosuid - cgroup cgroup rw,pids
-34 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
-35 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:4 master:1 - cgroup2 cgroup2 rw
-"""
-
-
-@pytest.mark.parametrize(
-    ("group", "directory"),
-    [
-        ("3:cpu,cpuacct:/a", "/sys/fs/cgroup/cpu,cpuacct/a"),
-        ("8:pids:/slice/one", "/sys/fs/cgroup/pids/one"),
-        ("8:pids:/elsewhere", None),
-        ("9:name=systemd:/", "/sys/fs/cgroup/systemd"),
-        ("4:memory:/", None),
-        ("0::/user.slice/a:b", "/sys/fs/cgroup/unified/user.slice/a:b"),
-        ("0::/../outside", None),
-    ],
-)
-def test_own_group_is_found_by_its_mount(group: str, directory: str | None) -> None:
-    """A group is found where a mount shows it; outside all mounts it is unknown."""
-    expected = None if directory is None else Path(directory)
-
-    assert list(cgroup.find_own_groups(f"{group}\n", MOUNTS)) == [expected]
-
-
-@pytest.mark.parametrize(
-    ("changed", "uid", "writable"),
-    [
-        ((0o755, "group"), 1, True),
-        ((0o755, "group"), 2, False),
-        ((0o555, "group"), 1, True),
-        ((0o757, "group/nested"), 2, True),
-        ((0o646, "group/nested/cgroup.procs"), 2, True),
-        ((0o222, "group/cgroup.event_control"), 2, False),
-    ],
-)
-def test_write_access_depends_on_owner_and_mode(
-    tmp_path: Path, changed: tuple[int, str], uid: int, *, writable: bool
-) -> None:
-    """The owner may write, and any user whom the mode of a group or of its files allows."""
-    if os.getuid() != 0:
-        pytest.skip("only root can give files away")
-    group = tmp_path / "group"
-    (group / "nested").mkdir(parents=True)
-    for file in (group / "nested/cgroup.procs", group / "cgroup.event_control"):
-        file.touch(mode=0o644)
-    mode, name = changed
-    (tmp_path / name).chmod(mode)
-    for path in (group, *group.rglob("*")):
-        os.chown(path, 1, 1)
-
-    assert cgroup.can_write_in(group, uid) == writable
-
-
-def test_unknown_group_counts_as_writable() -> None:
-    """An unknown group is assumed to be writable."""
-    assert cgroup.can_write_in(None, 1)
-    assert cgroup.can_write_in(Path("/sys/fs/cgroup/no/such/group"), 1)
-
-
 @pytest.mark.usefixtures("parent")
 def test_available_controllers_are_usable() -> None:
     """Each available controller limits a resource, and its directory exists."""
-    assert set(cgroup.find_parents()) <= {"memory", "pids"}
+    assert set(group_places.find_parents()) <= {"memory", "pids"}
     assert all(
-        (directory / "cgroup.procs").exists() for directory in cgroup.find_parents().values()
+        (directory / "cgroup.procs").exists() for directory in group_places.find_parents().values()
     )
 
 
@@ -402,12 +386,13 @@ def test_group_of_unknown_process_is_kept(leftover: Path) -> None:
     code = (
         "import os\n"
         "from pathlib import Path\n"
-        "from isosmoke.engines.bubblewrap import cgroup\n"
+        "from isosmoke.engines.bubblewrap import cgroup, group_places\n"
         "from isosmoke.errors import LeftBehindError\n"
         "from isosmoke.host.leases import Lease\n"
         "mine = Lease.current()\n"
         f"parent = Path({str(leftover.parent)!r})\n"
-        "cgroup.find_parents = lambda: {'pids': parent}\n"
+        "group_places.find_parents = lambda: {'pids': parent}\n"
+        "group_places.list_swept = lambda: (parent,)\n"
         "directory = parent / f'isosmoke-{mine}.abcd'\n"
         "directory.mkdir()\n"
         "try:\n"

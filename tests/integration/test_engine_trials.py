@@ -10,7 +10,7 @@ from signal import SIGKILL, SIGTERM, SIGUSR1, SIGUSR2
 import pytest
 
 from isosmoke.engines.base import Engine, EngineInfo, Sandbox
-from isosmoke.engines.bubblewrap import cgroup
+from isosmoke.engines.bubblewrap import group_places
 from isosmoke.errors import EngineError
 from isosmoke.execution import engine_trials
 from isosmoke.execution.engine_trials import MissingFeature, ProbeResult
@@ -49,7 +49,7 @@ class AlteringEngine:
 @pytest.mark.parametrize("name", available.ENGINE_NAMES)
 def test_working_features_are_detected(name: str) -> None:
     """Every feature works on an engine with usable control groups."""
-    if set(cgroup.find_parents()) != {"memory", "pids"}:
+    if set(group_places.find_parents()) != {"memory", "pids"}:
         pytest.skip("no control group can be created here")
     assert (
         engine_trials.probe_engine(available.require_engine(name), Caller.current()) == ALL_FEATURES

@@ -21,7 +21,7 @@ from tempfile import gettempdir, mkdtemp
 
 import pytest
 
-from isosmoke.engines.bubblewrap import cgroup
+from isosmoke.engines.bubblewrap import group_places
 from isosmoke.engines.docker import endpoint
 from isosmoke.manifest import loader
 from isosmoke.testing.bench import Witness
@@ -213,7 +213,7 @@ def _run_docker(host: str, *arguments: str) -> list[str]:
 
 
 def _find_groups(pid: int) -> list[Path]:
-    parents = set(cgroup.find_parents().values())
+    parents = set(group_places.find_parents().values())
     return [path for parent in parents for path in parent.glob(f"isosmoke-*.{pid}.*")]
 
 

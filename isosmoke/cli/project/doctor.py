@@ -14,7 +14,7 @@ from isosmoke.cli.options import json_option
 from isosmoke.engines import ENGINES
 from isosmoke.engines.base import Engine, EngineInfo
 from isosmoke.engines.bubblewrap import apparmor as profiles
-from isosmoke.engines.bubblewrap import bwrap_program, cgroup
+from isosmoke.engines.bubblewrap import bwrap_program, group_places
 from isosmoke.errors import ExitCode, IsosmokeError, suggest_remedy
 from isosmoke.execution import engine_trials
 from isosmoke.host import binary, path_warnings, state, system_programs
@@ -162,14 +162,22 @@ def _check_host() -> Iterator[HostFinding]:
     has_keeper = KEEPER_FILE.is_file()
     hint = "" if has_keeper else "reinstall isosmoke"
     yield HostFinding(subject="keeper", good=has_keeper, words=str(KEEPER_FILE), hint=hint)
-    limits = (
-        ", ".join(cgroup.find_parents()) or "none; RLIMIT_NPROC limits processes of ordinary users"
-    )
-    yield HostFinding(subject="control groups", good=True, words=limits)
+    yield _check_groups()
     yield _check_interpreter()
     yield from _check_path()
     yield _check_shim()
     yield check_state()
+
+
+def _check_groups() -> HostFinding:
+    parents = group_places.find_parents()
+    if parents:
+        places = ", ".join(dict.fromkeys(map(str, parents.values())))
+        return HostFinding(
+            subject="control groups", good=True, words=f"{', '.join(parents)}, in {places}"
+        )
+    words = "none; RLIMIT_NPROC limits processes of ordinary users"
+    return HostFinding(subject="control groups", good=True, words=words)
 
 
 def check_state() -> HostFinding:

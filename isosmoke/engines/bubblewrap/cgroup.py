@@ -2,29 +2,39 @@
 
 An ordinary user without a delegated group has none. In that case the keeper's RLIMIT_NPROC limits
 the processes: it counts those in the sandbox's own user namespace.
+
+The keeper is in the group too. `memory.oom.group`, which kills a whole group, therefore stays 0:
+with it, a reached limit would break the sandbox, and would not be reported as such.
 """
 
 import os
-import stat
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from time import monotonic, sleep
 
+from isosmoke.engines.bubblewrap import group_places
 from isosmoke.errors import LeftBehindError, raise_left_behind
 from isosmoke.host.leases import Lease, find_dead
 from isosmoke.sandbox.spec import ReadOnly, ResourceLimits
 
-ROOT = Path("/sys/fs/cgroup")
-
-_PREFIX = "isosmoke-"
 _PEAKS = {
     "memory": ("memory.peak", "memory.max_usage_in_bytes"),
     "processes": ("pids.peak",),
 }
 """The file names in version 2, then 1; pids.peak needs Linux 6.6, memory.peak 5.19."""
+
+_CPU = "cpu.stat", "usage_usec"
+_CPU_NANOSECONDS = "cpuacct.usage"
+"""The file and the counter of version 2, and the file of version 1."""
+
+_PRESSURES = {
+    f"{resource}_pressure": f"{resource}.pressure" for resource in ("cpu", "memory", "io")
+}
+_STALLED = re.compile(r"^some .*\btotal=(\d+)", re.MULTILINE)
+"""The microseconds for which some process waited (Documentation/accounting/psi.rst)."""
 
 _EVENTS = {
     "memory": (("memory.events", "oom_kill"), ("memory.oom_control", "oom_kill")),
@@ -33,80 +43,61 @@ _EVENTS = {
 """The files and their counters of effects of a limit, in version 2, then 1."""
 
 _FILES = {"memory": ("memory.max", "memory.limit_in_bytes"), "pids": ("pids.max",)}
-_READ_TOGETHER = ("cpu", "cpuacct", "cpuset")
-"""Hierarchies of version 1 without which a Java runtime ignores the limit of the memory."""
+"""The files of a limit, in version 2, then 1."""
+
+_RESOURCES = {"memory": "memory", "pids": "processes"}
+"""The resource that each controller limits."""
+
+_SWAP = {"memory.swap.max": "0", "memory.memsw.limit_in_bytes": None}
+"""The files that keep a group from exceeding its limit with swap; None is the limit itself."""
 
 _CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
 """Files that are empty in a new group, which accepts no process until they are set."""
 
 _REMOVE_SECONDS = 10.0
 
-_UNIFIED = frozenset({""})
-"""The name of version 2 among hierarchies: `/proc/PID/cgroup` names no controllers for it."""
-
-_WORLD_WRITABLE = frozenset({"cgroup.event_control"})
-"""Files that every user can write to: version 1 takes requests for notifications there."""
-
-
-def get_version() -> int:
-    """Return the version of the control groups that are mounted here."""
-    return 2 if (ROOT / "cgroup.controllers").exists() else 1
-
-
-@cache
-def find_parents() -> dict[str, Path]:
-    """Return each usable controller, with the directory in which groups can be created."""
-    unified = get_version() == 2  # noqa: PLR2004 - a version
-    available = (ROOT / "cgroup.subtree_control").read_text().split() if unified else list(_FILES)
-    directories = {name: ROOT if unified else ROOT / name for name in _FILES if name in available}
-    return {
-        name: directory for name, directory in directories.items() if _can_create_groups(directory)
-    }
-
-
-@cache
-def _find_read_parents() -> dict[str, Path]:
-    """Return the hierarchies in which a group without limits is created, as `find_parents`."""
-    names = _READ_TOGETHER if get_version() == 1 else ()
-    return {name: ROOT / name for name in names if _can_create_groups(ROOT / name)}
-
-
-def _can_create_groups(directory: Path) -> bool:
-    return (directory / "cgroup.procs").exists() and os.access(directory, os.W_OK)
-
 
 class ControlGroup:
     """The control groups of one sandbox: one directory in each hierarchy."""
 
     def __init__(self, limits: ResourceLimits) -> None:
-        name = f"{_PREFIX}{Lease.current()}.{token_hex(4)}"
+        parents, others = group_places.find_parents(), group_places.find_read_parents()
         requested = {"memory": limits.memory, "pids": limits.processes}
         self._limits = {
             controller: limit
             for controller, limit in requested.items()
-            if limit and controller in find_parents()
+            if limit and controller in parents
         }
-        others = _find_read_parents() if "memory" in self._limits else {}
+        if "memory" not in self._limits:
+            others = {}
+        name = f"{group_places.PREFIX}{Lease.current()}.{token_hex(4)}"
         self._directories = {
             controller: parent / name
-            for controller, parent in (find_parents() | others).items()
+            for controller, parent in (parents | others).items()
             if controller in self._limits or controller in others
         }
 
     def create(self) -> None:
         """Create the directories and set the limits."""
+        if not self._directories:
+            return
+        group_places.prepare_parents()
         for directory in self._directories.values():
             directory.mkdir(exist_ok=True)
         for controller, limit in self._limits.items():
-            directory = self._directories[controller]
-            file = next(
-                directory / name for name in _FILES[controller] if (directory / name).exists()
-            )
-            file.write_text(str(limit))
+            _set_limit(self._directories[controller], controller, limit)
+        self._keep_surrounding_limit()
         if "cpuset" in self._directories:
             for name in _CPUSET_FILES:
                 directory = self._directories["cpuset"]
                 (directory / name).write_text((directory.parent / name).read_text())
+
+    def _keep_surrounding_limit(self) -> None:
+        """Set the limit on processes of the groups around isosmoke that this group is not in."""
+        maximum = group_places.find_max_processes()
+        for directory in set(self._directories.values()):
+            if maximum is not None and (directory / "pids.max").exists():
+                _set_limit(directory, "pids", min(maximum, self._limits.get("pids", maximum)))
 
     def add_process(self, pid: int) -> None:
         """Move `pid` into the groups; the processes that it starts will be in them too."""
@@ -115,8 +106,9 @@ class ControlGroup:
 
     def list_mounts(self) -> tuple[ReadOnly, ...]:
         """Return the mounts of the groups at the paths where programs look for their limits."""
+        root, is_unified = group_places.ROOT, group_places.get_version() != 1
         targets = {
-            ROOT if get_version() != 1 else ROOT / controller: directory
+            root if is_unified else root / controller: directory
             for controller, directory in self._directories.items()
         }
         return tuple(
@@ -124,21 +116,39 @@ class ControlGroup:
         )
 
     def peaks(self) -> dict[str, int]:
-        """Return the peak usage of its processes, for each limited resource that is counted."""
-        return {
+        """Return what its processes used together, as far as a group counts it.
+
+        See `isosmoke.results.evidence.Evidence` for the keys.
+        """
+        sizes = {
             resource: int(file.read_text())
             for resource, names in _PEAKS.items()
             for file in self._find_files(names)
         }
+        return sizes | dict(self._read_times())
+
+    def _read_times(self) -> Iterator[tuple[str, int]]:
+        """Yield times of its processes in microseconds."""
+        name, counter = _CPU
+        for file in self._find_files((name,)):
+            text = file.read_text()
+            if counter in text:
+                yield "cpu", _read_counter(text, counter)
+        for file in self._find_files((_CPU_NANOSECONDS,)):
+            yield "cpu", int(file.read_text()) // 1000
+        for resource, name in _PRESSURES.items():
+            for file in self._find_files((name,)):
+                yield resource, parse_pressure(_read_if_possible(file))
 
     def find_reached_limits(self) -> frozenset[str]:
         """Return the limited resources whose limit had an effect, as far as it is counted."""
+        limited = {_RESOURCES[controller] for controller in self._limits}
         return frozenset(
             resource
             for resource, counters in _EVENTS.items()
             for name, counter in counters
             for file in self._find_files((name,))
-            if _read_counter(file.read_text(), counter)
+            if resource in limited and _read_counter(file.read_text(), counter)
         )
 
     def _find_files(self, names: tuple[str, ...]) -> Iterator[Path]:
@@ -156,6 +166,29 @@ class ControlGroup:
         raise_left_behind(
             tuple(_leftover_errors(_remove_groups(dict.fromkeys(self._directories.values()))))
         )
+
+
+def _set_limit(directory: Path, controller: str, limit: int) -> None:
+    file = next(directory / name for name in _FILES[controller] if (directory / name).exists())
+    file.write_text(str(limit))
+    if controller == "memory":
+        for name, value in _SWAP.items():
+            if (directory / name).exists():
+                (directory / name).write_text(value or str(limit))
+
+
+def parse_pressure(text: str) -> int:
+    """Return for how many microseconds some process waited, from a file such as memory.pressure."""
+    stalled = _STALLED.search(text)
+    return int(stalled[1]) if stalled else 0
+
+
+def _read_if_possible(file: Path) -> str:
+    """Return the text of a file; empty if the kernel measures no pressure (EOPNOTSUPP)."""
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
 
 
 def _read_counter(text: str, name: str) -> int:
@@ -185,11 +218,12 @@ def sweep() -> tuple[str, ...]:
     """
     directories = (
         directory
-        for parent in {*find_parents().values(), *_find_read_parents().values()}
-        for directory in parent.glob(f"{_PREFIX}*")
+        for parent in group_places.list_swept()
+        for directory in parent.glob(f"{group_places.PREFIX}*")
     )
     owned = (
-        (directory, Lease.parse(directory.name.removeprefix(_PREFIX))) for directory in directories
+        (directory, Lease.parse(directory.name.removeprefix(group_places.PREFIX)))
+        for directory in directories
     )
     dead, unknown = find_dead(owned)
     nested = {directory: _list_inside_out(directory) for directory in dead}
@@ -254,73 +288,3 @@ def _try_remove(directory: Path) -> bool:
     with suppress(OSError):
         directory.rmdir()
     return not directory.exists()
-
-
-def is_writable_by(uid: int) -> bool:
-    """Return whether user `uid` may write to a control group of this process.
-
-    This includes groups nested in them and groups that this process may create. A group in a
-    hierarchy that is not mounted here counts as writable, because its mode is unknown.
-    """
-    groups = find_own_groups(
-        Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text()
-    )
-    return bool(find_parents()) or any(can_write_in(directory, uid) for directory in groups)
-
-
-def find_own_groups(groups: str, mountinfo: str) -> Iterator[Path | None]:
-    """Yield the directory of each group in `groups`, or None if no mount shows it.
-
-    `groups` has the format of `/proc/PID/cgroup` (cgroups(7)), `mountinfo` that of
-    `/proc/PID/mountinfo` (proc(5)).
-    """
-    mounts = tuple(_parse_hierarchies(mountinfo))
-    for line in groups.splitlines():
-        _, controllers, path = line.split(":", 2)
-        names = frozenset(controllers.split(",")) if controllers else _UNIFIED
-        candidates = (
-            _find_shown_path(path, root, mount_point)
-            for controllers_there, root, mount_point in mounts
-            if names <= controllers_there
-        )
-        yield next(filter(None, candidates), None)
-
-
-def _parse_hierarchies(mountinfo: str) -> Iterator[tuple[frozenset[str], str, Path]]:
-    """Yield the controllers, the root and the mount point of each mount of control groups."""
-    for line in mountinfo.splitlines():
-        mount, _, source = line.partition(" - ")
-        file_system, _, options = source.split(" ", 2)
-        if file_system in ("cgroup", "cgroup2"):
-            controllers = _UNIFIED if file_system == "cgroup2" else frozenset(options.split(","))
-            root, mount_point = mount.split(" ")[3:5]
-            yield controllers, root, Path(mount_point)
-
-
-def _find_shown_path(group: str, root: str, mount_point: Path) -> Path | None:
-    """Return the path at which a mount shows a group; None if the group is outside its root."""
-    path = PurePosixPath(group)
-    if ".." in path.parts or not path.is_relative_to(root):
-        return None
-    return mount_point / path.relative_to(root)
-
-
-def can_write_in(directory: Path | None, uid: int) -> bool:
-    """Return whether user `uid`, with this process's groups, may write in a control group.
-
-    Only the owner and the mode count: a read-only mount can be mounted again. An unknown group
-    counts as writable.
-    """
-    if directory is None or not directory.is_dir():
-        return True
-    paths = (Path(top, name) for top, _, names in os.walk(directory) for name in (".", *names))
-    return any(_can_write(path, uid) for path in paths if path.name not in _WORLD_WRITABLE)
-
-
-def _can_write(file: Path, uid: int) -> bool:
-    """Return whether a user may write to a file, as its mode is or as its owner can change it."""
-    with suppress(FileNotFoundError):
-        status = file.stat()
-        by_group = status.st_gid in (os.getgid(), *os.getgroups()) and status.st_mode & stat.S_IWGRP
-        return bool(status.st_uid == uid or by_group or status.st_mode & stat.S_IWOTH)
-    return False

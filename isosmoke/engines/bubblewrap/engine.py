@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS, EngineInfo
-from isosmoke.engines.bubblewrap import bwrap_args, bwrap_program, cgroup
+from isosmoke.engines.bubblewrap import bwrap_args, bwrap_program, cgroup, group_places
 from isosmoke.engines.bubblewrap.scratch import Scratch, ScratchPool
 from isosmoke.engines.supply import SandboxSupply
 from isosmoke.errors import EngineError, ImageError, LeftBehindError, raise_left_behind
@@ -130,7 +130,7 @@ class BubblewrapEngine:
             where=program,
             reason="the first that passes a self-test",
             rootless=os.getuid() != 0,
-            cgroup=cgroup.get_version() if cgroup.find_parents() else None,
+            cgroup=group_places.get_version() if group_places.find_parents() else None,
         )
 
     def image_digest(self, image: str) -> str:

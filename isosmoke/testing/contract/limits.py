@@ -3,7 +3,7 @@
 import os
 
 from isosmoke.engines.base import Engine
-from isosmoke.engines.bubblewrap import cgroup
+from isosmoke.engines.bubblewrap import group_places
 from isosmoke.results.outcome import Exited
 from isosmoke.sandbox.spec import ResourceLimits
 from isosmoke.testing.bench import Bench, JobOptions, Witness, run, running_job
@@ -34,7 +34,7 @@ if len(sys.argv) > 1:
 
 def _is_unlimited() -> bool:
     """Return whether processes cannot be limited: for root without a `pids` control group."""
-    return os.getuid() == 0 and "pids" not in cgroup.find_parents()
+    return os.getuid() == 0 and "pids" not in group_places.find_parents()
 
 
 @check

@@ -71,12 +71,15 @@ EVIDENCE = Evidence(
     changes_left_out=3,
     panes=(Pane(server="/run/tmux", name="main:0.1", pid=9, lines=("$ wg", "up")),),
     usage=Usage(1.5, 0.25, 4_200_000),
-    peaks={"memory": 123_456_789, "processes": 4},
+    peaks={"memory": 123_456_789, "processes": 4, "cpu": 1_260_000, "io_pressure": 30_000},
     missing=("/run: why",),
 )
 
 
-USAGE = "4.2 MB in the largest process, 123 MB memory at most, 4 processes at most"
+USAGE = (
+    "4.2 MB in the largest process, 123 MB memory at most, 4 processes at most, "
+    "1.26 s CPU together, 0.03 s waiting for io"
+)
 
 
 def test_evidence_is_rendered_in_full() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from isosmoke.engines.bubblewrap import cgroup
+from isosmoke.engines.bubblewrap import group_places
 from isosmoke.host.binary import Binary
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import Workspace
@@ -558,7 +558,7 @@ def test_new_namespaces_setting_is_passed_on(caller_project: CallerProject) -> N
 
 def test_writable_control_groups_are_detected(caller_project: CallerProject) -> None:
     """The specification records whether the caller may write to its own control groups."""
-    assert caller_project.job().spec.writes_to_cgroup == cgroup.is_writable_by(
+    assert caller_project.job().spec.writes_to_cgroup == group_places.is_writable_by(
         caller_project.job().spec.uid
     )
 
