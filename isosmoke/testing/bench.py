@@ -46,7 +46,7 @@ class JobOptions:
     network: Literal["host", "isolated"] = "host"
     limits: ResourceLimits = field(default_factory=ResourceLimits)
     capabilities: tuple[str, ...] = ()
-    timeout: float = 20.0
+    timeout: float = 60.0
     grace: float = 0.3
     settle: float = 0.3
 

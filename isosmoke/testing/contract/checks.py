@@ -10,9 +10,9 @@ from isosmoke.testing.bench import Bench, JobResult, run
 
 Check = Callable[[Engine, Bench], None]
 
-DEATH_SECONDS = 20.0
+DEATH_SECONDS = 60.0
 
-PROMPT_SECONDS = 10.0
+PROMPT_SECONDS = 60.0
 """Longer than any operation without a wait takes, shorter than the waits in the checks."""
 
 _Check = TypeVar("_Check", bound=Check)

@@ -83,11 +83,26 @@ def a_process_without_its_main_thread_is_listed(engine: Engine, bench: Bench) ->
     expect(that=survivors == expected, message=f"the survivors are {survivors}")
 
 
+_LEAVE_ZOMBIE = """
+setsid bash -c '
+    until read -r name </proc/$$/comm && [ "$name" = sleep ]; do sleep 0.01; done &
+    echo $! >/tmp/child
+    exec sleep 600
+' &
+until read -r child </tmp/child && read -r _ _ state _ <"/proc/$child/stat" && [ "$state" = Z ]; do
+    sleep 0.01
+done 2>/dev/null
+exit 0
+"""
+"""A script that ends once a child has become a zombie, whose parent `sleep` never reaps it."""
+
+
 @check
 def only_the_living_are_listed(engine: Engine, bench: Bench) -> None:
     """Check that neither the keeper nor a zombie with a living parent is listed."""
-    job = bench.shell("setsid bash -c 'sleep 0.1 & exec sleep 600' & exit 0")
-    survivors = run(engine, job).survivors
+    result = run(engine, bench.shell(_LEAVE_ZOMBIE, JobOptions(timeout=60.0)))
+    expect_ending(result, Exited(0), "no child became a zombie")
+    survivors = result.survivors
     names = [survivor.argv for survivor in survivors]
     expect(that=names == [("sleep", "600")], message=f"the survivors are {names}")
 
