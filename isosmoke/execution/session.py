@@ -141,7 +141,7 @@ class Session:
         repetition: "_Repetition",
     ) -> tuple[ScenarioResult, ...]:
         def record_and_notify(event: Event) -> None:
-            """Write a result to disk before anything reports it."""
+            """Hand a result to the record, and report it."""
             if isinstance(event, ScenarioFinished):
                 result = repetition.add(event.result)
                 self.recording.keep(result)

@@ -1,11 +1,13 @@
 """Writer for the record of a run in progress.
 
 A run is a directory `.isosmoke/runs/ID`. Its header, `run.json`, is written at the start of the run
-and again at its end. `NAME/result.json` is written as soon as scenario NAME has finished, next to
-its logs. Each file is written atomically, so the record of a killed run can be read as well.
+and again at its end. `NAME/result.json` is written when scenario NAME has finished, next to its
+logs. Each file is written atomically, so the record of a killed run can be read as well. Only the
+end of a run waits until its results are on disk, no scenario does.
 """
 
 from collections.abc import Iterable
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
+from isosmoke.errors import EngineError
 from isosmoke.history import gate_records, layout
 from isosmoke.history.layout import HEADER, LEASE, RESULT, RUNS
 from isosmoke.history.reader import StoredHeader
@@ -22,8 +25,12 @@ from isosmoke.host.leases import Lease
 from isosmoke.manifest.models import Retention, Scenario
 from isosmoke.results import run_record
 from isosmoke.results.run_results import RunResult, ScenarioResult
+from isosmoke.worker_threads import Workers
 
 _LOCK = ".lock"
+
+_WRITERS = 4
+"""The number of results that are written concurrently: file systems commit them together."""
 
 
 @dataclass(slots=True)
@@ -40,6 +47,10 @@ class Recording:
     write_error: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     _saved: dict[str, ScenarioResult] = field(default_factory=dict)
+    _writers: Workers = field(
+        default_factory=lambda: Workers(_WRITERS, thread_name_prefix="record"), repr=False
+    )
+    _pending: dict[str, Future[None]] = field(default_factory=dict, repr=False)
 
     @property
     def home(self) -> Path:
@@ -51,22 +62,46 @@ class Recording:
         self._write_header(run, scenarios, finished=False)
 
     def keep(self, result: ScenarioResult) -> None:
-        """Write the result of one scenario."""
-        started_at = monotonic()
+        """Write the result of one scenario, later than this call returns."""
         self._saved[result.name] = result
         self.write_error = self.write_error or next(
             (attempt.unlogged for attempt in result.attempts if attempt.unlogged), ""
         )
+        earlier = self._pending.get(result.name)
+        try:
+            written = self._writers.submit(self._write_result, result, earlier)
+        except EngineError:  # no thread can start
+            self._write_result(result, earlier)
+        else:
+            self._pending[result.name] = written
+            written.add_done_callback(partial(self._forget, result.name))
+
+    def _forget(self, name: str, written: Future[None]) -> None:
+        if self._pending.get(name) is written and written.exception() is None:
+            self._pending.pop(name, None)
+
+    def _write_result(self, result: ScenarioResult, earlier: Future[None] | None) -> None:
+        """Write a result after an `earlier` one of the same scenario."""
+        if earlier is not None:
+            wait([earlier])
+        started_at = monotonic()
         self._write(
             Path(result.name) / RESULT, run_record.render(run_record.record_scenario(result))
         )
         self.seconds[result.name] = monotonic() - started_at
+
+    def wait(self) -> None:
+        """Wait until all results are on disk, or could not be written."""
+        for written in tuple(self._pending.values()):
+            written.result()
 
     def end(self, run: RunResult) -> None:
         """Write the remaining results, and mark the run as finished."""
         for result in run.scenarios:
             if self._saved.get(result.name) is not result:
                 self.keep(result)
+        self.wait()
+        self._writers.shutdown()
         self._write_header(run, (result.scenario for result in run.scenarios), finished=True)
         self.close()
 

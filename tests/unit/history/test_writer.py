@@ -105,7 +105,9 @@ def test_write_error_is_reported_once(tmp_path: Path) -> None:
     recording.begin(result_factories.make_run(), [first.scenario, second.scenario])
     with _limited_file_size(100):
         recording.keep(first)
+        recording.wait()
         recording.keep(second)
+        recording.wait()
     recording.end(result_factories.make_run(first, second))
 
     assert recording.write_error == f"{recording.directory}/one/result.json: File too large"
@@ -113,6 +115,32 @@ def test_write_error_is_reported_once(tmp_path: Path) -> None:
     run = reader.load_run(recording.directory)
     assert get_outcomes(run)["one"] == "NOT_RUN its result could not be saved"
     assert run.counts == {"PASS": 2}
+
+
+def test_last_result_of_a_scenario_remains(tmp_path: Path) -> None:
+    """Results are written in the background, but those of one scenario one after another."""
+    recording = writer.start_recording(tmp_path)
+    passed = result_factories.make_result(PASSED)
+    for _ in range(20):
+        recording.keep(result_factories.make_result(FAILED))
+        recording.keep(passed)
+    recording.wait()
+    written = json.loads((recording.directory / "one/result.json").read_text())
+
+    assert written["outcome"] == "PASS"
+    recording.end(result_factories.make_run(passed))
+
+
+def test_end_of_a_run_has_all_results(tmp_path: Path) -> None:
+    """A run is marked as finished only when each of its results is on disk."""
+    results = [result_factories.make_result(PASSED, name=f"s{number}") for number in range(50)]
+    recording = writer.start_recording(tmp_path)
+    recording.begin(result_factories.make_run(), [result.scenario for result in results])
+    for result in results:
+        recording.keep(result)
+    recording.end(result_factories.make_run(*results, record=recording.directory))
+
+    assert set(get_outcomes(reader.load_run(recording.directory)).values()) == {"PASS"}
 
 
 def test_incomplete_log_is_an_error_of_the_record(tmp_path: Path) -> None:
