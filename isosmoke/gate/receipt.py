@@ -28,7 +28,9 @@ Result = Literal["PASSED", "WARNED", "FAILED"]
 _Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
-class _Object(BaseModel):
+class InTotoModel(BaseModel):
+    """An object of an in-toto statement, with field names in camel case."""
+
     # in-toto's parsing rules: a consumer ignores unknown fields.
     model_config = ConfigDict(
         frozen=True,
@@ -38,14 +40,14 @@ class _Object(BaseModel):
     )
 
 
-class Digest(_Object):
+class Digest(InTotoModel):
     """The hashes of a resource in hexadecimal, by in-toto's names of the algorithms."""
 
     sha256: _Sha256 | None = None
     git_tree: str | None = None
 
 
-class Resource(_Object):
+class Resource(InTotoModel):
     """An input that a verdict is bound to (in-toto's ResourceDescriptor)."""
 
     name: Text
@@ -62,7 +64,7 @@ Way = Literal["gate", "done", "bridge"]
 """The command that wrote a receipt; `gate` marks no task as done."""
 
 
-class Surroundings(_Object):
+class Surroundings(InTotoModel):
     """Facts about the caller of a gate, for a reader only; nothing compares them.
 
     `overrides` are the variables that select what is gated or bypassed, as `NAME=value`. `origin`
@@ -76,7 +78,7 @@ class Surroundings(_Object):
     origin: Text | None = None
 
 
-class Circumstances(_Object):
+class Circumstances(InTotoModel):
     """The fields of a receipt that in-toto does not define; `tested_at` is in UTC (RFC 3339).
 
     `manifest` and `binary` are relative to the repository if they are in it. `graph` is wg's graph
@@ -104,7 +106,7 @@ class Circumstances(_Object):
     version: str = __version__
 
 
-class Predicate(_Object):
+class Predicate(InTotoModel):
     """The results of the scenarios; `result` is WARNED if the gate is open but not all passed.
 
     A warned test has passed, with warnings. A skipped scenario is therefore in none of the lists,
@@ -119,7 +121,7 @@ class Predicate(_Object):
     isosmoke: Circumstances
 
 
-class Statement(_Object):
+class Statement(InTotoModel):
     """A receipt; its subject is the binary, or the manifest if no binary was tested."""
 
     type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type", default=STATEMENT)

@@ -16,6 +16,7 @@ from isosmoke.host.git import Checkout
 _Saved = TypeVar("_Saved")
 
 _RECEIPTS = "receipts"
+_PROOFS = "proofs"
 _BYPASSES = "bypasses.jsonl"
 _END = ".ended"
 """The suffix of the file with the time at which the call of wg for a receipt ended."""
@@ -53,10 +54,19 @@ def list_homes(directory: Path, environment: Mapping[str, str]) -> tuple[Path, .
 
 def save_receipt(directories: Sequence[Path], name: str, text: str) -> Path:
     """Write a receipt to the first writable home, and return its path."""
+    return _save_named(directories, _RECEIPTS, name, text)
+
+
+def save_proof(directories: Sequence[Path], name: str, text: str) -> Path:
+    """Write a proof of the scenario `name` to the first writable home, and return its path."""
+    return _save_named(directories, _PROOFS, name, text)
+
+
+def _save_named(directories: Sequence[Path], kind: str, name: str, text: str) -> Path:
     # Several work trees can share a home, so the name includes a hash of the content.
     file = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
     return save_in_first(
-        directories, lambda home: files.write(create_directory(home, _RECEIPTS) / file, text)
+        directories, lambda home: files.write(create_directory(home, kind) / file, text)
     )
 
 
@@ -94,9 +104,18 @@ def list_receipts(directories: Sequence[Path]) -> tuple[Path, ...]:
         RecordError: if they cannot be listed.
         UsageError: if one is a symbolic link, which any other user may have planted.
     """
+    return _list_records(directories, _RECEIPTS)
+
+
+def list_proofs(directories: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the paths of all proofs; raise an error as `list_receipts` does."""
+    return _list_records(directories, _PROOFS)
+
+
+def _list_records(directories: Sequence[Path], kind: str) -> tuple[Path, ...]:
     for home in directories:
-        files.refuse_links(home, home / _RECEIPTS)
-    paths = tuple(path for home in directories for path in _list_files(home / _RECEIPTS))
+        files.refuse_links(home, home / kind)
+    paths = tuple(path for home in directories for path in _list_files(home / kind))
     files.refuse_links(*paths)
     return paths
 
@@ -108,7 +127,7 @@ def _list_files(directory: Path) -> list[Path]:
         return []
     except OSError as error:
         raise RecordError(
-            f"cannot list the receipts in {directory}: {error.strerror}",
+            f"cannot list the {directory.name} in {directory}: {error.strerror}",
             hint=f"ls -ld {directory.parent} {directory}",
         ) from error
 

@@ -54,7 +54,7 @@ def find(named: str | None, environment: Mapping[str, str]) -> Path | None:
     """
     for origin, path in (("--binary", named), ("ISOSMOKE_WG", environment.get("ISOSMOKE_WG"))):
         if path:
-            return _check_executable(Path(path), origin)
+            return check_executable(Path(path), origin)
     programs = list_on_path(environment.get("PATH", ""))
     return next((program for program in programs if not is_shim(program)), None)
 
@@ -75,7 +75,12 @@ def is_shim(program: Path) -> bool:
     return len(lines) > 1 and lines[1].startswith(SHIM_MARK.encode())
 
 
-def _check_executable(path: Path, origin: str) -> Path:
+def check_executable(path: Path, origin: str) -> Path:
+    """Return the absolute path of a program that the option or variable `origin` names.
+
+    Raises:
+        UsageError: if it is not an executable file, or isosmoke's shim.
+    """
     if not path.is_file():
         raise UsageError(f"{origin}: no file at {path}", hint="give the path of the built program")
     if not os.access(path, os.X_OK):

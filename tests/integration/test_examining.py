@@ -307,3 +307,74 @@ def test_wrong_range_of_bisect_is_explained(tmp_path: Path) -> None:
         done = project.run(project.command(*arguments))
         assert (done.returncode, message in done.stderr) == (code, True), (arguments, done.stderr)
     assert project.describe() == before
+
+
+PROVED = '[[scenario]]\nname = "one"\nscript = "scenarios/one.sh"\n'
+
+
+@pytest.fixture
+def proved(tmp_path: Path) -> Project:
+    """Return a project whose scenario needs the answer `wg`, with a binary that gives another."""
+    available.require_engine("bubblewrap")
+    project = Project.within(tmp_path, PROVED)
+    project.path("scenarios/one.sh").write_text(". scenarios/lib.sh\n[ $(wg) = wg ]\n")
+    project.path("old").write_text("#!/bin/sh\necho old\n")
+    project.path("old").chmod(0o755)
+    return project
+
+
+def test_proof_is_written(proved: Project) -> None:
+    """A scenario that fails with one binary and passes with the other has a proof."""
+    done = proved.run(
+        *("prove", "one", "--broken", "old", "--fixed", "wg", "--output", "p.json", "--json")
+    )
+    document = json.loads(done.stdout)
+
+    assert done.returncode == 0, done.stderr
+    assert (document["proven"], document["broken"]["outcome"]) == (True, "FAIL")
+    proof = json.loads(Path(document["proof"]).read_text())
+    assert json.loads(proved.path("p.json").read_text()) == proof
+    names = [item["name"] for item in proof["predicate"]["configuration"]]
+    assert {"scenario one", "script scenarios/one.sh", "file scenarios/lib.sh"} <= set(names)
+    assert proof["predicate"]["isosmoke"]["broken"]["run"] == document["broken"]["run"]
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("true", "it does not notice"),
+        ("wg; exit 77", "SKIP with the broken binary"),
+        ("[ $(wg) = new ]", "FAIL with the fixed binary, which must pass"),
+        ("[ $(wg) = wg ] || no-such-command", "could not be executed"),
+        ("[ $(wg) = wg ] || sleep 600 &", "LEAK with the broken binary"),
+    ],
+)
+def test_scenario_that_does_not_notice_is_not_proven(
+    proved: Project, script: str, message: str
+) -> None:
+    """The reason is stated, the exit code is 1, and no proof is written."""
+    proved.path("scenarios/one.sh").write_text(f"{script}\n")
+    done = proved.run("prove", "one", "--broken", "old", "--fixed", "wg", WG_AGENT_ID="a")
+
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("NOT PROVEN one")
+    assert message in done.stdout
+    assert not proved.path(".isosmoke/proofs").exists()
+
+
+@pytest.mark.parametrize(
+    ("broken", "fixed", "message"),
+    [
+        ("wg", "wg", "are the same binary"),
+        ("missing", "wg", "--broken: no file at missing"),
+        ("old", "manifest.toml", "--fixed: manifest.toml is not executable"),
+    ],
+)
+def test_wrong_binary_of_proof_is_explained(
+    proved: Project, broken: str, fixed: str, message: str
+) -> None:
+    """Two binaries are needed, and nothing runs without them."""
+    done = proved.run("prove", "one", "--broken", broken, "--fixed", fixed)
+
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    assert not proved.path(".isosmoke").exists()

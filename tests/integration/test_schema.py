@@ -193,9 +193,20 @@ def write_leaks(directory: Path) -> dict[str, list[Any]]:
 
 
 def write_examined(directory: Path) -> dict[str, list[Any]]:
-    """Return the document of a bisection."""
+    """Return the documents of a bisection, and of a proof."""
     project = Bisected(directory, 3, 0.0)
-    return {"bisection": [json.loads(project.run(project.command("--json")).stdout)]}
+    bisection = json.loads(project.run(project.command("--json")).stdout)
+    for name, code in (("old", 1), ("new", 0)):
+        (directory / name).write_text(f"#!/bin/sh\nexit {code}\n")
+        (directory / name).chmod(0o755)
+    binaries = ("--broken", str(directory / "old"), "--fixed", str(directory / "new"))
+    command = [*project.isosmoke("prove", "one"), *binaries, "--json"]
+    proof = json.loads(project.run(command).stdout)
+    return {
+        "bisection": [bisection],
+        "prove": [proof],
+        "proof": [json.loads(Path(proof["proof"]).read_text())],
+    }
 
 
 @pytest.fixture(scope="module")

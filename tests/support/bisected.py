@@ -53,7 +53,11 @@ class Bisected:
     def bare_command(self, *arguments: str) -> list[str]:
         """Return the command line of a bisection without a source of binaries."""
         ends = ("--good", self.history.good, "--bad", self.history.bad)
-        return [sys.executable, "-m", "isosmoke", "bisect", "one", *ends, *arguments]
+        return [*self.isosmoke("bisect", "one"), *ends, *arguments]
+
+    def isosmoke(self, *arguments: str) -> list[str]:
+        """Return an isosmoke command line."""
+        return [sys.executable, "-m", "isosmoke", *arguments]
 
     def run(self, command: list[str], **variables: str) -> "subprocess.CompletedProcess[str]":
         """Run a command line in the repository."""
