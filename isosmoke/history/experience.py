@@ -222,4 +222,4 @@ def save(home: Path, experience: Experience) -> None:
     fields = {name: asdict(past) for name, past in experience.scenarios.items()}
     document = {"schema_version": _VERSION, "scenarios": fields}
     with suppress(OSError):
-        files.write(home / FILE, json.dumps(document, separators=(",", ":")))
+        files.write(home / FILE, json.dumps(document, separators=(",", ":")), durable=False)

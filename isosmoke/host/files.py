@@ -231,8 +231,8 @@ def write_new(name: str, content: str, within: int) -> None:
             os.close(descriptor)
 
 
-def write(path: Path, content: str | bytes, *, mode: int = 0o644) -> Path:
-    """Write a file atomically: completely or not at all, even if the machine crashes.
+def write(path: Path, content: str | bytes, *, mode: int = 0o644, durable: bool = True) -> Path:
+    """Write a file atomically: completely or not at all, if `durable` even if the machine crashes.
 
     Text is written as UTF-8, except for bytes of paths that are not.
 
@@ -246,7 +246,8 @@ def write(path: Path, content: str | bytes, *, mode: int = 0o644) -> Path:
             with os.fdopen(handle, "wb") as file:
                 file.write(_encode(content) if isinstance(content, str) else content)
                 file.flush()
-                os.fsync(handle)
+                if durable:
+                    os.fsync(handle)
             Path(unfinished).chmod(mode)
             Path(unfinished).rename(path)
         except OSError as error:
