@@ -8,12 +8,10 @@ from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from threading import Lock
 from time import monotonic
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from isosmoke.execution.attempt import AttemptRunner
-from isosmoke.execution.concurrency import confirmation, turns
-from isosmoke.execution.concurrency.machine import count_cores
-from isosmoke.execution.concurrency.meter import PERIOD, Mark, Meter
+from isosmoke.execution.concurrency import turns
 from isosmoke.execution.concurrency.slots import Slots
 from isosmoke.execution.concurrency.turns import Turn
 from isosmoke.history.experience import Experience
@@ -24,6 +22,9 @@ from isosmoke.results.load import Basis, Doubt
 from isosmoke.results.outcome import Ending, MissingRequirement, Outcome, Stopped
 from isosmoke.results.run_results import Attempt, ScenarioResult
 from isosmoke.worker_threads import Workers
+
+if TYPE_CHECKING:  # only a run with concurrency needs the meter
+    from isosmoke.execution.concurrency.meter import Mark, Meter
 
 Confirm = Literal["always", "auto", "never"]
 
@@ -52,7 +53,7 @@ class Policy:
 
     def plan_slots(self) -> Slots:
         """Return the slots with which a run begins."""
-        return Slots.adaptive(count_cores()) if self.jobs is None else Slots.fixed(self.jobs)
+        return Slots.adaptive(_count_cores()) if self.jobs is None else Slots.fixed(self.jobs)
 
 
 class ConcurrencyTracker:
@@ -89,8 +90,9 @@ class Scheduler:
 
     `argv` replaces every script. `started_at` is the start of the run by `monotonic`. `made` has
     the number of earlier attempts at scenarios, and `experience` is that of earlier runs. `digest`
-    returns the digest of a scenario's inputs, empty if it is unknown. The private fields are the
-    state that the threads share.
+    returns the digest of a scenario's inputs, empty if it is unknown. `meter` is that of this
+    machine once several scenarios may run at once. The private fields are the state that the
+    threads share.
     """
 
     scenarios: Sequence[Scenario]
@@ -98,7 +100,7 @@ class Scheduler:
     policy: Policy
     notify: Callable[[Event], None]
     interrupt: Interrupt
-    meter: Meter = field(default_factory=Meter.of_this_machine)
+    meter: "Meter | None" = None
     experience: Experience = field(default_factory=Experience)
     digest: Callable[[Scenario], str] = _digest_nothing
     started_at: float = field(default_factory=monotonic)
@@ -120,13 +122,23 @@ class Scheduler:
         """
         in_order = self.policy.jobs == 1
         planned = turns.plan_turns(self.scenarios, self.experience, in_order=in_order)
-        results = self._run_round(planned, self.policy.plan_slots(), self._try)
-        quiet = turns.plan_quiet_turns(results, count_cores())
-        if len(quiet) > 1 and self.meter.is_calm():
-            results |= self._run_round(quiet, turns.QUIET_SLOTS, self._confirm(results))
+        slots = self.policy.plan_slots() if len(planned) > 1 else Slots.fixed(1)
+        results = self._run_round(planned, slots, self._try)
+        results |= self._confirm_in_company(results)
         alone = turns.plan_single_turns(results)
         results |= self._run_round(alone, Slots.fixed(1), self._confirm(results))
         return tuple(results[number] for number in range(len(self.scenarios)))
+
+    def _confirm_in_company(
+        self, results: Mapping[int, ScenarioResult]
+    ) -> Mapping[int, ScenarioResult]:
+        """Run scenarios together that hardly need a CPU, if the machine is calm otherwise."""
+        if not turns.plan_single_turns(results):
+            return {}
+        quiet = turns.plan_quiet_turns(results, _count_cores())
+        if len(quiet) <= 1 or not self._prepare_meter().is_calm():
+            return {}
+        return self._run_round(quiet, turns.QUIET_SLOTS, self._confirm(results))
 
     def _run_round(
         self, planned: Sequence[Turn], slots: Slots, perform: Callable[[Turn], ScenarioResult]
@@ -138,8 +150,9 @@ class Scheduler:
         ended = SimpleQueue[Future[ScenarioResult]]()
         results: dict[int, ScenarioResult] = {}
         most = min(len(planned), slots.most)
-        if most > 1:
-            self.meter.sample()
+        meter = self._prepare_meter() if most > 1 else None
+        if meter:
+            meter.sample()
         with Workers(most, thread_name_prefix="scenario") as pool:
             while waiting or running:
                 while (index := turns.pick_next(waiting, running.values(), slots)) is not None:
@@ -147,13 +160,20 @@ class Scheduler:
                     future = pool.submit(perform, turn)
                     running[future] = turn
                     future.add_done_callback(ended.put)
-                for future in _wait_for_any(ended, PERIOD if most > 1 else None):
+                for future in _wait_for_any(ended, meter.period if meter else None):
                     results[running.pop(future).number] = future.result()
-                if most > 1:
-                    self.meter.sample()
+                if meter:
+                    meter.sample()
                     used = sum(turn.slots for turn in running.values())
-                    slots = slots.adapt(self.meter.read_pressure(), used=used)
+                    slots = slots.adapt(meter.read_pressure(), used=used)
         return results
+
+    def _prepare_meter(self) -> "Meter":
+        """Return the meter of this machine, which is created when it is first needed."""
+        from isosmoke.execution.concurrency.meter import Meter
+
+        self.meter = self.meter or Meter.of_this_machine()
+        return self.meter
 
     def _try(self, turn: Turn) -> ScenarioResult:
         """Run a scenario as often as its retries allow."""
@@ -212,7 +232,7 @@ class Scheduler:
         now = monotonic()
         offset, waited = now - self.started_at, now - self._ready_at[scenario.name]
         self._report(ScenarioStarted(scenario.name, number, offset))
-        with self._tracker.running(scenario.name) as ran_in_isolation, self.meter.mark() as mark:
+        with self._tracker.running(scenario.name) as ran_in_isolation, self._mark() as mark:
             attempt = self.attempts.run(scenario, number, self.argv)
             self._ready_at[scenario.name] = monotonic()
             attempt = replace(attempt, alone=ran_in_isolation(), begun=offset, waited=waited)
@@ -220,13 +240,24 @@ class Scheduler:
                 attempt = self._examine(scenario, attempt, mark)
         return attempt
 
-    def _examine(self, scenario: Scenario, attempt: Attempt, mark: Mark) -> Attempt:
+    @contextmanager
+    def _mark(self) -> "Iterator[Mark | None]":
+        """Yield the mark of an attempt during the block; None if nothing can run next to it."""
+        if self.meter is None:
+            yield None
+            return
+        with self.meter.mark() as mark:
+            yield mark
+
+    def _examine(self, scenario: Scenario, attempt: Attempt, mark: "Mark | None") -> Attempt:
         """Return a failed attempt with the reason why it counts, or the doubts about that."""
         if self.policy.confirm == "never" or attempt.alone:
             basis: Basis = "alone" if attempt.alone else "option"
             return replace(attempt, inputs=self.digest(scenario), basis=basis)
+        from isosmoke.execution.concurrency import confirmation
+
         is_local = self.attempts.engine_for(scenario).is_local
-        load = self.meter.measure(mark) if is_local else None
+        load = self._prepare_meter().measure(mark) if mark and is_local else None
         doubts = confirmation.find_doubts(scenario, attempt, load)
         attempt = replace(attempt, inputs=self.digest(scenario), load=load, doubts=doubts)
         if self.policy.confirm == "always":
@@ -249,6 +280,12 @@ class Scheduler:
 
 def _explain_limit(max_fail: int) -> str:
     return "an earlier scenario failed" if max_fail == 1 else f"{max_fail} scenarios failed"
+
+
+def _count_cores() -> float:
+    from isosmoke.execution.concurrency.machine import count_cores
+
+    return count_cores()
 
 
 def _wait_for_any(

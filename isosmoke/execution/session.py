@@ -16,7 +16,6 @@ from isosmoke.execution import surroundings_warnings
 from isosmoke.execution.attempt import AttemptRunner
 from isosmoke.execution.binary_trial import BinaryCheck
 from isosmoke.execution.concurrency.inputs import InputDigests
-from isosmoke.execution.concurrency.machine import count_cores
 from isosmoke.execution.preflight import EnginePool, Preflight, build_context
 from isosmoke.execution.requirements import Requirements
 from isosmoke.execution.scheduler import Policy, Scheduler
@@ -109,6 +108,11 @@ class Session:
     ) -> Iterator[None]:
         """Let the engines create sandboxes ahead of need, except for those that start at once."""
         policy = self.request.policy
+        if len(scenarios) * policy.repeat == 1:
+            yield
+            return
+        from isosmoke.execution.concurrency.machine import count_cores
+
         first = policy.plan_slots().number
         later = (tuple(scenarios) * policy.repeat)[first:]
         ahead = min(first, _MAX_AHEAD_PER_CORE * math.ceil(count_cores()))

@@ -1,5 +1,6 @@
 """The load of the machine during an attempt, and the doubts about a failure that it leaves."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +21,9 @@ DoubtKind = Literal[
 
 `option` stands for the wish of the user to confirm every failure.
 """
+
+CAPACITY = frozenset({"cpu", "memory", "io"})
+"""The doubts about resources of which each scenario takes a part: quiet company leaves enough."""
 
 Basis = Literal["", "alone", "measured", "known", "option"]
 """Why a failure counts; see `Attempt.basis`."""
@@ -56,3 +60,8 @@ class Load:
     free_memory: float | None = None
     free_disk: int | None = None
     used_disk: int | None = None
+
+
+def is_about_capacity(doubts: Iterable[Doubt]) -> bool:
+    """Return whether the doubts are only about resources that quiet company leaves free."""
+    return all(doubt.kind in CAPACITY for doubt in doubts)

@@ -5,7 +5,7 @@ measured counts as possible, so the rule errs towards a confirmation only.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 from isosmoke.manifest.models import Scenario
@@ -31,9 +31,6 @@ LEAST_FREE_DISK = 1 << 30
 MOST_USED_DISK = 256 << 20
 """The amount by which the free space may fall, in bytes: a script can check for free space."""
 
-CAPACITY = frozenset({"cpu", "memory", "io"})
-"""The doubts about resources of which each scenario takes a part: quiet company leaves enough."""
-
 _EXHAUSTED = re.compile(
     r"address (?:already )?in use|too many open files|resource temporarily unavailable"
     r"|no space left|cannot allocate memory|out of memory|quota exceeded|EADDRINUSE|E[MN]FILE"
@@ -48,11 +45,6 @@ def find_doubts(scenario: Scenario, attempt: Attempt, load: Load | None) -> tupl
     `load` was measured during the attempt; None if nothing was.
     """
     return tuple(_list_doubts(scenario, attempt, load))
-
-
-def is_about_capacity(doubts: Iterable[Doubt]) -> bool:
-    """Return whether the doubts are only about resources that quiet company leaves free."""
-    return all(doubt.kind in CAPACITY for doubt in doubts)
 
 
 def _list_doubts(scenario: Scenario, attempt: Attempt, load: Load | None) -> Iterator[Doubt]:

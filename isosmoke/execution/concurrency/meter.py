@@ -59,6 +59,7 @@ class Meter:
     directory: Path
     processors: int
     clock: Callable[[], float] = monotonic
+    period: float = PERIOD
     pause: Callable[[float], object] = sleep
     read_stalls: Callable[[], Stalls] = machine.read_stalls
     read_surroundings: Callable[[Path], SharedState] = machine.read_surroundings

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from isosmoke.execution.concurrency.confirmation import is_about_capacity
 from isosmoke.execution.concurrency.slots import Slots
 from isosmoke.history.experience import Experience
 from isosmoke.manifest.models import Scenario
+from isosmoke.results.load import is_about_capacity
 from isosmoke.results.run_results import Attempt, ScenarioResult
 
 QUIET_SLOTS = Slots.fixed(16)

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.execution.concurrency import confirmation
 from isosmoke.execution.concurrency.confirmation import find_doubts
 from isosmoke.manifest.models import Scenario
-from isosmoke.results.load import Load
+from isosmoke.results.load import Load, is_about_capacity
 from isosmoke.results.outcome import Broke, Ending, Exited, TimedOut
 from isosmoke.results.run_results import Attempt, CapturedOutput
 
@@ -166,5 +165,5 @@ def test_only_shared_capacity_can_be_confirmed_in_company() -> None:
     tired = find_doubts(scenario(), FAILED, replace(QUIET, cpu_wait=1.0, io_wait=1.0))
     connected = find_doubts(scenario(), FAILED, replace(QUIET, cpu_wait=1.0, connections=1))
 
-    assert confirmation.is_about_capacity(tired)
-    assert not confirmation.is_about_capacity(connected)
+    assert is_about_capacity(tired)
+    assert not is_about_capacity(connected)
