@@ -72,7 +72,6 @@ ALLOWED = (
     Allowance("isosmoke/results/evidence.py", "folder", '"folder"', PUBLISHED),
     Allowance("isosmoke/runner/overlay_diff.py", "folder", '"folder"', PUBLISHED),
     Allowance("isosmoke/reports/wording.py", "folder", '"folder"', PUBLISHED),
-    Allowance("isosmoke/runner/job_builder.py", "folder", '"image", "folder"', "an attribute"),
     Allowance("isosmoke/rootfs_images/tree_hash.py", "folder", "'folder'", "an input of hashes"),
     Allowance("isosmoke/sandbox/user_files.py", "nobody", "_NOBODY|nobody:x:", USER),
     Allowance("tests/unit/runner/test_overlay_diff.py", "folder", CHANGED, PUBLISHED),

@@ -302,6 +302,7 @@ RICH = {
         {"name": "db", "image": "a", "env": {"A": "$"}, "ports": [5], "wait": {"port": 5}}
     ],
     "locks": ["one"],
+    "weight": 2,
     "env": {"A": 'x "y"'},
     "pass_env": ["B"],
     "pass_files": ["~/x"],

@@ -47,6 +47,7 @@ capabilities = ["CHOWN", "NET_RAW"]
 cache = ["cargo", "go"]
 new_namespaces = true
 locks = ["port-8080"]
+weight = 2
 pass_env = ["TOKEN"]
 pass_files = ["~/.config/wg"]
 plain_env = ["MODE"]
@@ -174,6 +175,7 @@ def test_every_key_reaches_its_field() -> None:
     )
     assert full.leaks == Leaks(policy="report", allow=(allowed,))
     assert full.aliases == ("fuller",)
+    assert full.weight == 2
     assert set(tomli.loads(FULL)["scenario"][0]) == set(list_keys(Scenario))
 
 

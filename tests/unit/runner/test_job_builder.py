@@ -46,6 +46,7 @@ OTHER_SETTINGS: Mapping[str, object] = {
     "plain_files": ["~/plain"],
     "tags": ["slow"],
     "retries": 1,
+    "weight": 2,
     "settle_seconds": 1,
     "grace_seconds": 1,
     "limits": {"memory": 1 << 30, "processes": 64, "open_files": 128},
