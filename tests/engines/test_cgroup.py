@@ -24,7 +24,7 @@ def list_own_groups() -> list[Path]:
     name = f"isosmoke-{Lease.current()}.*"
     return sorted(
         directory
-        for parent in group_places.find_parents().values()
+        for parent in set(group_places.find_parents().values())
         for directory in parent.glob(name)
     )
 
@@ -45,7 +45,13 @@ def parents(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Path]]:
     monkeypatch.setattr(group_places, "list_swept", lambda: tuple(set(nested.values())))
     yield nested
     for directory in set(nested.values()):
-        directory.rmdir()
+        remove_groups(directory)
+
+
+def remove_groups(directory: Path) -> None:
+    """Remove a group with those that a failed test left in it, which have no processes."""
+    for path, _, _ in os.walk(directory, topdown=False):
+        Path(path).rmdir()
 
 
 @pytest.fixture

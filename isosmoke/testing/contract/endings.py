@@ -70,7 +70,7 @@ def much_output_is_counted_to_the_byte(engine: Engine, bench: Bench) -> None:
 def a_deadline_terminates_a_script(engine: Engine, bench: Bench) -> None:
     """Check that a script gets SIGTERM at its deadline and is not killed if it ends then."""
     line = "trap 'echo terminated; exit 0' TERM; echo up; while :; do read -t 60 <> <(:); done"
-    result = run(engine, bench.shell(line, JobOptions(timeout=0.5, grace=10)))
+    result = run(engine, bench.shell(line, JobOptions(timeout=0.5, grace=60)))
     expect_ending(result, TimedOut(0.5), "a deadline")
     expect(that=result.words == ["up", "terminated"], message=f"it got no SIGTERM: {result.words}")
     expect(that=result.phases["run"] < PROMPT_SECONDS, message="the run outlasted the script")
@@ -89,6 +89,6 @@ def a_deadline_kills_a_script_that_ignores_it(engine: Engine, bench: Bench) -> N
 @check
 def a_process_that_ends_in_time_is_no_survivor(engine: Engine, bench: Bench) -> None:
     """Check that a process may end within the settle time, and the wait ends with it."""
-    job = bench.shell("sleep 0.3 & exit 0", JobOptions(settle=30))
+    job = bench.shell("sleep 0.3 & exit 0", JobOptions(settle=600))
     result = expect_pass(engine, job, "a process that ended in time was listed")
     expect(that=result.phases["settle"] < PROMPT_SECONDS, message="the wait outlasted the process")
