@@ -100,7 +100,12 @@ def _resolver_target() -> Iterator[Path]:
 
 
 def _tool_roots(path: str, home: Path) -> Iterator[Path]:
-    """Yield the directories on PATH, and what their programs need."""
+    """Yield the directories on PATH, and what their programs need.
+
+    A system directory has thousands of programs, and often a second name: `/bin` is `/usr/bin`.
+    What its programs need is the same under each name, so they are looked at once.
+    """
+    known: set[Path] = set()
     for directory in dict.fromkeys(Path(entry) for entry in path.split(":")):
         if (
             directory.is_absolute()
@@ -108,6 +113,10 @@ def _tool_roots(path: str, home: Path) -> Iterator[Path]:
             and not contains_home(directory, home)
         ):
             yield from _directory_roots(directory, home)
+            real = directory.resolve()
+            if real not in known or not f"{directory}/".startswith(_INSIDE_SYSTEM):
+                yield from _programs_roots(directory, home)
+            known.add(real)
 
 
 def _directory_roots(directory: Path, home: Path) -> Iterator[Path]:
@@ -115,6 +124,9 @@ def _directory_roots(directory: Path, home: Path) -> Iterator[Path]:
     yield from _prefix_roots(directory, home)
     yield from _prefix_roots(directory.resolve(), home)
     yield from _companions(directory, home)
+
+
+def _programs_roots(directory: Path, home: Path) -> Iterator[Path]:
     with suppress(OSError), os.scandir(directory) as programs:
         for program in programs:
             yield from _program_roots(program, home)
