@@ -32,6 +32,11 @@ _DISTINCT = 0.02
 Number = TypeVar("Number", int, float)
 
 
+def _read_used() -> float:
+    """Return the CPU time of this process and of its children that have ended, in seconds."""
+    return sum(os.times()[:4])
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """The start of an attempt, by `monotonic`, and the stalls until then."""
@@ -53,26 +58,37 @@ class Meter:
     """A series of samples, from the time before the first attempt to the present.
 
     `directory` is on the disk of the sandboxes, and `processors` the number of CPUs that are
-    online. The methods may be called from any thread.
+    online, of which the run may use `cores`. The methods may be called from any thread.
     """
 
     directory: Path
     processors: int
+    cores: float
     clock: Callable[[], float] = monotonic
     period: float = PERIOD
     pause: Callable[[float], object] = sleep
     read_stalls: Callable[[], Stalls] = machine.read_stalls
     read_surroundings: Callable[[Path], SharedState] = machine.read_surroundings
+    read_used: Callable[[], float] = _read_used
     _samples: deque[Sample] = field(default_factory=deque, init=False)
     _first: SharedState | None = field(default=None, init=False)
     _marks: list[Mark] = field(default_factory=list, init=False)
     _step: Mark | None = field(default=None, init=False)
+    _begun: tuple[float, float] = field(init=False)
+
     _lock: Lock = field(default_factory=Lock, init=False)
+
+    def __post_init__(self) -> None:
+        self._begun = (self.clock(), self.read_used())
 
     @classmethod
     def of_this_machine(cls) -> Self:
         """Return a meter of this machine, with the disk of the state directory."""
-        return cls(directory=state.get_state_directory(), processors=os.cpu_count() or 1)
+        return cls(
+            directory=state.get_state_directory(),
+            processors=os.cpu_count() or 1,
+            cores=machine.count_cores(),
+        )
 
     @contextmanager
     def mark(self) -> Iterator[Mark]:
@@ -113,8 +129,14 @@ class Meter:
         surroundings = self._samples[-1].surroundings if self._samples else None
         return Pressure(
             cpu=None if waited is None else waited / (mark.at - step.at),
+            own=self._compute_own_share(mark.at),
             free_memory=None if surroundings is None else surroundings.free_memory,
         )
+
+    def _compute_own_share(self, now: float) -> float | None:
+        """Return the share of the CPUs that this process and its ended children have used."""
+        at, used = self._begun
+        return (self.read_used() - used) / (now - at) / self.cores if now > at else None
 
     def is_calm(self) -> bool:
         """Return whether the machine has idle CPUs while no scenario runs; this takes a moment.

@@ -1,8 +1,9 @@
 """The number of scenarios that run at once, as the machine bears it (pure).
 
 A run begins with four slots per CPU. While all slots are used, tasks of the machine rarely wait for
-a CPU, and memory is free, slots are added. When some task nearly always waits for a CPU, or memory
-becomes scarce, slots are taken away. A running scenario is never stopped for that.
+a CPU, and memory is free, slots are added. When some task nearly always waits for a CPU, and the
+run itself uses much of the CPUs, or memory becomes scarce, slots are taken away. A running scenario
+is never stopped for that.
 """
 
 from dataclasses import dataclass, replace
@@ -17,6 +18,9 @@ FREE_BELOW = 0.5
 FULL_ABOVE = 0.8
 """The share of time with a task that waits for a CPU above which there are too many."""
 
+OWN_SHARE = 0.25
+"""The share of the CPUs above which the run itself is a cause of the waits for a CPU."""
+
 SCARCE_MEMORY = 0.15
 """The share of the memory below which no slots are added, and half of them are taken away."""
 
@@ -26,9 +30,13 @@ _MOST_PER_CORE = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pressure:
-    """The state of the machine in the last step: shares from 0 to 1, or None if unknown."""
+    """The state of the machine in the last step: shares from 0 to 1, or None if unknown.
+
+    `own` is the share of the CPUs that the run has used so far, without scenarios in progress.
+    """
 
     cpu: float | None
+    own: float | None
     free_memory: float | None
 
 
@@ -72,7 +80,8 @@ class Slots:
         if pressure.free_memory is not None and pressure.free_memory < SCARCE_MEMORY:
             number //= 2
         elif pressure.cpu is not None and pressure.cpu > FULL_ABOVE:
-            number -= max(1, number // 4)
+            if pressure.own is None or pressure.own > OWN_SHARE:
+                number -= max(1, number // 4)
         elif pressure.cpu is not None and pressure.cpu < FREE_BELOW and used >= number:
             number += max(1, number // 2)
         return replace(self, number=max(self.least, min(number, self.most)))

@@ -7,7 +7,6 @@ import pytest
 
 from isosmoke.execution.concurrency.machine import SharedState, Stalls
 from isosmoke.execution.concurrency.meter import Meter
-from isosmoke.execution.concurrency.slots import Pressure
 from isosmoke.results.load import Load
 
 IDLE = SharedState(
@@ -27,6 +26,7 @@ class Machine:
     stalls: Stalls = field(default_factory=lambda: Stalls(cpu=1.0, memory=0.0, io=0.0))
     surroundings: SharedState = IDLE
     others: float = 0.0
+    used: float = 5.0
 
     def create_meter(self, processors: int = 2) -> Meter:
         """Return a meter of this machine."""
@@ -35,6 +35,7 @@ class Machine:
             processors=processors,
             clock=lambda: self.now,
             pause=self.pause,
+            read_used=lambda: self.used,
             read_stalls=lambda: self.stalls,
             read_surroundings=lambda _: self.surroundings,
         )
@@ -184,10 +185,12 @@ def test_pressure_is_that_of_the_last_step() -> None:
     assert meter.read_pressure() is None
     machine.pass_time(meter, 0.8)
     machine.stalls = Stalls(cpu=1.5, memory=0.0, io=0.0)
+    machine.used = 6.0
     pressure = meter.read_pressure()
 
     assert pressure is not None
-    assert replace(pressure, cpu=round(pressure.cpu or 0, 3)) == Pressure(cpu=0.5, free_memory=0.5)
+    assert (pressure.cpu, pressure.own) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert pressure.free_memory == IDLE.free_memory
     assert meter.read_pressure() is None
 
 

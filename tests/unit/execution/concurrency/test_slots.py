@@ -1,16 +1,21 @@
 """The number of slots: more while the machine waits, fewer when tasks wait for it."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from isosmoke.execution.concurrency.slots import Pressure, Slots
 
-IDLE = Pressure(cpu=0.1, free_memory=0.7)
-BUSY = Pressure(cpu=0.95, free_memory=0.7)
-BALANCED = Pressure(cpu=0.65, free_memory=0.7)
+IDLE = Pressure(cpu=0.1, own=0.5, free_memory=0.7)
+BUSY = Pressure(cpu=0.95, own=0.5, free_memory=0.7)
+BALANCED = Pressure(cpu=0.65, own=0.5, free_memory=0.7)
 PRESSURES = st.none() | st.builds(
-    Pressure, cpu=st.none() | st.floats(0, 2), free_memory=st.none() | st.floats(0, 1)
+    Pressure,
+    cpu=st.none() | st.floats(0, 2),
+    own=st.none() | st.floats(0, 2),
+    free_memory=st.none() | st.floats(0, 1),
 )
 
 
@@ -31,6 +36,14 @@ def test_idle_machine_gets_more_and_busy_machine_fewer() -> None:
     assert adapt_often(slots, BALANCED) == 8
 
 
+def test_waits_that_other_programs_cause_take_no_slots() -> None:
+    """A run that hardly uses a CPU gains nothing from fewer slots; an unknown use counts as much."""
+    others = replace(BUSY, own=0.1)
+
+    assert adapt_often(Slots.adaptive(2.0), others) == 8
+    assert adapt_often(Slots.adaptive(2.0), replace(others, own=None)) == 2
+
+
 def test_unused_slots_are_no_reason_for_more() -> None:
     """While fewer scenarios run than may run, an idle machine shows nothing."""
     assert Slots.adaptive(2.0).adapt(IDLE, used=7).number == 8
@@ -40,10 +53,10 @@ def test_scarce_memory_halves_the_slots() -> None:
     """Memory takes precedence over idle CPUs."""
     slots = Slots.adaptive(2.0)
 
-    assert slots.adapt(Pressure(cpu=0.0, free_memory=0.1), used=8).number == 4
+    assert slots.adapt(Pressure(cpu=0.0, own=0.0, free_memory=0.1), used=8).number == 4
 
 
-@pytest.mark.parametrize("pressure", [None, Pressure(cpu=None, free_memory=None)])
+@pytest.mark.parametrize("pressure", [None, Pressure(cpu=None, own=None, free_memory=None)])
 def test_unknown_pressure_changes_nothing(pressure: Pressure | None) -> None:
     """A kernel that does not account waits leaves the number at its start."""
     slots = Slots.adaptive(2.0)
