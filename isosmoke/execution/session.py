@@ -115,7 +115,7 @@ class Session:
 
         first = policy.plan_slots().number
         later = (tuple(scenarios) * policy.repeat)[first:]
-        ahead = min(first, _MAX_AHEAD_PER_CORE * math.ceil(count_cores()))
+        ahead = min(first + 1, _MAX_AHEAD_PER_CORE * math.ceil(count_cores()))
         with ExitStack() as stack:
             for engine, specs in self.attempts.list_sandboxes(later, argv):
                 stack.enter_context(self.preflight.engines.expecting(engine, specs, ahead))
