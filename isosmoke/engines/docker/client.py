@@ -51,6 +51,7 @@ class Client(APIClient):
                 f"the daemon at {endpoint} does not state its version: {get_error_text(error)}",
                 hint="restart it, or use --engine bubblewrap",
             ) from error
+        self.trust_env = False  # it is a socket here, and proxies would be looked up every time
 
     def request(self, *args: Any, **options: Any) -> Response:
         return super().request(*args, **{"timeout": self.timeout, **options})
