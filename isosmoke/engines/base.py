@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from isosmoke.errors import EngineError
 from isosmoke.host import mount_table, state
-from isosmoke.keeper.client import Channel
+from isosmoke.keeper.exchange import Channel
 from isosmoke.sandbox.spec import CopyOnWrite, SandboxSpec
 
 START_SECONDS = 60.0

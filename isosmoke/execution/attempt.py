@@ -17,8 +17,8 @@ from isosmoke.execution.surroundings_warnings import explain_missing_program
 from isosmoke.host import files
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import NOT_EXECUTABLE, NOT_FOUND
+from isosmoke.keeper.events import Output
 from isosmoke.keeper.input_forwarding import Streams
-from isosmoke.keeper.protocol import Output
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.cause import MAX_LINES, find_unexecuted_program
 from isosmoke.results.leaks import LeakVerdict, classify_survivors

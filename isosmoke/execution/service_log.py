@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from isosmoke.engines.docker.attach import ContainerOutput
-from isosmoke.keeper.protocol import Output
+from isosmoke.keeper.events import Output
 from isosmoke.patterns import Pattern
 from isosmoke.runner.output import Capture
 from isosmoke.worker_threads import Workers

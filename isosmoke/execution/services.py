@@ -33,9 +33,10 @@ from isosmoke.execution.service_log import Transcript
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
-from isosmoke.keeper.client import Conversation, StoppedError
+from isosmoke.keeper.client import Conversation
 from isosmoke.keeper.deadline import Deadline
-from isosmoke.keeper.protocol import Output
+from isosmoke.keeper.events import Output
+from isosmoke.keeper.exchange import StoppedError
 from isosmoke.manifest.models import Scenario, Service, Wait
 from isosmoke.redaction import Redactor
 from isosmoke.runner.job_builder import select_passed_variables

@@ -24,8 +24,8 @@ from isosmoke.history.experience import Experience
 from isosmoke.history.writer import Recording
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
+from isosmoke.keeper.events import Output
 from isosmoke.keeper.input_forwarding import Streams
-from isosmoke.keeper.protocol import Output
 from isosmoke.manifest.models import Retention, Scenario
 from isosmoke.redaction import is_ordinary
 from isosmoke.results.events import (

@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager, suppress
 from typing import Literal, Protocol
 
 from isosmoke.keeper import protocol
-from isosmoke.keeper.client import StoppedError
-from isosmoke.keeper.protocol import InputAccepted, InputClosed, Size, StreamPlan
+from isosmoke.keeper.events import InputAccepted, InputClosed
+from isosmoke.keeper.exchange import StoppedError
+from isosmoke.keeper.protocol import Size, StreamPlan
 
 WINDOW = 1 << 14
 """The maximum input in transit, in bytes: less than a pipe holds, to prevent a deadlock."""

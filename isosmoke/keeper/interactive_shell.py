@@ -3,16 +3,11 @@
 from typing import Protocol
 
 from isosmoke.keeper import protocol
-from isosmoke.keeper.client import Conversation, RefusedError
+from isosmoke.keeper.client import Conversation
+from isosmoke.keeper.events import InputAccepted, InputClosed, Refused, ShellExited, ShellOutput
+from isosmoke.keeper.exchange import RefusedError
 from isosmoke.keeper.input_forwarding import InputForwarder, InputSource
-from isosmoke.keeper.protocol import (
-    InputAccepted,
-    InputClosed,
-    Refused,
-    ShellExited,
-    ShellOutput,
-    Size,
-)
+from isosmoke.keeper.protocol import Size
 from isosmoke.sandbox.spec import Job
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
-from isosmoke.keeper.protocol import Survivor
+from isosmoke.keeper.events import Survivor
 from isosmoke.sandbox.processes import Process
 
 INVALID = (ValueError, LookupError, OverflowError)

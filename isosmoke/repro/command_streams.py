@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Literal
 
-from isosmoke.keeper.client import StoppedError
-from isosmoke.keeper.protocol import Output, Size, StreamPlan
+from isosmoke.keeper.events import Output
+from isosmoke.keeper.exchange import StoppedError
+from isosmoke.keeper.protocol import Size, StreamPlan
 from isosmoke.repro.shell_input import (
     Patience,
     measure_terminal,

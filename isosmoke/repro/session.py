@@ -16,8 +16,8 @@ from isosmoke.host.system_programs import DIRECTORIES
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import interactive_shell
 from isosmoke.keeper.client import Conversation
+from isosmoke.keeper.events import Output
 from isosmoke.keeper.interactive_shell import User
-from isosmoke.keeper.protocol import Output
 from isosmoke.repro import typed_script
 from isosmoke.repro.target import SCRIPT, Case, describe_outcome
 from isosmoke.results.leaks import classify_survivors

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.deadline import SLICE_SECONDS, Deadline
+from isosmoke.keeper.events import ShellOutput
 from isosmoke.keeper.interactive_shell import User
-from isosmoke.keeper.protocol import ShellOutput, Size
+from isosmoke.keeper.protocol import Size
 
 _DEFAULT_SIZE = Size(24, 80)
 """The size of a terminal that does not report its own."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal, Self
 
-from isosmoke.keeper.protocol import Output
+from isosmoke.keeper.events import Output
 from isosmoke.redaction import Redactor
 from isosmoke.results.run_results import CapturedOutput
 

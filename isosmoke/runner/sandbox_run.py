@@ -15,7 +15,8 @@ from time import monotonic
 from isosmoke.engines.base import START_SECONDS, Engine, Sandbox
 from isosmoke.errors import EngineError, IsosmokeError, LeftBehindError, convert_os_error
 from isosmoke.interrupt import Interrupt
-from isosmoke.keeper.client import BrokenError, Conversation, StoppedError
+from isosmoke.keeper.client import Conversation
+from isosmoke.keeper.exchange import BrokenError, StoppedError
 from isosmoke.keeper.input_forwarding import InputForwarder, Streams
 from isosmoke.keeper.protocol import SEPARATE
 from isosmoke.results import evidence

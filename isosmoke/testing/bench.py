@@ -13,7 +13,8 @@ from isosmoke.engines.base import START_SECONDS, Engine, Sandbox
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.keeper.client import Conversation
-from isosmoke.keeper.protocol import SEPARATE, Output, ShellOutput, Size, StreamPlan
+from isosmoke.keeper.events import Output, ShellOutput
+from isosmoke.keeper.protocol import SEPARATE, Size, StreamPlan
 from isosmoke.redaction import Redactor
 from isosmoke.results.outcome import Ending
 from isosmoke.runner.output import Capture

@@ -22,9 +22,10 @@ from isosmoke.errors import EngineError, UsageError
 from isosmoke.host import binary
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
-from isosmoke.keeper.client import ANSWER_SECONDS, Conversation
+from isosmoke.keeper.client import Conversation
 from isosmoke.keeper.deadline import Deadline
-from isosmoke.keeper.protocol import Output
+from isosmoke.keeper.events import Output
+from isosmoke.keeper.exchange import ANSWER_SECONDS
 from isosmoke.rootfs_images.store import suggest_commands
 from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import BINARIES, KEEPER, SandboxSpec

@@ -15,7 +15,8 @@ from threading import Lock
 from isosmoke.engines.base import EngineInfo
 from isosmoke.errors import EngineError, EngineUnavailableError, ImageError, LeftBehindError
 from isosmoke.keeper import protocol
-from isosmoke.keeper.protocol import Command, EventKind, Output, Survivor
+from isosmoke.keeper.events import Output, Survivor
+from isosmoke.keeper.protocol import Command, EventKind
 from isosmoke.sandbox.processes import Usage
 from isosmoke.sandbox.spec import HOST_IMAGE, SandboxSpec
 

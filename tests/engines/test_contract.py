@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from isosmoke.engines.base import Engine, EngineInfo, Sandbox
-from isosmoke.keeper.client import Channel
+from isosmoke.keeper.exchange import Channel
 from isosmoke.results.outcome import Exited
 from isosmoke.sandbox.spec import CopyOnWrite, Fresh, ReadOnly, SandboxSpec
 from isosmoke.testing import CONTRACT, Bench, contract

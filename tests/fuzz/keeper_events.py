@@ -11,9 +11,11 @@ from pathlib import PurePosixPath
 
 from isosmoke.errors import EngineError
 from isosmoke.interrupt import Interrupt
-from isosmoke.keeper import protocol
-from isosmoke.keeper.client import BrokenError, Conversation
-from isosmoke.keeper.protocol import Decoder, Event, ProtocolError
+from isosmoke.keeper import events
+from isosmoke.keeper.client import Conversation
+from isosmoke.keeper.events import Event
+from isosmoke.keeper.exchange import BrokenError
+from isosmoke.keeper.protocol import Decoder, ProtocolError
 
 _SECONDS = 60.0
 _CHUNKS = (1, 2, 5, 16)
@@ -58,7 +60,7 @@ def _run_probes(conversation: Conversation) -> None:
 
 
 def _use_shell(conversation: Conversation) -> None:
-    wanted = (protocol.ShellOutput, protocol.InputAccepted, protocol.Refused, protocol.ShellExited)
+    wanted = (events.ShellOutput, events.InputAccepted, events.Refused, events.ShellExited)
     while True:
         conversation.wait_for_event(wanted, ())
 

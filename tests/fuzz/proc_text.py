@@ -8,7 +8,7 @@ program, the name of its Unix socket, then whole texts of `stat`, `net/tcp`, `ne
 from contextlib import suppress
 
 from isosmoke.keeper import procfs
-from isosmoke.keeper.protocol import Survivor
+from isosmoke.keeper.events import Survivor
 from isosmoke.sandbox.processes import Process
 
 _FIELDS = 9

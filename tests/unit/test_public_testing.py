@@ -15,8 +15,9 @@ from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import Workspace
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import protocol
-from isosmoke.keeper.client import Conversation, RefusedError
-from isosmoke.keeper.protocol import Output
+from isosmoke.keeper.client import Conversation
+from isosmoke.keeper.events import Output
+from isosmoke.keeper.exchange import RefusedError
 from isosmoke.manifest.parser import parse
 from isosmoke.redaction import Redactor
 from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut

@@ -29,7 +29,7 @@ from isosmoke.errors import ExitCode, IsosmokeError, UsageError
 from isosmoke.execution.session import Request
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt, exit_on_signal, interruptible
-from isosmoke.keeper.client import StoppedError
+from isosmoke.keeper.exchange import StoppedError
 from isosmoke.manifest.models import Scenario
 from isosmoke.reports.summary import HangingText
 from isosmoke.repro import bundle_reader, session, target, typed_script

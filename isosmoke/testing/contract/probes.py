@@ -4,8 +4,9 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 
 from isosmoke.engines.base import Engine
-from isosmoke.keeper.client import Conversation, RefusedError
-from isosmoke.keeper.protocol import Output
+from isosmoke.keeper.client import Conversation
+from isosmoke.keeper.events import Output
+from isosmoke.keeper.exchange import RefusedError
 from isosmoke.sandbox.spec import ResourceLimits
 from isosmoke.testing.bench import Bench, JobOptions, Witness, running_job
 from isosmoke.testing.contract.checks import DEATH_SECONDS, check, expect

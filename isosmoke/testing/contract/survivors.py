@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from isosmoke.engines.base import Engine
-from isosmoke.keeper.protocol import Output
+from isosmoke.keeper.events import Output
 from isosmoke.results.outcome import Broke, Exited, TimedOut
 from isosmoke.runner.sandbox_run import start
 from isosmoke.testing.bench import Bench, JobOptions, JobResult, Witness, run, running_job

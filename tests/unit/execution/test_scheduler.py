@@ -23,7 +23,7 @@ from isosmoke.history.experience import Experience, KnownFailure, PastScenario
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import Workspace
 from isosmoke.interrupt import Interrupt
-from isosmoke.keeper.protocol import Output
+from isosmoke.keeper.events import Output
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.events import Event, ScenarioFinished, ScenarioPostponed, ScenarioStarted
 from isosmoke.results.outcome import Exited, Outcome, TimedOut

@@ -11,16 +11,11 @@ import pytest
 
 from isosmoke.errors import EngineError
 from isosmoke.interrupt import Interrupt
-from isosmoke.keeper import protocol
-from isosmoke.keeper.client import (
-    PROBE_BYTES,
-    BrokenError,
-    Conversation,
-    KeeperGoneError,
-    RefusedError,
-    StoppedError,
-)
-from isosmoke.keeper.protocol import Output, encode_frame
+from isosmoke.keeper import events, protocol
+from isosmoke.keeper.client import PROBE_BYTES, Conversation
+from isosmoke.keeper.events import Output
+from isosmoke.keeper.exchange import BrokenError, KeeperGoneError, RefusedError, StoppedError
+from isosmoke.keeper.protocol import encode_frame
 from isosmoke.sandbox.processes import Usage
 
 NEVER = Interrupt()
@@ -600,7 +595,7 @@ def test_keeper_that_never_reads_is_an_engine_error(
     slow: SlowKeeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sending has its own deadline, which applies even if the other end is stopped."""
-    monkeypatch.setattr("isosmoke.keeper.client.ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr("isosmoke.keeper.exchange.ANSWER_SECONDS", 0.01)
     with pytest.raises(EngineError, match=r"read nothing within 0\.01 s"):
         talk(slow).send(b"x" * 4_000_000)
 
@@ -647,7 +642,7 @@ class EndlessInput:
     def list_sources(self) -> tuple[int, ...]:
         return (self._content,)
 
-    def handle(self, event: protocol.InputAccepted | protocol.InputClosed) -> None:
+    def handle(self, event: events.InputAccepted | events.InputClosed) -> None:
         self.accepted += 1
 
     def forward(self, readable: Collection[int]) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Collection
 
 import pytest
 
-from isosmoke.keeper.client import StoppedError
+from isosmoke.keeper.events import InputAccepted, InputClosed
+from isosmoke.keeper.exchange import StoppedError
 from isosmoke.keeper.input_forwarding import WINDOW, InputForwarder
-from isosmoke.keeper.protocol import InputAccepted, InputClosed, Size, encode_frame
+from isosmoke.keeper.protocol import Size, encode_frame
 
 KEYBOARD, RESIZES = 7, 8
 

@@ -9,7 +9,8 @@ import pytest
 
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import interactive_shell, protocol
-from isosmoke.keeper.client import Conversation, RefusedError, StoppedError
+from isosmoke.keeper.client import Conversation
+from isosmoke.keeper.exchange import RefusedError, StoppedError
 from isosmoke.keeper.protocol import Size, encode_frame
 from isosmoke.sandbox.spec import Job, ResourceLimits, SandboxSpec
 from isosmoke.testing.bench import Typist

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isosmoke.keeper.events import Survivor
 from isosmoke.keeper.procfs import INVALID, parse_listeners, parse_pid_and_state, parse_process
-from isosmoke.keeper.protocol import Survivor
 from isosmoke.sandbox.processes import Process
 
 TCP = b"""\

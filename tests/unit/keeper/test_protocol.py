@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isosmoke.keeper import protocol
-from isosmoke.keeper.protocol import (
+from isosmoke.keeper.events import (
     Broken,
-    Decoder,
     Empty,
     Event,
     Frozen,
@@ -20,18 +19,21 @@ from isosmoke.keeper.protocol import (
     Output,
     Probed,
     ProbeOutput,
-    ProtocolError,
     Ready,
     Refused,
     ScriptExited,
     ShellExited,
     ShellOutput,
-    Size,
     Sockets,
-    StreamPlan,
     Survivor,
     Thawed,
     UsageReport,
+)
+from isosmoke.keeper.protocol import (
+    Decoder,
+    ProtocolError,
+    Size,
+    StreamPlan,
     encode_frame,
     encode_go,
     encode_input,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from isosmoke.interrupt import Interrupt
-from isosmoke.keeper.client import StoppedError
+from isosmoke.keeper.exchange import StoppedError
 from isosmoke.keeper.protocol import Size, StreamPlan
 from isosmoke.repro.command_streams import CommandStreams, plan_streams
 from isosmoke.repro.shell_input import Patience, measure_terminal

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.keeper.protocol import Output
+from isosmoke.keeper.events import Output
 from isosmoke.redaction import Redactor, Secret
 from isosmoke.results.run_results import CapturedOutput
 from isosmoke.runner.output import HEAD, TAIL, Capture

@@ -10,8 +10,9 @@ import pytest
 
 from isosmoke.errors import EngineError, LeftBehindError
 from isosmoke.interrupt import Interrupt
+from isosmoke.keeper.events import Survivor
 from isosmoke.keeper.input_forwarding import Streams
-from isosmoke.keeper.protocol import Size, StreamPlan, Survivor
+from isosmoke.keeper.protocol import Size, StreamPlan
 from isosmoke.redaction import Redactor
 from isosmoke.results.outcome import Broke, Ending, Exited, Stopped
 from isosmoke.runner import sandbox_run

@@ -14,7 +14,7 @@ from isosmoke.host.workspace_directories import Workspace
 from isosmoke.interrupt import Interrupt
 from isosmoke.investigation.repetition.stress import Stress, StressLimits
 from isosmoke.investigation.repetition.tally import Repetition
-from isosmoke.keeper.protocol import Output
+from isosmoke.keeper.events import Output
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.outcome import Outcome
 from isosmoke.runner.job_builder import RunContext
