@@ -1,0 +1,123 @@
+#!/bin/sh
+# Build in the current directory what the machines boot: `build.sh root` the disk with Debian,
+# `build.sh kernel SERIES` a kernel with its initial file system. What is already there is kept.
+set -eu
+here=$(dirname "$(realpath "$0")")
+mirror=${ISOSMOKE_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+suite=bookworm
+packages=systemd,systemd-sysv,libpam-systemd,dbus,dbus-user-session,udev,kmod,procps,iproute2,\
+apparmor,python3,python3-venv,bubblewrap,git,tmux,gcc,libc6-dev,less
+modules="virtio_pci virtio_blk ext4 9p 9pnet_virtio virtio_rng overlay autofs4"
+
+build_root() {
+	[ ! -e root.ext4 ] || return 0
+	if [ ! -e root/built ]; then
+		rm -rf root
+		debootstrap --variant=minbase --include="$packages" "$suite" root "$mirror"
+		touch root/built
+	fi
+	chroot root id ordinary >/dev/null 2>&1 ||
+		chroot root useradd --create-home --shell /bin/bash ordinary
+	echo machine >root/etc/hostname
+	echo '127.0.0.1 localhost machine' >root/etc/hosts
+	mkdir -p root/share root/opt/isosmoke
+	rm -rf root/var/cache/apt/archives/*.deb
+	install_agent
+	rm -f root.ext4.part
+	truncate -s 3G root.ext4.part
+	mke2fs -q -t ext4 -d root root.ext4.part
+	mv root.ext4.part root.ext4
+}
+
+# The agent runs the scripts that the host puts into the shared directory.
+install_agent() {
+	install -m 755 "$here/agent.sh" root/usr/local/sbin/machine-agent
+	cat >root/etc/systemd/system/machine-agent.service <<-'END'
+		[Unit]
+		Description=Run the scripts in the shared directory
+		After=systemd-user-sessions.service systemd-logind.service dbus.service
+		[Service]
+		ExecStart=/usr/local/sbin/machine-agent
+		KillMode=process
+		[Install]
+		WantedBy=multi-user.target
+	END
+	mkdir -p root/etc/systemd/system/multi-user.target.wants
+	ln -sf ../machine-agent.service root/etc/systemd/system/multi-user.target.wants/
+}
+
+# Which Debian has a series of kernels.
+find_suite() {
+	case $1 in
+	5.10) echo bullseye ;;
+	6.1) echo bookworm ;;
+	6.12) echo trixie ;;
+	*) echo "build: no suite is known for Linux $1" >&2 && return 1 ;;
+	esac
+}
+
+# Run apt with package lists of our own, so that the host's stay as they are.
+run_apt() {
+	program=$1 lists=$2
+	shift 2
+	"$program" -o Dir::Etc::SourceList="$lists/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+		-o Dir::State::Lists="$lists/lists" -o Dir::Cache="$lists/cache" "$@"
+}
+
+build_kernel() {
+	series=$1
+	kernel=$PWD/kernels/$series
+	[ ! -e "$kernel/initrd" ] || return 0
+	rm -rf "$kernel"
+	mkdir -p "$kernel/apt/lists/partial" "$kernel/apt/cache/archives/partial" "$kernel/files"
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror" \
+		"$(find_suite "$series") main" >"$kernel/apt/sources.list"
+	run_apt apt-get "$kernel/apt" -qq update
+	package=$(run_apt apt-cache "$kernel/apt" depends linux-image-amd64 |
+		sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+	(cd "$kernel" && run_apt apt-get "$kernel/apt" -qq download "$package")
+	dpkg-deb -x "$kernel"/*.deb "$kernel/files"
+	[ -d "$kernel/files/lib" ] || ln -s usr/lib "$kernel/files/lib"
+	release=$(basename "$kernel"/files/lib/modules/*)
+	depmod -b "$kernel/files" "$release"
+	mv "$kernel/files/boot/vmlinuz-$release" "$kernel/vmlinuz"
+	build_initrd "$kernel" "$release"
+	rm -rf "$kernel/files" "$kernel/apt" "$kernel"/*.deb
+}
+
+# The smallest initial file system that mounts the root: busybox, and all modules that are needed.
+build_initrd() {
+	tree=$1/tree
+	mkdir -p "$tree/bin" "$tree/new" "$tree/dev" "$tree/proc" "$tree/modules"
+	cp "$(command -v busybox)" "$tree/bin/busybox"
+	for module in $modules; do
+		modprobe -d "$1/files" --set-version "$2" --show-depends "$module"
+	done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' | while read -r file; do
+		name=$(basename "$file")
+		case $name in
+		*.xz) name=${name%.xz} && xz -dc "$file" >"$tree/modules/$name" ;;
+		*) cp "$file" "$tree/modules/$name" ;;
+		esac
+		echo "$name" >>"$tree/modules/order"
+	done
+	cat >"$tree/init" <<-'END'
+		#!/bin/busybox sh
+		/bin/busybox mount -t devtmpfs dev /dev
+		/bin/busybox mount -t proc proc /proc
+		while read -r name; do /bin/busybox insmod "/modules/$name"; done </modules/order
+		until [ -b /dev/vda ]; do :; done
+		/bin/busybox mount -t ext4 /dev/vda /new
+		/bin/busybox mount --move /dev /new/dev
+		/bin/busybox umount /proc
+		exec /bin/busybox switch_root /new /sbin/init
+	END
+	chmod 755 "$tree/init"
+	(cd "$tree" && find . | busybox cpio -o -H newc) 2>/dev/null |
+		gzip -1 >"$1/initrd.part"
+	mv "$1/initrd.part" "$1/initrd"
+	rm -rf "$tree"
+}
+
+what=$1
+shift
+"build_$what" "$@"
