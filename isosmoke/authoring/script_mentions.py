@@ -6,7 +6,7 @@ counts as read.
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -34,16 +34,31 @@ class Mentions(NamedTuple):
     sourced: frozenset[str]
     named: frozenset[str]
     directories: frozenset[str]
+    scripts: frozenset[str]
+    """Those names that end as a shell script does."""
+
+    by_end: Mapping[str, tuple[str, ...]]
+    """The names by their last parts."""
 
 
 @lru_cache(maxsize=4096)
 def find_mentions(text: str) -> Mentions:
     """Return the paths that a text mentions; scripts seldom change, so the result is kept."""
+    named = frozenset(_list_tails(match.rstrip(".") for match in _PATH.findall(text)))
     return Mentions(
         frozenset(_find_sourced(text)),
-        frozenset(_list_tails(match.rstrip(".") for match in _PATH.findall(text))),
+        named,
         frozenset(_list_tails(_DIRECTORY.findall(text))),
+        frozenset(name for name in named if name.endswith(SUFFIXES)),
+        _group_by_end(named),
     )
+
+
+def _group_by_end(names: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.rpartition("/")[2], []).append(name)
+    return {end: tuple(group) for end, group in groups.items()}
 
 
 def _find_sourced(text: str) -> Iterator[str]:

@@ -1,12 +1,20 @@
-"""Ways past the gate: each is refused by the gate, or named by an audit, as docs/gate.md lists."""
+"""Ways past the gate: each is refused by the gate, or named by an audit or a check.
+
+Each way is a row in docs/gate.md. After a change, run
+
+    PYTHONPATH=tests python tests/integration/test_ways_past_the_gate.py
+"""
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -16,10 +24,11 @@ from isosmoke.gate.receipt import Way
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.results.events import Event, RunFinished, RunStarted
-from support import available
+from support import available, live_wg, ways_past_check
 from support.git_repositories import Git
 from support.paths import ROOT
 from support.project import Project
+from support.ways_past_check import Way as WayPastCheck
 
 MANIFEST = """
 [[scenario]]
@@ -28,7 +37,7 @@ script = "scenarios/works.sh"
 owners = ["task"]
 """
 
-TASK = {"kind": "task", "id": "task", "title": "A task"}
+TASK = {"kind": "task", "title": "A task"}
 
 WORKS = '. "$(dirname "$0")/lib.sh"\n"$WG_BIN" works\n'
 """The script of the scenario: it fails if the binary or the sourced file fails."""
@@ -44,17 +53,22 @@ class Team:
     """A project whose graph has one task, and the calls of those who complete it."""
 
     project: Project
+    task: str = "task"
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def within(cls, directory: Path) -> "Team":
-        """Create the project, with everything committed except the graph."""
+        """Create the project on a branch, with everything committed except the graph."""
         team = cls(Project.within(directory, MANIFEST))
         team.write("scenarios/works.sh", WORKS)
         team.write("scenarios/lib.sh", "true\n")
         team.build("exit 0")
         team.project.path(".wg").mkdir()
         team.set_status("in-progress")
-        Git(team.project.top).commit("first", _gitignore=".wg\n/wg\n")
+        git = Git(team.project.top)
+        git.commit("first", _gitignore=".wg\n/wg\n")
+        git("checkout", "--quiet", "-b", "feature")
+        git.commit("second")
         return team
 
     def write(self, name: str, text: str) -> None:
@@ -70,7 +84,7 @@ class Team:
 
     def set_status(self, status: str, **fields: str) -> None:
         """Write the graph, in which the task has this status."""
-        line = json.dumps({**TASK, "status": status, **fields})
+        line = json.dumps({**TASK, "id": self.task, "status": status, **fields})
         self.write(".wg/graph.jsonl", f"{line}\n")
 
     def complete(self, later: timedelta = timedelta(), **fields: str) -> None:
@@ -91,7 +105,7 @@ class Team:
         manifest: Path | None = None,
     ) -> str:
         """Pass the task through the gate, and return the cell of the table."""
-        environment = {**self.project.environment(), **(variables or {})}
+        environment = {**self.project.environment(), **self.variables, **(variables or {})}
         caller = replace(
             Caller.current(),
             working=self.project.top,
@@ -99,27 +113,45 @@ class Team:
             environment=environment,
         )
         answer = gate_run.run_gate(
-            GateRequest(task="task", way=way, manifest=manifest),
+            GateRequest(task=self.task, way=way, manifest=manifest),
             caller,
             notify=on_event,
             interrupt=Interrupt(),
         )
-        kinds = sorted({loss.kind for loss in answer.findings.losses})
-        return "; ".join(
-            ["OPEN" if answer.verdict.open else "SHUT", *(f"loss: {kind}" for kind in kinds)]
-        )
+        verdict = "OPEN" if answer.verdict.open else "SHUT"
+        losses = [f"loss: {kind}" for kind in sorted({x.kind for x in answer.findings.losses})]
+        return "; ".join([verdict, *losses])
 
-    def audit(self, *options: str) -> str:
+    def audit(self) -> str:
         """Audit the project, and return the cell of the table."""
-        done = self.project.run("audit", "--json", *options)
+        done = self.project.run("audit", "--json", **self.variables)
+        if done.returncode > 1:
+            return "error"
         document = json.loads(done.stdout)
-        kinds = [
-            f"{label}: {kind}"
-            for label, group in (("loss", "losses"), ("note", "notes"))
-            for kind in sorted({finding["kind"] for finding in document[group]})
-        ]
         assert done.returncode == bool(document["losses"]), done.stderr
-        return "; ".join(kinds) or "clean"
+        kinds = [each["kind"] for each in document["losses"]]
+        return format_kinds([*kinds, *(f"note: {each['kind']}" for each in document["notes"])])
+
+    def check(self) -> tuple[str, str]:
+        """Check the project and a fresh clone of depth 1, and return both cells."""
+        here = ways_past_check.list_kinds(self.project.top)
+        clone = ways_past_check.clone_shallow(Git(self.project.top))
+        return format_checks(here, ways_past_check.list_kinds(clone))
+
+
+def format_kinds(kinds: Iterable[str] | None) -> str:
+    """Return the cell for the kinds of findings; None for an error."""
+    if kinds is None:
+        return "error"
+    unique = sorted({*kinds}, key=lambda kind: (kind.startswith("note: "), kind))
+    cells = (kind if kind.startswith("note: ") else f"loss: {kind}" for kind in unique)
+    return "; ".join(cells) or "clean"
+
+
+def format_checks(here: Iterable[str] | None, clone: Iterable[str] | None) -> tuple[str, str]:
+    """Return the cells of a check here and in a clone."""
+    first, second = format_kinds(here), format_kinds(clone)
+    return first, "not in the clone" if second == "clean" != first else second
 
 
 def swap(file: Path, text: str) -> Callable[[Event], None]:
@@ -385,7 +417,7 @@ def archive_the_task(team: Team) -> str:
     team.complete()
     graph = team.project.path(".wg/graph.jsonl")
     graph.rename(graph.with_name("archive.jsonl"))
-    boundary = {**TASK, "kind": "archivedboundary", "status": "done"}
+    boundary = {**TASK, "id": "task", "kind": "archivedboundary", "status": "done"}
     graph.write_text(f"{json.dumps(boundary)}\n")
     return NOT_CALLED
 
@@ -409,9 +441,68 @@ def honest_completion(team: Team) -> str:
 
 def honest_draft(team: Team) -> str:
     """Open the gate with a script that is committed later."""
-    team.write("scenarios/works.sh", f"set -e\n{WORKS}")
+    team.write("scenarios/works.sh", f"# It works.\n{WORKS}")
     cell = team.gate()
     Git(team.project.top).commit("second")
+    return cell
+
+
+def honest_monorepo(team: Team) -> str:
+    """Open the gate of a project in a monorepo, next to another one with its own manifest."""
+    for part in ("a", "b"):
+        team.write(f"{part}/tests/smoke/manifest.toml", MANIFEST)
+        team.write(f"{part}/tests/smoke/scenarios/works.sh", "wg works\n")
+    Git(team.project.top).commit("parts")
+    one = Team(Project(team.project.path("a"), team.project.state), variables=name_wg(team))
+    one.project.path(".wg").mkdir()
+    cell = one.gate()
+    one.complete()
+    checked = one.project.run("check", "--strict")
+    assert (one.audit(), checked.returncode) == ("clean", 0), checked.stderr
+    team.gate()
+    return cell
+
+
+def name_wg(team: Team) -> Mapping[str, str]:
+    """Return the variable that names the team's wg from another directory."""
+    return {"ISOSMOKE_WG": str(team.project.binary)}
+
+
+def honest_push(team: Team) -> str:
+    """Let CI check and gate a push."""
+    git = Git(team.project.top)
+    return gate_in_ci(team, {"before": git("rev-parse", "HEAD~1")})
+
+
+def honest_pull_request(team: Team) -> str:
+    """Let CI check and gate a pull request."""
+    base = {"base": {"sha": Git(team.project.top)("rev-parse", "main")}}
+    return gate_in_ci(team, {"pull_request": base})
+
+
+def gate_in_ci(team: Team, event: Mapping[str, object]) -> str:
+    """Check and gate a fresh clone of the branch with its whole history, and the team as well."""
+    top = team.project.top.parent / "ci"
+    Git(team.project.top)("clone", "--quiet", "--branch", "feature", ".", str(top))
+    described = top.parent / "event.json"
+    described.write_text(json.dumps(event))
+    clone = Team(Project(top, team.project.state), variables=name_wg(team))
+    done = clone.project.run("check", "--strict", GITHUB_EVENT_PATH=str(described))
+    assert done.returncode == 0, done.stderr
+    assert clone.gate(way="gate") == "OPEN"
+    return team.gate()
+
+
+def honest_verification(team: Team) -> str:
+    """Verify the receipt in another clone at another path."""
+    cell = team.gate()
+    clone = team.project.top.parent / "elsewhere/clone"
+    Git(team.project.top)("clone", "--quiet", ".", str(clone))
+    (receipt,) = team.project.path(".isosmoke/receipts").glob("*.json")
+    done = Project(clone, team.project.state).run(
+        "receipt", "verify", str(receipt), "--binary", str(team.project.binary)
+    )
+    assert done.returncode == 0, done.stdout
     return cell
 
 
@@ -477,35 +568,112 @@ HONEST = {
     "honest: `isosmoke done`": honest,
     "honest: `isosmoke done`, whose wg completes the task": honest_completion,
     "honest: the script is committed after the gate": honest_draft,
+    "honest: in a project of a monorepo": honest_monorepo,
+    "honest: CI on a push": honest_push,
+    "honest: CI on a pull request": honest_pull_request,
+    "honest: the receipt is verified in another clone at another path": honest_verification,
     "honest: in a work tree that is then removed": honest_work_tree,
     "honest: the same, without the graph in it": honest_work_tree_without_graph,
 }
 
+LIVE = {f"honest: a live wg: {way}": way for way in live_wg.WAYS}
+"""The rows that need a real wg; each revision makes those that it can."""
 
-@pytest.fixture
-def team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Team:
-    """Return a team whose records and state are in a directory of the test."""
+
+def complete_with_live_wg(way: str, directory: Path) -> tuple[Team, str]:
+    """Let a real wg complete the task on a branch, and return the cell of the gate."""
+    project = live_wg.create_project(directory)
+    project.add_scenarios("task", works="wg --version")
+    git = Git(project.top)
+    git.commit("first", _gitignore=".wg\n")
+    git("checkout", "--quiet", "-b", "feature")
+    git.commit("second")
+    live_wg.make_finishable(project)
+    done = project.shell(live_wg.WAYS[way], "task")
+    live_wg.require_gate(project, way, done.stderr)
+    assert (done.returncode, project.status("task")) == (0, "done"), done.stderr
+    state = Path(os.environ["ISOSMOKE_STATE"])
+    variables = {"ISOSMOKE_WG": str(project.wg)}
+    return Team(Project(project.top, state), variables=variables), "OPEN"
+
+
+PAST_CHECK = {item.text: item for item in ways_past_check.WAYS}
+"""The ways past `isosmoke check`, whose cells for that are compared by its own tests."""
+
+ALL = (*WAYS, *PAST_CHECK, *HONEST, *LIVE)
+"""All ways, in the order of the table."""
+
+HEAD = "| way | gate | audit | check | in a fresh shallow clone |"
+TABLE = re.compile(rf"^{re.escape(HEAD)}$(?:\n\|.*)*$", re.MULTILINE)
+
+
+def make_row(way: str, directory: Path) -> str:
+    """Try a way in an empty directory, and return its row."""
+    if way in PAST_CHECK:
+        cells = try_past_check(PAST_CHECK[way], directory)
+    elif way in LIVE:
+        team, gate = complete_with_live_wg(LIVE[way], directory)
+        cells = (gate, team.audit(), *team.check())
+    else:
+        team = Team.within(directory)
+        gate = {**WAYS, **HONEST}[way](team)
+        if not team.is_complete():
+            team.complete()
+        cells = (gate, team.audit(), *team.check())
+    return f"| {way} | {' | '.join(cells)} |"
+
+
+def try_past_check(way: WayPastCheck, directory: Path) -> tuple[str, ...]:
+    """Gate a task whose scenario, or whose manifest, was weakened, and return the cells."""
+    top = directory / "project"
+    way.act(ways_past_check.create_project(top))
+    for name in ("bin", "home"):
+        (directory / name).mkdir()
+    program = directory / "bin/wg"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    variables = {"ISOSMOKE_WG": str(program)}
+    team = Team(Project(top, directory / "state"), "task-a", variables)
+    gate = team.gate()
+    team.complete()
+    return (gate, team.audit(), *format_checks(way.found, way.in_clone))
+
+
+@pytest.mark.parametrize("way", ALL)
+def test_way_is_refused_or_named_as_documented(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row of the table has the verdict of the gate and the findings of audit and check."""
     available.require_engine("bubblewrap")
     monkeypatch.setenv("ISOSMOKE_STATE", str(tmp_path / "state"))
-    return Team.within(tmp_path)
 
+    row = make_row(way, tmp_path)
 
-@pytest.mark.parametrize("way", [*WAYS, *HONEST])
-def test_way_is_refused_or_named_as_documented(team: Team, way: str) -> None:
-    """The row of the table has the verdict of the gate and the findings of an audit."""
-    gate = {**WAYS, **HONEST}[way](team)
-    if not team.is_complete():
-        team.complete()
-    audit = team.audit()
-
-    row = f"| {way} | {gate} | {audit} |"
     assert row in PAGE.read_text().splitlines(), row
-    assert (way in HONEST) == (gate == "OPEN" and audit == "clean"), row
 
 
-def test_table_has_no_other_rows() -> None:
-    """Each row is made by a test."""
-    text = PAGE.read_text().partition("| way | gate | audit |")[2].partition("\n\n")[0]
-    rows = text.strip().splitlines()[1:]
+def test_table_has_no_other_rows_and_no_silent_one() -> None:
+    """Each row is made by a test; only an honest one has an open gate and no finding."""
+    match = TABLE.search(PAGE.read_text())
+    assert match is not None
+    rows = [line[2:-2].split(" | ") for line in match[0].splitlines()[2:]]
 
-    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [*WAYS, *HONEST]
+    assert [way for way, *_ in rows] == [*ALL]
+    silent = {"OPEN", "clean", "not called", "not in the clone"}
+    assert [way for way, *cells in rows if silent.issuperset(cells)] == [*HONEST, *LIVE]
+
+
+def write_table() -> None:
+    """Try all ways, and write the table in the documentation."""
+    rows = [HEAD, f"|{'---|' * 5}"]
+    for way in ALL:
+        with TemporaryDirectory() as directory:
+            os.environ["ISOSMOKE_STATE"] = f"{directory}/state"
+            rows.append(make_row(way, Path(directory)))
+            sys.stdout.write(f"{rows[-1]}\n")
+            sys.stdout.flush()
+    PAGE.write_text(TABLE.sub(lambda _: "\n".join(rows), PAGE.read_text()))
+
+
+if __name__ == "__main__":
+    write_table()

@@ -125,3 +125,24 @@ def list_groups(
     if manifest is not None:
         parent = manifest.absolute().parent.resolve()
         yield (str((parent / manifest.name).relative_to(top.resolve())),)
+
+
+def read_main_branch(catalog: Catalog) -> str | None:
+    """Return the main branch that a manifest names; None if none does."""
+    names = (edition.check.main_branch for edition in catalog.values())
+    return next(filter(None, names), None)
+
+
+def count_scenarios(catalog: Catalog) -> int:
+    """Return the number of scenarios at all places."""
+    return sum(len(edition.scenarios) for edition in catalog.values())
+
+
+def is_equal(past: Iterable[Catalog], now: Collection[Catalog]) -> bool:
+    """Return whether all catalogs have the same content, wherever they were read from."""
+    return all(
+        before.keys() == after.keys()
+        and all(before[place].has_same_content(after[place]) for place in before)
+        for before in past
+        for after in now
+    )

@@ -18,7 +18,6 @@ from isosmoke.host.repository import bases, tracking
 from isosmoke.host.repository.bases import Bases
 from isosmoke.host.repository.revisions import Commit, Repository, Revision
 from isosmoke.manifest import discovery, loader
-from isosmoke.manifest.discovery import WG_MANIFEST
 
 _UNKNOWN = "commit unknown: this clone is shallow"
 _UNCOMMITTED = "not committed yet"
@@ -107,10 +106,7 @@ class _Check:
         revisions = self._list_revisions(chosen, head)
         past = self._load_past(revisions)
         now = self.archive.load_now()
-        found = self._find_losses(past, now)
-        if chosen.is_main:
-            for placed, revision in self._history.find_losses(now):
-                found.setdefault(placed, []).append(revision)
+        found = self._find_losses(past, now, chosen)
         acknowledgements = Acknowledgements(self.repository, self.archive, self._reviewed_branch)
         covered = acknowledgements.find_covered(found, head)
         blamed = [
@@ -125,12 +121,13 @@ class _Check:
         newest = past[compared[0]] if compared else {}
         base = f"{compared[0].identity[:7]}, {compared[0].description}" if compared else "nothing"
         return Comparison(
-            self.repository.top, base, _count(newest), _count(now[0]), tuple(blamed), len(covered)
+            self.repository.top,
+            base,
+            archive.count_scenarios(newest),
+            archive.count_scenarios(now[0]),
+            tuple(blamed),
+            len(covered),
         )
-
-    @cached_property
-    def _history(self) -> MergedHistory:
-        return MergedHistory(self.repository, self.archive)
 
     def _choose_bases(self, head: str) -> Bases:
         self.archive.discover(self.archive.index.entries)
@@ -143,10 +140,12 @@ class _Check:
 
     def _find_main_branches(self) -> tuple[str, ...]:
         """Return the main branch that the manifest names, and the one that reviews count on."""
-        named = _read_main_branch(self.archive.load_now()[0])
+        named = archive.read_main_branch(self.archive.load_now()[0])
         names = [named] if self._has_usual_branch else [named, *self._former_names]
         found = (bases.find_main_branch(self.repository, name) for name in names if name)
-        return tuple(dict.fromkeys(filter(None, (*found, self._reviewed_branch))))
+        usual = bases.list_usual_branches(self.repository)
+        more = usual if self._reviewed_branch in usual else ()
+        return tuple(dict.fromkeys(filter(None, (*found, self._reviewed_branch, *more))))
 
     @cached_property
     def _has_usual_branch(self) -> bool:
@@ -158,7 +157,7 @@ class _Check:
         if not self.repository.find_commit("HEAD"):
             return ()
         ancestors = self.repository.list_ancestors(self.archive.places)
-        former = (_read_main_branch(self.archive.load_valid(item)) for item in ancestors)
+        former = (archive.read_main_branch(self.archive.load_valid(item)) for item in ancestors)
         return tuple(dict.fromkeys(filter(None, former)))
 
     @cached_property
@@ -172,29 +171,33 @@ class _Check:
             return self._find_undisputed_branch()
         fork = self.repository.find_merge_base(usual)
         is_earlier = fork and fork != self.repository.find_commit("HEAD")
-        agreed = _read_main_branch(self.archive.load_valid(fork)) if is_earlier else None
+        agreed = archive.read_main_branch(self.archive.load_valid(fork)) if is_earlier else None
         return (bases.find_main_branch(self.repository, agreed) if agreed else "") or usual
 
     def _find_undisputed_branch(self) -> str:
         """Return the branch that the manifest names, unless an ancestor names another."""
-        named = _read_main_branch(self.archive.load_now()[0])
+        named = archive.read_main_branch(self.archive.load_now()[0])
         if named is None or not self.repository.find_commit("HEAD"):
             return ""
         is_disputed = {*self._former_names} - {named}
         return "" if is_disputed else bases.find_main_branch(self.repository, named)
 
     def _list_revisions(self, chosen: Bases, head: str) -> tuple[Revision, ...]:
-        """Return the bases, and on the main branch every ancestor with another edition."""
+        """Return the bases, and every ancestor in a history with another edition."""
         listed = {revision.identity: revision for revision in chosen.revisions}
         for revision in chosen.revisions:
             self.archive.discover(self.archive.list_files(revision.identity))
-        if chosen.is_main:
-            self.archive.discover(self.repository.list_former_files(f"**/{WG_MANIFEST}"))
-            self._history.discover()
-            for identity in (self.repository.find_parent(), *self._history.list_ancestors(), head):
+        if chosen.history:
+            history = self._read_history(chosen)
+            history.discover()
+            ends = [self.repository.find_parent(head), head] if chosen.is_main else []
+            for identity in (*ends[:1], *history.list_ancestors(), *ends[1:]):
                 if identity:
                     listed.setdefault(identity, Revision(identity, _ANCESTOR))
         return tuple(listed.values())
+
+    def _read_history(self, chosen: Bases) -> MergedHistory:
+        return MergedHistory(self.repository, self.archive, chosen.history)
 
     def _load_past(self, revisions: tuple[Revision, ...]) -> Mapping[Revision, Catalog]:
         """Return the catalog of each base; of several, those with an invalid manifest are skipped.
@@ -213,15 +216,27 @@ class _Check:
             raise ManifestError(error.message, hint) from error
 
     def _find_losses(
-        self, past: Mapping[Revision, Catalog], now: Iterable[Catalog]
+        self, past: Mapping[Revision, Catalog], now: tuple[Catalog, ...], chosen: Bases
     ) -> dict[PlacedLoss, list[Revision]]:
-        """Map each loss to the bases that show it."""
+        """Map each loss to the bases that show it.
+
+        The notes on the history of the main branch are for those who are on it.
+        """
         found: dict[PlacedLoss, dict[Revision, None]] = {}
+        for placed, revision in self._list_losses(past, now, chosen):
+            if placed.loss.refused or chosen.is_main or revision in chosen.revisions:
+                found.setdefault(placed, {})[revision] = None
+        return {placed: [*shown] for placed, shown in found.items()}
+
+    def _list_losses(
+        self, past: Mapping[Revision, Catalog], now: tuple[Catalog, ...], chosen: Bases
+    ) -> Iterator[tuple[PlacedLoss, Revision]]:
         for revision, before in past.items():
             for after in now:
                 for placed in place_losses.find_losses(before, after, [*self.archive.groups]):
-                    found.setdefault(placed, {})[revision] = None
-        return {placed: [*shown] for placed, shown in found.items()}
+                    yield placed, revision
+        if chosen.history:
+            yield from self._read_history(chosen).find_losses(now)
 
     def _blame(
         self, placed: PlacedLoss, base: Revision, now: tuple[Catalog, Catalog]
@@ -266,7 +281,7 @@ class _Check:
         others = [item for item in past if item.identity != head]
         if not past:
             yield self._build("nothing-compared", "compared with nothing: there is no base")
-        elif not others and (self._is_shallow or _is_equal(past, now)):
+        elif not others and (self._is_shallow or archive.is_equal(past.values(), now)):
             yield self._build("self-compared", "compared with itself: there is no earlier commit")
         elif not others and self.request.against is None:
             text = "compared with HEAD, because there is no earlier commit: review it"
@@ -274,12 +289,12 @@ class _Check:
         elif self._is_unagreed(now[0], others):
             text = "compared only with a branch that the manifest itself names, in a shallow clone"
             yield self._build("nothing-compared", text)
-        elif not any(_count(past[item]) for item in others or past):
+        elif not any(archive.count_scenarios(past[item]) for item in others or past):
             yield self._judge_empty_base((others or [*past])[0])
 
     def _is_unagreed(self, now: Catalog, others: Iterable[Revision]) -> bool:
         """Return whether all bases are on a branch that perhaps only the author has named."""
-        named = _read_main_branch(now)
+        named = archive.read_main_branch(now)
         if not named or not self._is_shallow or self._has_usual_branch or self.request.against:
             return False
         tip = self.repository.find_commit(bases.find_main_branch(self.repository, named))
@@ -317,7 +332,7 @@ class _Check:
         ):
             loader.load(named)
         present = [place for place, edition in now.items() if edition.scenarios]
-        if not present and not any(map(_count, past.values())):
+        if not present and not any(map(archive.count_scenarios, past.values())):
             discovery.locate_manifest(self.request.working, self.request.environment)
         if not any(item.loss.refused and item.loss.kind not in OF_BASES for item in blamed):
             for place in present:
@@ -328,21 +343,3 @@ def _has_file(catalog: Catalog, path: Path, top: Path) -> bool:
     """Return whether a catalog has a file at the place of `path`."""
     place = os.path.relpath(path.absolute().parent.resolve() / path.name, top.resolve())
     return catalog.get(place, Edition()).state != "missing"
-
-
-def _read_main_branch(catalog: Catalog) -> str | None:
-    names = (edition.check.main_branch for edition in catalog.values())
-    return next(filter(None, names), None)
-
-
-def _count(catalog: Catalog) -> int:
-    return sum(len(edition.scenarios) for edition in catalog.values())
-
-
-def _is_equal(past: Mapping[Revision, Catalog], now: Iterable[Catalog]) -> bool:
-    return all(
-        before.keys() == after.keys()
-        and all(before[place].has_same_content(after[place]) for place in before)
-        for before in past.values()
-        for after in now
-    )

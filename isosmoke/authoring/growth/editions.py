@@ -156,7 +156,8 @@ class _Code:
         """
         bases = (dirname(script), self.directory)
         mentions = script_mentions.find_mentions(text)
-        likely = {name for name in mentions.named if _is_shell(name) or self._is_known(name)}
+        ends = mentions.by_end.keys() & self._known_ends
+        likely = mentions.scripts.union(*(mentions.by_end[end] for end in ends))
         named = {path for path in _join(bases, likely) if path in self._known or _is_shell(path)}
         below = {
             path
@@ -166,12 +167,9 @@ class _Code:
         }
         return _join(bases, mentions.sourced) | named | below
 
-    def _is_known(self, name: str) -> bool:
-        """Return whether a file in the manifest's directory may have this name at its end."""
-        return name.rpartition("/")[2] in self._known_names
-
     @cached_property
-    def _known_names(self) -> Collection[str]:
+    def _known_ends(self) -> frozenset[str]:
+        """The last parts of the paths of known files."""
         return frozenset(path.rpartition("/")[2] for path in self._known)
 
 

@@ -26,13 +26,17 @@ def list_paths(catalog: Catalog) -> set[str]:
 
 @dataclass(frozen=True)
 class MergedHistory:
-    """The history of HEAD, and the manifests in it."""
+    """The history of the commit `tip`, and the manifests in it."""
 
     repository: Repository
     archive: Archive
+    tip: str
 
-    def list_ancestors(self, tip: str = "HEAD") -> tuple[str, ...]:
+    def list_ancestors(self) -> tuple[str, ...]:
         """Return the first-parent ancestors that changed a manifest, or what an edition reads."""
+        return self._list_ancestors(self.tip)
+
+    def _list_ancestors(self, tip: str) -> tuple[str, ...]:
         return self.repository.list_ancestors(self._list_watched(tip), tip)
 
     def _list_watched(self, tip: str) -> set[str]:
@@ -42,7 +46,8 @@ class MergedHistory:
         return {*places}.union(*(list_paths(self.archive.load_valid(item)) for item in ancestors))
 
     def discover(self) -> None:
-        """Add the projects that only a merged commit has to the archive."""
+        """Add the projects of the past to the archive."""
+        self.archive.discover(self.repository.list_former_files(_MANIFESTS, self.tip))
         for merge in self._merges:
             self.archive.discover(self.archive.list_files(merge.merged))
 
@@ -62,8 +67,8 @@ class MergedHistory:
 
     @cached_property
     def _merges(self) -> tuple[Merge, ...]:
-        """The merges on the first-parent chain of HEAD, and on each that was replaced."""
-        pending, merges = ["HEAD"], dict[Merge, None]()
+        """The merges on the first-parent chain, and on each chain that one of them replaced."""
+        pending, merges = [self.tip], dict[Merge, None]()
         while pending:
             tip = pending.pop()
             found = self.repository.list_merges(tip, self._list_watched(tip), _MANIFESTS)
@@ -74,7 +79,7 @@ class MergedHistory:
 
     def _list_bases(self, merge: Merge) -> tuple[str, ...]:
         """Return the merged commit, and its ancestors too if a weaker history replaced them."""
-        ancestors = self.list_ancestors(merge.merged) if self._is_replaced(merge) else ()
+        ancestors = self._list_ancestors(merge.merged) if self._is_replaced(merge) else ()
         return tuple(dict.fromkeys((merge.merged, *ancestors)))
 
     def _is_replaced(self, merge: Merge) -> bool:

@@ -25,10 +25,14 @@ DEFAULT_MAIN_BRANCHES = (
 
 @dataclass(frozen=True, slots=True)
 class Bases:
-    """The commits to compare with; if `is_main`, every first-parent ancestor of HEAD is one too."""
+    """The commits to compare with; every first-parent ancestor of the commit `history` is one too.
+
+    It is HEAD if `is_main`, and empty if a remote branch shows what was reviewed.
+    """
 
     revisions: tuple[Revision, ...] = ()
     is_main: bool = False
+    history: str = ""
 
 
 def find_main_branch(repository: Repository, name: str | None) -> str:
@@ -38,6 +42,16 @@ def find_main_branch(repository: Repository, name: str | None) -> str:
     """
     names = (f"refs/remotes/origin/{name}", f"refs/heads/{name}") if name else DEFAULT_MAIN_BRANCHES
     return next((full for full in names if repository.find_commit(full)), "")
+
+
+def list_usual_branches(repository: Repository) -> tuple[str, ...]:
+    """Return the full names of all usual main branches, those named master only without a main.
+
+    The default branch of `origin` and a local branch can be moved, so that neither counts alone.
+    """
+    found = [full for full in DEFAULT_MAIN_BRANCHES if repository.find_commit(full)]
+    has_main = any(full.endswith("/main") for full in found)
+    return tuple(full for full in found if not (has_main and full.endswith("/master")))
 
 
 def find_bases(
@@ -62,7 +76,9 @@ def find_bases(
             f"{repository.top} has no main branch, none of {', '.join(DEFAULT_MAIN_BRANCHES)}",
             "set main_branch in [check] of the manifest, or name a revision: --against REV",
         )
-    return Bases(tuple(revisions.values()), is_main)
+    is_local = not any(full.startswith("refs/remotes/") for full in main_branches)
+    fork = repository.find_merge_base(main_branches[0]) if main_branches and is_local else ""
+    return Bases(tuple(revisions.values()), is_main, head if is_main else fork)
 
 
 def _list_named(

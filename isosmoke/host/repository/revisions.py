@@ -90,9 +90,9 @@ class Repository:
         walk = ("log", "--first-parent", "--format=%H", tip, "--", *_filter_inside(paths))
         return tuple(decode_line(run(self.top, *walk)).split())
 
-    def list_former_files(self, pattern: str) -> tuple[str, ...]:
-        """Return the paths matching `pattern` that HEAD or a first-parent ancestor ever had."""
-        walk = ("log", "--first-parent", "--format=", "--name-only", "-z", "HEAD", "--", pattern)
+    def list_former_files(self, pattern: str, tip: str) -> tuple[str, ...]:
+        """Return the paths matching `pattern` that `tip` or a first-parent ancestor ever had."""
+        walk = ("log", "--first-parent", "--format=", "--name-only", "-z", tip, "--", pattern)
         names = run(self.top, *walk, variables=_PATTERNS).replace(b"\n", b"\0").split(b"\0")
         return tuple(dict.fromkeys(os.fsdecode(name) for name in names if name))
 
@@ -117,9 +117,9 @@ class Repository:
             for merged in others
         )
 
-    def find_parent(self) -> str:
-        """Return the first parent of HEAD; an empty string if there is none in this clone."""
-        return self.find_commit("HEAD^1")
+    def find_parent(self, commit: str) -> str:
+        """Return the first parent of a commit; an empty string if there is none in this clone."""
+        return self.find_commit(f"{commit}^1")
 
     def has_changed(self, revision: str, paths: Iterable[str]) -> bool:
         """Return whether a commit up to `revision` changes one of `paths`."""

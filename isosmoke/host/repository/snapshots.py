@@ -85,7 +85,8 @@ class TreeSnapshot:
     contents: dict[str, bytes] = field(default_factory=dict)
     """The contents of the objects that have been read, which snapshots may share."""
 
-    _lists: dict[str, Collection[str]] = field(default_factory=dict)
+    _lists: dict[str, list[str]] = field(default_factory=dict)
+    """The paths below each directory; empty until they are requested."""
 
     def find_kind(self, path: str) -> Kind:
         """Return the kind of a path."""
@@ -104,10 +105,13 @@ class TreeSnapshot:
 
     def list_below(self, directory: str) -> Collection[str]:
         """Return the paths below a directory."""
-        if directory not in self._lists:
-            start = "" if directory == "." else f"{directory}/"
-            self._lists[directory] = [path for path in self.entries if path.startswith(start)]
-        return self._lists[directory]
+        if directory == ".":
+            return self.entries
+        if not self._lists:
+            for path in self.entries:
+                for position in (at for at, letter in enumerate(path) if letter == "/"):
+                    self._lists.setdefault(path[:position], []).append(path)
+        return self._lists.get(directory, ())
 
     def is_occupied(self, path: str) -> bool:
         """Return whether a file or a directory has this path."""

@@ -146,7 +146,7 @@ _READS: dict[str, Callable[[Repository], object]] = {
     "merges": lambda repository: repository.list_merges("HEAD", ["a.txt"], "**/a.txt"),
     "versions": lambda repository: FileVersions(repository.top, {}).list_all("a.txt"),
     "filters": lambda repository: FileVersions(repository.top, {}).is_converted("a.txt"),
-    "former": lambda repository: repository.list_former_files("**/a.txt"),
+    "former": lambda repository: repository.list_former_files("**/a.txt", "HEAD"),
     "commits": lambda repository: repository.commits("HEAD~1", ["a.txt"]),
 }
 

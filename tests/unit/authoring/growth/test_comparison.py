@@ -104,6 +104,7 @@ def test_first_manifest_is_noted(tmp_path: Path) -> None:
     git("checkout", "-q", "main")
     git("merge", "-q", "feature")
     git.commit("removed", manifest_toml=None)
+    git("update-ref", "refs/remotes/origin/main", "main")
     git("checkout", "-q", "-b", "again")
     git.commit("again", manifest_toml=ENTRY)
     assert "nothing-compared" in list_kinds(git)
@@ -467,6 +468,18 @@ def test_note_of_the_main_branch_is_acknowledged_on_a_branch(git: Git) -> None:
     assert list_kinds(git, environment=write_event(git, old)) == []
 
 
+def test_loss_on_a_local_main_branch_is_reported_on_a_branch(git: Git) -> None:
+    """Anyone can move a branch that no remote has, so its history counts; its notes do not."""
+    git("checkout", "-q", "main")
+    git.commit("less", manifest_toml=LESS, one_sh=REWRITTEN)
+    git("checkout", "-q", "-B", "feature")
+    git.commit("feature", other_txt="x")
+    assert list_kinds(git) == ["owner-lost"]
+
+    git("update-ref", "refs/remotes/origin/main", "main")
+    assert list_kinds(git) == []
+
+
 def test_review_on_the_main_branch_covers_no_later_removal(git: Git) -> None:
     """A scenario that main has again cannot be removed by a branch, whatever its other bases."""
     remove_on_main(git)
@@ -607,6 +620,7 @@ def test_main_branch_named_by_the_manifest_is_the_base(git: Git) -> None:
     git.commit("setting", manifest_toml=named + OTHER)
     git("checkout", "-q", "-b", "trunk")
     git.commit("trunk", manifest_toml=named)
+    git("update-ref", "refs/remotes/origin/trunk", "trunk")
     git("checkout", "-q", "-b", "fix")
     git.commit("fix", other_txt="x")
 

@@ -29,6 +29,11 @@ def find(git: Git, environment: Mapping[str, str] = NO_VARIABLES, name: str | No
     return bases.find_bases(repository, environment, (main,) if main else ())
 
 
+def on_main(git: Git) -> Bases:
+    """Return the bases on the main branch: its own history."""
+    return Bases((), is_main=True, history=git("rev-parse", "HEAD"))
+
+
 def list_names(found: Bases) -> dict[str, str]:
     """Map each base to its description."""
     return {revision.identity: revision.description for revision in found.revisions}
@@ -43,7 +48,7 @@ def test_base_of_a_branch_is_the_merge_base(git: Git) -> None:
     git.commit("theirs")
     git("checkout", "-q", "feature")
 
-    assert find(git) == Bases((Revision(base, "the merge base with main"),), is_main=False)
+    assert find(git) == Bases((Revision(base, "the merge base with main"),), history=base)
 
 
 def clone(git: Git) -> Git:
@@ -71,7 +76,7 @@ def test_clone_of_a_ci_service_has_a_main_branch(git: Git) -> None:
     copy("branch", "-q", "-D", "main")
     copy("remote", "set-head", "origin", "--delete")
 
-    assert find(copy) == Bases((), is_main=True)
+    assert find(copy) == Bases((), is_main=True, history=copy("rev-parse", "HEAD"))
 
 
 @pytest.mark.parametrize("name", ["master", "trunk", "release/next"])
@@ -141,7 +146,7 @@ def test_moved_main_branch_makes_ancestors_bases(git: Git) -> None:
     mine = git.commit("mine")
     git("update-ref", "refs/heads/main", mine)
 
-    assert find(git) == Bases((), is_main=True)
+    assert find(git) == on_main(git)
 
 
 def write_event(git: Git, event: object) -> Mapping[str, str]:
@@ -181,7 +186,7 @@ def test_event_without_a_known_base_is_ignored(git: Git, event: object) -> None:
     """The first push of a branch has no base, and HEAD is none."""
     git.commit("base")
 
-    assert find(git, write_event(git, event)) == Bases((), is_main=True)
+    assert find(git, write_event(git, event)) == on_main(git)
 
 
 def test_unreadable_event_is_ignored(git: Git) -> None:
@@ -191,4 +196,4 @@ def test_unreadable_event_is_ignored(git: Git) -> None:
     path.write_text("{")
 
     for name in (str(path), "/gone", ""):
-        assert find(git, {"GITHUB_EVENT_PATH": name}) == Bases((), is_main=True)
+        assert find(git, {"GITHUB_EVENT_PATH": name}) == on_main(git)
