@@ -117,6 +117,13 @@ def judge_unowned(manifest: Manifest, task: str) -> GateVerdict:
     return _open_gate(task, why, "WARNING: nothing was run, so nothing was verified")
 
 
+def judge_unproven(task: str, names: Sequence[str]) -> GateVerdict:
+    """Return a shut verdict because new scenarios have no proof that they notice."""
+    why = "new scenarios without a proof ([gate] require_proof); nothing was run"
+    hint = f"try: isosmoke prove {shorten(names[0])} --broken BIN --fixed BIN"
+    return _shut_gate(task, why, *_list_names("unproven", names), hint)
+
+
 def judge_error(task: str, error: IsosmokeError) -> GateVerdict:
     """Return a shut verdict for an error that kept the scenarios from being run."""
     lines = [line for line in error.message.splitlines() if line.strip()]

@@ -14,6 +14,7 @@ from isosmoke.execution.scheduler import Policy
 from isosmoke.execution.session import Request
 from isosmoke.gate import bound_run, decision
 from isosmoke.gate.decision import GateVerdict
+from isosmoke.gate.proofs import requirement
 from isosmoke.gate.receipt import Way
 from isosmoke.gate.receipt_writer import ReceiptWriter, format_now
 from isosmoke.history import gate_records, record_homes
@@ -134,6 +135,8 @@ class _Pass:
             return GateResult(verdict=decision.judge_unowned(self.manifest, task))
         writer = self._create_writer()
         writer.list_homes()  # report an error in them before anything runs
+        if unproven := requirement.find_unproven(self.manifest, scenarios, self.caller):
+            return GateResult(verdict=decision.judge_unproven(task, unproven))
         run = bound_run.execute(
             self.manifest, self._create_request(scenarios), self.caller.environment, execute
         )

@@ -91,18 +91,10 @@ def collect_inputs(
     selected = tuple(scenarios)
     directory = loaded.path.absolute().parent
     base = base or find_base(loaded.path)
-    scripts, inputs = _find_files(loaded, selected, base)
     by_image = {scenario.image: scenario for scenario in selected}
     return (
         *describe_entries(loaded, selected),
-        *(
-            receipt.create_hashed_resource("script", shorten_path(path, base), compute_digest(path))
-            for path in scripts
-        ),
-        *(
-            receipt.create_hashed_resource("file", shorten_path(path, base), compute_digest(path))
-            for path in sorted(set(inputs.values()))
-        ),
+        *_describe_files(loaded, selected, base, compute_digest),
         *(_describe_image(scenario, engines) for scenario in by_image.values()),
         *(
             _describe_service(image, engine)
@@ -114,15 +106,35 @@ def collect_inputs(
     )
 
 
+def collect_own_inputs(loaded: Manifest, scenarios: Collection[Scenario]) -> tuple[Resource, ...]:
+    """Return the resources of the scenarios alone: entries, scripts, and the files they read."""
+    files = _describe_files(loaded, scenarios, find_base(loaded.path), compute_digest)
+    return (*_describe_scenarios(scenarios), *files)
+
+
+def _describe_files(
+    loaded: Manifest,
+    scenarios: Collection[Scenario],
+    base: Path,
+    compute_digest: Callable[[Path], str],
+) -> Iterator[Resource]:
+    """Yield a resource for each script, and then for each file that one of them reads."""
+    scripts, inputs = _find_files(loaded, scenarios, base)
+    for kind, paths in (("script", scripts), ("file", sorted(set(inputs.values())))):
+        for path in paths:
+            digest = compute_digest(path)
+            yield receipt.create_hashed_resource(kind, shorten_path(path, base), digest)
+
+
 def describe_entries(loaded: Manifest, scenarios: Iterable[Scenario]) -> tuple[Resource, ...]:
     """Return a resource for each scenario's entry in the manifest, and one for the policy."""
-    return (
-        *(
-            receipt.create_hashed_resource("scenario", scenario.name, _digest_table(scenario))
-            for scenario in scenarios
-        ),
-        receipt.create_hashed_resource("policy", "[gate]", _digest_table(loaded.gate)),
-    )
+    policy = receipt.create_hashed_resource("policy", "[gate]", _digest_table(loaded.gate))
+    return (*_describe_scenarios(scenarios), policy)
+
+
+def _describe_scenarios(scenarios: Iterable[Scenario]) -> Iterator[Resource]:
+    for scenario in scenarios:
+        yield receipt.create_hashed_resource("scenario", scenario.name, _digest_table(scenario))
 
 
 def find_changed_interpreters(

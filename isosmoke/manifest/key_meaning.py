@@ -201,6 +201,12 @@ def refuse_looser(key: str, was: str, is_now: str) -> Iterator[KeyChange]:
         yield KeyChange(key, f"{key} loosened from {was!r} to {is_now!r}", refused=True)
 
 
+def refuse_disabling(key: str, was: bool, is_now: bool) -> Iterator[KeyChange]:  # noqa: FBT001
+    """Refuse a rule that no longer applies."""
+    if was and not is_now:
+        yield KeyChange(key, f"{key} no longer applies", refused=True)
+
+
 @dataclass(frozen=True, slots=True)
 class RemovalJudge:
     """A judge that refuses the removal of a list member; `noun` is the name for a member."""

@@ -284,7 +284,7 @@ def _set_origin(scenario: _S, directory: Path, given_keys: frozenset[str]) -> _S
 
 @dataclass(frozen=True, kw_only=True)
 class Gate(Table):
-    """Gate rules for tasks that own no scenario, and for skipped scenarios."""
+    """Gate rules for tasks that own no scenario, for skipped and for new scenarios."""
 
     unowned: Annotated[Literal["allow", "refuse"], entry_key(key_meaning.refuse_looser)] = "allow"
 
@@ -292,6 +292,9 @@ class Gate(Table):
         Annotated[int, Field(ge=0, lt=2**63)] | None, entry_key(key_meaning.refuse_higher_limit)
     ] = None
     """The maximum number of skipped scenarios; None is unlimited."""
+
+    require_proof: Annotated[bool, entry_key(key_meaning.refuse_disabling)] = False
+    """A new scenario needs a proof that it fails with a broken binary."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,12 @@ from isosmoke.execution.scheduler import Policy
 from isosmoke.execution.session import Request
 from isosmoke.gate import bound_run, decision
 from isosmoke.gate.bound_run import BoundRun
+from isosmoke.gate.proofs import requirement
 from isosmoke.gate.receipt_writer import ReceiptWriter
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest import selection
-from isosmoke.manifest.models import Manifest
+from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.results.events import Event, RunStarted, ScenarioFinished
 from isosmoke.wg_bridge import wg_replies
 from isosmoke.wg_bridge.verdict_server import ReportVerdict
@@ -46,6 +47,7 @@ class BridgedRun:
         if self.call and self.call.directory is not None:
             variables = {**caller.environment, "WG_DIR": self.call.directory}
             caller = replace(caller, environment=variables)
+        requirement.require(self.source, self._select(), caller)
         run = bound_run.execute(
             self.source,
             self._create_request(),
@@ -61,8 +63,11 @@ class BridgedRun:
         for name, reply in self._held:
             self.report(name, reply)
 
+    def _select(self) -> tuple[Scenario, ...]:
+        return selection.select(self.source.scenarios, self.names)
+
     def _create_request(self) -> Request:
-        selected = selection.select(self.source.scenarios, self.names)
+        selected = self._select()
         return Request(
             scenarios=tuple(sorted(selected, key=lambda scenario: self.names.index(scenario.name))),
             manifest=self.source.path,

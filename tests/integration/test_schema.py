@@ -88,6 +88,7 @@ WHOLE = """
 [gate]
 unowned = "refuse"
 max_skips = 3
+require_proof = true
 
 [record]
 keep_runs = 5

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from isosmoke.authoring.growth import archive, merged_history, place_losses, reviews
+from isosmoke.authoring.growth import additions, archive, merged_history, place_losses, reviews
 from isosmoke.authoring.growth.acknowledgements import Acknowledgements
 from isosmoke.authoring.growth.archive import Archive, Catalog
 from isosmoke.authoring.growth.editions import Edition
@@ -56,7 +56,8 @@ class BlamedLoss:
 class Comparison:
     """The losses since `base`, and the numbers of scenarios `before` and `after`.
 
-    `acknowledged` is the number of findings that a review covers.
+    `acknowledged` is the number of findings that a review covers, and `added` has the names of the
+    scenarios that were not reviewed. `places` are those of the manifests with scenarios.
     """
 
     top: Path
@@ -65,6 +66,8 @@ class Comparison:
     after: int
     blamed: tuple[BlamedLoss, ...]
     acknowledged: int = 0
+    added: frozenset[str] = frozenset()
+    places: tuple[str, ...] = ()
 
     @property
     def refused(self) -> int:
@@ -120,13 +123,16 @@ class _Check:
         compared = [revision for revision in past if revision.identity != head] or [*past]
         newest = past[compared[0]] if compared else {}
         base = f"{compared[0].identity[:7]}, {compared[0].description}" if compared else "nothing"
+        reviewed = {revision.identity for revision in chosen.revisions} - {head}
         return Comparison(
-            self.repository.top,
-            base,
-            archive.count_scenarios(newest),
-            archive.count_scenarios(now[0]),
-            tuple(blamed),
-            len(covered),
+            top=self.repository.top,
+            base=base,
+            before=archive.count_scenarios(newest),
+            after=archive.count_scenarios(now[0]),
+            blamed=tuple(blamed),
+            acknowledged=len(covered),
+            added=additions.list_added(past, reviewed, now[0]),
+            places=tuple(place for place, edition in now[0].items() if edition.scenarios),
         )
 
     def _choose_bases(self, head: str) -> Bases:

@@ -1,6 +1,7 @@
 """Check that the manifests of a work tree lost nothing since they were reviewed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from os.path import relpath
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from isosmoke.authoring.growth import comparison
 from isosmoke.authoring.growth.comparison import BlamedLoss, CheckRequest, Comparison
 from isosmoke.cli.json_documents import DocumentKind
 from isosmoke.cli.options import json_option, manifest_option
+from isosmoke.gate.proofs import requirement
 from isosmoke.host.caller_process import Caller
 from isosmoke.results import run_record
 from isosmoke.results.finding import FindingsDocument, GateFinding
@@ -19,6 +21,7 @@ _LOSS_HINT = "restore it, or fix it without weakening it; keep a former name in 
 _BASE_HINT = (
     "commit, or fetch the history (git fetch --unshallow), or name a revision: --against REV"
 )
+_PROOF_HINT = "isosmoke prove NAME --broken BIN --fixed BIN"
 _NOTE_HINT = "after a review, acknowledge it with a trailer in a commit message:"
 
 
@@ -74,6 +77,8 @@ def command(
         against=against,
     )
     result = comparison.compare(request)
+    unproven = tuple(requirement.find_losses(result, caller))
+    result = replace(result, blamed=(*result.blamed, *unproven))
     document = _build_document(result)
     if as_json:
         click.echo(run_record.render(document), nl=False)
@@ -109,9 +114,11 @@ def _print(result: Comparison) -> None:
         click.echo(escape_controls(_describe(result.top, item)))
     click.echo(f"check: {_summarize(result)}", err=True)
     kinds = {item.loss.kind for item in result.blamed if item.loss.refused}
-    if kinds - {*comparison.OF_BASES}:
+    if requirement.UNPROVEN in kinds:
+        click.echo(f"  try: {_PROOF_HINT}", err=True)
+    if kinds - {*comparison.OF_BASES, requirement.UNPROVEN}:
         click.echo(f"  try: {_LOSS_HINT}", err=True)
-    elif kinds:
+    elif kinds - {requirement.UNPROVEN}:
         click.echo(f"  try: {_BASE_HINT}", err=True)
     trailers = dict.fromkeys(_list_trailers(result))
     if trailers:
@@ -135,7 +142,11 @@ def _describe(top: Path, item: BlamedLoss) -> str:
 def _summarize(result: Comparison) -> str:
     number = result.refused
     notes = len(result.blamed) - number
-    verdict = f"REFUSED, {number} lost or weakened" if number else "nothing lost or weakened"
+    unproven = sum(item.loss.kind == requirement.UNPROVEN for item in result.blamed)
+    lost = (
+        f"REFUSED, {number - unproven} lost or weakened" if number else "nothing lost or weakened"
+    )
+    verdict = f"{lost}, {unproven} without a proof" if unproven else lost
     also = f", {notes} to review" * bool(notes) + (
         f", {result.acknowledged} acknowledged" * bool(result.acknowledged)
     )

@@ -128,14 +128,16 @@ def parse(text: bytes, origin: str) -> ProofStatement:
 
 
 def find_differences(proof: ProofStatement, current: Sequence[Resource]) -> tuple[str, ...]:
-    """Describe each input of a proof that differs from the `current` ones of its scenario."""
-    return receipt.list_differences(
-        _select_bound(proof.predicate.configuration), _select_bound(current)
-    )
+    """Describe each input of a proof that differs from the `current` ones of its scenario.
 
-
-def _select_bound(resources: Sequence[Resource]) -> list[Resource]:
-    return [item for item in resources if item.name.startswith(_BOUND)]
+    A file that was one of the two binaries, in a project that has them in its tree, is no input.
+    """
+    binaries = {proof.circumstances.fixed.sha256, proof.circumstances.broken.sha256}
+    inputs = [item for item in proof.predicate.configuration if item.name.startswith(_BOUND)]
+    excluded = {item.name for item in inputs if item.sha256 in binaries}
+    before = [item for item in inputs if item.name not in excluded]
+    after = [item for item in current if item.name.startswith(_BOUND) and item.name not in excluded]
+    return receipt.list_differences(before, after)
 
 
 def find_objection_to_broken(attempt: Attempt, accepted: Sequence[str]) -> str:

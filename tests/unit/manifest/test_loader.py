@@ -29,6 +29,7 @@ FULL = """
 [gate]
 unowned = "refuse"
 max_skips = 3
+require_proof = true
 
 [[scenario]]
 name = "full"
@@ -150,7 +151,10 @@ def test_every_key_reaches_its_field() -> None:
     manifest = parse(FULL, PATH)
     (full,) = manifest.scenarios
 
-    assert (manifest.path, manifest.gate) == (PATH, Gate(unowned="refuse", max_skips=3))
+    assert (manifest.path, manifest.gate) == (
+        PATH,
+        Gate(unowned="refuse", max_skips=3, require_proof=True),
+    )
     assert full.script_path == Path("/project/scenarios/full.sh")
     assert full.owners == ("fix-a", "fix-b")
     assert full.description == "Many\nlines."

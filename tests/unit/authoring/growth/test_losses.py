@@ -16,6 +16,7 @@ BASE = """
 [gate]
 unowned = "refuse"
 max_skips = 2
+require_proof = true
 
 [[scenario]]
 name = "one"
@@ -95,6 +96,7 @@ REFUSED = {
     "the gate": ('"refuse"', '"allow"', "[gate]: unowned loosened from 'refuse' to 'allow'"),
     "skips": ("max_skips = 2", "max_skips = 3", "[gate]: max_skips raised from 2 to 3"),
     "all skips": ("max_skips = 2", "", "[gate]: max_skips raised from 2 to unlimited"),
+    "proofs": ("require_proof = true", "", "[gate]: require_proof no longer applies"),
     "its own script": (
         'script = "one.sh"',
         'script = "./two.sh"',
@@ -170,7 +172,7 @@ def test_alias_cannot_merge_scenarios() -> None:
 
 def test_new_scenario_cannot_replace_two() -> None:
     """If a new scenario has the names of two old ones as aliases, both are lost."""
-    text = '[gate]\nunowned = "refuse"\nmax_skips = 2\n[[scenario]]\nname = "new"\nscript = "n"\n'
+    text = '[gate]\nunowned = "refuse"\nmax_skips = 2\nrequire_proof = true\n[[scenario]]\nname = "new"\nscript = "n"\n'
 
     assert [
         loss.split(":")[0] for loss in find_refused(f'{text}aliases = ["zero", "one", "two"]')
@@ -403,6 +405,7 @@ def test_empty_edition_loses_everything() -> None:
     assert [loss.split(":")[0] for loss in losses] == [
         "scenario 'one'",
         "scenario 'two'",
+        "[gate]",
         "[gate]",
         "[gate]",
     ]
