@@ -116,9 +116,7 @@ class RunContext:
 
     def list_added_mounts(self, scenario: Scenario) -> tuple[Mount, ...]:
         """Return the mounts that a scenario's sandbox has in addition to its system."""
-        replaced: tuple[Mount, ...] = ()
-        if self.stand_ins is not None and self.binary is not None:
-            replaced = self.stand_ins.list_mounts(scenario, self.binary)
+        replaced = self._list_stand_ins(scenario)
         added = mounts.list_added_mounts(
             scenario,
             self.caller,
@@ -128,10 +126,16 @@ class RunContext:
         )
         return (*added, *replaced)
 
+    def _list_stand_ins(self, scenario: Scenario) -> tuple[Mount, ...]:
+        """Return the mounts that replace that of the binary; none if the binary itself runs."""
+        if self.stand_ins is None or self.binary is None:
+            return ()
+        return self.stand_ins.list_mounts(scenario, self.binary)
+
     def spec(self, scenario: Scenario) -> SandboxSpec:
         """Return the sandbox of a scenario, which is put together once for all that have the same.
 
-        A label and a script change nothing else in a sandbox.
+        A label and a script change nothing else in a sandbox; stand-ins do.
         """
         return self._find_spec(scenario, (), _build_spec)
 
@@ -147,7 +151,8 @@ class RunContext:
     ) -> SandboxSpec:
         private = mounts.list_private_directories(self.workspace)  # a run creates its records
         keys = (getattr(scenario, name) for name in _SPEC_KEYS)
-        key = (scenario.folder, *keys, *others, *private)
+        stand_ins = self._list_stand_ins(scenario)
+        key = (scenario.folder, *keys, *others, *private, *stand_ins)
         if key not in self._specs:
             self._specs[key] = build(scenario, self)
         return replace(self._specs[key], label=scenario.name)

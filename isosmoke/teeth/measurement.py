@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 
-from isosmoke.errors import IsosmokeError
+from isosmoke.errors import EngineError, IsosmokeError
 from isosmoke.execution import session
 from isosmoke.execution.scheduler import Policy
 from isosmoke.execution.session import Request, Session
@@ -206,7 +206,14 @@ class _Work:
                 scenarios[0], seen, self.settings.patterns, self._run_command
             )
         for scenario, result in zip(scenarios, results, strict=True):
-            calls = self._name_calls(known[scenario.name] or ())
+            recorded = known[scenario.name]
+            if recorded is None and result.outcome in {Outcome.PASS, Outcome.FLAKY}:
+                raise EngineError(
+                    f"the calls of {scenario.name} were not recorded",
+                    hint="choose --engine bubblewrap, and a disk for isosmoke's state that can "
+                    "hold an overlay: isosmoke doctor",
+                )
+            calls = self._name_calls(recorded or ())
             calls = effects.add_effects(calls, self._name_calls(watched.get(scenario.name, ())))
             self._add_row(scenario, result, calls)
             if self._rows[scenario.name].passes:
@@ -249,7 +256,7 @@ class _Work:
         self._rows[scenario.name] = Row(
             name=scenario.name,
             outcome=result.outcome,
-            reason=result.reported_attempt.reason,
+            reason=result.reported_attempt.reason or ("" if calls else "it does not call wg"),
             seconds=result.attempts[-1].phases.get("run", 0.0),
             subcommands=tuple(dict.fromkeys(call.name for call in calls)),
             cells=past.cells if past and past.passes else (),
