@@ -53,6 +53,7 @@ def create_meter(surroundings: SharedState, waited: Callable[[], float] = lambda
     return Meter(
         directory=Path("/"),
         processors=1,
+        cores=1.0,
         clock=lambda: monotonic() + waited(),
         pause=lambda _: None,
         read_stalls=lambda: Stalls(cpu=waited(), memory=0.0, io=0.0),

@@ -37,7 +37,7 @@ def test_idle_machine_gets_more_and_busy_machine_fewer() -> None:
 
 
 def test_waits_that_other_programs_cause_take_no_slots() -> None:
-    """A run that hardly uses a CPU gains nothing from fewer slots; an unknown use counts as much."""
+    """A run that hardly uses a CPU gains nothing from fewer slots; an unknown use is a high one."""
     others = replace(BUSY, own=0.1)
 
     assert adapt_often(Slots.adaptive(2.0), others) == 8
