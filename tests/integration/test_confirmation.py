@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from isosmoke.errors import ExitCode
 from support import available
 from support.project import Project
 
@@ -73,3 +74,11 @@ def test_planted_failures_raise_their_doubts(planted: Project) -> None:
         assert kind in [doubt["kind"] for doubt in first["doubts"]], (name, first["doubts"])
         assert (first["postponed"], first["alone"], first["basis"]) == (True, False, "")
         assert (last["alone"], last["basis"]) == (True, "alone")
+
+
+def test_gate_confirms_failures(planted: Project) -> None:
+    """A gate has no option to count a failure at once: it would refuse work for a neighbour."""
+    refused = planted.run("gate", "task-a", "--confirm", "never")
+
+    assert refused.returncode == ExitCode.USAGE
+    assert "'never' is not one of 'always', 'auto'" in refused.stderr

@@ -46,7 +46,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class MeterSample:
     """The surroundings at a time by `monotonic`."""
 
     at: float
@@ -70,7 +70,7 @@ class Meter:
     read_stalls: Callable[[], Stalls] = machine.read_stalls
     read_surroundings: Callable[[Path], SharedState] = machine.read_surroundings
     read_used: Callable[[], float] = _read_used
-    _samples: deque[Sample] = field(default_factory=deque, init=False)
+    _samples: deque[MeterSample] = field(default_factory=deque, init=False)
     _first: SharedState | None = field(default=None, init=False)
     _marks: list[Mark] = field(default_factory=list, init=False)
     _step: Mark | None = field(default=None, init=False)
@@ -153,7 +153,7 @@ class Meter:
         now = self.clock()
         if self._samples and now - self._samples[-1].at < distinct:
             return
-        self._samples.append(Sample(now, self.read_surroundings(self.directory)))
+        self._samples.append(MeterSample(now, self.read_surroundings(self.directory)))
         self._first = self._first or self._samples[0].surroundings
         oldest = min((mark.at for mark in self._marks), default=now)
         while len(self._samples) > 1 and self._samples[1].at <= oldest:
@@ -163,7 +163,7 @@ class Meter:
 def summarize(
     begin: Mark,
     end: Mark,
-    samples: Iterable[Sample],
+    samples: Iterable[MeterSample],
     *,
     steady: SharedState | None,
     processors: int,

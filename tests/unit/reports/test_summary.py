@@ -11,6 +11,7 @@ from isosmoke.reports import summary
 from isosmoke.reports.progress import Progress
 from isosmoke.results.events import RunFinished, RunStarted, ScenarioFinished
 from isosmoke.results.evidence import Change, Evidence, Pane
+from isosmoke.results.load import Doubt
 from isosmoke.results.outcome import Exited
 from isosmoke.results.run_results import Attempt
 from isosmoke.sandbox.processes import Usage
@@ -180,6 +181,22 @@ def test_failure_without_evidence_has_no_such_line() -> None:
         line
         for line in render_lines(summary.render_failure(run, run.scenarios[0], ("again",)))
         if line.startswith("  details")
+    ]
+
+
+def test_failure_alongside_others_has_its_doubts_or_its_basis() -> None:
+    """A postponed failure has the doubts about its cause, and one that counts says why."""
+    doubts = (Doubt(kind="cpu", text="it waited"), Doubt(kind="network", text="one listened"))
+    doubtful = Attempt(ending=Exited(1), alone=False, postponed=True, doubts=doubts)
+    known = Attempt(ending=Exited(1), alone=False, doubts=doubts, basis="known")
+    run = records.make_record(result_factories.make_result(doubtful, known, name="bad"))
+
+    assert render_lines(summary.render_scenario(run, run.scenarios[0]))[2:-2] == [
+        "  try 1   FAIL alongside others, exit 1",
+        "  doubt   it waited",
+        "  doubt   one listened",
+        "  try 2   FAIL alongside others, exit 1",
+        "  counts  at once: the same inputs failed in isolation in the same way",
     ]
 
 
