@@ -172,7 +172,8 @@ def test_alias_cannot_merge_scenarios() -> None:
 
 def test_new_scenario_cannot_replace_two() -> None:
     """If a new scenario has the names of two old ones as aliases, both are lost."""
-    text = '[gate]\nunowned = "refuse"\nmax_skips = 2\nrequire_proof = true\n[[scenario]]\nname = "new"\nscript = "n"\n'
+    gate = '[gate]\nunowned = "refuse"\nmax_skips = 2\nrequire_proof = true\n'
+    text = f'{gate}[[scenario]]\nname = "new"\nscript = "n"\n'
 
     assert [
         loss.split(":")[0] for loss in find_refused(f'{text}aliases = ["zero", "one", "two"]')
