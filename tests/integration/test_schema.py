@@ -4,6 +4,7 @@ import json
 import re
 import tarfile
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,16 @@ MINIMAL = '[[scenario]]\nname = "one"\nscript = "one.sh"\n'
 """The smallest valid manifest; appended keys belong to its scenario."""
 
 
+@cache
+def create_validator(name: str) -> Draft202012Validator:
+    """Return the validator of a kind of document."""
+    return Draft202012Validator(schema.build_schema(name))
+
+
 def find_errors(name: str, document: Any) -> list[str]:
     """Return the violations of the schema of a kind in a document."""
-    validator = Draft202012Validator(schema.build_schema(name))
-    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
+    errors = create_validator(name).iter_errors(document)
+    return [f"{error.json_path}: {error.message}" for error in errors]
 
 
 def convert_dates(value: Any) -> Any:
