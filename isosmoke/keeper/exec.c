@@ -940,10 +940,21 @@ __attribute__((noreturn)) static void end_without_init(void)
 	stop_with(reason, "see the kernel's log (dmesg), for example for the OOM killer");
 }
 
+/* Receive a message as recv(2) does. If PID 1 has ended before it read all signals that this process
+ * passed on, the kernel reports ECONNRESET once, before the messages that PID 1 had sent. */
+static ssize_t receive(struct message *message, int flags)
+{
+	ssize_t size;
+	do
+		size = recv(run.channel, message, sizeof *message, flags);
+	while (size < 0 && errno == ECONNRESET);
+	return size;
+}
+
 /* Return 0 after the first message that ends the run. */
 static int handle_message(struct message *message)
 {
-	ssize_t size = recv(run.channel, message, sizeof *message, MSG_DONTWAIT);
+	ssize_t size = receive(message, MSG_DONTWAIT);
 	if (size < 0 && (errno == EAGAIN || errno == EINTR))
 		return 1;
 	if (size <= 0) {
@@ -1038,7 +1049,7 @@ static void begin_record(void)
 static void await_start(pid_t init_pid, struct message *message)
 {
 	ssize_t size;
-	while ((size = recv(run.channel, message, sizeof *message, 0)) < 0 && errno == EINTR)
+	while ((size = receive(message, 0)) < 0 && errno == EINTR)
 		;
 	if (size > 0 && message->kind == READY)
 		return;

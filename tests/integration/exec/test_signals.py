@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from isosmoke.interrupt import wait_readable
+from support.available import wait_for
 from support.exec_runs import EXEC, SECONDS, build_environment, read_records
 from support.terminal_screen import Screen, program
 
@@ -84,6 +85,50 @@ def terminal(*argv: str) -> Iterator[tuple[Screen, "subprocess.Popen[bytes]"]]:
         yield screen_and_process
 
 
+def find_child(pid: int) -> int:
+    """Return the only child of a process."""
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
+
+
+def read_status(pid: int) -> dict[str, str]:
+    """Return the fields of /proc/PID/status."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def read_state(pid: int) -> str:
+    """Return the letter of the state of a process."""
+    return read_status(pid)["State"][0]
+
+
+def has_ended(pid: int) -> bool:
+    """Return whether a process has ended, also if its parent has not waited for it yet."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return read_state(pid) == "Z"
+    return True
+
+
+def has_passed_signals_on(wrapper: int) -> bool:
+    """Return whether the wrapper has read its signals, and waits for the next event."""
+    status = read_status(wrapper)
+    return not int(status["ShdPnd"], 16) and status["State"][0] == "S"
+
+
+@contextmanager
+def run_after(later: int, first: int) -> Iterator[None]:
+    """Let a process run only while another one does not: both share a core, one yields it."""
+    core = {min(os.sched_getaffinity(later))}
+    for pid in (later, first):
+        os.sched_setaffinity(pid, core)
+    os.sched_setscheduler(later, os.SCHED_IDLE, os.sched_param(0))
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.sched_setscheduler(later, os.SCHED_OTHER, os.sched_param(0))
+
+
 def finish(command: Wrapped) -> dict[int, int]:
     """End the counter through the wrapper alone, and return its counts."""
     os.kill(command.pid, signal.SIGUSR2)
@@ -111,6 +156,25 @@ def test_signal_for_the_process_group_reaches_the_command_once() -> None:
         os.kill(command.pid, signal.SIGTERM)
         assert command.read_line() == "SIGTERM"
         assert finish(command) == {signal.SIGUSR1: 20, signal.SIGTERM: 1}
+
+
+def test_end_of_a_command_counts_before_signals_that_its_pid_1_has_not_read() -> None:
+    """The record and the verdict arrive although the command ends before PID 1 hears of them."""
+    with wrapped("sh", "-c", "echo ready; exec sleep 1000") as command:
+        assert command.read_line() == "ready"
+        init = find_child(command.pid)
+        inner = find_child(init)
+        os.kill(init, signal.SIGSTOP)
+        assert wait_for(lambda: read_state(init) == "T")
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH):
+            os.kill(command.pid, number)
+        assert wait_for(lambda: has_passed_signals_on(command.pid))
+        os.kill(inner, signal.SIGTERM)
+        assert wait_for(lambda: has_ended(inner))
+        with run_after(command.pid, init):
+            os.kill(init, signal.SIGCONT)
+            assert wait_for(lambda: has_ended(init))
+        assert command.process.wait(SECONDS) == -signal.SIGTERM
 
 
 def test_signal_with_a_value_keeps_it() -> None:
