@@ -1,5 +1,6 @@
 """The command line: one module per command, and the only place where errors become text."""
 
+import gc
 import os
 import re
 import sys
@@ -57,7 +58,16 @@ def read_summary(name: str) -> str:
 
 
 def _load(name: str) -> click.Command:
-    command: click.Command = import_module(f"isosmoke.cli.{find_commands()[name]}").command
+    """Import a command.
+
+    All objects that the import creates stay, so the garbage collector has nothing to find there.
+    """
+    gc.disable()
+    try:
+        command: click.Command = import_module(f"isosmoke.cli.{find_commands()[name]}").command
+    finally:
+        gc.freeze()
+        gc.enable()
     return command
 
 
