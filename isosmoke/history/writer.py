@@ -114,7 +114,7 @@ class Recording:
         self, run: RunResult, scenarios: Iterable[Scenario], *, finished: bool
     ) -> None:
         planned = tuple(map(run_record.record_plan, scenarios))
-        fields = {**dict(run_record.record_run(run)), "planned": planned, "finished": finished}
+        fields = {**dict(run_record.record_header(run)), "planned": planned, "finished": finished}
         self._write(Path(HEADER), run_record.render(StoredHeader(**fields)))
 
     def _write(self, name: Path, text: str) -> None:

@@ -101,7 +101,9 @@ class Redactor:
             yield f"{subject} not redacted: {_LIMITS}"
 
     def text(self, text: str) -> str:
-        """Return `text` with its secrets replaced."""
+        """Return `text` with its secrets replaced, or `text` itself without any secrets."""
+        if not self:
+            return text
         stream = self.stream()
         content = text.encode(errors="surrogateescape")
         return (stream.feed(content) + stream.flush()).decode(errors="surrogateescape")

@@ -296,7 +296,13 @@ def record_beginning(run: RunResult) -> Beginning:
 
 def record_run(run: RunResult) -> RunRecord:
     """Return the record of a run."""
-    return RunRecord(
+    scenarios = tuple(map(record_scenario, run.scenarios))
+    return RunRecord(**dict(record_header(run)), scenarios=scenarios)
+
+
+def record_header(run: RunResult) -> Header:
+    """Return the properties of a run as a whole."""
+    return Header(
         **dict(record_beginning(run)),
         finished=True,
         seconds=round(run.seconds, 3),
@@ -307,7 +313,6 @@ def record_run(run: RunResult) -> RunRecord:
         dirty=run.dirty,
         recording={name: round(seconds, 4) for name, seconds in run.recording.items()},
         counts=run.counts,
-        scenarios=tuple(map(record_scenario, run.scenarios)),
     )
 
 
