@@ -114,7 +114,8 @@ def list_contenders(top: Path) -> Iterator[tuple[str, Contender]]:
 
 
 def _list_docker_contenders(project: Path) -> Iterator[tuple[str, Contender]]:
-    docker = ("docker", "run", "--rm", "--entrypoint", "bash", IMAGE, "-c", ":")
+    network = ("--network", "host")  # as in a scenario
+    docker = ("docker", "run", "--rm", *network, "--entrypoint", "bash", IMAGE, "-c", ":")
     for jobs in JOBS[:2]:
         argv = repeat(DOCKER_COUNT, jobs, *docker)
         yield f"docker run --rm, {jobs} at once", Contender(argv, DOCKER_COUNT, project)
