@@ -251,7 +251,7 @@ static void read_plan(void)
 		stop_with(PLAN, "it has no mode or no target");
 }
 
-/* ---- the name of a call: isosmoke/teeth/grammar.py has the same rules ---- */
+/* ---- the name of a call: isosmoke/teeth/calls/grammar.py has the same rules ---- */
 
 static int is_one_of(const char *word, char *const *words, size_t count)
 {
@@ -423,7 +423,7 @@ static void add_arguments(struct text *record)
 	free(words.bytes);
 }
 
-/* `explain` lets bash write the lines that it executes to a file; see isosmoke/teeth/lines.py. */
+/* `explain` lets bash write the lines that it executes to a file; see isosmoke/teeth/calls/trace.py. */
 static void add_trace_position(struct text *record)
 {
 	struct stat trace;

@@ -5,9 +5,9 @@ from secrets import token_hex
 
 from isosmoke.manifest.models import Requires, Scenario
 from isosmoke.results.run_results import ScenarioResult
-from isosmoke.teeth import grammar
-from isosmoke.teeth.call_log import Call
-from isosmoke.teeth.grammar import Grammar
+from isosmoke.teeth.calls import grammar
+from isosmoke.teeth.calls.call_log import Call
+from isosmoke.teeth.calls.grammar import Grammar
 
 _SECONDS = 60
 _PRINT = 'mark=$1; shift; for word; do echo "$mark$word"; "$WG_BIN" $word --help </dev/null; done'

@@ -1,6 +1,5 @@
 """A measurement: the honest run of each scenario, then its sabotaged runs."""
 
-import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,23 +15,18 @@ from isosmoke.host import binary, state
 from isosmoke.host.binary import Binary
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
-from isosmoke.manifest.models import Leaks, Manifest, Scenario
+from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.results.events import Event
 from isosmoke.results.outcome import Outcome
 from isosmoke.results.run_results import ScenarioResult
-from isosmoke.teeth import effects, grammar, help_texts, rows, verdicts
-from isosmoke.teeth.call_log import Call
-from isosmoke.teeth.grammar import Grammar
+from isosmoke.teeth import help_texts, rows, sabotaged_scenario, verdicts
+from isosmoke.teeth.calls import effects, grammar
+from isosmoke.teeth.calls.call_log import Call
+from isosmoke.teeth.calls.grammar import Grammar
 from isosmoke.teeth.rows import Row
 from isosmoke.teeth.sabotages import STAGES, Sabotage
 from isosmoke.teeth.stand_ins import RECORD, WATCH, Plan, StandInRegistry
 from isosmoke.teeth.verdicts import Cell
-
-MIN_SECONDS = 30
-"""The shortest deadline of a sabotaged run, in seconds; the scenario's own may be shorter."""
-
-_SLOWNESS = 3
-"""A sabotaged run may take so many times as long as the honest one."""
 
 _IDLE_JOBS = 4
 """A run that hangs needs no core, so there may be so many more of them at once."""
@@ -306,7 +300,12 @@ class _Work:
 
     def _run_cells(self, cells: Sequence[tuple[_Honest, tuple[str, Sabotage]]]) -> None:
         scenarios = [
-            _create_scenario(honest, sabotage, number)
+            sabotaged_scenario.create(
+                honest.scenario,
+                sabotage,
+                number,
+                seconds=honest.result.attempts[-1].phases.get("run", 0.0),
+            )
             for number, (honest, (_, sabotage)) in enumerate(cells)
         ]
         for scenario, (honest, (subcommand, sabotage)) in zip(scenarios, cells, strict=True):
@@ -335,25 +334,3 @@ class _Work:
             confirms=frozenset() if hangs else frozenset({Outcome.TIMEOUT}),
         )
         return replace(self.session, request=replace(self.session.request, policy=policy))
-
-
-def _create_scenario(honest: _Honest, sabotage: Sabotage, number: int) -> Scenario:
-    """Return the scenario of a sabotaged run, which its script cannot tell from the real one.
-
-    Its deadline follows from the honest run. A process that a sabotage leaves on purpose is a
-    leak under any policy.
-    """
-    scenario = honest.scenario
-    seconds = _SLOWNESS * honest.result.attempts[-1].phases.get("run", 0.0)
-    variables: Mapping[str, str] = {
-        "WG_SMOKE_SCENARIO": scenario.name,
-        "WG_SMOKE_TIMEOUT_SECS": str(scenario.timeout_seconds),
-        **scenario.env,
-    }
-    return scenario.change(
-        name=f"{scenario.name}.{sabotage}.{number}",
-        timeout_seconds=min(scenario.timeout_seconds, max(MIN_SECONDS, math.ceil(seconds))),
-        retries=0,
-        env=variables,
-        leaks=Leaks() if sabotage is Sabotage.ORPHAN else scenario.leaks,
-    )

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 
-from isosmoke.teeth.call_log import Call
+from isosmoke.teeth.calls.call_log import Call
 
 
 class Sabotage(StrEnum):

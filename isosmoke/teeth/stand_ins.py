@@ -11,9 +11,9 @@ from isosmoke.host.binary import Binary
 from isosmoke.keeper import STAND_IN_FILE
 from isosmoke.manifest.models import Scenario
 from isosmoke.sandbox.spec import BINARIES, PRIVATE, CopyOnWrite, Mount, ReadOnly
-from isosmoke.teeth import call_log
-from isosmoke.teeth.call_log import Call, CallLogError
-from isosmoke.teeth.grammar import MAX_GROUPS, MAX_SETTINGS, Grammar
+from isosmoke.teeth.calls import call_log
+from isosmoke.teeth.calls.call_log import Call, CallLogError
+from isosmoke.teeth.calls.grammar import MAX_GROUPS, MAX_SETTINGS, Grammar
 
 CALLS = PRIVATE / "calls"
 LOG, TRACE = "log", "trace"

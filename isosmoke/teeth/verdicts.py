@@ -7,7 +7,7 @@ from enum import StrEnum
 from isosmoke.results.outcome import Outcome
 from isosmoke.results.run_results import ScenarioResult
 from isosmoke.teeth import sabotages
-from isosmoke.teeth.call_log import Call
+from isosmoke.teeth.calls.call_log import Call
 from isosmoke.teeth.sabotages import Sabotage
 
 

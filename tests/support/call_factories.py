@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from isosmoke.teeth.call_log import Call, CallOutput
+from isosmoke.teeth.calls.call_log import Call, CallOutput
 
 
 def create_call(text: str = "out\n", **fields: Any) -> Call:

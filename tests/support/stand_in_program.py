@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from isosmoke.keeper.build import FLAGS, STAND_IN_SOURCE
-from isosmoke.teeth import call_log
-from isosmoke.teeth.call_log import Call
+from isosmoke.teeth.calls import call_log
+from isosmoke.teeth.calls.call_log import Call
 
 SECONDS = 120
 """A limit that only a hang reaches, even on a machine under heavy load."""

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isosmoke.teeth import grammar
-from isosmoke.teeth.grammar import Grammar
+from isosmoke.teeth.calls import grammar
+from isosmoke.teeth.calls.grammar import Grammar
 from support.available import wait_for
 from support.stand_in_program import SECONDS, StandIn
 from support.terminal_screen import program as at_terminal

@@ -3,7 +3,7 @@
 import pytest
 
 from isosmoke.teeth import sabotages
-from isosmoke.teeth.call_log import CallOutput
+from isosmoke.teeth.calls.call_log import CallOutput
 from isosmoke.teeth.sabotages import STAGES, Sabotage
 from support.call_factories import create_call
 

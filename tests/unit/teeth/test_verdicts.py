@@ -9,7 +9,7 @@ from isosmoke.results.outcome import Broke, Exited, TimedOut
 from isosmoke.results.run_results import Attempt
 from isosmoke.sandbox.processes import Process
 from isosmoke.teeth import verdicts
-from isosmoke.teeth.call_log import Call
+from isosmoke.teeth.calls.call_log import Call
 from isosmoke.teeth.sabotages import Sabotage
 from isosmoke.teeth.verdicts import Cell, Verdict
 from support import result_factories

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from isosmoke.teeth.call_log import Call
+from isosmoke.teeth.calls.call_log import Call
 
 
 def add_effects(calls: Sequence[Call], watched: Sequence[Call]) -> tuple[Call, ...]:

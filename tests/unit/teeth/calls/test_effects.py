@@ -1,6 +1,6 @@
 """The effects of calls, from the calls of another run."""
 
-from isosmoke.teeth import effects
+from isosmoke.teeth.calls import effects
 from support.call_factories import create_call
 
 WRITER = create_call(arguments=1, effects="wrote x")

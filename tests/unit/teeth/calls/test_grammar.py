@@ -2,8 +2,8 @@
 
 import pytest
 
-from isosmoke.teeth import grammar
-from isosmoke.teeth.grammar import Grammar
+from isosmoke.teeth.calls import grammar
+from isosmoke.teeth.calls.grammar import Grammar
 
 HELP = """Usage: wg [OPTIONS] [COMMAND]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosmoke.teeth import call_log
-from isosmoke.teeth.call_log import CallLogError
+from isosmoke.teeth.calls import call_log
+from isosmoke.teeth.calls.call_log import CallLogError
 
 
 def netstring(content: bytes) -> bytes:

@@ -1,0 +1,1 @@
+"""The calls of a scenario: the log of the stand-in, their names and their effects."""
