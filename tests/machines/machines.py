@@ -26,6 +26,9 @@ DIRECTORY = Path(os.environ.get("ISOSMOKE_MACHINES", "/var/tmp/isosmoke-machines
 BOOT_SECONDS = float(os.environ.get("ISOSMOKE_MACHINE_SECONDS", "5400"))
 """The time limit of one machine, from start to power-off; an emulated processor is slow."""
 
+NICENESS = 15
+"""The niceness of a machine, however nice this program is (nice(1) adds to it)."""
+
 UNUSED_PACKAGES = re.compile(r".*mypy|ruff|.*mypyc|importlinter|grimp|shellcheck|docker_stubs")
 """Directories of site-packages that the checks do not need."""
 
@@ -156,7 +159,8 @@ def _boot(name: str, machine: Machine, shared: Path) -> None:
     if machine.swap:
         subprocess.run(["truncate", "-s", "1G", DIRECTORY / "swap.img"], check=True)
     command: list[str | Path] = [
-        *("nice", "-n", "15", "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max"),
+        *("nice", "-n", str(max(0, NICENESS - os.nice(0)))),
+        *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max"),
         *("-m", str(machine.memory), "-smp", "2", "-nographic", "-no-reboot"),
         *("-kernel", kernel / "vmlinuz", "-initrd", kernel / "initrd"),
         *("-append", f"console=ttyS0 mitigations=off {machine.arguments}"),
