@@ -1,7 +1,10 @@
 """Places for control groups: found in fake hierarchies, and prepared in them."""
 
 import os
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from isosmoke.engines.bubblewrap import group_places
 from isosmoke.engines.bubblewrap.group_places import Place
 from isosmoke.errors import EngineError
+from support import available
 
 BOTH = frozenset({"memory", "pids"})
 LIMITED = {"memory.max": "1000000"}
@@ -269,3 +273,53 @@ def test_unknown_group_counts_as_writable() -> None:
     """An unknown group is assumed to be writable."""
     assert group_places.can_write_in(None, 1)
     assert group_places.can_write_in(Path("/sys/fs/cgroup/no/such/group"), 1)
+
+
+@pytest.fixture
+def unit() -> Iterator[tuple[Path, int]]:
+    """Yield a group of this kernel, and the PID of the only process in it."""
+    parents = group_places.find_parents()
+    if group_places.get_version() == 1 or not parents:
+        pytest.skip("no group of version 2 can be created here")
+    group_places.prepare_parents()
+    directory = next(iter(parents.values())) / f"unit-of-isosmoke-{os.getpid()}"
+    directory.mkdir()
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        (directory / "cgroup.procs").write_text(str(process.pid))
+        yield directory, process.pid
+        process.communicate()
+    for path, _, _ in os.walk(directory, topdown=False):
+        assert available.wait_for(partial(_is_removed, Path(path)))
+
+
+def _is_removed(directory: Path) -> bool:
+    with suppress(OSError):  # a group counts its last process for a moment
+        directory.rmdir()
+    return not directory.exists()
+
+
+def test_kernel_accepts_the_groups_of_a_divided_unit(unit: tuple[Path, int]) -> None:
+    """It refuses to divide a group with processes, and divides it once they are in a leaf."""
+    directory, pid = unit
+    place = group_places.find_place(directory, is_own=lambda one: one == pid, is_writable=is_there)
+    assert place is not None
+    assert (place.directory, place.needs_leaf) == (directory, True)
+    if "memory" in place.controllers:
+        with pytest.raises(OSError, match="busy"):
+            (directory / "cgroup.subtree_control").write_text("+memory")
+
+    group_places.move_to_leaf(place, is_own=lambda one: one == pid)
+
+    (leaf,) = directory.glob("isosmoke-*.leaf")
+    sandbox = directory / "isosmoke-sandbox"
+    sandbox.mkdir()
+    assert (leaf / "cgroup.procs").read_text().split() == [str(pid)]
+    assert set((directory / "cgroup.subtree_control").read_text().split()) == place.controllers
+    assert all((sandbox / f"{name}.max").exists() for name in place.controllers)
+    (sandbox / "cgroup.procs").write_text(str(pid))
+    assert (sandbox / "cgroup.procs").read_text().split() == [str(pid)]
+
+
+def is_there(directory: Path) -> bool:
+    """Return whether a group exists; all of them may be written to."""
+    return directory.is_dir()
