@@ -81,6 +81,9 @@ _SOURCES: Mapping[str, Callable[[click.Context], _Candidates]] = {
     "logs target": _list_scenarios,
     "history name": _list_scenarios,
     "repro name": _list_scenarios,
+    "stress name": _list_scenarios,
+    "prove name": _list_scenarios,
+    "bisect name": _list_scenarios,
     "done arguments": _list_owners,
 }
 """Sources of candidates by parameter name, optionally preceded by the name of the command."""
