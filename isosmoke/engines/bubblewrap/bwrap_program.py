@@ -11,7 +11,7 @@ from pathlib import Path
 from shlex import quote
 
 from isosmoke.engines.base import copies_refused_error, find_mounts_in
-from isosmoke.engines.bubblewrap import bwrap_args, refusals, sandbox_rights
+from isosmoke.engines.bubblewrap import bwrap_args, sandbox_rights
 from isosmoke.engines.bubblewrap.scratch import layers
 from isosmoke.errors import EngineError, EngineUnavailableError
 from isosmoke.host import mount_table, state, system_programs
@@ -69,6 +69,8 @@ def _test_candidates(candidates: Sequence[str]) -> Program:
     Raises:
         EngineUnavailableError: if none passes.
     """
+    from isosmoke.engines.bubblewrap import refusals
+
     refusals_found = []
     for path in filter(_may_have_overlays, candidates):
         result = _find_abilities(path)
