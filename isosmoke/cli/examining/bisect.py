@@ -45,7 +45,7 @@ _SUSPECTS_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Options:
+class _BisectOptions:
     """The request: a range of commits, and either a build command or ready-made binaries."""
 
     good: tuple[str, ...]
@@ -146,7 +146,7 @@ def command(
     \b
     Exit codes: 0 found · 1 only a range was found · 125 not confirmed, or the machine failed
     """  # noqa: D301 - click's marker for an unwrapped paragraph
-    options = _Options(
+    options = _BisectOptions(
         good=good,
         bad=bad,
         build=build,
@@ -158,7 +158,7 @@ def command(
     )
     options.check()
     manifest, scenario = select_one(name, manifest_path)
-    run = _Run(options, Caller.current(), manifest, scenario)
+    run = _BisectRun(options, Caller.current(), manifest, scenario)
     with interruptible() as interrupt, run.opened(interrupt, restart=restart) as bisection:
         document = run.bisect(bisection)
     if as_json:
@@ -170,10 +170,10 @@ def command(
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _BisectRun:
     """One bisection from its options to its document."""
 
-    options: _Options
+    options: _BisectOptions
     caller: Caller
     manifest: Manifest
     scenario: Scenario

@@ -12,7 +12,7 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.investigation.bisection.bisection_record import BisectionState, TestedCommit
 from isosmoke.investigation.bisection.builds import Builder, BuildError
 from isosmoke.investigation.bisection.commits import Range
-from isosmoke.investigation.bisection.search import Search
+from isosmoke.investigation.bisection.search import CommitSearch
 from isosmoke.investigation.bisection.state_file import StateFile
 from isosmoke.investigation.bisection.trial import Trial, Trials
 from isosmoke.worker_threads import Workers
@@ -60,14 +60,14 @@ class Bisection:
     )
 
     @property
-    def search(self) -> Search:
+    def search(self) -> CommitSearch:
         """The search with the verdicts so far; those on the ends are not part of it."""
         verdicts = {
             item.commit: item.verdict
             for item in self.state.tested
             if item.commit in self.commits.parents and item.commit != self.commits.bad.identity
         }
-        return Search(self.commits.parents, self.commits.bad.identity, verdicts)
+        return CommitSearch(self.commits.parents, self.commits.bad.identity, verdicts)
 
     @property
     def ends(self) -> tuple[str, ...]:
@@ -124,7 +124,7 @@ class Bisection:
                 if tested := future.result():
                     self._save(tested)
 
-    def _cancel_others(self, search: Search) -> None:
+    def _cancel_others(self, search: CommitSearch) -> None:
         """Cancel the tests of commits that a verdict has meanwhile cleared."""
         suspects = set(search.suspects)
         for commit, (_, cancel) in self._running.items():

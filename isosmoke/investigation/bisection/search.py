@@ -18,7 +18,7 @@ _SAMPLE = 256
 
 
 @dataclass(frozen=True)
-class Search:
+class CommitSearch:
     """A search among the commits of `parents`, which maps each to its parents in topological order.
 
     Children come before parents. `bad` fails, and everything outside of `parents` passes.

@@ -8,7 +8,7 @@ import pytest
 
 from isosmoke.errors import UsageError
 from isosmoke.investigation.bisection import commits
-from isosmoke.investigation.bisection.search import Search, Verdict
+from isosmoke.investigation.bisection.search import CommitSearch, Verdict
 from support.git_repositories import Git
 from support.histories import History, create_history
 
@@ -16,9 +16,9 @@ LINE = {str(number): ((str(number - 1),) if number > 1 else ()) for number in ra
 """The commits 1 to 100, each the parent of the next; before 1 is a good one."""
 
 
-def search(verdicts: dict[str, Verdict]) -> Search:
+def search(verdicts: dict[str, Verdict]) -> CommitSearch:
     """Return a search in which commit 100 is bad."""
-    return Search(LINE, "100", verdicts)
+    return CommitSearch(LINE, "100", verdicts)
 
 
 def test_single_choice_halves_the_suspects() -> None:
@@ -70,7 +70,7 @@ def test_long_history_is_searched_quickly() -> None:
     line = {
         str(number): ((str(number - 1),) if number > 1 else ()) for number in range(50_000, 0, -1)
     }
-    (chosen,) = Search(line, "50000").choose(1)
+    (chosen,) = CommitSearch(line, "50000").choose(1)
 
     assert 24_000 < int(chosen) < 26_000
 
@@ -92,11 +92,11 @@ def bisect_with_git(git: Git, history: History) -> set[str]:
     return set(re.findall(r"^[0-9a-f]{40}$", listed, re.MULTILINE))
 
 
-def bisect(git: Git, history: History, jobs: int) -> Search:
+def bisect(git: Git, history: History, jobs: int) -> CommitSearch:
     """Return the search at its end, with `jobs` commits at a time."""
     found = commits.read_range(git.top, [history.good], history.bad)
     verdicts: dict[str, Verdict] = {}
-    while not (state := Search(found.parents, found.bad.identity, verdicts)).is_over:
+    while not (state := CommitSearch(found.parents, found.bad.identity, verdicts)).is_over:
         chosen = state.choose(jobs)
         assert chosen
         verdicts |= {commit: history.verdicts[commit] for commit in chosen}
