@@ -35,7 +35,7 @@ class Mentions(NamedTuple):
     named: frozenset[str]
     directories: frozenset[str]
     scripts: frozenset[str]
-    """Those names that end as a shell script does."""
+    """The names that end as a shell script does."""
 
     by_end: Mapping[str, tuple[str, ...]]
     """The names by their last parts."""

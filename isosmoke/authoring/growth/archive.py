@@ -1,5 +1,6 @@
 """The manifests of a work tree now and in earlier commits, by their places."""
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -146,3 +147,9 @@ def is_equal(past: Iterable[Catalog], now: Collection[Catalog]) -> bool:
         for before in past
         for after in now
     )
+
+
+def has_file(catalog: Catalog, path: Path, top: Path) -> bool:
+    """Return whether a catalog has a file at the place of `path`."""
+    place = os.path.relpath(path.absolute().parent.resolve() / path.name, top.resolve())
+    return catalog.get(place, Edition()).state != "missing"

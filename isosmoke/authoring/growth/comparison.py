@@ -1,6 +1,5 @@
 """Comparison of the manifests of a work tree with earlier commits, and who changed them."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -283,7 +282,7 @@ class _Check:
     def _judge_bases(
         self, past: Mapping[Revision, Catalog], now: tuple[Catalog, ...], head: str
     ) -> Iterator[BlamedLoss]:
-        """Yield a finding if the comparison says nothing: with itself, or with no manifest."""
+        """Yield a finding if the comparison says little: with itself, or with no manifest."""
         others = [item for item in past if item.identity != head]
         if not past:
             yield self._build("nothing-compared", "compared with nothing: there is no base")
@@ -297,6 +296,9 @@ class _Check:
             yield self._build("nothing-compared", text)
         elif not any(archive.count_scenarios(past[item]) for item in others or past):
             yield self._judge_empty_base((others or [*past])[0])
+        elif self._is_shallow and all(item.description == _ANCESTOR for item in past):
+            text = "only a part of the history was compared: fetch the rest"
+            yield self._build("history-shallow", text, refused=False)
 
     def _is_unagreed(self, now: Catalog, others: Iterable[Revision]) -> bool:
         """Return whether all bases are on a branch that perhaps only the author has named."""
@@ -334,7 +336,8 @@ class _Check:
         """
         named = self.request.manifest
         if named is not None and not any(
-            _has_file(catalog, named, self.repository.top) for catalog in (now, *past.values())
+            archive.has_file(catalog, named, self.repository.top)
+            for catalog in (now, *past.values())
         ):
             loader.load(named)
         present = [place for place, edition in now.items() if edition.scenarios]
@@ -343,9 +346,3 @@ class _Check:
         if not any(item.loss.refused and item.loss.kind not in OF_BASES for item in blamed):
             for place in present:
                 loader.load(self.repository.top / place)
-
-
-def _has_file(catalog: Catalog, path: Path, top: Path) -> bool:
-    """Return whether a catalog has a file at the place of `path`."""
-    place = os.path.relpath(path.absolute().parent.resolve() / path.name, top.resolve())
-    return catalog.get(place, Edition()).state != "missing"

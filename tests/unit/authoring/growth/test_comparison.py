@@ -468,6 +468,20 @@ def test_note_of_the_main_branch_is_acknowledged_on_a_branch(git: Git) -> None:
     assert list_kinds(git, environment=write_event(git, old)) == []
 
 
+def test_short_history_of_the_main_branch_is_noted(git: Git) -> None:
+    """A loss below the commits of a shallow clone is not seen, so the check says so."""
+    git("checkout", "-q", "main")
+    git.commit("less", manifest_toml=LESS)
+    git.commit("harmless", other_txt="x")
+    clone = git.top.parent / "clone"
+    git("clone", "-q", "--depth=2", "--branch=main", f"file://{git.top}", str(clone))
+    event = write_event(Git(clone), Git(clone)("rev-parse", "HEAD~1"))
+
+    assert list_kinds(git) == ["owner-lost"]
+    assert list_kinds(Git(clone)) == ["note: history-shallow"]
+    assert list_kinds(Git(clone), environment=event) == []
+
+
 def test_loss_on_a_local_main_branch_is_reported_on_a_branch(git: Git) -> None:
     """Anyone can move a branch that no remote has, so its history counts; its notes do not."""
     git("checkout", "-q", "main")
