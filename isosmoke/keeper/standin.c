@@ -603,19 +603,21 @@ static char **copy_list(char **list)
 }
 
 /* Take another name, so that a search by command line or name finds the real binary only. The
- * kernel reads a command line from the memory of the arguments, and from that of the environment,
- * which follows, if the last byte of the arguments is not zero (proc(5)). */
+ * kernel reads a command line from the memory of the arguments; if their last byte is not zero, it
+ * reads up to the first zero, also in that of the environment, which follows (fs/proc/base.c). */
 static void hide(const char *name)
 {
 	char *start = call.argv[0], *end = start;
 	char **variables = environ;
 	for (char **at = call.argv; *at; at++)
 		end = *at + strlen(*at) + 1;
+	char *last = end - 1;
 	call.argv = copy_list(call.argv);
 	environ = copy_list(environ);
 	for (char **at = variables; *at && *at == end; at++)
 		end = *at + strlen(*at) + 1;
 	memset(start, 0, (size_t)(end - start));
+	*last = '.';
 	snprintf(start, (size_t)(end - start), "%s", name);
 	prctl(PR_SET_NAME, name);
 }

@@ -240,6 +240,9 @@ class Scenario(Settings):
     ] = ()
     """The tasks that own the scenario, without surrounding blanks."""
 
+    teeth: Annotated[Texts, entry_key(key_meaning.RemovalJudge("teeth"))] = ()
+    """The subcommands of the binary whose failure the scenario notices, such as `service stop`."""
+
     description: Annotated[str, entry_key(Unjudged("it is only documentation"))] = ""
 
     assertion: Annotated[str, entry_key(key_meaning.judge_rewording)] = ""

@@ -63,6 +63,9 @@ class ScenarioTeeth(RecordModel):
     pseudo_tested: tuple[Text, ...]
     """The subcommands of which neither the work nor the output nor the status is noticed."""
 
+    toothless: tuple[Text, ...]
+    """The subcommands in `teeth` of its entry that it does not call, or whose failure it misses."""
+
     cells: tuple[CellRecord, ...]
 
 
@@ -119,8 +122,10 @@ class TeethDocument(RecordModel):
     """Processes were left on purpose, and none of them was reported as a leak."""
 
 
-def record_rows(rows: Sequence[Row]) -> tuple[ScenarioTeeth, ...]:
-    """Return the records of scenarios."""
+def record_rows(
+    rows: Sequence[Row], declared: Mapping[str, Sequence[str]]
+) -> tuple[ScenarioTeeth, ...]:
+    """Return the records of scenarios; `declared` has the subcommands that their entries name."""
     return tuple(
         ScenarioTeeth(
             name=row.name,
@@ -128,10 +133,15 @@ def record_rows(rows: Sequence[Row]) -> tuple[ScenarioTeeth, ...]:
             reason=row.reason,
             seconds=round(row.seconds, 3),
             pseudo_tested=_list_pseudo_tested(row),
+            toothless=_list_toothless(row, declared.get(row.name, ())),
             cells=tuple(map(_record_cell, row.cells)),
         )
         for row in rows
     )
+
+
+def _list_toothless(row: Row, declared: Sequence[str]) -> tuple[str, ...]:
+    return verdicts.list_toothless(declared, row.subcommands, row.cells) if row.passes else ()
 
 
 def _record_cell(cell: Cell) -> CellRecord:

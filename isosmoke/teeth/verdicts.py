@@ -139,6 +139,25 @@ def is_pseudo_tested(cells: Sequence[Cell]) -> bool:
     )
 
 
+REQUIRED = (Sabotage.NOOP, Sabotage.REPLAY, Sabotage.LIE)
+"""The sabotages that a scenario has to notice in a subcommand that its entry declares."""
+
+
+def list_toothless(
+    declared: Sequence[str], subcommands: Sequence[str], cells: Sequence[Cell]
+) -> tuple[str, ...]:
+    """Return the declared subcommands that the scenario does not call or does not test.
+
+    `subcommands` are those that it calls. A sabotage that was not decided counts as noticed.
+    """
+    failed = {
+        cell.subcommand
+        for cell in cells
+        if cell.sabotage in REQUIRED and cell.verdict in {*UNNOTICED, Verdict.ESCAPED, Verdict.VOID}
+    }
+    return tuple(name for name in declared if name not in subcommands or name in failed)
+
+
 def has_failed_self_test(cells: Sequence[Cell]) -> bool:
     """Return whether processes were left on purpose, and none of them was found as a leak."""
     applied = [

@@ -188,6 +188,22 @@ def test_scenario_that_fails_with_the_real_binary_is_not_measured(tmp_path: Path
     assert (scenario["outcome"], scenario["cells"]) == ("FAIL", [])
 
 
+def test_declared_teeth_are_checked(tmp_path: Path) -> None:
+    """A subcommand that an entry declares has to be noticed, or the command ends with 1."""
+    project = create_project(tmp_path)
+    text = project.manifest.read_text()
+    for name in ("looks_only_at_state", "looks_only_at_output"):
+        line = f'name = "{name}"'
+        text = text.replace(f"{line}\n", f'{line}\nteeth = ["put"]\n')
+    project.manifest.write_text(text)
+    options = ("looks_only_at_*", "-E", "not name(looks_only_at_the_message_of_stop)")
+    done = project.run("teeth", *options, *select("noop", "replay", "lie"))
+
+    assert done.returncode == 1
+    toothless = [line for line in done.stdout.splitlines() if line.startswith("TOOTHLESS")]
+    assert toothless == ["TOOTHLESS looks_only_at_output: teeth in the manifest names `wg put`"]
+
+
 def test_measurement_leaves_no_record(planted: Project, document: Any) -> None:
     """A measurement is no run of the project: the history of its scenarios is unchanged."""
     assert document["runs"]

@@ -115,7 +115,8 @@ def command(
     nothing, only prints its message, prints nothing, exits with the opposite status, and so on.
 
     \b
-    Exit codes: 0 measured · 1 a scenario does not pass with the real binary
+    Exit codes: 0 measured · 1 a scenario does not pass with the real binary, or does not
+    notice a failure of a subcommand that `teeth` in its entry names
     77 every scenario was skipped · 125 also: a process left on purpose was not found
     """  # noqa: D301 - click's marker for an unwrapped paragraph
     manifest, scenarios = select_scenarios(
@@ -172,7 +173,9 @@ def _create_document(measured: Measurement, settings: Settings) -> TeethDocument
     sample = Sample(seed=settings.seed, cells_left_out=measured.left_out)
     return TeethDocument(
         binary=measured.binary.sha256,
-        scenarios=report.record_rows(measured.rows),
+        scenarios=report.record_rows(
+            measured.rows, {scenario.name: scenario.teeth for scenario in settings.scenarios}
+        ),
         gaps=report.rank_gaps(measured.rows),
         runs=measured.runs,
         reused=measured.reused,
@@ -192,6 +195,10 @@ def _render(document: TeethDocument) -> Iterator[str]:
     if document.sample is not None:
         left, seed = document.sample.cells_left_out, document.sample.seed
         yield f"a sample (seed {seed}): the budget left out {left} sabotages"
+    for scenario in document.scenarios:
+        for name in scenario.toothless:
+            command_line = report.format_command(name)
+            yield f"TOOTHLESS {scenario.name}: teeth in the manifest names `{command_line}`"
     if document.self_test_failed:
         yield "ERROR processes were left on purpose, and none was reported as a leak"
 
@@ -207,13 +214,17 @@ def _render_gaps(document: TeethDocument) -> Iterator[str]:
         yield f"  and {len(gaps) - _MAX_GAPS} more: --json has all"
 
 
+def _is_toothless(document: TeethDocument) -> bool:
+    return any(scenario.toothless for scenario in document.scenarios)
+
+
 def _choose_exit(document: TeethDocument, stopped: str) -> ExitCode:
     outcomes = [scenario.outcome for scenario in document.scenarios]
     if stopped:
         return ExitCode.TERMINATED if stopped == "SIGTERM" else ExitCode.INTERRUPTED
     if document.self_test_failed:
         return ExitCode.INFRASTRUCTURE
-    if any(outcome.blocks for outcome in outcomes):
+    if any(outcome.blocks for outcome in outcomes) or _is_toothless(document):
         return ExitCode.BLOCKED
     if all(outcome is Outcome.SKIP for outcome in outcomes):
         return ExitCode.ALL_SKIPPED

@@ -173,18 +173,19 @@ def test_kill_of_the_call_ends_the_binary(stand_in: StandIn) -> None:
     assert call.status is None
 
 
-def test_search_finds_only_the_real_binary(stand_in: StandIn) -> None:
+@pytest.mark.parametrize("words", [(), ("x", "y" * 40)])
+def test_search_finds_only_the_real_binary(stand_in: StandIn, words: tuple[str, ...]) -> None:
     """A search by command line or by name finds the real process and no other."""
-    process = subprocess.Popen([stand_in.program, "wait"], cwd=stand_in.root / "work")
+    process = subprocess.Popen([stand_in.program, "wait", *words], cwd=stand_in.root / "work")
     try:
         assert wait_for((stand_in.root / "work/ready").exists)
-        command = Path(f"/proc/{process.pid}/cmdline").read_bytes().strip(b"\0")
+        command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
         name = Path(f"/proc/{process.pid}/comm").read_text()
     finally:
         process.terminate()
         process.wait(SECONDS)
 
-    assert command == b"isosmoke-call"
+    assert command == b"isosmoke-call\0"
     assert name == "isosmoke-call\n"
     assert process.returncode == -signal.SIGTERM
 

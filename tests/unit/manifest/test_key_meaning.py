@@ -37,6 +37,7 @@ REFUSED: dict[str, tuple[object, object]] = {
     "settle_seconds": (2, 3),
     "aliases": (["zero"], []),
     "owners": (["a", "b"], ["b"]),
+    "teeth": (["done", "service stop"], ["done"]),
     "assertion": ("It holds.", " "),
 }
 CHANGED: dict[str, tuple[object, object]] = {

@@ -36,6 +36,7 @@ name = "full"
 script = "scenarios/full.sh"
 owners = [" fix-a ", "fix-b"]
 aliases = ["fuller"]
+teeth = ["done", "service stop"]
 description = '''
 Many
 lines.'''
@@ -179,6 +180,7 @@ def test_every_key_reaches_its_field() -> None:
     )
     assert full.leaks == Leaks(policy="report", allow=(allowed,))
     assert full.aliases == ("fuller",)
+    assert full.teeth == ("done", "service stop")
     assert full.weight == 2
     assert set(tomli.loads(FULL)["scenario"][0]) == set(list_keys(Scenario))
 

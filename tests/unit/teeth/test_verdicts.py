@@ -107,3 +107,26 @@ def test_cell_is_not_run_after_a_stronger_survivor() -> None:
     assert (
         verdicts.decide_without_run(("put", Sabotage.REPLAY), calls, create_cells(noop=B)) is None
     )
+
+
+TOOTHLESS = {
+    "noticed": (create_cells(noop=B, replay=B, lie=B), ()),
+    "no difference": (create_cells(noop=B, replay=E, lie=B), ()),
+    "work not noticed": (create_cells(noop=B, replay=S, lie=B), ("put",)),
+    "status implied": (create_cells(noop=S, replay=B, lie=Verdict.IMPLIED), ("put",)),
+    "skip": (create_cells(lie=Verdict.ESCAPED), ("put",)),
+    "output not noticed": (create_cells(noop=B, replay=B, lie=B, mute=S), ()),
+}
+
+
+@pytest.mark.parametrize("case", TOOTHLESS)
+def test_declared_subcommand_must_be_noticed(case: str) -> None:
+    """A declared subcommand is toothless if the scenario misses that it does not work or fails."""
+    cells, expected = TOOTHLESS[case]
+
+    assert verdicts.list_toothless(("put",), ("put",), cells) == expected
+
+
+def test_declared_subcommand_must_be_called() -> None:
+    """A declared subcommand that the scenario does not call is toothless."""
+    assert verdicts.list_toothless(("put", "list"), ("put",), ()) == ("list",)
