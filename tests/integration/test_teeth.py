@@ -29,7 +29,7 @@ BLIND_SPOTS: dict[tuple[str, str], dict[str, str]] = {
     ("gives_up_waiting", "put"): ALL_BUT_STALE,
     ("looks_only_at_the_message_of_stop", "serve stop"): {"replay": "SURVIVED"},
 }
-"""What each scenario does not notice; everything else it does."""
+"""The sabotages that each scenario does not notice; it notices all others."""
 
 EQUIVALENT = {
     ("notices_everything", "check"): {"replay", "mute", "stale"},
