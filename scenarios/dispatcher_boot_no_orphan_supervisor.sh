@@ -38,8 +38,10 @@ must wg service start --max-agents 1
 boots_clean start
 wg service start --max-agents 1 >again.log 2>&1 || : # an error or no effect, but never a second tree
 boots_clean 'a second start'
+before=$(jq -r .pid "$service/state.json")
 must wg service restart
 boots_clean restart
+[[ $(jq -r .pid "$service/state.json") != "$before" ]] || fail "the restart kept the daemon $before"
 
 must wg service stop
 wait_until 15 none_left || fail "after stop, left over:" $'\n'"$(processes)"
