@@ -25,6 +25,18 @@ def test_unknown_machine_is_an_error(capsys: pytest.CaptureFixture[str]) -> None
     assert all(name in printed for name in machines.MACHINES)
 
 
+def test_missing_programs_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without one, nothing is built."""
+    monkeypatch.setattr(machines, "PROGRAMS", {"no-such-program": "its-package"})
+    monkeypatch.setattr(machines, "DIRECTORY", tmp_path / "disks")
+
+    assert machines.main([]) == 2
+    assert "apt-get install its-package" in capsys.readouterr().out
+    assert not (tmp_path / "disks").exists()
+
+
 MACHINE = machines.Machine("6.1", ("root", "scope", "tests"))
 
 
