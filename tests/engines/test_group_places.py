@@ -301,14 +301,16 @@ def _is_removed(directory: Path) -> bool:
 def test_kernel_accepts_the_groups_of_a_divided_unit(unit: tuple[Path, int]) -> None:
     """It refuses to divide a group with processes, and divides it once they are in a leaf."""
     directory, pid = unit
-    place = group_places.find_place(directory, is_own=lambda one: one == pid, is_writable=is_there)
+    place = group_places.find_place(
+        directory, is_own=lambda member: member == pid, is_writable=is_there
+    )
     assert place is not None
     assert (place.directory, place.needs_leaf) == (directory, True)
     if "memory" in place.controllers:
         with pytest.raises(OSError, match="busy"):
             (directory / "cgroup.subtree_control").write_text("+memory")
 
-    group_places.move_to_leaf(place, is_own=lambda one: one == pid)
+    group_places.move_to_leaf(place, is_own=lambda member: member == pid)
 
     (leaf,) = directory.glob("isosmoke-*.leaf")
     sandbox = directory / "isosmoke-sandbox"
