@@ -32,6 +32,7 @@ def record_half_run(top: Path) -> Path:
         result_factories.make_run(record=recording.directory), [first.scenario, second.scenario]
     )
     recording.keep(first)
+    recording.wait()
     return recording.directory
 
 
