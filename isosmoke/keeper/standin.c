@@ -423,14 +423,6 @@ static void add_arguments(struct text *record)
 	free(words.bytes);
 }
 
-/* `explain` lets bash write the lines that it executes to a file; see isosmoke/teeth/calls/trace.py. */
-static void add_trace_position(struct text *record)
-{
-	struct stat trace;
-	if (stat(CALLS "trace", &trace) == 0)
-		add_number(record, "trace", (uint64_t)trace.st_size);
-}
-
 static void write_start(const char *applied)
 {
 	struct text record = { 0 };
@@ -447,7 +439,6 @@ static void write_start(const char *applied)
 	add_text(&record, "stdout", describe_kind(1));
 	add_text(&record, "stderr", describe_kind(2));
 	add_number(&record, "pid", (uint64_t)getpid());
-	add_trace_position(&record);
 	add_text(&record, "ancestors", call.ancestors);
 	write_record(&record);
 }

@@ -16,8 +16,8 @@ from isosmoke.teeth.calls.call_log import Call, CallLogError
 from isosmoke.teeth.calls.grammar import MAX_GROUPS, MAX_SETTINGS, Grammar
 
 CALLS = PRIVATE / "calls"
-LOG, TRACE = "log", "trace"
-"""The files in the directory of calls: the stand-in's log, and the trace of bash."""
+LOG = "log"
+"""The file in the directory of calls with their records."""
 
 _REAL, _TEETH, _OTHER = (PRIVATE / name for name in ("real", "teeth", "other"))
 
@@ -70,7 +70,7 @@ class StandInRegistry:
     root: Path
     other: Binary | None = None
     _plans: dict[str, Path] = field(default_factory=dict)
-    _logs: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
+    _logs: dict[str, bytes] = field(default_factory=dict)
     _programs: dict[Path, Path] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -130,22 +130,17 @@ class StandInRegistry:
         if scenario.name not in self._plans:
             return
         upper = changes.get(CALLS)
-        names = (LOG, TRACE) if upper is not None else ()
-        found = {name: upper / name for name in names if upper is not None}
-        self._logs[scenario.name] = {
-            name: files.read(path, follow=False) for name, path in found.items() if path.is_file()
-        }
+        self._logs.pop(scenario.name, None)
+        if upper is not None:
+            log = upper / LOG
+            self._logs[scenario.name] = files.read(log, follow=False) if log.is_file() else b""
 
     def read_calls(self, name: str) -> tuple[Call, ...] | None:
         """Return the calls of a scenario's last attempt; None if they are not known."""
-        logs = self._logs.get(name)
-        if logs is None:
+        log = self._logs.get(name)
+        if log is None:
             return None
         try:
-            return call_log.parse(logs.get(LOG, b""))
+            return call_log.parse(log)
         except CallLogError:
             return None
-
-    def read_trace(self, name: str) -> bytes:
-        """Return the trace that bash wrote in a scenario's last attempt."""
-        return self._logs.get(name, {}).get(TRACE, b"")

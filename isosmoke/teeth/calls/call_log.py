@@ -37,7 +37,7 @@ class Call:
     or empty. `status` is None if the end was not recorded. The outputs are None if they were not
     captured: those of a terminal, a socket or /dev/null. `stdout` has both outputs if `joined`.
     `effects` describes the first change that the call made outside its outputs; it is None if the
-    call was not traced. `trace` is the size of bash's trace at the start, in bytes.
+    call was not traced.
     """
 
     name: str
@@ -48,7 +48,6 @@ class Call:
     pid: int
     ancestors: tuple[int, ...]
     kinds: tuple[str, str, str]
-    trace: int = 0
     status: int | None = None
     seconds: float = 0.0
     joined: bool = False
@@ -137,7 +136,6 @@ def _create_call(call: _Unfinished) -> Call:
         pid=int(start["pid"]),
         ancestors=tuple(map(int, start["ancestors"].split())),
         kinds=(start["stdin"].decode(), start["stdout"].decode(), start["stderr"].decode()),
-        trace=int(start.get("trace", b"0")),
         status=int(end["status"]) if "status" in end else None,
         seconds=int(end.get("microseconds", b"0")) / 1e6,
         joined=end.get("joined") == b"1",
