@@ -21,6 +21,7 @@ from isosmoke.execution.concurrency.machine import count_cores
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import interruptible
 from isosmoke.manifest.filters import Expression
+from isosmoke.reports import agent
 from isosmoke.results import run_record
 from isosmoke.results.events import Event, ScenarioFinished
 from isosmoke.results.outcome import Outcome
@@ -135,15 +136,17 @@ def command(
         seed=seed,
         fresh=fresh,
     )
+    caller = Caller.current()
     with interruptible() as interrupt:
         measured = measurement.measure(
-            settings, Caller.current(), notify=_create_counter(), interrupt=interrupt
+            settings, caller, notify=_create_counter(), interrupt=interrupt
         )
     document = _create_document(measured, settings)
     if as_json:
         click.echo(run_record.render(document), nl=False)
     else:
-        for line in _render(document):
+        is_short = agent.select_report(caller.environment) == "agent"
+        for line in _render(document, is_short=is_short):
             click.echo(escape_controls(line))
     ctx.exit(_choose_exit(document, measured.stopped))
 
@@ -185,11 +188,16 @@ def _create_document(measured: Measurement, settings: Settings) -> TeethDocument
     )
 
 
-def _render(document: TeethDocument) -> Iterator[str]:
-    yield from report.render_matrix(document.scenarios)
-    yield ""
-    if any(scenario.cells for scenario in document.scenarios):
-        yield report.LEGEND
+def _render(document: TeethDocument, *, is_short: bool) -> Iterator[str]:
+    """Yield the lines of the report; a short one has no matrix, but the outcomes that block."""
+    if is_short:
+        blocking = (scenario for scenario in document.scenarios if scenario.outcome.blocks)
+        yield from (f"{each.outcome} {each.name}: {each.reason}" for each in blocking)
+    else:
+        yield from report.render_matrix(document.scenarios)
+        yield ""
+        if any(scenario.cells for scenario in document.scenarios):
+            yield report.LEGEND
     yield from _render_gaps(document)
     yield f"{document.runs} sabotaged runs, {document.reused} reused, {document.seconds:.0f} s"
     if document.sample is not None:
