@@ -207,13 +207,16 @@ def test_declared_teeth_are_checked(tmp_path: Path) -> None:
 def test_report_for_an_agent_is_short(tmp_path: Path) -> None:
     """A coding agent gets what to fix and the totals, without the matrix."""
     project = create_project(tmp_path)
-    done = project.run("teeth", "looks_only_at_output", *select("replay"), CLAUDECODE="1")
+    done = project.run(
+        "teeth", "looks_only_at_output", *select("replay"), "--html", "p.html", CLAUDECODE="1"
+    )
 
     assert done.returncode == 0
     blank, heading, gap, totals = done.stdout.splitlines()
     assert (blank, heading) == ("", "fix first:")
     assert gap.strip() == "looks_only_at_output: passes although `wg put` only prints its message"
     assert totals.startswith("1 sabotaged runs, 0 reused")
+    assert "passes although `wg put` only prints its message" in project.path("p.html").read_text()
 
 
 def test_measurement_leaves_no_record(planted: Project, document: Any) -> None:

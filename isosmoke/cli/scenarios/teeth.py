@@ -15,6 +15,7 @@ from isosmoke.cli.options import (
     select_scenarios,
     selection_options,
 )
+from isosmoke.cli.report_files import resolve_target, write
 from isosmoke.cli.running import engine_options
 from isosmoke.errors import ExitCode
 from isosmoke.execution.concurrency.machine import count_cores
@@ -25,7 +26,7 @@ from isosmoke.reports import agent
 from isosmoke.results import run_record
 from isosmoke.results.events import Event, ScenarioFinished
 from isosmoke.results.outcome import Outcome
-from isosmoke.teeth import measurement, report, verdicts
+from isosmoke.teeth import measurement, page, report, verdicts
 from isosmoke.teeth.measurement import Measurement, Settings
 from isosmoke.teeth.report import Sample, TeethDocument
 from isosmoke.teeth.sabotages import Sabotage
@@ -87,6 +88,7 @@ def _parse_duration(_: click.Context, param: click.Parameter, text: str | None) 
     help="Start no sabotaged run after TIME, such as 60s or 10m; a random sample is run.",
 )
 @click.option("--seed", type=int, default=0, help="Select the sample of --budget.  [default: 0]")
+@click.option("--html", metavar="FILE", help="Also write an HTML page to FILE.")
 @click.option("--fresh", is_flag=True, help="Ignore the results of past measurements.")
 @json_option
 @click.pass_context
@@ -106,6 +108,7 @@ def command(
     patterns: tuple[str, ...],
     budget: float | None,
     seed: int,
+    html: str | None,
     fresh: bool,
     as_json: bool,
 ) -> None:
@@ -120,6 +123,8 @@ def command(
     notice a failure of a subcommand that `teeth` in its entry names
     77 every scenario was skipped · 125 also: a process left on purpose was not found
     """  # noqa: D301 - click's marker for an unwrapped paragraph
+    if html is not None:
+        resolve_target(html)  # report a file that cannot be written before anything runs
     manifest, scenarios = select_scenarios(
         ScenarioSelection(names=names, owners=owners, expression=expression, manifest=manifest_path)
     )
@@ -142,6 +147,8 @@ def command(
             settings, caller, notify=_create_counter(), interrupt=interrupt
         )
     document = _create_document(measured, settings)
+    if html is not None:
+        write(html, page.render(document))
     if as_json:
         click.echo(run_record.render(document), nl=False)
     else:
