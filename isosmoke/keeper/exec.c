@@ -34,6 +34,7 @@
 #define FAILURE 125           /* the exit code of an error of the wrapper itself, as for env(1) */
 #define SETTLE_SECONDS 2.0    /* as `settle_seconds` of a manifest */
 #define MERGE_SECONDS 0.2     /* see is_for_group */
+#define INIT_NAME "namespace-init" /* of PID 1; at most 15 bytes, and not like that of the wrapper */
 #define MAX_REAPED 1000       /* per round, before signals and the wrapper are heard again */
 #define PARENT_CHECK_MS 500   /* only where pidfd_open(2) is missing */
 #define MAX_TEXT 2000         /* bytes of text in a message */
@@ -614,23 +615,44 @@ static void close_except(const int *kept, size_t count)
 	}
 }
 
-/* Blank the arguments of PID 1, or `pkill -f` and `pgrep -f` inside would find the command twice. */
-static void hide_arguments(char **argv)
+/* Give PID 1 its own name and command line, and the command a copy of its arguments. Otherwise
+ * `killall isosmoke-exec` and `pkill -f` would reach PID 1 too, which takes a signal from outside for
+ * one to the process group, and `pgrep -f` inside would find the command twice. */
+static void rename_init(char **argv)
 {
-	for (char **at = argv + 1; *at; at++)
+	size_t count = 0, room = strlen(argv[0]);
+	while (options.command[count])
+		count++;
+	char **command = calloc(count + 1, sizeof *command);
+	for (size_t i = 0; i < count; i++)
+		if (!command || !(command[i] = strdup(options.command[i])))
+			refuse("memory for the arguments");
+	options.command = command;
+	for (char **at = argv; *at; at++)
 		memset(*at, 0, strlen(*at));
+	snprintf(argv[0], room + 1, INIT_NAME);
+	prctl(PR_SET_NAME, INIT_NAME, 0, 0, 0);
 }
 
-/* Ready: the command is about to start, and nothing can be refused any more. */
+/* Ready: the command is about to start, and nothing can be refused any more. It is held until PID 1
+ * has closed its descriptors, and with them the pipe: then it finds nothing of PID 1 half set up. */
 static void start_command(void)
 {
+	int hold[2];
+	char none;
+	if (pipe2(hold, O_CLOEXEC) != 0)
+		refuse("a pipe");
 	drain_signals();
 	memset(init.from_outside, 0, sizeof init.from_outside); /* the command will not have got them */
 	init.command = fork();
 	if (init.command < 0)
 		refuse("a process for the command");
-	if (!init.command)
+	if (!init.command) {
+		close(hold[1]);
+		while (read(hold[0], &none, 1) < 0 && errno == EINTR)
+			;
 		become_command();
+	}
 	send_message(READY, 0, "", 0);
 }
 
@@ -640,10 +662,10 @@ __attribute__((noreturn)) static void run_as_init(char **argv, int has_user_name
 	if (has_user_namespace)
 		map_user(user, group);
 	set_up_mounts(user);
+	rename_init(argv);
 	start_command();
 	init.is_running = 1;
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* hides /proc/1/fd, which has the log */
-	hide_arguments(argv);
 	if (chdir("/") != 0)
 		fail("cannot leave the working directory");
 	close_except((const int[]) { run.log, run.channel, run.signals }, 3);

@@ -28,6 +28,9 @@ while (number := signal.sigwait(numbers)) != signal.SIGUSR2:
 print([(int(number), count) for number, count in sorted(counts.items())], flush=True)
 """
 
+NAMES = ("comm", "cmdline")
+"""The files in /proc/PID that killall(1) and pkill(1) compare."""
+
 
 class Wrapped:
     """A command under the wrapper, in a process group of the wrapper."""
@@ -145,6 +148,28 @@ def test_signal_for_the_wrapper_reaches_the_command_once() -> None:
             os.kill(command.pid, signal.SIGUSR1)
             assert command.read_line() == "SIGUSR1"
         assert finish(command) == {signal.SIGUSR1: 3}
+
+
+def test_signal_by_the_name_of_the_wrapper_reaches_the_command_once() -> None:
+    """`killall isosmoke-exec` and `pkill -f isosmoke` find the wrapper and no other process."""
+    with counter() as command:
+        processes = [command.pid, find_child(command.pid)]
+        for pid in processes:
+            if any("isosmoke" in Path(f"/proc/{pid}/{file}").read_text() for file in NAMES):
+                os.kill(pid, signal.SIGUSR1)
+        assert command.read_line() == "SIGUSR1"
+        os.kill(command.pid, signal.SIGTERM)
+        assert command.read_line() == "SIGTERM"
+        assert finish(command) == {signal.SIGUSR1: 1, signal.SIGTERM: 1}
+
+
+def test_command_line_of_the_command_is_not_that_of_its_pid_1() -> None:
+    """`pgrep -f` inside finds the command once, from its first instruction on."""
+    script = "tr '\\0' ' ' </proc/1/cmdline; cat /proc/1/comm"
+    for _ in range(20):
+        with wrapped("sh", "-c", script) as command:
+            assert command.process.stdout
+            assert command.process.stdout.read().split() == ["namespace-init"] * 2
 
 
 def test_signal_for_the_process_group_reaches_the_command_once() -> None:
