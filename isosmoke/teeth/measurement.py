@@ -33,7 +33,7 @@ _IDLE_JOBS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class MeasurementSettings:
     """The scenarios to measure, and how.
 
     `binary` is the option; `against` is another binary. `budget` limits the sabotaged runs, in
@@ -72,7 +72,11 @@ class Measurement:
 
 
 def measure(
-    settings: Settings, caller: Caller, *, notify: Callable[[Event], None], interrupt: Interrupt
+    settings: MeasurementSettings,
+    caller: Caller,
+    *,
+    notify: Callable[[Event], None],
+    interrupt: Interrupt,
 ) -> Measurement:
     """Measure the teeth of scenarios.
 
@@ -123,7 +127,7 @@ class _Honest:
 class _Work:
     """A measurement in progress."""
 
-    settings: Settings
+    settings: MeasurementSettings
     session: Session
     registry: StandInRegistry
     tested: Binary

@@ -27,7 +27,7 @@ from isosmoke.results import run_record
 from isosmoke.results.events import Event, ScenarioFinished
 from isosmoke.results.outcome import Outcome
 from isosmoke.teeth import measurement, page, report, verdicts
-from isosmoke.teeth.measurement import Measurement, Settings
+from isosmoke.teeth.measurement import Measurement, MeasurementSettings
 from isosmoke.teeth.report import Sample, TeethDocument
 from isosmoke.teeth.sabotages import Sabotage
 from isosmoke.text import escape_controls
@@ -128,7 +128,7 @@ def command(
     manifest, scenarios = select_scenarios(
         ScenarioSelection(names=names, owners=owners, expression=expression, manifest=manifest_path)
     )
-    settings = Settings(
+    settings = MeasurementSettings(
         manifest=manifest,
         scenarios=scenarios,
         sabotages=_choose_sabotages(chosen, against=against is not None),
@@ -178,7 +178,7 @@ def _create_counter() -> Callable[[Event], None]:
     return count
 
 
-def _create_document(measured: Measurement, settings: Settings) -> TeethDocument:
+def _create_document(measured: Measurement, settings: MeasurementSettings) -> TeethDocument:
     cells = [cell for row in measured.rows for cell in row.cells]
     sample = Sample(seed=settings.seed, cells_left_out=measured.left_out)
     return TeethDocument(
