@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from shlex import quote
 from typing import IO
 
 from isosmoke.caches.visible import (
@@ -19,10 +20,19 @@ from isosmoke.caches.visible import (
 from isosmoke.host import state
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.files import open_regular, remove
+from isosmoke.interrupt import Interrupt
 from isosmoke.redaction import Redactor
 from isosmoke.sandbox.spec import CopyOnWrite, SandboxSpec
 
+MAX_KEPT = 10 * 1024**3
+"""The maximum size of all files that are kept for a project, in bytes, with their holes."""
+
 _DIRECTORY = "caches"
+_CHUNK = 1024**2
+
+
+class _NotKeptError(Exception):
+    """The rest of an addition is not kept; the message says why."""
 
 
 def get_directory(project: Path) -> Path:
@@ -37,8 +47,11 @@ def keep_additions(
     *,
     caller: Caller,
     redactor: Redactor,
+    interrupt: Interrupt,
 ) -> tuple[str, ...]:
     """Keep what a sandbox added to its caches, and return a note for each cache that is not kept.
+
+    An interrupt, and the maximum size of what is kept, end this after the last complete file.
 
     `changes` are the directories with the changes of its mounts. Removed files are not noted. As in
     a visible cache, files of configuration are left out, and tokens in origins are masked. The
@@ -46,18 +59,54 @@ def keep_additions(
     """
     notes = []
     state.ensure_directory(_DIRECTORY)
+    directory = get_directory(project)
+    room = _Room(directory, MAX_KEPT - _measure(directory), interrupt)
     for mount in spec.mounts:
         if not isinstance(mount, CopyOnWrite) or not mount.is_cache:
             continue
         if mount.target not in changes:
             notes.append(f"--keep-cache: the engine keeps changes of {mount.target} in memory")
             continue
-        keeper = _Additions(mount.target, caller, redactor)
+        keeper = _Additions(mount.target, caller, redactor, room)
         try:
-            keeper.add(changes[mount.target], locate_kept(get_directory(project), mount.target))
-        except OSError as error:
+            keeper.add(changes[mount.target], locate_kept(directory, mount.target))
+        except (OSError, _NotKeptError) as error:
             notes.append(f"--keep-cache: {mount.target} is not kept: {error}")
     return tuple(notes)
+
+
+def _measure(directory: Path) -> int:
+    """Return the size of all files in a directory, which other runs may change."""
+    size = 0
+    for top, _, files in os.walk(directory):
+        for name in files:
+            with suppress(FileNotFoundError):
+                size += Path(top, name).lstat().st_size
+    return size
+
+
+@dataclass(slots=True)
+class _Room:
+    """The number of bytes that can still be kept in a directory."""
+
+    directory: Path
+    size: int
+    interrupt: Interrupt
+
+    def take(self, size: int) -> None:
+        """Count bytes that are about to be kept.
+
+        Raises:
+            _NotKeptError: after an interrupt, or if there is no room for them.
+        """
+        if self.interrupt.is_raised:
+            raise _NotKeptError("interrupted")
+        self.size -= size
+        if self.size < 0:
+            raise _NotKeptError(
+                f"the caches kept for this project would exceed {MAX_KEPT >> 30} GiB "
+                f"(try: rm -r {quote(str(self.directory))})"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +116,7 @@ class _Additions:
     cache: PurePosixPath
     caller: Caller
     redactor: Redactor
+    room: _Room
 
     def add(self, upper: Path, kept: Path) -> None:
         """Copy the files of an overlay's upper layer, without those that mark removed files."""
@@ -106,8 +156,20 @@ class _Additions:
     def _copy(
         self, content: IO[bytes], file: IO[bytes], mask: Callable[[bytes], bytes] | None
     ) -> None:
-        """Copy a file with its secrets redacted; `mask` is applied to its only chunk."""
+        """Copy a file with its secrets redacted; `mask` is applied to its only chunk.
+
+        Zeros become holes, which need no space.
+        """
         stream = self.redactor.stream()
-        while chunk := content.read(MAX_BYTES):
-            file.write(stream.feed(mask(chunk) if mask else chunk))
-        file.write(stream.flush())
+        while chunk := content.read(MAX_BYTES if mask else _CHUNK):
+            self.room.take(len(chunk))
+            _write_with_holes(file, stream.feed(mask(chunk) if mask else chunk))
+        _write_with_holes(file, stream.flush())
+        file.truncate(file.tell())
+
+
+def _write_with_holes(file: IO[bytes], content: bytes) -> None:
+    if content.count(0) == len(content):
+        file.seek(len(content), os.SEEK_CUR)
+    else:
+        file.write(content)

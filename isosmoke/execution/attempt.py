@@ -165,6 +165,7 @@ class AttemptRunner:
             context.project,
             caller=context.caller,
             redactor=context.redactor(scenario),
+            interrupt=self.interrupt,
         )
         self.notes.extend(notes)
 

@@ -11,6 +11,7 @@ from isosmoke.caches.catalog import CATALOG
 from isosmoke.caches.visible import Caches, find_caches, mask_tokens
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import Workspace
+from isosmoke.interrupt import Interrupt
 from isosmoke.redaction import Redactor, Secret
 from isosmoke.sandbox.spec import CACHES, CopyOnWrite, ReadOnly, SandboxSpec
 
@@ -21,6 +22,7 @@ class Home:
 
     path: Path
     variables: dict[str, str] = field(default_factory=dict)
+    interrupt: Interrupt = field(default_factory=Interrupt)
 
     def write(self, name: str, content: str = "data") -> Path:
         """Write a file below HOME."""
@@ -46,8 +48,23 @@ class Home:
         mounts = (CopyOnWrite(self.path, at=target, is_cache=True),)
         spec = SandboxSpec(label="one", image="host", mounts=mounts, uid=1, gid=1, network="host")
         project = self.path / "project"
+        return self.keep_all(spec, {target: upper}, project, *secrets)
+
+    def keep_all(
+        self,
+        spec: SandboxSpec,
+        changes: Mapping[PurePosixPath, Path],
+        project: Path,
+        *secrets: Secret,
+    ) -> tuple[str, ...]:
+        """Keep the additions to all caches of a sandbox, and return the notes."""
         return kept.keep_additions(
-            spec, {target: upper}, project, caller=self.caller, redactor=Redactor(secrets)
+            spec,
+            changes,
+            project,
+            caller=self.caller,
+            redactor=Redactor(secrets),
+            interrupt=self.interrupt,
         )
 
     def find(self, *names: str, additions: Path | None = None, creates: bool = False) -> Caches:
@@ -308,10 +325,7 @@ def test_additions_are_shown_and_are_not_the_users(home: Home, tmp_path: Path) -
     )
     project = home.path / "project"
 
-    assert (
-        kept.keep_additions(spec, {target: upper}, project, caller=home.caller, redactor=Redactor())
-        == ()
-    )
+    assert home.keep_all(spec, {target: upper}, project) == ()
     (mount,) = home.find(additions=kept.get_directory(project)).mounts
     assert isinstance(mount, CopyOnWrite)
     assert mount.above is not None
@@ -327,9 +341,65 @@ def test_additions_in_memory_are_not_kept(home: Home) -> None:
     spec = SandboxSpec(
         label="one", image="host", mounts=home.find().mounts, uid=1, gid=1, network="host"
     )
-    (note,) = kept.keep_additions(spec, {}, home.path, caller=home.caller, redactor=Redactor())
+    (note,) = home.keep_all(spec, {}, home.path)
 
     assert f"{home.path}/.cargo/registry" in note
+
+
+@pytest.fixture
+def additions(home: Home, tmp_path: Path) -> tuple[Path, PurePosixPath]:
+    """Return a directory for additions to the cache of cargo, and the path of that cache."""
+    (tmp_path / "upper").mkdir()
+    return tmp_path / "upper", PurePosixPath(home.path / ".cargo/registry")
+
+
+def list_kept(home: Home) -> dict[str, int]:
+    """Return the name and the size of each file that is kept for the project."""
+    directory = kept.get_directory(home.path / "project")
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    return {path.name: path.stat().st_size for path in files}
+
+
+def test_kept_caches_have_a_maximum_size(
+    home: Home, additions: tuple[Path, PurePosixPath], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What exceeds it together with earlier additions is not kept, and a note has the remedy."""
+    monkeypatch.setattr(kept, "MAX_KEPT", 1000)
+    upper, _ = additions
+    (upper / "a").write_bytes(b"a" * 600)
+    assert home.keep(*additions) == ()
+    (upper / "a").rename(upper / "b")
+
+    (note,) = home.keep(*additions)
+
+    assert "would exceed" in note
+    assert f"rm -r {kept.get_directory(home.path / 'project')}" in note
+    assert list_kept(home) == {"a": 600}
+
+
+def test_interrupt_keeps_no_more(home: Home, additions: tuple[Path, PurePosixPath]) -> None:
+    """The note says so, and no incomplete file remains."""
+    (additions[0] / "a").write_bytes(b"a")
+    home.interrupt.raise_for("SIGINT")
+
+    (note,) = home.keep(*additions)
+
+    assert note.endswith("is not kept: interrupted")
+    assert list_kept(home) == {}
+
+
+def test_holes_of_additions_are_kept(home: Home, additions: tuple[Path, PurePosixPath]) -> None:
+    """A file that is mostly empty needs as little space as before."""
+    with (additions[0] / "a").open("wb") as file:
+        file.write(b"begin")
+        file.truncate(100 << 20)
+
+    assert home.keep(*additions) == ()
+    (copy,) = kept.get_directory(home.path / "project").rglob("a")
+    assert copy.stat().st_size == 100 << 20
+    assert copy.stat().st_blocks * 512 < 10 << 20
+    with copy.open("rb") as file:
+        assert file.read(8) == b"begin\0\0\0"
 
 
 def test_missing_caches_are_created_on_request(home: Home) -> None:
