@@ -38,7 +38,7 @@ PROGRAMS = {
 NICENESS = 15
 """The niceness of a machine, however nice this program is (nice(1) adds to it)."""
 
-UNUSED_PACKAGES = re.compile(r".*mypy|ruff|.*mypyc|importlinter|grimp|shellcheck|docker_stubs")
+UNUSED_PACKAGES = re.compile(r"(mypyc?|ruff|importlinter|grimp|shellcheck)(_py)?$")
 """Directories of site-packages that the checks do not need."""
 
 LAUNCHER = """\
