@@ -1,5 +1,6 @@
 """Entry point of the leader: `python -m isosmoke.wg_bridge DIRECTORY MIRROR SOCKET`."""
 
+import os
 import signal
 import socket
 import sys
@@ -42,7 +43,8 @@ def main(directory: Path, mirror: Path, listener: socket.socket) -> None:
 def _record_end(named: Path) -> None:
     """Record that wg has ended with the receipt that a file names, if there is one."""
     with suppress(OSError, UsageError):  # an audit then has only the time of the receipt
-        gate_records.save_end(Path(named.read_text()), receipt_writer.format_now())
+        receipt = Path(os.fsdecode(named.read_bytes()))
+        gate_records.save_end(receipt, receipt_writer.format_now())
 
 
 def _create_verdicts(

@@ -123,7 +123,7 @@ def _serve_verdicts(caller: Caller, result: RunResult, receipt: Path | None) -> 
     }
     (directory / wg_replies.KNOWN).write_text(wg_replies.dump_replies(replies))
     if receipt is not None:
-        (directory / wg_replies.RECEIPT).write_text(os.fspath(receipt.absolute()))
+        (directory / wg_replies.RECEIPT).write_bytes(os.fsencode(receipt.absolute()))
     with scenario_shim.open_listener(str(directory)) as listener:
         scenario_shim.start_leader(str(directory), str(mirror), listener)
     return {
