@@ -19,6 +19,9 @@ HARMLESS_SECONDS = 0.05
 Processes on an idle machine wait as long for timers, page faults and each other.
 """
 
+HARMLESS_SHARE_OF_SHORT = 0.2
+"""The share of a shorter attempt's duration that its processes may wait without doubt."""
+
 HARMLESS_SHARE = 0.01
 """The share of a longer attempt's duration that its processes may wait without doubt."""
 
@@ -93,7 +96,9 @@ def _check_wait(
 ) -> Iterator[Doubt]:
     if wait is None:
         yield Doubt(kind="unmeasured", text=f"the time of waiting for {resource} is unknown")
-    elif wait > max(HARMLESS_SECONDS, HARMLESS_SHARE * seconds):
+        return
+    harmless = min(HARMLESS_SECONDS, HARMLESS_SHARE_OF_SHORT * seconds)
+    if wait > max(harmless, HARMLESS_SHARE * seconds):
         text = f"its processes may have waited {wait:.2f} of {seconds:.2f} s for {resource}"
         yield Doubt(kind=kind, text=text)
 

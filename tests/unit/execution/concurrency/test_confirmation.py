@@ -96,6 +96,14 @@ def test_long_scenario_may_wait_a_small_share_of_its_time() -> None:
     assert list_kinds(replace(long, cpu_wait=0.61)) == ["cpu"]
 
 
+def test_short_scenario_may_not_wait_all_of_its_time() -> None:
+    """A wait that is harmless for a longer scenario can be most of the time of a short one."""
+    short = replace(QUIET, seconds=0.04, memory_wait=0.0, io_wait=0.0)
+
+    assert list_kinds(replace(short, cpu_wait=0.007)) == []
+    assert list_kinds(replace(short, cpu_wait=0.009)) == ["cpu"]
+
+
 def test_isolated_network_shares_no_ports() -> None:
     """The use of the host's network, even if unknown, does not reach an isolated one."""
     busy = replace(QUIET, sockets=("tcp 127.0.0.1:8080",), connections=None)
