@@ -363,7 +363,7 @@ def list_kept(home: Home) -> dict[str, int]:
 def test_kept_caches_have_a_maximum_size(
     home: Home, additions: tuple[Path, PurePosixPath], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What exceeds it together with earlier additions is not kept, and a note has the remedy."""
+    """Additions that exceed it, together with earlier ones, are not kept; a note has the remedy."""
     monkeypatch.setattr(kept, "MAX_KEPT", 1000)
     upper, _ = additions
     (upper / "a").write_bytes(b"a" * 600)
