@@ -100,6 +100,21 @@ def test_unit_test_directories_match_packages() -> None:
     assert names <= {str(path.relative_to(PACKAGE)) for path in PACKAGES}
 
 
+def test_unit_tests_run_no_commands_in_a_project() -> None:
+    """Tests that do so take long, and are integration tests."""
+    modules = [*(ROOT / "tests/unit").rglob("test_*.py")]
+
+    assert len(modules) > 100
+    assert [
+        format_path(module)
+        for module in modules
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        and node.module == "support.project"
+        and "Project" in {alias.name for alias in node.names}
+    ] == []
+
+
 def find_paths(text: str) -> set[str]:
     """Return the paths of a page: words in backticks, or of a shell line, that have a slash."""
     lines = " ".join(line.group() for line in SHELL.finditer(text))
