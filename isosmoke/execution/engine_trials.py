@@ -53,7 +53,8 @@ done
 At the limit dash aborts at once, whereas bash retries for many seconds; both print a message first.
 """
 
-_SECONDS = 30.0
+_SECONDS = 120.0
+"""The maximum duration of a trial, which usually takes less than a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

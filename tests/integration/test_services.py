@@ -70,7 +70,7 @@ def list_resources(client: "docker.APIClient", project: Project) -> list[Mapping
     return [
         resource
         for resource in resources
-        if resource["Labels"][create_body.LABEL].startswith(label)
+        if resource["Labels"].get(create_body.LABEL, "").startswith(label)
     ]
 
 
