@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,18 @@ _WITHOUT_CAPABILITIES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 def pytest_configure() -> None:
     """Handle SIGINT, which tests that run in the background of a shell inherit as ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_root_of_inner_pytest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give each pytest that a test runs its own root of temporary directories.
+
+    At its end pytest removes the directories of earlier runs in its root, which takes minutes
+    if these were the runs of this suite.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_DEBUG_TEMPROOT", str(tmp_path_factory.mktemp("inner")))
+        yield
 
 
 @pytest.fixture(autouse=True)
