@@ -19,7 +19,7 @@ from isosmoke.caches.visible import (
 )
 from isosmoke.host import state
 from isosmoke.host.caller_process import Caller
-from isosmoke.host.files import open_regular, remove
+from isosmoke.host.files import measure_size, open_regular, remove
 from isosmoke.interrupt import Interrupt
 from isosmoke.redaction import Redactor
 from isosmoke.sandbox.spec import CopyOnWrite, SandboxSpec
@@ -60,7 +60,7 @@ def keep_additions(
     notes = []
     state.ensure_directory(_DIRECTORY)
     directory = get_directory(project)
-    room = _Room(directory, MAX_KEPT - _measure(directory), interrupt)
+    room = _Room(directory, MAX_KEPT - measure_size(directory), interrupt)
     for mount in spec.mounts:
         if not isinstance(mount, CopyOnWrite) or not mount.is_cache:
             continue
@@ -73,16 +73,6 @@ def keep_additions(
         except (OSError, _NotKeptError) as error:
             notes.append(f"--keep-cache: {mount.target} is not kept: {error}")
     return tuple(notes)
-
-
-def _measure(directory: Path) -> int:
-    """Return the size of all files in a directory, which other runs may change."""
-    size = 0
-    for top, _, files in os.walk(directory):
-        for name in files:
-            with suppress(FileNotFoundError):
-                size += Path(top, name).lstat().st_size
-    return size
 
 
 @dataclass(slots=True)

@@ -1,6 +1,5 @@
 """Removal of old run records, by the manifest's limits, when a new run starts."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ def remove_old_runs(runs: Path, retention: Retention, now: datetime) -> tuple[st
     """
     newest_first = sorted(iter_run_directories(runs), reverse=True)
     past = [
-        _PastRun(directory, (now - parse_start(directory)).days, _measure_size(directory))
+        _PastRun(directory, (now - parse_start(directory)).days, files.measure_size(directory))
         for directory in newest_first
     ]
     return tuple(_remove_ended(_find_excess(past, retention)))
@@ -60,16 +59,3 @@ def _find_excess(past: Sequence[_PastRun], retention: Retention) -> Iterator[Pat
         too_much = size > retention.keep_size or number > retention.keep_runs
         if too_much or run.days >= retention.keep_days:
             yield run.directory
-
-
-def _measure_size(directory: Path) -> int:
-    """Return the size in bytes of all readable files; links are not followed."""
-    pending, total = [os.fspath(directory)], 0
-    while pending:
-        with suppress(OSError), os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                else:
-                    total += entry.stat(follow_symlinks=False).st_size
-    return total

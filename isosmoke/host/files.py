@@ -316,6 +316,23 @@ def copy_properties(source: Path, copy: Path) -> None:
     shutil.copystat(source, copy, follow_symlinks=False)
 
 
+def measure_size(directory: Path) -> int:
+    """Return the size in bytes of all readable files; links are not followed.
+
+    A file that is removed meanwhile does not count.
+    """
+    pending, total = [os.fspath(directory)], 0
+    while pending:
+        with suppress(OSError), os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                else:
+                    with suppress(OSError):
+                        total += entry.stat(follow_symlinks=False).st_size
+    return total
+
+
 def copy_tree(source: Path, target: Path) -> None:
     """Copy the directories, files and links in `source` into `target`, with their properties.
 
