@@ -20,6 +20,8 @@ ROUNDS = 15
 SCENARIOS = 324
 ISOSMOKE = str(Path(sys.executable).with_name("isosmoke"))
 BASE = "python -c pass"
+ENVIRONMENT = {name: os.environ[name] for name in os.environ.keys() - {"PYTHONDONTWRITEBYTECODE"}}
+"""With it, Python would compile each module again, which an installed package has done once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Contender:
         subprocess.run(
             self.argv,
             cwd=directory,
-            env={**os.environ, **self.variables},
+            env={**ENVIRONMENT, **self.variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -33,7 +33,8 @@ Contender = Callable[[], object]
 
 def command(*argv: str, **variables: str) -> Contender:
     """Return a contender that runs a program, with these variables in its environment."""
-    environment = {**os.environ, **variables}
+    inherited = {name: os.environ[name] for name in os.environ.keys() - {"PYTHONDONTWRITEBYTECODE"}}
+    environment = {**inherited, **variables}
     return lambda: subprocess.run(argv, check=True, capture_output=True, env=environment)
 
 
@@ -48,7 +49,7 @@ def completion(*arguments: str) -> Contender:
 def bare_bwrap() -> Contender:
     """Return the minimal sandbox: fresh namespaces on the host's files."""
     options = ("--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--unshare-pid")
-    return command(bwrap_program.find_program().path, *options, "--", "bash", "-c", ":")
+    return command(str(bwrap_program.find_installed()), *options, "--", "bash", "-c", ":")
 
 
 def warm_scenario(caller: Caller) -> Contender:

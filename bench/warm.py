@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median, quantiles
@@ -31,6 +31,7 @@ DOCKER_COUNT = 40
 JOBS = (1, 4, 8)
 WAITING_SECONDS = 30
 ISOSMOKE = str(Path(sys.executable).with_name("isosmoke"))
+ENVIRONMENT = {name: os.environ[name] for name in os.environ.keys() - {"PYTHONDONTWRITEBYTECODE"}}
 IMAGE = os.environ.get("ISOSMOKE_IMAGE", "debian:stable-slim")
 
 
@@ -61,6 +62,7 @@ def run(contender: Contender) -> Sample:
         subprocess.run(
             (*prefix, *contender.argv),
             cwd=contender.directory,
+            env=ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             check=True,
@@ -94,7 +96,7 @@ def list_contenders(top: Path) -> Iterator[tuple[str, Contender]]:
     """Yield the contenders by name."""
     project = create_project(top / "warm", COUNT)
     bwrap = (
-        *(bwrap_program.find_program().path, "--ro-bind", "/", "/", "--proc", "/proc"),
+        *(str(bwrap_program.find_installed()), "--ro-bind", "/", "/", "--proc", "/proc"),
         *("--dev", "/dev", "--unshare-pid", "--", "bash", "-c", ":"),
     )
     for jobs in JOBS:
@@ -132,8 +134,14 @@ def read_waits(project: Path) -> Sequence[float]:
 
 
 def compare(rounds: int, top: Path) -> None:
-    """Let all contenders take turns, and print their medians."""
+    """Let all contenders take turns, and print their medians.
+
+    A first run, which writes the bytecode of modules and learns about the machine, does not count.
+    """
     contenders = dict(list_contenders(top))
+    for contender in contenders.values():
+        if contender.argv[0] == ISOSMOKE:
+            run(replace(contender, argv=(*contender.argv, "s0")))
     samples: dict[str, list[Sample]] = {name: [] for name in contenders}
     waits: dict[str, list[float]] = {}
     for _ in range(rounds):
@@ -187,7 +195,7 @@ def measure_scale(top: Path, count: int, script: str, jobs: int) -> None:
     """Run so many scenarios once, and print what the run used and what it left."""
     project = create_project(top / "scale", count, script=script)
     state = top / "state"
-    environment = {**os.environ, "ISOSMOKE_STATE": str(state)}
+    environment = {**ENVIRONMENT, "ISOSMOKE_STATE": str(state)}
     begin = perf_counter()
     process = subprocess.Popen(
         (ISOSMOKE, "run", "-j", str(jobs)),

@@ -52,6 +52,11 @@ class ExitCode(IntEnum):
     TERMINATED = 143
     """SIGTERM ended the run."""
 
+    @classmethod
+    def for_signal(cls, name: str) -> "ExitCode":
+        """Return the exit code after a signal that ends runs, such as `SIGHUP`."""
+        return cls.TERMINATED if name == "SIGTERM" else cls.INTERRUPTED
+
 
 class IsosmokeError(Exception):
     """An error that the user can fix.
@@ -139,6 +144,16 @@ def raise_left_behind(errors: Sequence[LeftBehindError], removed: Iterable[str] 
 
 class ImageError(EngineError):
     """A clean environment is missing or invalid."""
+
+
+def explain_other_system(system: str) -> str:
+    """Return why isosmoke cannot run on a system (by `sys.platform`); empty for Linux."""
+    if system == "linux":
+        return ""
+    return (
+        "isosmoke runs only on Linux, because its sandboxes are namespaces of the Linux kernel; "
+        f"this is {system}: use a Linux virtual machine, or WSL 2 on Windows"
+    )
 
 
 _FULL = "free some space, or raise the quota: df -h {parent}"

@@ -5,14 +5,25 @@ import os
 import select
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from threading import Thread, get_ident
 from typing import Any
 from weakref import finalize
+
+from isosmoke.errors import ExitCode
 
 _RESET_ON_DELIVERY = 0x80000000
 """SA_RESETHAND of sigaction(2)."""
 
 _STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+_NUDGE = signal.SIGURG
+"""A signal that does nothing by default, and so may also arrive late."""
+
+_NUDGE_SECONDS = 0.02
+
+_END = b"\0"
+"""A byte that is not the number of a signal."""
 
 
 def wait_readable(descriptor: int, seconds: float) -> bool:
@@ -51,6 +62,11 @@ class Interrupt:
         """True if the flag is set."""
         return bool(self.reason)
 
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of a command that the flag ended."""
+        return ExitCode.for_signal(self.reason)
+
 
 @contextmanager
 def interruptible(interrupt: Interrupt | None = None) -> Iterator[Interrupt]:
@@ -67,7 +83,8 @@ def interruptible(interrupt: Interrupt | None = None) -> Iterator[Interrupt]:
 
     before = _install(stop)
     try:
-        yield target
+        with prompt_handlers():
+            yield target
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -81,17 +98,18 @@ def exit_on_signal(interrupt: Interrupt) -> Iterator[None]:
     second signal ends the process immediately.
     """
     if interrupt.is_raised:
-        raise SystemExit(_get_exit_code(interrupt))
+        raise SystemExit(interrupt.exit_code)
 
     def stop(number: int, _: object) -> None:
         for other in before:
             signal.signal(other, signal.SIG_DFL)
         interrupt.raise_for(signal.Signals(number).name)
-        raise SystemExit(_get_exit_code(interrupt))
+        raise SystemExit(interrupt.exit_code)
 
     before = _install(stop)
     try:
-        yield
+        with prompt_handlers():
+            yield
     finally:
         if not interrupt.is_raised:
             for number, handler in before.items():
@@ -108,9 +126,61 @@ def _install(handler: Callable[[int, object], None]) -> Mapping[signal.Signals, 
     return before
 
 
-def _get_exit_code(interrupt: Interrupt) -> int:
-    """Return the exit code that a shell reports for SIGTERM, or else for SIGINT."""
-    return 128 + (signal.SIGTERM if interrupt.reason == "SIGTERM" else signal.SIGINT)
+@contextmanager
+def prompt_handlers() -> Iterator[None]:
+    """Run the handler of a signal soon, also while the main thread waits.
+
+    Python runs handlers in the main thread, between two of its own instructions. A signal that
+    arrives after the last one before a wait, or that the kernel delivers to another thread, would
+    be handled when the wait ends, which may be never. The handler in C writes at once
+    (signal.set_wakeup_fd), and a thread then interrupts the wait until the handler has run.
+    """
+    with ExitStack() as stack:
+        arrivals, written = os.pipe2(os.O_CLOEXEC)
+        handled = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        for descriptor in (arrivals, written, handled):
+            stack.callback(os.close, descriptor)
+        os.set_blocking(written, False)
+        handler = signal.signal(_NUDGE, lambda *_: os.eventfd_write(handled, 1))
+        stack.callback(signal.signal, _NUDGE, handler or signal.SIG_DFL)
+        nudger = Thread(target=_nudge, args=(get_ident(), arrivals, handled), name="signals")
+        nudger.start()
+        stack.callback(_join, nudger)
+        stack.callback(os.write, written, _END)
+        before = signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+        stack.callback(signal.set_wakeup_fd, before)
+        yield
+
+
+def _nudge(thread: int, arrivals: int, handled: int) -> None:
+    """Interrupt what a thread does whenever a signal arrives, until `_END` does.
+
+    The handlers of all signals that have arrived run together. It is therefore enough that the one
+    of the nudge has run.
+    """
+    while _END not in (numbers := os.read(arrivals, 4096)):
+        if set(numbers) <= {_NUDGE}:
+            continue
+        _take(handled, 0)
+        signal.pthread_kill(thread, _NUDGE)
+        while not _take(handled, _NUDGE_SECONDS):
+            signal.pthread_kill(thread, _NUDGE)
+
+
+def _take(event: int, seconds: float) -> bool:
+    """Wait for an event and reset it; return whether it happened within this time."""
+    has_happened = wait_readable(event, seconds)
+    if has_happened:
+        os.eventfd_read(event)
+    return has_happened
+
+
+def _join(thread: Thread) -> None:
+    """Wait for the end of a thread, also if the handler of a signal raises meanwhile."""
+    try:
+        thread.join()
+    finally:
+        thread.join()  # a second signal ends the process
 
 
 class _Action(ctypes.Structure):

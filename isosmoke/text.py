@@ -4,13 +4,20 @@ import json
 import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping
-from difflib import get_close_matches
+from itertools import accumulate
+from json.encoder import encode_basestring as _quote_json
 from textwrap import wrap
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 _DEFAULT_LENGTH = 300
+_JSON = json.JSONEncoder(ensure_ascii=False)
 _ESCAPED = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\t": r"\t"}
 
 
+_STYLE = re.compile(r"\x1b\[[0-9;:]*[mK]")
 _ESCAPED_BYTE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 
 
@@ -37,6 +44,11 @@ def escape_controls(line: str) -> str:
     )
 
 
+def strip_styles(line: str) -> str:
+    """Remove the sequences that set colours and styles or erase the rest of a line (ECMA-48)."""
+    return _STYLE.sub("", line)
+
+
 def truncate(line: str, max_length: int = _DEFAULT_LENGTH) -> str:
     """Escape control characters, and truncate the line to at most `max_length` characters."""
     escaped = escape_controls(line)
@@ -59,6 +71,16 @@ def wrap_words(text: str, width: int, *, start: int = 0, indent: int = 0) -> str
         break_on_hyphens=False,
     )
     return "\n".join(rows)[start:]
+
+
+MAX_CHARACTERS = 8000
+"""The length of a text that is shown to a coding agent: it becomes part of its context."""
+
+
+def count_fitting(lines: Iterable[str]) -> int:
+    """Return the number of lines that a coding agent is shown: all that fit, but at least one."""
+    ends = accumulate(len(line) + 1 for line in lines)
+    return max(1, sum(end <= MAX_CHARACTERS for end in ends))
 
 
 def shorten(text: str, max_length: int = _DEFAULT_LENGTH) -> str:
@@ -97,12 +119,33 @@ def format_size(size: int) -> str:
 
 
 def format_json(document: object) -> str:
-    """Return a document as JSON text that ends with a line feed."""
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    """Return a document as JSON text that ends with a line feed; all keys must be texts."""
+    return format_json_item(document, "") + "\n"
+
+
+def format_json_item(value: object, indent: str) -> str:
+    """Return a value as JSON text whose further lines begin with `indent`.
+
+    Python's encoder takes five times as long for lines that are indented, and each run writes three
+    documents for each scenario.
+    """
+    if isinstance(value, str):
+        return _quote_json(value)
+    inner = f"{indent}  "
+    separator = f",\n{inner}"
+    if isinstance(value, dict) and value:
+        items = (f"{_quote_json(key)}: {format_json_item(value[key], inner)}" for key in value)
+        return f"{{\n{inner}{separator.join(items)}\n{indent}}}"
+    if isinstance(value, list | tuple) and value:
+        items = (format_json_item(item, inner) for item in value)
+        return f"[\n{inner}{separator.join(items)}\n{indent}]"
+    return _JSON.encode(value)
 
 
 def suggest_match(word: str, known: Collection[str]) -> str:
     """Return `; did you mean '…'?` with the most similar known word; empty if none is similar."""
+    from difflib import get_close_matches
+
     return "".join(f"; did you mean {match!r}?" for match in get_close_matches(word, known, n=1))
 
 
@@ -121,3 +164,37 @@ def format_toml(value: object) -> str:
             return f"[{', '.join(map(format_toml, value))}]"
         case _:
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+class Line:
+    """Text in parts, each with a style: a file or a pipe gets the text, a terminal the styles.
+
+    Only a terminal needs rich, whose import takes a tenth of a short run.
+    """
+
+    def __init__(self, text: str = "", style: str = "") -> None:
+        self._parts = [(text, style)]
+
+    @classmethod
+    def assemble(cls, *parts: str | tuple[str, str]) -> Self:
+        """Return a line of texts, and of texts with styles."""
+        line = cls()
+        for part in parts:
+            line.append(*((part, "") if isinstance(part, str) else part))
+        return line
+
+    def append(self, text: str, style: str = "") -> Self:
+        """Add a text at the end, and return the line."""
+        self._parts.append((text, style))
+        return self
+
+    def __add__(self, other: "Line") -> "Line":
+        return Line.assemble(*self._parts, *other._parts)
+
+    def __str__(self) -> str:
+        return "".join(text for text, _ in self._parts)
+
+    def __rich__(self) -> "Text":
+        from rich.text import Text
+
+        return Text.assemble(*self._parts)

@@ -8,6 +8,21 @@ BEGIN = "<!-- isosmoke:begin -->"
 END = "<!-- isosmoke:end -->"
 
 
+SKILL_NAME = "isosmoke"
+
+_SKILL_DESCRIPTION = (
+    "Run smoke scenarios in fresh sandboxes with isosmoke, find the processes that tests leave "
+    "behind, add regression scenarios, and finish tasks through the gate. Use before finishing a "
+    "task, after changing the program under test, or when a scenario fails, leaks or is flaky."
+)
+
+
+def build_skill() -> str:
+    """Return a skill with the rules, in the format of agentskills.io."""
+    head = f"---\nname: {SKILL_NAME}\ndescription: {_SKILL_DESCRIPTION}\n---\n\n"
+    return insert_rules(head)
+
+
 def read_rules() -> str:
     """Return the rules for agents, in Markdown."""
     return files("isosmoke.authoring").joinpath("guide.md").read_text(encoding="utf-8")

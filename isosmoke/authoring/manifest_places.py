@@ -12,11 +12,11 @@ import tomli
 
 from isosmoke.errors import IsosmokeError, ManifestError
 from isosmoke.host import files
-from isosmoke.host.repository import tracking
+from isosmoke.host.repository import enclosing_repository
 from isosmoke.manifest import discovery
 from isosmoke.manifest.discovery import GRAPH_NAMES, WG_MANIFEST
 from isosmoke.manifest.mirrors import mirror_source
-from isosmoke.results.finding import FindingsDocument, GateFinding
+from isosmoke.results.records.finding import FindingsDocument, GateFinding
 
 PLAIN_MANIFEST = Path("manifest.toml")
 """The name of a manifest that isosmoke finds where wg finds none."""
@@ -54,8 +54,8 @@ def _find_project(top: Path, working: Path, environment: Mapping[str, str]) -> P
     project = discovery.find_graph_directory(working, environment).parent
     if project.is_relative_to(top.resolve()):
         return top / project.relative_to(top.resolve())
-    other = tracking.find_work_tree(project, environment)
-    if other is None or not tracking.is_same_repository(top, other, environment):
+    other = enclosing_repository.find_work_tree(project, environment)
+    if other is None or not enclosing_repository.is_same_repository(top, other, environment):
         return top
     return top / project.relative_to(other)
 
@@ -69,7 +69,7 @@ def find_own_manifest(working: Path, environment: Mapping[str, str]) -> Path:
     Raises:
         ManifestError: There is none.
     """
-    top = tracking.find_work_tree(working, environment)
+    top = enclosing_repository.find_work_tree(working, environment)
     if top is None:
         return discovery.locate_source(working, environment)
     found = [path for path in list_own_places(top, working, environment) if path.is_file()]
@@ -78,7 +78,9 @@ def find_own_manifest(working: Path, environment: Mapping[str, str]) -> Path:
     if len(found) == 1:
         return found[0]
     order = ("tracked", "pinned", "untracked", "ignored", "outside")
-    return min(found, key=lambda path: order.index(tracking.read_tracking(path, environment)))
+    return min(
+        found, key=lambda path: order.index(enclosing_repository.read_tracking(path, environment))
+    )
 
 
 def list_own_places(top: Path, working: Path, environment: Mapping[str, str]) -> tuple[Path, ...]:
@@ -99,7 +101,7 @@ def _find_named_manifest(top: Path, working: Path, environment: Mapping[str, str
         ManifestError: It is elsewhere, or there is none.
     """
     path = discovery.locate_source(working, environment)
-    if tracking.find_work_tree(path.absolute().parent, environment) == top:
+    if enclosing_repository.find_work_tree(path.absolute().parent, environment) == top:
         return path
     raise ManifestError(
         f"the work tree {top} has no manifest; wg would read {path}",
@@ -166,9 +168,9 @@ def _find_unseen(
     """Yield a loss if git does not watch the manifest, or the file that it is a link to."""
     if _is_unversioned(path, working, environment):
         return
-    top = tracking.find_work_tree(working, environment)
+    top = enclosing_repository.find_work_tree(working, environment)
     for file in dict.fromkeys((path.absolute(), path.resolve())):
-        state = tracking.read_tracking(file, environment)
+        state = enclosing_repository.read_tracking(file, environment)
         if state == "untracked" and _leads_through_link(file):
             continue  # git tracks the link, and the target is inspected by itself
         if state != "outside" and top and not _is_in_repository(file, top, environment):
@@ -189,7 +191,9 @@ def _find_unversioned(
 
 def _is_unversioned(path: Path, working: Path, environment: Mapping[str, str]) -> bool:
     directories = (working, path.absolute().parent, path.resolve().parent)
-    return all(tracking.find_work_tree(item, environment) is None for item in directories)
+    return all(
+        enclosing_repository.find_work_tree(item, environment) is None for item in directories
+    )
 
 
 def _leads_through_link(file: Path) -> bool:
@@ -197,8 +201,8 @@ def _leads_through_link(file: Path) -> bool:
 
 
 def _is_in_repository(file: Path, top: Path, environment: Mapping[str, str]) -> bool:
-    own = tracking.find_work_tree(file.parent, environment)
-    return own is not None and tracking.is_same_repository(own, top, environment)
+    own = enclosing_repository.find_work_tree(file.parent, environment)
+    return own is not None and enclosing_repository.is_same_repository(own, top, environment)
 
 
 def _find_hidden(path: Path) -> Iterator[GateFinding]:

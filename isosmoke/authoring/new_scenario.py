@@ -14,7 +14,7 @@ from isosmoke.host import files, workspace_directories
 from isosmoke.manifest import parser
 from isosmoke.manifest.key_meaning import list_sandbox_keys
 from isosmoke.manifest.models import Scenario
-from isosmoke.manifest.tables import InvalidTableError
+from isosmoke.manifest.table_base import InvalidTableError
 from isosmoke.text import format_toml
 
 _SANDBOX_KEYS = list_sandbox_keys(Scenario)

@@ -3,10 +3,10 @@
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from isosmoke.authoring import agent_rules, new_scenario
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import UsageError
 from isosmoke.host import files, git
 from isosmoke.host.binary import COMMAND_NAME
@@ -36,6 +36,12 @@ version=$(wg --version)
 
 _AGENT_FILES = ("CLAUDE.md", "AGENTS.md")
 
+_SKILLS = {".agents": (), ".claude": (".claude", "CLAUDE.md")}
+"""The directories with skills, and the names of which one shows that an agent reads them.
+
+Most agents read `.agents/skills`, Claude Code reads `.claude/skills`.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -64,6 +70,7 @@ def _plan_steps(top: Path) -> Iterator[Step]:
     files.resolve_in_project(path.parent / first.script, top)
     yield from _plan_manifest(path, first)
     yield from map(_plan_agent_file, _find_agent_files(top))
+    yield from (_plan_skill(path, top) for path in _list_skills(top))
 
 
 def _resolve_agent_file(file: Path, top: Path) -> Path:
@@ -150,3 +157,28 @@ def _plan_agent_file(path: Path) -> Step:
         return Step(path, "up to date")
     verb = "updated" if agent_rules.BEGIN in old else "added"
     return Step(path, f"rules for agents {verb}", new.encode())
+
+
+def _list_skills(top: Path) -> Iterator[Path]:
+    """Yield the path of the skill for each kind of agent that the project uses."""
+    for directory, signs in _SKILLS.items():
+        if not signs or any(os.path.lexists(top / sign) for sign in signs):
+            yield top / directory / "skills" / agent_rules.SKILL_NAME / "SKILL.md"
+
+
+def _plan_skill(path: Path, top: Path) -> Step:
+    """Return the step for a skill; a file without the markers is the user's own."""
+    files.resolve_in_project(path, top)
+    if not path.exists():
+        return Step(path, "skill added", agent_rules.build_skill().encode())
+    try:
+        old = files.read(path).decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not UTF-8 text", "save it as UTF-8") from error
+    if agent_rules.BEGIN not in old:
+        return Step(path, "unchanged: it is not written by isosmoke")
+    try:
+        new = agent_rules.insert_rules(old)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", error.hint) from error
+    return Step(path, "up to date") if new == old else Step(path, "skill updated", new.encode())

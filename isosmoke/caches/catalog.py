@@ -5,8 +5,9 @@ Only what a tool downloads or computes is listed. Configuration and credentials 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from isosmoke.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

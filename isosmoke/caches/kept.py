@@ -5,7 +5,6 @@ import shutil
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from shlex import quote
 from typing import IO
@@ -17,9 +16,11 @@ from isosmoke.caches.visible import (
     mask_tokens,
     records_origin,
 )
+from isosmoke.dataclass import dataclass
 from isosmoke.host import state
 from isosmoke.host.caller_process import Caller
-from isosmoke.host.files import measure_size, open_regular, remove
+from isosmoke.host.files import open_regular, write_with_holes
+from isosmoke.host.files.trees import measure_size, remove
 from isosmoke.interrupt import Interrupt
 from isosmoke.redaction import Redactor
 from isosmoke.sandbox.spec import CopyOnWrite, SandboxSpec
@@ -129,6 +130,8 @@ class _Additions:
         status = source.lstat()
         if not stat.S_ISREG(status.st_mode) or is_hidden(shown, self.caller):
             return
+        if _is_copy(source, target):
+            return
         is_origin = records_origin(shown, self.caller)
         if is_origin and status.st_size > MAX_BYTES:
             return
@@ -153,13 +156,21 @@ class _Additions:
         stream = self.redactor.stream()
         while chunk := content.read(MAX_BYTES if mask else _CHUNK):
             self.room.take(len(chunk))
-            _write_with_holes(file, stream.feed(mask(chunk) if mask else chunk))
-        _write_with_holes(file, stream.flush())
+            write_with_holes(file, stream.feed(mask(chunk) if mask else chunk))
+        write_with_holes(file, stream.flush())
         file.truncate(file.tell())
 
 
-def _write_with_holes(file: IO[bytes], content: bytes) -> None:
-    if content.count(0) == len(content):
-        file.seek(len(content), os.SEEK_CUR)
-    else:
-        file.write(content)
+def _is_copy(source: Path, target: Path) -> bool:
+    """Return whether a file was kept by an earlier run and has not changed in this one.
+
+    That happens where an engine shows kept files as changes of its sandbox.
+    """
+    if not os.path.lexists(target):
+        return False
+    old, new = target.lstat(), source.lstat()
+    return (old.st_mode, old.st_size, old.st_mtime_ns) == (
+        new.st_mode,
+        new.st_size,
+        new.st_mtime_ns,
+    )

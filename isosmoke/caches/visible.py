@@ -5,14 +5,15 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 
 from isosmoke.caches.catalog import CATALOG, CacheRoot
+from isosmoke.dataclass import dataclass
 from isosmoke.host import mount_table, state
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import Workspace, contains_home
-from isosmoke.sandbox import user_files
+from isosmoke.sandbox.added import user_files
 from isosmoke.sandbox.spec import CopyOnWrite, Mount, ReadOnly
 
 MAX_ORIGINS = 50_000
@@ -175,7 +176,7 @@ def _list_entries(directory: Path, entry: str) -> Iterable[Path]:
 def _list_masks(root: CacheRoot, directory: Path) -> tuple[ReadOnly, ...] | None:
     """Return the files to show in place of those with secrets; None if there are too many files."""
     masks = [
-        ReadOnly(user_files.store_text(""), PurePosixPath(directory, name))
+        ReadOnly(user_files.store_text(""), PurePosixPath(directory, name), is_mask=True)
         for name in root.hidden
         if (directory / name).is_file()
     ]
@@ -184,7 +185,7 @@ def _list_masks(root: CacheRoot, directory: Path) -> tuple[ReadOnly, ...] | None
         if number >= MAX_ORIGINS:
             return None
         if (shown := _mask_file(file)) is not None:
-            masks.append(ReadOnly(shown, PurePosixPath(file)))
+            masks.append(ReadOnly(shown, PurePosixPath(file), is_mask=True))
     return tuple(masks)
 
 

@@ -1,6 +1,5 @@
 """The command line: one module per command, and the only place where errors become text."""
 
-import gc
 import os
 import re
 import sys
@@ -15,12 +14,21 @@ import click
 
 from isosmoke import __version__
 from isosmoke.errors import ExitCode, IsosmokeError, convert_os_error
+from isosmoke.inherited_state import importing
 from isosmoke.text import suggest_match, wrap_words
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _HERE = Path(__file__).parent
+
+CONFIGURED = frozenset(
+    {
+        *("run", "watch", "demo", "repro", "teeth", "stress", "bisect"),
+        *("show", "history", "runs", "flaky"),
+    }
+)
+"""The commands that read the user's configuration: none that gates, proves or audits."""
 
 _HELP_ERRORS: tuple[type[click.UsageError], ...] = (
     (click.exceptions.NoArgsIsHelpError,)
@@ -58,16 +66,9 @@ def read_summary(name: str) -> str:
 
 
 def _load(name: str) -> click.Command:
-    """Import a command.
-
-    All objects that the import creates stay, so the garbage collector has nothing to find there.
-    """
-    gc.disable()
-    try:
+    """Import a command."""
+    with importing():
         command: click.Command = import_module(f"isosmoke.cli.{find_commands()[name]}").command
-    finally:
-        gc.freeze()
-        gc.enable()
     return command
 
 
@@ -81,9 +82,9 @@ class _Commands(click.Group):
         if cmd_name not in find_commands():
             return None
         if ctx.resilient_parsing:
-            from isosmoke.cli import completion_cache
+            from isosmoke.cli import command_outlines
 
-            return completion_cache.load_command(cmd_name, partial(_load, cmd_name))
+            return command_outlines.load_command(cmd_name, partial(_load, cmd_name))
         return _load(cmd_name)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[Any]]":
@@ -109,7 +110,9 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         names = find_commands()
-        if args[0] not in names and not ctx.resilient_parsing:
+        if args[0] not in names and ctx.resilient_parsing:
+            return args[0], click.Command(args[0], add_help_option=False), []  # nothing to complete
+        if args[0] not in names:
             suggestion = suggest_match(args[0], names) or f"; available: {', '.join(names)}"
             message = f"unknown command '{args[0]}'{suggestion}"
             ctx.fail(_wrap_for_stderr(message, start=len("Error: ")))
@@ -172,24 +175,30 @@ def _wrap_for_stderr(line: str, start: int = 0) -> str:
     return wrap_words(line, width, start=start, indent=2)
 
 
-def silence_broken_streams() -> None:
+def silence_broken_streams() -> frozenset[int]:
     """Redirect stdout and stderr to /dev/null if they cannot be flushed.
 
-    Python flushes both at exit, and exits with 120 if that fails.
+    Python flushes both at exit, and exits with 120 if that fails. Return the descriptors of those
+    whose reader has gone.
     """
+    unread = set()
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()
-        except OSError:
+        except OSError as error:
             with Path(os.devnull).open("wb") as devnull:
                 os.dup2(devnull.fileno(), stream.fileno())
+            if isinstance(error, BrokenPipeError):
+                unread.add(stream.fileno())
+    return frozenset(unread)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="isosmoke %(version)s")
 @click.option("--host", metavar="URL", help="Set the socket of the docker or podman daemon.")
 @click.option("--context", metavar="NAME", help="Select the docker daemon by Docker context.")
-def cli(host: str | None, context: str | None) -> None:
+@click.pass_context
+def cli(ctx: click.Context, /, *, host: str | None, context: str | None) -> None:
     """Run smoke scenarios in fresh sandboxes with the live binary and exact leak detection.
 
     \b
@@ -198,9 +207,13 @@ def cli(host: str | None, context: str | None) -> None:
     error · 130, 143 interrupted
     """  # noqa: D301 - click's marker for an unwrapped paragraph
     if host or context:
-        from isosmoke.engines.docker import endpoint
+        from isosmoke.engines import daemon_options
 
-        os.environ.update(endpoint.build_variables(host, context))
+        os.environ.update(daemon_options.build_variables(host, context))
+    if ctx.invoked_subcommand in CONFIGURED:
+        from isosmoke.cli.configuration import click_defaults
+
+        click_defaults.apply(ctx, ctx.invoked_subcommand, os.environ)
 
 
 def run() -> NoReturn:

@@ -1,45 +1,60 @@
 """The console that commands print styled text to."""
 
-import errno
 import os
-from typing import Literal, NoReturn, cast
+import sys
+from dataclasses import field
+from typing import TYPE_CHECKING, TextIO
 
 import click
-from rich.console import Console
 
+from isosmoke.cli.configuration import COLOR
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import RecordError
-from isosmoke.text import escape_controls, is_set
+from isosmoke.text import escape_controls
 
-_ColorSystem = Literal["standard", "256", "truecolor", "windows"] | None
+if TYPE_CHECKING:
+    from isosmoke.cli.interaction.rich_printer import RichPrinter
+
+_COLOR_VARIABLES = ("NO_COLOR", "FORCE_COLOR")
+_RICH_VARIABLES = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+"""Variables that let rich add colours to a file or a pipe."""
+
+_TAB = 8
 
 
-class Printer(Console):
-    """A console that prints text unchanged and survives a closed pipe.
+@dataclass(frozen=True, slots=True)
+class PlainPrinter:
+    """A printer of the text of lines to a file or a pipe, as rich prints them there."""
 
-    FORCE_COLOR adds colour to a file or a pipe, but does not make it a terminal: nothing in it can
-    be redrawn, and it has no width.
-    """
+    file: TextIO
+    is_terminal: bool = field(default=False, init=False)
+    is_live: bool = field(default=False, init=False)
+    width: int = field(default=0, init=False)
+    height: int = field(default=0, init=False)
 
-    def __init__(self, *, stderr: bool = False) -> None:
-        probe = Console(stderr=stderr)
-        super().__init__(
-            stderr=stderr,
-            highlight=False,
-            soft_wrap=True,
-            force_terminal=probe.file.isatty(),
-            color_system=cast("_ColorSystem", probe.color_system),
-        )
+    def print(self, line: object = "", /) -> None:
+        """Print a line, and flush it."""
+        rows = (row.expandtabs(_TAB) for row in str(line).split("\n"))
+        self.file.write("\n".join(rows) + "\n")
+        self.file.flush()
 
-    @property
-    def is_live(self) -> bool:
-        """True if printed lines can be redrawn; the log of a CI system keeps every state."""
-        return (
-            self.is_terminal and not self.is_dumb_terminal and not is_set(os.environ.get("CI", ""))
-        )
 
-    def on_broken_pipe(self) -> NoReturn:
-        """Raise `BrokenPipeError`; rich itself would exit with 1."""
-        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+def create_printer(*, stderr: bool = False) -> "PlainPrinter | RichPrinter":
+    """Return a printer to stdout or stderr; only one with a terminal or colours needs rich."""
+    file = sys.stderr if stderr else sys.stdout
+    color = _get_configured_color()
+    if not file.isatty() and color != "always" and not any(map(os.environ.get, _RICH_VARIABLES)):
+        return PlainPrinter(file)
+    from isosmoke.cli.interaction.rich_printer import RichPrinter
+
+    return RichPrinter(color, stderr=stderr)
+
+
+def _get_configured_color() -> str:
+    """Return the colour that the configuration sets; the user's variables come before it."""
+    ctx = click.get_current_context(silent=True)
+    is_set = any(name in os.environ for name in _COLOR_VARIABLES)
+    return "auto" if is_set or ctx is None else str(ctx.meta.get(COLOR, "auto"))
 
 
 def print_unreadable(error: RecordError) -> None:

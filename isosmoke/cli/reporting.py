@@ -1,18 +1,19 @@
 """The option `--report KIND[=FILE]`: the display of a run and the report files it produces."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import click
 
 from isosmoke.cli import silence_broken_streams
-from isosmoke.cli.report_files import STDOUT, LineFile, resolve_target, write
+from isosmoke.cli.report_files import STDOUT, LineFile, render, resolve_target, write
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.reports import REPORTS
-from isosmoke.results import run_record
 from isosmoke.results.events import Event
+from isosmoke.results.records import creation
 from isosmoke.results.run_record import RunRecord
 from isosmoke.results.run_results import RunResult
 from isosmoke.text import escape_controls, suggest_match
@@ -123,11 +124,13 @@ class Reporting:
     """The reports of one run: event lines during it, all other files at its end.
 
     A file that cannot be written is named on stderr; it affects neither the run nor other reports.
+    `unread` has the descriptors, 1 or 2, whose reader has gone.
     """
 
     choice: ReportChoice
     environment: Mapping[str, str]
     failed: bool = False
+    unread: set[int] = field(default_factory=set)
     _display_error: OSError | None = None
     _lines: dict[Report, LineFile] = field(default_factory=dict)
     _streams: list[Callable[[Event], None]] = field(default_factory=list)
@@ -135,10 +138,10 @@ class Reporting:
     def __post_init__(self) -> None:
         for report in self.choice.reports:
             if report.kind == "jsonl":
-                from isosmoke.reports.jsonl import EventWriter
+                from isosmoke.reports.jsonl import write_events
 
                 self._lines[report] = LineFile(report.file)
-                self._streams.append(EventWriter(self._lines[report]))
+                self._streams.append(write_events(self._lines[report]))
 
     def create_notifier(self, screen: Callable[[Event], None]) -> Callable[[Event], None]:
         """Return a function that passes events to `screen` and to the event streams."""
@@ -159,7 +162,7 @@ class Reporting:
                 show(shown)
             except OSError as error:
                 self._display_error = error
-                silence_broken_streams()
+                self.unread.update(silence_broken_streams())
 
         return show_safely
 
@@ -172,7 +175,8 @@ class Reporting:
             if self.choice.reports:
                 click.echo("no report was written: nothing was run", err=True)
             return
-        run = run_record.record_run(result)
+        is_shown = timings or self.choice.reports  # thousands of records take much memory
+        run = creation.record_run(result) if is_shown else creation.record_problems(result)
         if timings:
             self.tolerate_errors(self._print_timings)(run)
         if self._display_error is not None:
@@ -199,7 +203,7 @@ class Reporting:
         elif report in self._lines:
             self._lines[report].close()
         else:
-            write(report.file, REPORTS[report.kind](run))
+            write(report.file, render(report.kind, run))
 
     def _print_failure(self, subject: str, error: OSError, remedy: str) -> None:
         self.failed = True

@@ -1,10 +1,9 @@
 """The options `--last-failed` and `--rerun`, which select scenarios by their past outcomes."""
 
-from dataclasses import dataclass
-
 import click
 
-from isosmoke.cli.options import Command
+from isosmoke.cli.options import Command, gather
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import UsageError
 from isosmoke.host.caller_process import Caller
 from isosmoke.manifest.models import Manifest, Scenario
@@ -28,16 +27,15 @@ class PastSelection:
 
 def past_options(command: Command) -> Command:
     """Add the options of a `PastSelection` to a command."""
-    for decorate in (
+    options = (
         click.option(
             "--rerun",
             metavar="RUN",
             help="Select scenarios that failed or did not run in RUN, or are new since.",
         ),
         click.option("--last-failed", is_flag=True, help="Select scenarios whose last run failed."),
-    ):
-        command = decorate(command)
-    return command
+    )
+    return gather("past", PastSelection, options)(command)
 
 
 def narrow(

@@ -1,36 +1,49 @@
 """Options, progress display and repeat commands shared by the commands that run scenarios."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from isosmoke.cli.console import Printer
-from isosmoke.cli.options import Command
-from isosmoke.engines import AUTO, ENGINES
-from isosmoke.engines.docker import endpoint
+from isosmoke.cli.console import create_printer
+from isosmoke.cli.options import Command, add_options, gather
+from isosmoke.dataclass import dataclass
+from isosmoke.engines import AUTO, ENGINES, daemon_options
 from isosmoke.errors import UsageError
-from isosmoke.reports.progress import Progress
+from isosmoke.host.caller_process import Caller
+from isosmoke.interrupt import Interrupt
+from isosmoke.manifest.models import Scenario
+from isosmoke.manifest.table_base import InvalidTableError
+from isosmoke.reports.progress.display import Progress
 from isosmoke.results import repeat_command
 from isosmoke.results.repeat_command import Repeat
 from isosmoke.sandbox.spec import CACHES, HOST_IMAGE
+from isosmoke.text import escape_controls
+
+if TYPE_CHECKING:
+    from isosmoke.cluster.pool import Pool
 
 
 class WithCommand(click.Command):
     """A click command that takes everything after `--` as a command line, not as names."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own, has_dashes, argv = _split(args)
+        own, has_dashes, argv = split_command(args)
         if has_dashes and not argv:
             raise UsageError("no command after --", hint=f"{ctx.command_path} -- cargo test")
+        if argv and not argv[0]:
+            raise UsageError(
+                "the command after -- is an empty text", hint=f"{ctx.command_path} -- cargo test"
+            )
         ctx.obj = tuple(argv)
         return super().parse_args(ctx, own)
 
 
-def _split(args: list[str]) -> tuple[list[str], bool, list[str]]:
+def split_command(args: list[str]) -> tuple[list[str], bool, list[str]]:
+    """Return the arguments before `--`, whether there is one, and those after it."""
     if "--" not in args:
         return args, False, []
     index = args.index("--")
@@ -108,10 +121,31 @@ COMMAND_OPTIONS = {
 """The options of a command, with their fields of `CommandOptions` and their manifest keys."""
 
 
-def find_option(location: Sequence[object]) -> str:
+def _find_option(location: Sequence[object]) -> str:
     """Return the option for the manifest key at the location of an error; `--` for the command."""
     options = {key.rpartition(".")[2]: option for option, (_, key) in COMMAND_OPTIONS.items()}
     return next((options[str(part)] for part in location if str(part) in options), "--")
+
+
+def create_command_scenario(
+    argv: tuple[str, ...], options: CommandOptions, caller: Caller
+) -> Scenario:
+    """Return the scenario of a command after `--`.
+
+    Raises:
+        UsageError: if an option is invalid, or a variable to pass is not set.
+    """
+    for name in options.pass_env:
+        if name not in caller.environment:
+            raise UsageError(f"--pass-env {name}: the variable is not set", hint=f"export {name}")
+    from isosmoke.repro import target
+
+    try:
+        return target.create_scenario(argv, keys=options.keys)
+    except InvalidTableError as error:
+        first = error.details[0]
+        option, hint = _find_option(first["loc"]), str(first.get("ctx", {}).get("hint", ""))
+        raise UsageError(f"{option} {first['msg']}", hint=hint) from error
 
 
 def _drop_missing(values: Mapping[str, str | int | None]) -> Mapping[str, str | int]:
@@ -130,7 +164,7 @@ def _split_variable(text: str) -> tuple[str, str]:
 
 def command_options(command: Command) -> Command:
     """Add the options of a `CommandOptions` to a command."""
-    for decorate in (
+    options = (
         click.option(
             "--keep-cache",
             is_flag=True,
@@ -178,9 +212,8 @@ def command_options(command: Command) -> Command:
             metavar="SECONDS",
             help="Set the timeout of a command after --.  [default: 3600]",
         ),
-    ):
-        command = decorate(command)
-    return command
+    )
+    return gather("given", CommandOptions, options)(command)
 
 
 _MAX_REPETITIONS = 1000
@@ -191,7 +224,7 @@ _MAX_RETRIES = 100
 
 def repetition_options(command: Command) -> Command:
     """Add the options of this module to a command."""
-    for decorate in (
+    options = (
         click.option(
             "--repeat",
             type=click.IntRange(1, _MAX_REPETITIONS),
@@ -212,9 +245,8 @@ def repetition_options(command: Command) -> Command:
             metavar="N",
             help="Stop starting scenarios after N failures.",
         ),
-    ):
-        command = decorate(command)
-    return command
+    )
+    return add_options(command, options)
 
 
 def limit_failures(max_fail: int | None, *, fail_fast: bool) -> int | None:
@@ -250,7 +282,60 @@ def engine_options(command: Command) -> Command:
         metavar="PATH",
         help="Test this live binary.  [default: $ISOSMOKE_WG, else wg on PATH]",
     )
-    return binary(engine_option()(command))
+    return gather("tested", EngineOptions, (engine_option(), binary))(command)
+
+
+def jobs_option(
+    help_text: str = "Run this many scenarios at once.  [default: as many as the machine bears]",
+    maximum: int | None = None,
+    default: int | None = None,
+) -> Callable[[Command], Command]:
+    """Return a decorator that adds `--jobs` to a command, with this help text."""
+    number = click.IntRange(1, maximum)
+    shows_default = default is not None
+    return click.option(
+        "-j", "--jobs", type=number, default=default, show_default=shows_default, help=help_text
+    )
+
+
+place_option = click.option(
+    "--place",
+    metavar="PLACE",
+    help="Run on the workers of a cluster: local:N or tls://HOST:PORT.  [default: this process]",
+)
+
+
+gate_place_option = click.option(
+    "--place",
+    metavar="PLACE",
+    help="Run on the workers that a reviewed [gate] places pins.  [default: this process]",
+)
+
+
+@contextmanager
+def open_place(
+    name: str | None, manifest: Path | None, caller: Caller, interrupt: Interrupt
+) -> "Iterator[Pool | None]":
+    """Yield the place that `--place` names; None without the option.
+
+    The workers that the manifest pins may receive secrets, as far as it was reviewed.
+    """
+    if name is None:
+        yield None
+        return
+    from isosmoke.cluster import opened_place
+    from isosmoke.gate import trusted_workers
+    from isosmoke.manifest import loader
+
+    pins = trusted_workers.find_pins(loader.load(manifest), name, caller) if manifest else ()
+    with opened_place(name, interrupt, show_notes, pins) as place:
+        yield place
+
+
+def show_notes(notes: Iterable[str]) -> None:
+    """Print notes about a place or a bundle to stderr."""
+    for note in notes:
+        click.echo(escape_controls(f"NOTE {note}"), err=True)
 
 
 def build_repeat_command(
@@ -262,11 +347,11 @@ def build_repeat_command(
         manifest=str(manifest or ""),
         binary=options.binary or "",
         engine="" if options.engine == AUTO else options.engine,
-        daemon=endpoint.build_arguments(os.environ),
+        daemon=daemon_options.build_arguments(os.environ),
     )
 
 
-def create_progress(repeat: Repeat, *, stderr: bool = False, live: bool = True) -> Progress:
-    """Return a display of run events on stdout or stderr; `live` redraws terminal lines."""
-    console = Printer(stderr=stderr)
-    return Progress(console, live=live and console.is_live, repeat=repeat)
+def create_progress(repeat: Repeat, *, stderr: bool = False) -> Progress:
+    """Return a display of run events on stdout or stderr."""
+    console = create_printer(stderr=stderr)
+    return Progress(console, live=console.is_live, repeat=repeat)

@@ -50,9 +50,9 @@ def select_engine_name(requested: str, image: str, directory: Path) -> str:
     """
     if requested != AUTO:
         return requested
-    from isosmoke.rootfs_images import store
+    from isosmoke.rootfs_images import image_kinds
 
-    is_local = image == HOST_IMAGE or store.find_root(image, directory) is not None
+    is_local = image == HOST_IMAGE or image_kinds.find_root(image, directory) is not None
     return "bubblewrap" if is_local else "docker"
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Protocol, runtime_checkable
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import EngineError
 from isosmoke.host import mount_table, state
 from isosmoke.keeper.exchange import Channel
@@ -20,12 +21,18 @@ DESTROY_SECONDS = 20.0
 
 def find_mounts_in(spec: SandboxSpec, text: str) -> tuple[Path, ...]:
     """Return the mount points inside the directories that `spec` copies; `text` is a mountinfo."""
+    copied = (mount.source for mount in spec.mounts if isinstance(mount, CopyOnWrite))
+    return _find_points(tuple(copied), text)
+
+
+@lru_cache(maxsize=4)
+def _find_points(directories: tuple[Path, ...], text: str) -> tuple[Path, ...]:
+    """Return the mount points inside directories; the sandboxes of a run ask for the same ones."""
     mounts = mount_table.find_visible(text)
-    copied = (mount for mount in spec.mounts if isinstance(mount, CopyOnWrite))
     points = (
         mount.point
-        for directory in copied
-        for mount in mount_table.find_below(directory.source, mounts)
+        for directory in directories
+        for mount in mount_table.find_below(directory, mounts)
     )
     return tuple(dict.fromkeys(points))
 
@@ -85,7 +92,8 @@ class EngineInfo:
     """An engine on this machine: its version, its location, and the reason for choosing it.
 
     `where` is a program or the URL of a socket. `cgroup` is the version of the control groups that
-    enforce its limits, None if it has none.
+    enforce its limits, None if it has none. `unlimited` has the resources, of memory and processes,
+    that these groups do not limit, as where a controller is not delegated.
     """
 
     version: str
@@ -93,6 +101,7 @@ class EngineInfo:
     reason: str
     rootless: bool
     cgroup: int | None
+    unlimited: frozenset[str] = frozenset()
 
     @property
     def limits(self) -> frozenset[str]:
@@ -103,7 +112,7 @@ class EngineInfo:
         """
         if self.cgroup is None or (self.rootless and self.cgroup == 1):
             return frozenset({"processes"} if self.rootless else ())
-        return frozenset({"memory", "processes"})
+        return frozenset({"memory", "processes"}) - self.unlimited
 
 
 class Engine(Protocol):

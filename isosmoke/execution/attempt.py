@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date
 from functools import partial
 from pathlib import Path, PurePosixPath
 from threading import Lock
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from isosmoke.caches.kept import keep_additions
+from isosmoke.dataclass import dataclass
 from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineError, describe_os_error, suggest_remedy
 from isosmoke.execution.requirements import Requirements
@@ -25,14 +26,39 @@ from isosmoke.results.leaks import LeakVerdict, classify_survivors
 from isosmoke.results.outcome import Broke, Ending, Exited, Stopped, judge
 from isosmoke.results.run_results import Attempt, CapturedOutput
 from isosmoke.runner import job_builder, sandbox_run
+from isosmoke.runner.environment import build_environment, redact_environment
 from isosmoke.runner.job_builder import RunContext
-from isosmoke.runner.output import Capture
+from isosmoke.runner.output import Capture, LiveOutputs
 from isosmoke.runner.sandbox_run import SandboxRun
-from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import Job, SandboxSpec
+from isosmoke.sandbox.survivors import Process
 
 if TYPE_CHECKING:
     from isosmoke.execution.services import Services
+
+
+class Attempts(Protocol):
+    """The source of the attempts of a run: this machine, or a place."""
+
+    @property
+    def slots(self) -> int | None:
+        """The number of attempts that can be made at once; None leaves it to the load."""
+
+    def is_local(self, scenario: Scenario) -> bool:
+        """Return whether the load of this machine says something about a scenario's attempts."""
+
+    def run(
+        self,
+        scenario: Scenario,
+        number: int,
+        argv: tuple[str, ...] = (),
+        *,
+        alone: bool = False,
+    ) -> Attempt:
+        """Make an attempt; with `alone`, nothing else may run on its machine."""
+
+    def find_missing(self, scenario: Scenario) -> str:
+        """Return the missing requirements of a scenario as far as they are known beforehand."""
 
 
 class ServicePool:
@@ -56,8 +82,9 @@ class AttemptRunner:
 
     `engine_for` returns the engine of a scenario. `leaks` overrides the manifest's leak policy.
     `evidence` selects the attempts for which evidence is collected. Logs are written below
-    `record`, and `on_output` receives the output as it arrives. A command takes over `streams`.
-    With `keeps_caches`, what an attempt adds to caches is kept, and `notes` says what is not.
+    `record`, and `on_output` receives the output as it arrives; `outputs` shows it to another
+    thread. A command takes over `streams`. With `keeps_caches`, what an attempt adds to caches is
+    kept, and `notes` says what is not.
     """
 
     engine_for: Callable[[Scenario], Engine]
@@ -68,15 +95,36 @@ class AttemptRunner:
     leaks: Literal["fail", "report"] | None = None
     evidence: Literal["failed", "always", "never"] = "failed"
     on_output: Callable[[Output], object] | None = None
+    outputs: LiveOutputs = field(default_factory=LiveOutputs, compare=False)
     streams: Streams | None = None
     keeps_caches: bool = False
     notes: list[str] = field(default_factory=list, init=False)
     _services: ServicePool = field(default_factory=ServicePool, init=False)
 
-    def run(self, scenario: Scenario, number: int, argv: tuple[str, ...] = ()) -> Attempt:
+    @property
+    def slots(self) -> int | None:
+        """The number of attempts that can be made at once; None leaves it to the load."""
+        return None
+
+    def check(self, scenarios: Sequence[Scenario]) -> None:
+        """Accept all scenarios: this machine has no rules about them."""
+
+    def is_local(self, scenario: Scenario) -> bool:
+        """Return whether the load of this machine says something about a scenario's attempts."""
+        return self.engine_for(scenario).is_local
+
+    def run(
+        self,
+        scenario: Scenario,
+        number: int,
+        argv: tuple[str, ...] = (),
+        *,
+        alone: bool = False,
+    ) -> Attempt:
         """Run a scenario once in a fresh sandbox, and return the attempt with its secrets redacted.
 
-        `argv` replaces its script. An error of the machine (`OSError`) becomes the ending.
+        `argv` replaces its script. An error of the machine (`OSError`) becomes the ending. The
+        caller is in charge of `alone`: nothing else runs at the same time.
         """
         try:
             attempt = self._run(scenario, number, argv)
@@ -86,7 +134,7 @@ class AttemptRunner:
         return attempt.transform_texts(self.context.redactor(scenario).text)
 
     def _run(self, scenario: Scenario, number: int, argv: tuple[str, ...]) -> Attempt:
-        environment = job_builder.build_environment(scenario, self.context)
+        environment = build_environment(scenario, self.context)
         log = self.record / scenario.name / f"output-{number}.log"
         redactor = self.context.redactor(scenario)
         limit = scenario.limits.output
@@ -99,7 +147,8 @@ class AttemptRunner:
         )
         run = SandboxRun()
         services = self._running_services(scenario, number, run)
-        with capture, run.record_errors(), services as variables:
+        showing = self.outputs.showing(scenario.name, capture)
+        with capture, showing, run.record_errors(), services as variables:
             job = self._build_job(scenario, argv, variables)
             environment = job.environment
             sandbox_run.run_job(
@@ -125,7 +174,7 @@ class AttemptRunner:
             log=capture.log,
             unlogged=capture.unlogged,
             phases=run.phases,
-            environment=job_builder.redact_environment(scenario, environment),
+            environment=redact_environment(scenario, environment),
             evidence=run.evidence,
             leftovers=run.cleanup_failures,
             reached_limits=run.reached_limits,
@@ -138,7 +187,7 @@ class AttemptRunner:
         path = scenario.script_path.absolute()
         copy = self.context.copies / path.relative_to("/") if self.context.copies else path
         try:
-            return files.sha256(copy if copy.exists() else path)
+            return files.sha256(copy if copy.exists() else self.context.locate(path))
         except OSError:
             return ""
 
@@ -194,8 +243,9 @@ class AttemptRunner:
         sandboxes: dict[int, tuple[Engine, list[SandboxSpec]]] = {}
         for scenario in scenarios:
             with suppress(EngineError, OSError):
-                job, engine = self._build_job(scenario, argv, {}), self.engine_for(scenario)
-                sandboxes.setdefault(id(engine), (engine, []))[1].append(job.spec)
+                spec = job_builder.find_spec(scenario, argv, self.context)
+                engine = self.engine_for(scenario)
+                sandboxes.setdefault(id(engine), (engine, []))[1].append(spec)
         return sandboxes.values()
 
     def _build_job(

@@ -7,7 +7,7 @@ from threading import Lock
 
 from isosmoke.host.binary import COMMAND_NAME, HOW_TO_NAME
 from isosmoke.manifest.models import Scenario
-from isosmoke.rootfs_images import store
+from isosmoke.rootfs_images import image_kinds
 from isosmoke.sandbox import rootfs_mounts
 from isosmoke.sandbox.spec import HOST_IMAGE
 
@@ -47,7 +47,7 @@ class Requirements:
         """Return True if the image has the command, or if it cannot be searched from here."""
         if command == COMMAND_NAME and self._has_binary:
             return True
-        if root := store.find_root(scenario.image, scenario.folder):
+        if root := image_kinds.find_root(scenario.image, scenario.folder):
             searched = scenario.env.get("PATH") or rootfs_mounts.DEFAULT_PATH
             return rootfs_mounts.find_program(root, command, searched) is not None
         if scenario.image != HOST_IMAGE:

@@ -3,22 +3,23 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
-from isosmoke.execution.attempt import AttemptRunner
-from isosmoke.execution.concurrency import turns
+from isosmoke.dataclass import dataclass
+from isosmoke.execution.attempt import Attempts
+from isosmoke.execution.concurrency import start_order
 from isosmoke.execution.concurrency.slots import Slots
-from isosmoke.execution.concurrency.turns import Turn
+from isosmoke.execution.concurrency.start_order import Turn
 from isosmoke.history.experience import Experience
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.events import Event, ScenarioFinished, ScenarioPostponed, ScenarioStarted
-from isosmoke.results.load import Basis, Doubt
+from isosmoke.results.machine_load import Basis, Doubt
 from isosmoke.results.outcome import Ending, MissingRequirement, Outcome, Stopped
 from isosmoke.results.run_results import Attempt, ScenarioResult
 from isosmoke.worker_threads import Workers
@@ -51,8 +52,10 @@ class Policy:
     evidence: Literal["failed", "always", "never"] = "failed"
     confirms: frozenset[Outcome] = frozenset(outcome for outcome in Outcome if outcome.blocks)
 
-    def plan_slots(self) -> Slots:
-        """Return the slots with which a run begins."""
+    def plan_slots(self, room: int | None = None) -> Slots:
+        """Return the slots with which a run begins; `room` is the maximum number of a place."""
+        if room is not None:
+            return Slots.fixed(room if self.jobs is None else min(room, self.jobs))
         return Slots.adaptive(_count_cores()) if self.jobs is None else Slots.fixed(self.jobs)
 
 
@@ -96,7 +99,7 @@ class Scheduler:
     """
 
     scenarios: Sequence[Scenario]
-    attempts: AttemptRunner
+    attempts: Attempts
     policy: Policy
     notify: Callable[[Event], None]
     interrupt: Interrupt
@@ -121,11 +124,12 @@ class Scheduler:
         company if that may be enough, and if doubts remain, alone.
         """
         in_order = self.policy.jobs == 1
-        planned = turns.plan_turns(self.scenarios, self.experience, in_order=in_order)
-        slots = self.policy.plan_slots() if len(planned) > 1 else Slots.fixed(1)
+        planned = start_order.plan_turns(self.scenarios, self.experience, in_order=in_order)
+        room = self.attempts.slots
+        slots = self.policy.plan_slots(room) if len(planned) > 1 else Slots.fixed(1)
         results = self._run_round(planned, slots, self._try)
         results |= self._confirm_in_company(results)
-        alone = turns.plan_single_turns(results)
+        alone = start_order.plan_single_turns(results)
         results |= self._run_round(alone, Slots.fixed(1), self._confirm(results))
         return tuple(results[number] for number in range(len(self.scenarios)))
 
@@ -133,15 +137,15 @@ class Scheduler:
         self, results: Mapping[int, ScenarioResult]
     ) -> Mapping[int, ScenarioResult]:
         """Run scenarios together that hardly need a CPU, if the machine is calm otherwise."""
-        if not turns.plan_single_turns(results):
+        if self.attempts.slots is not None or not start_order.plan_single_turns(results):
             return {}
-        quiet = turns.plan_quiet_turns(results, _count_cores())
+        quiet = start_order.plan_quiet_turns(results, _count_cores())
         if len(quiet) <= 1 or not self._prepare_meter().is_calm():
             return {}
-        return self._run_round(quiet, turns.QUIET_SLOTS, self._confirm(results))
+        return self._run_round(quiet, start_order.QUIET_SLOTS, self._confirm(results))
 
     def _run_round(
-        self, planned: Sequence[Turn], slots: Slots, perform: Callable[[Turn], ScenarioResult]
+        self, planned: Sequence[Turn], slots: Slots, perform: Callable[[Turn, bool], ScenarioResult]
     ) -> dict[int, ScenarioResult]:
         """Perform turns, as many at once as the slots permit; return the results by number."""
         if not planned:
@@ -150,14 +154,16 @@ class Scheduler:
         ended = SimpleQueue[Future[ScenarioResult]]()
         results: dict[int, ScenarioResult] = {}
         most = min(len(planned), slots.most)
-        meter = self._prepare_meter() if most > 1 else None
+        meter = self._prepare_meter() if most > 1 and self.attempts.slots is None else None
         if meter:
             meter.sample()
         with Workers(most, thread_name_prefix="scenario") as pool:
             while waiting or running:
-                while (index := turns.pick_next(waiting, running.values(), slots)) is not None:
+                while (
+                    index := start_order.pick_next(waiting, running.values(), slots)
+                ) is not None:
                     turn = waiting.pop(index)
-                    future = pool.submit(perform, turn)
+                    future = pool.submit(perform, turn, most == 1)
                     running[future] = turn
                     future.add_done_callback(ended.put)
                 for future in _wait_for_any(ended, meter.period if meter else None):
@@ -175,19 +181,22 @@ class Scheduler:
         self.meter = self.meter or Meter.of_this_machine()
         return self.meter
 
-    def _try(self, turn: Turn) -> ScenarioResult:
+    def _try(self, turn: Turn, alone: bool) -> ScenarioResult:  # noqa: FBT001 - see _run_round
         """Run a scenario as often as its retries allow."""
-        attempts = tuple(self._make_attempts(turn.scenario))
+        attempts = tuple(self._make_attempts(turn.scenario, alone=alone))
         return self._conclude(ScenarioResult(scenario=turn.scenario, attempts=attempts))
 
-    def _confirm(self, results: Mapping[int, ScenarioResult]) -> Callable[[Turn], ScenarioResult]:
+    def _confirm(
+        self, results: Mapping[int, ScenarioResult]
+    ) -> Callable[[Turn, bool], ScenarioResult]:
         """Return a function that runs a scenario of `results` once more."""
 
-        def confirm(turn: Turn) -> ScenarioResult:
+        def confirm(turn: Turn, alone: bool) -> ScenarioResult:  # noqa: FBT001 - see _run_round
             result = results[turn.number]
             if self.interrupt.is_raised:
                 return self._finish(result)
-            attempt = self._make_attempt(result.scenario, len(result.attempts) + 1)
+            number = len(result.attempts) + 1
+            attempt = self._make_attempt(result.scenario, number, alone=alone)
             return self._conclude(replace(result, attempts=(*result.attempts, attempt)))
 
         return confirm
@@ -205,7 +214,7 @@ class Scheduler:
         self._report(ScenarioPostponed(result))
         return result
 
-    def _make_attempts(self, scenario: Scenario) -> Iterator[Attempt]:
+    def _make_attempts(self, scenario: Scenario, *, alone: bool) -> Iterator[Attempt]:
         """Yield an attempt, and as many more as the retries allow while the scenario fails."""
         failure = self._check_preconditions(scenario)
         if failure is not None:
@@ -213,7 +222,7 @@ class Scheduler:
             return
         retries = scenario.retries if self.policy.retries is None else self.policy.retries
         for number in range(1, retries + 2):
-            attempt = self._make_attempt(scenario, number)
+            attempt = self._make_attempt(scenario, number, alone=alone)
             yield attempt
             if not attempt.outcome.blocks or self.interrupt.is_raised:
                 return
@@ -227,15 +236,17 @@ class Scheduler:
         missing = self.attempts.find_missing(scenario)
         return MissingRequirement(missing) if missing else None
 
-    def _make_attempt(self, scenario: Scenario, number: int) -> Attempt:
+    def _make_attempt(self, scenario: Scenario, number: int, *, alone: bool) -> Attempt:
         number += self.made.get(scenario.name, 0)
         now = monotonic()
         offset, waited = now - self.started_at, now - self._ready_at[scenario.name]
         self._report(ScenarioStarted(scenario.name, number, offset))
         with self._tracker.running(scenario.name) as ran_in_isolation, self._mark() as mark:
-            attempt = self.attempts.run(scenario, number, self.argv)
+            attempt = self.attempts.run(scenario, number, self.argv, alone=alone)
             self._ready_at[scenario.name] = monotonic()
-            attempt = replace(attempt, alone=ran_in_isolation(), begun=offset, waited=waited)
+            # Attempts of other runs may share the workers of a place.
+            was_alone = ran_in_isolation() and (alone or self.attempts.slots is None)
+            attempt = replace(attempt, alone=was_alone, begun=offset, waited=waited)
             if attempt.outcome.blocks and not isinstance(attempt.ending, Stopped):
                 attempt = self._examine(scenario, attempt, mark)
         return attempt
@@ -254,11 +265,11 @@ class Scheduler:
         if self.policy.confirm == "never" or attempt.alone:
             basis: Basis = "alone" if attempt.alone else "option"
             return replace(attempt, inputs=self.digest(scenario), basis=basis)
-        from isosmoke.execution.concurrency import confirmation
+        from isosmoke.execution.concurrency import confirmation_rule
 
-        is_local = self.attempts.engine_for(scenario).is_local
+        is_local = self.attempts.is_local(scenario)
         load = self._prepare_meter().measure(mark) if mark and is_local else None
-        doubts = confirmation.find_doubts(scenario, attempt, load)
+        doubts = confirmation_rule.find_doubts(scenario, attempt, load)
         attempt = replace(attempt, inputs=self.digest(scenario), load=load, doubts=doubts)
         if self.policy.confirm == "always":
             wanted = Doubt(kind="option", text="every failure is to be confirmed")
@@ -283,7 +294,7 @@ def _explain_limit(max_fail: int) -> str:
 
 
 def _count_cores() -> float:
-    from isosmoke.execution.concurrency.machine import count_cores
+    from isosmoke.execution.concurrency.load_readings import count_cores
 
     return count_cores()
 

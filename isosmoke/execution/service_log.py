@@ -11,7 +11,7 @@ from typing import Self
 
 from isosmoke.engines.docker.attach import ContainerOutput
 from isosmoke.keeper.events import Output
-from isosmoke.patterns import Pattern
+from isosmoke.regular_expressions import Pattern
 from isosmoke.runner.output import Capture
 from isosmoke.worker_threads import Workers
 

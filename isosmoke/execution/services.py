@@ -13,7 +13,6 @@ is pulled.
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -25,6 +24,7 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import WaitStrategy
 from testcontainers.core.waiting_utils import WaitStrategyTarget
 
+from isosmoke.dataclass import dataclass
 from isosmoke.engines import select_service_engine
 from isosmoke.engines.base import START_SECONDS, Engine
 from isosmoke.errors import EngineError, LeftBehindError
@@ -34,12 +34,12 @@ from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.keeper.client import Conversation
-from isosmoke.keeper.deadline import Deadline
 from isosmoke.keeper.events import Output
 from isosmoke.keeper.exchange import StoppedError
+from isosmoke.keeper.running_time_deadline import Deadline
 from isosmoke.manifest.models import Scenario, Service, Wait
 from isosmoke.redaction import Redactor
-from isosmoke.runner.job_builder import select_passed_variables
+from isosmoke.runner.environment import select_passed_variables
 from isosmoke.runner.output import Capture
 from isosmoke.sandbox.spec import HOST_IMAGE, KEEPER, ReadOnly, SandboxSpec
 

@@ -2,31 +2,31 @@
 
 import math
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
-from isosmoke.engines import AUTO
-from isosmoke.engines.docker import endpoint
-from isosmoke.errors import ExitCode
+from isosmoke.dataclass import dataclass
+from isosmoke.engines import daemon_options
 from isosmoke.execution import surroundings_warnings
 from isosmoke.execution.attempt import AttemptRunner
-from isosmoke.execution.binary_trial import BinaryCheck
-from isosmoke.execution.concurrency.inputs import InputDigests
-from isosmoke.execution.preflight import EnginePool, Preflight, build_context
+from isosmoke.execution.concurrency.known_failures import InputDigests
+from isosmoke.execution.preflight import Preflight, run_preflight
+from isosmoke.execution.repetition import RunRepetition, subtract_failures
+from isosmoke.execution.request import Request
 from isosmoke.execution.requirements import Requirements
 from isosmoke.execution.scheduler import Policy, Scheduler
 from isosmoke.history import experience, layout, writer
 from isosmoke.history.experience import Experience
 from isosmoke.history.writer import Recording
 from isosmoke.host.caller_process import Caller
+from isosmoke.host.repository.work_tree_state import IdentityReader
 from isosmoke.interrupt import Interrupt
-from isosmoke.keeper.events import Output
-from isosmoke.keeper.input_forwarding import Streams
-from isosmoke.manifest.models import Retention, Scenario
+from isosmoke.manifest.models import Scenario
 from isosmoke.redaction import is_ordinary
 from isosmoke.results.events import (
     Event,
@@ -36,34 +36,11 @@ from isosmoke.results.events import (
     ScenarioRepeating,
 )
 from isosmoke.results.run_results import RunResult, ScenarioResult
-from isosmoke.rootfs_images import store
-from isosmoke.runner.job_builder import RunContext, StandIns
+from isosmoke.rootfs_images import image_kinds
+from isosmoke.runner.job_builder import RunContext
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """The scenarios to run and the options of the run.
-
-    `argv` replaces every script, and takes over `streams`. With `keeps_caches`, what it adds to
-    caches is kept for the project. `copies` is a tree with copies of files at their own paths;
-    scripts see these in place of the files, which may change during the run. `stand_ins` take the
-    place of the binary.
-    """
-
-    scenarios: tuple[Scenario, ...]
-    manifest: Path | None = None
-    binary: str | None = None
-    engine: str = AUTO
-    policy: Policy = field(default_factory=Policy)
-    argv: tuple[str, ...] = ()
-    on_output: Callable[[Output], object] | None = None
-    streams: Streams | None = None
-    keeps_caches: bool = False
-    record_in: Path | None = None
-    retention: Retention = field(default_factory=Retention)
-    rerun_of: str = ""
-    copies: Path | None = None
-    stand_ins: StandIns | None = None
+if TYPE_CHECKING:  # only a run in a place needs them
+    from isosmoke.execution.places.placed_attempts import PlacedAttempts
 
 
 _MAX_AHEAD_PER_CORE = 2
@@ -81,9 +58,10 @@ class Session:
     started: datetime
     started_at: float
     preflight: Preflight
-    attempts: AttemptRunner
+    attempts: "AttemptRunner | PlacedAttempts"
     recording: Recording
     digests: InputDigests
+    identity: IdentityReader
     notify: Callable[[Event], None]
     warnings: tuple[str, ...] = ()
 
@@ -97,7 +75,8 @@ class Session:
         Raises:
             IsosmokeError: if they cannot be run; none of them was started.
         """
-        with store.images_in_use(scenario.image for scenario in scenarios):
+        self.attempts.check(scenarios)
+        with image_kinds.images_in_use(scenario.image for scenario in scenarios):
             self.preflight.check(scenarios)
             with self._sandboxes_ahead(scenarios, argv):
                 return self._run_repeatedly(scenarios, argv)
@@ -108,10 +87,10 @@ class Session:
     ) -> Iterator[None]:
         """Let the engines create sandboxes ahead of need, except for those that start at once."""
         policy = self.request.policy
-        if len(scenarios) * policy.repeat == 1:
+        if len(scenarios) * policy.repeat == 1 or not isinstance(self.attempts, AttemptRunner):
             yield
             return
-        from isosmoke.execution.concurrency.machine import count_cores
+        from isosmoke.execution.concurrency.load_readings import count_cores
 
         first = policy.plan_slots().number
         later = (tuple(scenarios) * policy.repeat)[first:]
@@ -128,12 +107,12 @@ class Session:
         results: tuple[ScenarioResult, ...] = ()
         last = self.request.policy.repeat
         for number in range(1, last + 1):
-            policy = _subtract_failures(self.request.policy, results)
+            policy = subtract_failures(self.request.policy, results)
             if number > 1 and (self.preflight.interrupt.is_raised or policy.max_fail == 0):
                 for result in results:
                     self.notify(ScenarioFinished(result))
                 break
-            repetition = _Repetition(number, results, is_last=number == last)
+            repetition = RunRepetition(number, results, is_last=number == last)
             results = self._run_once(scenarios, argv, policy, repetition)
         return results
 
@@ -142,7 +121,7 @@ class Session:
         scenarios: Sequence[Scenario],
         argv: tuple[str, ...],
         policy: Policy,
-        repetition: "_Repetition",
+        repetition: RunRepetition,
     ) -> tuple[ScenarioResult, ...]:
         def record_and_notify(event: Event) -> None:
             """Hand a result to the record, and report it."""
@@ -166,19 +145,23 @@ class Session:
             argv=argv,
             made=repetition.made,
             experience=self._load_experience(scenarios),
-            digest=self.digests.compute,
+            digest=self._compute_digest,
         )
         return tuple(map(repetition.add, scheduler.run()))
+
+    def _compute_digest(self, scenario: Scenario) -> str:
+        """Return the digest of a scenario's inputs; empty if they are those of another machine."""
+        return "" if self.request.place is not None else self.digests.compute(scenario)
 
     def _load_experience(self, scenarios: Sequence[Scenario]) -> Experience:
         """Return what earlier runs showed; a run without concurrency has no use for it."""
         if len(scenarios) == 1 or self.request.policy.jobs == 1:
             return Experience()
-        return experience.load(self.recording.home)
+        return experience.load(self.recording.home, self.recording.directory)
 
     def end(self, results: tuple[ScenarioResult, ...]) -> RunResult:
         """Complete the record of the run with all of its results, and return the complete run."""
-        run = self.result(results)
+        run = replace(self.result(results), repository=self.identity.wait())
         self.recording.end(run)
         if not self.request.argv:
             self._learn(results)
@@ -191,7 +174,7 @@ class Session:
 
         Another run that ends at the same moment may be forgotten; nothing waits for it.
         """
-        known = experience.load(self.recording.home)
+        known = experience.load(self.recording.home, self.recording.directory)
         if not self.digests.are_current():
             results = [result.without_inputs() for result in results]
         experience.save(self.recording.home, known.learn(results, self.started))
@@ -212,11 +195,13 @@ class Session:
             stopped=self.preflight.interrupt.reason,
             host=platform.node(),
             rerun_of=self.request.rerun_of,
-            daemon=endpoint.build_arguments(context.caller.environment),
+            daemon=daemon_options.build_arguments(context.caller.environment),
             notes=tuple(dict.fromkeys(self._list_notes(results))),
             warnings=self.warnings,
             interpreters=context.interpreters,
             recording=dict(self.recording.seconds),
+            shard=self.request.shard,
+            binary_version=self.preflight.binary_version,
         )
 
     def _list_notes(self, results: Sequence[ScenarioResult]) -> Iterator[str]:
@@ -229,34 +214,6 @@ class Session:
         yield from _note_unredacted_secrets(scenarios, self.preflight.context)
         yield from _note_ordinary_secrets(scenarios, self.preflight.context)
         yield from self.preflight.engines.list_unsupported_limits(scenarios)
-
-
-@dataclass(frozen=True, slots=True)
-class _Repetition:
-    """One of several repetitions of the same scenarios, with the results of those before."""
-
-    number: int
-    results: tuple[ScenarioResult, ...]
-    is_last: bool
-
-    @property
-    def made(self) -> Mapping[str, int]:
-        """The number of attempts at each scenario so far."""
-        return {result.name: len(result.attempts) for result in self.results}
-
-    def add(self, result: ScenarioResult) -> ScenarioResult:
-        """Return a result of this repetition together with those before."""
-        before = next((item for item in self.results if item.name == result.name), None)
-        return before.add_repetition(self.number, result.attempts) if before else result
-
-
-def _subtract_failures(policy: Policy, results: Sequence[ScenarioResult]) -> Policy:
-    """Return the policy for what follows these results."""
-    if policy.max_fail is None:
-        return policy
-    return replace(
-        policy, max_fail=max(0, policy.max_fail - sum(result.failures for result in results))
-    )
 
 
 def execute(
@@ -280,6 +237,8 @@ def begin(
         IsosmokeError: if the request cannot be run; no record was started.
     """
     started_at, started = monotonic(), datetime.now().astimezone()
+    request.check_place()
+    identity = IdentityReader(caller.working, caller.environment)
     preflight = run_preflight(request, caller, interrupt)
     context = preflight.context
     path = request.record_in or layout.find_top(context.workspace.working)
@@ -292,8 +251,11 @@ def begin(
         attempts=create_attempt_runner(preflight, request, recording.directory),
         recording=recording,
         digests=InputDigests(context=context, engine_for=preflight.engines.engine_for),
+        identity=identity,
         notify=notify,
-        warnings=surroundings_warnings.collect_warnings(context, request.scenarios, request.binary),
+        warnings=surroundings_warnings.collect_warnings(
+            context, request.scenarios, request.binary, is_command=bool(request.argv)
+        ),
     )
     run = session.result(())
     recording.begin(run, request.scenarios)
@@ -301,9 +263,24 @@ def begin(
     return session
 
 
-def create_attempt_runner(preflight: Preflight, request: Request, record: Path) -> AttemptRunner:
+def create_attempt_runner(
+    preflight: Preflight, request: Request, record: Path
+) -> "AttemptRunner | PlacedAttempts":
     """Return the runner of all attempts of a request, with their logs below `record`."""
     context = preflight.context
+    if request.place is not None:
+        from isosmoke.execution.places.placed_attempts import PlacedAttempts
+
+        return PlacedAttempts(
+            place=request.place,
+            context=context,
+            engine=request.engine,
+            record=record,
+            interrupt=preflight.interrupt,
+            trees=request.place.publish(context, request.scenarios),
+            leaks=request.policy.leaks,
+            evidence=request.policy.evidence,
+        )
     return AttemptRunner(
         engine_for=preflight.engines.engine_for,
         context=context,
@@ -315,50 +292,10 @@ def create_attempt_runner(preflight: Preflight, request: Request, record: Path) 
         leaks=request.policy.leaks,
         evidence=request.policy.evidence,
         on_output=request.on_output,
+        outputs=request.outputs,
         streams=request.streams,
         keeps_caches=request.keeps_caches,
     )
-
-
-def run_preflight(request: Request, caller: Caller, interrupt: Interrupt) -> Preflight:
-    """Check everything that a request needs, and return the engines and the context.
-
-    Raises:
-        IsosmokeError: if the request cannot be run.
-    """
-    preflight = _prepare(request, caller, interrupt)
-    preflight.check(request.scenarios)
-    return preflight
-
-
-def prepare_binary_check(request: Request, caller: Caller, interrupt: Interrupt) -> BinaryCheck:
-    """Return a check of the binary in the image of the request's only scenario."""
-    return _prepare(request, caller, interrupt).create_binary_check(request.scenarios[0])
-
-
-def _prepare(request: Request, caller: Caller, interrupt: Interrupt) -> Preflight:
-    engines = EnginePool(request.engine)
-    engines.prepare(request.scenarios)
-    context = build_context(
-        caller, request.manifest, request.binary, request.argv, copies=request.copies
-    )
-    context = replace(context, keeps_caches=request.keeps_caches, stand_ins=request.stand_ins)
-    return Preflight(engines=engines, context=context, interrupt=interrupt)
-
-
-def determine_exit_code(result: RunResult) -> ExitCode:
-    """Return the exit code for the outcomes of a run."""
-    if result.stopped:
-        return ExitCode.TERMINATED if result.stopped == "SIGTERM" else ExitCode.INTERRUPTED
-    blocking = [scenario for scenario in result.scenarios if scenario.outcome.blocks]
-    if blocking:
-        is_broken = all(scenario.is_infrastructure for scenario in blocking)
-        return ExitCode.INFRASTRUCTURE if is_broken else ExitCode.BLOCKED
-    if result.dirty:
-        return ExitCode.INFRASTRUCTURE
-    if result.skipped == len(result.scenarios):
-        return ExitCode.ALL_SKIPPED
-    return ExitCode.OK
 
 
 def _note_ordinary_secrets(scenarios: Sequence[Scenario], context: RunContext) -> Iterator[str]:

@@ -20,14 +20,19 @@ _FUNCTION = "BASH_FUNC_"
 
 
 def collect_warnings(
-    context: RunContext, scenarios: Sequence[Scenario], named_binary: str | None
+    context: RunContext,
+    scenarios: Sequence[Scenario],
+    named_binary: str | None,
+    *,
+    is_command: bool = False,
 ) -> tuple[str, ...]:
     """Return a warning for each kind of influence on these scenarios.
 
-    `named_binary` is the value of the `--binary` option; None without that option.
+    `named_binary` is the value of the `--binary` option; None without that option. A command that
+    the user typed (`is_command`) is meant to use the user's PATH as it is.
     """
     return (
-        *check_path(context, scenarios),
+        *(() if is_command else check_path(context, scenarios)),
         *_check_tool_homes(context, scenarios),
         *_check_binary(context, named_binary),
         *_check_repositories(context.workspace),

@@ -1,13 +1,14 @@
 """A run whose verdict is bound to its inputs: copies of them run, and a later change is found."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from isosmoke.dataclass import dataclass
 from isosmoke.engines import EngineChoice
 from isosmoke.errors import IsosmokeError, ManifestError
-from isosmoke.execution.session import Request
-from isosmoke.gate import input_copies, receipt, receipt_inputs
-from isosmoke.gate.receipt import Resource
+from isosmoke.execution.request import Request
+from isosmoke.gate import in_toto, input_copies, receipt_inputs
+from isosmoke.gate.in_toto import Resource
 from isosmoke.host import binary, files, git
 from isosmoke.host.git import Checkout
 from isosmoke.host.workspace_directories import git_top
@@ -48,12 +49,15 @@ def execute(
     engines = EngineChoice(request.engine)
     commit = _read_commit(manifest, environment)
     with input_copies.copy_inputs(receipt_inputs.list_files(manifest, request.scenarios)) as copies:
-        inputs = receipt_inputs.collect_inputs(
-            manifest, request.scenarios, engines, compute_digest=copies.compute_digest
+        inputs = _select_inputs(
+            request,
+            receipt_inputs.collect_inputs(
+                manifest, request.scenarios, engines, compute_digest=copies.compute_digest
+            ),
         )
         result = run(replace(request, copies=copies.root))
     changes = (
-        *receipt.list_differences(inputs, _collect_again(manifest, request, engines)),
+        *in_toto.list_differences(inputs, _collect_again(manifest, request, engines)),
         *receipt_inputs.find_changed_interpreters(inputs, result.interpreters),
         *_find_changed_binary(result),
         *(
@@ -73,9 +77,14 @@ def _collect_again(
     try:
         loaded = loader.load(manifest.path)
         scenarios = [scenario for scenario in loaded.scenarios if scenario.name in names]
-        return receipt_inputs.collect_inputs(loaded, scenarios, engines)
+        return _select_inputs(request, receipt_inputs.collect_inputs(loaded, scenarios, engines))
     except (IsosmokeError, ManifestError):
         return ()
+
+
+def _select_inputs(request: Request, inputs: tuple[Resource, ...]) -> tuple[Resource, ...]:
+    """Return the inputs of a run: in a place, the interpreters of this machine are none."""
+    return inputs if request.place is None else receipt_inputs.drop_interpreters(inputs)
 
 
 def _find_changed_binary(result: RunResult) -> Iterator[str]:

@@ -6,13 +6,15 @@ what was not verified.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import ExitCode, IsosmokeError, ManifestError, UsageError
+from isosmoke.gate.proofs.lack import Lack
 from isosmoke.manifest.models import Gate, Manifest, Scenario
 from isosmoke.results import repeat_command
-from isosmoke.results.finding import FindingsDocument
 from isosmoke.results.outcome import Outcome, describe_counts, sort_counts
+from isosmoke.results.records.finding import FindingsDocument
 from isosmoke.results.repeat_command import Repeat
 from isosmoke.results.run_results import RunResult, ScenarioResult
 from isosmoke.text import quote_command, shorten, suggest_match
@@ -24,6 +26,7 @@ _MAX_VERDICT_LINES = MAX_LINES - 1  # the printer of a verdict adds a line for i
 _NAMES_SHOWN = 20
 _MAX_FINDING = 240
 _WARNINGS_SHOWN = 4
+_TOOTHLESS_SHOWN = 3
 _SKIPPED = "WARNING: skipped scenarios were not verified"
 _NAME_ONLY = (
     *(outcome for outcome in Outcome if outcome.blocks and not outcome.facts.was_tried),
@@ -117,11 +120,23 @@ def judge_unowned(manifest: Manifest, task: str) -> GateVerdict:
     return _open_gate(task, why, "WARNING: nothing was run, so nothing was verified")
 
 
-def judge_unproven(task: str, names: Sequence[str]) -> GateVerdict:
-    """Return a shut verdict because new scenarios have no proof that they notice."""
-    why = "new scenarios without a proof ([gate] require_proof); nothing was run"
-    hint = f"try: isosmoke prove {shorten(names[0])} --broken BIN --fixed BIN"
-    return _shut_gate(task, why, *_list_names("unproven", names), hint)
+def judge_lacks(task: str, lacks: Sequence[Lack]) -> GateVerdict:
+    """Return a shut verdict because scenarios lack a proof, or a receipt that they bite."""
+    unproven = [lack for lack in lacks if lack.rule == "require_proof"]
+    toothless = [lack for lack in lacks if lack.rule == "require_teeth"]
+    reasons = [
+        *(["new scenarios without a proof ([gate] require_proof)"] if unproven else []),
+        *(["scenarios without teeth ([gate] require_teeth)"] if toothless else []),
+    ]
+    details = [
+        *_list_names("unproven", [lack.scenario for lack in unproven]),
+        *(f"try: {shorten(lack.command)}" for lack in unproven[:1]),
+    ]
+    for lack in toothless[:_TOOTHLESS_SHOWN]:
+        text = f"toothless {lack.scenario}: {lack.text}"
+        details += [shorten(text, _MAX_FINDING), f"  try: {shorten(lack.command, _MAX_FINDING)}"]
+    details += _list_names("also", [lack.scenario for lack in toothless[_TOOTHLESS_SHOWN:]])
+    return _shut_gate(task, f"{', '.join(reasons)}; nothing was run", *details)
 
 
 def judge_error(task: str, error: IsosmokeError) -> GateVerdict:
@@ -171,6 +186,30 @@ def judge_run(
     )
 
 
+def judge_part(
+    result: RunResult,
+    part: str,
+    *,
+    task: str,
+    changes: Sequence[str] = (),
+    repeat: Repeat = repeat_command.build_run_command,
+) -> tuple[GateVerdict, str]:
+    """Return the verdict on a part of a divided gate, which is always shut, and the objection.
+
+    The objection is empty if nothing in the part keeps the gate shut. The exit code is then 0.
+    """
+    objection = next(_find_part_objections(result), "")
+    if changes and not objection:
+        objection = "tested files changed during the run"
+    fixed = [*_list_names("changed", changes), *_format_warnings(result.warnings)]
+    details, is_complete = _format_details(result, repeat, _MAX_VERDICT_LINES - len(fixed))
+    state = objection or f"{_count_outcomes(result)}; shut until all shards are merged and audited"
+    code = _select_code(result) if objection else ExitCode.OK
+    why = f"{part}: {state}"
+    verdict = _shut_gate(task, why, *details, *fixed, code=code, is_complete=is_complete)
+    return verdict, objection
+
+
 def _format_warnings(warnings: Sequence[str]) -> list[str]:
     """Return a run's warnings in a few lines, to leave lines for the failures."""
     lines = [f"WARNING: {shorten(warning)}" for warning in warnings[:_WARNINGS_SHOWN]]
@@ -204,17 +243,22 @@ def _find_objection(result: RunResult, gate: Gate) -> str:
 
 
 def _find_objections(result: RunResult, gate: Gate) -> Iterator[str]:
+    yield from _find_part_objections(result)
+    if not result.scenarios:
+        yield "no scenario was run"
+    if gate.max_skips is not None and result.skipped > gate.max_skips:
+        yield f"more skips than [gate] max_skips = {gate.max_skips}; {_count_outcomes(result)}"
+
+
+def _find_part_objections(result: RunResult) -> Iterator[str]:
+    """Yield each reason to keep the gate shut that a part of the scenarios shows."""
     blocking = sum(scenario.outcome.blocks for scenario in result.scenarios)
     if result.stopped:
         yield f"interrupted by {result.stopped}; {_count_outcomes(result)}"
     if blocking:
         yield f"blocked by {blocking} of {_count_outcomes(result)}"
-    if not result.scenarios:
-        yield "no scenario was run"
     if result.dirty:
         yield f"not cleaned up: {shorten(result.dirty[0])}; {_count_outcomes(result)}"
-    if gate.max_skips is not None and result.skipped > gate.max_skips:
-        yield f"more skips than [gate] max_skips = {gate.max_skips}; {_count_outcomes(result)}"
 
 
 def _count_outcomes(result: RunResult) -> str:

@@ -1,20 +1,22 @@
 """One pass through the gate: load the manifest, run the scenarios, judge, write the receipt."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from isosmoke.authoring import manifest_places
+from isosmoke.dataclass import dataclass
 from isosmoke.engines import AUTO
 from isosmoke.errors import IsosmokeError
 from isosmoke.execution import session
+from isosmoke.execution.request import Request
 from isosmoke.execution.scheduler import Policy
-from isosmoke.execution.session import Request
-from isosmoke.gate import bound_run, decision
+from isosmoke.gate import bound_run, decision, trusted_workers
 from isosmoke.gate.decision import GateVerdict
 from isosmoke.gate.proofs import requirement
+from isosmoke.gate.proofs.requirement import Requirement
 from isosmoke.gate.receipt import Way
 from isosmoke.gate.receipt_writer import ReceiptWriter, format_now
 from isosmoke.history import gate_records, record_homes
@@ -27,7 +29,7 @@ from isosmoke.manifest.discovery import locate_manifest
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.results import repeat_command
 from isosmoke.results.events import Event
-from isosmoke.results.finding import FindingsDocument
+from isosmoke.results.records.finding import FindingsDocument
 from isosmoke.results.repeat_command import Repeat
 from isosmoke.results.run_results import RunResult
 
@@ -36,7 +38,8 @@ from isosmoke.results.run_results import RunResult
 class GateRequest:
     """A task to complete, and options for its run; without `jobs`, the load of the machine decides.
 
-    `way` is the command that asks; only `gate` does not complete the task.
+    `way` is the command that asks; only `gate` does not complete the task. With `place`, its
+    workers make the attempts; None is this machine.
     """
 
     task: str
@@ -47,6 +50,7 @@ class GateRequest:
     jobs: int | None = None
     confirm: Literal["always", "auto"] = "auto"
     way: Way = "gate"
+    place: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +58,14 @@ class GateResult:
     """A verdict, its run, and the path of its receipt; the last two are None if nothing was run.
 
     `findings` are reasons to doubt that the manifest is the project's. They change no verdict.
+    `place_notes` say which workers of a place were not used, and why.
     """
 
     verdict: GateVerdict
     run: RunResult | None = None
     receipt: Path | None = None
     findings: FindingsDocument = field(default_factory=FindingsDocument)
+    place_notes: tuple[str, ...] = ()
 
 
 def run_gate(
@@ -74,13 +80,23 @@ def run_gate(
 
     An error that the user can fix ends as a shut gate.
     """
+    execute = partial(session.execute, caller=caller, notify=notify, interrupt=interrupt)
+    return begin_pass(ask, caller, lambda passing: passing.run(execute, repeat, interrupt))
+
+
+def begin_pass(
+    ask: GateRequest, caller: Caller, judge: Callable[["GatePass"], GateResult]
+) -> GateResult:
+    """Load the manifest, and return what `judge` says of a pass through its gate.
+
+    An error that the user can fix ends as a shut gate.
+    """
     try:
         loaded = loader.load(ask.manifest or locate_manifest(caller.working, caller.environment))
-        execute = partial(session.execute, caller=caller, notify=notify, interrupt=interrupt)
         findings = manifest_places.inspect_manifest(
             loaded.path, caller.working, caller.environment, option=ask.manifest
         )
-        result = _Pass(ask, caller, loaded, findings).run(execute, repeat)
+        result = judge(GatePass(ask, caller, loaded, findings))
         verdict = decision.add_findings(result.verdict, findings)
         return replace(result, verdict=verdict, findings=findings)
     except IsosmokeError as error:
@@ -120,7 +136,7 @@ def record_bypass(task: str, agent: str | None, caller: Caller) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pass:
+class GatePass:
     """One task's pass through the gate of one manifest."""
 
     ask: GateRequest
@@ -128,36 +144,57 @@ class _Pass:
     manifest: Manifest
     findings: FindingsDocument
 
-    def run(self, execute: Callable[[Request], RunResult], repeat: Repeat) -> GateResult:
-        task = self.ask.task
+    def run(
+        self, execute: Callable[[Request], RunResult], repeat: Repeat, interrupt: Interrupt
+    ) -> GateResult:
+        """Run the scenarios that cover the task, judge them, and write the receipt."""
+        task, address = self.ask.task, self.ask.place
+        pins = trusted_workers.require_pins(self.manifest, address, self.caller)
         scenarios = decision.select_scenarios(self.manifest, task, full=self.ask.full)
         if not scenarios:
             return GateResult(verdict=decision.judge_unowned(self.manifest, task))
-        writer = self._create_writer()
+        writer = self.create_writer()
         writer.list_homes()  # report an error in them before anything runs
-        if unproven := requirement.find_unproven(self.manifest, scenarios, self.caller):
-            return GateResult(verdict=decision.judge_unproven(task, unproven))
-        run = bound_run.execute(
-            self.manifest, self._create_request(scenarios), self.caller.environment, execute
-        )
+        required = self.create_requirement()
+        judged = required.read_inputs(scenarios)
+        if lacks := required.find_lacks(scenarios):
+            return GateResult(verdict=decision.judge_lacks(task, lacks))
+        with trusted_workers.opened(address, pins, scenarios, interrupt) as place:
+            request = replace(self.create_request(scenarios), place=place)
+            run = bound_run.execute(self.manifest, request, self.caller.environment, execute)
+            notes = tuple(place.notes) if place else ()
+        run = required.bind(run, judged)
         verdict = decision.judge_run(run.result, self.manifest.gate, task=task, repeat=repeat)
         if verdict.open and run.changes:
             verdict = decision.judge_changes(task, run.changes)
         saved = writer.save(run, is_open=verdict.open)
-        return GateResult(verdict=verdict, run=run.result, receipt=saved)
+        return GateResult(verdict=verdict, run=run.result, receipt=saved, place_notes=notes)
 
-    def _create_writer(self) -> ReceiptWriter:
-        named = {"--manifest": self.ask.manifest, "--binary": self.ask.binary}
+    def create_requirement(self) -> Requirement:
+        """Return what the rules of the manifest require of scenarios before they are run."""
+        options = [part for name, value in self._list_options() for part in (name, value)]
+        return requirement.create_for_run(self.manifest, self.caller, self.ask.binary, options)
+
+    def create_writer(self) -> ReceiptWriter:
+        """Return a writer of receipts for the task."""
         return ReceiptWriter(
             task=self.ask.task,
             way=self.ask.way,
             caller=self.caller,
             manifest=self.manifest,
             losses=self.findings.losses,
-            options=tuple(f"{name}={value}" for name, value in named.items() if value),
+            place=self.ask.place,
+            options=tuple(f"{name}={value}" for name, value in self._list_options()),
         )
 
-    def _create_request(self, scenarios: tuple[Scenario, ...]) -> Request:
+    def _list_options(self) -> Iterator[tuple[str, str]]:
+        """Yield the options that select the manifest and the binary, with their values."""
+        for name, value in (("--manifest", self.ask.manifest), ("--binary", self.ask.binary)):
+            if value:
+                yield name, str(value)
+
+    def create_request(self, scenarios: tuple[Scenario, ...]) -> Request:
+        """Return the request to run these scenarios."""
         return Request(
             scenarios=scenarios,
             manifest=self.manifest.path,

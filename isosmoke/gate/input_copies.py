@@ -8,11 +8,13 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import IsosmokeError
 from isosmoke.host import files, state
+from isosmoke.host.files import trees
 
 MAX_SIZE = 16 * 1024 * 1024
 """The size in bytes above which a file that is only named is hashed but not copied."""
@@ -32,6 +34,10 @@ class InputCopies:
             IsosmokeError: if it cannot be read.
         """
         return self.digests.get(Path(os.path.realpath(path))) or compute_digest(path)
+
+    def find_copy(self, path: Path) -> Path:
+        """Return the path of a file's copy."""
+        return self.root / Path(os.path.realpath(path)).relative_to("/")
 
 
 @contextmanager
@@ -100,7 +106,7 @@ def _copy_file(file: Path, root: Path) -> str:
     content = files.read(file)
     copy = _prepare_parents(file, root)
     copy.write_bytes(content)
-    files.copy_properties(file, copy)
+    trees.copy_properties(file, copy)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -108,7 +114,7 @@ def _copy_link(link: Path, root: Path) -> None:
     copy = _prepare_parents(link, root)
     if not copy.is_symlink():
         copy.symlink_to(link.readlink())
-        files.copy_properties(link, copy)
+        trees.copy_properties(link, copy)
 
 
 def _prepare_parents(path: Path, root: Path) -> Path:
@@ -127,4 +133,4 @@ def _copy_directory_properties(root: Path) -> None:
         copy = Path(directory)
         if copy != root:
             with suppress(OSError):  # the original may just have been removed
-                files.copy_properties(Path("/", copy.relative_to(root)), copy)
+                trees.copy_properties(Path("/", copy.relative_to(root)), copy)

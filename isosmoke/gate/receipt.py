@@ -1,67 +1,31 @@
 """Receipts: in-toto statements that bind a gate's verdict to the inputs that were tested.
 
 A receipt is valid as long as everything that it names has the same hash as when it was written.
-It is not signed: it detects changes, not forgery.
+It is not signed: it detects changes, not forgery. `isosmoke receipt sign` signs a copy.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Annotated, Final, Literal
-from urllib.parse import quote
-
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic.alias_generators import to_camel
+from typing import Literal
 
 from isosmoke import __version__
-from isosmoke.errors import UsageError
+from isosmoke.errors import RecordError, UsageError
+from isosmoke.gate import in_toto
+from isosmoke.gate.in_toto import (
+    InTotoModel,
+    Resource,
+    Result,
+    ResultPredicate,
+    ResultStatement,
+)
 from isosmoke.host.git import Checkout
-from isosmoke.results.finding import GateFinding
 from isosmoke.results.outcome import Effect, Outcome
-from isosmoke.results.run_record import Text
+from isosmoke.results.records.document_base import Text
+from isosmoke.results.records.finding import GateFinding
 from isosmoke.text import restore_bytes
 
-STATEMENT: Final = "https://in-toto.io/Statement/v1"
-TEST_RESULT: Final = "https://in-toto.io/attestation/test-result/v0.1"
-
-Result = Literal["PASSED", "WARNED", "FAILED"]
-
-_Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
-
-
-class InTotoModel(BaseModel):
-    """An object of an in-toto statement, with field names in camel case."""
-
-    # in-toto's parsing rules: a consumer ignores unknown fields.
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        alias_generator=to_camel,
-        populate_by_name=True,
-    )
-
-
-class Digest(InTotoModel):
-    """The hashes of a resource in hexadecimal, by in-toto's names of the algorithms."""
-
-    sha256: _Sha256 | None = None
-    git_tree: str | None = None
-
-
-class Resource(InTotoModel):
-    """An input that a verdict is bound to (in-toto's ResourceDescriptor)."""
-
-    name: Text
-    uri: str | None = None
-    digest: Digest | None = None
-
-    @property
-    def sha256(self) -> str:
-        """The hash of the content; empty for a resource without one."""
-        return (self.digest.sha256 if self.digest else None) or ""
-
-
-Way = Literal["gate", "done", "bridge"]
-"""The command that wrote a receipt; `gate` marks no task as done."""
+Way = Literal["gate", "done", "bridge", "shard"]
+"""The command that wrote a receipt; `gate` and `shard` (`gate --shard`) mark no task as done."""
 
 
 class Surroundings(InTotoModel):
@@ -78,6 +42,38 @@ class Surroundings(InTotoModel):
     origin: Text | None = None
 
 
+class ShardPart(InTotoModel):
+    """The shard of a gate that a receipt is of, and hashes by which all shards fit together.
+
+    `run` names the run, and differs from that of any other run. `commit` to `options` are those of
+    `isosmoke.results.records.shard.ShardRecord`. `results` is a hash of the results in the record
+    of the shard. `problem` says what in this part keeps the gate shut; it is empty if nothing does.
+    `max_skips` is the limit for all shards together, by the manifest that was tested.
+    """
+
+    number: int
+    total: int
+    run: Text
+    commit: str
+    manifest: str
+    selection: str
+    partition: str
+    inputs: str
+    options: Text
+    results: str
+    problem: Text = ""
+    max_skips: int | None = None
+
+
+class ReceiptWorker(InTotoModel):
+    """A worker that made attempts; `certificate` is the SHA-256 of its certificate."""
+
+    name: Text
+    host: Text
+    system: Text
+    certificate: str
+
+
 class Circumstances(InTotoModel):
     """The fields of a receipt that in-toto does not define; `tested_at` is in UTC (RFC 3339).
 
@@ -86,7 +82,10 @@ class Circumstances(InTotoModel):
     in receipts of former versions. `losses` are reasons to doubt that the manifest was the
     project's. `warnings` name conditions outside the scenarios that may have changed an outcome.
     The fields are omitted if there are none. `caches` are the tools whose caches on the host each
-    scenario saw.
+    scenario saw. With a `shard`, the gate is not open, and `outcomes` are those of the shard. If
+    the receipts of all shards were combined, `first_tested_at` is the time of the first one.
+    `place` is that of the gate, and `workers` are those that made the attempts of each scenario,
+    whose answers their keys signed; both are omitted for a gate on this machine.
     """
 
     task: Text
@@ -103,30 +102,26 @@ class Circumstances(InTotoModel):
     surroundings: Surroundings | None = None
     losses: tuple[GateFinding, ...] | None = None
     caches: Mapping[str, tuple[str, ...]] | None = None
+    shard: ShardPart | None = None
+    first_tested_at: str | None = None
+    place: Text | None = None
+    workers: Mapping[str, tuple[ReceiptWorker, ...]] | None = None
     version: str = __version__
 
 
-class Predicate(InTotoModel):
+class Predicate(ResultPredicate):
     """The results of the scenarios; `result` is WARNED if the gate is open but not all passed.
 
     A warned test has passed, with warnings. A skipped scenario is therefore in none of the lists,
     and if no scenario passed, `result` is FAILED, although a gate opens for skipped scenarios.
     """
 
-    result: Result
-    configuration: tuple[Resource, ...]
-    passed_tests: tuple[str, ...]
-    warned_tests: tuple[str, ...]
-    failed_tests: tuple[str, ...]
     isosmoke: Circumstances
 
 
-class Statement(InTotoModel):
+class Statement(ResultStatement):
     """A receipt; its subject is the binary, or the manifest if no binary was tested."""
 
-    type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type", default=STATEMENT)
-    subject: Annotated[tuple[Resource, ...], Field(min_length=1)]
-    predicate_type: Literal["https://in-toto.io/attestation/test-result/v0.1"] = TEST_RESULT
     predicate: Predicate
 
     @property
@@ -149,7 +144,7 @@ def create_statement(
     circumstances: Circumstances, subject: Resource, inputs: Sequence[Resource]
 ) -> Statement:
     """Return the receipt for these circumstances, bound to the subject and the inputs."""
-    engine = create_named_resource("engine", circumstances.engine)
+    engine = in_toto.create_named_resource("engine", circumstances.engine)
     predicate = Predicate(
         result=_summarize(circumstances),
         configuration=(*inputs, engine),
@@ -161,53 +156,17 @@ def create_statement(
     return Statement(subject=(subject,), predicate=predicate)
 
 
-def create_hashed_resource(kind: str, name: str, sha256: str) -> Resource:
-    """Return a resource that is identified by its content."""
-    return Resource(name=f"{kind} {name}", digest=Digest(sha256=sha256))
-
-
-def create_tree_resource(tree: str) -> Resource:
-    """Return the resource of a commit's tree, which includes every file of the commit."""
-    return Resource(name="tree HEAD", digest=Digest(git_tree=tree))
-
-
-def create_named_resource(kind: str, name: str) -> Resource:
-    """Return a resource that is identified by its name only."""
-    quoted = quote(name, safe="/:", errors="surrogateescape")
-    return Resource(name=f"{kind} {name}", uri=f"isosmoke:{kind}/{quoted}")
-
-
-def render(receipt: Statement) -> str:
-    """Return the receipt as JSON that ends with a newline."""
-    return receipt.model_dump_json(indent=2, by_alias=True, exclude_none=True) + "\n"
-
-
 def parse(text: str | bytes, origin: str) -> Statement:
     """Parse a receipt; `origin` names it in errors.
 
     Raises:
         UsageError: if `text` is not a receipt, or has an unknown version.
     """
+    hint = "pass a file from .isosmoke/receipts"
     try:
-        return Statement.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        reason = f"{field}: {first['msg']}" if field else first["msg"]
-        hint = "pass a file from .isosmoke/receipts"
-        raise UsageError(f"{origin}: not a receipt: {reason}", hint) from error
-
-
-def list_differences(previous: Sequence[Resource], current: Sequence[Resource]) -> tuple[str, ...]:
-    """Describe each resource whose hash changed, that was removed, or that was added."""
-    before = {resource.name: resource.sha256 for resource in previous}
-    after = {resource.name: resource.sha256 for resource in current}
-    removed = [f"{name} was removed" for name in before if name not in after]
-    changed = [
-        f"{name} changed" for name in before if after.get(name, before[name]) != before[name]
-    ]
-    added = [f"{name} was added" for name in after if name not in before]
-    return (*changed, *removed, *added)
+        return in_toto.parse(Statement, text, kind=f"{origin}: not a receipt", hint=hint)
+    except RecordError as error:
+        raise UsageError(error.message, error.hint) from error
 
 
 def describe_checkout_change(previous: Checkout | None, current: Checkout | None) -> str:

@@ -10,17 +10,18 @@ from typing import Protocol
 from isosmoke.engines import AUTO, EngineChoice
 from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineError, ImageError, ManifestError
-from isosmoke.gate import receipt, script_inputs
+from isosmoke.gate import in_toto, script_inputs
+from isosmoke.gate.in_toto import Resource
 from isosmoke.gate.input_copies import MAX_SIZE, compute_digest
-from isosmoke.gate.receipt import Resource, Statement
+from isosmoke.gate.receipt import Statement
 from isosmoke.host.workspace_directories import git_top
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest, Scenario
-from isosmoke.manifest.tables import Table
+from isosmoke.manifest.table_base import Table
 from isosmoke.results import repeat_command
-from isosmoke.rootfs_images import store
+from isosmoke.rootfs_images import image_kinds
 from isosmoke.runner import bash_finder
-from isosmoke.sandbox.interpreter_data import Interpreter
+from isosmoke.sandbox.script_interpreter import Interpreter
 from isosmoke.sandbox.spec import HOST_IMAGE
 from isosmoke.text import restore_bytes
 
@@ -123,18 +124,18 @@ def _describe_files(
     for kind, paths in (("script", scripts), ("file", sorted(set(inputs.values())))):
         for path in paths:
             digest = compute_digest(path)
-            yield receipt.create_hashed_resource(kind, shorten_path(path, base), digest)
+            yield in_toto.create_hashed_resource(kind, shorten_path(path, base), digest)
 
 
 def describe_entries(loaded: Manifest, scenarios: Iterable[Scenario]) -> tuple[Resource, ...]:
     """Return a resource for each scenario's entry in the manifest, and one for the policy."""
-    policy = receipt.create_hashed_resource("policy", "[gate]", _digest_table(loaded.gate))
+    policy = in_toto.create_hashed_resource("policy", "[gate]", _digest_table(loaded.gate))
     return (*_describe_scenarios(scenarios), policy)
 
 
 def _describe_scenarios(scenarios: Iterable[Scenario]) -> Iterator[Resource]:
     for scenario in scenarios:
-        yield receipt.create_hashed_resource("scenario", scenario.name, _digest_table(scenario))
+        yield in_toto.create_hashed_resource("scenario", scenario.name, _digest_table(scenario))
 
 
 def find_changed_interpreters(
@@ -146,7 +147,7 @@ def find_changed_interpreters(
     before = [
         resource for resource in resources if _is_interpreter(resource) and resource.name in names
     ]
-    return receipt.list_differences(before, used)
+    return in_toto.list_differences(before, used)
 
 
 def describe_interpreters(interpreters: Iterable[Interpreter]) -> tuple[Resource, ...]:
@@ -155,11 +156,16 @@ def describe_interpreters(interpreters: Iterable[Interpreter]) -> tuple[Resource
     An interpreter that is inside an engine's image is identified by name only.
     """
     return tuple(
-        receipt.create_hashed_resource(_INTERPRETER, interpreter.name, interpreter.sha256)
+        in_toto.create_hashed_resource(_INTERPRETER, interpreter.name, interpreter.sha256)
         if interpreter.sha256
-        else receipt.create_named_resource(_INTERPRETER, interpreter.name)
+        else in_toto.create_named_resource(_INTERPRETER, interpreter.name)
         for interpreter in interpreters
     )
+
+
+def drop_interpreters(resources: Iterable[Resource]) -> tuple[Resource, ...]:
+    """Return the resources that are no interpreters."""
+    return tuple(resource for resource in resources if not _is_interpreter(resource))
 
 
 def _find_interpreters(scenarios: Iterable[Scenario], excluded: Path) -> Iterator[Interpreter]:
@@ -172,11 +178,11 @@ def _find_interpreters(scenarios: Iterable[Scenario], excluded: Path) -> Iterato
 
 def _describe_image(scenario: Scenario, engines: Engines) -> Resource:
     image = scenario.image
-    sha256 = store.digest(image, scenario.folder) or _read_engine_digest(scenario, engines)
+    sha256 = image_kinds.digest(image, scenario.folder) or _read_engine_digest(scenario, engines)
     return (
-        receipt.create_hashed_resource("image", image, sha256)
+        in_toto.create_hashed_resource("image", image, sha256)
         if sha256
-        else receipt.create_named_resource("image", image)
+        else in_toto.create_named_resource("image", image)
     )
 
 
@@ -202,16 +208,16 @@ def _describe_service(image: str, engine: Engine) -> Resource:
     An image that cannot be inspected is identified by name only; its scenario is skipped.
     """
     try:
-        return receipt.create_hashed_resource("service", image, engine.image_digest(image))
+        return in_toto.create_hashed_resource("service", image, engine.image_digest(image))
     except EngineError:
-        return receipt.create_named_resource("service", image)
+        return in_toto.create_named_resource("service", image)
 
 
 def create_subject(binary: tuple[Path, str] | None, path: Path) -> Resource:
     """Return the subject of a receipt: the tested binary, or the manifest at `path` if None."""
     if binary is None:
-        return receipt.create_hashed_resource("manifest", path.name, compute_digest(path))
-    return receipt.create_hashed_resource("binary", binary[0].name, binary[1])
+        return in_toto.create_hashed_resource("manifest", path.name, compute_digest(path))
+    return in_toto.create_hashed_resource("binary", binary[0].name, binary[1])
 
 
 def find_changes(statement: Statement, path: Path, binary: Path | None) -> tuple[str, ...]:
@@ -235,8 +241,8 @@ def find_changed_inputs(statement: Statement, path: Path) -> tuple[str, ...]:
     configuration = statement.predicate.configuration
     before = [resource for resource in configuration if resource.sha256]
     if not any(map(_is_interpreter, configuration)):  # an older receipt has no interpreters
-        current = tuple(resource for resource in current if not _is_interpreter(resource))
-    return receipt.list_differences(before, [resource for resource in current if resource.sha256])
+        current = drop_interpreters(current)
+    return in_toto.list_differences(before, [resource for resource in current if resource.sha256])
 
 
 def _select_tested(scenarios: Iterable[Scenario], names: Collection[str]) -> Iterator[Scenario]:

@@ -2,19 +2,19 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from isosmoke.gate import receipt, receipt_inputs
+from isosmoke.dataclass import dataclass
+from isosmoke.gate import in_toto, receipt, receipt_inputs
 from isosmoke.gate.bound_run import BoundRun
-from isosmoke.gate.receipt import Circumstances, Surroundings, Way
+from isosmoke.gate.receipt import Circumstances, ReceiptWorker, ShardPart, Surroundings, Way
 from isosmoke.history import gate_records, record_homes
 from isosmoke.host.caller_process import Caller
 from isosmoke.manifest.models import Manifest
 from isosmoke.redaction import Redactor
-from isosmoke.results.finding import GateFinding
-from isosmoke.results.run_results import RunResult
+from isosmoke.results.records.finding import GateFinding
+from isosmoke.results.run_results import RunResult, ScenarioResult
 from isosmoke.runner.secret_reader import read_secrets
 from isosmoke.text import shorten
 
@@ -29,7 +29,7 @@ class ReceiptWriter:
     """A writer of receipts for one task.
 
     `options` are those that selected the manifest and the binary, and `losses` are reasons to
-    doubt that the manifest is the project's.
+    doubt that the manifest is the project's. `place` is that of the gate, or None.
     """
 
     task: str
@@ -38,6 +38,7 @@ class ReceiptWriter:
     manifest: Manifest
     options: tuple[str, ...] = ()
     losses: tuple[GateFinding, ...] = ()
+    place: str | None = None
 
     def list_homes(self) -> tuple[Path, ...]:
         """Return the directories that can hold the receipt.
@@ -53,14 +54,20 @@ class ReceiptWriter:
         Raises:
             IsosmokeError: if no home is writable.
         """
-        result = run.result
-        subject = receipt_inputs.create_subject(result.binary, self.manifest.path)
-        tree = (receipt.create_tree_resource(run.commit.tree),) if run.commit.tree else ()
-        statement = receipt.create_statement(
-            self._describe(run, is_open=is_open), subject, (*run.inputs, *tree)
-        )
-        name = result.record.name if result.record else "run"
-        return gate_records.save_receipt(self.list_homes(), name, receipt.render(statement))
+        name = run.result.record.name if run.result.record else "run"
+        text = self._render(run, self._describe(run, is_open=is_open))
+        return gate_records.save_receipt(self.list_homes(), name, text)
+
+    def render_shard(self, run: BoundRun, shard: ShardPart) -> str:
+        """Return the receipt of a shard, which opens no gate, and is of no graph."""
+        circumstances = self._describe(run, is_open=False)
+        return self._render(run, circumstances.model_copy(update={"shard": shard, "graph": None}))
+
+    def _render(self, run: BoundRun, circumstances: Circumstances) -> str:
+        subject = receipt_inputs.create_subject(run.result.binary, self.manifest.path)
+        tree = (in_toto.create_tree_resource(run.commit.tree),) if run.commit.tree else ()
+        inputs = (*run.inputs, *tree)
+        return in_toto.render(receipt.create_statement(circumstances, subject, inputs))
 
     def _describe(self, run: BoundRun, *, is_open: bool) -> Circumstances:
         result, base = run.result, receipt_inputs.find_base(self.manifest.path)
@@ -79,6 +86,8 @@ class ReceiptWriter:
             surroundings=self._describe_surroundings(result),
             losses=self.losses or None,
             caches=_list_caches(result) or None,
+            place=self.place,
+            workers=_list_workers(result) or None,
         )
 
     def _describe_surroundings(self, result: RunResult) -> Surroundings:
@@ -130,3 +139,20 @@ def _list_caches(result: RunResult) -> Mapping[str, tuple[str, ...]]:
     """Return the tools whose caches each scenario saw, if any."""
     scenarios = (result.scenario for result in result.scenarios)
     return {scenario.name: scenario.cache for scenario in scenarios if scenario.cache}
+
+
+def _list_workers(result: RunResult) -> Mapping[str, tuple[ReceiptWorker, ...]]:
+    """Return the workers that made attempts at each scenario, if any."""
+    found = {scenario.name: [*_name_workers(scenario)] for scenario in result.scenarios}
+    return {name: tuple(dict.fromkeys(workers)) for name, workers in found.items() if workers}
+
+
+def _name_workers(result: ScenarioResult) -> Iterator[ReceiptWorker]:
+    for attempt in result.attempts:
+        if worker := attempt.worker:
+            yield ReceiptWorker(
+                name=worker.name,
+                host=worker.host,
+                system=worker.system,
+                certificate=worker.certificate,
+            )

@@ -7,7 +7,7 @@ counts as read.
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from isosmoke.authoring.script_mentions import SUFFIXES, find_mentions
+from isosmoke.authoring.mentioned_files import SUFFIXES, find_mentions
 from isosmoke.host import files
 from isosmoke.host.repository.snapshots import VOLATILE
 

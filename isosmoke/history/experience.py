@@ -7,16 +7,17 @@ from the records if it is lost, and changes no verdict but the need to confirm a
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import RecordError, UsageError
 from isosmoke.history import layout
 from isosmoke.history.layout import RUNS
 from isosmoke.host import files
-from isosmoke.results.load import Basis
+from isosmoke.results.machine_load import Basis
 from isosmoke.results.outcome import Exited, Outcome, Signaled, name_signal
 from isosmoke.results.run_results import Attempt, ScenarioResult
 
@@ -31,6 +32,9 @@ ROOM_RUNS = 5
 
 KNOWN_SECONDS = 24 * 3600.0
 """The age in seconds after which a known failure is no longer believed: the world changes too."""
+
+_RUN = "run"
+"""The phase in which the script of an attempt runs."""
 
 _VERSION = 1
 _MOST_NAMES = 20_000
@@ -97,7 +101,8 @@ class Experience:
     def _learn(self, observations: Iterable["_Observation"], then: datetime) -> "Experience":
         scenarios = dict(self.scenarios)
         for seen in observations:
-            if seen.outcome.facts.was_tried and not seen.outcome.facts.is_skip:
+            facts = seen.outcome.facts
+            if facts.was_tried and not facts.is_skip and seen.ran:
                 past = scenarios.pop(seen.name, None)
                 scenarios[seen.name] = _update(past, seen, then.timestamp())
         return Experience(dict(list(scenarios.items())[-_MOST_NAMES:]))
@@ -105,10 +110,14 @@ class Experience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Observation:
-    """A result, or its record: `failed_in_company` is about the reported attempt."""
+    """A result, or its record: `failed_in_company` is about the reported attempt.
+
+    `ran` is false if the last attempt ended before its script began.
+    """
 
     name: str
     outcome: Outcome
+    ran: bool
     failed_in_company: bool
     seconds: float
     alone: bool
@@ -122,6 +131,7 @@ def _observe_result(result: ScenarioResult) -> _Observation:
     return _Observation(
         name=result.name,
         outcome=result.outcome,
+        ran=_RUN in last.phases,
         failed_in_company=not result.reported_attempt.alone,
         seconds=round(last.seconds, 3),
         alone=last.alone,
@@ -137,6 +147,7 @@ def _observe_record(record: "ScenarioRecord") -> _Observation:
     return _Observation(
         name=record.name,
         outcome=record.outcome,
+        ran=_RUN in last.phases,
         failed_in_company=not reported.alone,
         seconds=last.seconds,
         alone=last.alone,
@@ -169,15 +180,16 @@ def _find_failure(past: PastScenario | None, seen: _Observation, now: float) -> 
     return None
 
 
-def load(home: Path) -> Experience:
+def load(home: Path, current: Path | None = None) -> Experience:
     """Return the experience of the project whose records are in `home`.
 
-    It is rebuilt from the last runs if its file is missing or invalid.
+    It is rebuilt from the last runs if its file is missing or invalid, but not from the record of
+    the `current` run, whose results are learned later.
     """
     try:
         return parse(json.loads(files.read(home / FILE, follow=False)))
     except (OSError, UsageError, *_INVALID):
-        return _rebuild(home)
+        return _rebuild(home, current)
 
 
 def parse(document: Any) -> Experience:
@@ -203,17 +215,23 @@ def _parse(past: Mapping[str, Any]) -> PastScenario:
     )
 
 
-def _rebuild(home: Path) -> Experience:
+def _rebuild(home: Path, current: Path | None) -> Experience:
+    directories: list[Path] = []
+    with suppress(OSError):
+        directories = sorted({*layout.iter_run_directories(home / RUNS)} - {current})
+    experience = Experience()
+    for directory in directories[-_REBUILT_RUNS:]:
+        experience = _learn_run(experience, directory)
+    return experience
+
+
+def _learn_run(experience: Experience, directory: Path) -> Experience:
     from isosmoke.history import reader
 
-    experience = Experience()
-    with suppress(OSError):
-        directories = sorted(layout.iter_run_directories(home / RUNS))
-        for directory in directories[-_REBUILT_RUNS:]:
-            with suppress(RecordError):
-                run = reader.load_run(directory)
-                if not run.command:
-                    experience = experience.learn_records(run.scenarios, run.started_at)
+    with suppress(RecordError, OSError):
+        run = reader.load_run(directory)
+        if not run.command and not run.shards:  # other machines had those
+            return experience.learn_records(run.scenarios, run.started_at)
     return experience
 
 

@@ -5,10 +5,11 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import IsosmokeError, RecordError
 from isosmoke.host import files, git, state
 from isosmoke.host.git import Checkout

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from isosmoke.errors import RecordError
@@ -52,7 +52,8 @@ def format_run_id(started: datetime) -> str:
 
 def parse_start(directory: Path) -> datetime:
     """Return a run's start time, to the second, from the name of its directory."""
-    return datetime.strptime(directory.name.rpartition("-")[0], _SECOND).replace(tzinfo=UTC)
+    day, second, _ = directory.name.split("-")
+    return datetime.fromisoformat(f"{day}T{second}Z")  # a run parses many, and needs no `strptime`
 
 
 def list_run_directories(cwd: Path) -> tuple[Path, ...]:

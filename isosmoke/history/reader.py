@@ -1,11 +1,13 @@
 """Reader for the records of past runs, including runs that were killed."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import NothingSelectedError, RecordError, UsageError
 from isosmoke.history.layout import (
     HEADER,
@@ -17,9 +19,10 @@ from isosmoke.history.layout import (
     list_run_directories,
 )
 from isosmoke.host import files
-from isosmoke.results import run_record
 from isosmoke.results.outcome import count
-from isosmoke.results.run_record import Header, Planned, RunRecord, ScenarioRecord
+from isosmoke.results.records import creation, validation
+from isosmoke.results.records.record_base import Record
+from isosmoke.results.run_record import Planned, RunRecord, ScenarioRecord, StoredHeader
 from isosmoke.text import restore_bytes, suggest_match
 
 SCHEMA_VERSION = 1
@@ -30,16 +33,11 @@ LATEST = "latest"
 Report = Callable[[RecordError], None]
 """A function that receives the error of an unreadable run."""
 
-_Model = TypeVar("_Model", bound=BaseModel)
+_Record = TypeVar("_Record", bound=Record)
 
 
-class StoredHeader(Header):
-    """The stored header of a run, with the planned scenarios."""
-
-    planned: tuple[Planned, ...]
-
-
-class _Versioned(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class _Versioned(Record):
     schema_version: int
 
 
@@ -175,18 +173,25 @@ def load_run(directory: Path) -> RunRecord:
     Raises:
         RecordError: if the record is missing, invalid, or from a later version.
     """
-    header = _load_header(directory)
+    return load_results(directory, load_header(directory))
+
+
+def load_results(directory: Path, header: StoredHeader) -> RunRecord:
+    """Return the run whose header was read from a directory; see `load_run`."""
     scenarios = tuple(_load_result(directory, header, plan) for plan in header.planned)
-    fields = {**dict(header), "record": str(directory), "scenarios": scenarios}
-    if not header.finished:
-        fields |= {
-            "counts": count(scenario.outcome for scenario in scenarios),
-            "seconds": _find_end(scenarios),
-        }
-    return RunRecord(**fields)
+    run = creation.complete(header, directory, scenarios)
+    if header.finished:
+        return run
+    counts = count(scenario.outcome for scenario in scenarios)
+    return replace(run, counts=counts, seconds=_find_end(scenarios))
 
 
-def _load_header(directory: Path) -> StoredHeader:
+def load_header(directory: Path) -> StoredHeader:
+    """Return the header of the run in a directory.
+
+    Raises:
+        RecordError: if it is missing, invalid, or from a later version.
+    """
     file = directory / HEADER
     if _read(file, _Versioned).schema_version != SCHEMA_VERSION:
         raise RecordError(f"{file} was written by a newer isosmoke", "upgrade isosmoke")
@@ -199,7 +204,7 @@ def _load_result(directory: Path, header: StoredHeader, plan: Planned) -> Scenar
     except RecordError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
-    return run_record.record_not_run(plan, _explain_missing(directory, finished=header.finished))
+    return creation.record_not_run(plan, _explain_missing(directory, finished=header.finished))
 
 
 def _explain_missing(directory: Path, *, finished: bool) -> str:
@@ -213,11 +218,11 @@ def _explain_missing(directory: Path, *, finished: bool) -> str:
     return "the run ended before this scenario"
 
 
-def _read(file: Path, model: type[_Model]) -> _Model:
+def _read(file: Path, record: type[_Record]) -> _Record:
     hint = "name another run, or remove the directory of this one"
     try:
         files.refuse_links(file.parent, file)
-        return model.model_validate_json(files.read(file, follow=False))
+        return validation.parse(record, files.read(file, follow=False))
     except UsageError as error:
         raise RecordError(error.message, hint) from error
     except OSError as error:
@@ -259,7 +264,7 @@ def _find_results(
 ) -> Iterator[tuple[RunRecord, ScenarioRecord]]:
     for directory in _list_shown(cwd):
         try:
-            if any(plan.name == name for plan in _load_header(directory).planned):
+            if any(plan.name == name for plan in load_header(directory).planned):
                 yield _select_scenario(load_run(directory), name)
         except RecordError as error:
             report(error)

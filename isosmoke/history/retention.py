@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
 
+from isosmoke.dataclass import dataclass
 from isosmoke.history.layout import is_running, iter_run_directories, parse_start
-from isosmoke.host import files
+from isosmoke.host.files import trees
 from isosmoke.manifest.models import Retention
 
 
@@ -33,7 +33,7 @@ def remove_old_runs(runs: Path, retention: Retention, now: datetime) -> tuple[st
     """
     newest_first = sorted(iter_run_directories(runs), reverse=True)
     past = [
-        _PastRun(directory, (now - parse_start(directory)).days, files.measure_size(directory))
+        _PastRun(directory, (now - parse_start(directory)).days, trees.measure_size(directory))
         for directory in newest_first
     ]
     return tuple(_remove_ended(_find_excess(past, retention)))
@@ -49,7 +49,7 @@ def _remove_ended(directories: Iterable[Path]) -> Iterator[str]:
             continue
         if not is_live:
             with suppress(OSError):
-                files.remove(directory)
+                trees.remove(directory)
 
 
 def _find_excess(past: Sequence[_PastRun], retention: Retention) -> Iterator[Path]:

@@ -9,21 +9,22 @@ end of a run waits until its results are on disk, no scenario does.
 from collections.abc import Iterable
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from time import monotonic
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import EngineError
 from isosmoke.history import gate_records, layout
 from isosmoke.history.layout import HEADER, LEASE, RESULT, RUNS
-from isosmoke.history.reader import StoredHeader
 from isosmoke.history.retention import remove_old_runs
 from isosmoke.host import files
 from isosmoke.host.leases import Lease
 from isosmoke.manifest.models import Retention, Scenario
-from isosmoke.results import run_record
+from isosmoke.results.records import creation
+from isosmoke.results.records.record_base import render_json
 from isosmoke.results.run_results import RunResult, ScenarioResult
 from isosmoke.worker_threads import Workers
 
@@ -85,9 +86,7 @@ class Recording:
         if earlier is not None:
             wait([earlier])
         started_at = monotonic()
-        self._write(
-            Path(result.name) / RESULT, run_record.render(run_record.record_scenario(result))
-        )
+        self._write(Path(result.name) / RESULT, render_json(creation.record_scenario(result)))
         self.seconds[result.name] = monotonic() - started_at
 
     def wait(self) -> None:
@@ -113,11 +112,9 @@ class Recording:
     def _write_header(
         self, run: RunResult, scenarios: Iterable[Scenario], *, finished: bool
     ) -> None:
-        planned = tuple(map(run_record.record_plan, scenarios))
-        fields = {**dict(run_record.record_header(run)), "planned": planned, "finished": finished}
-        self._write(Path(HEADER), run_record.render(StoredHeader(**fields)))
+        self._write(Path(HEADER), creation.render_header(run, scenarios, finished=finished))
 
-    def _write(self, name: Path, text: str) -> None:
+    def _write(self, name: Path, text: str | Iterable[str]) -> None:
         path = self.directory / name
         try:
             path.parent.mkdir(exist_ok=True)

@@ -18,13 +18,14 @@ output", "Stop", "PreToolUse"):
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import UsageError
 from isosmoke.gate import gate_run
-from isosmoke.hooks import attempts, bare_done, gate_question
+from isosmoke.hooks import bare_done, blocked_attempts, gate_question
 from isosmoke.hooks.gate_question import GateQuestion
 from isosmoke.hooks.hook_reply import HookReply, refuse
 from isosmoke.host.caller_process import Caller
@@ -77,9 +78,9 @@ def _decide_stop(request: StopRequest) -> HookReply:
         label="claude-stop",
         task=request.task,
     )
-    blocks = attempts.count(request.session)
+    blocks = blocked_attempts.count(request.session)
     # Counted in advance: a hook that is killed has blocked nothing, but has used an attempt.
-    attempts.save(request.session, blocks + 1)
+    blocked_attempts.save(request.session, blocks + 1)
     is_last = blocks >= request.retries
     try:
         answer = gate_question.ask(question)
@@ -88,7 +89,7 @@ def _decide_stop(request: StopRequest) -> HookReply:
             return _give_up(request, question, ["the gate could not be asked"])
         raise
     if answer.is_open:
-        attempts.save(request.session, 0)
+        blocked_attempts.save(request.session, 0)
         return HookReply(code=0, stdout=_message(answer.lines))
     if is_last:
         return _give_up(request, question, gate_question.explain(answer))
@@ -100,7 +101,7 @@ def _give_up(request: StopRequest, question: GateQuestion, lines: Sequence[str])
     caller = request.caller
     agent = caller.environment.get("WG_AGENT_ID") or f"claude-code session {request.session}"
     gate_run.record_bypass(question.subject, agent, caller)
-    attempts.save(request.session, 0)
+    blocked_attempts.save(request.session, 0)
     warning = (
         f"isosmoke: the agent stopped although the gate is shut: it was blocked {request.retries} "
         "times in a row. The bypass is recorded; see `isosmoke audit`."

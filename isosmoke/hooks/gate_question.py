@@ -8,10 +8,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from isosmoke.dataclass import dataclass
 from isosmoke.hooks import trust
 
 _GRACE_SECONDS = 5.0

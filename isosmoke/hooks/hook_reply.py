@@ -4,8 +4,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import IsosmokeError
 from isosmoke.interrupt import Interrupt, exit_on_signal
 from isosmoke.text import escape_controls

@@ -7,7 +7,9 @@ only the shell could expand is replaced by `UNKNOWN`.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from isosmoke.dataclass import dataclass
 
 UNKNOWN = "\ufffc"
 """A part of a word that is known only when the shell runs: a variable, the output of a command."""

@@ -9,11 +9,12 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import IsosmokeError, UsageError
 from isosmoke.host import files, git, state
 from isosmoke.host.workspace_directories import git_top

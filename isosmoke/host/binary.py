@@ -5,14 +5,16 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 from time import time  # noqa: TID251 - compared with file times, which are wall clock
 from typing import Literal
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import BinaryError, UsageError, suggest_remedy
 from isosmoke.host import files, state
+from isosmoke.host.files import trees
+from isosmoke.host.learned import identities, store
 
 COMMAND_NAME = "wg"
 """The name that scenarios use for the binary, in addition to its own."""
@@ -22,6 +24,10 @@ HOW_TO_NAME = "put it on PATH, set ISOSMOKE_WG, or pass --binary PATH"
 
 SHIM_MARK = "# isosmoke-shim:"
 """The beginning of the second line of isosmoke's own `wg`, which gates `wg done`."""
+
+_LEARNED = "programs"
+
+_Statuses = Mapping[str, os.stat_result]
 
 _MAX_AGE_SECONDS = 7 * 86400.0
 _SHIM_BYTES = 256
@@ -133,26 +139,83 @@ def _read_header(path: Path) -> bytes:
         ) from error
 
 
-def take(path: Path) -> Binary:
+def take(path: Path, *, recall: bool = False) -> Binary:
     """Copy a program into the store, under its own name and as `wg`, and hash the copy.
 
-    A stored copy is reused only if it still has the hash that it is named by.
+    A stored copy is reused only if it still has the hash that it is named by. With `recall`, the
+    program and its copy are not read if nothing has changed them since they were last hashed.
 
     Raises:
         BinaryError: if it cannot be copied.
     """
-    store = state.ensure_directory("binaries")
-    _prune(store)
+    stored = state.ensure_directory("binaries")
+    _prune(stored)
     try:
-        digest = files.sha256(path)
-        directory = store / _name_directory(digest, path.name)
-        if not _is_intact(directory, digest, path.name):
-            digest, directory = _copy(path, store)
-        os.utime(directory)
+        taken = (_recall(path, stored) if recall else None) or _take(path, stored)
+        os.utime(taken.folder)
     except OSError as error:
-        message = f"cannot copy {path} to {store}: {error.strerror}"
-        raise BinaryError(message, suggest_remedy(error, store)) from error
-    return Binary(path, digest, directory)
+        message = f"cannot copy {path} to {stored}: {error.strerror}"
+        raise BinaryError(message, suggest_remedy(error, stored)) from error
+    return taken
+
+
+def _take(path: Path, stored: Path) -> Binary:
+    """Hash a program, copy it unless there is an intact copy, and remember its hash."""
+    before = _inspect(path)
+    digest = files.sha256(path)
+    binary = Binary(path, digest, stored / _name_directory(digest, path.name))
+    copies = _inspect_copies(binary.folder)
+    if not _is_intact(binary.folder, digest, path.name):
+        return Binary(path, *_copy(path, stored))
+    _remember(binary, before, copies)
+    return binary
+
+
+def _recall(path: Path, stored: Path) -> Binary | None:
+    """Return a program whose hash is known; None if it or its copy may have changed since then."""
+    basis = {"program": identities.describe_status(_inspect(path))}
+    match store.load(_LEARNED, str(path), basis):
+        case {"sha256": str(digest), "copies": dict(copies)} if copies:
+            directory = stored / _name_directory(digest, path.name)
+            is_same = copies == _identify(_inspect_copies(directory))
+            return Binary(path, digest, directory) if is_same else None
+        case _:
+            return None
+
+
+def _remember(binary: Binary, before: os.stat_result, copies: _Statuses) -> None:
+    """Keep the hash of a program, unless it or its copy was just changed, or changed meanwhile.
+
+    They were inspected `before` they were hashed.
+    """
+    program, found = identities.describe_status(before), _identify(copies)
+    is_same = program == identities.describe_status(_inspect(binary.source))
+    is_settled = all(map(identities.is_settled, (before, *copies.values())))
+    if is_same and is_settled and found == _identify(_inspect_copies(binary.folder)):
+        result = {"sha256": binary.sha256, "copies": found}
+        store.save(_LEARNED, str(binary.source), {"program": program}, result)
+
+
+def _inspect(path: Path) -> os.stat_result:
+    """Return the status of a program that was opened, as a file server may answer late otherwise.
+
+    Raises:
+        OSError: if it cannot be opened.
+    """
+    with files.open_regular(path) as file:
+        return os.fstat(file.fileno())
+
+
+def _inspect_copies(directory: Path) -> _Statuses:
+    """Return the status of each entry in a directory of the store; nothing if it is missing."""
+    try:
+        return {entry.name: entry.lstat() for entry in directory.iterdir()}
+    except OSError:
+        return {}
+
+
+def _identify(copies: _Statuses) -> Mapping[str, list[int]]:
+    return {name: identities.describe_status(status) for name, status in copies.items()}
 
 
 def find_copy(sha256: str) -> Path | None:
@@ -205,9 +268,9 @@ def _has_content(copy: Path, sha256: str) -> bool:
         return False
 
 
-def _copy(path: Path, store: Path) -> tuple[str, Path]:
+def _copy(path: Path, stored: Path) -> tuple[str, Path]:
     """Copy a program; return the hash of the copy, as the source may change, and its directory."""
-    unfinished = Path(mkdtemp(prefix="unfinished-", dir=store))
+    unfinished = Path(mkdtemp(prefix="unfinished-", dir=stored))
     try:
         copy = unfinished / COMMAND_NAME
         shutil.copyfile(path, copy)
@@ -216,11 +279,11 @@ def _copy(path: Path, store: Path) -> tuple[str, Path]:
         if path.name != COMMAND_NAME:
             (unfinished / path.name).hardlink_to(copy)
         digest = files.sha256(copy)
-        directory = store / _name_directory(digest, path.name)
+        directory = stored / _name_directory(digest, path.name)
         _publish(unfinished, directory, digest, path.name)
         return digest, directory
     finally:
-        files.remove(unfinished)
+        trees.remove(unfinished)
 
 
 def _publish(unfinished: Path, directory: Path, sha256: str, name: str) -> None:
@@ -237,9 +300,9 @@ def _publish(unfinished: Path, directory: Path, sha256: str, name: str) -> None:
         unfinished.rename(directory)
 
 
-def _prune(store: Path) -> None:
+def _prune(stored: Path) -> None:
     """Remove builds that no run has used for a week."""
-    for directory in store.iterdir():
+    for directory in stored.iterdir():
         with suppress(FileNotFoundError):  # a concurrent run may rename or remove it
             if directory.stat().st_mtime < time() - _MAX_AGE_SECONDS:
-                files.remove(directory)
+                trees.remove(directory)

@@ -5,10 +5,12 @@ import pwd
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import UsageError
+from isosmoke.text import is_set
 
 _DEFAULT_HOME = Path("/home/isosmoke")
 
@@ -39,6 +41,12 @@ class Caller:
             working=_find_working(),
             environment=dict(os.environ),
         )
+
+
+def read_effective_capabilities() -> int:
+    """Return the effective capabilities of this process as bits (proc_pid_status(5))."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
 
 
 def without_own_environment(caller: Caller) -> Caller:
@@ -127,3 +135,28 @@ def _find_home(variable: str) -> Path:
     home = Path(variable)
     is_usable = home.is_absolute() and home != Path("/") and home.is_dir()
     return home if is_usable else _DEFAULT_HOME
+
+
+AGENT_VARIABLES = {
+    "WG_AGENT_ID": "wg, for any agent program",
+    "AGENT": "Amp, Goose, and agents that follow them",
+    "AI_AGENT": "agents that follow the convention of that name",
+    "IS_CODE_AGENT": "agents that follow Bun's name for it",
+    "AUGMENT_AGENT": "Augment",
+    "CLAUDECODE": "Claude Code",
+    "CLINE_ACTIVE": "Cline",
+    "CODEX_SANDBOX": "Codex",
+    "CODEX_SANDBOX_NETWORK_DISABLED": "Codex, without network",
+    "CODEX_THREAD_ID": "Codex, without its sandbox",
+    "CURSOR_AGENT": "Cursor",
+    "GEMINI_CLI": "Gemini CLI",
+    "GOOSE_TERMINAL": "Goose",
+    "OPENCODE": "opencode",
+    "REPL_ID": "Replit",
+}
+"""The environment variables that identify coding agents, and the programs that set them."""
+
+
+def is_agent(environ: Mapping[str, str]) -> bool:
+    """Return whether the reader is a coding agent; empty, 0 and false do not set a variable."""
+    return any(is_set(environ.get(name, "")) for name in AGENT_VARIABLES)

@@ -11,10 +11,11 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import IsosmokeError
 from isosmoke.host import system_programs
 from isosmoke.host.workspace_directories import git_top
@@ -159,7 +160,29 @@ class Checkout:
     dirty: bool
 
 
+@dataclass(frozen=True, slots=True)
+class RepositoryState:
+    """The commit and the branch of a work tree, and whether files may differ from the commit.
+
+    `commit` is empty before the first one, `branch` if a commit is checked out directly.
+    """
+
+    commit: str
+    branch: str
+    dirty: bool
+
+
 def read_checkout(directory: Path, environment: Mapping[str, str]) -> Checkout | None:
+    """Return the commit of the work tree around `directory`; None without a work tree or git.
+
+    Raises:
+        GitError: if git refuses to read the repository.
+    """
+    state = read_state(directory, environment)
+    return None if state is None else Checkout(state.commit, state.dirty)
+
+
+def read_state(directory: Path, environment: Mapping[str, str]) -> RepositoryState | None:
     """Return the state of the work tree around `directory`; None without a work tree or git.
 
     Raises:
@@ -169,7 +192,7 @@ def read_checkout(directory: Path, environment: Mapping[str, str]) -> Checkout |
     if top is None or find_program(top, environment) is None:
         return None
     try:
-        return Checkout(read_head(top, environment), _is_dirty(top, environment))
+        return _read_state(top, environment)
     except GitError as error:
         if _is_no_repository(error):
             return None
@@ -213,22 +236,55 @@ def read_head(top: Path, environment: Mapping[str, str]) -> str:
         return ""
 
 
-def _is_dirty(top: Path, environment: Mapping[str, str]) -> bool:
-    """Return whether files differ from the commit, including those of checked out submodules.
+def _read_state(top: Path, environment: Mapping[str, str]) -> RepositoryState:
+    """Return the state of a work tree with its checked out submodules, in three calls of git.
 
     Each submodule is read separately. Otherwise git would run the programs that the submodule's
     own configuration names.
     """
-    status = ("status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=dirty")
+    status = ("status", "--porcelain=v2", "--branch", "--no-ahead-behind", "-z")
+    changes = ("--untracked-files=normal", "--ignore-submodules=dirty")
     settings = tuple(_without_filters(top, environment))
-    if run(top, *status, environment=environment, settings=settings):
-        return True
-    if list_pinned(top, environment):
-        return True
-    entries = run(top, "ls-files", "--stage", "-z", environment=environment).split(b"\0")
-    links = (entry for entry in entries if entry.startswith(b"160000"))
-    submodules = (top / os.fsdecode(link.partition(b"\t")[2]) for link in links)
-    return any(_is_dirty(path, environment) for path in submodules if (path / ".git").exists())
+    output = run(top, *status, *changes, environment=environment, settings=settings)
+    lines = output.removesuffix(b"\0").split(b"\0")
+    # Headers come first; further on, a line may be the former name of a file, whatever it is.
+    before = [*takewhile(lambda line: line.startswith(b"# "), lines)]
+    headers = dict(line[2:].split(b" ", 1) for line in before)
+    commit, branch = headers[b"branch.oid"], headers[b"branch.head"]
+    is_dirty = len(before) < len(lines) or _is_index_dirty(top, environment)
+    return RepositoryState(
+        "" if commit == b"(initial)" else commit.decode(),
+        "" if branch == b"(detached)" else os.fsdecode(branch),
+        is_dirty,
+    )
+
+
+def _is_index_dirty(top: Path, environment: Mapping[str, str]) -> bool:
+    """Return whether a file is pinned, or a file of a checked out submodule differs."""
+    index = _Index.read(top, environment)
+    submodules = (top / path for path in index.submodules)
+    return index.has_pinned or any(
+        _read_state(path, environment).dirty for path in submodules if (path / ".git").exists()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The paths of submodules in an index, and whether git is set not to see a file's changes."""
+
+    submodules: tuple[str, ...]
+    has_pinned: bool
+
+    @classmethod
+    def read(cls, top: Path, environment: Mapping[str, str]) -> "_Index":
+        """Return the index of a work tree; see `map_tracked` for the first letter of an entry."""
+        output = run(top, "ls-files", "-v", "--stage", "-z", environment=environment)
+        entries = output.removesuffix(b"\0").split(b"\0") if output else []
+        links = (entry for entry in entries if entry[2:].startswith(b"160000 "))
+        return cls(
+            tuple(os.fsdecode(link.partition(b"\t")[2]) for link in links),
+            any(not entry.startswith(b"H ") for entry in entries),
+        )
 
 
 def digest_work_tree(top: Path, environment: Mapping[str, str], most: int) -> str:
@@ -240,10 +296,8 @@ def digest_work_tree(top: Path, environment: Mapping[str, str], most: int) -> st
     Raises:
         GitError: if git refuses to read the repository.
     """
-    staged = run(top, "ls-files", "--stage", "-z", environment=environment)
-    if any(entry.startswith(b"160000") for entry in staged.split(b"\0")):
-        return ""
-    if list_pinned(top, environment):
+    index = _Index.read(top, environment)
+    if index.submodules or index.has_pinned:
         return ""
     status = ("status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames")
     settings = tuple(_without_filters(top, environment))
@@ -310,36 +364,31 @@ def list_filter_settings(top: Path, environment: Mapping[str, str]) -> tuple[str
     return tuple(_without_filters(top, environment))
 
 
+_FILTER_KEYS = r"^filter\..*\.(clean|process|smudge)$"
+
+_OWN = (b"local", b"worktree")
+"""The scopes of settings that belong to a repository (git-config(1), "SCOPES")."""
+
+
 def _without_filters(top: Path, environment: Mapping[str, str]) -> Iterator[str]:
     """Yield settings that disable each filter of the repository, but not the user's filters.
 
     `git status` would run a filter on a file that may have changed (gitattributes(5)).
     """
-    worktree = os.fsdecode(
-        run(top, "rev-parse", "--git-path", "config.worktree", environment=environment).rstrip(
-            b"\n"
-        )
-    )
-    form = (
-        "--includes",
-        "--null",
-        "--name-only",
-        "--get-regexp",
-        r"^filter\..*\.(clean|process|smudge)$",
-    )
-    for source in (["--local"], ["--file", worktree]):
-        try:
-            names = run(top, "config", *source, *form, environment=environment)
-        except GitError as error:
-            if error.stderr:
-                raise
-            continue  # the configuration has no filter
-        for name in sorted({os.fsdecode(key).rpartition(".")[0] for key in names.split(b"\0")}):
-            if "=" in name:
-                raise GitError(("config",), top, f"{name}: invalid name of a filter")
-            if name:
-                values = (".clean=", ".smudge=", ".process=", ".required=false")
-                yield from (f"{name}{value}" for value in values)
+    form = ("--show-scope", "--includes", "--null", "--name-only", "--get-regexp")
+    try:
+        output = run(top, "config", *form, _FILTER_KEYS, environment=environment)
+    except GitError as error:
+        if error.stderr:
+            raise
+        return  # the configuration has no filter
+    fields = output.removesuffix(b"\0").split(b"\0")
+    keys = [key for scope, key in zip(fields[::2], fields[1::2], strict=True) if scope in _OWN]
+    for name in sorted({os.fsdecode(key).rpartition(".")[0] for key in keys}):
+        if "=" in name:
+            raise GitError(("config",), top, f"{name}: invalid name of a filter")
+        values = (".clean=", ".smudge=", ".process=", ".required=false")
+        yield from (f"{name}{value}" for value in values)
 
 
 def decode_line(output: bytes) -> str:

@@ -7,11 +7,11 @@ belong to a live process is never removed.
 import errno
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import LeftBehindError
 
 _Resource = TypeVar("_Resource")

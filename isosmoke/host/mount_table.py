@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+from isosmoke.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ They are directories inside the workspace and programs that shadow the system's.
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 
+from isosmoke.dataclass import dataclass
 from isosmoke.text import shorten
 
 _MAX_NAMES = 4

@@ -9,6 +9,7 @@ from tempfile import mkdtemp
 
 from isosmoke.errors import IsosmokeError, LeftBehindError, raise_left_behind
 from isosmoke.host import files, leases
+from isosmoke.host.files import trees
 from isosmoke.host.leases import Lease
 
 RECORDS_DIRECTORY = ".isosmoke"
@@ -58,6 +59,11 @@ def get_fallback_directory(top: Path) -> Path:
     return get_state_directory() / "projects" / hashlib.sha256(os.fsencode(top)).hexdigest()[:16]
 
 
+def create_scratch() -> Path:
+    """Create a scratch directory, which its caller removes, or else a later `sweep_scratch`."""
+    return Path(mkdtemp(prefix=f"{Lease.current()}.", dir=ensure_directory("scratch")))
+
+
 @contextmanager
 def scratch() -> Iterator[Path]:
     """Create a scratch directory, and remove it at the end of the block.
@@ -65,12 +71,12 @@ def scratch() -> Iterator[Path]:
     Its name is its lease, so a later `sweep_scratch` can remove it. Files that this user cannot
     remove are left to the engine whose daemon wrote them.
     """
-    directory = Path(mkdtemp(prefix=f"{Lease.current()}.", dir=ensure_directory("scratch")))
+    directory = create_scratch()
     try:
         yield directory
     finally:
         with suppress(PermissionError):
-            files.remove(directory)
+            trees.remove(directory)
 
 
 def find_dead_scratch() -> tuple[tuple[Path, ...], tuple[LeftBehindError, ...]]:
@@ -96,7 +102,7 @@ def sweep_scratch() -> tuple[str, ...]:
     dead, unknown = find_dead_scratch()
     for directory in dead:
         with suppress(OSError):
-            files.remove(directory)
+            trees.remove(directory)
             removed.append(str(directory))
     raise_left_behind(unknown, removed)
     return tuple(removed)

@@ -108,47 +108,54 @@ def read_entries(path: str, working: Path, workspace: Iterable[Path]) -> tuple[E
     """Return the entries of a PATH, read from disk for a caller in the directory `working`."""
     directories = map(Path, DIRECTORIES)
     system = tuple(path for path in directories if is_protected(path.resolve()))
-    names = {name for directory in system for name in _list_names(directory)}
     inside = tuple(directory.resolve() for directory in workspace)
-    reader = _EntryReader(system, frozenset(names), working, inside)
+    reader = _EntryReader(system, working, inside)
     return tuple(reader.read(entry) for entry in dict.fromkeys(path.split(":")))
 
 
 class _EntryReader:
-    """A reader of PATH entries for one caller."""
+    """A reader of PATH entries for one caller.
+
+    The system's directories have thousands of programs, and often two names: each is listed once.
+    """
 
     def __init__(
-        self,
-        system: tuple[Path, ...],
-        names: frozenset[str],
-        working: Path,
-        workspace: tuple[Path, ...],
+        self, system: tuple[Path, ...], working: Path, workspace: tuple[Path, ...]
     ) -> None:
         self._system = {directory.resolve(): directory for directory in reversed(system)}
-        self._names = names
+        self._programs = {real: frozenset(_list_names(real)) for real in self._system}
+        self._names = frozenset().union(*self._programs.values())
         self._working = working
         self._workspace = workspace
 
     def read(self, text: str) -> Entry:
         """Return one entry of PATH with its programs."""
         directory = self._working / text
-        is_system = directory.resolve() in self._system
-        names = _list_names(directory) if os.access(directory, os.R_OK) else self._names
-        shared = self._names & set(names)
+        real = directory.resolve()
         return Entry(
             text=text,
-            is_system=is_system,
+            is_system=real in self._system,
             is_in_workspace=not text.startswith("/") or _is_within(directory, self._workspace),
-            programs=frozenset(
-                name for name in shared if is_system or self._is_replacement(directory / name)
+            programs=self._programs[real]
+            if real in self._system
+            else frozenset(
+                name
+                for name in self._names.intersection(self._list_found(directory))
+                if self._is_replacement(directory / name)
             ),
         )
+
+    def _list_found(self, directory: Path) -> Iterable[str]:
+        """Return the names that a shell may find in a directory, which it need not list."""
+        if os.access(directory, os.R_OK):
+            return _list_names(directory)
+        return self._names if os.access(directory, os.X_OK) else ()
 
     def _is_replacement(self, program: Path) -> bool:
         """Return whether a program is executable and differs from the system's program."""
         if not is_executable(program):
             return False
-        system = (directory / program.name for directory in self._system)
+        system = (directory / program.name for directory in self._system.values())
         return program.resolve() not in {path.resolve() for path in system if path.exists()}
 
 

@@ -3,10 +3,11 @@
 import os
 import shlex
 import stat
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import UsageError
 from isosmoke.host import mount_table, state
 
@@ -199,9 +200,11 @@ def _find_repository(directory: Path, home: Path) -> Path | None:
     return None if top is None or contains_home(top, home) else top
 
 
-def contains_home(directory: Path, home: Path) -> bool:
+def contains_home(
+    directory: Path, home: Path, resolve: Callable[[Path], Path] = Path.resolve
+) -> bool:
     """Return whether `directory` is the home directory or a directory above it."""
-    return home.is_relative_to(directory) or home.resolve().is_relative_to(directory.resolve())
+    return home.is_relative_to(directory) or resolve(home).is_relative_to(resolve(directory))
 
 
 def _refuse_home(top: Path, home: Path) -> None:

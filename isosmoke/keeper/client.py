@@ -2,12 +2,11 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import EngineError
 from isosmoke.keeper import events, procfs, protocol
-from isosmoke.keeper.deadline import SLICE_SECONDS, Deadline
 from isosmoke.keeper.events import Output
 from isosmoke.keeper.exchange import (
     ANSWER_SECONDS,
@@ -17,7 +16,8 @@ from isosmoke.keeper.exchange import (
     RefusedError,
     invalid_messages,
 )
-from isosmoke.sandbox.processes import Process, Usage, name_processes
+from isosmoke.keeper.running_time_deadline import SLICE_SECONDS, Deadline
+from isosmoke.sandbox.survivors import Process, Usage, name_processes
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """The exit codes of a command that cannot be executed, as in a shell (POSIX.1-2024, 2.8.2)."""

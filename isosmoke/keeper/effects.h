@@ -52,10 +52,29 @@ static void note_effect(const char *what, const char *where)
 
 /* ---- the memory and the files of a traced process ---- */
 
+/* Read whole words, none of which crosses a page. */
+static int peek_memory(pid_t pid, uint64_t from, char *to, size_t size)
+{
+	for (size_t done = 0; done < size;) {
+		size_t skip = (from + done) % sizeof(long), count = sizeof(long) - skip;
+		errno = 0;
+		long word = ptrace(PTRACE_PEEKDATA, pid, (void *)(uintptr_t)(from + done - skip), NULL);
+		if (errno)
+			return 0;
+		if (count > size - done)
+			count = size - done;
+		memcpy(to + done, (char *)&word + skip, count);
+		done += count;
+	}
+	return 1;
+}
+
+/* Docker's filter of system calls allows ptrace(2) and refuses process_vm_readv(2). */
 static int read_memory(pid_t pid, uint64_t from, void *to, size_t size)
 {
 	struct iovec own = { to, size }, other = { (void *)(uintptr_t)from, size };
-	return process_vm_readv(pid, &own, 1, &other, 1, 0) == (ssize_t)size;
+	return process_vm_readv(pid, &own, 1, &other, 1, 0) == (ssize_t)size
+		|| peek_memory(pid, from, to, size);
 }
 
 /* A string may end at the end of a page, so it is read byte by byte. */

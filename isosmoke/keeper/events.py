@@ -1,9 +1,9 @@
 """The events that a keeper sends, as data (pure); `protocol` decodes them."""
 
-from dataclasses import dataclass
 from typing import Literal
 
-from isosmoke.sandbox.processes import Usage
+from isosmoke.dataclass import dataclass
+from isosmoke.sandbox.survivors import Usage
 
 
 @dataclass(frozen=True, slots=True)

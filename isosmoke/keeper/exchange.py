@@ -10,8 +10,8 @@ from typing import Protocol, TypeVar
 from isosmoke.errors import EngineError
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import events, procfs, protocol
-from isosmoke.keeper.deadline import SLICE_SECONDS, Deadline
 from isosmoke.keeper.events import Event, Output
+from isosmoke.keeper.running_time_deadline import SLICE_SECONDS, Deadline
 
 ANSWER_SECONDS = 30.0
 """The time limit for answers that do not depend on the script."""

@@ -90,6 +90,7 @@ static struct {
 	struct sigaction on_child;   /* likewise */
 	int is_in_foreground;        /* of the controlling terminal */
 	int log;                     /* -1 without a log */
+	off_t log_size;              /* in bytes, with the mark of this run; 0 if it is no regular file */
 	int channel;                 /* the own end of the socket between the wrapper and PID 1 */
 	int signals;                 /* descriptor of blocked signals */
 	struct timespec started_at;  /* time of day */
@@ -282,12 +283,28 @@ static void open_log(void)
 	unsetenv("ISOSMOKE_EXEC_LOG");
 }
 
+static int is_regular_log(struct stat *file)
+{
+	return run.log >= 0 && fstat(run.log, file) == 0 && S_ISREG(file->st_mode);
+}
+
 /* Rule 4. */
 static void mark_start(void)
 {
 	struct stat file;
-	if (run.log >= 0 && fstat(run.log, &file) == 0 && S_ISREG(file.st_mode) && write(run.log, " ", 1) != 1)
+	if (!is_regular_log(&file))
+		return;
+	if (write(run.log, " ", 1) != 1)
 		fail("cannot write to the file that ISOSMOKE_EXEC_LOG names");
+	run.log_size = file.st_size + 1;
+}
+
+/* Return whether the mark of this run, and with it those of earlier runs, is lost. Other runs only
+ * append. A file with another name still has its content. */
+static int is_log_lost(void)
+{
+	struct stat file;
+	return is_regular_log(&file) && (!file.st_nlink || file.st_size < run.log_size);
 }
 
 /* ---- the command ---- */
@@ -372,35 +389,57 @@ static void restore_directory(int directory, char *path)
 	close(directory);
 }
 
-/* Store the directory of the command in `path`; return 0 if there is none. */
-static int find_command_directory(char path[PATH_MAX])
+/* Store the path by which execvp(3) finds the command; return 0 if there is none. */
+static int find_command(char path[PATH_MAX])
 {
-	char copy[PATH_MAX], *slash = strrchr(options.command[0], '/');
-	if (!slash)
-		return 0;
-	snprintf(copy, sizeof copy, "%.*s", (int)(slash - options.command[0] + 1), options.command[0]);
-	return realpath(copy, path) != NULL;
+	const char *at = getenv("PATH"), *name = options.command[0];
+	if (strchr(name, '/'))
+		return snprintf(path, PATH_MAX, "%s", name) < PATH_MAX;
+	while (at && *at) {
+		size_t length = strcspn(at, ":");
+		if (snprintf(path, PATH_MAX, "%.*s/%s", (int)length, at, name) < PATH_MAX && access(path, X_OK) == 0)
+			return 1;
+		at += length + (at[length] == ':');
+	}
+	return 0;
 }
 
-/* The working directory and that of the command stay visible if they are in /tmp. */
+/* Store the directories of the command: that of its name, and that of the file if it is a link. */
+static void find_command_directories(char named[PATH_MAX], char real[PATH_MAX])
+{
+	char path[PATH_MAX];
+	if (!find_command(path))
+		return;
+	if (realpath(path, real))
+		*strrchr(real, '/') = 0;
+	*(strrchr(path, '/') + 1) = 0;
+	if (!realpath(path, named))
+		*named = 0;
+}
+
+/* The working directory and those of the command stay visible if they are in /tmp. */
 static void mount_fresh_tmp(void)
 {
-	char working[PATH_MAX] = "", program[PATH_MAX] = "";
-	int kept[2] = { -1, -1 };
-	if (getcwd(working, sizeof working) && is_temporary(working))
-		kept[0] = open(working, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (find_command_directory(program) && is_temporary(program) && !is_below(program, working))
-		kept[1] = open(program, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char paths[3][PATH_MAX] = { "", "", "" };
+	int kept[3] = { -1, -1, -1 };
+	if (!getcwd(paths[0], PATH_MAX))
+		*paths[0] = 0;
+	find_command_directories(paths[1], paths[2]);
+	for (int i = 0; i < 3; i++) {
+		int is_visible = 0;
+		for (int earlier = 0; earlier < i; earlier++)
+			is_visible = is_visible || (*paths[earlier] && is_below(paths[i], paths[earlier]));
+		if (is_temporary(paths[i]) && !is_visible)
+			kept[i] = open(paths[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
 	if (mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777") != 0
 	    || mount("tmpfs", "/var/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777") != 0)
 		refuse("a fresh /tmp");
-	if (kept[1] >= 0)
-		restore_directory(kept[1], program);
-	if (kept[0] >= 0) {
-		restore_directory(kept[0], working);
-		if (chdir(working) != 0)
-			refuse(working);
-	}
+	for (int i = 2; i >= 0; i--)
+		if (kept[i] >= 0)
+			restore_directory(kept[i], paths[i]);
+	if (kept[0] >= 0 && chdir(paths[0]) != 0)
+		refuse(paths[0]);
 	unsetenv("TMPDIR");
 	unsetenv("TMP");
 	unsetenv("TEMP");
@@ -590,6 +629,8 @@ __attribute__((noreturn)) static void report(void)
 		if (kill(-1, SIGKILL) != 0)
 			fail_unless_gone("cannot end the processes that are left");
 	}
+	if (is_log_lost())
+		break_off("the file that ISOSMOKE_EXEC_LOG names was removed or truncated");
 	append_time(&run.record, run.started_at, init.ended - run.started);
 	append_verdict(&run.record, init.status, &survivors);
 	init.is_failing = 1; /* a second record would be wrong */
@@ -686,43 +727,44 @@ static long read_number(const char *path)
 	return strtol(text, NULL, 10);
 }
 
-static int is_in_container(void)
+/* Store commands that load an AppArmor profile for this program alone. */
+static void describe_profile(char *remedy, size_t size)
 {
-	return access("/.dockerenv", F_OK) == 0 || access("/run/.containerenv", F_OK) == 0;
-}
-
-/* Return commands that load an AppArmor profile for this program alone. */
-static const char *describe_profile(void)
-{
-	static char remedy[PATH_MAX + 400];
 	char path[PATH_MAX];
-	ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
-	path[size > 0 ? size : 0] = 0;
-	snprintf(remedy, sizeof remedy,
+	ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+	path[length > 0 ? length : 0] = 0;
+	snprintf(remedy, size,
 	         "let this program create user namespaces: echo 'abi <abi/4.0>, profile isosmoke-exec \"%s\" "
 	         "flags=(unconfined) { userns, }' | sudo tee /etc/apparmor.d/isosmoke-exec && "
 	         "sudo apparmor_parser -r /etc/apparmor.d/isosmoke-exec", path);
-	return remedy;
 }
 
 /* A maximum of namespaces that refuses one on an idle machine too. */
 enum { FEW_NAMESPACES = 128 };
 
-/* Return the command that raises the limit of namespaces that is too low. */
-static const char *describe_limit(void)
+/* What refused the namespace, and the narrowest known remedy. The sentences are those of
+ * `isosmoke run` and `isosmoke doctor` (engines/bubblewrap/refusals.py). */
+struct refusal {
+	char cause[MAX_TEXT];
+	char remedy[MAX_TEXT + PATH_MAX];
+};
+
+/* Name the limit of namespaces that is too low. */
+static void explain_limit(struct refusal *found)
 {
 	static const char *const kinds[] = {"user", "pid", "mnt"};
-	static char remedy[100];
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
 		char file[64];
 		snprintf(file, sizeof file, "/proc/sys/user/max_%s_namespaces", kinds[i]);
 		long maximum = read_number(file);
 		if (maximum < 0 || maximum >= FEW_NAMESPACES)
 			continue;
-		snprintf(remedy, sizeof remedy, "sudo sysctl -w user.max_%s_namespaces=15000 (it is %ld)", kinds[i], maximum);
-		return remedy;
+		snprintf(found->cause, sizeof found->cause, "user.max_%s_namespaces=%ld allows too few namespaces", kinds[i], maximum);
+		snprintf(found->remedy, sizeof found->remedy, "sudo sysctl -w user.max_%s_namespaces=15000", kinds[i]);
+		return;
 	}
-	return "end other programs with namespaces, or raise the limit that `sysctl -a --pattern namespaces` shows";
+	strcpy(found->cause, "a limit on namespaces is reached, on this machine or around this container");
+	strcpy(found->remedy, "end other programs with namespaces, or raise the limit that `sysctl -a --pattern namespaces` shows");
 }
 
 /* Store the name of the AppArmor profile that confines this process; return whether there is one. */
@@ -738,41 +780,94 @@ static int read_profile(char *name, size_t size)
 	return mode != NULL;
 }
 
-/* Return what to do about the AppArmor profile `name`, which confines this process. */
-static const char *describe_confinement(const char *name)
+/* Return whether this process has a seccomp filter. */
+static int is_filtered(void)
 {
-	static char remedy[MAX_TEXT];
-	snprintf(remedy, sizeof remedy,
-	         "run it without the AppArmor profile %s, or allow userns and mount in that profile", name);
-	return remedy;
+	char status[4096];
+	ssize_t size = read_file("/proc/self/status", status, sizeof status - 1);
+	status[size > 0 ? size : 0] = 0;
+	return strstr(status, "\nSeccomp:\t2") != NULL;
 }
 
-/* Return the narrowest known remedy. */
-static const char *find_remedy(const char *step, int error)
+/* Return whether mounts hide parts of /proc; then no user namespace may have its own. Two of its
+ * directories are empty, so a mount on them hides nothing. */
+static int is_proc_masked(void)
+{
+	char *line = NULL, point[PATH_MAX];
+	size_t size = 0;
+	int is_masked = 0;
+	FILE *mounts = fopen("/proc/self/mountinfo", "re");
+	while (mounts && !is_masked && getline(&line, &size, mounts) > 0)
+		is_masked = sscanf(line, "%*s %*s %*s %*s %4095s", point) == 1 && strncmp(point, "/proc/", 6) == 0
+		            && strcmp(point, "/proc/sys/fs/binfmt_misc") != 0 && strcmp(point, "/proc/fs/nfsd") != 0;
+	free(line);
+	if (mounts)
+		fclose(mounts);
+	return is_masked;
+}
+
+/* Store the options of docker with which a container like this one permits a namespace. */
+static void describe_container(char *options, size_t size)
 {
 	char profile[200];
-	if (error == ENOSPC)
-		return describe_limit();
-	if (read_number("/proc/sys/kernel/unprivileged_userns_clone") == 0)
-		return "sudo sysctl -w kernel.unprivileged_userns_clone=1";
-	if (read_number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1)
-		return describe_profile();
-	if (is_in_container() && strcmp(step, "/proc") == 0)
-		return "start the container with --security-opt systempaths=unconfined, which a new /proc needs";
-	if (is_in_container())
-		return "start the container with a seccomp profile that allows clone(2) with namespaces, such as "
-		       "--security-opt seccomp=unconfined, with --security-opt systempaths=unconfined, and where "
-		       "AppArmor is in use --security-opt apparmor=unconfined";
-	if (read_profile(profile, sizeof profile))
-		return describe_confinement(profile);
-	return "run it where `unshare --user --pid --fork --mount-proc true` works";
+	snprintf(options, size, "%s%s%s", is_filtered() ? " --security-opt seccomp=unconfined" : "",
+	         is_proc_masked() ? " --security-opt systempaths=unconfined" : "",
+	         read_profile(profile, sizeof profile) ? " --security-opt apparmor=unconfined" : "");
+}
+
+/* Name what confines this process, as the engine of a container does; return whether it was that. */
+static int explain_confinement(struct refusal *found, const char *step, int error)
+{
+	char profile[200], options[200];
+	describe_container(options, sizeof options);
+	snprintf(found->remedy, sizeof found->remedy, "start the container with%s", options);
+	if (strcmp(step, "/proc") == 0 && is_proc_masked()) {
+		strcpy(found->cause, "parts of /proc are hidden, as in a container"); /* all other steps have passed */
+		strcpy(found->remedy, "start the container with --security-opt systempaths=unconfined");
+	} else if (strcmp(step, "/proc/self/uid_map") == 0 && error == EPERM && geteuid() == 0) {
+		strcpy(found->cause, "root without the capability SETFCAP cannot have a user namespace");
+		strcpy(found->remedy, "start the container with --cap-add SETFCAP, or as another user");
+	} else if (error == EPERM && is_filtered() && (*step != '/' || strcmp(step, "/proc") == 0)) {
+		strcpy(found->cause, "a seccomp filter is in force, such as that of a container");
+	} else if (read_profile(profile, sizeof profile)) {
+		snprintf(found->cause, sizeof found->cause, "the AppArmor profile %s confines this process", profile);
+		snprintf(found->remedy, sizeof found->remedy,
+		         "run it without this profile (of a container:%s), or allow userns and mount in it", options);
+	} else {
+		return 0;
+	}
+	return 1;
+}
+
+/* Name what refused the namespace at a step. */
+static void explain(struct refusal *found, const char *step, int error)
+{
+	if (error == ENOSPC) {
+		explain_limit(found);
+	} else if (error == EMFILE) {
+		strcpy(found->cause, "this machine refuses a PID namespace");
+		strcpy(found->remedy, "raise the limit of open files: ulimit -n 64");
+	} else if (strcmp(step, "clone") == 0 && read_number("/proc/sys/kernel/unprivileged_userns_clone") == 0) {
+		strcpy(found->cause, "kernel.unprivileged_userns_clone=0 forbids user namespaces");
+		strcpy(found->remedy, "sudo sysctl -w kernel.unprivileged_userns_clone=1");
+	} else if (explain_confinement(found, step, error)) {
+		return;
+	} else if (read_number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1) {
+		strcpy(found->cause, "AppArmor forbids user namespaces to programs without a profile");
+		describe_profile(found->remedy, sizeof found->remedy);
+	} else {
+		strcpy(found->cause, "this machine refuses a PID namespace");
+		strcpy(found->remedy, "run it where `unshare --user --pid --fork --mount-proc true` works");
+	}
 }
 
 /* Run the command without a verdict if that was asked for. */
 __attribute__((noreturn)) static void handle_refusal(const char *step, int error)
 {
-	char reason[MAX_TEXT], remedy[MAX_TEXT + PATH_MAX];
-	snprintf(reason, sizeof reason, "this machine refuses a PID namespace (%s: %s)", step, strerror(error));
+	struct refusal found;
+	char reason[MAX_TEXT + 200], remedy[sizeof found.remedy + 200];
+	explain(&found, step, error);
+	snprintf(reason, sizeof reason, "%s (%s: %s)", found.cause, step, strerror(error));
 	append_time(&run.record, run.started_at, 0);
 	append_unwatched(&run.record, reason);
 	if (write_record(run.log, &run.record) != 0)
@@ -780,7 +875,7 @@ __attribute__((noreturn)) static void handle_refusal(const char *step, int error
 	if (options.runs_unwatched && !options.fresh_home && !options.fresh_tmp)
 		become_command();
 	snprintf(remedy, sizeof remedy, "%s; or run it without a verdict, with ISOSMOKE_EXEC_MISSING=run%s",
-	         find_remedy(step, error), options.fresh_home || options.fresh_tmp ? " and without --fresh-home and --fresh-tmp" : "");
+	         found.remedy, options.fresh_home || options.fresh_tmp ? " and without --fresh-home and --fresh-tmp" : "");
 	stop_with(reason, remedy);
 }
 
@@ -1013,7 +1108,8 @@ static void attend(pid_t init_pid, pid_t parent_pid, int parent, struct message 
 			{ .fd = run.channel, .events = POLLIN },
 			{ .fd = is_abandoned ? -1 : parent, .events = POLLIN },
 		};
-		poll(watched, 3, parent < 0 && !is_abandoned ? PARENT_CHECK_MS : -1);
+		if (poll(watched, 3, parent < 0 && !is_abandoned ? PARENT_CHECK_MS : -1) < 0 && errno != EINTR)
+			fail("cannot wait for events");
 		pass_on_signals();
 		if (!is_abandoned && !has_parent(parent, parent_pid)) {
 			struct message message = { .kind = ABANDON };

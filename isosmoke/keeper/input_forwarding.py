@@ -49,6 +49,9 @@ class Streams(InputSource, Protocol):
     def attached(self) -> AbstractContextManager[None]:
         """Give the terminal, if there is one, to the command during a block."""
 
+    def take_broken(self) -> Collection[Literal["stdout", "stderr"]]:
+        """Return each stream whose reader has gone since the last call."""
+
 
 class InputForwarder:
     """The input of one receiver; it is read only as fast as the receiver accepts it.
@@ -104,3 +107,24 @@ class InputForwarder:
         self._is_open = bool(content)
         self._in_transit += len(content)
         self._send(protocol.encode_input(content, self._receiver))
+
+
+class StreamForwarder(InputForwarder):
+    """The input of a command that takes over streams, which also learns that a reader has gone."""
+
+    def __init__(self, streams: Streams, send: Callable[[bytes], object]) -> None:
+        plan = streams.plan
+        super().__init__(
+            streams,
+            send,
+            "script",
+            is_open=plan.input != "",
+            types=plan.input == "terminal",
+            resizes=plan.output == "terminal",
+        )
+        self._streams = streams
+
+    def forward(self, readable: Collection[int]) -> None:
+        super().forward(readable)
+        for stream in self._streams.take_broken():
+            self._send(protocol.encode_close_output(stream))

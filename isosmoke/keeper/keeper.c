@@ -53,7 +53,7 @@
 
 #include "processes.h"
 
-#define VERSION "4"
+#define VERSION "5"
 #define MAX_COMMAND_SIZE (8u << 20)
 #define MAX_LAST_CHUNKS 32
 #define MAX_REAPED 1000
@@ -63,7 +63,7 @@
 enum command {
 	GO = 'g', TERM = 't', KILL = 'k', FREEZE = 'f', THAW = 'c', LIST = 'l', USAGE = 'u',
 	PROBE = 'p', END_PROBE = 'x', SHELL = 's', INPUT = 'i', RESIZE = 'w', SCRIPT_INPUT = 'I',
-	SCRIPT_RESIZE = 'W'
+	SCRIPT_RESIZE = 'W', CLOSE_OUTPUT = 'O'
 };
 enum event {
 	READY = 'R', STDOUT = 'o', STDERR = 'e', EXITED = 'X', EMPTY = '0', FROZEN = 'F',
@@ -695,6 +695,18 @@ static void drain_pending(int *end, enum event type)
 	}
 }
 
+/* Close the keeper's end of the script's stdout or stderr: a process that writes there gets SIGPIPE
+ * or EPIPE, as if isosmoke's reader were its own. A terminal stays open. */
+static void close_output(const char *stream, size_t size)
+{
+	if (size != 1 || (*stream != STDOUT && *stream != STDERR)) {
+		errno = EBADMSG;
+		fail("cannot close an output");
+	}
+	if (!script.has_terminal)
+		close_end(&script.output[*stream == STDERR]);
+}
+
 /* ---- the probe: a command alongside the script or after it ---- */
 
 static void kill_children(void)
@@ -1162,10 +1174,27 @@ static void handle_command(void)
 	case RESIZE: resize_terminal(shell.output[0], (unsigned char *)payload, size); break;
 	case SCRIPT_INPUT: add_input(&script_input, payload, size); break;
 	case SCRIPT_RESIZE: resize_terminal(script.output[0], (unsigned char *)payload, size); break;
+	case CLOSE_OUTPUT: close_output(payload, size); break;
 	case LIST: send_list(); break;
 	default: errno = EBADMSG; fail("cannot read a command");
 	}
 	free(payload);
+}
+
+/* Wait for events of the open descriptors only: poll(2) refuses more entries than the keeper may open
+ * files, which a script can limit. */
+static void wait_for_events(struct pollfd *watched, nfds_t count, int milliseconds)
+{
+	struct pollfd used[count];
+	nfds_t used_count = 0;
+	for (nfds_t i = 0; i < count; i++)
+		if (watched[i].fd >= 0)
+			used[used_count++] = watched[i];
+	if (poll(used, used_count, milliseconds) < 0 && errno != EINTR)
+		fail("cannot wait for events");
+	for (nfds_t i = count; i-- > 0;)
+		if (watched[i].fd >= 0)
+			watched[i].revents = used[--used_count].revents;
 }
 
 /* The arguments are two masks: the capabilities that a script is granted (default: none), and the
@@ -1194,8 +1223,7 @@ int main(int argc, char **argv)
 			{ .fd = STDIN_FILENO, .events = POLLIN },
 			{ .fd = script.start_error, .events = POLLIN },
 		};
-		if (poll(watched, sizeof watched / sizeof *watched, more_to_reap ? 0 : -1) < 0 && errno != EINTR)
-			fail("cannot wait for events");
+		wait_for_events(watched, sizeof watched / sizeof *watched, more_to_reap ? 0 : -1);
 		if (watched[1].revents)
 			drain(&script.output[0], STDOUT, CHUNK);
 		if (watched[2].revents)

@@ -5,10 +5,13 @@ Formats: proc(5) for `stat`, `net/tcp` and `net/unix`; `Documentation/networking
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
 
 from isosmoke.keeper.events import Survivor
-from isosmoke.sandbox.processes import Process
+from isosmoke.sandbox.survivors import Process
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
 
 INVALID = (ValueError, LookupError, OverflowError)
 """The errors of each function here for text that no kernel prints."""
@@ -21,8 +24,10 @@ _UNIX_LINE = re.compile(
 )
 
 
-def _parse_ip(text: str) -> IPv4Address | IPv6Address:
+def _parse_ip(text: str) -> "IPv4Address | IPv6Address":
     """Parse an IP address, whose 32-bit groups the kernel prints in little endian order."""
+    from ipaddress import IPv4Address, IPv6Address
+
     groups = (bytes.fromhex(text[start : start + 8])[::-1] for start in range(0, len(text), 8))
     packed = b"".join(groups)
     return IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)  # noqa: PLR2004 - bytes

@@ -6,13 +6,13 @@ and letters, which a test compares. When a frame changes, `VERSION` is raised in
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 from struct import Struct
 from struct import error as struct_error
 from typing import Literal
 
+from isosmoke.dataclass import dataclass
 from isosmoke.keeper.events import (
     Broken,
     Empty,
@@ -34,9 +34,9 @@ from isosmoke.keeper.events import (
     Thawed,
     UsageReport,
 )
-from isosmoke.sandbox.processes import Usage
+from isosmoke.sandbox.survivors import Usage
 
-VERSION = "4"
+VERSION = "5"
 
 
 class Command(bytes, Enum):
@@ -56,6 +56,7 @@ class Command(bytes, Enum):
     RESIZE = b"w"
     SCRIPT_INPUT = b"I"
     SCRIPT_RESIZE = b"W"
+    CLOSE_OUTPUT = b"O"
 
 
 class EventKind(bytes, Enum):
@@ -192,6 +193,12 @@ def encode_resize(size: Size, receiver: Literal["script", "shell"] = "shell") ->
     """Return the command that resizes the terminal of the shell or script."""
     kind = Command.RESIZE if receiver == "shell" else Command.SCRIPT_RESIZE
     return encode_frame(kind, _SIZE.pack(size.rows, size.columns))
+
+
+def encode_close_output(stream: Literal["stdout", "stderr"]) -> bytes:
+    """Return the command after which the script writes to a stream without a reader (SIGPIPE)."""
+    kind = EventKind.STDOUT if stream == "stdout" else EventKind.STDERR
+    return encode_frame(Command.CLOSE_OUTPUT, kind)
 
 
 def encode_probe(

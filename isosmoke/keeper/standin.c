@@ -43,7 +43,7 @@
 #define MAX_KEPT (1 << 20)  /* bytes of an output that a record keeps */
 #define CHUNK 4096          /* a pipe that is ready takes so much without blocking (pipe(7)) */
 #define PIPE_SIZE (1 << 16) /* the default capacity of a pipe */
-#define MAX_ANCESTORS 16
+#define MAX_ANCESTORS 16    /* that a record names; all are looked at */
 #define MAX_WORDS 8         /* of a pattern, and of a name */
 
 #ifndef ROOT
@@ -54,6 +54,7 @@
 #define PLAN ROOT "/teeth/plan"
 #define ANSWERS ROOT "/teeth/"
 #define CALLS ROOT "/calls/"
+#define PLACE "ISOSMOKE_PLACE" /* the line of the script that makes the call, in some plans */
 
 struct text {
 	char *bytes;
@@ -84,10 +85,11 @@ struct answer {
 static struct {
 	char *text;
 	const char *mode, *target;
+	int only;                   /* the number of the call to sabotage; -1 for all */
 	char *valued[256], *groups[1024], *patterns[256];
 	size_t valued_count, group_count, pattern_count, answer_count;
 	struct answer *answers;
-} plan;
+} plan = { .only = -1 };
 
 static struct {
 	int log;
@@ -101,10 +103,11 @@ static struct {
 	struct sigaction on_child;  /* likewise */
 	pid_t child;
 	int status;
+	int number;                 /* among the calls of the target, if the plan needs it */
 	struct stream streams[2];
 	int is_joined;
 	const char *effect;         /* NULL: the call was not traced; empty: it had none */
-} call = { .log = -1 };
+} call = { .log = -1, .number = -1 };
 
 __attribute__((noreturn)) static void stop_with(const char *what, const char *why)
 {
@@ -219,6 +222,8 @@ static void add_setting(char *key, char *value)
 		plan.mode = value;
 	else if (strcmp(key, "target") == 0)
 		plan.target = value;
+	else if (strcmp(key, "only") == 0)
+		plan.only = atoi(value);
 	else if (strcmp(key, "valued") == 0 && plan.valued_count < 256)
 		plan.valued[plan.valued_count++] = value;
 	else if (strcmp(key, "group") == 0 && plan.group_count < 1024)
@@ -392,9 +397,10 @@ static void find_ancestors(void)
 {
 	size_t used = 0;
 	pid_t pid = getppid();
-	for (int i = 0; i < MAX_ANCESTORS && pid > 1; i++, pid = find_parent(pid)) {
-		used += (size_t)snprintf(call.ancestors + used, sizeof call.ancestors - used, "%s%d", used ? " " : "", pid);
-		call.is_nested = call.is_nested || is_real(pid);
+	for (int i = 0; pid > 1 && !call.is_nested; i++, pid = find_parent(pid)) {
+		if (i < MAX_ANCESTORS)
+			used += (size_t)snprintf(call.ancestors + used, sizeof call.ancestors - used, "%s%d", used ? " " : "", pid);
+		call.is_nested = is_real(pid);
 	}
 }
 
@@ -440,11 +446,13 @@ static void write_start(const char *applied)
 	add_text(&record, "stderr", describe_kind(2));
 	add_number(&record, "pid", (uint64_t)getpid());
 	add_text(&record, "ancestors", call.ancestors);
+	add_text(&record, "place", getenv(PLACE) ? getenv(PLACE) : "");
 	write_record(&record);
 }
 
 __attribute__((noreturn)) static void become(const char *program)
 {
+	unsetenv(PLACE);
 	execv(program, call.argv);
 	int status = errno == ENOENT || errno == ENOTDIR ? NOT_FOUND : 126;
 	dprintf(STDERR_FILENO, "isosmoke stand-in: %s: %s\n", program, strerror(errno));
@@ -998,16 +1006,19 @@ static void print_stale(int number, const struct stream *stream)
 	free(content);
 }
 
+static int is_spared(void)
+{
+	return plan.only >= 0 && call.number != plan.only;
+}
+
+/* Each call is stored for the next one, also one that is spared and prints its own output. */
 __attribute__((noreturn)) static void answer_stale(void)
 {
-	int number = 0;
-	while (!claim("call", number))
-		number++;
 	run_child(call.real, 1, 1);
 	for (int i = 0; i < 2; i++)
 		if (call.streams[i].is_captured) {
-			store_stale(number, &call.streams[i]);
-			print_stale(number - 1, &call.streams[i]);
+			store_stale(call.number, &call.streams[i]);
+			print_stale(is_spared() ? -1 : call.number - 1, &call.streams[i]);
 		}
 	write_end();
 	if (is_relaying())
@@ -1045,7 +1056,13 @@ __attribute__((noreturn)) static void become_other(void)
 
 __attribute__((noreturn)) static void sabotage(void)
 {
-	write_start(plan.mode);
+	int is_stale = strcmp(plan.mode, "stale") == 0;
+	if (is_stale || plan.only >= 0)
+		while (!claim("call", ++call.number))
+			;
+	write_start(is_spared() ? "" : plan.mode);
+	if (is_spared() && !is_stale)
+		become(call.real);
 	if (strcmp(plan.mode, "fail") == 0)
 		_exit(1);
 	if (strcmp(plan.mode, "noop") == 0)
@@ -1056,7 +1073,7 @@ __attribute__((noreturn)) static void sabotage(void)
 		mute();
 	if (strcmp(plan.mode, "lie") == 0)
 		lie();
-	if (strcmp(plan.mode, "stale") == 0)
+	if (is_stale)
 		answer_stale();
 	if (strcmp(plan.mode, "hang") == 0)
 		hang();

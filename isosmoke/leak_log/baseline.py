@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from isosmoke.errors import UsageError
 from isosmoke.leak_log.leak_summary import KnownLeak, LeaksDocument
-from isosmoke.results.run_record import RecordModel
+from isosmoke.results.records.document_base import RecordModel
 
 
 class Baseline(RecordModel):

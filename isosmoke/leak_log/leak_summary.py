@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from isosmoke.leak_log.log_reader import ExecLog, ExecRecord
-from isosmoke.results.run_record import RecordModel, Text
+from isosmoke.results.records.document_base import RecordModel, Text
 from isosmoke.text import quote_command, shorten
 
 _TEMPORARY = re.compile(r"/(?:var/)?tmp/[^\s'\"=:,;)]*")

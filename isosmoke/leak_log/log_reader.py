@@ -4,12 +4,12 @@ Before it starts a command, `isosmoke-exec` writes one space, which JSON permits
 More spaces than lines therefore mean that a run left no line.
 """
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from isosmoke.results.run_record import RecordModel, Text
+from isosmoke.dataclass import dataclass
+from isosmoke.results.records.document_base import RecordModel, Text
 
 _START = b'{"schema_version"'
 

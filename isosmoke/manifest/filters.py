@@ -9,12 +9,12 @@ or `!`, `and` or `&`, and `or` or `|`, in order of precedence. An argument is an
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import UsageError
-from isosmoke.patterns import Pattern, PatternError
+from isosmoke.regular_expressions import Pattern, PatternError
 from isosmoke.text import escape_controls, suggest_match
 
 _MAX_DEPTH = 50

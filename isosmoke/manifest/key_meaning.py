@@ -5,14 +5,14 @@ A meaning is stored in the metadata of a field, next to its type. `isosmoke chec
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from isosmoke.manifest.tables import Table
+from isosmoke.dataclass import dataclass
+from isosmoke.manifest.table_base import Table
 
 if TYPE_CHECKING:
-    from isosmoke.manifest.models import Leaks, Service
+    from isosmoke.manifest.models import Leaks, Service, TrustedPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,16 @@ def find_changes(was: Table, is_now: Table, prefix: str = "") -> Iterator[KeyCha
         yield from meaning.judge(f"{prefix}{key}", getattr(was, key), getattr(is_now, key))
 
 
+def has_refused_sandbox(was: Table, is_now: Table) -> bool:
+    """Return whether a key that affects the sandbox changed in a way that can hide a failure."""
+    return any(
+        change.refused
+        for key, meaning in collect_meanings(type(was)).items()
+        if meaning.makes_sandbox
+        for change in meaning.judge(key, getattr(was, key), getattr(is_now, key))
+    )
+
+
 def judge_table(key: str, was: Table, is_now: Table) -> Iterator[KeyChange]:
     """Judge each key of a table by its own meaning."""
     return find_changes(was, is_now, f"{key}.")
@@ -159,6 +169,14 @@ def refuse_member_changes(key: str, was: Any, is_now: Any) -> Iterator[KeyChange
             continue
         text = f"{key}: {name!r} {verb}, which can hide a failure"
         yield KeyChange(f"{key} {name}", text, refused=True)
+
+
+def refuse_new_keys(key: str, was: tuple[str, ...], is_now: tuple[str, ...]) -> Iterator[KeyChange]:
+    """Refuse an added key, whose owner could then sign what no gate has tested."""
+    added = len({*is_now} - {*was})
+    if added:
+        text = f"{key}: {added} added, whose owner can sign for a task"
+        yield KeyChange(key, text, refused=True)
 
 
 def refuse_service_changes(
@@ -205,6 +223,24 @@ def refuse_disabling(key: str, was: bool, is_now: bool) -> Iterator[KeyChange]: 
     """Refuse a rule that no longer applies."""
     if was and not is_now:
         yield KeyChange(key, f"{key} no longer applies", refused=True)
+
+
+def refuse_new_places(
+    key: str, was: tuple["TrustedPlace", ...], is_now: tuple["TrustedPlace", ...]
+) -> Iterator[KeyChange]:
+    """Refuse each new certificate of a place: what its worker says about a scenario counts."""
+    known = {(place.address, certificate) for place in was for certificate in place.certificates}
+    for place in is_now:
+        for certificate in place.certificates:
+            if (place.address, certificate) not in known:
+                text = f"{key} extended by {place.address} with certificate {certificate[:12]}"
+                identity = format_pin(key, place.address, certificate)
+                yield KeyChange(identity, text, refused=True)
+
+
+def format_pin(key: str, address: str, certificate: str) -> str:
+    """Return the identity of the change that a certificate of a place was added."""
+    return f"{key} {address} {certificate}"
 
 
 @dataclass(frozen=True, slots=True)

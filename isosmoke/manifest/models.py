@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
-from isosmoke.manifest.tables import Table
+from isosmoke.dataclass import dataclass
+from isosmoke.manifest.table_base import Table
 
-if TYPE_CHECKING:  # see `isosmoke.manifest.tables`
+if TYPE_CHECKING:  # see `isosmoke.manifest.table_base`
     from pydantic import AfterValidator, BeforeValidator, Field
 
     from isosmoke.manifest import key_meaning
@@ -21,9 +22,12 @@ if TYPE_CHECKING:  # see `isosmoke.manifest.tables`
         Capability,
         Count,
         FilePaths,
+        Fingerprints,
         Name,
         Pattern,
+        Place,
         Port,
+        PublicKeyText,
         Seconds,
         ServiceName,
         Size,
@@ -286,8 +290,16 @@ def _set_origin(scenario: _S, directory: Path, given_keys: frozenset[str]) -> _S
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrustedPlace(Table):
+    """A cluster whose workers with these certificates (SHA-256) run gates and receive secrets."""
+
+    address: Place
+    certificates: Fingerprints
+
+
+@dataclass(frozen=True, kw_only=True)
 class Gate(Table):
-    """Gate rules for tasks that own no scenario, for skipped and for new scenarios."""
+    """Gate rules for tasks that own no scenario, skips, new and rewritten scenarios, and places."""
 
     unowned: Annotated[Literal["allow", "refuse"], entry_key(key_meaning.refuse_looser)] = "allow"
 
@@ -298,6 +310,28 @@ class Gate(Table):
 
     require_proof: Annotated[bool, entry_key(key_meaning.refuse_disabling)] = False
     """A new scenario needs a proof that it fails with a broken binary."""
+
+    require_teeth: Annotated[bool, entry_key(key_meaning.refuse_disabling)] = False
+    """A new or rewritten scenario needs a receipt that it notices the failures in its `teeth`."""
+
+    places: Annotated[
+        tuple[TrustedPlace, ...], Field(strict=False), entry_key(key_meaning.refuse_new_places)
+    ] = ()
+    """The places that `isosmoke gate --place` accepts, once they were reviewed."""
+
+    shard_keys: Annotated[
+        tuple[PublicKeyText, ...], Field(strict=False), entry_key(key_meaning.refuse_new_keys)
+    ] = ()
+    """The public keys that may sign receipts of shards, in PEM format."""
+
+    @property
+    def pins(self) -> frozenset[tuple[str, str]]:
+        """The addresses of places, each with the certificate of one of its workers."""
+        return frozenset(
+            (place.address, certificate)
+            for place in self.places
+            for certificate in place.certificates
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,29 +360,6 @@ class Manifest(Table):
 
     path: Path
     scenarios: tuple[Scenario, ...]
-    gate: Gate = Gate()
-    check: Growth = Growth()
-    record: Retention = Retention()
-
-
-def _require_scenarios(schema: dict[str, Any]) -> None:
-    """Add the requirement of `isosmoke.manifest.parser` that there is at least one scenario."""
-    schema["required"] = ["scenario"]
-    schema["properties"]["scenario"]["minItems"] = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class ManifestDocument(Table):
-    """A manifest as it is written, before its defaults are applied."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {
-        **Table.__pydantic_config__,
-        "title": "Document",
-        "json_schema_extra": _require_scenarios,
-    }
-
-    scenario: Annotated[tuple[Scenario, ...], Field(strict=False)] = ()
-    defaults: Settings = Settings()
     gate: Gate = Gate()
     check: Growth = Growth()
     record: Retention = Retention()

@@ -10,9 +10,10 @@ from pathlib import Path
 import tomli
 
 from isosmoke.errors import ManifestError
-from isosmoke.manifest.models import Manifest, ManifestDocument, Settings
-from isosmoke.manifest.tables import InvalidTableError
+from isosmoke.manifest.models import Manifest, Settings
+from isosmoke.manifest.table_base import InvalidTableError
 from isosmoke.manifest.validation.diagnostics import Mistake, Source, describe_mistake
+from isosmoke.manifest.validation.document import ManifestDocument
 from isosmoke.manifest.validation.positions import Loc
 
 REFUSED_VARIABLES = frozenset(
@@ -28,6 +29,9 @@ REFUSED_VARIABLES = frozenset(
 _CONFLICT = re.compile(r"^<{7} ", re.MULTILINE)
 
 _VARIABLE_KEYS = ("env", "pass_env", "plain_env")
+
+RECORD_FILES = frozenset({"run.json", "receipt.json", "receipt.dsse"})
+"""The files of a run's record, in which each scenario has a directory of its own name."""
 
 
 def parse(text: str, path: Path) -> Manifest:
@@ -46,7 +50,9 @@ def parse(text: str, path: Path) -> Manifest:
 
 
 def parse_past(text: str, path: Path) -> Manifest:
-    """Parse an earlier edition of a manifest, which may set variables that are refused now.
+    """Parse an earlier edition of a manifest, which may have what is refused now.
+
+    Those are variables that run other code, and names of files of a record.
 
     Raises:
         ManifestError: It has other mistakes.
@@ -70,7 +76,8 @@ def build_manifest(source: Source, further: Iterable[Mistake] = ()) -> Manifest:
         ManifestError: The document has mistakes, or `further` is not empty; the message has one
             mistake on each line.
     """
-    return _build(source, (*_find_refused_variables(source), *further))
+    refused = (*_find_refused_variables(source), *_find_refused_names(source))
+    return _build(source, (*refused, *further))
 
 
 def _build(source: Source, further: Iterable[Mistake]) -> Manifest:
@@ -186,3 +193,19 @@ def _find_refused_variables(source: Source) -> Iterator[Mistake]:
                         f"cannot set {name}, which decides what code runs in place of the script's",
                         "set it in the script, where a reviewer sees it",
                     )
+
+
+def _find_refused_names(source: Source) -> Iterator[Mistake]:
+    """Yield a mistake for each scenario that would have the place of a file in a record.
+
+    An alias of such a name is valid, because the scenario has to be renamed.
+    """
+    for number, entry in source.entries.items():
+        name = entry.get("name")
+        if isinstance(name, str) and name in RECORD_FILES:
+            other = name.replace(".", "_")
+            yield Mistake(
+                ("scenario", number, "name"),
+                "is the name of a file in the record of each run",
+                f"name the scenario {other!r}, and add aliases = ['{name}']",
+            )

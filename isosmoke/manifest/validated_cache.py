@@ -14,11 +14,11 @@ from typing import Any
 from isosmoke.host.learned import identities, store
 from isosmoke.manifest import models
 from isosmoke.manifest.models import Manifest
-from isosmoke.manifest.tables import Table, get_default
+from isosmoke.manifest.table_base import Table, get_default
 
 _KIND = "manifests"
 
-_CODE = ("manifest/**/*.py", "patterns.py", "sandbox/spec.py")
+_CODE = ("manifest/**/*.py", "regular_expressions.py", "sandbox/spec.py")
 """The modules that decide whether a manifest is valid, and what it means."""
 
 _LIBRARIES = ("pydantic", "pydantic_core", "re2", "tomli")

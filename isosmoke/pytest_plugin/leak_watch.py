@@ -31,6 +31,12 @@ _SET_CHILD_SUBREAPER = 36
 _DEAD = "ZXx"
 """The states of a process or task that has ended."""
 
+_COLLECTION = "collection"
+"""The owner of the processes that plugins and the modules of tests start before the first test."""
+
+_WORKER_KEY = "isosmoke_leaks"
+"""The key of the output of an xdist worker."""
+
 _TABLES = ("tcp", "tcp6", "udp", "udp6", "unix")
 
 
@@ -46,13 +52,45 @@ class LeakWatch:
 
     def __init__(self, *, fails: bool) -> None:
         self._fails = fails
-        if ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-            raise pytest.UsageError(f"isosmoke: prctl: {os.strerror(ctypes.get_errno())}")
+        self._reaper = _become_subreaper()
         path = os.environ.get("ISOSMOKE_EXEC_LOG")
         self._log = Path(path).absolute() if path else None
+        self._log_size = 0
         self._initial = set(_list_descendants())
         self._owned: dict[Any, set[_Identity]] = {}
         self._started = (datetime.now(UTC), monotonic())
+        self._late: list[str] = []
+
+    def pytest_collection_finish(self) -> None:
+        """Record the processes that are no test's, such as a server of a module."""
+        self._owned[_COLLECTION] = set(_list_descendants()) - self._initial
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """Fail the session if a process that is no test's is left once all plugins are done."""
+        yield
+        if self._owned.pop(_COLLECTION, None):
+            self._mark_start()
+            survivors = self._end_leaks()
+            self._record(_COLLECTION, survivors)
+            self._late += map(_describe, survivors)
+        worker_output = getattr(session.config, "workeroutput", None)
+        if worker_output is not None:
+            worker_output[_WORKER_KEY] = self._late
+        elif self._late and self._fails and not session.exitstatus:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take over what an xdist worker found at its end."""
+        self._late += getattr(node, "workeroutput", {}).get(_WORKER_KEY, ())
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print what no test was charged with."""
+        if self._late and self._fails:
+            terminalreporter.section("isosmoke: LEAK: left by the collection of tests, or a plugin")
+            for line in self._late:
+                terminalreporter.write_line(line)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, object, object]:
@@ -71,7 +109,15 @@ class LeakWatch:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
-        """Mark the start of a test in the log, as `isosmoke-exec` does."""
+        """Mark the start of a test in the log, as `isosmoke-exec` does.
+
+        A plugin may run each test in a child process, which does not inherit to be a subreaper.
+        """
+        if self._reaper != os.getpid():
+            self._reaper = _become_subreaper()
+        self._mark_start()
+
+    def _mark_start(self) -> None:
         self._started = (datetime.now(UTC), monotonic())
         self._append(b" ")
 
@@ -124,6 +170,7 @@ class LeakWatch:
 
     def _record(self, test: str, survivors: tuple[ExecSurvivor, ...]) -> None:
         started_at, started = self._started
+        is_lost = self._is_log_lost()
         record = ExecRecord(
             schema_version=1,
             test=test,
@@ -131,11 +178,11 @@ class LeakWatch:
             cwd=str(Path.cwd()),
             started_at=f"{started_at:%Y-%m-%dT%H:%M:%S}.{started_at.microsecond // 1000:03}Z",
             seconds=round(monotonic() - started, 3),
-            watched=True,
-            reason="",
-            exit_code=0,
+            watched=not is_lost,
+            reason="the log was removed or truncated" if is_lost else "",
+            exit_code=None if is_lost else 0,
             signal=None,
-            survivors=survivors,
+            survivors=() if is_lost else survivors,
         )
         self._append(f"{record.model_dump_json()}\n".encode())
 
@@ -143,6 +190,27 @@ class LeakWatch:
         if self._log:
             with self._log.open("ab", buffering=0) as file:
                 file.write(content)
+                self._log_size = os.fstat(file.fileno()).st_size
+
+    def _is_log_lost(self) -> bool:
+        """Return whether the file has lost what was written to it: others only append."""
+        if self._log is None:
+            return False
+        try:
+            return self._log.stat().st_size < self._log_size
+        except FileNotFoundError:
+            return True
+
+
+def _become_subreaper() -> int:
+    """Adopt orphaned descendants from now on, and return the own PID.
+
+    Raises:
+        pytest.UsageError: if the system refuses it.
+    """
+    if ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise pytest.UsageError(f"isosmoke: prctl: {os.strerror(ctypes.get_errno())}")
+    return os.getpid()
 
 
 def _list_helpers() -> Iterator[int]:

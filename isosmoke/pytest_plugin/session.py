@@ -4,33 +4,25 @@ A run begins with its first scenario or command, and ends with the session.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
+from isosmoke.api import sandbox_options
+from isosmoke.dataclass import dataclass
 from isosmoke.engines import AUTO, ENGINES
 from isosmoke.errors import IsosmokeError, UsageError
 from isosmoke.execution import session
-from isosmoke.execution.session import Request, Session
+from isosmoke.execution.request import Request
+from isosmoke.execution.session import Session
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt, interruptible
-from isosmoke.manifest.key_meaning import list_sandbox_keys
-from isosmoke.manifest.models import Manifest, Retention, Scenario, Settings
-from isosmoke.manifest.tables import InvalidTableError
-from isosmoke.manifest.validation.diagnostics import describe_mistake
+from isosmoke.manifest.models import Manifest, Retention, Scenario
 from isosmoke.reports import wording
-from isosmoke.results import run_record
 from isosmoke.results.events import Event
 from isosmoke.results.outcome import Exited, Outcome
+from isosmoke.results.records import creation
 from isosmoke.results.run_results import CapturedOutput, ScenarioResult
-from isosmoke.sandbox.processes import Process
-from isosmoke.text import suggest_match
-
-_OPTIONS = {
-    "timeout" if key == "timeout_seconds" else key: key
-    for key in (*list_sandbox_keys(Settings), "leaks")
-}
-"""The manifest key of each option of a command: the keys of a sandbox, and `leaks`, because a test
-may itself end a process that its command left running."""
+from isosmoke.sandbox.survivors import Process
 
 
 def build_scenario(name: str, argv: Sequence[str], options: Mapping[str, object]) -> Scenario:
@@ -39,20 +31,10 @@ def build_scenario(name: str, argv: Sequence[str], options: Mapping[str, object]
     Raises:
         UsageError: If an option is unknown, or its value is invalid.
     """
-    for option in options:
-        if option not in _OPTIONS:
-            hint = f"pass any of {', '.join(_OPTIONS)}"
-            raise UsageError(
-                f"sandbox: unknown option {option!r}{suggest_match(option, _OPTIONS)}", hint
-            )
-    keys = {_OPTIONS[option]: value for option, value in options.items()}
-    entry = {**keys, "name": name, "script": argv[0] if argv else ""}
-    try:
-        return Scenario.validate(entry)
-    except InvalidTableError as error:
-        mistake = describe_mistake(error.details[0])
-        key = ".".join(map(str, mistake.loc))
-        raise UsageError(f"sandbox: {key} {mistake.text}", mistake.hint) from error
+    named = {"name": name, "script": argv[0] if argv else ""}
+    return sandbox_options.build_scenario(
+        "sandbox", options, lambda keys: Scenario.validate({**keys, **named})
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +150,7 @@ class SessionRuns:
             binary=self.binary,
             engine=self.engine,
             retention=manifest.record if manifest else Retention(),
+            recalls=True,
         )
         with interruptible(self._interrupt):
             return session.begin(
@@ -185,7 +168,7 @@ def _ignore_event(event: Event) -> None:
 
 def _format_report(session: Session, result: ScenarioResult, argv: tuple[str, ...]) -> str:
     """Return the reason, the evidence, a command that repeats it, and the last lines of output."""
-    record = run_record.record_run(replace(session.result((result,)), command=argv))
+    record = creation.record_run(replace(session.result((result,)), command=argv))
     (scenario,) = record.scenarios
     rows = [("means", _explain_error(result)), *wording.list_facts(record, scenario)]
     details = (f"  {label:<8}{value}" for label, value in rows if value and label != "because")

@@ -10,9 +10,9 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 
+from isosmoke.dataclass import dataclass
 from isosmoke.redaction.encodings import encode
 from isosmoke.redaction.form_index import FormIndex
 from isosmoke.redaction.secret import (

@@ -1,6 +1,5 @@
 """The encodings in which a secret may appear in a text (pure)."""
 
-import html
 import json
 import re
 import shlex
@@ -77,6 +76,8 @@ def _escape_for_python(text: str, value: bytes) -> Iterator[str]:
 
 def _escape_for_html(text: str) -> Iterator[str]:
     """Yield the HTML and XML escapes; writers differ in the escaping of quotes."""
+    import html
+
     escaped = html.escape(text, quote=False)
     quotes = _QUOTES if '"' in text else _QUOTES[:1]
     apostrophes = _APOSTROPHES if "'" in text else _APOSTROPHES[:1]

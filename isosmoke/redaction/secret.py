@@ -4,8 +4,9 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
+
+from isosmoke.dataclass import dataclass
 
 MIN_SECRET_BYTES = 4
 """The minimum size of a secret; a shorter one occurs in any text and is not redacted."""

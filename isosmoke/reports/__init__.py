@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from isosmoke.results import run_record
+from isosmoke.results.records.record_base import render_json
 from isosmoke.results.run_record import RunRecord
 
 
@@ -30,9 +30,16 @@ def _render_html(run: RunRecord) -> str:
     return html.render(run)
 
 
+def _render_json_summary(run: RunRecord) -> str:
+    from isosmoke.reports import json_summary
+
+    return json_summary.render(run)
+
+
 REPORTS: Mapping[str, Callable[[RunRecord], str]] = {
     "junit": _render_junit,
-    "json": run_record.render,
+    "json": render_json,
+    "summary": _render_json_summary,
     "jsonl": _render_jsonl,
     "trace": _render_trace,
     "html": _render_html,

@@ -4,36 +4,15 @@ It has one line per problem and none for scenarios that passed, without colour o
 length is limited, because it becomes part of the agent's context.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterator, Mapping
 
+from isosmoke.host.caller_process import is_agent
 from isosmoke.reports import wording
-from isosmoke.results import run_record
 from isosmoke.results.events import Event, RunFinished
+from isosmoke.results.records import creation
 from isosmoke.results.repeat_command import Repeat
 from isosmoke.results.run_record import RunRecord, ScenarioRecord
-from isosmoke.text import is_set, quote_command, shorten, truncate
-
-ENVIRONMENTS = {
-    "WG_AGENT_ID": "wg, for any agent program",
-    "AI_AGENT": "agents that follow the convention of that name",
-    "IS_CODE_AGENT": "agents that follow Bun's name for it",
-    "AUGMENT_AGENT": "Augment",
-    "CLAUDECODE": "Claude Code",
-    "CLINE_ACTIVE": "Cline",
-    "CODEX_SANDBOX": "Codex",
-    "CODEX_SANDBOX_NETWORK_DISABLED": "Codex, without network",
-    "CODEX_THREAD_ID": "Codex, without its sandbox",
-    "CURSOR_AGENT": "Cursor",
-    "GEMINI_CLI": "Gemini CLI",
-    "GOOSE_TERMINAL": "Goose",
-    "OPENCODE": "opencode",
-    "REPL_ID": "Replit",
-}
-"""The environment variables that identify coding agents, and the programs that set them."""
-
-_MAX_CHARACTERS = 8000
-"""The length of the problems in a report, and of anything else that is shown to an agent."""
+from isosmoke.text import count_fitting, quote_command, shorten, truncate
 
 _MAX_WIDTH = 300
 
@@ -41,11 +20,6 @@ _MORE = (
     "more: isosmoke show {run}/NAME; "
     "shell in its sandbox: echo COMMANDS | isosmoke repro {run}/NAME --after"
 )
-
-
-def is_agent(environ: Mapping[str, str]) -> bool:
-    """Return whether the reader is a coding agent; empty, 0 and false do not set a variable."""
-    return any(is_set(environ.get(name, "")) for name in ENVIRONMENTS)
 
 
 def select_report(environ: Mapping[str, str]) -> str:
@@ -64,16 +38,10 @@ def shorten_text(text: str, command: tuple[str, ...]) -> str:
     Long lines are truncated.
     """
     lines = [truncate(line, _MAX_WIDTH) for line in text.splitlines()]
-    shown = _count_fitting(lines)
+    shown = count_fitting(lines)
     if shown < len(lines):
         lines[shown:] = [f"{len(lines) - shown} more lines: {quote_command(command)}"]
     return "".join(f"{line}\n" for line in lines)
-
-
-def _count_fitting(lines: Sequence[str]) -> int:
-    """Return the number of lines that are shown: all that fit, but at least one."""
-    ends = accumulate(len(line) + 1 for line in lines)
-    return max(1, sum(end <= _MAX_CHARACTERS for end in ends))
 
 
 def build_show_command(*target: str) -> tuple[str, ...]:
@@ -83,7 +51,7 @@ def build_show_command(*target: str) -> tuple[str, ...]:
 
 def _render_lines(run: RunRecord, repeat: Repeat) -> Iterator[str]:
     problems = [*_render_failures(run, repeat), *_render_leftovers(run), *_render_warnings(run)]
-    shown = _count_fitting([text for _, text in problems])
+    shown = count_fitting([text for _, text in problems])
     yield from (text for _, text in problems[:shown])
     if omitted := [title for title, _ in problems[shown:]]:
         command = (
@@ -144,4 +112,4 @@ class AgentReporter:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunFinished):
-            self._write(render(run_record.record_run(event.result), self._repeat))
+            self._write(render(creation.record_problems(event.result), self._repeat))

@@ -24,15 +24,17 @@ _NAMES_SHOWN = 50
 def render_annotations(run: RunRecord, top: str) -> str:
     """Return workflow commands, one per line, with paths relative to the directory `top`.
 
-    Leftovers and blocking scenarios are errors; flaky and skipped scenarios are warnings. A
-    notice lists the scenarios that exceed the limit.
+    Leftovers, shards that do not count and blocking scenarios are errors; flaky and skipped
+    scenarios are warnings. A notice lists the scenarios that exceed the limit.
     """
     broken, warned = _list_broken(run), _select_scenarios(run, "warned")
     leftovers = "\n".join(wording.list_leftovers(run))
-    dirty = [_format_command("error", leftovers, title="DIRTY")] if leftovers else []
-    remaining = MAX_ANNOTATIONS - len(dirty)
+    dirty = [("DIRTY", leftovers)] if leftovers else []
+    lost = "\n".join(problem for _, problem in wording.list_shard_problems(run))
+    incidents = [*dirty, *([("SHARD", lost)] if lost else [])]
+    remaining = MAX_ANNOTATIONS - len(incidents)
     commands = [
-        *dirty,
+        *(_format_command("error", text, title=title) for title, text in incidents),
         *(_format_annotation("error", run, scenario, top) for scenario in broken[:remaining]),
         *(
             _format_annotation("warning", run, scenario, top)

@@ -3,11 +3,14 @@
 Both give the same lines. Rendered lines are in the order of `at`, seconds since the start.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
-from isosmoke.results import run_record
+from isosmoke.dataclass import dataclass
 from isosmoke.results.events import (
     Event,
     LineEvent,
@@ -19,17 +22,18 @@ from isosmoke.results.events import (
     ScenarioStarted,
 )
 from isosmoke.results.outcome import Outcome
-from isosmoke.results.run_record import (
-    AttemptRecord,
-    Beginning,
-    RecordModel,
-    RunRecord,
-    ScenarioRecord,
-    Text,
-)
+from isosmoke.results.records import creation
+from isosmoke.results.records.attempt import AttemptRecord
+from isosmoke.results.records.origin import RepositoryRecord
+from isosmoke.results.records.record_base import Record
+from isosmoke.results.run_record import Beginning, RunRecord, ScenarioRecord
+
+if TYPE_CHECKING:  # see `isosmoke.results.records.record_base`
+    from isosmoke.results.records.document_base import Text
 
 
-class EventLine(RecordModel):
+@dataclass(frozen=True, kw_only=True)
+class EventLine(Record):
     """The fields of every line; `at` counts seconds since the start of the run."""
 
     schema_version: Literal[1] = 1
@@ -37,6 +41,7 @@ class EventLine(RecordModel):
     at: float
 
 
+@dataclass(frozen=True, kw_only=True)
 class Start(EventLine, Beginning):
     """The first line: the run and the names of its scenarios."""
 
@@ -44,6 +49,7 @@ class Start(EventLine, Beginning):
     scenarios: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Try(EventLine):
     """The start of an attempt, before its sandbox is created; `attempt` counts from 1."""
 
@@ -52,6 +58,7 @@ class Try(EventLine):
     attempt: int
 
 
+@dataclass(frozen=True, kw_only=True)
 class Postponement(EventLine):
     """A failed concurrent attempt, after which the scenario will be run again."""
 
@@ -62,6 +69,7 @@ class Postponement(EventLine):
     reason: Text
 
 
+@dataclass(frozen=True, kw_only=True)
 class Result(EventLine):
     """The final result of a scenario."""
 
@@ -69,6 +77,7 @@ class Result(EventLine):
     scenario: ScenarioRecord
 
 
+@dataclass(frozen=True, kw_only=True)
 class End(EventLine):
     """The last line: the result of the run, as in the header of its record."""
 
@@ -77,6 +86,7 @@ class End(EventLine):
     stopped: str | None
     notes: tuple[Text, ...]
     dirty: tuple[Text, ...]
+    repository: RepositoryRecord | None = None
     counts: Mapping[str, int]
 
 
@@ -92,36 +102,45 @@ def render(run: RunRecord) -> str:
     return "".join(map(_format_line, lines))
 
 
-class EventWriter:
-    """A consumer of a run's events that writes one line for each."""
+class LineFactory:
+    """The lines of the events of one run, as models."""
 
-    def __init__(self, write: Callable[[str], object]) -> None:
-        self._write = write
+    def __init__(self) -> None:
         self._run = ""
 
-    def __call__(self, event: Event) -> None:
-        if not isinstance(event, ScenarioRepeating):  # the next line says that another try starts
-            self._write(_format_line(self._create_line(event)))
+    def create_consumer(self, take: Callable[[AnyLine], object]) -> Callable[[Event], None]:
+        """Return a consumer of the run's events that calls `take` with the line of each."""
+
+        def consume(event: Event) -> None:
+            if not isinstance(event, ScenarioRepeating):  # the next line says that it starts again
+                take(self._create_line(event))
+
+        return consume
 
     def _create_line(self, event: LineEvent) -> AnyLine:
         match event:
             case RunStarted(names, run):
-                beginning = run_record.record_beginning(run)
+                beginning = creation.record_beginning(run)
                 self._run = beginning.id
                 return _create_start(beginning, names)
             case ScenarioStarted(name, attempt, start):
                 return _create_try(self._run, name, attempt, start)
             case ScenarioPostponed(result):
-                return _create_postponement(self._run, run_record.record_scenario(result))
+                return _create_postponement(self._run, creation.record_scenario(result))
             case ScenarioFinished(result):
-                return _create_result(self._run, run_record.record_scenario(result))
+                return _create_result(self._run, creation.record_scenario(result))
             case RunFinished(result):
-                return _create_end(run_record.record_run(result))
+                return _create_end(creation.record_problems(result))
+
+
+def write_events(write: Callable[[str], object]) -> Callable[[Event], None]:
+    """Return a consumer of a run's events that writes one line for each."""
+    return LineFactory().create_consumer(lambda line: write(_format_line(line)))
 
 
 def _format_line(line: AnyLine) -> str:
     """Return the line in ASCII, because some readers also split lines at U+2028 or U+0085."""
-    return f"{json.dumps(line.model_dump(mode='json'), separators=(',', ':'))}\n"
+    return f"{json.dumps(line.to_json(), separators=(',', ':'))}\n"
 
 
 def _create_lines(run: str, scenario: ScenarioRecord) -> Iterator[AnyLine]:
@@ -129,7 +148,7 @@ def _create_lines(run: str, scenario: ScenarioRecord) -> Iterator[AnyLine]:
         if _was_started(attempt):
             yield _create_try(run, scenario.name, number, attempt.begun)
         if attempt.postponed:
-            partial = scenario.model_copy(update={"attempts": scenario.attempts[:number]})
+            partial = replace(scenario, attempts=scenario.attempts[:number])
             yield _create_postponement(run, partial)
     yield _create_result(run, scenario)
 
@@ -141,7 +160,7 @@ def _was_started(attempt: AttemptRecord) -> bool:
 
 
 def _create_start(beginning: Beginning, names: tuple[str, ...]) -> Start:
-    fields = {name: getattr(beginning, name) for name in Beginning.model_fields}
+    fields = {name: getattr(beginning, name) for name in Beginning.__dataclass_fields__}
     return Start(**fields, run=beginning.id, at=0.0, scenarios=names)
 
 
@@ -177,5 +196,6 @@ def _create_end(run: RunRecord) -> End:
         stopped=run.stopped,
         notes=run.notes,
         dirty=run.dirty,
+        repository=run.repository,
         counts=run.counts,
     )

@@ -1,8 +1,10 @@
-"""Report as JUnit XML, valid for Jenkins' xUnit plugin (its junit-10.xsd) and readable by GitLab.
+"""Report as JUnit XML, for the JUnit step of Jenkins, for GitLab and for others.
 
-There is one suite per script, because that schema allows a file name on suites only. A leak and a
+There is one suite per script. Each case has the file too: GitLab links to that of a case, and of a
+suite to none. Class names are the paths of scripts, which Jenkins shows as a tree. A leak and a
 timeout are failures, and NOT_RUN is skipped with its reason. Attempts before a pass are
-`flakyFailure`s, and attempts after a failure are `rerunFailure`s, as in Maven's Surefire.
+`flakyFailure`s, and attempts after a failure are `rerunFailure`s, as in Maven's Surefire. What
+keeps a run from passing, and is of no scenario, is an error in a separate suite.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,23 +14,37 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from isosmoke.reports import wording
 from isosmoke.results.outcome import Outcome
-from isosmoke.results.run_record import AttemptRecord, RunRecord, ScenarioRecord
+from isosmoke.results.records.attempt import AttemptRecord
+from isosmoke.results.run_record import RunRecord, ScenarioRecord
 from isosmoke.text import escape_controls
 
 
 def render(run: RunRecord) -> str:
     """Return the report as text that can be encoded in UTF-8, whatever bytes a script printed."""
-    counts = _count_tests(run.scenarios)
+    incidents = [*_list_incidents(run)]
+    counts = _count_tests(run.scenarios, len(incidents))
     root = Element("testsuites", {"name": "isosmoke", **counts, "time": _format_time(run.seconds)})
     for script in dict.fromkeys(scenario.script for scenario in run.scenarios):
         scenarios = [scenario for scenario in run.scenarios if scenario.script == script]
         _add_suite(root, run, script, scenarios)
+    if incidents:
+        _add_incidents(root, run, incidents)
     indent(root)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{tostring(root, encoding="unicode")}\n'
 
 
-def _count_tests(scenarios: Iterable[ScenarioRecord]) -> dict[str, str]:
-    kinds = [scenario.outcome.facts.junit for scenario in scenarios]
+def _list_incidents(run: RunRecord) -> Iterator[tuple[str, str, str]]:
+    """Yield the name, type and text of what keeps a run from passing, and is of no scenario."""
+    for name, problem in wording.list_shard_problems(run):
+        yield name, "SHARD", problem
+    for number, leftover in enumerate(wording.list_leftovers(run), start=1):
+        yield f"cleanup {number}", "DIRTY", leftover
+    if run.stopped or not run.finished:
+        yield "end of the run", "STOPPED", run.stopped or "the run did not come to its end"
+
+
+def _count_tests(scenarios: Iterable[ScenarioRecord], incidents: int = 0) -> dict[str, str]:
+    kinds = [*(scenario.outcome.facts.junit for scenario in scenarios), *(["error"] * incidents)]
     return {
         "tests": str(len(kinds)),
         "failures": str(kinds.count("failure")),
@@ -45,19 +61,44 @@ def _add_suite(root: Element, run: RunRecord, script: str, scenarios: list[Scena
         "skipped": str(sum(scenario.outcome.facts.junit == "skipped" for scenario in scenarios)),
         "time": _format_time(sum(scenario.seconds for scenario in scenarios)),
         "timestamp": _format_start(run, scenarios),
-        "hostname": _sanitize(run.host or "localhost"),
     }
-    suite = SubElement(root, "testsuite", attributes)
-    properties = SubElement(suite, "properties")
-    for name, value in _list_properties(run):
-        SubElement(properties, "property", name=name, value=_sanitize(value))
+    suite = _create_suite(root, run, attributes)
     for scenario in scenarios:
         _add_case(suite, run, scenario)
 
 
+def _add_incidents(root: Element, run: RunRecord, incidents: list[tuple[str, str, str]]) -> None:
+    file = _sanitize(wording.shorten_path(run.working, run.manifest or "isosmoke"))
+    attributes = {
+        "name": "isosmoke",
+        "file": file,
+        **_count_tests((), len(incidents)),
+        "skipped": "0",
+        "time": _format_time(0.0),
+        "timestamp": _format_start(run, []),
+    }
+    suite = _create_suite(root, run, attributes)
+    for name, kind, text in incidents:
+        case = SubElement(
+            suite, "testcase", name=name, classname="isosmoke", file=file, time=_format_time(0.0)
+        )
+        error = SubElement(case, "error", type=kind, message=_sanitize(text))
+        error.text = _sanitize(text)
+
+
+def _create_suite(root: Element, run: RunRecord, attributes: dict[str, str]) -> Element:
+    host = _sanitize(run.host or "localhost")
+    suite = SubElement(root, "testsuite", {**attributes, "hostname": host})
+    properties = SubElement(suite, "properties")
+    for name, value in _list_properties(run):
+        SubElement(properties, "property", name=name, value=_sanitize(value))
+    return suite
+
+
 def _format_start(run: RunRecord, scenarios: list[ScenarioRecord]) -> str:
     """Return the start of the first scenario in UTC; the schemas allow no time zone."""
-    first = min(attempt.begun for scenario in scenarios for attempt in scenario.attempts)
+    begun = (attempt.begun for scenario in scenarios for attempt in scenario.attempts)
+    first = min(begun, default=0.0)
     at = run.started_at.astimezone(UTC) + timedelta(seconds=first)
     return f"{at:%Y-%m-%dT%H:%M:%S}"
 
@@ -71,6 +112,10 @@ def _list_properties(run: RunRecord) -> Iterator[tuple[str, str]]:
     if run.binary:
         yield "binary", run.binary.path
         yield "binary.sha256", run.binary.sha256
+        if run.binary.version:
+            yield "binary.version", run.binary.version
+    if run.repository:
+        yield "commit", wording.describe_repository(run.repository)
     if run.stopped:
         yield "stopped", run.stopped
     yield from (("note", note) for note in run.notes)
@@ -82,7 +127,8 @@ def _add_case(suite: Element, run: RunRecord, scenario: ScenarioRecord) -> None:
         suite,
         "testcase",
         name=scenario.name,
-        classname=_sanitize(_format_classname(run)),
+        classname=_sanitize(_format_classname(run, scenario)),
+        file=_sanitize(wording.shorten_path(run.working, scenario.script)),
         time=_format_time(scenario.seconds),
     )
     kind = scenario.outcome.facts.junit
@@ -100,12 +146,13 @@ def _add_case(suite: Element, run: RunRecord, scenario: ScenarioRecord) -> None:
         SubElement(case, "system-out").text = _join_lines(wording.list_last_lines(scenario.output))
 
 
-def _format_classname(run: RunRecord) -> str:
-    """Return the manifest's path separated by dots, which Jenkins shows as packages."""
+def _format_classname(run: RunRecord, scenario: ScenarioRecord) -> str:
+    """Return the script's path without its suffix, separated by dots, as Jenkins names packages."""
     if not run.manifest:
         return "isosmoke.command"
-    manifest = PurePath(wording.shorten_path(run.working, run.manifest)).with_suffix("")
-    return ".".join(part for part in manifest.parts if part not in ("/", ".", ".."))
+    script = PurePath(wording.shorten_path(run.working, scenario.script)).with_suffix("")
+    parts = (part.replace(".", "_") for part in script.parts if part not in ("/", ".", ".."))
+    return ".".join(parts) or "isosmoke"
 
 
 def _format_failure(run: RunRecord, scenario: ScenarioRecord) -> str:

@@ -1,28 +1,27 @@
 """Console output of records: one line per scenario, failures in short, or a scenario in full."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.text import Text
-
+from isosmoke.dataclass import dataclass
 from isosmoke.reports import wording
 from isosmoke.reports.wording import MAX_LENGTH
 from isosmoke.results import repeat_command
 from isosmoke.results.outcome import Outcome, sort_counts
-from isosmoke.results.run_record import (
+from isosmoke.results.records.attempt import (
     AttemptRecord,
-    Beginning,
     ChangeRecord,
     EvidenceRecord,
     OutcomeRecord,
     ProcessRecord,
-    RunRecord,
-    ScenarioRecord,
 )
-from isosmoke.sandbox.processes import describe_process
-from isosmoke.text import escape_controls, quote_command, truncate, wrap_words
+from isosmoke.results.run_record import Beginning, RunRecord, ScenarioRecord
+from isosmoke.sandbox.survivors import describe_process
+from isosmoke.text import Line, escape_controls, quote_command, strip_styles, truncate, wrap_words
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
 
 _DIRTY = "bold red"
 _BAR = "  │ "
@@ -35,6 +34,21 @@ _MIN_WAIT = 0.01
 """The shortest wait that is shown, in seconds."""
 
 
+class LinePrinter(Protocol):
+    """Anything that lines are printed to; it has a width if it is a terminal."""
+
+    @property
+    def is_terminal(self) -> bool: ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    def print(self, line: object, /) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class HangingText:
     """A label and a text with a hanging indent: a narrow terminal wraps the text at `indent`.
@@ -42,43 +56,54 @@ class HangingText:
     Anywhere else it is one line, which can be searched. Words are never split.
     """
 
-    label: Text
+    label: Line
     text: str
     indent: int
     style: str = ""
 
     @property
-    def single_line(self) -> Text:
+    def single_line(self) -> Line:
         """The label and the text in one line."""
-        return self.label + Text(self.text, self.style)
+        return self.label + Line(self.text, self.style)
 
-    def __rich_console__(self, console: Console, _: ConsoleOptions) -> Iterator[Text]:
+    def __str__(self) -> str:
+        return str(self.single_line)
+
+    def __rich_console__(self, console: "Console", _: "ConsoleOptions") -> Iterator[Line]:
         if not console.is_terminal:
             yield self.single_line
             return
-        start = self.label.cell_len
+        start = self.label.__rich__().cell_len
         rows = wrap_words(self.text, console.width, start=start, indent=self.indent)
-        yield self.label + Text(rows, self.style)
+        yield self.label + Line(rows, self.style)
 
 
-def truncate_row(text: Text, console: Console) -> Text:
-    """Truncate text to the width of a terminal; return it unchanged if there is none."""
-    if console.is_terminal:
-        text.truncate(console.width, overflow="ellipsis")
-    return text
+Printable = Line | HangingText
+
+
+def print_row(line: Line, output: LinePrinter) -> None:
+    """Print a line, truncated to the width of a terminal."""
+    if not output.is_terminal:
+        output.print(line)
+        return
+    text = line.__rich__()
+    text.truncate(output.width, overflow="ellipsis")
+    output.print(text)
 
 
 def render_head(run: Beginning, total: int) -> HangingText:
-    """Return the first line of a run: engine, path and hash of the binary, number of scenarios."""
-    tested = f" · {run.binary.path} {run.binary.sha256[:12]}" if run.binary else ""
+    """Return the first line of a run: shard, engine, binary and its hash, number of scenarios."""
+    shard = f"shard {run.shard.number}/{run.shard.total}" if run.shard else ""
+    tested = f"{run.binary.path} {run.binary.sha256[:12]}" if run.binary else ""
     count = f"{total} {'scenario' if total == 1 else 'scenarios'}"
-    return _render_sentence(f"isosmoke · {run.engine}{tested} · {count}", "dim")
+    parts = ("isosmoke", shard, run.engine, tested, count)
+    return _render_sentence(" · ".join(filter(None, parts)), "dim")
 
 
 def render_line(name: str, outcome: Outcome, seconds: float, reason: str) -> HangingText:
     """Return the line of a scenario: outcome, duration, name and reason."""
-    start = Text.assemble((f"{outcome:<8}", outcome.facts.console), f"{seconds:7.2f}s  ")
-    indent = start.cell_len
+    start = Line.assemble((f"{outcome:<8}", outcome.facts.console), f"{seconds:7.2f}s  ")
+    indent = len(str(start))
     start.append(name, "bold")
     text = truncate(reason, MAX_LENGTH)
     return HangingText(start.append("  ") if reason else start, text, indent)
@@ -86,15 +111,15 @@ def render_line(name: str, outcome: Outcome, seconds: float, reason: str) -> Han
 
 def render_failure(
     run: RunRecord, scenario: ScenarioRecord, repeat: Sequence[str]
-) -> Iterator[RenderableType]:
+) -> Iterator[Printable]:
     """Yield a failure in short: reason, last output lines, leaked processes, repeat command."""
-    yield Text()
+    yield Line()
     yield _render_title(scenario)
     if scenario.assertion:
         yield _render_field("asserts", scenario.assertion)
     yield _render_field("because", scenario.reason)
-    if len(scenario.attempts) > 1:
-        yield _render_field("tries", wording.describe_attempts(scenario))
+    if tries := wording.describe_attempts(scenario):
+        yield _render_field("tries", tries)
     yield from _render_output(scenario, _OUTPUT_LINES)
     yield from _render_leaks(scenario.leaks[:_LEAKS_SHOWN])
     if len(scenario.leaks) > _LEAKS_SHOWN:
@@ -104,7 +129,7 @@ def render_failure(
     yield _render_copyable("repeat", quote_command(repeat))
 
 
-def render_scenario(run: RunRecord, scenario: ScenarioRecord) -> Iterator[RenderableType]:
+def render_scenario(run: RunRecord, scenario: ScenarioRecord) -> Iterator[Printable]:
     """Yield the full record of a scenario, attempt by attempt."""
     yield _render_title(scenario)
     started = f"{run.started_at.astimezone():%Y-%m-%d %H:%M}"
@@ -126,7 +151,7 @@ def render_scenario(run: RunRecord, scenario: ScenarioRecord) -> Iterator[Render
         yield _render_copyable("shell", quote_command(command))
 
 
-def render_run(run: RunRecord) -> Iterator[RenderableType]:
+def render_run(run: RunRecord) -> Iterator[Printable]:
     """Yield the output of a past run as it was printed."""
     yield render_head(run, len(run.scenarios))
     for scenario in run.scenarios:
@@ -148,54 +173,54 @@ def list_failures(run: RunRecord) -> tuple[ScenarioRecord, ...]:
     return tuple(scenario for scenario in run.scenarios if has_block(scenario.outcome))
 
 
-def render_end(run: RunRecord) -> Iterator[RenderableType]:
+def render_end(run: RunRecord) -> Iterator[Printable]:
     """Yield the last lines of a run: notes, leftovers and counts."""
     for note in run.notes:
         text = note if note.startswith("WARNING: ") else f"note: {note}"
         yield _render_sentence(text, "yellow")
     for leftover in wording.list_leftovers(run):
-        yield Text(f"DIRTY: {leftover}", style=_DIRTY)  # with a command, to be copied as one line
+        yield Line(f"DIRTY: {leftover}", style=_DIRTY)  # with a command, to be copied as one line
     yield render_summary(run)
     if command := wording.describe_continuation(run):
-        yield Text(f"run the rest: {command}")
+        yield Line(f"run the rest: {command}")
 
 
 def _render_sentence(text: str, style: str) -> HangingText:
-    return HangingText(Text(), truncate(text, MAX_LENGTH), _INDENT, style)
+    return HangingText(Line(), truncate(text, MAX_LENGTH), _INDENT, style)
 
 
-def render_summary(run: RunRecord) -> Text:
+def render_summary(run: RunRecord) -> Line:
     """Return the counts and the duration in one line."""
-    text = render_counts(run).append(f"in {run.seconds:.1f} s", style="dim")
+    text = render_counts(run).append(f"in {run.seconds:.1f} s", "dim")
     if run.stopped:
         text.append(escape_controls(f", stopped by {run.stopped}"))
     return text if run.finished else text.append(", not finished")
 
 
-def render_counts(run: RunRecord) -> Text:
+def render_counts(run: RunRecord) -> Line:
     """Return the number of scenarios by outcome, each followed by two spaces."""
-    text = Text()
+    text = Line()
     for outcome, number in sort_counts(run.counts):
-        text.append(f"{number} {outcome}", style=outcome.facts.console).append("  ")
+        text.append(f"{number} {outcome}", outcome.facts.console).append("  ")
     return text
 
 
-def _render_title(scenario: ScenarioRecord) -> Text:
+def _render_title(scenario: ScenarioRecord) -> Line:
     style = scenario.outcome.facts.console
-    return Text.assemble((f"{scenario.outcome}", style), " ", (scenario.name, "bold"))
+    return Line.assemble((f"{scenario.outcome}", style), " ", (scenario.name, "bold"))
 
 
 def _render_field(name: str, value: str) -> HangingText:
-    label = Text.assemble((f"  {name:<8}", "dim"))
-    return HangingText(label, truncate(value, MAX_LENGTH), label.cell_len)
+    label = Line.assemble((f"  {name:<8}", "dim"))
+    return HangingText(label, truncate(value, MAX_LENGTH), len(str(label)))
 
 
-def _render_copyable(name: str, value: str) -> Text:
+def _render_copyable(name: str, value: str) -> Line:
     """Return a field as one line; a terminal that wraps it on its own copies it as one line."""
-    return Text.assemble((f"  {name:<8}", "dim"), escape_controls(value))
+    return Line.assemble((f"  {name:<8}", "dim"), escape_controls(value))
 
 
-def _render_attempt(number: int, attempt: AttemptRecord) -> Iterator[RenderableType]:
+def _render_attempt(number: int, attempt: AttemptRecord) -> Iterator[Printable]:
     why = f", {attempt.reason}" if attempt.reason else ""
     yield _render_field(f"try {number}", f"{wording.describe_attempt(attempt)}{why}")
     if attempt.phases:
@@ -226,7 +251,7 @@ def _list_paths(attempt: AttemptRecord) -> list[tuple[str, str]]:
     return [(change.change, change.path) for change in changes]
 
 
-def _render_evidence(evidence: EvidenceRecord, same: int) -> Iterator[RenderableType]:
+def _render_evidence(evidence: EvidenceRecord, same: int) -> Iterator[Printable]:
     if usage := wording.describe_usage(evidence):
         yield _render_field("used", usage)
     if len(evidence.changes) <= _CHANGES_WITH_TEXT:
@@ -239,19 +264,19 @@ def _render_evidence(evidence: EvidenceRecord, same: int) -> Iterator[Renderable
         yield _render_field("changed", f"{evidence.changes_left_out} more")
     for pane in evidence.panes:
         yield _render_field("pane", f"{pane.name} of tmux at {pane.server}")
-        yield from map(_quote, pane.lines)
+        yield from map(quote_output, pane.lines)
     for item in evidence.missing:
         yield _render_field("missing", item)
 
 
-def _render_changes(changes: Sequence[ChangeRecord]) -> Iterator[RenderableType]:
+def _render_changes(changes: Sequence[ChangeRecord]) -> Iterator[Printable]:
     """Yield each change with the end of its text."""
     for change in changes:
         yield _render_copyable(change.change, wording.describe_change(change))
-        yield from map(_quote, _split_text(change)[-_FILE_LINES:])
+        yield from map(quote_output, _split_text(change)[-_FILE_LINES:])
 
 
-def _render_directories(changes: Sequence[ChangeRecord]) -> Iterator[RenderableType]:
+def _render_directories(changes: Sequence[ChangeRecord]) -> Iterator[Printable]:
     """Yield the changes by directory, without their text, which `--file` shows."""
     directories: dict[tuple[str, PurePosixPath], list[str]] = {}
     for item in changes:
@@ -264,13 +289,13 @@ def _render_directories(changes: Sequence[ChangeRecord]) -> Iterator[RenderableT
     yield _render_field("hint", "use --file PATTERN to show the contents of matching files")
 
 
-def render_files(scenario: ScenarioRecord, pattern: str) -> Iterator[Text]:
+def render_files(scenario: ScenarioRecord, pattern: str) -> Iterator[Line]:
     """Yield the changes whose path matches `pattern` at its end, with their recorded text."""
     for attempt in scenario.attempts:
         for change in attempt.evidence.changes if attempt.evidence else ():
             if PurePosixPath(change.path).match(pattern):
                 yield _render_copyable(change.change, wording.describe_change(change))
-                yield from (Text(_BAR, "dim") + Text(line) for line in _split_whole(change))
+                yield from (Line(_BAR, "dim") + Line(line) for line in _split_whole(change))
 
 
 def _split_whole(change: ChangeRecord) -> list[str]:
@@ -281,17 +306,17 @@ def _split_text(change: ChangeRecord) -> list[str]:
     return change.text.splitlines() if change.kind == "file" and change.text else []
 
 
-def _render_output(record: OutcomeRecord, limit: int) -> Iterator[RenderableType]:
+def _render_output(record: OutcomeRecord, limit: int) -> Iterator[Printable]:
     if record.output.log and record.output.size:
         yield _render_copyable("log", record.output.log)
-    yield from map(_quote, record.output.last_lines[-limit:])
+    yield from map(quote_output, record.output.last_lines[-limit:])
 
 
-def _quote(line: str) -> HangingText:
+def quote_output(line: str) -> HangingText:
     """Return a line of a script's output; a byte of it may take four characters."""
-    return HangingText(Text(_BAR, "dim"), truncate(line, MAX_LENGTH), len(_BAR))
+    return HangingText(Line(_BAR, "dim"), truncate(strip_styles(line), MAX_LENGTH), len(_BAR))
 
 
-def _render_leaks(leaks: Sequence[ProcessRecord]) -> Iterator[RenderableType]:
+def _render_leaks(leaks: Sequence[ProcessRecord]) -> Iterator[Printable]:
     for leak in leaks:
         yield _render_field("leaked", describe_process(leak.process))

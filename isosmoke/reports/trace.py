@@ -11,12 +11,13 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from isosmoke.reports import wording
-from isosmoke.results.run_record import AttemptRecord, RunRecord
+from isosmoke.reports.lanes import assign_lanes, to_microseconds
+from isosmoke.results.records.attempt import AttemptRecord
+from isosmoke.results.run_record import RunRecord
 
 _PROCESS = 1
 
 _Row = Mapping[str, Any]
-_Named = tuple[str, AttemptRecord]
 
 
 def render(run: RunRecord) -> str:
@@ -28,31 +29,13 @@ def render(run: RunRecord) -> str:
 
 def _create_rows(run: RunRecord) -> Iterator[_Row]:
     yield _create_metadata("process_name", 0, wording.summarize_run(run))
-    for lane, attempts in enumerate(_assign_lanes(run)):
+    for lane, attempts in enumerate(assign_lanes(run)):
         yield _create_metadata("thread_name", lane, f"lane {lane + 1}")
         for name, attempt in attempts:
             times = _list_times(attempt)
             yield _create_event(name, lane, times[0], times[-1], **_describe_outcome(attempt))
             for phase, (start, end) in zip(attempt.phases, pairwise(times), strict=True):
                 yield _create_event(phase, lane, start, end, cat="phase")
-
-
-def _assign_lanes(run: RunRecord) -> list[list[_Named]]:
-    """Distribute all attempts with a duration over as few lanes as possible, without overlap."""
-    lanes: list[list[_Named]] = []
-    for named in sorted(_list_attempts(run), key=lambda item: item[1].begun):
-        start = _list_times(named[1])[0]
-        free = (lane for lane in lanes if _list_times(lane[-1][1])[-1] <= start)
-        lane = next(free, None)
-        if lane is None:
-            lanes.append(lane := [])
-        lane.append(named)
-    return lanes
-
-
-def _list_attempts(run: RunRecord) -> Iterator[_Named]:
-    for scenario in run.scenarios:
-        yield from ((scenario.name, attempt) for attempt in scenario.attempts if attempt.phases)
 
 
 def _describe_outcome(attempt: AttemptRecord) -> _Row:
@@ -82,4 +65,4 @@ def _create_metadata(kind: str, lane: int, name: str) -> _Row:
 def _list_times(attempt: AttemptRecord) -> list[int]:
     """Return the start of the attempt and the end of each phase, in microseconds."""
     seconds = accumulate((attempt.begun, *attempt.phases.values()))
-    return [round(time * 1_000_000) for time in seconds]
+    return [to_microseconds(time) for time in seconds]

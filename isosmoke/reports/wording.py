@@ -8,18 +8,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
 from isosmoke.results import repeat_command
-from isosmoke.results.load import Basis
+from isosmoke.results.machine_load import Basis
 from isosmoke.results.outcome import count, describe_counts, sort_counts
-from isosmoke.results.run_record import (
+from isosmoke.results.records.attempt import (
     AttemptRecord,
     ChangeRecord,
     EvidenceRecord,
     OutputRecord,
-    RunRecord,
-    ScenarioRecord,
 )
-from isosmoke.sandbox.processes import describe_process
-from isosmoke.text import escape_controls, quote_command, truncate
+from isosmoke.results.records.origin import BinaryRecord, RepositoryRecord
+from isosmoke.results.run_record import RunRecord, ScenarioRecord
+from isosmoke.sandbox.survivors import describe_process
+from isosmoke.text import escape_controls, quote_command, strip_styles, truncate
 
 MAX_LENGTH = 1000
 """The number of characters after which a text by a script is truncated."""
@@ -35,8 +35,8 @@ def list_facts(run: RunRecord, scenario: ScenarioRecord) -> Iterator[tuple[str, 
         yield "asserts", truncate(scenario.assertion, MAX_LENGTH)
     if scenario.reason:
         yield "because", format_reason(scenario)
-    if len(scenario.attempts) > 1:
-        yield "tries", describe_attempts(scenario)
+    if tries := describe_attempts(scenario):
+        yield "tries", tries
     yield from _list_processes(scenario)
     if scenario.output.log and scenario.output.size:
         yield "log", escape_controls(scenario.output.log)
@@ -79,13 +79,31 @@ def list_leftovers(run: RunRecord) -> tuple[str, ...]:
     return tuple(truncate(item, MAX_LENGTH) for item in run.dirty)
 
 
+def list_shard_problems(run: RunRecord) -> tuple[tuple[str, str], ...]:
+    """Return the name and the problem of each shard or other record that does not count."""
+    named = [shard for shard in run.shards if shard.number is not None]
+    others = [shard for shard in run.shards if shard.number is None]
+    names = [
+        *((f"shard {shard.number}", shard) for shard in named),
+        *((f"other record {index}", shard) for index, shard in enumerate(others, start=1)),
+    ]
+    return tuple(
+        (name, truncate(shard.problem, MAX_LENGTH)) for name, shard in names if shard.problem
+    )
+
+
 def list_last_lines(output: OutputRecord) -> tuple[str, ...]:
-    """Return the last lines of an output."""
-    return tuple(truncate(line, MAX_LENGTH) for line in output.last_lines)
+    """Return the last lines of an output, without colours."""
+    return tuple(truncate(strip_styles(line), MAX_LENGTH) for line in output.last_lines)
 
 
 def describe_attempts(scenario: ScenarioRecord) -> str:
-    """Return each attempt of a scenario; after repetitions, how many attempts had each outcome."""
+    """Return each attempt of a scenario; after repetitions, how many attempts had each outcome.
+
+    Return nothing for a single attempt on this machine.
+    """
+    if len(scenario.attempts) == 1 and scenario.attempts[0].worker is None:
+        return ""
     repetitions = scenario.attempts[-1].repetition
     if repetitions == 1:
         return ", ".join(map(describe_attempt, scenario.attempts))
@@ -94,8 +112,9 @@ def describe_attempts(scenario: ScenarioRecord) -> str:
 
 
 def describe_attempt(attempt: AttemptRecord) -> str:
-    """Return the outcome of an attempt, and whether it ran alongside others or in isolation."""
-    return f"{attempt.outcome} {'in isolation' if attempt.alone else 'alongside others'}"
+    """Return the outcome of an attempt, whether it ran alongside others, and its worker, if any."""
+    where = f" on {truncate(attempt.worker.name, MAX_LENGTH)}" if attempt.worker else ""
+    return f"{attempt.outcome} {'in isolation' if attempt.alone else 'alongside others'}{where}"
 
 
 _BASES: Mapping[Basis, str] = {
@@ -161,21 +180,50 @@ def format_lines(text: str) -> str:
 
 def find_error_line(scenario: ScenarioRecord) -> int:
     """Return the script line of the last error message by bash in the output, or 1 if none."""
+    return find_named_line(scenario) or 1
+
+
+def find_named_line(scenario: ScenarioRecord) -> int | None:
+    """Return the script line of the last error message by bash in the output; None if none."""
     names = "|".join(map(re.escape, (scenario.script, PurePath(scenario.script).name)))
     message = re.compile(rf"(?:^|[\s/])(?:{names}): line ([0-9]{{1,6}}):")
-    numbers = [number for line in scenario.output.last_lines for number in message.findall(line)]
-    return int(numbers[-1]) if numbers else 1
+    numbers = [
+        number for line in list_last_lines(scenario.output) for number in message.findall(line)
+    ]
+    return int(numbers[-1]) if numbers else None
 
 
 def summarize_run(run: RunRecord) -> str:
-    """Return the counts, the duration, the engine and the binary of a run, in one line."""
-    tested = f" of {run.binary.path} (sha256 {run.binary.sha256[:12]})" if run.binary else ""
+    """Return the counts, the duration, the engine, the binary and the commit, in one line."""
+    tested = f" of {run.binary.path} ({_describe_build(run.binary)})" if run.binary else ""
+    commit = f", commit {describe_repository(run.repository)}" if run.repository else ""
     stopped = f", stopped by {run.stopped}" if run.stopped else ""
     unfinished = "" if run.finished else ", not finished"
     counts = describe_counts(sort_counts(run.counts)) or "nothing"
     return escape_controls(
-        f"{counts} in {run.seconds:.1f} s on {run.engine}{tested}{stopped}{unfinished}"
+        f"{counts} in {run.seconds:.1f} s on {run.engine}{tested}{commit}{stopped}{unfinished}"
     )
+
+
+def _describe_build(binary: BinaryRecord) -> str:
+    version = f"{truncate(binary.version, MAX_LENGTH)}, " if binary.version else ""
+    return f"{version}sha256 {binary.sha256[:12]}"
+
+
+def describe_repository(repository: RepositoryRecord) -> str:
+    """Return the commit of a work tree, its branch, and whether files may differ from it."""
+    return f"{format_commit(repository)}{describe_branch(repository)}"
+
+
+def format_commit(repository: RepositoryRecord) -> str:
+    """Return a commit in short."""
+    return escape_controls(repository.commit[:12]) or "none"
+
+
+def describe_branch(repository: RepositoryRecord) -> str:
+    """Return what follows a commit: its branch, and whether files may differ; or an empty text."""
+    branch = f" on {truncate(repository.branch, MAX_LENGTH)}" if repository.branch else ""
+    return f"{branch}{', with changes' if repository.dirty else ''}"
 
 
 def describe_continuation(run: RunRecord) -> str:

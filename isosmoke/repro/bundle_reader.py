@@ -14,13 +14,14 @@ from pydantic_core import ErrorDetails
 
 from isosmoke.engines import AUTO
 from isosmoke.errors import BundleError, IsosmokeError
-from isosmoke.execution.session import Request
+from isosmoke.execution.request import Request
 from isosmoke.host import files, git, state, workspace_directories
 from isosmoke.host.caller_process import Caller
-from isosmoke.repro import bundle_archive, target
-from isosmoke.repro.bundle_index import BINARY, INDEX, MAX_FILES, WORKSPACE, Index, convert_errors
+from isosmoke.repro import target
+from isosmoke.repro.bundle import BINARY, INDEX, MAX_FILES, WORKSPACE, Index, convert_errors
 from isosmoke.repro.target import Case
-from isosmoke.rootfs_images.limits import Budget
+from isosmoke.rootfs_images.archives import contained
+from isosmoke.rootfs_images.archives.limits import Budget
 from isosmoke.text import restore_bytes
 
 _MAX_UNPACKED = 1
@@ -126,7 +127,8 @@ def _unpack(path: Path, directory: Path) -> Index:
     limits = Budget(path, _MAX_UNPACKED, 2 * MAX_FILES, size_hint=hint, entries_hint=hint)
     try:
         with convert_errors(), files.open_regular(path) as file:
-            bundle_archive.extract(file, directory, limits)
+            contained.extract(file, directory, limits)
+            contained.refuse_links_out(directory)
         return Index.model_validate_json(files.read(directory / INDEX, follow=False))
     except ValidationError as error:
         raise _create_index_error(path, error.errors()[0]) from error

@@ -4,17 +4,17 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import mkstemp
 
 from isosmoke import __version__
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import BundleError, suggest_remedy
 from isosmoke.host import git, state, workspace_directories
 from isosmoke.host.caller_process import Caller
 from isosmoke.redaction import Redactor
 from isosmoke.repro import target
-from isosmoke.repro.bundle_index import (
+from isosmoke.repro.bundle import (
     BINARY,
     INDEX,
     LOG,
@@ -23,9 +23,10 @@ from isosmoke.repro.bundle_index import (
     Index,
     convert_errors,
 )
-from isosmoke.results import repeat_command, run_record
+from isosmoke.results import repeat_command
+from isosmoke.results.records.record_base import render_json
 from isosmoke.results.run_record import RunRecord, ScenarioRecord
-from isosmoke.rootfs_images.limits import Budget
+from isosmoke.rootfs_images.archives.limits import Budget
 from isosmoke.runner.job_builder import RunContext
 from isosmoke.text import restore_bytes
 
@@ -170,7 +171,7 @@ def _create_size_error(workspace: _BundledWorkspace) -> BundleError:
 def _add_members(
     archive: tarfile.TarFile, index: Index, workspace: _BundledWorkspace, included: list[Path]
 ) -> None:
-    _add_content(archive, INDEX, run_record.render(index).encode())
+    _add_content(archive, INDEX, render_json(index).encode())
     for file in included:
         name = PurePosixPath(WORKSPACE, file.relative_to(workspace.directory))
         archive.add(file, str(name), recursive=False, filter=_remove_owner)

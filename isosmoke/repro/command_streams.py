@@ -4,18 +4,18 @@ import os
 import stat
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Literal
 
 from isosmoke.keeper.events import Output
 from isosmoke.keeper.exchange import StoppedError
 from isosmoke.keeper.protocol import Size, StreamPlan
-from isosmoke.repro.shell_input import (
+from isosmoke.repro.shell_user import (
     Patience,
     measure_terminal,
-    read_wakeups,
-    wakeups_by_signals,
+    reset_resizes,
+    resize_events,
     write_all,
 )
 from isosmoke.runner.output import LineEndings
@@ -31,11 +31,19 @@ class CommandStreams:
 
     In the background of its terminal, this process has no keyboard: the kernel would stop it if it
     read from there. In the foreground, the terminal is in raw mode while the command runs, so that
-    each key has its effect in the sandbox.
+    each key has its effect in the sandbox. The reader of each descriptor in `unread` is known to
+    have gone, also if the descriptor has become /dev/null.
     """
 
     def __init__(
-        self, plan: StreamPlan, patience: Patience, *, stdin: int, stdout: int, resizes: int
+        self,
+        plan: StreamPlan,
+        patience: Patience,
+        *,
+        stdin: int,
+        stdout: int,
+        resizes: int,
+        unread: Collection[int] = (),
     ) -> None:
         self.plan = plan
         self._patience = patience
@@ -44,6 +52,8 @@ class CommandStreams:
         self._stdin, self._stdout = stdin, stdout
         self._settings: list[Any] = []
         self._endings = LineEndings()
+        self._unread = unread
+        self._broken: list[Literal["stdout", "stderr"]] = []
 
     @property
     def keyboard(self) -> int | None:
@@ -74,7 +84,7 @@ class CommandStreams:
         return content
 
     def read_size(self) -> Size:
-        read_wakeups(self.resizes)
+        reset_resizes(self.resizes)
         return measure_terminal(self._stdout)
 
     def show(self, output: Output) -> None:
@@ -82,15 +92,26 @@ class CommandStreams:
 
         Raises:
             TimeoutError: if it is not read in time; from then on, the stream is /dev/null.
+            BrokenPipeError: if its reader has gone, of which the command learns next.
         """
         is_cooked = self.plan.output == "terminal" and not self._settings
         content = self._endings.feed(output.content) if is_cooked else output.content
         stream = _STDERR if output.stream == "stderr" else self._stdout
+        if stream in self._unread:
+            self._broken.append(output.stream)
+            return
         try:
             write_all(stream, content, self._patience)
         except TimeoutError:
             _silence(stream)
             raise
+        except BrokenPipeError:
+            self._broken.append(output.stream)
+            raise
+
+    def take_broken(self) -> Collection[Literal["stdout", "stderr"]]:
+        broken, self._broken = self._broken, []
+        return broken
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -104,7 +125,9 @@ class CommandStreams:
 
 
 @contextmanager
-def local_streams(patience: Patience, *, stdout_taken: bool) -> Iterator[CommandStreams]:
+def local_streams(
+    patience: Patience, *, stdout_taken: bool, unread: Collection[int] = ()
+) -> Iterator[CommandStreams]:
     """Yield the streams of this process; call it in the main thread, which handles signals.
 
     If stdout has a document, all output of the command goes to stderr. Output that is not read is
@@ -112,14 +135,13 @@ def local_streams(patience: Patience, *, stdout_taken: bool) -> Iterator[Command
     """
     stdout = _STDERR if stdout_taken else _STDOUT
     with ExitStack() as stack:
-        resizes, wakeups = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        stack.callback(os.close, resizes)
-        stack.callback(os.close, wakeups)
         plan = plan_streams(_STDIN, stdout, _STDERR)
-        if plan.output == "terminal":
-            stack.enter_context(wakeups_by_signals(wakeups))
+        is_terminal = plan.output == "terminal"
+        resizes = stack.enter_context(resize_events(has_terminal=is_terminal))
         stdin = _STDIN if plan.input == "terminal" else stack.enter_context(_reopened(_STDIN))
-        yield CommandStreams(plan, patience, stdin=stdin, stdout=stdout, resizes=resizes)
+        yield CommandStreams(
+            plan, patience, stdin=stdin, stdout=stdout, resizes=resizes, unread=unread
+        )
 
 
 def plan_streams(stdin: int, stdout: int, stderr: int) -> StreamPlan:

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import PurePosixPath
 
+from isosmoke.dataclass import dataclass
 from isosmoke.engines.base import START_SECONDS, Engine
 from isosmoke.errors import UsageError
-from isosmoke.execution import session
+from isosmoke.execution.preflight import run_preflight
 from isosmoke.execution.requirements import Requirements
 from isosmoke.host import state
 from isosmoke.host.system_programs import DIRECTORIES
@@ -18,17 +19,17 @@ from isosmoke.keeper import interactive_shell
 from isosmoke.keeper.client import Conversation
 from isosmoke.keeper.events import Output
 from isosmoke.keeper.interactive_shell import User
-from isosmoke.repro import typed_script
+from isosmoke.repro import script_from_shell
 from isosmoke.repro.target import SCRIPT, Case, describe_outcome
 from isosmoke.results.leaks import classify_survivors
 from isosmoke.results.run_results import Attempt
-from isosmoke.rootfs_images import store
+from isosmoke.rootfs_images import image_kinds
 from isosmoke.runner import job_builder, sandbox_run
 from isosmoke.runner.job_builder import RunContext
 from isosmoke.runner.output import Capture
-from isosmoke.sandbox import user_files
-from isosmoke.sandbox.processes import Process, describe_process
+from isosmoke.sandbox.added import user_files
 from isosmoke.sandbox.spec import PRIVATE, Job, Mount, ReadOnly
+from isosmoke.sandbox.survivors import Process, describe_process
 from isosmoke.text import escape_controls
 
 _RC = PRIVATE / "bashrc"
@@ -141,8 +142,8 @@ def open_shell(case: Case, options: ShellOptions, interrupt: Interrupt) -> Shell
         raise UsageError(f"{case.scenario.name}: script {case.script} does not exist")
     if options.after and not case.argv:
         raise UsageError("--after requires a script or a command")
-    with store.images_in_use([case.scenario.image]):
-        preflight = session.run_preflight(case.request, case.caller, interrupt)
+    with image_kinds.images_in_use([case.scenario.image]):
+        preflight = run_preflight(case.request, case.caller, interrupt)
         engine = preflight.engines.engine_for(case.scenario)
         return _run_shell(
             _ShellSession(
@@ -219,9 +220,11 @@ def _attend_shell(shell: _ShellSession, job: Job, keeper: Conversation) -> Shell
         )
     redact = shell.context.redactor(shell.case.scenario).text
     if has_terminal:
-        return ShellResult(status, typed_script.parse_history(redact(_read_history(keeper, job))))
+        return ShellResult(
+            status, script_from_shell.parse_history(redact(_read_history(keeper, job)))
+        )
     content = recorder.content.decode(errors="replace")
-    return ShellResult(status, typed_script.parse_piped(redact(content)))
+    return ShellResult(status, script_from_shell.parse_piped(redact(content)))
 
 
 class _InputRecorder:

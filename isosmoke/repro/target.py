@@ -1,22 +1,25 @@
 """The target of `isosmoke repro`: a scenario with everything that its sandbox requires."""
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from isosmoke.dataclass import dataclass
 from isosmoke.engines import AUTO
 from isosmoke.errors import BinaryError, RecordError, UsageError
-from isosmoke.execution.session import Request
+from isosmoke.execution.request import Request
 from isosmoke.history import reader
 from isosmoke.host import binary, files
 from isosmoke.host.caller_process import Caller
 from isosmoke.manifest.models import Scenario
-from isosmoke.manifest.tables import InvalidTableError
+from isosmoke.manifest.table_base import InvalidTableError
 from isosmoke.results import repeat_command
-from isosmoke.results.run_record import BinaryRecord, RunRecord, ScenarioRecord
+from isosmoke.results.records.origin import BinaryRecord
+from isosmoke.results.run_record import RunRecord, ScenarioRecord
 from isosmoke.results.run_results import Attempt
 from isosmoke.text import restore_bytes
 
@@ -58,6 +61,9 @@ class Case:
         return f'bash "${SCRIPT}"' if self.script else shlex.join(self.argv)
 
 
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9]")
+_MAX_NAME_LENGTH = 80
+
 NO_SCRIPT = "-"
 """The value of `script` in a scenario that has none."""
 
@@ -73,7 +79,7 @@ def create_scenario(
         InvalidTableError: if one of the further `keys` has an invalid value.
     """
     first = script.stem if script else Path(argv[0]).name if argv else "shell"
-    name = "".join(char if char.isalnum() else "-" for char in first).strip("-")
+    name = _NOT_IN_NAMES.sub("-", first)[:_MAX_NAME_LENGTH].strip("-")
     return Scenario.validate(
         {
             "name": name or "command",

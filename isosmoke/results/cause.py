@@ -6,7 +6,9 @@ each of them ends is a rule here, and `tests/unit/results/causes` has their real
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from isosmoke.dataclass import dataclass
+from isosmoke.text import strip_styles
 
 MAX_LINES = 200
 """The number of lines at the end of an output in which a cause is searched."""
@@ -108,7 +110,7 @@ def find_unexecuted_program(lines: Sequence[str]) -> str:
     `lines` are the last ones of the stderr of a script that ended with 126 or 127.
     """
     for line in reversed(lines[-_MAX_STATED_LINES:]):
-        if message := _NOT_EXECUTED.search(line.rstrip()[:_MAX_WIDTH]):
+        if message := _NOT_EXECUTED.search(strip_styles(line).rstrip()[:_MAX_WIDTH]):
             name = message["last"] or message["name"]
             quoted = _QUOTED.search(name)
             return quoted[1] if quoted else name
@@ -121,7 +123,7 @@ def find_cause(lines: Sequence[str]) -> str:
     `lines` are the last ones of its stderr. A line `reason: …` near the end is a cause by its own
     account, and only what follows the colon is returned.
     """
-    short = [line.rstrip()[:_MAX_WIDTH] for line in lines[-MAX_LINES:]]
+    short = [strip_styles(line).rstrip()[:_MAX_WIDTH] for line in lines[-MAX_LINES:]]
     return _find_stated(short) or _find_in_known_output(short)
 
 

@@ -1,7 +1,6 @@
 """Events that a run emits while it is in progress."""
 
-from dataclasses import dataclass
-
+from isosmoke.dataclass import dataclass
 from isosmoke.results.run_results import RunResult, ScenarioResult
 
 

@@ -1,11 +1,12 @@
 """Evidence of an attempt: changed files, terminal contents and resource usage."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain
 from typing import Literal
 
-from isosmoke.sandbox.processes import Usage
+from isosmoke.dataclass import dataclass
+from isosmoke.sandbox.survivors import Usage
 
 Difference = Literal["added", "changed", "removed"]
 Kind = Literal["file", "folder", "link", "socket", "fifo", "device"]

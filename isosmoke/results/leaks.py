@@ -1,12 +1,12 @@
 """Classification of the processes that outlived a scenario."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
-from isosmoke.patterns import Pattern
-from isosmoke.sandbox.processes import Process
+from isosmoke.dataclass import dataclass
+from isosmoke.regular_expressions import Pattern
+from isosmoke.sandbox.survivors import Process
 
 
 class LeakAllowance(Protocol):

@@ -1,11 +1,12 @@
 """Endings of scripts, the outcomes that they result in, and the properties of each outcome."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from signal import Signals
 from typing import Literal, NamedTuple, Self, assert_never
+
+from isosmoke.dataclass import dataclass
 
 SKIP_CODE = 77
 """The exit code of a scenario that cannot run here (GNU automake's convention, and wg's)."""
@@ -252,6 +253,39 @@ def judge(ending: Ending, *, leaked: bool) -> Outcome:
         case _:
             assert_never(ending)
     return Outcome.LEAK if leaked and not outcome.blocks else outcome
+
+
+def judge_attempts(repetitions: Iterable[Sequence[Outcome]]) -> Outcome:
+    """Return the outcome of a scenario: of its only repetition, or of several.
+
+    Of several, it is the outcome of the first that blocks, else FLAKY if one is, else SKIP if one
+    is. Each repetition has the outcomes of its attempts, of which there is at least one.
+    """
+    outcomes = [judge_repetition(attempts) for attempts in repetitions]
+    blocking = (outcome for outcome in outcomes if outcome.blocks)
+    lesser = (outcome for outcome in (Outcome.FLAKY, Outcome.SKIP) if outcome in outcomes)
+    return next(blocking, next(lesser, Outcome.PASS))
+
+
+def judge_repetition(attempts: Sequence[Outcome]) -> Outcome:
+    """Return the outcome of the last attempt, or FLAKY if it passed after a failure.
+
+    A final skip does not cancel an earlier failure.
+    """
+    last = attempts[-1]
+    if last is Outcome.SKIP:
+        return next((outcome for outcome in attempts if outcome.blocks), last)
+    return Outcome.FLAKY if last is Outcome.PASS and len(attempts) > 1 else last
+
+
+def find_reported(attempts: Sequence[Outcome]) -> int:
+    """Return the index of the attempt that reports show: the first that failed, else was skipped.
+
+    Otherwise it is the last.
+    """
+    failed = (index for index, outcome in enumerate(attempts) if outcome.blocks)
+    skipped = (index for index, outcome in enumerate(attempts) if outcome.facts.is_skip)
+    return next(failed, next(skipped, len(attempts) - 1))
 
 
 def count(outcomes: Iterable[Outcome]) -> Mapping[str, int]:

@@ -1,16 +1,18 @@
 """Results of attempts, scenarios and runs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
+from isosmoke.dataclass import dataclass
+from isosmoke.host.git import RepositoryState
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.cause import MAX_LINES, find_cause
 from isosmoke.results.evidence import Evidence
 from isosmoke.results.leaks import LeakVerdict
-from isosmoke.results.load import Basis, Doubt, Load
+from isosmoke.results.machine_load import Basis, Doubt, Load
 from isosmoke.results.outcome import (
     Broke,
     Ending,
@@ -18,11 +20,15 @@ from isosmoke.results.outcome import (
     Outcome,
     count,
     describe,
+    find_reported,
     judge,
+    judge_attempts,
+    judge_repetition,
     transform_texts,
 )
-from isosmoke.sandbox.interpreter_data import Interpreter
-from isosmoke.sandbox.processes import Process
+from isosmoke.results.records.shard import ShardRecord
+from isosmoke.sandbox.script_interpreter import Interpreter
+from isosmoke.sandbox.survivors import Process
 from isosmoke.text import truncate
 
 _MAX_COMMAND_LENGTH = 60
@@ -57,6 +63,32 @@ class CapturedOutput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """The worker that made an attempt: its address, host, kernel and operating system.
+
+    `certificate` is the SHA-256 of its certificate, whose key signed the record of the attempt.
+    """
+
+    name: str
+    host: str
+    pid: int
+    system: str = ""
+    certificate: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostOrder:
+    """An attempt without a complete record: its worker, the reason, and how far it came.
+
+    `phase` is `sent` if the worker never reported a start, else `started`.
+    """
+
+    worker: str
+    reason: str
+    phase: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One run of a scenario in one sandbox.
 
@@ -79,6 +111,9 @@ class Attempt:
     same inputs failed alone in the same way before, and `option` if the user wanted no
     confirmation; it is empty for any other attempt. `inputs` is a digest of everything that the
     failure depended on as far as isosmoke knows it, empty if unknown.
+
+    `worker` made the attempt; None is this machine. `losses` are the orders for the same attempt
+    before, whose workers were lost: nothing is known about their results.
     """
 
     ending: Ending
@@ -104,6 +139,8 @@ class Attempt:
     basis: Basis = ""
     inputs: str = ""
     script_sha256: str = ""
+    worker: Worker | None = None
+    losses: tuple[LostOrder, ...] = ()
 
     def transform_texts(self, transform: Callable[[str], str]) -> "Attempt":
         """Return a copy with `transform` applied to each text except the output."""
@@ -127,7 +164,7 @@ class Attempt:
     @property
     def seconds(self) -> float:
         """The duration in seconds, including the sandbox."""
-        return sum(self.phases.values())
+        return sum(self.phases.values(), 0.0)
 
     @property
     def reason(self) -> str:
@@ -190,26 +227,17 @@ class ScenarioResult:
     @property
     def failures(self) -> int:
         """The number of repetitions that block."""
-        return sum(_judge_repetition(attempts).blocks for attempts in self.repetitions)
+        return sum(judge_repetition(_list_outcomes(each)).blocks for each in self.repetitions)
 
     @property
     def reported_attempt(self) -> Attempt:
         """The attempt shown in reports: the first that failed, else was skipped, else the last."""
-        failed = (attempt for attempt in self.attempts if attempt.outcome.blocks)
-        skipped = (attempt for attempt in self.attempts if attempt.outcome.facts.is_skip)
-        return next(failed, next(skipped, self.attempts[-1]))
+        return self.attempts[find_reported(_list_outcomes(self.attempts))]
 
     @property
     def outcome(self) -> Outcome:
-        """The outcome of the last attempt, or FLAKY if it passed after a failure.
-
-        A final skip does not cancel an earlier failure. Of several repetitions, it is the outcome
-        of the first that blocks, else FLAKY if one is, else SKIP if one is.
-        """
-        outcomes = [_judge_repetition(attempts) for attempts in self.repetitions]
-        blocking = (outcome for outcome in outcomes if outcome.blocks)
-        lesser = (outcome for outcome in (Outcome.FLAKY, Outcome.SKIP) if outcome in outcomes)
-        return next(blocking, next(lesser, Outcome.PASS))
+        """The outcome of the scenario; see `isosmoke.results.outcome.judge_attempts`."""
+        return judge_attempts(map(_list_outcomes, self.repetitions))
 
     @property
     def load_sensitive(self) -> bool:
@@ -223,7 +251,7 @@ class ScenarioResult:
 
     @property
     def seconds(self) -> float:
-        return sum(attempt.seconds for attempt in self.attempts)
+        return sum((attempt.seconds for attempt in self.attempts), 0.0)
 
     def without_inputs(self) -> "ScenarioResult":
         """Return the result with unknown inputs, because they changed."""
@@ -231,11 +259,8 @@ class ScenarioResult:
         return replace(self, attempts=attempts)
 
 
-def _judge_repetition(attempts: Sequence[Attempt]) -> Outcome:
-    last = attempts[-1].outcome
-    if last is Outcome.SKIP:
-        return next((item.outcome for item in attempts if item.outcome.blocks), last)
-    return Outcome.FLAKY if last is Outcome.PASS and len(attempts) > 1 else last
+def _list_outcomes(attempts: Iterable[Attempt]) -> list[Outcome]:
+    return [attempt.outcome for attempt in attempts]
 
 
 def _is_load_sensitive(attempts: Sequence[Attempt]) -> bool:
@@ -245,17 +270,27 @@ def _is_load_sensitive(attempts: Sequence[Attempt]) -> bool:
     return last.outcome is Outcome.PASS and last.alone and not failed.alone
 
 
+@dataclass(frozen=True, slots=True)
+class ShardPlan:
+    """The shard that a run is, and all selected scenarios, each with the number of its shard."""
+
+    record: ShardRecord
+    selection: tuple[tuple[Scenario, int], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """The result of a run, with its scenarios in manifest order.
 
-    `binary` is the path and sha256 of the live binary, or None. `command` ran instead of the
-    scripts; `working` is the working directory of the caller, `host` the machine. `stopped` says
-    why the run was cut short, and `unrecorded` why the record on disk is incomplete; both are
-    usually empty. `notes` are messages to the user, and `warnings` describe external influences on
-    outcomes. `interpreters` ran the scripts. `rerun_of` is the id of the run that this one
-    completes. `daemon` has the options that select a container daemon. `recording` is the time that
-    it took to write the result of each scenario, in seconds.
+    `binary` is the path and sha256 of the live binary, or None, and `binary_version` its version,
+    or empty. `repository` is None if it is unknown. `command` ran instead of the scripts; `working`
+    is the working directory of the caller, `host` the machine. `stopped` says why the run was cut
+    short, and `unrecorded` why the record on disk is incomplete; both are usually empty. `notes`
+    are messages to the user, and `warnings` describe external influences on outcomes.
+    `interpreters` ran the scripts. `rerun_of` is the id of the run that this one completes.
+    `daemon` has the options that select a container daemon. `recording` is the time that it took to
+    write the result of each scenario, in seconds. `shard` is None unless the run is one of several
+    shards.
     """
 
     started: datetime
@@ -276,6 +311,9 @@ class RunResult:
     warnings: tuple[str, ...] = ()
     interpreters: tuple[Interpreter, ...] = ()
     recording: Mapping[str, float] = field(default_factory=dict)
+    shard: ShardPlan | None = None
+    binary_version: str = ""
+    repository: RepositoryState | None = None
 
     @property
     def dirty(self) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """The requirements of a compiled program, read from its ELF file (elf(5))."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from isosmoke.dataclass import dataclass
 
 if TYPE_CHECKING:
     from elftools.elf.elffile import ELFFile

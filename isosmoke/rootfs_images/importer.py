@@ -9,12 +9,14 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from datetime import datetime
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from isosmoke.errors import ImageError, LeftBehindError, UsageError
 from isosmoke.host import files, state
-from isosmoke.rootfs_images import store, tree_hash
-from isosmoke.rootfs_images.limits import DEFAULT_MAX_SIZE, Budget
-from isosmoke.rootfs_images.store import ROOTFS_PREFIX, Image
-from isosmoke.rootfs_images.unpack import Unpacker
+from isosmoke.rootfs_images import image_kinds, tree_hash
+from isosmoke.rootfs_images.archives.limits import DEFAULT_MAX_SIZE, Budget
+from isosmoke.rootfs_images.archives.unpack import Unpacker
+from isosmoke.rootfs_images.image_kinds import ROOTFS_PREFIX, Image
 from isosmoke.sandbox.spec import HOST_IMAGE
 
 _MAX_NAME_LENGTH = 80  # a character may become three in the file name, which ends with `.json`
@@ -48,8 +50,8 @@ def add(
             unpacker = Unpacker(unpacked, Budget(source, max_size))
             unpacker.unpack(source)
             _check_kind(unpacked, source)
-            store.require_rootfs(unpacked, name)
-            listing = store.list_entries(unpacked)
+            image_kinds.require_rootfs(unpacked, name)
+            listing = image_kinds.list_entries(unpacked)
         image = Image(
             name=name,
             digest=tree_hash.compute_digest(listing),
@@ -79,13 +81,15 @@ def _check_kind(unpacked: Path, source: Path) -> None:
 def _install(
     image: Image, unpacked: Path, listing: tree_hash.Listing, *, replace: bool
 ) -> tuple[str, ...]:
-    previous = store.find_image(image.name)
+    previous = image_kinds.find_image(image.name)
     if previous and not previous.folder.is_dir():
         previous = None
     if previous and previous.digest == image.digest:
         return ()
     changes = (
-        tree_hash.compare_listings(store.list_entries(previous.folder), listing) if previous else ()
+        tree_hash.compare_listings(image_kinds.list_entries(previous.folder), listing)
+        if previous
+        else ()
     )
     if previous and not replace:
         raise ImageError(
@@ -111,9 +115,9 @@ def summarize_changes(changes: tuple[str, ...]) -> str:
 def _write_record(image: Image) -> None:
     with state.scratch() as directory:
         record = directory / "record"
-        record.write_text(image.model_dump_json(indent=2) + "\n")
+        record.write_bytes(TypeAdapter(Image).dump_json(image, indent=2) + b"\n")
         state.ensure_directory("images")
-        record.rename(store.get_record_path(image.name))
+        record.rename(image_kinds.get_record_path(image.name))
 
 
 def remove(name: str) -> Image:
@@ -123,18 +127,18 @@ def remove(name: str) -> Image:
         ImageError: if there is none of this name, or if a run uses it.
     """
     with _locked():
-        image = store.find_image(name)
+        image = image_kinds.find_image(name)
         if image is None:
             raise ImageError(f"no imported image '{name}'", hint="isosmoke image list")
         with _exclusive_use(image):
-            store.get_record_path(name).unlink()
+            image_kinds.get_record_path(name).unlink()
             _remove_unreferenced(image)
     return image
 
 
 def _remove_unreferenced(image: Image | None) -> None:
     """Remove the content of an image, unless another name refers to it."""
-    if image is None or any(other.digest == image.digest for other in store.list_images()):
+    if image is None or any(other.digest == image.digest for other in image_kinds.list_images()):
         return
     with state.scratch() as directory, suppress(FileNotFoundError):
         image.folder.rename(directory / "rootfs")
@@ -153,7 +157,7 @@ def _exclusive_use(image: Image | None) -> Iterator[None]:
     with ExitStack() as stack:
         if image and image.folder.is_dir():
             try:
-                directory = store.require_rootfs(image.folder, image.name)
+                directory = image_kinds.require_rootfs(image.folder, image.name)
                 stack.enter_context(files.lock_directory(directory, wait=False))
             except BlockingIOError as error:
                 message = f"image '{image.name}' is in use by a run"

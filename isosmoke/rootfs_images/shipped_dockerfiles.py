@@ -2,9 +2,9 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import UsageError
 
 BUILT_PREFIX = "isosmoke/"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from isosmoke.host import files
-from isosmoke.rootfs_images.limits import Budget
+from isosmoke.rootfs_images.archives.limits import Budget
 
 Listing = Mapping[str, str]
 """Each entry by its path in the directory: its kind, its mode, and its content or target."""

@@ -12,9 +12,10 @@ from pathlib import Path, PurePosixPath
 from isosmoke.errors import EngineError
 from isosmoke.host import files, system_programs
 from isosmoke.host.system_programs import DIRECTORIES
-from isosmoke.rootfs_images import store
-from isosmoke.sandbox import rootfs_mounts, user_files
-from isosmoke.sandbox.interpreter_data import Interpreter
+from isosmoke.rootfs_images import image_kinds
+from isosmoke.sandbox import rootfs_mounts
+from isosmoke.sandbox.added import user_files
+from isosmoke.sandbox.script_interpreter import Interpreter
 from isosmoke.sandbox.spec import HOST_IMAGE
 
 NAME = "bash"
@@ -33,7 +34,7 @@ def find(image: str, directory: Path, hidden: Collection[PurePosixPath] = ()) ->
     """
     if image == HOST_IMAGE:
         return _find_on_host(hidden)
-    root = store.find_root(image, directory)
+    root = image_kinds.find_root(image, directory)
     if root is not None:
         return _find_in_root(image, root, hidden)
     visible = (path for path in DIRECTORIES if not _is_hidden(PurePosixPath(path), hidden))

@@ -1,9 +1,8 @@
 """The construction of a scenario's job from its manifest entry and the context of the run."""
 
 import os
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -11,29 +10,26 @@ from typing import Protocol
 
 from isosmoke.caches.kept import get_directory
 from isosmoke.caches.visible import Caches, find_caches
+from isosmoke.dataclass import dataclass
 from isosmoke.engines.bubblewrap import group_places
-from isosmoke.host.binary import COMMAND_NAME, Binary
+from isosmoke.host.binary import Binary
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import Workspace, git_top
 from isosmoke.manifest.models import Scenario
-from isosmoke.redaction import Redactor, format_placeholder
-from isosmoke.runner import bash_finder, mounts, ownership
+from isosmoke.redaction import Redactor
+from isosmoke.runner import bash_finder, foreign_workspace, mounts
+from isosmoke.runner.environment import build_environment
 from isosmoke.runner.secret_reader import read_secrets
-from isosmoke.sandbox import rootfs_mounts, tool_homes
+from isosmoke.sandbox import tool_homes
 from isosmoke.sandbox.host_mounts import build_host_mounts
-from isosmoke.sandbox.interpreter_data import Interpreter
-from isosmoke.sandbox.spec import BINARIES, HOST_IMAGE, Job, Mount, ResourceLimits, SandboxSpec
-
-_ALWAYS_PASSED = ("COLORTERM", "TZ", *tool_homes.VERSION_VARIABLES)
-"""The caller's variables that every sandbox gets; `pass_env` and `plain_env` name further ones."""
+from isosmoke.sandbox.script_interpreter import Interpreter
+from isosmoke.sandbox.spec import HOST_IMAGE, Job, Mount, ResourceLimits, SandboxSpec
 
 _SPEC_KEYS = (
     *("image", "network", "limits", "capabilities", "new_namespaces"),
     *("cache", "pass_files", "plain_files"),
 )
 """The keys of a scenario that change its sandbox, besides its name."""
-
-_REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
 class StandIns(Protocol):
@@ -55,10 +51,16 @@ class RunContext:
     binary: Binary | None
     command: tuple[str, ...] = ()
     keeps_caches: bool = False
+    recalls: bool = False
+    """True if facts about this machine may come from earlier runs."""
+
     copies: Path | None = None
     """A tree with copies of files at their own paths, which replace those of the workspace."""
 
     stand_ins: StandIns | None = None
+    sources: Mapping[Path, Path] = field(default_factory=dict)
+    """The paths on this machine with the content of paths of the caller's machine."""
+
     _redactors: dict[tuple[tuple[str, ...], ...], Redactor] = field(
         default_factory=dict, repr=False
     )
@@ -74,7 +76,9 @@ class RunContext:
         """
         key = (scenario.pass_env, scenario.pass_files, scenario.plain_files)
         if key not in self._redactors:
-            self._redactors[key] = Redactor(read_secrets(scenario, self.caller))
+            self._redactors[key] = Redactor(
+                read_secrets(scenario, self.caller, sources=self.sources)
+            )
         return self._redactors[key]
 
     def interpreter(self, scenario: Scenario) -> Interpreter:
@@ -104,6 +108,10 @@ class RunContext:
             )
         return self._caches[scenario.cache]
 
+    def locate(self, path: Path) -> Path:
+        """Return where this machine has a file or directory of the caller's machine."""
+        return mounts.locate(path, self.sources)
+
     @property
     def project(self) -> Path:
         """The repository of the working directory, or that directory itself."""
@@ -116,17 +124,18 @@ class RunContext:
 
     def list_added_mounts(self, scenario: Scenario) -> tuple[Mount, ...]:
         """Return the mounts that a scenario's sandbox has in addition to its system."""
-        replaced = self._list_stand_ins(scenario)
+        replaced = self.list_stand_ins(scenario)
         added = mounts.list_added_mounts(
             scenario,
             self.caller,
             self.workspace,
             None if replaced else self.binary,
             copies=self.copies,
+            sources=self.sources,
         )
         return (*added, *replaced)
 
-    def _list_stand_ins(self, scenario: Scenario) -> tuple[Mount, ...]:
+    def list_stand_ins(self, scenario: Scenario) -> tuple[Mount, ...]:
         """Return the mounts that replace that of the binary; none if the binary itself runs."""
         if self.stand_ins is None or self.binary is None:
             return ()
@@ -151,7 +160,7 @@ class RunContext:
     ) -> SandboxSpec:
         private = mounts.list_private_directories(self.workspace)  # a run creates its records
         keys = (getattr(scenario, name) for name in _SPEC_KEYS)
-        stand_ins = self._list_stand_ins(scenario)
+        stand_ins = self.list_stand_ins(scenario)
         key = (scenario.folder, *keys, *others, *private, *stand_ins)
         if key not in self._specs:
             self._specs[key] = build(scenario, self)
@@ -168,18 +177,21 @@ class RunContext:
             path = ":".join([*map(str, own), path])
             sources.update(tool_homes.list_python_roots(variables, home))
             sources.update(tool_homes.list_python_paths(variables, directories[0], home))
-        return build_host_mounts(
+        shown = build_host_mounts(
             path,
             home,
             masked=self.caller.uid == 0,
             variables=variables,
             sources=sources,
+            recall=self.recalls,
         )
+        return (*shown, *mounts.mask_keys(shown))
 
     @cached_property
     def owner_capabilities(self) -> tuple[str, ...]:
         """The capabilities that root needs because another user owns the workspace."""
-        return ownership.find_needed_capabilities(self.caller, self.workspace.directories)
+        directories = map(self.locate, self.workspace.directories)
+        return foreign_workspace.find_needed_capabilities(self.caller, directories)
 
     @cached_property
     def writes_to_cgroup(self) -> bool:
@@ -198,8 +210,19 @@ def build_job(
     `services` are the variables with the addresses of its services. In the scenario's own variables
     only the names in `services` are expanded from `${NAME}`.
     """
+    return _build_job(scenario, argv, context, services, spec=context.spec(scenario))
+
+
+def _build_job(
+    scenario: Scenario,
+    argv: tuple[str, ...],
+    context: RunContext,
+    services: Mapping[str, str],
+    *,
+    spec: SandboxSpec,
+) -> Job:
     return Job(
-        spec=context.spec(scenario),
+        spec=spec,
         argv=argv,
         folder=PurePosixPath(context.workspace.working),
         environment=build_environment(scenario, context, services),
@@ -230,8 +253,19 @@ def build_script_job(
         EngineError: if the image has no interpreter.
     """
     bash = context.interpreter(scenario)
-    job = build_job(scenario, (bash.path, str(scenario.script_path)), context, services)
-    return replace(job, spec=context.script_spec(scenario, bash), search=bash.search)
+    spec, argv = context.script_spec(scenario, bash), (bash.path, str(scenario.script_path))
+    return replace(_build_job(scenario, argv, context, services, spec=spec), search=bash.search)
+
+
+def find_spec(scenario: Scenario, argv: tuple[str, ...], context: RunContext) -> SandboxSpec:
+    """Return the sandbox of the job that runs `argv`, or if it is empty, the scenario's script.
+
+    Raises:
+        EngineError: if the image has no interpreter for a script.
+    """
+    if argv:
+        return context.spec(scenario)
+    return context.script_spec(scenario, context.interpreter(scenario))
 
 
 def _build_script_spec(bash: Interpreter, scenario: Scenario, context: RunContext) -> SandboxSpec:
@@ -261,73 +295,3 @@ def _build_spec(scenario: Scenario, context: RunContext) -> SandboxSpec:
         new_namespaces=scenario.new_namespaces,
         writes_to_cgroup=context.writes_to_cgroup,
     )
-
-
-def build_environment(
-    scenario: Scenario,
-    context: RunContext,
-    services: Mapping[str, str] = MappingProxyType({}),
-) -> Mapping[str, str]:
-    """Return all environment variables of a scenario's script."""
-    caller, given = context.caller, context.caller.environment
-    return {
-        **{name: given[name] for name in _list_passed(scenario, context) if name in given},
-        **context.caches(scenario).variables,
-        "HOME": str(caller.home),
-        "USER": caller.user,
-        "LOGNAME": caller.user,
-        "SHELL": "/bin/bash",
-        "LANG": "C.UTF-8",
-        "TERM": _choose_terminal(given.get("TERM", "")),
-        "GIT_CONFIG_SYSTEM": str(mounts.GITCONFIG),
-        "WG_SMOKE_SCENARIO": scenario.name,
-        "WG_SMOKE_TIMEOUT_SECS": str(scenario.timeout_seconds),
-        **services,
-        **{name: _expand(value, services) for name, value in scenario.env.items()},
-        **select_passed_variables(scenario, given),
-        **_build_program_variables(scenario, context),
-    }
-
-
-def _list_passed(scenario: Scenario, context: RunContext) -> tuple[str, ...]:
-    """Return the caller's variables that a sandbox gets: with the host's tools, their homes."""
-    if scenario.image != HOST_IMAGE:
-        return _ALWAYS_PASSED
-    python = tool_homes.PYTHON_VARIABLES if context.command else ()
-    return (*_ALWAYS_PASSED, *tool_homes.VARIABLES, *python)
-
-
-def select_passed_variables(
-    scenario: Scenario, environment: Mapping[str, str]
-) -> Mapping[str, str]:
-    """Return the caller's variables that a scenario names, secret or not."""
-    names = (*scenario.pass_env, *scenario.plain_env)
-    return {name: environment[name] for name in names if name in environment}
-
-
-def redact_environment(scenario: Scenario, environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the environment with a placeholder for each secret value."""
-    return {
-        name: format_placeholder(name) if name in scenario.pass_env else value
-        for name, value in environment.items()
-    }
-
-
-def _expand(text: str, services: Mapping[str, str]) -> str:
-    return _REFERENCE.sub(lambda reference: services.get(reference[1], reference[0]), text)
-
-
-def _choose_terminal(name: str) -> str:
-    """Return a capable terminal type, as a script's own terminals differ from the caller's."""
-    return name if name not in ("", "dumb") else "xterm-256color"
-
-
-def _build_program_variables(scenario: Scenario, context: RunContext) -> Mapping[str, str]:
-    """Return PATH, with the live binary first in any case, and the variable with its location."""
-    given = context.caller.environment.get("PATH", os.defpath)
-    path = scenario.env.get("PATH") or (
-        given if scenario.image == HOST_IMAGE else rootfs_mounts.DEFAULT_PATH
-    )
-    if context.binary is None:
-        return {"PATH": path}
-    return {"PATH": f"{BINARIES}:{path}", "WG_BIN": str(BINARIES / COMMAND_NAME)}

@@ -1,8 +1,10 @@
 """The mounts of a scenario's sandbox: its system, and everything that isosmoke adds to it."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from isosmoke.host import state
 from isosmoke.host.binary import Binary
@@ -10,8 +12,9 @@ from isosmoke.host.caller_process import Caller
 from isosmoke.host.workspace_directories import Workspace
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.manifest.models import Scenario
-from isosmoke.rootfs_images import store
-from isosmoke.sandbox import rootfs_mounts, user_files, var_directory
+from isosmoke.rootfs_images import image_kinds
+from isosmoke.sandbox import rootfs_mounts
+from isosmoke.sandbox.added import name_lookup, user_files, var_directory
 from isosmoke.sandbox.spec import (
     BINARIES,
     HOST_IMAGE,
@@ -26,9 +29,6 @@ from isosmoke.sandbox.spec import (
 
 GITCONFIG = PRIVATE / "gitconfig"
 """The path of git's system configuration in every sandbox."""
-
-_NAME_LOOKUP_FILES = ("resolv.conf", "hosts")
-"""Files of `/etc` that resolve host names: on the host's network they must be the host's."""
 
 _DATABASES = (PurePosixPath("/etc/passwd"), PurePosixPath("/etc/group"))
 
@@ -50,12 +50,12 @@ def list_system_mounts(
     """
     logs = Fresh(var_directory.LOGS, 0o755, on_disk=True)
     if scenario.image == HOST_IMAGE:
-        shown = tuple(_list_host_mounts(host, workspace, others))
+        shown = tuple(name_lookup.complete_host_mounts(_list_host_mounts(host, workspace, others)))
         points = (logs.target, *others, *(mount.target for mount in shown))
         yield from (var_directory.store(points), logs, *shown)
     elif root := find_image_root(scenario):
-        lookup = tuple(_list_name_lookup_mounts()) if scenario.network == "host" else ()
-        own = (logs, *lookup)
+        hosts = rootfs_mounts.resolve_inside(root, name_lookup.HOSTS)
+        own = (logs, *name_lookup.list_rootfs_mounts(hosts, scenario.network))
         yield from rootfs_mounts.build_mounts(root, {*others, *(mount.target for mount in own)})
         yield from own
 
@@ -64,7 +64,7 @@ def find_image_root(scenario: Scenario) -> Path | None:
     """Return the root directory of an image on this machine; None if only an engine has it."""
     if scenario.image == HOST_IMAGE:
         return Path("/")
-    return store.find_root(scenario.image, scenario.folder)
+    return image_kinds.find_root(scenario.image, scenario.folder)
 
 
 def list_added_mounts(
@@ -74,10 +74,12 @@ def list_added_mounts(
     binary: Binary | None,
     *,
     copies: Path | None = None,
+    sources: Mapping[Path, Path] = MappingProxyType({}),
 ) -> tuple[Mount, ...]:
     """Return the mounts that every sandbox has in addition to its system.
 
     `copies` is a tree with copies of files at their own paths, which replace the workspace's.
+    `sources` are the paths on this machine with the content of others.
     """
     fresh = (
         Fresh(PurePosixPath("/run"), 0o755),
@@ -91,18 +93,29 @@ def list_added_mounts(
         *fresh,
         *_create_own_mounts(caller, binary),
         *_create_user_database_mounts(scenario, caller),
-        *(_copy_on_write(directory, copies) for directory in workspace.directories),
+        *(
+            _copy_on_write(directory, copies, sources.get(directory))
+            for directory in workspace.directories
+        ),
         *_list_nested_mounts(workspace, [mount.target for mount in (*fresh, *private)], copies),
         *private,
         *(
-            ReadOnly(directory, PurePosixPath(directory))
+            ReadOnly(sources.get(directory, directory), PurePosixPath(directory))
             for directory in workspace.borrowed_objects
         ),
         *(
-            ReadOnly(path, _follow_link(path, workspace))
+            ReadOnly(locate(path, sources), _follow_link(path, workspace))
             for path in list_passed_files(scenario, caller)
         ),
     )
+
+
+def locate(path: Path, sources: Mapping[Path, Path]) -> Path:
+    """Return where this machine has a file or directory of the caller's machine."""
+    for directory, source in sources.items():
+        if path.is_relative_to(directory):
+            return source / path.relative_to(directory)
+    return path
 
 
 def list_links(workspace: Workspace, mounts: Collection[Mount]) -> Iterator[Mount]:
@@ -144,15 +157,10 @@ def _list_host_mounts(
     for mount in host:
         if any(mount.target.is_relative_to(directory) for directory in inside):
             continue
-        leads = isinstance(mount, Fresh) and any(mount.target in path.parents for path in others)
-        yield Fresh(mount.target, _PASSED_THROUGH) if leads else mount
-
-
-def _list_name_lookup_mounts() -> Iterator[Mount]:
-    for name in _NAME_LOOKUP_FILES:
-        file = Path("/etc", name).resolve()
-        if file.is_file():
-            yield ReadOnly(file, PurePosixPath("/etc", name))
+        if isinstance(mount, Fresh) and any(mount.target in path.parents for path in others):
+            yield replace(mount, mode=_PASSED_THROUGH)
+        else:
+            yield mount
 
 
 def _list_nested_mounts(
@@ -174,10 +182,12 @@ def _list_nested_mounts(
             yield _copy_on_write(point, copies) if is_directory else ReadOnly(point, path)
 
 
-def _copy_on_write(directory: Path, copies: Path | None) -> CopyOnWrite:
-    """Return the mount of a directory with those copies that are in it."""
+def _copy_on_write(directory: Path, copies: Path | None, source: Path | None = None) -> CopyOnWrite:
+    """Return the mount of a directory, whose content is in `source`, with the copies in it."""
     inside = copies and _find_in_tree(directory, copies)
-    return CopyOnWrite(directory, inside if inside and inside.is_dir() else None)
+    copied = inside if inside and inside.is_dir() else None
+    at = None if source is None else PurePosixPath(directory)
+    return CopyOnWrite(source or directory, copied, at)
 
 
 def _find_in_tree(path: Path, tree: Path) -> Path:
@@ -198,6 +208,17 @@ def list_copied_files(copies: Path, mounts: Collection[Mount]) -> Iterator[ReadO
             shown = max(around, key=lambda mount: len(mount.target.parts), default=None)
             if isinstance(shown, ReadOnly) and not copy.is_symlink():
                 yield ReadOnly(copy, target)
+
+
+def mask_keys(shown: Collection[Mount]) -> Iterator[Mount]:
+    """Yield a mask of the keys of a cluster if a mount of the host would show them.
+
+    They are in the state directory, which the user may have put anywhere.
+    """
+    keys = PurePosixPath(state.get_state_directory().resolve() / "cluster")
+    directories = (mount.target for mount in shown if isinstance(mount, ReadOnly))
+    if any(keys.is_relative_to(target) for target in directories) and Path(keys).is_dir():
+        yield Fresh(keys, 0, is_mask=True)
 
 
 def list_private_directories(workspace: Workspace) -> Iterator[Path]:

@@ -173,3 +173,24 @@ class Capture:
     def stderr(self) -> CapturedOutput:
         """The output on stderr, or of the only stream."""
         return self._both.snapshot() if self._is_one_stream else self._stderr.snapshot()
+
+
+class LiveOutputs:
+    """The output of the attempts that run, for another thread to read; secrets are redacted."""
+
+    def __init__(self) -> None:
+        self._captures: dict[str, Capture] = {}
+
+    @contextmanager
+    def showing(self, name: str, capture: Capture) -> Iterator[None]:
+        """Show the output of the scenario `name` during the block."""
+        self._captures[name] = capture
+        try:
+            yield
+        finally:
+            self._captures.pop(name, None)
+
+    def read_last_lines(self, name: str, limit: int) -> tuple[str, ...]:
+        """Return at most `limit` last lines of a scenario; none if it does not run."""
+        capture = self._captures.get(name)
+        return capture.output.last_lines(limit) if capture else ()

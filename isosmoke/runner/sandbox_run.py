@@ -8,25 +8,26 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from time import monotonic
 
+from isosmoke.dataclass import dataclass
 from isosmoke.engines.base import START_SECONDS, Engine, Sandbox
 from isosmoke.errors import EngineError, IsosmokeError, LeftBehindError, convert_os_error
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import Conversation
 from isosmoke.keeper.exchange import BrokenError, StoppedError
-from isosmoke.keeper.input_forwarding import InputForwarder, Streams
+from isosmoke.keeper.input_forwarding import StreamForwarder, Streams
 from isosmoke.keeper.protocol import SEPARATE
 from isosmoke.results import evidence
 from isosmoke.results.evidence import Evidence
 from isosmoke.results.outcome import Broke, Ending, Exited, Signaled, Stopped, TimedOut
-from isosmoke.runner import tmux
-from isosmoke.runner.evidence_collection import collect_changes
+from isosmoke.runner.evidence import tmux
+from isosmoke.runner.evidence.collection import collect_changes
 from isosmoke.runner.output import Capture
-from isosmoke.sandbox.processes import Process, name_processes
 from isosmoke.sandbox.spec import Job, ResourceLimits
+from isosmoke.sandbox.survivors import Process, name_processes
 from isosmoke.text import format_size
 
 COLLECT_SECONDS = 5.0
@@ -198,17 +199,8 @@ def start(job: Job, keeper: Conversation, streams: Streams | None = None) -> Non
 def _wait_for_exit(job: Job, keeper: Conversation, streams: Streams | None) -> int | None:
     if streams is None:
         return keeper.wait_for_exit(job.timeout)
-    plan = streams.plan
-    forwarder = InputForwarder(
-        streams,
-        keeper.send,
-        "script",
-        is_open=plan.input != "",
-        types=plan.input == "terminal",
-        resizes=plan.output == "terminal",
-    )
     with streams.attached():
-        return keeper.wait_for_exit(job.timeout, forwarder)
+        return keeper.wait_for_exit(job.timeout, StreamForwarder(streams, keeper.send))
 
 
 def _is_interrupted(ending: Ending, streams: Streams) -> bool:

@@ -1,12 +1,14 @@
 """The secrets of a scenario: the variables and files that it receives, read up to a limit."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
+from types import MappingProxyType
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import ManifestError
 from isosmoke.host.caller_process import Caller
 from isosmoke.manifest.models import Scenario
@@ -54,12 +56,16 @@ class _Budget:
 
 
 def read_secrets(
-    scenario: Scenario, caller: Caller, limits: ReadLimits = DEFAULT_LIMITS
+    scenario: Scenario,
+    caller: Caller,
+    limits: ReadLimits = DEFAULT_LIMITS,
+    *,
+    sources: Mapping[Path, Path] = MappingProxyType({}),
 ) -> Iterator[Secret]:
     """Yield the secrets that a scenario receives: variables, then files, the smallest first.
 
     Large files are the least likely to be credentials. A secret that exceeds the limits has no
-    parts.
+    parts. `sources` are the paths on this machine with the content of the caller's paths.
 
     Raises:
         ManifestError: if a directory of secrets has far too many files.
@@ -68,7 +74,8 @@ def read_secrets(
     for name in dict.fromkeys(scenario.pass_env):
         if caller.environment.get(name):
             yield budget.spend(Secret.of_variable(name, caller.environment[name]))
-    for file in sorted(_list_files(scenario, caller, limits.entries), key=attrgetter("size")):
+    files = _list_files(scenario, caller, limits.entries, sources)
+    for file in sorted(files, key=attrgetter("size")):
         with suppress(OSError):  # the script cannot read it either
             yield from _read_file(file, budget)
 
@@ -81,10 +88,15 @@ def _read_file(file: _File, budget: _Budget) -> Iterator[Secret]:
         yield budget.spend(Secret.of_file(file.name, content))
 
 
-def _list_files(scenario: Scenario, caller: Caller, max_entries: int) -> Iterator[_File]:
-    plain = {str(mounts.expand_home(Path(name), caller.home)) for name in scenario.plain_files}
+def _list_files(
+    scenario: Scenario, caller: Caller, max_entries: int, sources: Mapping[Path, Path]
+) -> Iterator[_File]:
+    def find(name: str) -> Path:
+        return mounts.locate(mounts.expand_home(Path(name), caller.home), sources)
+
+    plain = {str(find(name)) for name in scenario.plain_files}
     for name in dict.fromkeys(scenario.pass_files):
-        path = mounts.expand_home(Path(name), caller.home)
+        path = find(name)
         for number, file in enumerate(_walk(path, plain)):
             if number > max_entries:
                 raise ManifestError(

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from isosmoke.sandbox import user_files
+from isosmoke.host.learned.disk_search import Disk
+from isosmoke.sandbox.added import user_files
 from isosmoke.sandbox.spec import ReadOnly
 
 _FILES = frozenset(
@@ -36,51 +36,52 @@ _DEPTH = 6
 """The depth of `npmrc` in the directory `versions` of nvm; deeper files belong to packages."""
 
 
-def list_masks(roots: Iterable[Path]) -> Iterator[ReadOnly]:
-    """Yield an empty file over each file of credentials in these directories."""
-    files = (
-        *(file for modules in _SYSTEM_MODULES for file in _find_built_in(modules)),
-        *(file for root in roots for file in _find(str(root), root.name, _DEPTH)),
-    )
-    for file in files:
-        yield ReadOnly(user_files.store_text(""), PurePosixPath(file))
+def find(disk: Disk, roots: Iterable[Path]) -> Iterator[Path]:
+    """Yield each file of credentials in these directories."""
+    for modules in _SYSTEM_MODULES:
+        yield from _find_built_in(disk, modules)
+    for root in roots:
+        yield from _find(disk, str(root), root.name, _DEPTH)
 
 
-def _find(directory: str, name: str, depth: int) -> Iterator[Path]:
+def mask(file: Path) -> ReadOnly:
+    """Return an empty file over a file of credentials."""
+    return ReadOnly(user_files.store_text(""), PurePosixPath(file), is_mask=True)
+
+
+def _find(disk: Disk, directory: str, name: str, depth: int) -> Iterator[Path]:
     """Yield the files below a directory with this name, in the order of their names.
 
-    Every run walks thousands of entries, so only those that matter are sorted and become paths.
+    A search walks thousands of entries, so only those that matter are sorted and become paths.
     """
     if name == _MODULES:
-        yield from _find_built_in(Path(directory))
+        yield from _find_built_in(disk, Path(directory))
         return
-    for entry in sorted(_select(directory, name, depth), key=lambda entry: entry.name):
+    for entry in sorted(_select(disk, directory, name, depth), key=lambda entry: entry.name):
         if entry.is_dir(follow_symlinks=False):
-            yield from _find(entry.path, entry.name, depth - 1)
+            yield from _find(disk, entry.path, entry.name, depth - 1)
         else:
             yield Path(entry.path)
 
 
-def _select(directory: str, name: str, depth: int) -> list["os.DirEntry[str]"]:
+def _select(disk: Disk, directory: str, name: str, depth: int) -> list["os.DirEntry[str]"]:
     """Return the directories to search, and the files that may hold credentials.
 
     A git configuration may have credentials in a URL.
     """
     names = _GIT_FILES if name == ".git" else _FILES
-    with suppress(OSError), os.scandir(directory) as entries:
-        return [
-            entry
-            for entry in entries
-            if (
-                depth and entry.name not in _PACKAGES
-                if entry.is_dir(follow_symlinks=False)
-                else entry.name in names and entry.is_file(follow_symlinks=False)
-            )
-        ]
-    return []
+    return [
+        entry
+        for entry in disk.scan(directory)
+        if (
+            depth and entry.name not in _PACKAGES
+            if entry.is_dir(follow_symlinks=False)
+            else entry.name in names and entry.is_file(follow_symlinks=False)
+        )
+    ]
 
 
-def _find_built_in(modules: Path) -> Iterator[Path]:
+def _find_built_in(disk: Disk, modules: Path) -> Iterator[Path]:
     file = modules / _BUILT_IN
-    if os.access(file, os.F_OK):
-        yield file.resolve()
+    if disk.exists(file):
+        yield disk.resolve(file)

@@ -5,12 +5,15 @@ that hold programs are mounted: `~/.fly/bin`, but not the token in `~/.fly/confi
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
+from isosmoke.dataclass import dataclass
 from isosmoke.host import files
+from isosmoke.host.learned import disk_search, identities
+from isosmoke.host.learned.disk_search import Disk
 from isosmoke.host.workspace_directories import contains_home, find_outermost
 from isosmoke.sandbox import credentials, masks, tool_homes
 from isosmoke.sandbox.spec import Mount, ReadOnly
@@ -42,6 +45,9 @@ rustup's proxies start its toolchains.
 
 _SHEBANG_BYTES = 256
 
+_LEARNED = "tools"
+_CODE = ("sandbox/**/*.py", "host/learned/*.py", "host/workspace_directories.py")
+
 
 def build_host_mounts(
     path: str,
@@ -50,33 +56,59 @@ def build_host_mounts(
     masked: bool,
     variables: Mapping[str, str] = MappingProxyType({}),
     sources: Collection[Path] = (),
+    recall: bool = False,
 ) -> tuple[Mount, ...]:
     """Return the mounts of the host image for a PATH and for the variables that name tools.
 
     Further `sources` are directories of packages. Files of credentials among the tools are hidden.
-    With `masked`, so are system files that an ordinary user cannot read.
+    With `masked`, so are system files that an ordinary user cannot read. With `recall`, tools that
+    are known are not searched for while nothing that the search looked at has changed.
     """
     system = [Path(directory) for directory in _SYSTEM if Path(directory).is_dir()]
-    tools = _list_tools(path, home, variables, sources)
+    named = {name: variables[name] for name in tool_homes.VARIABLES if name in variables}
+    search = _Search(path, home, named, frozenset(sources))
+    found = search.recall() if recall else search.search(Disk())
+    tools, secrets = (tuple(map(Path, paths)) for paths in found)
     wanted = {*system, *_resolver_target(), *tools}
     mounts = [ReadOnly(root, PurePosixPath(root)) for root in find_outermost(wanted)]
     hidden = tuple(masks.list_root_masks(tools, home)) if masked else ()
     targets = {mask.target for mask in hidden}
-    secrets = (
-        mask
-        for mask in credentials.list_masks(filter(_has_own_files, find_outermost(tools)))
-        if targets.isdisjoint((mask.target, *mask.target.parents))
-    )
-    return (*mounts, *hidden, *secrets)
+    shown = (file for file in secrets if targets.isdisjoint((file, *file.parents)))
+    return (*mounts, *hidden, *map(credentials.mask, shown))
 
 
-def _list_tools(
-    path: str, home: Path, variables: Mapping[str, str], sources: Collection[Path]
-) -> frozenset[Path]:
-    """Return every directory or file that the programs on PATH need, and the `sources`."""
-    roots = {*_tool_roots(path, home), *tool_homes.list_named(variables, home), *sources}
-    packages = set(tool_homes.list_packages(roots, home))
-    return frozenset(root for root in roots | packages if not _is_of_kernel(root))
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """A search for the tools of a PATH, variables and sources, and for the credentials in them."""
+
+    path: str
+    home: Path
+    variables: Mapping[str, str]
+    sources: frozenset[Path]
+
+    def recall(self) -> Sequence[list[str]]:
+        """Return what `search` returns; it is kept while nothing that it depends on changes."""
+        basis = {
+            "given": [self.path, str(self.home), dict(self.variables)],
+            "sources": sorted(map(str, self.sources)),
+            "rights": identities.identify_rights(),
+            "code": identities.identify_code(_CODE),
+        }
+        found: Sequence[list[str]] = disk_search.find(_LEARNED, self.path, basis, self.search)
+        return found
+
+    def search(self, disk: Disk) -> Sequence[list[str]]:
+        """Return the directories and files of the tools, and their files of credentials."""
+        tools = self._list_tools(disk)
+        secrets = credentials.find(disk, filter(_has_own_files, find_outermost(tools)))
+        return sorted(map(str, tools)), [*map(str, secrets)]
+
+    def _list_tools(self, disk: Disk) -> frozenset[Path]:
+        """Return every directory or file that the programs on PATH need, and the sources."""
+        named = tool_homes.list_named(disk, self.variables, self.home)
+        roots = {*_tool_roots(disk, self.path, self.home), *named, *self.sources}
+        packages = set(tool_homes.list_packages(disk, roots, self.home))
+        return frozenset(root for root in roots | packages if not _is_of_kernel(root))
 
 
 def _is_of_kernel(path: Path) -> bool:
@@ -99,7 +131,7 @@ def _resolver_target() -> Iterator[Path]:
         yield target
 
 
-def _tool_roots(path: str, home: Path) -> Iterator[Path]:
+def _tool_roots(disk: Disk, path: str, home: Path) -> Iterator[Path]:
     """Yield the directories on PATH, and what their programs need.
 
     A system directory has thousands of programs, and often a second name: `/bin` is `/usr/bin`.
@@ -109,46 +141,41 @@ def _tool_roots(path: str, home: Path) -> Iterator[Path]:
     for directory in dict.fromkeys(Path(entry) for entry in path.split(":")):
         if (
             directory.is_absolute()
-            and tool_homes.is_open(directory)
-            and not contains_home(directory, home)
+            and disk.is_open(directory)
+            and not contains_home(directory, home, disk.resolve)
         ):
-            yield from _directory_roots(directory, home)
-            real = directory.resolve()
+            yield from _directory_roots(disk, directory, home)
+            real = disk.resolve(directory)
             if real not in known or not f"{directory}/".startswith(_INSIDE_SYSTEM):
-                yield from _programs_roots(directory, home)
+                for program in disk.scan(str(directory)):
+                    yield from _program_roots(disk, program, home)
             known.add(real)
 
 
-def _directory_roots(directory: Path, home: Path) -> Iterator[Path]:
+def _directory_roots(disk: Disk, directory: Path, home: Path) -> Iterator[Path]:
     yield directory
-    yield from _prefix_roots(directory, home)
-    yield from _prefix_roots(directory.resolve(), home)
-    yield from _companions(directory, home)
+    yield from _prefix_roots(disk, directory, home)
+    yield from _prefix_roots(disk, disk.resolve(directory), home)
+    yield from _companions(disk, directory, home)
 
 
-def _programs_roots(directory: Path, home: Path) -> Iterator[Path]:
-    with suppress(OSError), os.scandir(directory) as programs:
-        for program in programs:
-            yield from _program_roots(program, home)
-
-
-def _prefix_roots(directory: Path, home: Path) -> Iterator[Path]:
+def _prefix_roots(disk: Disk, directory: Path, home: Path) -> Iterator[Path]:
     """Yield the program directories of the prefix whose `bin`, `sbin` or `shims` this is."""
     prefix = directory.parent
-    if directory.name not in ("bin", "sbin", "shims") or contains_home(prefix, home):
+    if not tool_homes.has_programs(directory) or contains_home(prefix, home, disk.resolve):
         return
     for name in _PREFIX_ENTRIES:
         is_shared = name == "share" and prefix.name in _SHARED_PREFIXES
-        if not is_shared and os.access(prefix / name, os.F_OK):
+        if not is_shared and disk.exists(prefix / name):
             yield prefix / name
-    if (prefix / "jmods").is_dir():
+    if disk.is_directory(prefix / "jmods"):
         yield prefix / "conf"  # a JDK does not start without it; elsewhere it may hold secrets
 
 
-def _companions(directory: Path, home: Path) -> Iterator[Path]:
+def _companions(disk: Disk, directory: Path, home: Path) -> Iterator[Path]:
     for name, companions in _COMPANIONS.items():
         if directory == home / name:
-            yield from (home / path for path in companions if (home / path).exists())
+            yield from (home / path for path in companions if disk.exists(home / path))
 
 
 def _may_need_more(program: "os.DirEntry[str]", home: Path) -> bool:
@@ -159,57 +186,56 @@ def _may_need_more(program: "os.DirEntry[str]", home: Path) -> bool:
     """
     if not program.path.startswith(_INSIDE_SYSTEM):
         return program.is_symlink() or program.path.startswith(f"{home}/")
-    return program.is_symlink() and Path(program.path).readlink().is_absolute()
+    return program.is_symlink() and os.readlink(program.path).startswith("/")  # noqa: PTH115
 
 
-def _program_roots(program: "os.DirEntry[str]", home: Path) -> Iterator[Path]:
+def _program_roots(disk: Disk, program: "os.DirEntry[str]", home: Path) -> Iterator[Path]:
     """Yield the targets of a link on PATH, and the interpreter of a script under HOME."""
     if not _may_need_more(program, home):
         return
-    real = os.path.realpath(program.path)
+    real = disk.resolve_entry(program)
     if real.startswith(_INSIDE_SYSTEM):
         return
     target = Path(real)
-    if program.is_symlink() and os.access(target, os.F_OK) and target.is_file():
-        for step in (*_steps(Path(program.path)), target):
-            yield from _target_roots(step, home)
-    interpreter = _interpreter(target) if target.is_relative_to(home) else None
+    if program.is_symlink() and disk.is_file(target):
+        for step in (*_steps(disk, Path(program.path)), target):
+            yield from _target_roots(disk, step, home)
+    interpreter = _interpreter(disk, target) if target.is_relative_to(home) else None
     if interpreter is not None:
-        yield from _target_roots(interpreter, home)
-        yield from _target_roots(interpreter.resolve(), home)
+        yield from _target_roots(disk, interpreter, home)
+        yield from _target_roots(disk, disk.resolve(interpreter), home)
 
 
-def _steps(link: Path) -> Iterator[Path]:
+def _steps(disk: Disk, link: Path) -> Iterator[Path]:
     """Yield each intermediate path of a chain of links, such as `current/bin/node`."""
     for _ in range(files.MAX_LINKS):
-        if not link.is_symlink():
+        if (content := disk.read_link(link)) is None:
             return
-        link = Path(os.path.normpath(link.parent / link.readlink()))
-        if not os.access(link, os.F_OK):
+        link = Path(os.path.normpath(link.parent / content))
+        if not disk.exists(link):
             return
         yield link
 
 
-def _interpreter(script: Path) -> Path | None:
-    with suppress(OSError, IndexError, UnicodeDecodeError), script.open("rb") as file:
-        line = file.read(_SHEBANG_BYTES).split(b"\n")[0]
+def _interpreter(disk: Disk, script: Path) -> Path | None:
+    line = disk.read(str(script), _SHEBANG_BYTES).split(b"\n")[0]
+    with suppress(IndexError, UnicodeDecodeError):
         if line.startswith(b"#!"):
-            name = line[2:].split()[0].decode()
-            return None if name.startswith(_INSIDE_SYSTEM) else _existing(Path(name))
+            path = Path(line[2:].split()[0].decode())
+            is_usable = path.is_absolute() and not f"{path}".startswith(_INSIDE_SYSTEM)
+            return path if is_usable and disk.exists(path) else None
     return None
 
 
-def _existing(path: Path) -> Path | None:
-    return path if path.is_absolute() and path.exists() else None
-
-
-def _target_roots(target: Path, home: Path) -> Iterator[Path]:
+def _target_roots(disk: Disk, target: Path, home: Path) -> Iterator[Path]:
     """Yield a program's prefix, its topmost `node_modules`, its package, or only the file."""
     modules = [parent for parent in target.parents if parent.name == "node_modules"]
     if modules:
         yield modules[-1]
-    elif target.parent.name in ("bin", "sbin") and not contains_home(target.parent, home):
+    elif target.parent.name in ("bin", "sbin") and not contains_home(
+        target.parent, home, disk.resolve
+    ):
         yield target.parent
-        yield from _prefix_roots(target.parent, home)
+        yield from _prefix_roots(disk, target.parent, home)
     else:
-        yield tool_homes.find_package(target, home) or target
+        yield tool_homes.find_package(disk, target, home) or target

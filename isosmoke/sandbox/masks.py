@@ -3,16 +3,18 @@
 import os
 import stat
 from collections.abc import Collection, Iterator
-from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from isosmoke.sandbox.spec import Fresh, Mount, ReadOnly
+from isosmoke.sandbox.spec import Fresh, Mount, ReadOnly, SandboxSpec
 
 _TREES = ("/etc", "/opt", "/usr/local")
 """System directories in which administrators keep their own files, some only for root."""
 
 _LISTED = stat.S_IROTH | stat.S_IXOTH
 _CONNECTED = stat.S_IROTH | stat.S_IWOTH
+_READABLE_FILE = stat.S_IFREG | stat.S_IROTH
+_TYPE_AND_READABLE = 0o170000 | stat.S_IROTH
 
 
 def list_root_masks(needed: Collection[Path], home: Path) -> Iterator[Mount]:
@@ -29,23 +31,57 @@ def list_root_masks(needed: Collection[Path], home: Path) -> Iterator[Mount]:
             yield mask
 
 
+def drop_vain_masks(spec: SandboxSpec) -> SandboxSpec:
+    """Return the sandbox without the masks of files that the host no longer has.
+
+    No engine can mount anything at a path that a read-only directory lacks, and a long run outlives
+    many files of its host.
+    """
+    mounts = tuple(mount for mount in spec.mounts if not _is_vain(mount))
+    return replace(spec, mounts=mounts)
+
+
+def _is_vain(mount: Mount) -> bool:
+    is_mask = isinstance(mount, ReadOnly | Fresh) and mount.is_mask
+    return is_mask and not os.path.lexists(mount.target)
+
+
 def _mask_entries(directory: str, needed: Collection[str], *, is_private: bool) -> Iterator[Mount]:
     """Yield the masks below a directory; with `is_private`, only root can reach its entries.
 
     Every run walks thousands of entries, so a path is text until it is masked.
     """
-    for entry in _scan(directory):
-        with suppress(FileNotFoundError):  # removed since
-            mode = entry.stat(follow_symlinks=False).st_mode
-            if not stat.S_ISLNK(mode):
-                yield from _mask(entry.path, mode, needed, is_private=is_private)
+    for name, mode in _list_notable(directory, is_private=is_private):
+        kind, path = stat.S_IFMT(mode), f"{directory}/{name}"
+        if kind == stat.S_IFDIR and mode & _LISTED == _LISTED and not is_private:
+            yield from _mask_entries(path, needed, is_private=False)
+        elif kind != stat.S_IFLNK:
+            yield from _mask(path, mode, needed, is_private=is_private)
 
 
-def _scan(directory: str) -> list["os.DirEntry[str]"]:
-    """Return the entries of a directory; none if root's script cannot list it either."""
-    with suppress(OSError), os.scandir(directory) as entries:
-        return list(entries)
-    return []
+def _list_notable(directory: str, *, is_private: bool) -> list[tuple[str, int]]:
+    """Return the names in a directory with their modes, but no file that any user may read.
+
+    Without `is_private`, most entries are such files, which cost no more than their modes. Names
+    are looked up in the open directory, so the kernel does not follow the path for each. There are
+    none if root's script cannot list it.
+    """
+    try:
+        opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    found = []
+    try:
+        for name in os.listdir(opened):  # noqa: PTH208 - of an open directory
+            try:
+                mode = os.lstat(name, dir_fd=opened).st_mode
+            except FileNotFoundError:
+                continue  # removed since
+            if mode & _TYPE_AND_READABLE != _READABLE_FILE or is_private:
+                found.append((name, mode))
+    finally:
+        os.close(opened)
+    return found
 
 
 def _mask(path: str, mode: int, needed: Collection[str], *, is_private: bool) -> Iterator[Mount]:
@@ -54,11 +90,11 @@ def _mask(path: str, mode: int, needed: Collection[str], *, is_private: bool) ->
         if is_directory:
             yield from _mask_entries(path, needed, is_private=False)
     elif not is_directory:
-        yield ReadOnly(Path(os.devnull), PurePosixPath(path))
+        yield ReadOnly(Path(os.devnull), PurePosixPath(path), is_mask=True)
     elif any(root.startswith(f"{path}/") for root in needed):
         yield from _mask_entries(path, needed, is_private=True)
     else:
-        yield Fresh(PurePosixPath(path), 0)
+        yield Fresh(PurePosixPath(path), 0, is_mask=True)
 
 
 def _is_open(mode: int) -> bool:

@@ -1,9 +1,11 @@
 """The description of a sandbox and of the command in it, as data for engines and the runner."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from typing import Literal
+
+from isosmoke.dataclass import dataclass
 
 HOST_IMAGE = "host"
 """The image that consists only of mounts: the host's system directories or a root filesystem."""
@@ -17,10 +19,11 @@ BINARIES = PRIVATE / "bin"
 
 @dataclass(frozen=True, slots=True)
 class ReadOnly:
-    """A read-only file or directory of the host."""
+    """A read-only file or directory of the host; `is_mask` as in `Fresh`."""
 
     source: Path
     target: PurePosixPath
+    is_mask: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class CopyOnWrite:
     """A directory of the host at its own path or `at`; changes are discarded with the sandbox.
 
     The files and links in the directory `copies`, if there is one, replace those of `source`; so do
-    those of the layer `above`, which is not copied.
+    those of the layer `above`, which is not copied where the engine can stack directories.
     """
 
     source: Path
@@ -47,12 +50,14 @@ class Fresh:
     """An empty directory owned by the script's user; `mode` as in chmod.
 
     With `on_disk`, and if the engine can, it has the host's free disk space. Otherwise it is in
-    memory, is limited to half of the memory, and programs see only that much free space.
+    memory, is limited to half of the memory, and programs see only that much free space. A mask
+    only hides what a mount of the host shows at its path, and is left out when that is gone.
     """
 
     target: PurePosixPath
     mode: int
     on_disk: bool = False
+    is_mask: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from isosmoke.host.learned.disk_search import Disk
 from isosmoke.host.workspace_directories import contains_home
 
 VARIABLES = (
@@ -37,26 +38,28 @@ VERSION_VARIABLES = (
 PYTHON_VARIABLES = ("PYTHONPATH", "PYTHONUSERBASE")
 """Variables that tell Python where further packages are; a command has them as its caller has."""
 
-_SITES = tuple(
-    f"{prefix}python*/{name}"
-    for prefix in ("", "lib/", "*/lib/", "versions/*/lib/")
-    for name in ("site-packages", "dist-packages")
-)
+_SITES = ("site-packages", "dist-packages")
 
-_MODULES = ("node_modules", "lib/node_modules", "*/lib/node_modules", "versions/*/lib/node_modules")
+_MODULES = "node_modules"
 
 
-def list_named(variables: Mapping[str, str], home: Path) -> Iterator[Path]:
+def has_programs(directory: Path) -> bool:
+    """Return whether a directory is that of the programs of a prefix, by its name."""
+    return directory.name in ("bin", "sbin", "shims")
+
+
+def list_named(disk: Disk, variables: Mapping[str, str], home: Path) -> Iterator[Path]:
     """Yield the directory that each of the `VARIABLES` names, under each of its names."""
     for directory in _list_directories(variables).values():
-        if is_open(directory) and not contains_home(directory, home):
-            yield from (directory, directory.resolve())
+        if disk.is_open(directory) and not contains_home(directory, home, disk.resolve):
+            yield from (directory, disk.resolve(directory))
 
 
 def list_hidden(variables: Mapping[str, str], home: Path) -> Iterator[str]:
     """Yield the name and value of each of the `VARIABLES` whose directory cannot be mounted."""
+    disk = Disk()
     for name, directory in _list_directories(variables).items():
-        if is_open(directory) and contains_home(directory, home):
+        if disk.is_open(directory) and contains_home(directory, home):
             yield f"{name}={directory}"
 
 
@@ -69,7 +72,7 @@ def list_python_roots(variables: Mapping[str, str], home: Path) -> Iterator[Path
     """Yield the directories of Python packages that the user installed without an environment."""
     base = Path(variables.get("PYTHONUSERBASE") or home / ".local")
     if base.is_absolute():
-        yield from (root for root in base.glob("lib/python3*") if is_open(root))
+        yield from filter(Disk().is_open, base.glob("lib/python3*"))
 
 
 def list_python_paths(variables: Mapping[str, str], working: Path, home: Path) -> Iterator[Path]:
@@ -94,33 +97,54 @@ def list_environments(argv: Iterable[str], directories: Iterable[Path]) -> Itera
         yield from (file.parent / "bin" for file in directory.glob("*venv/pyvenv.cfg"))
 
 
-def is_open(directory: Path) -> bool:
-    """Return whether the caller may search a directory.
+def list_packages(disk: Disk, roots: Iterable[Path], home: Path) -> Iterator[Path]:
+    """Yield the directories of the packages that are linked or installed as editable in `roots`.
 
-    Under sudo, a variable or PATH may name another user's directories. They are skipped.
+    Under sudo, they may be another user's directories, which are skipped. So is a directory of
+    programs, as its many links lead to programs and not to prefixes.
     """
-    return os.access(directory, os.X_OK) and directory.is_dir()
-
-
-def list_packages(roots: Iterable[Path], home: Path) -> Iterator[Path]:
-    """Yield the directories of the packages that are linked or installed as editable in `roots`."""
     for root in roots:
-        found = (*_list_editable(root), *_list_linked(root))
-        yield from (
-            package
-            for package in found
-            if package.is_absolute() and is_open(package) and not contains_home(package, home)
-        )
+        for package in () if has_programs(root) else _list_in_prefixes(disk, os.fspath(root)):
+            is_usable = package.is_absolute() and disk.is_open(package)
+            if is_usable and not contains_home(package, home, disk.resolve):
+                yield package
 
 
-def _list_editable(root: Path) -> Iterator[Path]:
-    """Yield the source directories of a Python environment (PEP 610; the module `site`)."""
-    for pattern in _SITES:
-        for site in root.glob(pattern):
-            for file in site.glob("*.dist-info/direct_url.json"):
-                yield from _read_direct_url(file)
-            for file in (*site.glob("*.pth"), *site.glob("*.egg-link")):
-                yield from _read_paths(file)
+def _list_in_prefixes(disk: Disk, root: str) -> Iterator[Path]:
+    """Yield what the packages in a root link to: it is a prefix, and may have others in it.
+
+    A search looks into hundreds of directories, most of which have no packages.
+    """
+    yield from _list_in_library(disk, root)
+    for prefix in (root, *_list_inner(disk, root), *_list_inner(disk, f"{root}/versions")):
+        yield from _list_in_library(disk, f"{prefix}/lib")
+    if root.endswith(f"/{_MODULES}"):
+        yield from _list_linked(disk, root)
+
+
+def _list_in_library(disk: Disk, directory: str) -> Iterator[Path]:
+    """Yield what packages link to in the directories of Python and Node.js in a directory."""
+    for name in disk.list_names(directory):
+        if name.startswith("python"):
+            for site in _SITES:
+                yield from _list_editable(disk, f"{directory}/{name}/{site}")
+        elif name == _MODULES:
+            yield from _list_linked(disk, f"{directory}/{name}")
+
+
+def _list_inner(disk: Disk, directory: str) -> list[str]:
+    """Return the paths in a directory that may be directories, or lead to one."""
+    entries = disk.scan(directory)
+    return [entry.path for entry in entries if not entry.is_file(follow_symlinks=False)]
+
+
+def _list_editable(disk: Disk, site: str) -> Iterator[Path]:
+    """Yield the source directories in a Python environment (PEP 610; the module `site`)."""
+    for name in disk.list_names(site):
+        if name.endswith(".dist-info"):
+            yield from _read_direct_url(disk.read(f"{site}/{name}/direct_url.json"))
+        elif name.endswith((".pth", ".egg-link")):
+            yield from _read_paths(site, disk.read(f"{site}/{name}"))
 
 
 def _is_path(line: str) -> bool:
@@ -128,34 +152,36 @@ def _is_path(line: str) -> bool:
     return bool(line.strip()) and not line.startswith(("#", "import ", "import\t"))
 
 
-def _read_direct_url(file: Path) -> Iterator[Path]:
-    with suppress(OSError, ValueError, AttributeError):
-        content = json.loads(file.read_text())
+def _read_direct_url(text: bytes) -> Iterator[Path]:
+    if not text:
+        return
+    with suppress(ValueError, AttributeError):
+        content = json.loads(text)
         url = urlsplit(str(content.get("url", "")))
         if url.scheme == "file" and content.get("dir_info", {}).get("editable"):
             yield Path(os.path.normpath(unquote(url.path)))
 
 
-def _read_paths(file: Path) -> Iterator[Path]:
-    with suppress(OSError, ValueError):
-        for line in filter(_is_path, file.read_text().splitlines()):
-            yield Path(os.path.normpath(file.parent / line.rstrip()))
+def _read_paths(site: str, text: bytes) -> Iterator[Path]:
+    with suppress(ValueError):
+        for line in filter(_is_path, text.decode().splitlines()):
+            yield Path(os.path.normpath(Path(site, line.rstrip())))
 
 
-def _list_linked(root: Path) -> Iterator[Path]:
-    """Yield the packages that `node_modules` directories link to, as `npm link` does."""
-    modules = [found for pattern in _MODULES for found in root.glob(pattern)]
-    for directory in (root, *modules) if root.name == "node_modules" else modules:
-        for package in (*directory.glob("*"), *directory.glob("@*/*")):
+def _list_linked(disk: Disk, modules: str) -> Iterator[Path]:
+    """Yield the packages that a `node_modules` directory links to, as `npm link` does."""
+    for entry in disk.scan(modules):
+        scope = disk.scan(entry.path) if entry.name.startswith("@") else ()
+        for package in (entry, *scope):
             if package.is_symlink():
-                yield Path(os.path.realpath(package))
+                yield Path(disk.resolve_text(package.path))
 
 
-def find_package(file: Path, home: Path) -> Path | None:
+def find_package(disk: Disk, file: Path, home: Path) -> Path | None:
     """Return the directory of the Node.js package that contains a file; None if there is none."""
     for directory in file.parents:
-        if contains_home(directory, home):
+        if contains_home(directory, home, disk.resolve):
             return None
-        if os.access(directory / "package.json", os.F_OK):
+        if disk.exists(directory / "package.json"):
             return directory
     return None

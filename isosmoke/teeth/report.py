@@ -2,14 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
+from isosmoke.gate.proofs import teeth_cells
+from isosmoke.gate.proofs.teeth_cells import Cell, Flaw, Sabotage, Verdict
 from isosmoke.results.outcome import Outcome
-from isosmoke.results.run_record import RecordModel, Text
+from isosmoke.results.records.document_base import RecordModel, Text
 from isosmoke.teeth import verdicts
-from isosmoke.teeth.rows import Row
-from isosmoke.teeth.sabotages import Sabotage
-from isosmoke.teeth.verdicts import Cell, Verdict
+from isosmoke.teeth.scenario_rows import Row
 
 LETTERS: Mapping[Verdict, str] = {
     Verdict.BITES: "b",
@@ -21,6 +23,11 @@ LETTERS: Mapping[Verdict, str] = {
     Verdict.ERROR: "E",
 }
 """The letters of the matrix."""
+
+SURVIVING = frozenset({Verdict.SURVIVED, Verdict.ESCAPED})
+"""The verdicts on a run that did not notice its sabotage, a skip included."""
+
+_MAX_GAPS = 20
 
 LEGEND = (
     "b bites, S survived, s implied by a stronger one, X the scenario skips, "
@@ -68,6 +75,15 @@ class ScenarioTeeth(RecordModel):
 
     cells: tuple[CellRecord, ...]
 
+    flaws: tuple[Text, ...] = ()
+    """A reason for each of the toothless subcommands, as a sentence without its subject."""
+
+    receipt: Text | None = None
+    """The path of the receipt of its declared teeth; null without one."""
+
+    script_sha256: str | None = None
+    """The SHA-256 of its script; null in records of former versions."""
+
 
 class Gap(RecordModel):
     """A subcommand that a scenario does not test in some respect."""
@@ -100,6 +116,9 @@ class TeethDocument(RecordModel):
 
     schema_version: Literal[1] = 1
 
+    measured_at: datetime | None = None
+    """The end of the measurement; null in records of former versions."""
+
     binary: Text
     """The SHA-256 of the live binary."""
 
@@ -123,9 +142,17 @@ class TeethDocument(RecordModel):
 
 
 def record_rows(
-    rows: Sequence[Row], declared: Mapping[str, Sequence[str]]
+    rows: Sequence[Row],
+    declared: Mapping[str, Sequence[str]],
+    receipts: Mapping[str, Path],
+    scripts: Mapping[str, str],
 ) -> tuple[ScenarioTeeth, ...]:
-    """Return the records of scenarios; `declared` has the subcommands that their entries name."""
+    """Return the records of scenarios.
+
+    `declared` has the subcommands that their entries name, `receipts` the paths of receipts, and
+    `scripts` the hashes of the scripts.
+    """
+    flaws = {row.name: _find_flaws(row, declared.get(row.name, ())) for row in rows}
     return tuple(
         ScenarioTeeth(
             name=row.name,
@@ -133,15 +160,18 @@ def record_rows(
             reason=row.reason,
             seconds=round(row.seconds, 3),
             pseudo_tested=_list_pseudo_tested(row),
-            toothless=_list_toothless(row, declared.get(row.name, ())),
+            toothless=teeth_cells.list_toothless(flaws[row.name]),
+            flaws=tuple(flaw.text for flaw in flaws[row.name] if not flaw.is_undecided),
             cells=tuple(map(_record_cell, row.cells)),
+            receipt=str(receipts[row.name]) if row.name in receipts else None,
+            script_sha256=scripts.get(row.name),
         )
         for row in rows
     )
 
 
-def _list_toothless(row: Row, declared: Sequence[str]) -> tuple[str, ...]:
-    return verdicts.list_toothless(declared, row.subcommands, row.cells) if row.passes else ()
+def _find_flaws(row: Row, declared: Sequence[str]) -> Sequence[Flaw]:
+    return teeth_cells.find_flaws(declared, row.subcommands, row.cells) if row.passes else ()
 
 
 def _record_cell(cell: Cell) -> CellRecord:
@@ -150,28 +180,9 @@ def _record_cell(cell: Cell) -> CellRecord:
         sabotage=cell.sabotage,
         verdict=cell.verdict,
         outcome=cell.outcome,
-        proves=state_proof(cell),
+        proves=teeth_cells.state_proof(cell),
         reason=cell.reason,
     )
-
-
-def state_proof(cell: Cell) -> str:
-    """Return the sentence that a verdict proves; empty if it proves nothing."""
-    broken = cell.sabotage.description.format(command=format_command(cell.subcommand))
-    match cell.verdict:
-        case Verdict.BITES:
-            return f"fails if {broken}"
-        case Verdict.SURVIVED | Verdict.IMPLIED:
-            return f"passes although {broken}"
-        case Verdict.ESCAPED:
-            return f"skips if {broken}"
-        case _:
-            return ""
-
-
-def format_command(subcommand: str) -> str:
-    """Return the command line of a subcommand, as a scenario writes it."""
-    return " ".join(filter(None, ("wg", subcommand)))
 
 
 def _list_pseudo_tested(row: Row) -> tuple[str, ...]:
@@ -196,7 +207,7 @@ def rank_gaps(rows: Iterable[Row]) -> tuple[Gap, ...]:
         (row, subcommand, cell)
         for row in rows
         for subcommand in row.subcommands
-        if (cell := _find_strongest(_select(row, subcommand))) is not None
+        if (cell := find_strongest(_select(row, subcommand))) is not None
     ]
     shared = Counter((subcommand, cell.sabotage) for _, subcommand, cell in found)
     gaps = [
@@ -206,7 +217,7 @@ def rank_gaps(rows: Iterable[Row]) -> tuple[Gap, ...]:
             sabotage=cell.sabotage,
             pseudo_tested=subcommand in _list_pseudo_tested(row),
             shared_by=shared[subcommand, cell.sabotage],
-            sentence=state_proof(cell),
+            sentence=teeth_cells.state_proof(cell),
         )
         for row, subcommand, cell in found
     ]
@@ -219,9 +230,9 @@ def rank_gaps(rows: Iterable[Row]) -> tuple[Gap, ...]:
     )
 
 
-def _find_strongest(cells: Sequence[Cell]) -> Cell | None:
-    """Return the cell of the strongest sabotage that was not noticed, skips included."""
-    unnoticed = [cell for cell in cells if cell.verdict in {Verdict.SURVIVED, Verdict.ESCAPED}]
+def find_strongest(cells: Sequence[Cell]) -> Cell | None:
+    """Return the cell of the strongest sabotage that was not noticed; None if all were."""
+    unnoticed = [cell for cell in cells if cell.verdict in SURVIVING]
     order = list(Sabotage)
     return min(unnoticed, key=lambda cell: order.index(cell.sabotage), default=None)
 
@@ -232,7 +243,7 @@ def render_matrix(scenarios: Iterable[ScenarioTeeth]) -> Iterator[str]:
         used = {cell.sabotage for cell in scenario.cells}
         columns = [sabotage for sabotage in Sabotage if sabotage in used]
         names = dict.fromkeys(cell.subcommand for cell in scenario.cells)
-        width = max([len(format_command(name)) for name in names], default=0)
+        width = max([len(teeth_cells.format_command(name)) for name in names], default=0)
         head = f"{scenario.name}  {scenario.outcome}"
         yield f"{head}: {scenario.reason}" if scenario.reason else head
         if columns:
@@ -245,7 +256,7 @@ def render_matrix(scenarios: Iterable[ScenarioTeeth]) -> Iterator[str]:
             }
             cells = " ".join(f"{letters.get(column, ' '):{len(column)}}" for column in columns)
             mark = "  pseudo-tested" if name in scenario.pseudo_tested else ""
-            yield f"  {format_command(name):{width}}  {cells.rstrip()}{mark}"
+            yield f"  {teeth_cells.format_command(name):{width}}  {cells.rstrip()}{mark}"
 
 
 def render_gaps(gaps: Iterable[Gap]) -> Iterator[str]:
@@ -253,3 +264,37 @@ def render_gaps(gaps: Iterable[Gap]) -> Iterator[str]:
     for gap in gaps:
         nothing = " (neither its work nor its output nor its status is noticed)"
         yield f"{gap.scenario}: {gap.sentence}{nothing if gap.pseudo_tested else ''}"
+
+
+def render_text(document: TeethDocument, *, is_short: bool) -> Iterator[str]:
+    """Yield the lines of the report; a short one has no matrix, but the outcomes that block."""
+    if is_short:
+        blocking = (scenario for scenario in document.scenarios if scenario.outcome.blocks)
+        yield from (f"{each.outcome} {each.name}: {each.reason}" for each in blocking)
+    else:
+        yield from render_matrix(document.scenarios)
+        yield ""
+        if any(scenario.cells for scenario in document.scenarios):
+            yield LEGEND
+    yield from _list_gaps(document)
+    yield f"{document.runs} sabotaged runs, {document.reused} reused, {document.seconds:.0f} s"
+    if document.sample is not None:
+        left, seed = document.sample.cells_left_out, document.sample.seed
+        yield f"a sample (seed {seed}): the budget left out {left} sabotages"
+    for scenario in document.scenarios:
+        yield from (f"TOOTHLESS {scenario.name}: {flaw}" for flaw in scenario.flaws)
+        if scenario.receipt is not None:
+            yield f"receipt of {scenario.name}: {scenario.receipt}"
+    if document.self_test_failed:
+        yield "ERROR processes were left on purpose, and none was reported as a leak"
+
+
+def _list_gaps(document: TeethDocument) -> Iterator[str]:
+    gaps = document.gaps
+    if not gaps:
+        return
+    yield ""
+    yield "fix first:"
+    yield from (f"  {line}" for line in render_gaps(gaps[:_MAX_GAPS]))
+    if len(gaps) > _MAX_GAPS:
+        yield f"  and {len(gaps) - _MAX_GAPS} more: --json has all"

@@ -2,44 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from enum import StrEnum
 
+from isosmoke.dataclass import dataclass
+from isosmoke.gate.proofs.teeth_cells import Sabotage
 from isosmoke.teeth.calls.call_log import Call
-
-
-class Sabotage(StrEnum):
-    """A way to break a subcommand, the strongest first."""
-
-    ABSENT = "absent"
-    FAIL = "fail"
-    NOOP = "noop"
-    REPLAY = "replay"
-    MUTE = "mute"
-    LIE = "lie"
-    STALE = "stale"
-    HANG = "hang"
-    AGAINST = "against"
-    ORPHAN = "orphan"
-
-    @property
-    def description(self) -> str:
-        """The broken behaviour; `{command}` stands for the command line of the subcommand."""
-        return _DESCRIPTIONS[self]
-
-
-_DESCRIPTIONS = {
-    Sabotage.ABSENT: "`{command}` does not exist",
-    Sabotage.FAIL: "`{command}` does nothing and fails",
-    Sabotage.NOOP: "`{command}` does nothing",
-    Sabotage.REPLAY: "`{command}` only prints its message",
-    Sabotage.MUTE: "`{command}` prints nothing",
-    Sabotage.LIE: "`{command}` exits with the opposite status",
-    Sabotage.STALE: "`{command}` prints the answer of its previous call",
-    Sabotage.HANG: "`{command}` never ends",
-    Sabotage.AGAINST: "`{command}` is that of the other binary",
-    Sabotage.ORPHAN: "`{command}` leaves a process",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +63,14 @@ def is_equivalent(sabotage: Sabotage, calls: Sequence[Call]) -> bool:
     """
     behaviour = _BEHAVIOURS.get(sabotage)
     return behaviour is not None and not any(_list_differences(behaviour, calls))
+
+
+def list_changed_calls(sabotage: Sabotage, calls: Sequence[Call]) -> AbstractSet[int]:
+    """Return the numbers of the calls, from 0, whose sabotage a scenario may observe."""
+    behaviour = _BEHAVIOURS.get(sabotage)
+    if behaviour is None:
+        return set(range(len(calls)))
+    return {number for number, _ in _list_differences(behaviour, calls)}
 
 
 def is_implied(sabotage: Sabotage, survivor: Sabotage, calls: Sequence[Call]) -> bool:

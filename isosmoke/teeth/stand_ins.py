@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field, replace
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
+from isosmoke.dataclass import dataclass
 from isosmoke.host import files
 from isosmoke.host.binary import Binary
+from isosmoke.host.files import trees
 from isosmoke.keeper import STAND_IN_FILE
-from isosmoke.manifest.models import Scenario
+from isosmoke.manifest.models import Allowance, Scenario
 from isosmoke.sandbox.spec import BINARIES, PRIVATE, CopyOnWrite, Mount, ReadOnly
-from isosmoke.teeth.calls import call_log
+from isosmoke.teeth.calls import call_log, script_lines
 from isosmoke.teeth.calls.call_log import Call, CallLogError
 from isosmoke.teeth.calls.grammar import MAX_GROUPS, MAX_SETTINGS, Grammar
 
@@ -21,18 +23,43 @@ LOG = "log"
 
 _REAL, _TEETH, _OTHER = (PRIVATE / name for name in ("real", "teeth", "other"))
 
+_TRACE_NAME = "trace.sh"
+TRACE_FILE = _TEETH / _TRACE_NAME
+"""The commands that record the line of each call, in a sandbox whose plan traces lines."""
+
 RECORD, WATCH = "record", "watch"
 """The modes that sabotage nothing; `watch` also looks for effects."""
 
 
+_ALLOWANCE = Allowance(command="^isosmoke-call$", reason="it passes on what another process writes")
+
+
+def allow_stand_in(scenario: Scenario) -> Scenario:
+    """Return a scenario that also allows its stand-in to outlive it, if it allows any process.
+
+    The stand-in lives as long as the binary does, or a descendant that holds its output, and each
+    of those is judged itself.
+    """
+    leaks = scenario.leaks
+    if not leaks.allow:
+        return scenario
+    return scenario.change(leaks=replace(leaks, allow=(*leaks.allow, _ALLOWANCE)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The task of a stand-in: a mode, the subcommand, and the answers that it replays."""
+    """The task of a stand-in: a mode, the subcommand, and the answers that it replays.
+
+    `only` is the number of the one call that is sabotaged, from 0; None means all. With
+    `traces_lines`, the sandbox has the file `TRACE_FILE`.
+    """
 
     mode: str
     target: str = ""
     grammar: Grammar = field(default_factory=Grammar)
     answers: Sequence[Call] = ()
+    only: int | None = None
+    traces_lines: bool = False
 
     def render(self) -> str:
         """Return the plan in the form that the stand-in reads."""
@@ -42,6 +69,7 @@ class Plan:
             for key, value in (
                 ("mode", self.mode),
                 ("target", self.target),
+                *(() if self.only is None else (("only", self.only),)),
                 *(("valued", option) for option in grammar.valued[:MAX_SETTINGS]),
                 *(("group", word) for word in grammar.groups[:MAX_GROUPS]),
                 *(("pattern", pattern) for pattern in grammar.patterns[:MAX_SETTINGS]),
@@ -52,8 +80,11 @@ class Plan:
             )
         )
 
-    def list_answers(self) -> Iterator[tuple[str, bytes]]:
-        """Yield the name and the content of the file with each recorded output."""
+    def list_files(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the name and the content of each file that the stand-in or bash reads."""
+        yield "plan", self.render().encode(errors="surrogateescape")
+        if self.traces_lines:
+            yield _TRACE_NAME, script_lines.TRACE.encode()
         for number, call in enumerate(self.answers):
             for descriptor, output in ((1, call.stdout), (2, call.stderr)):
                 if output is not None and output.size:
@@ -78,14 +109,13 @@ class StandInRegistry:
         """Let a stand-in with this plan take the place of the binary in a scenario."""
         directory = self.root / f"plan-{len(self._plans)}"
         directory.mkdir(mode=0o755)
-        (directory / "plan").write_text(plan.render(), errors="surrogateescape")
-        for file, content in plan.list_answers():
+        for file, content in plan.list_files():
             (directory / file).write_bytes(content)
         self._plans[name] = directory
 
     def forget(self, name: str) -> None:
         """Let the binary itself run in a scenario again, and drop the log of its calls."""
-        files.remove(self._plans.pop(name))
+        trees.remove(self._plans.pop(name))
         self._logs.pop(name, None)
 
     def list_mounts(self, scenario: Scenario, binary: Binary) -> tuple[Mount, ...]:

@@ -1,55 +1,17 @@
 """The verdict on each cell: whether a scenario notices that a subcommand is broken."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
+from isosmoke.gate.proofs.teeth_cells import Cell, Sabotage, Verdict
 from isosmoke.results.outcome import Outcome
 from isosmoke.results.run_results import ScenarioResult
+from isosmoke.sandbox.survivors import Process
 from isosmoke.teeth import sabotages
 from isosmoke.teeth.calls.call_log import Call
-from isosmoke.teeth.sabotages import Sabotage
 
-
-class Verdict(StrEnum):
-    """The result of one sabotage of one subcommand in one scenario."""
-
-    BITES = "BITES"
-    """The scenario fails, leaves a process, or misses its deadline in isolation."""
-
-    SURVIVED = "SURVIVED"
-    """The scenario passes."""
-
-    ESCAPED = "ESCAPED"
-    """The scenario skips."""
-
-    EQUIVALENT = "EQUIVALENT"
-    """Not run: the sabotage changes nothing that these calls let a scenario observe."""
-
-    IMPLIED = "IMPLIED"
-    """Not run: the scenario did not notice a stronger sabotage."""
-
-    VOID = "VOID"
-    """The sabotaged call never happened, or did not report itself."""
-
-    ERROR = "ERROR"
-    """The scenario could not be run, or broke its own preparation."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One sabotage of one subcommand in one scenario.
-
-    `outcome` is None if it was not run. `reason` explains the verdict; it may be empty.
-    """
-
-    subcommand: str
-    sabotage: Sabotage
-    verdict: Verdict
-    outcome: Outcome | None = None
-    reason: str = ""
-    left_process: bool = False
-
+_ORPHAN = "isosmoke-orphan"
+"""The name of a process that `orphan` leaves, as its command line has it."""
 
 UNNOTICED = frozenset({Verdict.SURVIVED, Verdict.IMPLIED})
 
@@ -70,7 +32,7 @@ def judge(
         blank,
         outcome=outcome,
         reason=result.reported_attempt.reason,
-        left_process=any(attempt.leaks for attempt in result.attempts),
+        left_process=any(map(_is_orphan, _list_leaks(result))),
     )
     if not outcome.facts.was_tried or outcome is Outcome.ERROR:
         return judged
@@ -78,6 +40,15 @@ def judge(
         reason = f"`{subcommand}` was not called, or its stand-in did not report itself"
         return replace(judged, verdict=Verdict.VOID, reason=reason)
     return replace(judged, verdict=_judge_outcome(outcome, sabotage, result))
+
+
+def _list_leaks(result: ScenarioResult) -> Iterator[Process]:
+    return (process for attempt in result.attempts for process in attempt.leaks)
+
+
+def _is_orphan(process: Process) -> bool:
+    """Return whether the stand-in left a process on purpose; the scenario may leave others."""
+    return process.argv == (_ORPHAN,)
 
 
 def _judge_outcome(outcome: Outcome, sabotage: Sabotage, result: ScenarioResult) -> Verdict:
@@ -137,25 +108,6 @@ def is_pseudo_tested(cells: Sequence[Cell]) -> bool:
         and all(verdict in {*UNNOTICED, Verdict.EQUIVALENT} for verdict in decided)
         and any(verdict in UNNOTICED for verdict in decided)
     )
-
-
-REQUIRED = (Sabotage.NOOP, Sabotage.REPLAY, Sabotage.LIE)
-"""The sabotages that a scenario has to notice in a subcommand that its entry declares."""
-
-
-def list_toothless(
-    declared: Sequence[str], subcommands: Sequence[str], cells: Sequence[Cell]
-) -> tuple[str, ...]:
-    """Return the declared subcommands that the scenario does not call or does not test.
-
-    `subcommands` are those that it calls. A sabotage that was not decided counts as noticed.
-    """
-    failed = {
-        cell.subcommand
-        for cell in cells
-        if cell.sabotage in REQUIRED and cell.verdict in {*UNNOTICED, Verdict.ESCAPED, Verdict.VOID}
-    }
-    return tuple(name for name in declared if name not in subcommands or name in failed)
 
 
 def has_failed_self_test(cells: Sequence[Cell]) -> bool:

@@ -3,12 +3,13 @@
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from typing import Literal, Self
 
+from isosmoke.dataclass import dataclass
 from isosmoke.engines.base import START_SECONDS, Engine, Sandbox
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
@@ -20,7 +21,6 @@ from isosmoke.results.outcome import Ending
 from isosmoke.runner.output import Capture
 from isosmoke.runner.sandbox_run import run_job, start
 from isosmoke.sandbox.host_mounts import build_host_mounts
-from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import (
     HOST_IMAGE,
     KEEPER,
@@ -32,6 +32,7 @@ from isosmoke.sandbox.spec import (
     ResourceLimits,
     SandboxSpec,
 )
+from isosmoke.sandbox.survivors import Process
 
 HOME = PurePosixPath("/home/contract")
 PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -222,12 +223,27 @@ class Typist:
 
 
 class CommandUser(Typist):
-    """A user whose standard streams a command takes over; use it as a context manager."""
+    """A user whose standard streams a command takes over; use it as a context manager.
 
-    def __init__(self, plan: StreamPlan, *actions: tuple[str, bytes | Size]) -> None:
+    The readers of the streams `left` go after the first output.
+    """
+
+    def __init__(
+        self,
+        plan: StreamPlan,
+        *actions: tuple[str, bytes | Size],
+        left: Collection[Literal["stdout", "stderr"]] = (),
+    ) -> None:
         super().__init__(*actions, size=plan.size)
         self.plan = plan
         self.has_interrupted = False
+        self._left = left
+
+    def take_broken(self) -> Collection[Literal["stdout", "stderr"]]:
+        if not any(self.printed.values()):
+            return ()
+        left, self._left = self._left, ()
+        return left
 
     def attached(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -7,7 +7,6 @@ import os
 import platform
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from threading import Event
 from types import TracebackType
@@ -16,6 +15,7 @@ from typing import Any, Self
 from docker.types import LogConfig
 from testcontainers.core.container import DockerContainer
 
+from isosmoke.dataclass import dataclass
 from isosmoke.engines.base import START_SECONDS
 from isosmoke.engines.docker.engine import DockerEngine
 from isosmoke.errors import EngineError, UsageError
@@ -23,12 +23,12 @@ from isosmoke.host import binary
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
 from isosmoke.keeper.client import Conversation
-from isosmoke.keeper.deadline import Deadline
 from isosmoke.keeper.events import Output
 from isosmoke.keeper.exchange import ANSWER_SECONDS
-from isosmoke.rootfs_images.store import suggest_commands
-from isosmoke.sandbox.processes import Process
+from isosmoke.keeper.running_time_deadline import Deadline
+from isosmoke.rootfs_images.image_kinds import suggest_commands
 from isosmoke.sandbox.spec import BINARIES, KEEPER, SandboxSpec
+from isosmoke.sandbox.survivors import Process
 
 HOME = "/home/isosmoke"
 """The only directory, apart from temporary ones, that commands may write to; initially empty."""

@@ -8,17 +8,18 @@ import os
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
+from isosmoke.dataclass import dataclass
 from isosmoke.engines.base import EngineInfo
 from isosmoke.errors import EngineError, EngineUnavailableError, ImageError, LeftBehindError
 from isosmoke.keeper import protocol
 from isosmoke.keeper.events import Output, Survivor
 from isosmoke.keeper.protocol import Command, EventKind
-from isosmoke.sandbox.processes import Usage
 from isosmoke.sandbox.spec import HOST_IMAGE, SandboxSpec
+from isosmoke.sandbox.survivors import Usage
 
 UPTIME = 1000.0
 """The uptime in every fake sandbox, in seconds."""

@@ -10,16 +10,16 @@ from pathlib import Path
 from isosmoke.errors import ManifestError, UsageError
 from isosmoke.gate import receipt_writer
 from isosmoke.history import gate_records
-from isosmoke.host import files
 from isosmoke.host.caller_process import Caller
+from isosmoke.host.files import trees
 from isosmoke.host.leases import Lease
-from isosmoke.interrupt import Interrupt
+from isosmoke.interrupt import Interrupt, prompt_handlers
 from isosmoke.manifest import loader
-from isosmoke.wg_bridge import verdict_server, wg_call, wg_replies
+from isosmoke.wg_bridge import calling_wg, replies_to_wg, verdict_server
 from isosmoke.wg_bridge.bridged_run import BridgedRun
+from isosmoke.wg_bridge.calling_wg import Announcement
+from isosmoke.wg_bridge.replies_to_wg import KNOWN, RECEIPT
 from isosmoke.wg_bridge.verdict_server import ReportVerdict, Verdicts
-from isosmoke.wg_bridge.wg_call import Announcement
-from isosmoke.wg_bridge.wg_replies import KNOWN, RECEIPT
 
 
 def main(directory: Path, mirror: Path, listener: socket.socket) -> None:
@@ -29,15 +29,15 @@ def main(directory: Path, mirror: Path, listener: socket.socket) -> None:
         raise UsageError(f"{directory} is not named after a process")
     interrupt = Interrupt()
     signal.signal(signal.SIGTERM, lambda *_: interrupt.raise_for("SIGTERM"))
-    with suppress(ProcessLookupError), wg_call.watch_process(wg) as ended:
-        call = wg_call.parse_announcement(wg_call.read_argv(wg.pid))
+    with prompt_handlers(), suppress(ProcessLookupError), calling_wg.watch_process(wg) as ended:
+        call = calling_wg.parse_announcement(calling_wg.read_argv(wg.pid))
         verdicts = _create_verdicts(directory, mirror, call, interrupt)
         verdict_server.serve(listener, verdicts, ended=ended, interrupt=interrupt)
         interrupt.raise_for("the end of wg")
         verdicts.end()
     if not wg.is_alive():
         _record_end(directory / RECEIPT)
-        files.remove(directory)
+        trees.remove(directory)
 
 
 def _record_end(named: Path) -> None:
@@ -58,7 +58,7 @@ def _create_verdicts(
     known = directory / KNOWN
     if not known.exists():
         return Verdicts(run, ahead=_list_announced(mirror, call))
-    verdicts = wg_replies.load_replies(known.read_text())
+    verdicts = replies_to_wg.load_replies(known.read_text())
     known.unlink()  # another leader would use them again
     return Verdicts(run, known=verdicts)
 

@@ -1,12 +1,13 @@
 """Runs of a leader: one gate of the task that wg completes, with its receipt."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from isosmoke.authoring import manifest_places
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import IsosmokeError
 from isosmoke.execution import session
+from isosmoke.execution.request import Request
 from isosmoke.execution.scheduler import Policy
-from isosmoke.execution.session import Request
 from isosmoke.gate import bound_run, decision
 from isosmoke.gate.bound_run import BoundRun
 from isosmoke.gate.proofs import requirement
@@ -16,10 +17,10 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.manifest import selection
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.results.events import Event, RunStarted, ScenarioFinished
-from isosmoke.wg_bridge import wg_replies
+from isosmoke.wg_bridge import replies_to_wg
+from isosmoke.wg_bridge.calling_wg import Announcement
+from isosmoke.wg_bridge.replies_to_wg import WgReply
 from isosmoke.wg_bridge.verdict_server import ReportVerdict
-from isosmoke.wg_bridge.wg_call import Announcement
-from isosmoke.wg_bridge.wg_replies import WgReply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +48,19 @@ class BridgedRun:
         if self.call and self.call.directory is not None:
             variables = {**caller.environment, "WG_DIR": self.call.directory}
             caller = replace(caller, environment=variables)
-        requirement.require(self.source, self._select(), caller)
-        run = bound_run.execute(
-            self.source,
-            self._create_request(),
-            caller.environment,
-            lambda request: session.execute(
-                request, caller, notify=self._notify, interrupt=interrupt
+        required = requirement.create_for_run(self.source, caller)
+        judged = required.read_inputs(self._select())
+        requirement.require(required, self._select())
+        run = required.bind(
+            bound_run.execute(
+                self.source,
+                self._create_request(),
+                caller.environment,
+                lambda request: session.execute(
+                    request, caller, notify=self._notify, interrupt=interrupt
+                ),
             ),
+            judged,
         )
         self._save_receipt(run, caller)
         if run.changes:
@@ -79,7 +85,7 @@ class BridgedRun:
             self._warnings.extend(event.run.warnings)
         if isinstance(event, ScenarioFinished):
             result = event.result
-            reply = wg_replies.create_reply(result, self.source.path, self._warnings)
+            reply = replies_to_wg.create_reply(result, self.source.path, self._warnings)
             self._reported.add(result.name)
             if self._reported >= set(self.names):
                 self._held.append((result.name, reply))

@@ -8,9 +8,9 @@ wg. It looks for the real wg at each call, so that an upgrade of wg needs no oth
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import IsosmokeError, UsageError
 from isosmoke.host import binary, files, state
 from isosmoke.host.binary import COMMAND_NAME, SHIM_MARK

@@ -9,9 +9,9 @@ from threading import Lock, Thread
 
 from isosmoke.errors import IsosmokeError
 from isosmoke.interrupt import Interrupt
-from isosmoke.wg_bridge import wg_replies
+from isosmoke.wg_bridge import replies_to_wg
+from isosmoke.wg_bridge.replies_to_wg import WgReply
 from isosmoke.wg_bridge.scenario_shim import END
-from isosmoke.wg_bridge.wg_replies import WgReply
 
 ReportVerdict = Callable[[str, WgReply], None]
 """A function that receives the name of a scenario and its verdict."""
@@ -72,7 +72,7 @@ class Verdicts:
             error = IsosmokeError(f"internal error: {bug!r}")
         for name, future in futures.items():
             if not future.done():
-                future.set_result(wg_replies.create_error_reply(name, error))
+                future.set_result(replies_to_wg.create_error_reply(name, error))
 
 
 def serve(listener: socket.socket, verdicts: Verdicts, *, ended: int, interrupt: Interrupt) -> None:

@@ -5,8 +5,9 @@ at b0892ea7 and at ab615900. wg uses clap 4, which abbreviates neither commands 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import UsageError
 from isosmoke.text import shorten, suggest_match
 

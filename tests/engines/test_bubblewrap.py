@@ -7,15 +7,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 import pytest
 
-from isosmoke.engines.bubblewrap.engine import BubblewrapEngine
+from isosmoke.engines.bubblewrap.engine import BubblewrapEngine, find_unlimited
 from isosmoke.errors import EngineError
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import Conversation
 from isosmoke.results.outcome import Exited
+from isosmoke.sandbox import masks
+from isosmoke.sandbox.spec import ReadOnly, ResourceLimits
 from isosmoke.testing import Bench
 from isosmoke.testing.bench import run
 from support import available
@@ -58,6 +61,22 @@ def test_sandbox_ends_if_its_creator_dies_during_creation(tmp_path: Path) -> Non
     subprocess.run([sys.executable, "-c", DYING, str(tmp_path)], check=True)
 
     assert available.wait_for(lambda: not _find_processes(tmp_path)), _find_processes(tmp_path)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="masks are for root")
+@pytest.mark.parametrize("memory", [None, 1 << 28])
+def test_file_that_vanishes_during_the_creation_stops_no_sandbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int | None
+) -> None:
+    """A sandbox that was refused is known before it is used, with and without limits."""
+    available.require_engine("bubblewrap")
+    job = Bench(tmp_path).shell(":")
+    mask = ReadOnly(Path(os.devnull), PurePosixPath("/etc/isosmoke-test-gone"), is_mask=True)
+    spec = replace(job.spec, mounts=(*job.spec.mounts, mask), limits=ResourceLimits(memory=memory))
+    looks, real = iter([spec]), masks.drop_vain_masks  # the first look finds the file
+    monkeypatch.setattr(masks, "drop_vain_masks", lambda spec: next(looks, None) or real(spec))
+
+    assert run(BubblewrapEngine(), replace(job, spec=spec)).ending == Exited(0)
 
 
 def test_unresponsive_keeper_is_killed(tmp_path: Path) -> None:
@@ -111,3 +130,21 @@ def _find_processes(directory: Path) -> list[str]:
         check=False,
     )
     return result.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("controllers", "uid", "unlimited"),
+    [
+        ((), 0, {"memory", "processes"}),
+        ((), 1000, {"memory"}),
+        (("pids",), 0, {"memory"}),
+        (("memory",), 0, {"processes"}),
+        (("memory",), 1000, set()),
+        (("memory", "pids"), 0, set()),
+    ],
+)
+def test_resource_without_its_controller_is_unlimited(
+    controllers: tuple[str, ...], uid: int, unlimited: set[str]
+) -> None:
+    """A run notes that the limit has no effect. The keeper limits the processes of a user."""
+    assert find_unlimited(controllers, uid=uid) == unlimited

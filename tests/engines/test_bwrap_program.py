@@ -1,12 +1,20 @@
 """Selection of bwrap, and the hints if none works."""
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from isosmoke import __version__
 from isosmoke.engines.bubblewrap import bwrap_program
+from isosmoke.engines.bubblewrap.bwrap_program import Program
 from isosmoke.errors import EngineUnavailableError
+from isosmoke.keeper import LAUNCHER_FILE
+from support import available
 
 
 @pytest.fixture
@@ -87,10 +95,8 @@ def test_bwrap_without_cgroup_namespaces_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the cgroup namespace is omitted if it is refused, as inside a sandbox of isosmoke."""
-    try:
-        path = bwrap_program.find_program().path
-    except EngineUnavailableError as error:
-        pytest.skip(f"{error} - {error.hint}")
+    available.require_engine("bubblewrap")
+    path = bwrap_program.find_installed()
     bwrap_program.find_program.cache_clear()
     refusing = tmp_path / "bwrap"
     refusing.write_text(
@@ -104,3 +110,46 @@ def test_bwrap_without_cgroup_namespaces_is_used(
 
     assert bwrap_program.find_program().path == str(refusing)
     assert not bwrap_program.find_program().own_cgroups
+
+
+def test_root_without_privileges_has_sandboxes(tmp_path: Path) -> None:
+    """In a container, root lacks the capability to create namespaces other than a user's."""
+    if os.getuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("needs root, and setpriv (util-linux)")
+    prefix = ("setpriv", "--bounding-set=-sys_admin", "--", sys.executable, "-m", "isosmoke")
+    script = ("cat", "/proc/self/uid_map")
+    done = subprocess.run(
+        [*prefix, "run", "--engine", "bubblewrap", "--", *script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ["0", "0", "1"] in [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="the launcher is for root")
+@pytest.mark.usefixtures("fresh_search")
+def test_root_uses_the_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root's sandboxes come from the launcher, unless another program is named or works only."""
+    available.require_engine("bubblewrap")
+    bwrap = bwrap_program.find_installed()
+    assert bwrap != LAUNCHER_FILE
+    assert bwrap_program.find_program() == Program(
+        str(LAUNCHER_FILE), layers_on_disk=True, own_cgroups=True, own_users=False
+    )
+    assert bwrap_program.get_version(str(LAUNCHER_FILE)) == __version__
+
+    bwrap_program.find_program.cache_clear()
+    monkeypatch.setenv(bwrap_program.PATH_VARIABLE, str(bwrap))
+    assert bwrap_program.find_program().path == str(bwrap)
+
+    bwrap_program.find_program.cache_clear()
+    monkeypatch.delenv(bwrap_program.PATH_VARIABLE)
+    refusing = tmp_path / "launcher"
+    refusing.write_text("#!/bin/sh\nexit 1\n")
+    refusing.chmod(0o755)
+    monkeypatch.setattr(bwrap_program, "LAUNCHER_FILE", refusing)
+    assert Path(bwrap_program.find_program().path).resolve() == bwrap

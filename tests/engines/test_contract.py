@@ -86,6 +86,14 @@ def _remove_fresh(spec: SandboxSpec) -> SandboxSpec:
     return replace(spec, mounts=tuple(others))
 
 
+def _remove_above(spec: SandboxSpec) -> SandboxSpec:
+    mounts = [
+        replace(mount, above=None) if isinstance(mount, CopyOnWrite) else mount
+        for mount in spec.mounts
+    ]
+    return replace(spec, mounts=tuple(mounts))
+
+
 VIOLATIONS: dict[Check, Callable[[SandboxSpec], SandboxSpec]] = {
     contract.a_read_only_mount_cannot_be_written: _make_writable,
     contract.a_socket_in_the_workspace_cannot_be_reached: _mount_live,
@@ -94,6 +102,7 @@ VIOLATIONS: dict[Check, Callable[[SandboxSpec], SandboxSpec]] = {
     contract.an_isolated_network_reaches_nothing: lambda spec: replace(spec, network="host"),
     contract.the_host_network_is_the_hosts: lambda spec: replace(spec, network="isolated"),
     contract.each_sandbox_is_fresh: _remove_fresh,
+    contract.a_layer_above_covers_its_source: _remove_above,
 }
 
 

@@ -10,7 +10,6 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from time import monotonic
 
 import pytest
 from docker import APIClient
@@ -387,14 +386,11 @@ def test_killed_run_stops_its_sandboxes(
         assert holder.stdout
         name = holder.stdout.readline().strip()
         lease = client.inspect_container(name)["Config"]["Labels"][LEASE]
-        started_at = monotonic()
         holder.kill()
         holder.wait()
-        client.wait(name, timeout=20)
-        duration = monotonic() - started_at
+        client.wait(name, timeout=60)
         removed = docker.sweep()
 
-        assert duration < 5
         assert f"{name} (contract)" in removed
         assert living.wait_for_exit(0.05) is None
     for filters in ({"label": f"{LEASE}={lease}"}, {"label": f"{SANDBOX}={name}"}):

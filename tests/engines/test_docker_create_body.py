@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from isosmoke.engines.docker import create_body
+from isosmoke.engines.docker.client import find_remedy, find_unlimited
 from isosmoke.engines.docker.create_body import DOCKER, PODMAN, Dialect, DockerLayer
+from isosmoke.engines.docker.engine import workspace_mounts_error
+from isosmoke.engines.docker.scratch import build_empty_files_archive
 from isosmoke.errors import EngineError
 from isosmoke.sandbox.spec import (
     KEEPER,
@@ -249,8 +252,8 @@ def test_unsupported_paths_are_refused_for_podman(directory: str, state: str) ->
 )
 def test_known_errors_have_a_remedy(error: str, remedy: str) -> None:
     """Known errors of a runtime have a remedy, and unknown errors have none."""
-    assert remedy in create_body.find_remedy(error)
-    assert bool(create_body.find_remedy(error)) == bool(remedy)
+    assert remedy in find_remedy(error)
+    assert bool(find_remedy(error)) == bool(remedy)
 
 
 def test_mounts_below_a_read_only_mount_are_read_only() -> None:
@@ -295,10 +298,8 @@ def test_errors_name_mounts_in_the_workspace() -> None:
     """A refused overlay is explained; other errors keep their message."""
     points = [Path("/p/a"), Path("/p/b")]
 
-    refused = create_body.workspace_mounts_error(
-        EngineError("runc: mount: invalid argument"), points
-    )
-    other = create_body.workspace_mounts_error(EngineError("no space left", "free some"), points)
+    refused = workspace_mounts_error(EngineError("runc: mount: invalid argument"), points)
+    other = workspace_mounts_error(EngineError("no space left", "free some"), points)
 
     assert refused.message.endswith("that contains mounts: /p/a, /p/b")
     assert other.message == "no space left (mounted in the workspace: /p/a, /p/b)"
@@ -308,7 +309,7 @@ def test_errors_name_mounts_in_the_workspace() -> None:
 def test_archive_has_an_empty_file_for_each_name() -> None:
     """The archive that replaces directories contains only empty regular files."""
     with tarfile.open(
-        fileobj=io.BytesIO(create_body.build_empty_files_archive(["upper-0", "work-0"]))
+        fileobj=io.BytesIO(build_empty_files_archive(["upper-0", "work-0"]))
     ) as archive:
         members = [(member.name, member.isreg(), member.size) for member in archive]
 
@@ -322,3 +323,17 @@ def test_rootless_podman_refuses_cgroup_namespaces() -> None:
     assert create_body.adapt_spec(safe, ROOTLESS).refused_namespaces() == {"NEWCGROUP"}
     assert not create_body.adapt_spec(safe, Dialect(PODMAN)).refused_namespaces()
     assert not create_body.adapt_spec(safe, Dialect(DOCKER)).refused_namespaces()
+
+
+@pytest.mark.parametrize(
+    ("info", "unlimited"),
+    [
+        ({"MemoryLimit": True, "PidsLimit": True}, set()),
+        ({"MemoryLimit": False, "PidsLimit": True}, {"memory"}),
+        ({"MemoryLimit": False, "PidsLimit": False}, {"memory", "processes"}),
+        ({}, set()),
+    ],
+)
+def test_daemon_says_what_it_cannot_limit(info: dict[str, bool], unlimited: set[str]) -> None:
+    """A daemon of an ordinary user may lack controllers; an old one says nothing about them."""
+    assert find_unlimited(info) == unlimited

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from isosmoke.engines.daemon_options import build_arguments, build_variables
 from isosmoke.engines.docker import client, endpoint
 from isosmoke.engines.docker.endpoint import CallerEnvironment, Endpoint
 from isosmoke.engines.docker.engine import DockerEngine
@@ -44,9 +45,9 @@ def _create_context(home: Path, name: str, host: str) -> None:
     (directory / "meta.json").write_text(json.dumps(meta))
 
 
-HOST = endpoint.build_variables("unix:///o", None)
-CONTEXT = endpoint.build_variables(None, "colima")
-DEFAULT_CONTEXT = endpoint.build_variables(None, "default")
+HOST = build_variables("unix:///o", None)
+CONTEXT = build_variables(None, "colima")
+DEFAULT_CONTEXT = build_variables(None, "default")
 OF_OPTION = "context 'colima' of --context)"
 SOURCES = [
     ({}, "", f"unix://{DEFAULT} (the default)"),
@@ -205,11 +206,15 @@ def test_missing_daemon_has_a_remedy(
             "unset DOCKER_CONTEXT",
         ),
         (
-            endpoint.build_variables(None, "far"),
+            build_variables(None, "far"),
             "ssh://me@box (context 'far' of --context)",
             "omit --context",
         ),
-        (endpoint.build_variables("tcp://box:1", None), "tcp://box:1 (--host)", "omit --host"),
+        (
+            build_variables("tcp://box:1", None),
+            "tcp://box:1 (--host)",
+            "omit --host",
+        ),
     ],
 )
 def test_endpoint_without_a_unix_socket_is_refused(
@@ -233,7 +238,7 @@ def test_remote_podman_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "by", "remedy"),
     [
-        (endpoint.build_variables(None, "nope"), "--context", "omit --context"),
+        (build_variables(None, "nope"), "--context", "omit --context"),
         ({"DOCKER_CONTEXT": "nope"}, "DOCKER_CONTEXT", "unset DOCKER_CONTEXT"),
         ({}, "{home}/.docker/config.json", "docker context use default"),
     ],
@@ -253,7 +258,7 @@ def test_unknown_context_is_refused(
 def test_host_and_context_together_are_refused() -> None:
     """As in the docker command, the two options cannot be combined."""
     with pytest.raises(UsageError, match="--host and --context"):
-        endpoint.build_variables("unix:///h", "colima")
+        build_variables("unix:///h", "colima")
 
 
 @pytest.mark.parametrize(
@@ -266,7 +271,7 @@ def test_host_and_context_together_are_refused() -> None:
 )
 def test_options_are_repeated(environment: Mapping[str, str], arguments: tuple[str, ...]) -> None:
     """Options are repeated as options, and variables are not repeated."""
-    assert endpoint.build_arguments(environment) == arguments
+    assert build_arguments(environment) == arguments
 
 
 def test_unreadable_configuration_is_refused(tmp_path: Path) -> None:

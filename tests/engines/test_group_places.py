@@ -168,6 +168,47 @@ def test_container_with_other_processes_has_none(tmp_path: Path) -> None:
     assert find(own) is None
 
 
+DIVIDED = "divide the group of this container first, with `cd {} && mkdir init && xargs"
+UNDIVIDED = "limit the whole container, as `docker run --memory` and `--pids-limit` do"
+
+
+def suggest(own: Path | None, uid: int = 0) -> str:
+    """Return how a process in `own` gets a place for groups."""
+    return group_places.suggest_group_instead(
+        own, is_writable=lambda directory: not (directory / "read-only").exists(), uid=uid
+    )
+
+
+def test_container_is_divided_or_limited_as_a_whole(tmp_path: Path) -> None:
+    """There is no systemd in it, and its first process is often a shell."""
+    own = add_group(tmp_path / "cgroup", processes=(1, OWN))
+    (own / "cgroup.type").write_text("domain\n")
+
+    assert suggest(own).startswith(DIVIDED.format(own))
+    (own / "read-only").touch()
+    assert suggest(own) == UNDIVIDED
+
+
+def test_divided_container_has_a_place(tmp_path: Path) -> None:
+    """After the suggested commands, isosmoke uses the group around its own."""
+    around = add_group(tmp_path / "cgroup", enabled="memory pids")
+    own = add_group(around / "init", processes=(1, OWN))
+
+    assert find(own) == Place(around, BOTH)
+
+
+def test_machine_starts_isosmoke_in_a_unit(root: Path) -> None:
+    """The root of the machine is no container, nor is a session, nor version 1."""
+    session = add_group(root / "session-1.scope", processes=(1, OWN))
+    (session / "cgroup.type").write_text("domain\n")
+
+    for own in (root, session, None):
+        assert (
+            suggest(own) == "start isosmoke with `systemd-run --scope -p Delegate=yes isosmoke ...`"
+        )
+    assert "systemd-run --user --scope" in suggest(session, uid=1000)
+
+
 def test_leaf_of_another_isosmoke_uses_the_group_around_it(root: Path) -> None:
     """A command that isosmoke starts, such as isosmoke in a test, creates groups next to it."""
     unit = add_group(root / "a.scope", enabled="memory pids")

@@ -11,8 +11,8 @@ import pytest
 from isosmoke.errors import EngineError
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import Conversation
-from isosmoke.sandbox.processes import Process
 from isosmoke.sandbox.spec import Job
+from isosmoke.sandbox.survivors import Process
 from isosmoke.testing import Bench
 from isosmoke.testing.bench import running_job
 from support import available
@@ -102,11 +102,15 @@ def test_keeper_without_descriptors_never_misses_a_survivor(bench: Bench, files:
     assert count in (None, 1)
 
 
-@pytest.mark.parametrize("files", [9, 10])
+@pytest.mark.parametrize("files", range(4, 11))
 def test_keeper_names_the_file_that_it_cannot_read(bench: Bench, files: int) -> None:
-    """The error names the file and the reason."""
+    """The error names the file and the reason, for any limit that lets it wait for its four.
+
+    It waits again after the first command, with the new limit.
+    """
     with ended_script(bench.shell("sleep 600 & exit 0")) as (keeper, pid):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (files, files))
+        keeper.terminate()
         with pytest.raises(EngineError, match=r"/proc.*: Too many open files"):
             keeper.list_processes()
 

@@ -38,7 +38,7 @@ def is_nested(server: str, root: Path) -> bool:
     available.require_engine("bubblewrap")
     options = ("--dev-bind", "/", "/", "--unshare-pid")
     command = [
-        bwrap_program.find_program().path,
+        str(bwrap_program.find_installed()),
         *options,
         sys.executable,
         "-c",

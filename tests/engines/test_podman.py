@@ -23,6 +23,7 @@ COLLECTION = TESTS / "integration" / "test_evidence_collection.py"
 NAMESPACE_CHECKS = (
     "fresh",
     "copy_on_write",
+    "layer_above",
     "is_found",
     "network",
     "user_is_the_caller",

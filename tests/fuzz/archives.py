@@ -16,10 +16,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from isosmoke.errors import ImageError
-from isosmoke.repro import bundle_archive
 from isosmoke.rootfs_images import tree_hash
-from isosmoke.rootfs_images.limits import Budget
-from isosmoke.rootfs_images.unpack import Unpacker
+from isosmoke.rootfs_images.archives import contained
+from isosmoke.rootfs_images.archives.limits import Budget
+from isosmoke.rootfs_images.archives.unpack import Unpacker
 
 _GIB = 1024**3
 _MAX_WRITTEN = 1024**2
@@ -102,7 +102,8 @@ def _import_image(source: Path, root: Path) -> None:
 
 def _extract_bundle(source: Path, root: Path) -> None:
     with suppress(ImageError, *_BUNDLE_ERRORS), source.open("rb") as file:
-        bundle_archive.extract(file, root, _create_budget(source))
+        contained.extract(file, root, _create_budget(source))
+        contained.refuse_links_out(root)
         for path in root.rglob("*"):
             if not Path(os.path.realpath(path)).is_relative_to(root.resolve()):
                 raise AssertionError(f"{path} is outside")

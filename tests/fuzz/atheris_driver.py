@@ -9,7 +9,7 @@ _INSTRUMENTED = [
     "isosmoke.keeper",
     "isosmoke.repro",
     "isosmoke.rootfs_images",
-    "isosmoke.sandbox.processes",
+    "isosmoke.sandbox.survivors",
     "tarfile",
 ]
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from isosmoke.keeper import procfs
 from isosmoke.keeper.events import Survivor
-from isosmoke.sandbox.processes import Process
+from isosmoke.sandbox.survivors import Process
 
 _FIELDS = 9
 _PID, _PARENT, _INODE = 4321, 1234, "98765"

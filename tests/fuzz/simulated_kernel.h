@@ -584,6 +584,20 @@ static void check_rules(const struct pollfd *watched)
 		require(!kernel.blocks[slot], "it does not free its memory");
 }
 
+/* The keeper's order of the descriptors that it may wait for. */
+static unsigned find_place(int fd, int signals)
+{
+	const int places[] = {
+		signals, script.output[0], script.output[1], probe.output, shell.output[0], shell.output[1],
+		shell_input.end, script_input.end, STDIN_FILENO, script.start_error
+	};
+	for (unsigned place = 0; place < sizeof places / sizeof *places; place++)
+		if (places[place] == fd)
+			return place;
+	require(0, "it waits for a descriptor that it does not have");
+	return 0;
+}
+
 /* Each bit of a choice means that a descriptor is ready. The runner's commands always follow, so a
  * run ends. */
 static int sim_poll(struct pollfd *watched, nfds_t count, int timeout)
@@ -593,8 +607,9 @@ static int sim_poll(struct pollfd *watched, nfds_t count, int timeout)
 	(void)timeout;
 	check_rules(watched);
 	for (nfds_t i = 0; i < count; i++) {
-		int is_ready = choice ? choice >> (i % 8) & 1 : watched[i].fd == STDIN_FILENO;
-		watched[i].revents = watched[i].fd >= 0 && is_ready ? watched[i].events : 0;
+		unsigned place = find_place(watched[i].fd, watched[0].fd);
+		int is_ready = choice ? choice >> (place % 8) & 1 : watched[i].fd == STDIN_FILENO;
+		watched[i].revents = is_ready ? watched[i].events : 0;
 		ready += watched[i].revents != 0;
 	}
 	return ready;

@@ -11,8 +11,9 @@ import pytest
 
 from isosmoke.errors import BinaryError, EngineError
 from isosmoke.execution import session
-from isosmoke.execution.binary_trial import BinaryCheck
-from isosmoke.execution.session import Request
+from isosmoke.execution.preflight import prepare_binary_check
+from isosmoke.execution.request import Request
+from isosmoke.execution.trials.binary_trial import BinaryAnswer, BinaryCheck
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Scenario
@@ -46,7 +47,7 @@ def create_check(directory: Path, program: Path | None = None, image: str = "") 
     """Return a check of this program as the live binary in the image."""
     available.require_engine("bubblewrap")
     request, caller = _create_request(directory, program, image or f"rootfs:{directory}/system")
-    return session.prepare_binary_check(request, caller, Interrupt())
+    return prepare_binary_check(request, caller, Interrupt())
 
 
 def _create_script(directory: Path) -> Path:
@@ -74,7 +75,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
 def test_incompatibility_has_a_reason(name: str, directory: Path) -> None:
     """The reason names the program's requirement and the image's library in a single line."""
     create_program, reason = REFUSED[name]
-    assert reason in create_check(directory, create_program(directory)).find_incompatibility()
+    assert reason in create_check(directory, create_program(directory)).ask().problem
 
 
 def test_run_is_refused_with_the_same_reason(directory: Path) -> None:
@@ -93,8 +94,7 @@ def test_run_is_refused_with_the_same_reason(directory: Path) -> None:
 def test_compatible_program_is_not_refused(options: tuple[str, ...], directory: Path) -> None:
     """A compatible program has no reason, and its version and C library are known."""
     check = create_check(directory, elf_programs.compile_ordinary(directory, options=options))
-    assert check.find_incompatibility() == ""
-    assert check.version() == "runs"
+    assert check.ask() == BinaryAnswer(line="runs")
     assert check.libc().startswith("glibc 2.")
 
 
@@ -104,7 +104,7 @@ def test_image_without_c_library_is_reported(directory: Path) -> None:
     (directory / "system/usr/bin").mkdir(parents=True)
     check = create_check(directory, elf_programs.compile_ordinary(directory))
     assert check.libc() == ""
-    assert check.find_incompatibility().endswith("does not exist; the image has no C library")
+    assert check.ask().problem.endswith("does not exist; the image has no C library")
     assert check.find_missing(("bash",)) == ("/bin/sh", "bash")
 
 
@@ -121,6 +121,6 @@ def test_missing_image_is_an_error(directory: Path) -> None:
     """A missing image is an error, which says nothing about the binary."""
     available.require_engine("bubblewrap")
     request, caller = _create_request(directory, None, "nowhere:1")
-    check = session.prepare_binary_check(replace(request, engine="bubblewrap"), caller, Interrupt())
+    check = prepare_binary_check(replace(request, engine="bubblewrap"), caller, Interrupt())
     with pytest.raises(EngineError, match="image import"):
         check.libc()

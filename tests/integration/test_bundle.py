@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from isosmoke.errors import BundleError
-from isosmoke.execution.session import Request
+from isosmoke.execution.request import Request
 from isosmoke.host.caller_process import Caller
 from isosmoke.repro.bundle_reader import opened
 from support import available

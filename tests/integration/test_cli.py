@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from isosmoke.cli.running import COMMAND_OPTIONS
 from isosmoke.engines.bubblewrap.engine import BubblewrapEngine
 from isosmoke.errors import EngineUnavailableError, ExitCode
+from support import forked_commands
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -58,14 +60,7 @@ def cli(project: Path, tmp_path: Path) -> Cli:
     environment = create_environment(tmp_path)
 
     def run(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "isosmoke", *arguments],
-            cwd=project,
-            env={**environment, **variables},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return forked_commands.run(arguments, project, {**environment, **variables})
 
     return run
 
@@ -250,6 +245,18 @@ def test_invalid_option_of_a_command_is_explained(
 
     assert done.returncode == ExitCode.USAGE
     assert expected in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"), [([], "no command after --"), ([""], "is an empty text")]
+)
+def test_missing_command_is_explained(cli: Cli, arguments: list[str], expected: str) -> None:
+    """Two dashes need a command, and its first word must not be empty."""
+    done = cli("run", "--", *arguments)
+
+    assert done.returncode == ExitCode.USAGE
+    assert expected in done.stderr
+    assert "-- cargo test" in done.stderr
 
 
 @pytest.mark.parametrize("option", COMMAND_OPTIONS)
@@ -467,6 +474,19 @@ def test_demo_ends_as_expected(cli: Cli) -> None:
     assert done.returncode == ExitCode.OK, done.stdout
     for outcome in ("PASS", "FAIL", "SKIP", "TIMEOUT", "LEAK"):
         assert outcome in done.stdout
+
+
+def test_demo_ends_with_commands_that_continue_from_its_run(cli: Cli, project: Path) -> None:
+    """Each of the three commands works as printed."""
+    printed = cli("demo").stdout.partition("next:\n")[2]
+    commands = [re.split(r" {2,}", line.strip())[0] for line in printed.splitlines()]
+    shown, repro, page = [cli(*command.split()[1:]) for command in commands]
+
+    assert "LEAK leaves_a_supervisor" in shown.stdout
+    assert repro.returncode == ExitCode.OK, repro.stderr
+    assert "frozen   the survivors are stopped" in repro.stderr
+    assert page.returncode == ExitCode.OK, page.stderr
+    assert (project / "demo.html").read_text().startswith("<!doctype html>")
 
 
 def test_doctor_reports_working_engines(cli: Cli) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from isosmoke.authoring import agent_rules
 from isosmoke.errors import ExitCode
+from support import forked_commands
 from support.git_repositories import Git
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -34,14 +35,7 @@ def cli(git: Git, tmp_path: Path) -> Cli:
     def run(
         *arguments: str, cwd: Path = git.top, variables: Mapping[str, str] = MappingProxyType({})
     ) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "isosmoke", *arguments],
-            cwd=cwd,
-            env={**minimal, **variables},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return forked_commands.run(arguments, cwd, {**minimal, **variables})
 
     return run
 
@@ -191,10 +185,12 @@ def test_init_prints_each_step(cli: Cli, git: Git) -> None:
         "tests/smoke/scenarios/project_starts.sh: created",
         "tests/smoke/manifest.toml: created with scenario 'project_starts'",
         "AGENTS.md: rules for agents added",
+        ".agents/skills/isosmoke/SKILL.md: skill added",
     ]
     assert cli("init").stdout.splitlines() == [
         "tests/smoke/manifest.toml: adopted unchanged, 1 scenario",
         "AGENTS.md: up to date",
+        ".agents/skills/isosmoke/SKILL.md: up to date",
     ]
 
 

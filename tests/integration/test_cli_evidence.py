@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from isosmoke.engines.bubblewrap import group_places
 from support import available
 from support.project import BAD, GOOD, Project
 
@@ -52,6 +53,25 @@ def test_evidence_option_selects_recorded_attempts(
             (f"{home}/note", "found\n")
         ]
         assert evidence["usage"]["largest"] > 0
+
+
+def test_limit_that_ended_a_command_is_named_with_the_peaks_of_its_group(project: Project) -> None:
+    """The outcome names the limit, and the peak of the memory is not above it."""
+    available.require_engine("bubblewrap")
+    if "memory" not in group_places.find_parents():
+        pytest.skip("no control group can be created here")
+    line = "set -o pipefail; head -c 100M /dev/zero | tail | wc -c"
+
+    done = project.run("run", "--json", "--memory", "60M", "--", "bash", "-c", line)
+
+    (scenario,) = json.loads(done.stdout)["scenarios"]
+    (attempt,) = scenario["attempts"]
+    peaks = attempt["evidence"]["peaks"]
+    assert scenario["outcome"] == "FAIL"
+    assert "the limit of 60 MiB memory was reached" in attempt["reason"]
+    assert peaks["cpu"] > 0
+    counted = peaks.get("memory", 60 << 20)  # with version 2, Linux before 5.19 counts none
+    assert 50 << 20 < counted <= 60 << 20
 
 
 def test_report_names_the_command_that_shows_evidence(project: Project) -> None:

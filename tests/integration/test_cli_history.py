@@ -61,7 +61,7 @@ def test_runs_json_has_the_header_of_each_run(project: Project) -> None:
 
     (header,) = document["runs"]
     assert document["schema_version"] == 1
-    assert header == {key: run[key] for key in Header.model_fields}
+    assert header == {key: run[key] for key in Header.__dataclass_fields__}
 
 
 def test_unreadable_run_hides_no_other(project: Project) -> None:
@@ -201,7 +201,7 @@ def test_history_lists_outcomes_newest_first(project: Project) -> None:
 def test_killed_run_is_shown_up_to_its_end(tmp_path: Path) -> None:
     """After SIGKILL the counts, outcomes and logs so far are available."""
     project = Project.within(tmp_path, GOOD + SLOW)
-    project.kill_during("slow", "run", "-j", "1")
+    project.kill_during("slow", "run", "-j", "1", recorded=["good"])
 
     (line,) = project.run("runs").stdout.splitlines()
     shown = project.run("show").stdout
@@ -261,7 +261,7 @@ def test_past_options_require_a_recorded_run(project: Project) -> None:
 def test_reruns_converge(tmp_path: Path) -> None:
     """Reruns of a killed run cover unrun, failed and new scenarios until none remains."""
     project = Project.within(tmp_path, GOOD + BAD + SLOW)
-    project.kill_during("slow", "run", "-j", "1")
+    project.kill_during("slow", "run", "-j", "1", recorded=["good", "bad"])
     killed = load_latest(project).id
     fix(project, "slow")
 
@@ -329,3 +329,36 @@ def test_run_fits_one_row_of_a_terminal(project: Project, arguments: tuple[str, 
     assert max(map(len, rows)) <= 80
     assert len(rows) == len(project.run(*arguments).stdout.splitlines())
     assert "…" in rows[-1]
+
+
+COLOURS = """
+[[scenario]]
+name = "paints"
+script = "scenarios/paints.sh"
+pass_env = ["TOKEN"]
+"""
+
+
+def test_page_has_what_the_directories_of_the_runs_add(tmp_path: Path) -> None:
+    """It shows the line of the script without secrets, the whole log, and earlier outcomes."""
+    project = Project.within(tmp_path, COLOURS)
+    script = project.path("scenarios/paints.sh")
+    script.write_text(
+        "for at in {1..40}; do echo line $at; done\n# hunter2secret\nfalse_command\nexit 9\n"
+    )
+    token = {"TOKEN": "hunter2secret"}
+    project.run("run", **token)
+    project.run("run", "--report", "html=at-once.html", **token)
+    later = project.run("report", "--as", "html", **token).stdout
+    unknown = project.run("report", "--as", "html").stdout
+    script.write_text("exit 1\n")
+    changed = project.run("report", "--as", "html", **token).stdout
+
+    for page in (project.path("at-once.html").read_text(), later):
+        assert '<span class="line hit" data-number="3">false_command' in page
+        assert "# [redacted TOKEN]" in page
+        assert "line 1\nline 2\n" in page
+        assert "last 2 outcomes: 2 FAIL" in page
+    assert "hunter2" not in later
+    assert 'class="line hit"' not in unknown
+    assert "has changed since this run" in changed

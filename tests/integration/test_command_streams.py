@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from isosmoke.errors import ExitCode
 from support import available, terminal_screen
 from support.project import Project
 
@@ -187,6 +188,30 @@ def test_slow_reader_does_not_extend_the_timeout(project: Project, stderr: int) 
             process.kill()
         if process.stderr is not None:
             assert b"isosmoke show " in process.stderr.read()
+
+
+@pytest.mark.parametrize("engine", ["bubblewrap", "docker"])
+@pytest.mark.parametrize("lines", [0, 1, 2])
+def test_command_learns_that_its_reader_has_gone(project: Project, engine: str, lines: int) -> None:
+    """As in a shell, SIGPIPE ends a program that prints to `head`, also if isosmoke noticed it."""
+    available.require_engine(engine)
+    with subprocess.Popen(
+        project.command("run", "--engine", engine, "--", "sh", "-c", "yes; echo code $? >&2"),
+        cwd=project.top,
+        env=project.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as run:
+        assert run.stdout
+        assert run.stderr
+        read = [run.stdout.readline() for _ in range(lines)]
+        run.stdout.close()
+        errors = run.stderr.read().decode().splitlines()
+
+    assert read[1:] == [b"y\n"] * (lines - 1)
+    assert "code 141" in errors
+    assert run.returncode == ExitCode.INFRASTRUCTURE
 
 
 def test_signal_ends_a_run_whose_output_is_not_read(project: Project) -> None:

@@ -10,11 +10,7 @@ from typing import Any
 
 import pytest
 
-from isosmoke.execution import session
-from isosmoke.execution.scheduler import Policy
-from isosmoke.execution.session import Request
-from isosmoke.host.caller_process import Caller
-from isosmoke.interrupt import Interrupt
+import isosmoke
 from isosmoke.manifest import loader
 from support import available
 from support.corpus import CORPUS, DECLARED, TAG
@@ -42,23 +38,18 @@ def test_every_scenario_declares_its_outcome_once() -> None:
 
 
 @pytest.mark.parametrize("name", available.ENGINE_NAMES)
-def test_corpus_ends_as_declared_in_python(name: str, root: Path) -> None:
-    """`isosmoke.execution.session.execute` gives every scenario its declared outcome."""
+def test_corpus_ends_as_declared_in_python(
+    name: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`isosmoke.run_scenarios` gives every scenario its declared outcome."""
     available.require_engine(name)
-    caller = Caller(
-        uid=available.current_user().uid,
-        gid=Caller.current().gid,
-        user=Caller.current().user,
-        home=Path.home(),
-        working=root / "corpus",
-        environment={"PATH": available.PATH},
-    )
-    loaded = loader.load(root / "corpus" / "manifest.toml")
-    request = Request(
-        scenarios=loaded.scenarios, manifest=loaded.path, engine=name, policy=Policy(jobs=2)
-    )
-    result = session.execute(request, caller, notify=lambda _: None, interrupt=Interrupt())
-    assert {scenario.name: str(scenario.outcome) for scenario in result.scenarios} == DECLARED
+    for variable in set(os.environ) - {*available.DAEMON_VARIABLES, "ISOSMOKE_STATE", "HOME"}:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("PATH", available.PATH)
+    manifest = root / "corpus" / "manifest.toml"
+    run = isosmoke.run_scenarios(manifest, working=root / "corpus", engine=name, jobs=2)
+    assert {scenario.name: str(scenario.outcome) for scenario in run.scenarios} == DECLARED
+    assert not run.passed
 
 
 @pytest.mark.parametrize("user", available.USERS)
@@ -78,6 +69,27 @@ def test_corpus_ends_as_declared_on_command_line(name: str, user: str, root: Pat
     for check in (_check_endings, _check_leaks, _check_output):
         check(scenarios)
     assert "\N{ESCAPE}" not in result.stderr
+
+
+def test_corpus_ends_as_declared_in_merged_shards(root: Path) -> None:
+    """Three shards of the corpus, merged, have the declared outcomes in manifest order."""
+    account = available.current_user()
+    account.require_engine("bubblewrap")
+    account.create_directories(root / "own")
+    for number in (1, 2, 3):
+        arguments = ("run", "--manifest", "manifest.toml", "--jobs", "2", "--shard", f"{number}/3")
+        account.run(
+            *arguments, "--output", f"../{number}", folder=root / "own", working=root / "corpus"
+        )
+    shards = ("../1", "../2", "../3")
+    result = account.run("merge", "--json", *shards, folder=root / "own", working=root / "corpus")
+    assert result.stdout, result.stderr
+    scenarios = {entry["name"]: entry for entry in json.loads(result.stdout)["scenarios"]}
+    outcomes = [(name, entry["outcome"]) for name, entry in scenarios.items()]
+    assert outcomes == [*DECLARED.items()], result.stderr
+    assert result.returncode == 1
+    for check in (_check_endings, _check_leaks, _check_output):
+        check(scenarios)
 
 
 @pytest.mark.parametrize("user", available.USERS)

@@ -12,8 +12,8 @@ import pytest
 from isosmoke.engines.base import Engine, EngineInfo, Sandbox
 from isosmoke.engines.bubblewrap import group_places
 from isosmoke.errors import EngineError
-from isosmoke.execution import engine_trials
-from isosmoke.execution.engine_trials import MissingFeature, ProbeResult
+from isosmoke.execution.trials import engine_trials
+from isosmoke.execution.trials.engine_trials import MissingFeature, ProbeResult
 from isosmoke.host.caller_process import Caller
 from isosmoke.sandbox.spec import ResourceLimits, SandboxSpec
 from isosmoke.testing import Act, FakeEngine
@@ -148,7 +148,7 @@ INFO = EngineInfo(version="1", where="/x", reason="r", rootless=False, cgroup=2)
         (
             replace(INFO, cgroup=None),
             replace(ALL_FEATURES, memory_limit=False),
-            ["--engine docker"],
+            ["--scope -p Delegate=yes isosmoke ...`, or choose --engine docker"],
         ),
         (
             replace(INFO, rootless=True, cgroup=1),

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from isosmoke.results.evidence import Change, Evidence
-from isosmoke.runner.evidence_collection import (
+from isosmoke.runner.evidence.collection import (
     MAX_FILE_TEXT,
     MAX_LISTED,
     MAX_TOTAL_TEXT,
@@ -179,7 +179,7 @@ def test_changes_not_on_disk_are_reported(tmp_path: Path) -> None:
 _COLLECT = """
 import sys
 from pathlib import Path, PurePosixPath
-from isosmoke.runner.evidence_collection import collect_changes
+from isosmoke.runner.evidence.collection import collect_changes
 from isosmoke.sandbox.spec import Fresh, SandboxSpec
 home = PurePosixPath("/home/contract")
 spec = SandboxSpec(label="one", image="host", mounts=(Fresh(home, 0o700, on_disk=True),),

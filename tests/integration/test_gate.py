@@ -25,11 +25,11 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.manifest.models import Gate, Manifest
 from isosmoke.manifest.parser import parse
 from isosmoke.results.events import Event, RunFinished
-from isosmoke.results.finding import FindingsDocument, GateFinding
 from isosmoke.results.leaks import LeakVerdict
 from isosmoke.results.outcome import Broke, Exited, Outcome, Stopped, TimedOut
+from isosmoke.results.records.finding import FindingsDocument, GateFinding
 from isosmoke.results.run_results import Attempt, RunResult
-from isosmoke.sandbox.processes import Process
+from isosmoke.sandbox.survivors import Process
 from support import available, result_factories
 from support.git_repositories import Git
 from support.project import BAD, GOOD, SKIPS, Project

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from isosmoke.engines import AUTO, EngineChoice
-from isosmoke.gate import input_copies, receipt, receipt_inputs
+from isosmoke.gate import in_toto, input_copies, receipt, receipt_inputs
 from isosmoke.host.git import Checkout
 from isosmoke.manifest.loader import load
 from support import available
@@ -237,7 +237,7 @@ def test_receipt_names_what_was_tested(project: Project) -> None:
         text=True,
         check=True,
     )
-    assert then.predicate.configuration[-2] == receipt.create_tree_resource(tree.stdout.strip())
+    assert then.predicate.configuration[-2] == in_toto.create_tree_resource(tree.stdout.strip())
     commit = Git(project.top)("rev-parse", "HEAD")
     assert then.circumstances.repository == Checkout(commit, dirty=False)
 

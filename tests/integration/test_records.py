@@ -22,7 +22,7 @@ def test_run_ended_by_sigkill_can_be_read(tmp_path: Path) -> None:
     """Finished results are recorded, and the other scenarios are NOT_RUN."""
     available.require_engine("bubblewrap")
     project = Project.within(tmp_path, GOOD + SLOW)
-    project.kill_during("slow", "run", "-j", "1")
+    project.kill_during("slow", "run", "-j", "1", recorded=["good"])
 
     assert get_outcomes(reader.find_run(None, project.top)) == {
         "good": "PASS",

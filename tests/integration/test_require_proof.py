@@ -1,18 +1,12 @@
 """The rule `[gate] require_proof`: a new scenario has to be proven before it counts."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from isosmoke.errors import IsosmokeError
-from isosmoke.host.caller_process import Caller
-from isosmoke.interrupt import Interrupt
-from isosmoke.manifest import loader
-from isosmoke.wg_bridge.bridged_run import BridgedRun
-from support import available
+from support import available, bridged_wg
 from support.git_repositories import Git
 from support.project import Project
 
@@ -65,26 +59,9 @@ def test_gate_is_shut_without_a_proof(project: Project) -> None:
 
 def test_bridged_gate_is_shut_without_a_proof(project: Project) -> None:
     """The scenarios of a call by wg are refused before anything runs or is reported."""
-    environment = project.environment()
-    caller = Caller(
-        uid=os.getuid(),
-        gid=os.getgid(),
-        user="u",
-        home=Path(environment["HOME"]),
-        working=project.top,
-        environment=environment,
+    bridged_wg.expect_refusal(
+        project.manifest, project.create_caller(), r"1 new scenario has no proof .*: one"
     )
-    reported: list[str] = []
-    run = BridgedRun(
-        source=loader.load(project.manifest),
-        names=("one",),
-        call=None,
-        report=lambda name, _: reported.append(name),
-    )
-
-    with pytest.raises(IsosmokeError, match=r"1 new scenario has no proof .*: one"):
-        run.execute(caller, Interrupt())
-    assert reported == []
 
 
 def test_reviewed_scenario_needs_no_proof(project: Project) -> None:

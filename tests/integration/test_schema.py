@@ -18,7 +18,7 @@ from isosmoke.cli.project import schema
 from isosmoke.errors import ManifestError
 from isosmoke.manifest import parser
 from isosmoke.manifest.models import Gate, Limits, Retention, Scenario
-from isosmoke.manifest.tables import list_keys
+from isosmoke.manifest.table_base import list_keys
 from support import available, key_pairs
 from support.bisected import Bisected
 from support.exec_runs import LEAVE_ONE, read_records, run_exec
@@ -96,6 +96,15 @@ WHOLE = """
 unowned = "refuse"
 max_skips = 3
 require_proof = true
+require_teeth = true
+places = [{ address = "tls://10.0.0.1:8786", certificates = [
+  "0000000000000000000000000000000000000000000000000000000000000000",
+] }]
+shard_keys = ['''
+-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----
+''']
 
 [record]
 keep_runs = 5
@@ -217,6 +226,20 @@ def write_examined(directory: Path) -> dict[str, list[Any]]:
     }
 
 
+def write_teeth(directory: Path) -> dict[str, list[Any]]:
+    """Return the documents of a survivor that is explained, and of its receipt."""
+    entry = '[[scenario]]\nname = "weak"\nscript = "weak.sh"\nteeth = ["put"]\n'
+    project = Project.within(directory, entry)
+    project.path("weak.sh").write_text("wg put\n")
+    done = project.run("teeth", "weak", "--sabotage", "noop", "--explain", "put", "--json")
+    project.run("teeth", "weak", "--declared")
+    (receipt,) = project.top.glob(".isosmoke/proofs/weak.teeth-*.json")
+    return {
+        "teeth-explanation": [json.loads(done.stdout)],
+        "teeth-receipt": [json.loads(receipt.read_text())],
+    }
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """Documents of every kind except the manifest, as a user obtains them."""
@@ -250,6 +273,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     bypasses = project.path(".isosmoke/bypasses.jsonl").read_text().splitlines()
     outputs = {
         "record": [load_output("run", "--json"), load_output("show", "good", "--json")],
+        "summary": [load_output("run", "--json=summary")],
         "header": load_records("run.json"),
         "result": load_records("*/result.json"),
         "bundle": [bundled],
@@ -261,7 +285,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         "bypass": [json.loads(line) for line in bypasses],
         "audit": [load_output("audit", "--json")],
         **write_leaks(tmp_path_factory.mktemp("leaks")),
+        **write_teeth(tmp_path_factory.mktemp("teeth")),
         "runs": [load_output("runs", "--json")],
+        "durations": [load_output("durations")],
         "history": [load_output("history", "good", "--json")],
         "flaky": [load_output("flaky", "--json")],
         "stress": [
@@ -271,6 +297,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         "teeth": [load_output("teeth", "good", "--json")],
         "images": [load_output("image", "list", "--json")],
         "doctor": [load_output("doctor", "--json")],
+        "place": [load_output("doctor", "--place", "local:1", "--json")],
+        "config": [load_output("config", "show", "--json")],
     }
     outputs |= write_examined(tmp_path_factory.mktemp("examined"))
     Git(project.top).commit("base")

@@ -261,9 +261,9 @@ def test_services_die_with_isosmoke(
     """
     keys = (
         f'services = [{{ name = "db", image = "{image}", ports = [7000], wait = {wait} }}]\n'
-        "timeout_seconds = 60"
+        "timeout_seconds = 900"
     )
-    project = create_project(tmp_path, "sleep 60", keys)
+    project = create_project(tmp_path, "sleep 600", keys)
     with running_isosmoke(project) as running:
         assert available.wait_for(lambda: len(list_pids(client, project)) == 2, 90), read_output(
             project
@@ -273,7 +273,7 @@ def test_services_die_with_isosmoke(
         running.wait()
 
     assert available.wait_for(
-        lambda: not any(Path(f"/proc/{pid}").exists() for pid in running_pids), 5
+        lambda: not any(Path(f"/proc/{pid}").exists() for pid in running_pids)
     )
     subprocess.run(
         project.command("sweep"),

@@ -120,7 +120,7 @@ def test_stderr_without_room_costs_no_document(project: Project) -> None:
 
 
 def test_user_signals_end_no_run(project: Project) -> None:
-    """SIGUSR1 and SIGUSR2 have no meaning for isosmoke, and a run continues after them."""
+    """SIGUSR1 only shows what runs, SIGUSR2 has no meaning, and a run continues after them."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         script = f"exec 3<>/dev/tcp/127.0.0.1/{port}; read -r <&3; exit 3\n"

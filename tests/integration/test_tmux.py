@@ -10,10 +10,10 @@ import pytest
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import Conversation
 from isosmoke.results.evidence import Evidence, Pane
-from isosmoke.runner import tmux
-from isosmoke.runner.tmux import LINES, MAX_PANES, Server, capture_panes, find_servers
-from isosmoke.sandbox.processes import Process
+from isosmoke.runner.evidence import tmux
+from isosmoke.runner.evidence.tmux import LINES, MAX_PANES, Server, capture_panes, find_servers
 from isosmoke.sandbox.spec import SandboxSpec
+from isosmoke.sandbox.survivors import Process
 from isosmoke.testing import Act, Bench, FakeEngine
 from isosmoke.testing.bench import JobOptions, running_job
 from support import available

@@ -1,38 +1,41 @@
 #!/bin/sh
-# Build in the current directory what the machines boot: `build.sh root` the disk with Debian,
-# `build.sh kernel SERIES` a kernel with its initial file system. What is already there is kept.
+# Build in the current directory what the machines boot: `build.sh root SUITE` a disk with a Debian,
+# `build.sh kernel SERIES` a kernel with its initial file system, `build.sh uml SERIES` the same
+# kernel as a program (user-mode Linux) with its modules and libraries. What is already there is kept.
 set -eu
 here=$(dirname "$(realpath "$0")")
 mirror=${ISOSMOKE_DEBIAN_MIRROR:-http://deb.debian.org/debian}
-suite=bookworm
 packages=systemd,systemd-sysv,libpam-systemd,dbus,dbus-user-session,udev,kmod,procps,iproute2,\
-apparmor,python3,python3-venv,bubblewrap,git,tmux,gcc,libc6-dev,less
+apparmor,docker.io,python3,python3-venv,bubblewrap,git,tmux,gcc,libc6-dev,less
 modules="virtio_pci virtio_blk ext4 9p 9pnet_virtio virtio_rng overlay autofs4"
+uml_modules="overlay"
 
 build_root() {
-	[ ! -e root.ext4 ] || return 0
-	if [ ! -e root/built ]; then
-		rm -rf root
-		debootstrap --variant=minbase --include="$packages" "$suite" root "$mirror"
-		touch root/built
+	root=$PWD/root-$1
+	if [ "$(cat "$root/built" 2>/dev/null)" != "$packages" ]; then
+		rm -rf "$root" "$root.ext4"
+		debootstrap --variant=minbase --include="$packages" "$1" "$root" "$mirror"
+		chroot "$root" useradd --create-home --shell /bin/bash ordinary
+		echo machine >"$root/etc/hostname"
+		echo '127.0.0.1 localhost machine' >"$root/etc/hosts"
+		mkdir -p "$root/share" "$root/opt/isosmoke"
+		rm -f "$root"/var/cache/apt/archives/*.deb
+		rm -f "$root"/etc/systemd/system/*.wants/*docker.* \
+			"$root"/etc/systemd/system/*.wants/containerd.* "$root"/etc/systemd/system/*.wants/e2scrub*
+		echo "$packages" >"$root/built"
 	fi
-	chroot root id ordinary >/dev/null 2>&1 ||
-		chroot root useradd --create-home --shell /bin/bash ordinary
-	echo machine >root/etc/hostname
-	echo '127.0.0.1 localhost machine' >root/etc/hosts
-	mkdir -p root/share root/opt/isosmoke
-	rm -rf root/var/cache/apt/archives/*.deb
+	cmp -s "$here/agent.sh" "$root/usr/local/sbin/machine-agent" || rm -f "$root.ext4"
+	[ ! -e "$root.ext4" ] || return 0
 	install_agent
-	rm -f root.ext4.part
-	truncate -s 3G root.ext4.part
-	mke2fs -q -t ext4 -d root root.ext4.part
-	mv root.ext4.part root.ext4
+	truncate -s 3G "$root.ext4.part"
+	mke2fs -q -t ext4 -d "$root" "$root.ext4.part"
+	mv "$root.ext4.part" "$root.ext4"
 }
 
 # The agent runs the scripts that the host puts into the shared directory.
 install_agent() {
-	install -m 755 "$here/agent.sh" root/usr/local/sbin/machine-agent
-	cat >root/etc/systemd/system/machine-agent.service <<-'END'
+	install -m 755 "$here/agent.sh" "$root/usr/local/sbin/machine-agent"
+	cat >"$root/etc/systemd/system/machine-agent.service" <<-'END'
 		[Unit]
 		Description=Run the scripts in the shared directory
 		After=systemd-user-sessions.service systemd-logind.service dbus.service
@@ -42,8 +45,8 @@ install_agent() {
 		[Install]
 		WantedBy=multi-user.target
 	END
-	mkdir -p root/etc/systemd/system/multi-user.target.wants
-	ln -sf ../machine-agent.service root/etc/systemd/system/multi-user.target.wants/
+	mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
+	ln -sf ../machine-agent.service "$root/etc/systemd/system/multi-user.target.wants/"
 }
 
 # Which Debian has a series of kernels.
@@ -61,28 +64,64 @@ run_apt() {
 	program=$1 lists=$2
 	shift 2
 	"$program" -o Dir::Etc::SourceList="$lists/sources.list" -o Dir::Etc::SourceParts=/dev/null \
-		-o Dir::State::Lists="$lists/lists" -o Dir::Cache="$lists/cache" "$@"
+		-o Dir::State::Lists="$lists/lists" -o Dir::State::Status="$lists/status" \
+		-o Dir::Cache="$lists/cache" "$@"
+}
+
+# Prepare the directory `$1` for packages of the Debian that has the kernels `$2`.
+prepare_packages() {
+	rm -rf "$1"
+	mkdir -p "$1/apt/lists/partial" "$1/apt/cache/archives/partial" "$1/files"
+	touch "$1/apt/status"
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror" \
+		"$(find_suite "$2") main" >"$1/apt/sources.list"
+	run_apt apt-get "$1/apt" -qq update
+}
+
+# Unpack the package `$2` into the directory `files` of `$1`.
+unpack() {
+	(cd "$1" && run_apt apt-get "$1/apt" -qq download "$2")
+	dpkg-deb -x "$1"/*.deb "$1/files"
+	rm "$1"/*.deb
+}
+
+build_uml() {
+	kernel=$PWD/kernels/uml-$1
+	build_preloaded
+	[ ! -e "$kernel/linux.uml" ] || return 0
+	prepare_packages "$kernel" "$1"
+	unpack "$kernel" user-mode-linux
+	unpack "$kernel" libc6
+	libc=$(find "$kernel/files" -name libc.so.6 -path '*x86_64*')
+	mv "$(dirname "$libc")" "$kernel/libraries"
+	mkdir "$kernel/modules"
+	for module in $uml_modules; do
+		find "$kernel/files" -name "$module.ko" -exec cp {} "$kernel/modules/" ';'
+	done
+	mv "$kernel/files/usr/bin/linux.uml" "$kernel/linux.uml"
+	rm -rf "$kernel/files" "$kernel/apt"
+}
+
+# It uses nothing of the C library that differs between versions of Debian.
+build_preloaded() {
+	mkdir -p kernels
+	cc -std=gnu11 -O2 -Wall -Wextra -shared -fPIC -o kernels/registers.so "$here/registers.c"
 }
 
 build_kernel() {
 	series=$1
-	kernel=$PWD/kernels/$series
+	kernel=$PWD/kernels/kernel-$series
 	[ ! -e "$kernel/initrd" ] || return 0
-	rm -rf "$kernel"
-	mkdir -p "$kernel/apt/lists/partial" "$kernel/apt/cache/archives/partial" "$kernel/files"
-	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror" \
-		"$(find_suite "$series") main" >"$kernel/apt/sources.list"
-	run_apt apt-get "$kernel/apt" -qq update
+	prepare_packages "$kernel" "$series"
 	package=$(run_apt apt-cache "$kernel/apt" depends linux-image-amd64 |
 		sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
-	(cd "$kernel" && run_apt apt-get "$kernel/apt" -qq download "$package")
-	dpkg-deb -x "$kernel"/*.deb "$kernel/files"
+	unpack "$kernel" "$package"
 	[ -d "$kernel/files/lib" ] || ln -s usr/lib "$kernel/files/lib"
 	release=$(basename "$kernel"/files/lib/modules/*)
 	depmod -b "$kernel/files" "$release"
 	mv "$kernel/files/boot/vmlinuz-$release" "$kernel/vmlinuz"
 	build_initrd "$kernel" "$release"
-	rm -rf "$kernel/files" "$kernel/apt" "$kernel"/*.deb
+	rm -rf "$kernel/files" "$kernel/apt"
 }
 
 # The smallest initial file system that mounts the root: busybox, and all modules that are needed.

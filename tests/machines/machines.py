@@ -1,8 +1,9 @@
 """Boot virtual machines with other kernels and settings, and run isosmoke in them.
 
-    python tests/machines/machines.py [NAME...]
+    PYTHONPATH=tests python -m machines.machines [NAME...]
 
-Needs root, and Debian's packages debootstrap, qemu-system-x86, kmod, busybox-static and e2fsprogs.
+Needs root, and Debian's packages debootstrap, qemu-system-x86, kmod, busybox-static, e2fsprogs and
+gcc.
 The working directory is `ISOSMOKE_MACHINES`, by default `/var/tmp/isosmoke-machines`. Each machine
 runs the scripts of `checks/` that it names, and replaces its row in `docs/machines.md`. The exit
 code is 0 only if every check passed.
@@ -17,12 +18,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 
-HERE = Path(__file__).resolve().parent
-TOP = HERE.parents[1]
+from machines import disks, emulators
+from machines.disks import DIRECTORY, HERE, TOP
+
 PAGE = TOP / "docs/machines.md"
 
-DIRECTORY = Path(os.environ.get("ISOSMOKE_MACHINES", "/var/tmp/isosmoke-machines"))  # noqa: S108
 BOOT_SECONDS = float(os.environ.get("ISOSMOKE_MACHINE_SECONDS", "5400"))
 """The time limit of one machine, from start to power-off; an emulated processor is slow."""
 
@@ -32,21 +34,13 @@ PROGRAMS = {
     "depmod": "kmod",
     "busybox": "busybox-static",
     "mke2fs": "e2fsprogs",
+    "cc": "gcc",
+    "mkswap": "util-linux",
 }
 """The programs that build and run a machine, with their packages."""
 
-NICENESS = 15
+NICENESS = 5
 """The niceness of a machine, however nice this program is (nice(1) adds to it)."""
-
-UNUSED_PACKAGES = re.compile(r"(mypyc?|ruff|importlinter|grimp|shellcheck)(_py)?$")
-"""Directories of site-packages that the checks do not need."""
-
-LAUNCHER = """\
-#!/opt/isosmoke/.venv/bin/python
-import sys
-from {module} import main
-sys.exit(main())
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +49,33 @@ class Machine:
 
     kernel: str
     checks: tuple[str, ...]
+    suite: str = "bookworm"
     arguments: str = ""
     swap: bool = False
     memory: int = 2048
 
 
+_APPARMOR = "apparmor=1 security=apparmor"
+
+ALL = ("root", "session", "scope", "service", "measures")
+"""The checks of a machine on which everything works."""
+
+TESTS = ("tests", "corpus")
+"""Tests of the project that run on such a machine, and take longer."""
+
 MACHINES = {
-    "debian12": Machine("6.1", ("root", "session", "scope", "service", "tests")),
+    "debian12": Machine("6.1", ALL),
+    "debian12-tests": Machine("6.1", TESTS),
     "debian12-swap": Machine("6.1", ("swap",), swap=True, memory=1024),
-    "debian12-refusals": Machine("6.1", ("refusals",)),
-    "linux-6.12": Machine("6.12", ("root", "session", "scope", "service", "tests")),
+    "debian12-refusals": Machine("6.1", ("refusals",), arguments=_APPARMOR),
+    "debian12-strict": Machine("6.1", ("strict",)),
+    "debian12-containers": Machine("6.1", ("containers",), arguments=_APPARMOR),
+    "debian12-docker-systemd": Machine("6.1", ("docker_systemd",)),
+    "debian12-docker-cgroupfs": Machine("6.1", ("docker_cgroupfs",)),
+    "debian13": Machine("6.12", ALL, suite="trixie"),
+    "debian13-tests": Machine("6.12", TESTS, suite="trixie"),
+    "linux-6.12": Machine("6.12", ALL),
+    "linux-6.12-tests": Machine("6.12", TESTS),
     "linux-5.10": Machine("5.10", ("old_kernel",)),
 }
 """The machines by name; the page lists others, which do not exist yet."""
@@ -75,13 +86,22 @@ def main(names: Sequence[str]) -> int:
     if unknown := set(names) - set(MACHINES):
         print(f"machines: unknown: {', '.join(unknown)}; known: {', '.join(MACHINES)}")
         return 2
+    requested = os.environ.get("ISOSMOKE_MACHINES_ACCELERATOR", "")
+    try:
+        accelerator = emulators.choose(
+            requested, Path("/dev/kvm"), Path("/proc/cpuinfo").read_text()
+        )
+    except ValueError as error:
+        print(f"machines: ISOSMOKE_MACHINES_ACCELERATOR is {error}")
+        return 2
     if missing := find_missing():
         print(f"machines: needs root, and the programs of: apt-get install {' '.join(missing)}")
         return 2
     DIRECTORY.mkdir(parents=True, exist_ok=True)
-    build("root")
-    build_project_disk()
-    results = [run_machine(name) for name in names or MACHINES]
+    chosen = names or tuple(MACHINES)
+    commit = describe_commit()  # of the files that the disks will have
+    disks.build_disks(dict.fromkeys(MACHINES[name].suite for name in chosen))
+    results = [run_machine(name, accelerator, commit) for name in chosen]
     return 0 if all(results) else 1
 
 
@@ -96,71 +116,27 @@ def find_missing() -> list[str]:
     ]
 
 
-def build(*arguments: str) -> None:
-    """Build a disk or a kernel with `build.sh`."""
-    subprocess.run(["sh", HERE / "build.sh", *arguments], cwd=DIRECTORY, check=True)
-
-
-def build_project_disk() -> None:
-    """Put the project with its virtual environment on a disk, for the machine's own Python."""
-    tree = DIRECTORY / "project"
-    shutil.rmtree(tree, ignore_errors=True)
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=TOP,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    programs = ("isosmoke/keeper/keeper", "isosmoke/keeper/isosmoke-exec")
-    for name in (*filter(None, listed.split("\0")), *programs):
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(TOP / name, tree / name)
-    _build_environment(tree / ".venv")
-    disk = DIRECTORY / "project.ext4"
-    disk.unlink(missing_ok=True)
-    with disk.open("wb") as file:
-        file.truncate(1 << 30)
-    command: list[str | Path] = [
-        "mke2fs",
-        "-q",
-        "-t",
-        "ext4",
-        "-E",
-        "root_owner=0:0",
-        "-d",
-        tree,
-        disk,
-    ]
-    subprocess.run(command, check=True)
-
-
-def _build_environment(venv: Path) -> None:
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    packages = venv / "lib" / version / "site-packages"
-    shutil.copytree(
-        Path(sys.prefix) / "lib" / version / "site-packages",
-        packages,
-        ignore=lambda _, names: [name for name in names if UNUSED_PACKAGES.match(name)],
-        symlinks=True,
-    )
-    for file in packages.glob("*isosmoke*.pth"):
-        file.write_text("/opt/isosmoke\n")
-    (venv / "bin").mkdir()
-    (venv / "bin/python").symlink_to("/usr/bin/python3")
-    (venv / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
-    for name, module in {"isosmoke": "isosmoke.__main__", "pytest": "pytest"}.items():
-        launcher = LAUNCHER.format(module=module)
-        (venv / "bin" / name).write_text(launcher)
-        (venv / "bin" / name).chmod(0o755)
-    shutil.copy2(TOP / "isosmoke/keeper/isosmoke-exec", venv / "bin/isosmoke-exec")
-
-
-def run_machine(name: str) -> bool:
-    """Boot a machine, run its checks, write its row and return whether all passed."""
+def run_machine(name: str, accelerator: str, commit: str) -> bool:
+    """Boot a machine, run its checks, write its row for `commit`; return whether all passed."""
     machine = MACHINES[name]
-    build("kernel", machine.kernel)
+    flavor = emulators.get_flavor(accelerator)
+    kernel = DIRECTORY / "kernels" / f"{flavor}-{machine.kernel}"
+    disks.build(flavor, machine.kernel)
     shared = DIRECTORY / "shared" / name
+    _fill_shared(shared, machine, kernel)
+    listed = disks.list_disks(machine.suite, swap=machine.swap)
+    boot = emulators.Boot(kernel, shared, listed, machine.memory, machine.arguments)
+    seconds = _boot(name, emulators.build_command(accelerator, boot))
+    for copy in shared.parent.glob(f"{name}.[0-9]"):
+        copy.unlink()
+    results = list(read_results(machine, shared))
+    _write_row(name, commit, f"{accelerator}, {seconds:.0f} s", results)
+    print(f"machines: {name}: {'; '.join(results)} ({accelerator}, {seconds:.0f} s)", flush=True)
+    return all(result.endswith(": passed") for result in results)
+
+
+def _fill_shared(shared: Path, machine: Machine, kernel: Path) -> None:
+    """Put the checks of a machine, in their order, and the modules of its kernel into `shared`."""
     shutil.rmtree(shared, ignore_errors=True)
     shared.mkdir(parents=True)
     for file in (HERE / "checks").glob("*"):
@@ -168,35 +144,17 @@ def run_machine(name: str) -> bool:
         target = file.name if number is None else f"{number}-{file.stem}.sh"
         if number is not None or file.suffix != ".sh":
             shutil.copy2(file, shared / target)
-    _boot(name, machine, shared)
-    results = list(read_results(machine, shared))
-    _write_row(name, results)
-    print(f"machines: {name}: {'; '.join(results)}")
-    return all(result.endswith(": passed") for result in results)
+    if (kernel / "modules").exists():
+        shutil.copytree(kernel / "modules", shared / "modules")
 
 
-def _boot(name: str, machine: Machine, shared: Path) -> None:
-    """Run the machine until it powers itself off, or until the time limit."""
-    kernel = DIRECTORY / "kernels" / machine.kernel
-    disks = ["root.ext4", "project.ext4", *(["swap.img"] if machine.swap else [])]
-    if machine.swap:
-        subprocess.run(["truncate", "-s", "1G", DIRECTORY / "swap.img"], check=True)
-    command: list[str | Path] = [
-        *("nice", "-n", str(max(0, NICENESS - os.nice(0)))),
-        *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max"),
-        *("-m", str(machine.memory), "-smp", "2", "-nographic", "-no-reboot"),
-        *("-kernel", kernel / "vmlinuz", "-initrd", kernel / "initrd"),
-        *("-append", f"console=ttyS0 mitigations=off {machine.arguments}"),
-        *("-virtfs", f"local,path={shared},mount_tag=share,security_model=none"),
-        *("-nic", "none", "-device", "virtio-rng-pci"),
-    ]
-    for disk in disks:
-        options = "format=raw,if=virtio,cache=unsafe,snapshot=on"
-        command += ["-drive", f"file={DIRECTORY / disk},{options}"]
+def _boot(name: str, command: Sequence[str]) -> float:
+    """Run a machine until it powers itself off, or until the time limit; return the seconds."""
+    start = monotonic()
     with (DIRECTORY / f"console-{name}.log").open("wb") as console:
         try:
             subprocess.run(
-                command,
+                ["nice", "-n", str(max(0, NICENESS - os.nice(0))), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -205,6 +163,7 @@ def _boot(name: str, machine: Machine, shared: Path) -> None:
             )
         except subprocess.TimeoutExpired:
             print(f"machines: {name}: stopped after {BOOT_SECONDS:g} s; see {console.name}")
+    return monotonic() - start
 
 
 def read_results(machine: Machine, shared: Path) -> Iterator[str]:
@@ -221,19 +180,25 @@ def read_results(machine: Machine, shared: Path) -> Iterator[str]:
             yield f"{check}: failed ({', '.join(failed) or 'it stopped early'})"
 
 
-def _write_row(name: str, results: Sequence[str]) -> None:
+def _write_row(name: str, commit: str, how: str, results: Sequence[str]) -> None:
     """Replace the row of a machine in the page."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty=, changed"],
-        cwd=TOP,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    row = f"| `{name}` | {datetime.now(UTC):%Y-%m-%d} | {commit} | {'; '.join(results)} |"
+    row = f"| `{name}` | {datetime.now(UTC):%Y-%m-%d} | {commit} | {how} |"
     text = PAGE.read_text()
     pattern = re.compile(rf"^\| `{re.escape(name)}` \|.*$", re.MULTILINE)
-    PAGE.write_text(pattern.sub(lambda _: row, text))
+    PAGE.write_text(pattern.sub(lambda _: f"{row} {'; '.join(results)} |", text))
+
+
+def describe_commit() -> str:
+    """Return the commit of the files here; the rows that a run has written are no changes to it."""
+    commit = _run_git("rev-parse", "--short", "HEAD")
+    changes = _run_git("status", "--porcelain", "--", ".", f":!{PAGE.relative_to(TOP)}")
+    return f"{commit}, changed" if changes else commit
+
+
+def _run_git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 if __name__ == "__main__":

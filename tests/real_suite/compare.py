@@ -90,6 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         side.add_argument("--jobs", type=int, default=1)
         side.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     isosmoke_side.add_argument("--isosmoke", default="isosmoke", help="the isosmoke command")
+    isosmoke_side.add_argument("--place", help="the place whose workers run the scenarios")
     table = commands.add_parser("table", help="compare two sides, as Markdown")
     table.set_defaults(command=compare)
     table.add_argument("plain", type=Path)
@@ -216,6 +217,7 @@ def run_isosmoke(arguments: argparse.Namespace) -> None:
         "--jobs",
         str(arguments.jobs),
         "--json",
+        *(("--place", arguments.place) if arguments.place else ()),
     )
     document = arguments.out.with_suffix(".run.json")
     with document.open("wb") as out:

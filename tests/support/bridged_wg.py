@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from isosmoke.errors import IsosmokeError
 from isosmoke.host import state
+from isosmoke.host.caller_process import Caller
+from isosmoke.interrupt import Interrupt
 from isosmoke.manifest import loader
 from isosmoke.wg_bridge import mirror_manifest
+from isosmoke.wg_bridge.bridged_run import BridgedRun
 from support import available, wg_stand_in
 
 PATH = "/usr/bin:/bin"
@@ -141,7 +145,7 @@ def find_child(pid: int) -> int:
 
 def is_cleaned_up() -> bool:
     """Return whether all processes of the test end and its scratch directory becomes empty."""
-    is_empty = available.wait_for(lambda: not list_processes(), 20)
+    is_empty = available.wait_for(lambda: not list_processes())
     scratch = Path(os.environ["ISOSMOKE_STATE"], "scratch")
     return is_empty and list(scratch.iterdir()) == []
 
@@ -153,3 +157,18 @@ def create_project(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
         (directory / name).mkdir(parents=True)
     monkeypatch.setenv("ISOSMOKE_STATE", str(directory / "the state"))
     return Project(directory / "project")
+
+
+def expect_refusal(manifest: Path, caller: Caller, reason: str) -> None:
+    """Check that a call of wg for the scenario `one` is refused before anything is reported."""
+    reported: list[str] = []
+    run = BridgedRun(
+        source=loader.load(manifest),
+        names=("one",),
+        call=None,
+        report=lambda name, _: reported.append(name),
+    )
+
+    with pytest.raises(IsosmokeError, match=reason):
+        run.execute(caller, Interrupt())
+    assert reported == []

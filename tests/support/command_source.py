@@ -4,7 +4,7 @@ COMPLETE = '''"""Greet a user."""
 
 import click
 
-from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.document_kinds import DocumentKind
 
 DOCUMENTS = {"greeting": DocumentKind("greet --json", int)}
 

@@ -76,26 +76,56 @@ def create_history(git: Git, seed: int, size: int, *, skips: float = 0.2) -> His
     The last commit merges all branches. About the share `skips` of the commits cannot be tested.
     """
     random, history = Random(seed), History()  # noqa: S311 - a test that can be repeated
-    trees = {verdict: _write_tree(git, verdict) for verdict in ("good", "bad", "skip")}
     shape = [_choose_parents(random, number) for number in range(size - 1)]
     shape.append(sorted(set(range(size - 1)) - {parent for above in shape for parent in above}))
     culprit = random.randrange(1, size - 1)
     bad_numbers = {culprit}
-    names: list[str] = []
+    verdicts: list[Verdict] = []
     for number, above in enumerate(shape):
         if bad_numbers.intersection(above):
             bad_numbers.add(number)
-        verdict: Verdict = "bad" if number in bad_numbers else "good"
+        verdicts.append("bad" if number in bad_numbers else "good")
         if 0 < number < size - 1 and random.random() < skips:
-            verdict = "skip"
-        parents = tuple(names[parent] for parent in above)
-        options = [part for parent in parents for part in ("-p", parent)]
-        name = git("commit-tree", trees[verdict], *options, "-m", f"commit {number}")
-        names.append(name)
-        history.parents[name], history.verdicts[name] = parents, verdict
+            verdicts[-1] = "skip"
+    names = _import_commits(git, shape, verdicts)
+    history.parents = {
+        name: tuple(names[parent] for parent in above)
+        for name, above in zip(names, shape, strict=True)
+    }
+    history.verdicts = dict(zip(names, verdicts, strict=True))
     history.first_bad = names[culprit]
     git("reset", "--quiet", "--hard", names[-1])
     return history
+
+
+def _import_commits(git: Git, shape: list[list[int]], verdicts: list[Verdict]) -> list[str]:
+    """Create commits with these parents and verdicts, by one process, and return their names."""
+    commands = [
+        _format_commit(number, above, verdict)
+        for number, (above, verdict) in enumerate(zip(shape, verdicts, strict=True), 1)
+    ]
+    return git("fast-import", "--quiet", stdin="".join(commands)).split()
+
+
+def _format_commit(mark: int, above: list[int], verdict: Verdict) -> str:
+    """Return commands that create a commit and print its name; see git-fast-import(1)."""
+    relations = ("from", *["merge"] * len(above))
+    parents = (f"{word} :{number + 1}" for word, number in zip(relations, above, strict=False))
+    lines = (
+        "commit refs/heads/main",
+        f"mark :{mark}",
+        f"committer smoke <smoke@localhost> {1_700_000_000 + mark} +0000",
+        *_format_data(f"commit {mark - 1}"),
+        *parents,
+        "M 100644 inline verdict",
+        *_format_data(verdict),
+        f"get-mark :{mark}",
+    )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _format_data(text: str) -> tuple[str, str]:
+    return f"data {len(text)}", text
 
 
 def _choose_parents(random: Random, number: int) -> list[int]:
@@ -105,9 +135,3 @@ def _choose_parents(random: Random, number: int) -> list[int]:
     recent = range(max(0, number - 4), number)
     count = 2 if random.random() < 0.3 and len(recent) > 1 else 1
     return sorted(random.sample(recent, count))
-
-
-def _write_tree(git: Git, verdict: str) -> str:
-    git.write(verdict=verdict)
-    git("add", "verdict")
-    return git("write-tree")

@@ -1,13 +1,15 @@
 """A project on disk with a manifest and scripts, and isosmoke as its user would run it."""
 
+import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from support import available
+from isosmoke.host.caller_process import Caller
+from support import available, forked_commands
 
 GOOD = """
 [[scenario]]
@@ -82,23 +84,31 @@ class Project:
             **available.DAEMON_VARIABLES,
         }
 
+    def create_caller(self) -> Caller:
+        """Return a caller in the top directory of the project, for a test without a process."""
+        environment = self.environment()
+        return Caller(
+            uid=os.getuid(),
+            gid=os.getgid(),
+            user="u",
+            home=Path(environment["HOME"]),
+            working=self.top,
+            environment=environment,
+        )
+
     def command(self, *arguments: str) -> list[str]:
         """Return an isosmoke command line."""
         return [sys.executable, "-m", "isosmoke", *arguments]
 
     def run(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         """Run isosmoke to its end, in the top directory of the project."""
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=self.top,
-            env={**self.environment(), **variables},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return forked_commands.run(arguments, self.top, {**self.environment(), **variables})
 
-    def kill_during(self, name: str, *arguments: str) -> None:
-        """Run isosmoke, and kill it with SIGKILL once the scenario `name` has started."""
+    def kill_during(self, name: str, *arguments: str, recorded: Sequence[str] = ()) -> None:
+        """Run isosmoke, and kill it with SIGKILL once the scenario `name` has started.
+
+        The results of the scenarios that are `recorded` are on disk by then.
+        """
         self.path(f"scenarios/{name}.sh").write_text("echo started\nsleep 600\n")
         run = subprocess.Popen(
             self.command(*arguments),
@@ -107,8 +117,9 @@ class Project:
             stdout=subprocess.DEVNULL,
         )
         try:
-            logs = partial(self.top.glob, f".isosmoke/runs/*/{name}/output-1.log")
-            assert available.wait_for(lambda: list(logs()), 60)
+            for file in (f"{name}/output-1.log", *(f"{other}/result.json" for other in recorded)):
+                found = partial(self.top.glob, f".isosmoke/runs/*/{file}")
+                assert available.wait_for(partial(_has_any, found), 60)
         finally:
             run.kill()
             run.wait()
@@ -117,3 +128,7 @@ class Project:
         """Return every receipt in the project, the oldest first."""
         receipts = (self.top / ".isosmoke/receipts").glob("*.json")
         return sorted(receipts, key=lambda path: path.stat().st_mtime_ns)
+
+
+def _has_any(found: Callable[[], Iterable[Path]]) -> bool:
+    return any(True for _ in found())

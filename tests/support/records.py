@@ -5,13 +5,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from isosmoke.results import run_record
+from isosmoke.host.git import RepositoryState
+from isosmoke.manifest.models import Leaks
 from isosmoke.results.evidence import Change, Evidence, Pane
 from isosmoke.results.leaks import LeakVerdict, Tolerated
 from isosmoke.results.outcome import Broke, Exited, MissingRequirement, Stopped, TimedOut
+from isosmoke.results.records import creation
 from isosmoke.results.run_record import RunRecord
 from isosmoke.results.run_results import Attempt, CapturedOutput, ScenarioResult
-from isosmoke.sandbox.processes import Process, Usage
+from isosmoke.sandbox.survivors import Process, Usage
 from support import result_factories
 
 LOG = Path("/p/.isosmoke/runs/1/bad/output-1.log")
@@ -100,9 +102,17 @@ def make_every_outcome() -> tuple[ScenarioResult, ...]:
     )
 
 
+def make_reported_leak(name: str = "reported") -> ScenarioResult:
+    """Return a scenario that passed, although a process outlived it, as its entry permits."""
+    attempt = Attempt(
+        ending=Exited(0), verdict=LeakVerdict((make_process("serve"),)), leak_blocks=False
+    )
+    return result_factories.make_result(attempt, name=name, leaks=Leaks(policy="report"))
+
+
 def make_record(*scenarios: ScenarioResult, **others: Any) -> RunRecord:
     """Return the record of a run of these scenarios."""
-    return run_record.record_run(result_factories.make_run(*scenarios, **others))
+    return creation.record_run(result_factories.make_run(*scenarios, **others))
 
 
 def make_dirty_record() -> RunRecord:
@@ -144,6 +154,8 @@ def make_hostile_record(text: str) -> RunRecord:
     return make_record(
         make_hostile(text),
         binary=(odd, "0" * 64),
+        binary_version=text,
+        repository=RepositoryState(commit="0" * 40, branch=text, dirty=True),
         manifest=odd,
         record=odd,
         host=text,

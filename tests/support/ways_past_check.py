@@ -584,7 +584,10 @@ def _weaken_indirect_helper(git: Git) -> None:
 
 def create_project(top: Path) -> Git:
     """Create a project on a branch, with a reviewed manifest on the main branch."""
-    git = Git(top)
+    return Git.copied(top, _fill_project)
+
+
+def _fill_project(git: Git) -> None:
     git.commit("project", README_md="A project.\n")
     put(git, ".wg/graph.jsonl", "")
     put(git, ".gitignore", ".wg/\n")
@@ -596,7 +599,6 @@ def create_project(top: Path) -> Git:
     git.commit("smoke")
     git("checkout", "-q", "-b", "feature")
     git.commit("feature", other_md="More.\n")
-    return git
 
 
 def compare(top: Path) -> Comparison:

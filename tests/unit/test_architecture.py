@@ -145,3 +145,16 @@ def test_pages_have_paths() -> None:
 def test_page_is_short(page: str) -> None:
     """A page is short enough for a new contributor to read it entirely."""
     assert len((ROOT / page).read_text().splitlines()) <= MAX_LINES[page]
+
+
+def test_package_uses_one_decorator_of_classes_of_data() -> None:
+    """Every module takes `dataclass` from `isosmoke.dataclass`, which takes less time to import."""
+    imports = [
+        f"{format_path(path)}: {line}"
+        for path in PACKAGE.rglob("*.py")
+        if path != PACKAGE / "dataclass.py"
+        for line in path.read_text().splitlines()
+        if re.match(r"from dataclasses import .*\bdataclass\b", line)
+    ]
+
+    assert imports == []

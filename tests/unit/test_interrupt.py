@@ -89,6 +89,71 @@ def test_signal_raises_interrupt_within_block() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+DEAF = """
+import os, signal, sys, threading
+from isosmoke.interrupt import Interrupt, exit_on_signal, interruptible
+from isosmoke.repro.shell_user import resize_events
+shown = threading.Event()
+signal.signal(signal.SIGUSR1, lambda *_: (print("shown", flush=True), shown.set()))
+never = threading.Lock()
+never.acquire()
+def send():
+    waits.wait()
+    os.kill(os.getpid(), {number})
+    shown.wait() if {number} == signal.SIGUSR1 else interrupt.wait(60)
+    never.release()
+waits = threading.Event()
+interrupt = Interrupt()
+sender = threading.Thread(target=send)
+sender.start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [{number}])  # the kernel delivers to the sender
+with {guard}:
+    waits.set()
+    never.acquire()
+print("went on", interrupt.reason)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "guard", "printed"),
+    [
+        (signal.SIGINT, "interruptible(interrupt)", "went on SIGINT\n"),
+        (signal.SIGTERM, "interruptible(interrupt)", "went on SIGTERM\n"),
+        (signal.SIGUSR1, "interruptible(interrupt)", "shown\nwent on \n"),
+        (
+            signal.SIGINT,
+            "interruptible(interrupt), resize_events(has_terminal=True)",
+            "went on SIGINT\n",
+        ),
+        (signal.SIGINT, "exit_on_signal(interrupt)", ""),
+    ],
+)
+def test_signal_is_handled_while_the_main_thread_waits(
+    number: signal.Signals, guard: str, printed: str
+) -> None:
+    """A handler runs soon, although the signal does not interrupt the wait of the main thread."""
+    code = DEAF.format(number=int(number), guard=guard)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (done.stdout, done.stderr) == (printed, "")
+    assert done.returncode == (0 if printed else 130)
+
+
+def test_handlers_of_the_caller_stay() -> None:
+    """After a block, no handler, wake-up descriptor or thread of it is left."""
+    signals = sorted(signal.valid_signals())
+    before = [signal.getsignal(number) for number in signals], threading.active_count()
+    with interruptible():
+        assert threading.active_count() == before[1] + 1
+    descriptor = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(descriptor)
+
+    assert ([signal.getsignal(number) for number in signals], threading.active_count()) == before
+    assert descriptor == -1
+
+
 IMPORT = "from isosmoke.interrupt import exit_on_signal, interruptible\n"
 BUSY = """
 import collections, itertools
@@ -121,13 +186,17 @@ def test_second_signal_ends_a_process_that_runs_no_python(
 ) -> None:
     """A library that computes for ever keeps Python from the handler, but not the kernel."""
     code = f"{IMPORT}{handlers}{textwrap.indent(BUSY, '    ')}"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        assert process.stdout.readline() == b"ready\n"
-        busy = count_ticks(process.pid) + 10
-        assert available.wait_for(lambda: count_ticks(process.pid) > busy, 60)
-        process.send_signal(number)
-        assert available.wait_for(lambda: not catches(process.pid, number), 60)
-        process.send_signal(number)
+    command = ["env", "--default-signal=HUP", sys.executable, "-c", code]  # unlike under nohup(1)
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == b"ready\n"
+            busy = count_ticks(process.pid) + 10
+            assert available.wait_for(lambda: count_ticks(process.pid) > busy, 60)
+            process.send_signal(number)
+            assert available.wait_for(lambda: not catches(process.pid, number), 60)
+            process.send_signal(number)
 
-        assert process.wait(60) == -number
+            assert process.wait(60) == -number
+        finally:
+            process.kill()

@@ -25,8 +25,8 @@ from isosmoke.results.run_results import ScenarioResult
 from isosmoke.runner.job_builder import RunContext
 from isosmoke.runner.output import Capture
 from isosmoke.runner.sandbox_run import SandboxRun, run_job
-from isosmoke.sandbox.processes import Usage
 from isosmoke.sandbox.spec import Job, SandboxSpec
+from isosmoke.sandbox.survivors import Usage
 from isosmoke.testing import Act, FakeEngine, survivor
 
 SLEEPER = survivor(7, ["sleep", "600"], age=3.5)
@@ -139,7 +139,7 @@ def _run_schedule(engine: Engine, directory: Path, names: list[str]) -> list[Sce
 
 def test_schedule_runs_scenarios_concurrently(tmp_path: Path) -> None:
     """Two jobs run two scenarios at the same time, or the barrier would break."""
-    barrier = Barrier(2, timeout=10)
+    barrier = Barrier(2, timeout=60)
     meeting = Act(on_go=barrier.wait)
     results = _run_schedule(FakeEngine({"a": meeting, "b": meeting}), tmp_path, ["a", "b"])
     assert [str(result.outcome) for result in results] == ["PASS", "PASS"]
@@ -147,7 +147,7 @@ def test_schedule_runs_scenarios_concurrently(tmp_path: Path) -> None:
 
 def test_failure_under_load_is_flaky(tmp_path: Path) -> None:
     """A scenario that fails concurrently and passes in isolation is FLAKY and load-sensitive."""
-    barrier = Barrier(2, timeout=10)
+    barrier = Barrier(2, timeout=60)
     shaky = [Act(status=1 << 8, on_go=barrier.wait), Act()]
     engine = FakeEngine({"a": shaky, "b": Act(on_go=barrier.wait)})
     results = _run_schedule(engine, tmp_path, ["a", "b"])

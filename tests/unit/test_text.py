@@ -1,5 +1,6 @@
 """Text formatting for terminals, shells and TOML."""
 
+import json
 import os
 import subprocess
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from isosmoke.text import (
     escape_bytes,
     escape_controls,
+    format_json,
     format_toml,
     quote_command,
     restore_bytes,
@@ -105,3 +107,15 @@ def test_wrapping_keeps_every_word(text: str, width: int, indent: int) -> None:
     assert " ".join(rows).split() == text.split()
     assert all(len(row.expandtabs()) <= width or len(row.split()) == 1 for row in rows[1:])
     assert wrap_words(text, len(text)) == wrap_words(text, 0) == text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+)
+
+
+@given(JSON)
+def test_json_is_that_of_the_standard_library(value: object) -> None:
+    """The faster encoder has the same text for every value, such as empty lists and surrogates."""
+    assert format_json(value) == f"{json.dumps(value, indent=2, ensure_ascii=False)}\n"

@@ -1,19 +1,25 @@
 """Comparison of the manifests of a work tree with earlier commits, and who changed them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from isosmoke.authoring.growth import additions, archive, merged_history, place_losses, reviews
-from isosmoke.authoring.growth.acknowledgements import Acknowledgements
-from isosmoke.authoring.growth.archive import Archive, Catalog
+from isosmoke.authoring.growth import (
+    acknowledgement_trailers,
+    additions,
+    earlier_manifests,
+    merged_history,
+    place_losses,
+)
+from isosmoke.authoring.growth.earlier_manifests import Archive, Catalog
 from isosmoke.authoring.growth.editions import Edition
 from isosmoke.authoring.growth.losses import Loss
 from isosmoke.authoring.growth.merged_history import MergedHistory
 from isosmoke.authoring.growth.place_losses import PlacedLoss
+from isosmoke.authoring.growth.reviewed_findings import Acknowledgements
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import ManifestError, UsageError
-from isosmoke.host.repository import bases, tracking
+from isosmoke.host.repository import bases, enclosing_repository
 from isosmoke.host.repository.bases import Bases
 from isosmoke.host.repository.revisions import Commit, Repository, Revision
 from isosmoke.manifest import discovery, loader
@@ -48,15 +54,21 @@ class BlamedLoss:
     @property
     def trailer(self) -> str:
         """The trailer that acknowledges it; empty if none does."""
-        return reviews.format_trailer(self.loss.subject, self.digest) if self.digest else ""
+        return (
+            acknowledgement_trailers.format_trailer(self.loss.subject, self.digest)
+            if self.digest
+            else ""
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """The losses since `base`, and the numbers of scenarios `before` and `after`.
 
-    `acknowledged` is the number of findings that a review covers, and `added` has the names of the
-    scenarios that were not reviewed. `places` are those of the manifests with scenarios.
+    `acknowledged` is the number of findings that a review covers. `added` and `rewritten` have the
+    names of scenarios that were not reviewed. `places` are those of manifests with scenarios.
+    `pins` are those of the present manifests that an earlier commit has and no loss is about; see
+    `isosmoke.manifest.models.Gate.pins`.
     """
 
     top: Path
@@ -66,7 +78,9 @@ class Comparison:
     blamed: tuple[BlamedLoss, ...]
     acknowledged: int = 0
     added: frozenset[str] = frozenset()
+    rewritten: frozenset[str] = frozenset()
     places: tuple[str, ...] = ()
+    pins: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def refused(self) -> int:
@@ -84,14 +98,16 @@ def compare(request: CheckRequest) -> Comparison:
     directory = request.working
     if request.manifest is not None:
         directory = request.manifest.absolute().parent.resolve()
-    top = tracking.find_work_tree(directory, request.environment)
+    top = enclosing_repository.find_work_tree(directory, request.environment)
     if top is None:
         raise UsageError(
             f"{directory} is not in a git repository, so there is no earlier manifest to compare "
             "with",
             "create a repository with `git init`, and commit the manifest",
         )
-    groups = archive.list_groups(top, request.working, request.environment, request.manifest)
+    groups = earlier_manifests.list_groups(
+        top, request.working, request.environment, request.manifest
+    )
     files = Archive(top, request.environment, dict.fromkeys(groups))
     return _Check(request, Repository(top), files).run()
 
@@ -126,12 +142,18 @@ class _Check:
         return Comparison(
             top=self.repository.top,
             base=base,
-            before=archive.count_scenarios(newest),
-            after=archive.count_scenarios(now[0]),
+            before=earlier_manifests.count_scenarios(newest),
+            after=earlier_manifests.count_scenarios(now[0]),
             blamed=tuple(blamed),
             acknowledged=len(covered),
             added=additions.list_added(past, reviewed, now[0]),
+            rewritten=additions.list_rewritten(past, reviewed, now[0]),
             places=tuple(place for place, edition in now[0].items() if edition.scenarios),
+            pins=additions.list_known_pins(
+                (past[revision] for revision in past if revision.identity != head),
+                now[0],
+                {item.loss.identity for item in blamed if item.loss.refused},
+            ),
         )
 
     def _choose_bases(self, head: str) -> Bases:
@@ -145,7 +167,7 @@ class _Check:
 
     def _find_main_branches(self) -> tuple[str, ...]:
         """Return the main branch that the manifest names, and the one that reviews count on."""
-        named = archive.read_main_branch(self.archive.load_now()[0])
+        named = earlier_manifests.read_main_branch(self.archive.load_now()[0])
         names = [named] if self._has_usual_branch else [named, *self._former_names]
         found = (bases.find_main_branch(self.repository, name) for name in names if name)
         usual = bases.list_usual_branches(self.repository)
@@ -162,7 +184,9 @@ class _Check:
         if not self.repository.find_commit("HEAD"):
             return ()
         ancestors = self.repository.list_ancestors(self.archive.places)
-        former = (archive.read_main_branch(self.archive.load_valid(item)) for item in ancestors)
+        former = (
+            earlier_manifests.read_main_branch(self.archive.load_valid(item)) for item in ancestors
+        )
         return tuple(dict.fromkeys(filter(None, former)))
 
     @cached_property
@@ -176,12 +200,16 @@ class _Check:
             return self._find_undisputed_branch()
         fork = self.repository.find_merge_base(usual)
         is_earlier = fork and fork != self.repository.find_commit("HEAD")
-        agreed = archive.read_main_branch(self.archive.load_valid(fork)) if is_earlier else None
+        agreed = (
+            earlier_manifests.read_main_branch(self.archive.load_valid(fork))
+            if is_earlier
+            else None
+        )
         return (bases.find_main_branch(self.repository, agreed) if agreed else "") or usual
 
     def _find_undisputed_branch(self) -> str:
         """Return the branch that the manifest names, unless an ancestor names another."""
-        named = archive.read_main_branch(self.archive.load_now()[0])
+        named = earlier_manifests.read_main_branch(self.archive.load_now()[0])
         if named is None or not self.repository.find_commit("HEAD"):
             return ""
         is_disputed = {*self._former_names} - {named}
@@ -249,7 +277,7 @@ class _Check:
         edition = next(
             (catalog[placed.place] for catalog in now if placed.place in catalog), Edition()
         )
-        digest = reviews.compute_digest(edition, placed.loss.subject)
+        digest = acknowledgement_trailers.compute_digest(edition, placed.loss.subject)
         return BlamedLoss(placed.place, placed.loss, self._find_culprit(placed, base), digest)
 
     def _find_culprit(self, placed: PlacedLoss, base: Revision) -> str:
@@ -286,7 +314,7 @@ class _Check:
         others = [item for item in past if item.identity != head]
         if not past:
             yield self._build("nothing-compared", "compared with nothing: there is no base")
-        elif not others and (self._is_shallow or archive.is_equal(past.values(), now)):
+        elif not others and (self._is_shallow or earlier_manifests.is_equal(past.values(), now)):
             yield self._build("self-compared", "compared with itself: there is no earlier commit")
         elif not others and self.request.against is None:
             text = "compared with HEAD, because there is no earlier commit: review it"
@@ -294,7 +322,7 @@ class _Check:
         elif self._is_unagreed(now[0], others):
             text = "compared only with a branch that the manifest itself names, in a shallow clone"
             yield self._build("nothing-compared", text)
-        elif not any(archive.count_scenarios(past[item]) for item in others or past):
+        elif not any(earlier_manifests.count_scenarios(past[item]) for item in others or past):
             yield self._judge_empty_base((others or [*past])[0])
         elif self._is_shallow and all(item.description == _ANCESTOR for item in past):
             text = "only a part of the history was compared: fetch the rest"
@@ -302,7 +330,7 @@ class _Check:
 
     def _is_unagreed(self, now: Catalog, others: Iterable[Revision]) -> bool:
         """Return whether all bases are on a branch that perhaps only the author has named."""
-        named = archive.read_main_branch(now)
+        named = earlier_manifests.read_main_branch(now)
         if not named or not self._is_shallow or self._has_usual_branch or self.request.against:
             return False
         tip = self.repository.find_commit(bases.find_main_branch(self.repository, named))
@@ -336,12 +364,12 @@ class _Check:
         """
         named = self.request.manifest
         if named is not None and not any(
-            archive.has_file(catalog, named, self.repository.top)
+            earlier_manifests.has_file(catalog, named, self.repository.top)
             for catalog in (now, *past.values())
         ):
             loader.load(named)
         present = [place for place, edition in now.items() if edition.scenarios]
-        if not present and not any(map(archive.count_scenarios, past.values())):
+        if not present and not any(map(earlier_manifests.count_scenarios, past.values())):
             discovery.locate_manifest(self.request.working, self.request.environment)
         if not any(item.loss.refused and item.loss.kind not in OF_BASES for item in blamed):
             for place in present:

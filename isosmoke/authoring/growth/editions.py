@@ -1,14 +1,15 @@
 """Editions of a manifest: its scenarios in a snapshot, with all the code that each of them runs."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from posixpath import dirname, join, normpath
 from typing import Literal
 
-from isosmoke.authoring import script_mentions
-from isosmoke.authoring.script_mentions import SUFFIXES
+from isosmoke.authoring import mentioned_files
+from isosmoke.authoring.mentioned_files import SUFFIXES
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import ManifestError
 from isosmoke.host.repository import snapshots
 from isosmoke.host.repository.snapshots import Snapshot
@@ -128,10 +129,16 @@ class _Code:
     excluded: Collection[str]
 
     @cached_property
-    def _known(self) -> Collection[str]:
-        """The files in the manifest's directory; empty at the top, which has the program's."""
-        is_top = self.directory == "."
-        return frozenset() if is_top else frozenset(self.snapshot.list_below(self.directory))
+    def _listed(self) -> dict[str, frozenset[str]]:
+        return {}
+
+    def _list_known(self, directory: str) -> frozenset[str]:
+        """Return the files in a directory; none at the top, which has those of the program."""
+        if directory in ("", "."):
+            return frozenset()
+        if directory not in self._listed:
+            self._listed[directory] = frozenset(self.snapshot.list_below(directory))
+        return self._listed[directory]
 
     def find_inputs(self, script: str, text: str) -> Mapping[str, str]:
         """Return the texts of the files that a script runs or reads, directly or indirectly."""
@@ -155,10 +162,11 @@ class _Code:
         A mentioned path starts at the directory of the script or at that of the manifest.
         """
         bases = (dirname(script), self.directory)
-        mentions = script_mentions.find_mentions(text)
-        ends = mentions.by_end.keys() & self._known_ends
+        mentions = mentioned_files.find_mentions(text)
+        known = frozenset().union(*map(self._list_known, bases))
+        ends = mentions.by_end.keys() & {path.rpartition("/")[2] for path in known}
         likely = mentions.scripts.union(*(mentions.by_end[end] for end in ends))
-        named = {path for path in _join(bases, likely) if path in self._known or _is_shell(path)}
+        named = {path for path in _join(bases, likely) if path in known or _is_shell(path)}
         below = {
             path
             for directory in _join(bases, mentions.directories) - {".", self.directory}
@@ -166,11 +174,6 @@ class _Code:
             if _is_shell(path)
         }
         return _join(bases, mentions.sourced) | named | below
-
-    @cached_property
-    def _known_ends(self) -> frozenset[str]:
-        """The last parts of the paths of known files."""
-        return frozenset(path.rpartition("/")[2] for path in self._known)
 
 
 def _join(bases: Iterable[str], names: Iterable[str]) -> set[str]:

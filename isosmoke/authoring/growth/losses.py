@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain
 
 from isosmoke.authoring.growth.editions import Edition, Script
+from isosmoke.authoring.mentioned_files import SUFFIXES
 from isosmoke.authoring.new_scenario import render_skeleton
+from isosmoke.dataclass import dataclass
 from isosmoke.manifest.key_meaning import find_changes
 from isosmoke.manifest.models import Scenario
 
@@ -102,7 +104,7 @@ def _find_script_losses(
     elif is_empty(new.text) and not is_empty(old.text):
         text = f"script {is_now.script!r} was emptied: it cannot fail"
         yield Loss(was.name, "emptied", text, "script-emptied")
-    elif new.path != old.path and _is_rewritten(old.text, new.text):
+    elif new.path != old.path and is_rewritten(old.text, new.text):
         text = f"points at another script, {is_now.script!r} in place of {was.script!r}"
         yield Loss(was.name, "script", text, "script-replaced")
     else:
@@ -113,25 +115,37 @@ def _find_rewritings(was: Scenario, old: Script, new: Script) -> Iterator[Loss]:
     """Yield notes on a rewritten script and on rewritten files that it sources."""
     if old.text == render_skeleton(was):
         return  # it was not written yet
-    if _is_rewritten(old.text, new.text):
+    if is_rewritten(old.text, new.text):
         text = f"script {new.path} was rewritten: review it"
         yield Loss(was.name, "rewritten", text, "script-rewritten", refused=False)
     for path in sorted({*old.inputs, *new.inputs}):
-        if verb := _describe_input(old.inputs.get(path), new.inputs.get(path)):
+        if verb := _describe_input(path, old.inputs.get(path), new.inputs.get(path)):
             text = f"{path}, which its script reads, was {verb}: review it"
             identity = f"input {path}"
             yield Loss(was.name, identity, text, "input-rewritten", refused=False)
 
 
-def _describe_input(was: str | None, is_now: str | None) -> str:
+def _describe_input(path: str, was: str | None, is_now: str | None) -> str:
     if was is None:
         return "added"
     if is_now is None:
         return "removed"
-    return "rewritten" if _is_rewritten(was, is_now) else ""
+    return "rewritten" if is_input_rewritten(path, was, is_now) else ""
 
 
-def _is_rewritten(was: str, is_now: str) -> bool:
+_CODE_SUFFIXES = (*SUFFIXES, ".py")
+
+
+def is_input_rewritten(path: str, was: str, is_now: str) -> bool:
+    """Return whether more than comments changed in a file that a script reads.
+
+    In data, such as an expected output, a line that begins with `#` is no comment.
+    """
+    is_code = path.endswith(_CODE_SUFFIXES) or (was.startswith("#!") and is_now.startswith("#!"))
+    return is_rewritten(was, is_now) if is_code else was != is_now
+
+
+def is_rewritten(was: str, is_now: str) -> bool:
     """Return whether more than comments changed, unless comments may be other text."""
     if was == is_now:
         return False
@@ -160,8 +174,11 @@ def _has_plain_comments(text: str) -> bool:
 
 
 def _strip_comments(text: str) -> Collection[str]:
-    lines = (line.rstrip(" \t") for line in text.split("\n"))
-    return [line for line in lines if line and not line.lstrip(" \t").startswith("#")]
+    """Return the lines that are neither blank nor comments, and the line of the interpreter."""
+    lines = [line.rstrip(" \t") for line in text.split("\n")]
+    interpreter = [line for line in lines[:1] if line.startswith("#!")]
+    code = (line for line in lines if line and not line.lstrip(" \t").startswith("#"))
+    return [*interpreter, *code]
 
 
 # Arguments of a command that runs no other: quoted or not, no `$(`, no backquote, no pipe.

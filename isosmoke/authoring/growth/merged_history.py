@@ -6,12 +6,12 @@ what its branch has (`git merge -s ours`), so that a weaker history takes the pl
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 from isosmoke.authoring.growth import place_losses
-from isosmoke.authoring.growth.archive import Archive, Catalog
+from isosmoke.authoring.growth.earlier_manifests import Archive, Catalog
 from isosmoke.authoring.growth.place_losses import PlacedLoss
+from isosmoke.dataclass import dataclass
 from isosmoke.host.repository.revisions import Merge, Repository, Revision
 from isosmoke.manifest.discovery import WG_MANIFEST
 

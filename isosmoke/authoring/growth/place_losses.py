@@ -1,13 +1,14 @@
 """Detection of manifests that no gate reads any more, by the places where they were."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 
 from isosmoke.authoring.growth import losses
-from isosmoke.authoring.growth.archive import Catalog, Group
+from isosmoke.authoring.growth.earlier_manifests import Catalog, Group
 from isosmoke.authoring.growth.editions import Edition
 from isosmoke.authoring.growth.losses import Loss
+from isosmoke.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

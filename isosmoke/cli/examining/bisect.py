@@ -2,46 +2,43 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import click
 
-from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.document_kinds import DocumentKind
 from isosmoke.cli.options import json_option, manifest_option, select_one
-from isosmoke.cli.running import engine_option
+from isosmoke.cli.running import engine_option, jobs_option
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import ExitCode, UsageError
+from isosmoke.execution.request import Request
 from isosmoke.execution.scheduler import Policy
-from isosmoke.execution.session import Request
 from isosmoke.history import layout
-from isosmoke.host import files, git
-from isosmoke.host.caller_process import Caller
+from isosmoke.host import files
+from isosmoke.host.caller_process import Caller, is_agent
 from isosmoke.host.workspace_directories import git_top
 from isosmoke.interrupt import Interrupt, interruptible
-from isosmoke.investigation.bisection import commits, state_file
+from isosmoke.investigation.bisection import bisection_wording, commits, state_file
 from isosmoke.investigation.bisection.bisection import Bisection, ReadyMade
 from isosmoke.investigation.bisection.bisection_record import (
     BisectionDocument,
     BisectionState,
-    NamedCommit,
     TestedCommit,
 )
+from isosmoke.investigation.bisection.bisection_wording import SUSPECTS_SHOWN
 from isosmoke.investigation.bisection.builds import Builder
 from isosmoke.investigation.bisection.commits import Range
 from isosmoke.investigation.bisection.state_file import StateFile
 from isosmoke.investigation.bisection.trial import Trials
 from isosmoke.manifest.models import Manifest, Scenario
-from isosmoke.reports import agent
-from isosmoke.results import run_record
-from isosmoke.rootfs_images import store
+from isosmoke.results.records.record_base import render_json
+from isosmoke.rootfs_images import image_kinds
 from isosmoke.text import escape_controls, shorten
 
 DOCUMENTS = {
     "bisection": DocumentKind("bisect NAME --json", BisectionDocument),
 }
 """The kinds of JSON documents that this command writes."""
-
-_SUSPECTS_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,14 +96,7 @@ class _BisectOptions:
     metavar="DIR",
     help="Use ready-made binaries, each named by its revision, in place of --build.",
 )
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(1, 64),
-    default=1,
-    show_default=True,
-    help="Test this many commits at once.",
-)
+@jobs_option("Test this many commits at once.", 64, default=1)
 @click.option(
     "--count",
     type=click.IntRange(1, 1000),
@@ -162,9 +152,9 @@ def command(
     with interruptible() as interrupt, run.opened(interrupt, restart=restart) as bisection:
         document = run.bisect(bisection)
     if as_json:
-        click.echo(run_record.render(document), nl=False)
+        click.echo(render_json(document), nl=False)
     else:
-        for line in _render(document):
+        for line in bisection_wording.render(document):
             click.echo(escape_controls(line))
     ctx.exit(_select_exit_code(document))
 
@@ -193,7 +183,7 @@ class _BisectRun:
         found = commits.read_range(top, self.options.good, self.options.bad)
         key = self._compute_key(top, found)
         with ExitStack() as stack:
-            stack.enter_context(store.images_in_use([self.scenario.image]))
+            stack.enter_context(image_kinds.images_in_use([self.scenario.image]))
             file = stack.enter_context(state_file.open_state(layout.list_homes(top), key))
             directory = top.parent / f".{top.name}-bisect-{key}"
             source = self._create_source(top, directory)
@@ -272,7 +262,7 @@ class _BisectRun:
         return Trials(request=request, caller=self.caller, count=self.options.count)
 
     def _show(self, tested: TestedCommit) -> None:
-        if not agent.is_agent(self.caller.environment):
+        if not is_agent(self.caller.environment):
             reason = f"  {shorten(tested.reason)}" if tested.reason else ""
             line = f"{tested.verdict:<4} {tested.commit[:12]} {tested.seconds:8.1f}s{reason}"
             click.echo(escape_controls(line), err=True)
@@ -299,10 +289,10 @@ class _BisectRun:
             name=self.scenario.name,
             good=tuple(revision.identity for revision in bisection.commits.good),
             bad=bisection.commits.bad.identity,
-            first_bad=_name(top, search.first_bad) if search.first_bad else None,
+            first_bad=commits.read_named(top, search.first_bad) if search.first_bad else None,
             suspects=(
-                *(_name(top, commit) for commit in search.suspects[:_SUSPECTS_SHOWN]),
-                *(_leave_unnamed(commit) for commit in search.suspects[_SUSPECTS_SHOWN:]),
+                *(commits.read_named(top, commit) for commit in search.suspects[:SUSPECTS_SHOWN]),
+                *(commits.leave_unnamed(commit) for commit in search.suspects[SUSPECTS_SHOWN:]),
             ),
             confirmed=confirmed,
             stopped=bisection.interrupt.reason or None,
@@ -339,40 +329,9 @@ def _discard(file: StateFile, source: Builder | ReadyMade) -> None:
     file.remove()
 
 
-def _name(top: Path, commit: str) -> NamedCommit:
-    try:
-        return NamedCommit(commit=commit, subject=commits.read_subject(top, commit))
-    except git.GitError:
-        return _leave_unnamed(commit)
-
-
-def _leave_unnamed(commit: str) -> NamedCommit:
-    return NamedCommit(commit=commit, subject="")
-
-
-def _render(document: BisectionDocument) -> Iterator[str]:
-    tested = len(document.tested)
-    if document.stopped:
-        yield f"stopped by {document.stopped} after {tested} commits; repeat the command to go on"
-    elif document.first_bad:
-        found = document.first_bad
-        yield f"first bad: {found.commit}  {shorten(found.subject)}  ({tested} commits tested)"
-    else:
-        yield f"the first bad commit is one of these, which could not be tested ({tested} were):"
-    if not document.first_bad and not document.stopped:
-        shown = document.suspects[:_SUSPECTS_SHOWN]
-        yield from (f"  {item.commit}  {shorten(item.subject)}" for item in shown)
-        if more := len(document.suspects) - len(shown):
-            yield f"  and {more} more"
-    if document.confirmed:
-        yield "confirmed: it failed again alone, and the tested parents passed"
-    yield from (f"note: {note}" for note in document.notes)
-
-
 def _select_exit_code(document: BisectionDocument) -> ExitCode:
     if document.stopped:
-        is_term = document.stopped == "SIGTERM"
-        return ExitCode.TERMINATED if is_term else ExitCode.INTERRUPTED
+        return ExitCode.for_signal(document.stopped)
     if document.confirmed is False:
         return ExitCode.INFRASTRUCTURE
     return ExitCode.OK if document.first_bad else ExitCode.BLOCKED

@@ -6,23 +6,22 @@ from typing import Literal
 
 import click
 
-from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.document_kinds import DocumentKind
 from isosmoke.cli.options import json_option, manifest_option, select_one
 from isosmoke.cli.running import EngineOptions, build_repeat_command, create_progress, engine_option
 from isosmoke.errors import ExitCode
-from isosmoke.execution.session import determine_exit_code
 from isosmoke.gate.proofs import proof, prover
 from isosmoke.gate.proofs.proof import ProofStatement
 from isosmoke.gate.proofs.prover import ProofRequest, ProofResult
 from isosmoke.host import binary as binaries
 from isosmoke.host import files
-from isosmoke.host.caller_process import Caller
+from isosmoke.host.caller_process import Caller, is_agent
 from isosmoke.interrupt import Interrupt, interruptible
-from isosmoke.reports import agent
-from isosmoke.results import run_record
 from isosmoke.results.events import Event
+from isosmoke.results.exit_code import select_exit_code
 from isosmoke.results.outcome import Outcome
-from isosmoke.results.run_record import RecordModel, Text
+from isosmoke.results.records.document_base import RecordModel, Text
+from isosmoke.results.records.record_base import render_json
 from isosmoke.results.run_results import RunResult
 from isosmoke.text import escape_controls, shorten
 
@@ -125,7 +124,7 @@ def command(
         accepted=tuple(dict.fromkeys(accepted)),
         count=count,
     )
-    is_terse = as_json or agent.is_agent(caller.environment)
+    is_terse = as_json or is_agent(caller.environment)
     repeat = partial(build_repeat_command, manifest_path, EngineOptions(engine=engine))
     display = (lambda: _ignore) if is_terse else partial(create_progress, repeat, stderr=True)
     with interruptible() as interrupt:
@@ -154,7 +153,7 @@ def _print(name: str, result: ProofResult, *, as_json: bool) -> None:
         proof=str(result.saved) if result.saved else None,
     )
     if as_json:
-        click.echo(run_record.render(document), nl=False)
+        click.echo(render_json(document), nl=False)
         return
     click.echo(escape_controls(f"{'PROVEN' if document.proven else 'NOT PROVEN'} {name}"))
     for label, item in (("broken", document.broken), ("fixed", document.fixed)):
@@ -179,9 +178,8 @@ def _describe(run: RunResult) -> Proven:
 
 def _select_exit_code(result: ProofResult, interrupt: Interrupt) -> ExitCode:
     if interrupt.is_raised:
-        is_term = interrupt.reason == "SIGTERM"
-        return ExitCode.TERMINATED if is_term else ExitCode.INTERRUPTED
-    codes = [determine_exit_code(run) for run in (result.broken, result.fixed) if run]
+        return interrupt.exit_code
+    codes = [select_exit_code(run) for run in (result.broken, result.fixed) if run]
     if ExitCode.INFRASTRUCTURE in codes:
         return ExitCode.INFRASTRUCTURE
     return ExitCode.OK if result.saved else ExitCode.BLOCKED

@@ -1,61 +1,59 @@
 """Repeat a scenario many times, and measure how often it fails."""
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import click
-from rich.live import Live
-from rich.text import Text as Line
 
-from isosmoke.cli.console import Printer
-from isosmoke.cli.json_documents import DocumentKind
-from isosmoke.cli.options import json_option, manifest_option, select_one
-from isosmoke.cli.running import EngineOptions, build_repeat_command, engine_options
+from isosmoke.cli.console import PlainPrinter, create_printer
+from isosmoke.cli.document_kinds import DocumentKind
+from isosmoke.cli.options import json_option, manifest_option, parse_duration, select_one
+from isosmoke.cli.running import (
+    EngineOptions,
+    build_repeat_command,
+    engine_options,
+    jobs_option,
+    open_place,
+    place_option,
+)
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.execution import session
-from isosmoke.execution.concurrency.machine import count_cores
-from isosmoke.execution.preflight import Preflight
+from isosmoke.execution.concurrency.load_readings import count_cores
+from isosmoke.execution.preflight import Preflight, run_preflight
+from isosmoke.execution.request import Request
 from isosmoke.execution.scheduler import Policy
-from isosmoke.execution.session import Request
 from isosmoke.history import layout, writer
 from isosmoke.history.writer import Recording
 from isosmoke.host import files
-from isosmoke.host.caller_process import Caller
+from isosmoke.host.binary import Binary
+from isosmoke.host.caller_process import Caller, is_agent
 from isosmoke.interrupt import Interrupt, interruptible
 from isosmoke.investigation.repetition import stress_record, stress_wording
 from isosmoke.investigation.repetition.stress import STRESS, Stress, StressLimits
 from isosmoke.investigation.repetition.stress_record import StressDocument, StressOrigin
 from isosmoke.investigation.repetition.tally import Repetition
 from isosmoke.manifest.models import Manifest, Scenario
-from isosmoke.reports import agent
-from isosmoke.results import run_record
-from isosmoke.results.run_record import BinaryRecord
-from isosmoke.rootfs_images import store
-from isosmoke.text import escape_controls
+from isosmoke.results.records.origin import BinaryRecord
+from isosmoke.results.records.record_base import render_json
+from isosmoke.rootfs_images import image_kinds
+from isosmoke.text import Line, escape_controls
+
+if TYPE_CHECKING:
+    from isosmoke.execution.places.place import AttemptPlace
 
 DOCUMENTS = {
     "stress": DocumentKind("stress NAME --json", StressDocument),
 }
 """The kinds of JSON documents that this command writes."""
 
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(s|m|h)")
-_UNITS = {"s": 1, "m": 60, "h": 3600}
 _RECORD_EVERY_SECONDS = 5.0
-
-
-def _parse_duration(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
-    if text is None:
-        return None
-    match = _DURATION.fullmatch(text)
-    if match is None or not float(match[1]):
-        raise click.BadParameter(f"{text!r} is not a duration: write 30s, 10m or 2h")
-    return float(match[1]) * _UNITS[match[2]]
 
 
 @click.command()
@@ -67,18 +65,14 @@ def _parse_duration(_: click.Context, __: click.Parameter, text: str | None) -> 
     "--for",
     "seconds",
     metavar="TIME",
-    callback=_parse_duration,
+    callback=parse_duration,
     help="Repeat NAME for this time, such as 30s, 10m or 2h.",
 )
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(1, 1000),
-    help="Run this many repetitions at once.  [default: one per core]",
-)
+@jobs_option("Run this many repetitions at once.  [default: one per core]", 1000)
 @click.option("--max-fail", type=click.IntRange(min=1), metavar="N", help="Stop after N failures.")
 @manifest_option()
 @engine_options
+@place_option
 @json_option
 @click.pass_context
 def command(
@@ -91,8 +85,8 @@ def command(
     jobs: int | None,
     max_fail: int | None,
     manifest_path: Path | None,
-    binary: str | None,
-    engine: str,
+    tested: EngineOptions,
+    place: str | None,
     as_json: bool,
 ) -> None:
     """Repeat the scenario NAME, each time in a fresh sandbox, and measure its failure rate.
@@ -112,15 +106,19 @@ def command(
         jobs=jobs or max(1, int(count_cores())),
     )
     manifest, scenario = select_one(name, manifest_path)
-    tested = EngineOptions(binary=binary, engine=engine)
     caller = Caller.current()
-    is_terse = as_json or agent.is_agent(caller.environment)
-    with interruptible() as interrupt:
-        document = _Command(manifest, scenario, tested, limits, interrupt).run(
+    is_terse = as_json or is_agent(caller.environment)
+    with (
+        interruptible() as interrupt,
+        open_place(place, manifest.path, caller, interrupt) as chosen,
+    ):
+        if chosen is not None and jobs is None:
+            limits = replace(limits, jobs=chosen.slots)
+        document = _Command(manifest, scenario, tested, limits, interrupt, chosen).run(
             caller, is_terse=is_terse
         )
     if as_json:
-        click.echo(run_record.render(document), nl=False)
+        click.echo(render_json(document), nl=False)
     else:
         repeat = build_repeat_command(manifest_path, tested, name)
         for line in stress_wording.render(document, repeat):
@@ -137,6 +135,7 @@ class _Command:
     tested: EngineOptions
     limits: StressLimits
     interrupt: Interrupt
+    place: "AttemptPlace | None" = None
 
     def run(self, caller: Caller, *, is_terse: bool) -> StressDocument:
         """Run it, and return its document."""
@@ -146,10 +145,12 @@ class _Command:
             binary=self.tested.binary,
             engine=self.tested.engine,
             policy=Policy(evidence="never"),
+            place=self.place,
+            recalls=True,
         )
         started = datetime.now().astimezone()
-        with store.images_in_use([self.scenario.image]):
-            preflight = session.run_preflight(request, caller, self.interrupt)
+        with image_kinds.images_in_use([self.scenario.image]):
+            preflight = run_preflight(request, caller, self.interrupt)
             recording = _start_recording(preflight, self.manifest)
             origin = self._describe(preflight, recording, started)
             record = _Record(recording, origin)
@@ -173,10 +174,14 @@ class _Command:
             name=self.scenario.name,
             started_at=started,
             engine=preflight.engines.names,
-            binary=BinaryRecord(path=str(tested.source), sha256=tested.sha256) if tested else None,
+            binary=None if tested is None else _record_binary(tested, preflight.binary_version),
             manifest=str(self.manifest.path),
             record=str(recording.directory),
         )
+
+
+def _record_binary(tested: Binary, version: str) -> BinaryRecord:
+    return BinaryRecord(path=str(tested.source), sha256=tested.sha256, version=version or None)
 
 
 def _start_recording(preflight: Preflight, manifest: Manifest) -> Recording:
@@ -212,7 +217,7 @@ class _Record:
     def _write(self, document: StressDocument) -> None:
         path = self.recording.directory / f"{STRESS}.json"
         try:
-            files.write(path, run_record.render(document))
+            files.write(path, render_json(document))
         except OSError as error:
             self.error = self.error or f"{path}: {error.strerror}"
 
@@ -227,7 +232,7 @@ def _notify(
 @contextmanager
 def _display(stress: Stress, *, is_terse: bool) -> Iterator[Callable[[Repetition], None]]:
     """Show failures on stderr as they occur, and on a terminal the counts so far."""
-    console = Printer(stderr=True)
+    console = create_printer(stderr=True)
 
     def show(repetition: Repetition) -> None:
         attempt = repetition.attempt
@@ -235,9 +240,11 @@ def _display(stress: Stress, *, is_terse: bool) -> Iterator[Callable[[Repetition
             line = f"{attempt.outcome} repetition {repetition.number}: {attempt.reason}"
             console.print(Line(escape_controls(line)))
 
-    if is_terse or not console.is_live:
+    if is_terse or isinstance(console, PlainPrinter) or not console.is_live:
         yield show
         return
+    from rich.live import Live
+
     render = partial(_render_progress, stress)
     with Live(console=console, get_renderable=render, transient=True):
         yield show
@@ -251,8 +258,7 @@ def _render_progress(stress: Stress) -> Line:
 def _select_exit_code(document: StressDocument, interrupt: Interrupt) -> ExitCode:
     """Return the exit code: a failure blocks, and without a run nothing was measured."""
     if interrupt.is_raised:
-        is_term = interrupt.reason == "SIGTERM"
-        return ExitCode.TERMINATED if is_term else ExitCode.INTERRUPTED
+        return interrupt.exit_code
     if document.rate.failed:
         return ExitCode.BLOCKED
     if document.broken or document.dirty:

@@ -1,17 +1,18 @@
 """List completed tasks that have no valid receipt."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import click
 
 from isosmoke.authoring import manifest_places
-from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.document_kinds import DocumentKind
 from isosmoke.cli.options import find_manifest, json_option, manifest_option
 from isosmoke.errors import IsosmokeError, UsageError
-from isosmoke.gate import input_copies, receipt, receipt_inputs, receipt_writer
+from isosmoke.gate import input_copies, receipt, receipt_inputs, receipt_writer, trusted_workers
 from isosmoke.gate.audits import audit, graph_tasks
 from isosmoke.gate.audits.audit import AuditedProject, Changes, ProjectBinary, Records
 from isosmoke.gate.audits.committed_inputs import CommittedInputs
@@ -23,9 +24,9 @@ from isosmoke.host import binary, files
 from isosmoke.host.caller_process import Caller
 from isosmoke.manifest import discovery, loader
 from isosmoke.manifest.models import Manifest
-from isosmoke.results import run_record
-from isosmoke.results.finding import FindingsDocument, GateFinding
-from isosmoke.results.run_record import RecordModel, Text
+from isosmoke.results.records.document_base import RecordModel, Text
+from isosmoke.results.records.finding import FindingsDocument, GateFinding
+from isosmoke.results.records.record_base import render_json
 from isosmoke.text import escape_controls, restore_bytes
 
 
@@ -53,9 +54,33 @@ DOCUMENTS = {
 @click.command()
 @manifest_option()
 @click.option("--strict", is_flag=True, help="Also fail if something changed since a receipt.")
+@click.option(
+    "--merged",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="DIR",
+    help="Accept the record of a merge whose shards are signed as a receipt; repeatable.",
+)
+@click.option(
+    "--key",
+    "keys",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PUBLIC",
+    help="Trust this key (PEM) for --merged instead of the committed [gate] shard_keys.",
+)
 @json_option
 @click.pass_context
-def command(ctx: click.Context, manifest_path: Path | None, *, strict: bool, as_json: bool) -> None:
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    manifest_path: Path | None,
+    strict: bool,
+    merged: tuple[Path, ...],
+    keys: tuple[Path, ...],
+    as_json: bool,
+) -> None:
     """List every completed task that owns scenarios but has no receipt of an open gate for them.
 
     Recorded bypasses are listed as well. A new binary does not invalidate a receipt here.
@@ -65,27 +90,58 @@ def command(ctx: click.Context, manifest_path: Path | None, *, strict: bool, as_
     """  # noqa: D301 - click's marker for an unwrapped paragraph
     caller = Caller.current()
     manifest = loader.load(find_manifest(manifest_path))
-    findings = tuple(_find_problems(caller, manifest, manifest_path))
+    shards = tuple(_judge_merged(caller, manifest, merged, keys))
+    findings = tuple(_find_problems(caller, manifest, manifest_path, shards))
     losses = [finding for finding in findings if finding.kind not in audit.NOTES]
     notes = [finding for finding in findings if finding.kind in audit.NOTES]
     document = FindingsDocument.collect(losses, notes)
     if as_json:
-        click.echo(run_record.render(_create_document(document)), nl=False)
+        click.echo(render_json(_create_document(document)), nl=False)
     else:
         _print(document, strict=strict)
     ctx.exit(document.select_exit_code(strict=strict))
 
 
+def _judge_merged(
+    caller: Caller, manifest: Manifest, directories: tuple[Path, ...], keys: tuple[Path, ...]
+) -> Iterator[Statement | GateFinding]:
+    """Yield the receipts of merged records, and the reasons why others do not count.
+
+    Raises:
+        UsageError: if `--key` is given without `--merged`, or a value cannot be used.
+    """
+    if not directories:
+        if keys:
+            raise UsageError("--key is of merged records", hint="pass --merged DIR, too")
+        return
+    from isosmoke.gate.signatures import dsse
+    from isosmoke.shards import audited_merges
+
+    pinned = (
+        tuple(map(dsse.read_public_key, keys))
+        if keys
+        else audited_merges.read_pinned_keys(manifest.path, caller.environment)
+    )
+    records = audited_merges.MergedRecords(manifest.path, caller.environment, pinned)
+    yield from records.judge(directories)
+
+
 def _find_problems(
-    caller: Caller, manifest: Manifest, option: Path | None
+    caller: Caller,
+    manifest: Manifest,
+    option: Path | None,
+    merged: Sequence[Statement | GateFinding],
 ) -> Iterator[GateFinding]:
     places = manifest_places.inspect_manifest(
         manifest.path, caller.working, caller.environment, option=option
     )
     yield from (*places.losses, *places.notes)
+    yield from (each for each in merged if isinstance(each, GateFinding))
     committed = CommittedInputs(manifest.path.absolute(), caller.environment)
     changes = partial(_find_changes, manifest.path, committed)
+    receipts = [each for each in merged if isinstance(each, Statement)]
     records = _load_records(caller, manifest)
+    records = replace(records, receipts=[*records.receipts, *receipts])
     yield from audit.find_problems(
         _load_graph(caller),
         records,
@@ -110,6 +166,7 @@ def _describe_project(caller: Caller, manifest: Manifest) -> AuditedProject:
         scenarios=manifest.scenarios,
         binary=tested,
         is_gone=lambda graph: not Path(restore_bytes(graph)).parent.exists(),
+        find_pins=cache(partial(trusted_workers.find_pins, manifest, caller=caller)),
     )
 
 

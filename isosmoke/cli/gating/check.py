@@ -1,5 +1,6 @@
 """Check that the manifests of a work tree lost nothing since they were reviewed."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from os.path import relpath
@@ -9,19 +10,22 @@ import click
 
 from isosmoke.authoring.growth import comparison
 from isosmoke.authoring.growth.comparison import BlamedLoss, CheckRequest, Comparison
-from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.document_kinds import DocumentKind
 from isosmoke.cli.options import json_option, manifest_option
 from isosmoke.gate.proofs import requirement
 from isosmoke.host.caller_process import Caller
-from isosmoke.results import run_record
-from isosmoke.results.finding import FindingsDocument, GateFinding
+from isosmoke.results.records.finding import FindingsDocument, GateFinding
+from isosmoke.results.records.record_base import render_json
 from isosmoke.text import escape_controls
 
 _LOSS_HINT = "restore it, or fix it without weakening it; keep a former name in `aliases`"
 _BASE_HINT = (
     "commit, or fetch the history (git fetch --unshallow), or name a revision: --against REV"
 )
-_PROOF_HINT = "isosmoke prove NAME --broken BIN --fixed BIN"
+_HINTS = {
+    requirement.UNPROVEN: "isosmoke prove NAME --broken BIN --fixed BIN",
+    requirement.TOOTHLESS: "isosmoke teeth NAME --declared",
+}
 _NOTE_HINT = "after a review, acknowledge it with a trailer in a commit message:"
 
 
@@ -77,11 +81,11 @@ def command(
         against=against,
     )
     result = comparison.compare(request)
-    unproven = tuple(requirement.find_losses(result, caller))
-    result = replace(result, blamed=(*result.blamed, *unproven))
+    lacking = tuple(requirement.find_losses(result, caller))
+    result = replace(result, blamed=(*result.blamed, *lacking))
     document = _build_document(result)
     if as_json:
-        click.echo(run_record.render(document), nl=False)
+        click.echo(render_json(document), nl=False)
     else:
         _print(result)
     ctx.exit(document.select_exit_code(strict=strict))
@@ -114,11 +118,12 @@ def _print(result: Comparison) -> None:
         click.echo(escape_controls(_describe(result.top, item)))
     click.echo(f"check: {_summarize(result)}", err=True)
     kinds = {item.loss.kind for item in result.blamed if item.loss.refused}
-    if requirement.UNPROVEN in kinds:
-        click.echo(f"  try: {_PROOF_HINT}", err=True)
-    if kinds - {*comparison.OF_BASES, requirement.UNPROVEN}:
+    for kind, hint in _HINTS.items():
+        if kind in kinds:
+            click.echo(f"  try: {hint}", err=True)
+    if kinds - {*comparison.OF_BASES, *_HINTS}:
         click.echo(f"  try: {_LOSS_HINT}", err=True)
-    elif kinds - {requirement.UNPROVEN}:
+    elif kinds - {*_HINTS}:
         click.echo(f"  try: {_BASE_HINT}", err=True)
     trailers = dict.fromkeys(_list_trailers(result))
     if trailers:
@@ -142,11 +147,14 @@ def _describe(top: Path, item: BlamedLoss) -> str:
 def _summarize(result: Comparison) -> str:
     number = result.refused
     notes = len(result.blamed) - number
-    unproven = sum(item.loss.kind == requirement.UNPROVEN for item in result.blamed)
-    lost = (
-        f"REFUSED, {number - unproven} lost or weakened" if number else "nothing lost or weakened"
+    kinds = Counter(item.loss.kind for item in result.blamed)
+    unproven, toothless = kinds[requirement.UNPROVEN], kinds[requirement.TOOTHLESS]
+    weakened = number - unproven - toothless
+    lost = f"REFUSED, {weakened} lost or weakened" if number else "nothing lost or weakened"
+    verdict = lost + (
+        f", {unproven} without a proof" * bool(unproven)
+        + f", {toothless} without teeth" * bool(toothless)
     )
-    verdict = f"{lost}, {unproven} without a proof" if unproven else lost
     also = f", {notes} to review" * bool(notes) + (
         f", {result.acknowledged} acknowledged" * bool(result.acknowledged)
     )

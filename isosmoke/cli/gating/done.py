@@ -11,7 +11,7 @@ import click
 
 from isosmoke.cli.gating.gate import print_verdict
 from isosmoke.cli.reporting import Reporting, parse_reports, report_option
-from isosmoke.cli.running import create_progress
+from isosmoke.cli.running import create_progress, gate_place_option
 from isosmoke.errors import BinaryError
 from isosmoke.gate import gate_run
 from isosmoke.gate.gate_run import GateRequest, GateResult
@@ -22,13 +22,14 @@ from isosmoke.manifest import loader
 from isosmoke.manifest.discovery import locate_manifest
 from isosmoke.results import repeat_command
 from isosmoke.results.run_results import RunResult
-from isosmoke.wg_bridge import mirror_manifest, scenario_shim, wg_arguments, wg_replies
+from isosmoke.wg_bridge import mirror_manifest, replies_to_wg, scenario_shim, wg_arguments
 from isosmoke.wg_bridge.wg_arguments import DoneCall
 
 _RUN_BY_WG = ("bash", "timeout")
 """The programs that wg looks up on PATH to run a script."""
 
-_OWN_OPTIONS = ("--report", "-h", "--help")
+_VALUED_OPTIONS = ("--report", "--place")
+_OWN_OPTIONS = (*_VALUED_OPTIONS, "-h", "--help")
 
 
 class _ArgumentsOfWg(click.Command):
@@ -37,7 +38,7 @@ class _ArgumentsOfWg(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         count = 0
         while count < len(args) and args[count].partition("=")[0] in _OWN_OPTIONS:
-            count += 2 if args[count] == "--report" else 1
+            count += 2 if args[count] in _VALUED_OPTIONS else 1
         # click drops the first `--`, so that one of wg stays.
         return super().parse_args(ctx, [*args[:count], "--", *args[count:]])
 
@@ -48,11 +49,14 @@ class _ArgumentsOfWg(click.Command):
     nargs=-1,
     required=True,
     type=click.UNPROCESSED,
-    metavar="[--report KIND=FILE] TASK [WG OPTION]...",
+    metavar="[--report KIND=FILE] [--place PLACE] TASK [WG OPTION]...",
 )
 @report_option
+@gate_place_option
 @click.pass_context
-def command(ctx: click.Context, arguments: tuple[str, ...], reports: tuple[str, ...]) -> None:
+def command(
+    ctx: click.Context, arguments: tuple[str, ...], reports: tuple[str, ...], place: str | None
+) -> None:
     """Run the scenarios that TASK owns; if the gate opens, exec `wg done TASK`.
 
     wg's own gate is answered from the same run; options, output and exit code are those of wg. If
@@ -61,11 +65,16 @@ def command(ctx: click.Context, arguments: tuple[str, ...], reports: tuple[str, 
     """
     caller = Caller.current()
     wg = _find_wg(caller.environment)
-    call_wg(ctx, wg, ("done", *arguments), reports=reports)
+    call_wg(ctx, wg, ("done", *arguments), reports=reports, place=place)
 
 
 def call_wg(
-    ctx: click.Context, wg: Path, arguments: tuple[str, ...], *, reports: tuple[str, ...] = ()
+    ctx: click.Context,
+    wg: Path,
+    arguments: tuple[str, ...],
+    *,
+    reports: tuple[str, ...] = (),
+    place: str | None = None,
 ) -> NoReturn:
     """Become wg with these arguments, which must pass the gate first if they call `wg done`."""
     caller = Caller.current()
@@ -75,7 +84,9 @@ def call_wg(
     caller = _follow_directory(caller, call)
     reporting = Reporting(parse_reports(reports), caller.environment)
     answer = (
-        gate_run.bypass_gate(call.task, caller) if call.skip else _run_gate(call, caller, reporting)
+        gate_run.bypass_gate(call.task, caller)
+        if call.skip
+        else _run_gate(call, caller, reporting, place)
     )
     reporting.finish(answer.run)
     print_verdict(answer)
@@ -99,8 +110,10 @@ def _find_wg(environment: Mapping[str, str]) -> Path:
     return wg
 
 
-def _run_gate(call: DoneCall, caller: Caller, reporting: Reporting) -> GateResult:
-    ask = GateRequest(task=call.task, full=call.full, way="done")
+def _run_gate(
+    call: DoneCall, caller: Caller, reporting: Reporting, place: str | None
+) -> GateResult:
+    ask = GateRequest(task=call.task, full=call.full, way="done", place=place)
     progress = create_progress(repeat_command.build_run_command, stderr=True)
     with interruptible() as interrupt:
         notify = reporting.create_notifier(progress)
@@ -118,12 +131,12 @@ def _serve_verdicts(caller: Caller, result: RunResult, receipt: Path | None) -> 
     mirror = directory / "bridge.toml"
     mirror_manifest.write_mirror(source, mirror, scratch)
     replies = {
-        scenario.name: wg_replies.create_reply(scenario, source.path, result.warnings)
+        scenario.name: replies_to_wg.create_reply(scenario, source.path, result.warnings)
         for scenario in result.scenarios
     }
-    (directory / wg_replies.KNOWN).write_text(wg_replies.dump_replies(replies))
+    (directory / replies_to_wg.KNOWN).write_text(replies_to_wg.dump_replies(replies))
     if receipt is not None:
-        (directory / wg_replies.RECEIPT).write_bytes(os.fsencode(receipt.absolute()))
+        (directory / replies_to_wg.RECEIPT).write_bytes(os.fsencode(receipt.absolute()))
     with scenario_shim.open_listener(str(directory)) as listener:
         scenario_shim.start_leader(str(directory), str(mirror), listener)
     return {

@@ -6,20 +6,20 @@ from typing import Literal
 
 import click
 
-from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.document_kinds import DocumentKind
 from isosmoke.cli.options import json_option, manifest_option
 from isosmoke.errors import ExitCode, UsageError
 from isosmoke.gate import receipt, receipt_inputs
 from isosmoke.gate.receipt import Statement
 from isosmoke.gate.signatures import dsse
-from isosmoke.gate.signatures.dsse import SignedEnvelope
+from isosmoke.gate.signatures.dsse import SignatureError, SignedEnvelope
 from isosmoke.host import files, git
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.git import GitError
 from isosmoke.host.state import RECORDS_DIRECTORY
 from isosmoke.host.workspace_directories import git_top
-from isosmoke.results import run_record
-from isosmoke.results.run_record import RecordModel, Text
+from isosmoke.results.records.document_base import RecordModel, Text
+from isosmoke.results.records.record_base import render_json
 from isosmoke.sandbox.host_mounts import build_host_mounts
 from isosmoke.text import escape_controls
 
@@ -90,7 +90,7 @@ def verify(
     note = "; ".join(filter(None, (unverified, _compare_checkout(statement, manifest))))
     if as_json:
         verification = Verification(holds=not broken, broken=broken, note=note)
-        click.echo(run_record.render(verification), nl=False)
+        click.echo(render_json(verification), nl=False)
     else:
         _print(file, broken, note)
     ctx.exit(ExitCode.BLOCKED if broken else ExitCode.OK)
@@ -102,8 +102,10 @@ def show(file: Path) -> None:
     """Summarize a receipt in a few lines."""
     statement = _read(file)
     about = statement.circumstances
-    binary = statement.subject[0]
-    click.echo(escape_controls(f"{statement.predicate.result} {about.task} at {about.tested_at}"))
+    binary, shard = statement.subject[0], about.shard
+    part = f" shard {shard.number}/{shard.total} of run {shard.run}" if shard else ""
+    result = statement.predicate.result
+    click.echo(escape_controls(f"{result} {about.task}{part} at {about.tested_at}"))
     click.echo(escape_controls(f"  {binary.name} sha256 {binary.sha256}"))
     for name, outcome in about.outcomes.items():
         click.echo(escape_controls(f"  {outcome} {name}"))
@@ -190,13 +192,20 @@ def _check_signature(content: bytes, key: Path | None) -> tuple[str, ...]:
     """Return the reason why a receipt is not signed with a key, if one is required."""
     if key is None:
         return ()
-    if dsse.parse(content) is None:
+    envelope = dsse.parse(content)
+    if envelope is None:
         return ("the receipt is not signed",)
-    problem = dsse.find_problem(content, key)
-    return (problem,) if problem else ()
+    try:
+        signed = dsse.open_signed(content, [dsse.read_public_key(key)])
+    except SignatureError as error:
+        return (error.message,)
+    is_shown = signed == envelope.decode(str(key))
+    return () if is_shown else ("the envelope has another receipt than the signed one",)
 
 
 def _describe_shut_gate(statement: Statement) -> tuple[str, ...]:
+    if shard := statement.circumstances.shard:
+        return (f"it is of shard {shard.number}/{shard.total}, which opens no gate",)
     return () if statement.circumstances.open else ("the gate was shut",)
 
 

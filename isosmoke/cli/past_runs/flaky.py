@@ -6,14 +6,14 @@ from fnmatch import fnmatchcase
 import click
 
 from isosmoke.cli.console import print_unreadable
-from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.document_kinds import DocumentKind
 from isosmoke.cli.options import json_option
 from isosmoke.errors import NothingSelectedError
 from isosmoke.history import reader
 from isosmoke.host.caller_process import Caller
 from isosmoke.investigation.repetition import flakiness
 from isosmoke.investigation.repetition.flakiness import FlakyDocument, ScenarioRate
-from isosmoke.results import run_record
+from isosmoke.results.records.record_base import render_json
 from isosmoke.text import escape_controls
 
 DOCUMENTS = {
@@ -40,7 +40,7 @@ def command(*, names: tuple[str, ...], lists_all: bool, as_json: bool) -> None:
     )
     _require_all(names, document)
     if as_json:
-        click.echo(run_record.render(document), nl=False)
+        click.echo(render_json(document), nl=False)
         return
     for line in _render(document, lists_all=lists_all):
         click.echo(escape_controls(line))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.document_kinds import DocumentKind
 from isosmoke.cli.options import json_option
 from isosmoke.errors import ExitCode, NothingSelectedError, UsageError
 from isosmoke.host import files
@@ -15,7 +15,7 @@ from isosmoke.leak_log import leak_junit, leak_summary, log_reader
 from isosmoke.leak_log.baseline import Baseline
 from isosmoke.leak_log.leak_summary import LeaksDocument
 from isosmoke.leak_log.log_reader import ExecRecord
-from isosmoke.results import run_record
+from isosmoke.results.records.record_base import render_json
 from isosmoke.text import escape_controls
 
 DOCUMENTS = {
@@ -100,7 +100,7 @@ def _create(path: Path, document: LeaksDocument) -> None:
             f"{path} exists, and a baseline only shrinks",
             hint=f"isosmoke leaks --baseline {path}",
         )
-    files.write(path, run_record.render(baselines.build(document)))
+    files.write(path, render_json(baselines.build(document)))
 
 
 def _apply(path: Path, document: LeaksDocument) -> LeaksDocument:
@@ -113,13 +113,13 @@ def _apply(path: Path, document: LeaksDocument) -> LeaksDocument:
         ) from error
     marked, smaller = baselines.compare(document, old)
     if smaller != old:
-        files.write(path, run_record.render(smaller))
+        files.write(path, render_json(smaller))
     return marked
 
 
 def _render(document: LeaksDocument, *, as_junit: bool, as_json: bool) -> str:
     if as_json:
-        return run_record.render(document)
+        return render_json(document)
     if as_junit:
         return leak_junit.render(document)
     return "".join(f"{escape_controls(line)}\n" for line in _list_lines(document))

@@ -10,7 +10,8 @@ from isosmoke.errors import NothingSelectedError, RecordError
 from isosmoke.history import reader
 from isosmoke.host import files
 from isosmoke.host.caller_process import Caller
-from isosmoke.results.run_record import OutcomeRecord, ScenarioRecord
+from isosmoke.results.records.attempt import OutcomeRecord
+from isosmoke.results.run_record import ScenarioRecord
 from isosmoke.text import escape_controls
 
 

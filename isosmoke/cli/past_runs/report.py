@@ -2,8 +2,8 @@
 
 import click
 
-from isosmoke.cli.json_documents import DocumentKind
-from isosmoke.cli.report_files import STDOUT, write
+from isosmoke.cli.document_kinds import DocumentKind
+from isosmoke.cli.report_files import STDOUT, render, write
 from isosmoke.cli.reporting import GITHUB, show_github
 from isosmoke.errors import IsosmokeError, suggest_remedy
 from isosmoke.history import reader
@@ -45,7 +45,7 @@ def command(run: str | None, kind: str, output: str) -> None:
         if kind == GITHUB:
             show_github(record, caller.environment)
         else:
-            write(output, REPORTS[kind](record))
+            write(output, render(kind, record))
     except OSError as error:
         name = "stdout" if output == STDOUT else output
         message = f"{name} could not be written: {error.strerror or error}"

@@ -2,20 +2,21 @@
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from io import StringIO
 
 import click
-from rich.console import Console, RenderableType
 
-from isosmoke.cli.console import Printer
-from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.console import PlainPrinter, create_printer
+from isosmoke.cli.document_kinds import DocumentKind
 from isosmoke.cli.options import json_option
 from isosmoke.errors import NothingSelectedError, UsageError
 from isosmoke.history import reader
-from isosmoke.host.caller_process import Caller
+from isosmoke.host.caller_process import Caller, is_agent
 from isosmoke.reports import agent, summary
-from isosmoke.results import repeat_command, run_record
+from isosmoke.results import repeat_command
+from isosmoke.results.records.record_base import render_json
 from isosmoke.results.run_record import RunRecord, ScenarioRecord
 
 DOCUMENTS = {
@@ -44,13 +45,13 @@ def command(target: str | None, pattern: str | None, *, full: bool, as_json: boo
     caller = Caller.current()
     run, scenario = reader.find_run_or_scenario(target, caller.working)
     if as_json:
-        record = run.model_copy(update={"scenarios": (scenario,)}) if scenario else run
-        sys.stdout.write(run_record.render(record))
+        record = replace(run, scenarios=(scenario,)) if scenario else run
+        sys.stdout.write(render_json(record))
         return
-    if pattern is None and not full and agent.is_agent(caller.environment):
+    if pattern is None and not full and is_agent(caller.environment):
         click.echo(_render_for_agent(run, scenario), nl=False)
         return
-    printer = Printer()
+    printer = create_printer()
     for part in _render(run, scenario, pattern):
         printer.print(part)
 
@@ -59,16 +60,16 @@ def _render_for_agent(run: RunRecord, scenario: ScenarioRecord | None) -> str:
     if scenario is None:
         return agent.render(run, partial(repeat_command.build_repeat_command, run))
     text = StringIO()
-    plain = Console(file=text, force_terminal=False, color_system=None, soft_wrap=True)
+    plain = PlainPrinter(text)
     for part in summary.render_scenario(run, scenario):
-        plain.print(part, highlight=False)
+        plain.print(part)
     command = agent.build_show_command(f"{run.id}/{scenario.name}")
     return agent.shorten_text(text.getvalue(), command)
 
 
 def _render(
     run: RunRecord, scenario: ScenarioRecord | None, pattern: str | None
-) -> Iterable[RenderableType]:
+) -> Iterable[summary.Printable]:
     if pattern is None:
         return summary.render_scenario(run, scenario) if scenario else summary.render_run(run)
     if scenario is None:

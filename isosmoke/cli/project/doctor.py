@@ -1,32 +1,37 @@
 """Check which engines work here and what scenarios need."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 from pydantic import ConfigDict
 
-from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.document_kinds import DocumentKind
 from isosmoke.cli.options import json_option
 from isosmoke.engines import ENGINES
 from isosmoke.engines.base import Engine, EngineInfo
 from isosmoke.engines.bubblewrap import apparmor as profiles
 from isosmoke.engines.bubblewrap import bwrap_program, group_places
 from isosmoke.errors import ExitCode, IsosmokeError, suggest_remedy
-from isosmoke.execution import engine_trials
+from isosmoke.execution.trials import engine_trials
 from isosmoke.host import binary, path_warnings, state, system_programs
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.learned import store
 from isosmoke.host.workspace_directories import git_top
+from isosmoke.interrupt import Interrupt
 from isosmoke.keeper import KEEPER_FILE
-from isosmoke.results import run_record
-from isosmoke.results.run_record import RecordModel, Text
+from isosmoke.results.records.document_base import RecordModel, Text
+from isosmoke.results.records.record_base import render_json
 from isosmoke.runner import bash_finder
 from isosmoke.sandbox.spec import HOST_IMAGE
+from isosmoke.text import escape_controls
 from isosmoke.wg_bridge import command_shim
+
+_COMPARED = ("system", "engine", "python")
+"""The facts in which the workers of a place should not differ."""
 
 _PROBE_BYTES = 64 * 1024
 """The size of a file that is written to see whether the state directory has space."""
@@ -81,8 +86,42 @@ class DoctorDocument(RecordModel):
     findings: tuple[HostFinding, ...]
 
 
+class WorkerFinding(RecordModel):
+    """Facts about a worker of a place; `works` is false if its engine cannot create sandboxes.
+
+    `certificate` is the SHA-256 of its certificate.
+    """
+
+    address: str
+    works: bool
+    host: Text
+    pid: int
+    slots: int
+    engine: Text
+    system: Text
+    isosmoke: str
+    python: str
+    cache: Text
+    certificate: str = ""
+
+
+class PlaceDocument(RecordModel):
+    """The output of `isosmoke doctor --place PLACE --json`.
+
+    `differences` names each fact in which hosts differ, with its values. `notes` name the workers
+    that receive no orders.
+    """
+
+    schema_version: Literal[1] = 1
+    place: Text
+    workers: tuple[WorkerFinding, ...]
+    differences: Mapping[str, tuple[Text, ...]]
+    notes: tuple[Text, ...]
+
+
 DOCUMENTS = {
     "doctor": DocumentKind("doctor --json", DoctorDocument),
+    "place": DocumentKind("doctor --place PLACE --json", PlaceDocument),
 }
 """The kinds of JSON documents that this command reads or writes."""
 
@@ -93,23 +132,61 @@ DOCUMENTS = {
     is_flag=True,
     help="Print an AppArmor profile that lets this machine's bwrap create sandboxes.",
 )
+@click.option("--place", metavar="PLACE", help="Show the workers of a cluster instead.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, *, apparmor: bool, as_json: bool) -> None:
+def command(ctx: click.Context, *, apparmor: bool, place: str | None, as_json: bool) -> None:
     """Try every engine and check what scenarios need; exit 0 if at least one engine works."""
     if apparmor:
         _print_profile(bwrap_program.find_installed())
         return
+    if place is not None:
+        found = _inspect_place(place)
+        click.echo(render_json(found) if as_json else _format_place(found), nl=False)
+        has_worker = any(worker.works for worker in found.workers)
+        ctx.exit(ExitCode.OK if has_worker else ExitCode.INFRASTRUCTURE)
     store.forget()
     with ThreadPoolExecutor(len(ENGINES)) as pool:
         engines = tuple(pool.map(check_engine, ENGINES, ENGINES.values()))
     document = DoctorDocument(engines=engines, findings=tuple(_check_host()))
     if as_json:
-        click.echo(run_record.render(document), nl=False)
+        click.echo(render_json(document), nl=False)
     else:
         _print(document)
     has_engine = any(engine.works for engine in engines)
     ctx.exit(ExitCode.OK if has_engine else ExitCode.INFRASTRUCTURE)
+
+
+def _inspect_place(name: str) -> PlaceDocument:
+    """Return the workers of a place.
+
+    Raises:
+        IsosmokeError: if it cannot be reached, or no worker fits.
+    """
+    from isosmoke.cluster import opened_place
+
+    with opened_place(name, Interrupt(), show=lambda _: None) as place:
+        facts = {} if place is None else place.describe()
+        notes = () if place is None else tuple(place.notes)
+    workers = tuple(WorkerFinding(address=address, **facts[address]) for address in sorted(facts))
+    values = {key: sorted({str(getattr(item, key)) for item in workers}) for key in _COMPARED}
+    differences = {key: tuple(found) for key, found in values.items() if len(found) > 1}
+    return PlaceDocument(place=name, workers=workers, differences=differences, notes=notes)
+
+
+def _format_place(document: PlaceDocument) -> str:
+    rows = (
+        f"{'ok ' if worker.works else 'NO '} {worker.address}  {worker.host} pid {worker.pid}, "
+        f"{worker.slots} slots, {worker.engine}, isosmoke {worker.isosmoke}, Python "
+        f"{worker.python}, {worker.system}, certificate {worker.certificate}"
+        for worker in document.workers
+    )
+    differences = (
+        f"the workers differ in {key}: {' | '.join(values)}"
+        for key, values in document.differences.items()
+    )
+    lines = (*rows, *differences, *document.notes)
+    return "".join(f"{escape_controls(line)}\n" for line in lines)
 
 
 def _print_profile(program: Path) -> None:
@@ -142,19 +219,24 @@ def _try_engine(name: str, engine: Engine, facts: EngineInfo) -> EngineFinding:
     except IsosmokeError as error:
         message = f"{engine.description}: {error.message}"
         return EngineFinding(
-            name=name, works=False, words=message, hint=error.hint, **asdict(facts)
+            name=name, works=False, words=message, hint=error.hint, **_select_facts(facts)
         )
     return EngineFinding(
         name=name,
         works=True,
         words=engine.description,
-        **asdict(facts),
+        **_select_facts(facts),
         **asdict(trials),
         lacks=tuple(
             Lacking(**asdict(feature))
             for feature in engine_trials.find_missing_features(facts, trials)
         ),
     )
+
+
+def _select_facts(facts: EngineInfo) -> dict[str, Any]:
+    """Return the fields of a finding; trials say more about limits than an engine does."""
+    return {name: value for name, value in asdict(facts).items() if name != "unlimited"}
 
 
 def _check_host() -> Iterator[HostFinding]:

@@ -18,7 +18,9 @@ from isosmoke.host.workspace_directories import git_top
 def command(*, hooks: bool) -> None:
     """Create or adopt a manifest, and add the rules for agents to CLAUDE.md and AGENTS.md.
 
-    Existing files are extended, never replaced. A second run changes nothing.
+    The rules are also a skill, `.agents/skills/isosmoke/SKILL.md` (and the same in `.claude`, if
+    the project uses Claude Code). Existing files are extended, never replaced. A second run changes
+    nothing.
     """
     top = git_top(Path.cwd())
     if top is None:

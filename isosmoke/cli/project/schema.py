@@ -18,8 +18,8 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from isosmoke.cli import find_commands
-from isosmoke.cli.json_documents import DocumentKind
-from isosmoke.manifest.models import ManifestDocument
+from isosmoke.cli.document_kinds import DocumentKind
+from isosmoke.manifest.validation.document import ManifestDocument
 
 Schema = dict[str, Any]
 

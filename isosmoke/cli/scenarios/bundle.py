@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.document_kinds import DocumentKind
 from isosmoke.history import reader
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import exit_on_signal, interruptible
 from isosmoke.repro import bundle_writer
-from isosmoke.repro.bundle_index import Index
+from isosmoke.repro.bundle import Index
 from isosmoke.text import escape_controls
 
 DOCUMENTS = {

@@ -6,25 +6,26 @@ from pathlib import Path
 import click
 
 import isosmoke
-from isosmoke.cli.console import Printer
+from isosmoke.cli.console import create_printer
 from isosmoke.cli.reporting import warn_if_unrecorded
 from isosmoke.cli.running import engine_option
 from isosmoke.errors import ExitCode
 from isosmoke.execution import session
-from isosmoke.execution.session import Request
+from isosmoke.execution.request import Request
 from isosmoke.history import layout
 from isosmoke.host.caller_process import Caller
 from isosmoke.host.state import ensure_directory
 from isosmoke.interrupt import interruptible
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest
-from isosmoke.reports.progress import Progress
+from isosmoke.reports.progress.display import Progress
 from isosmoke.results import repeat_command
 from isosmoke.results.run_results import RunResult
 
 MANIFEST = Path(isosmoke.__file__).parent / "demo" / "manifest.toml"
 
 _EXPECTED = "comes-out-"
+_LEAKING = "leaves_a_supervisor"
 
 
 @click.command()
@@ -38,8 +39,9 @@ def command(ctx: click.Context, engine: str) -> None:
         manifest=manifest.path,
         engine=engine,
         record_in=ensure_directory(layout.DEMO),
+        recalls=True,
     )
-    console = Printer()
+    console = create_printer()
     progress = Progress(
         console,
         live=console.is_live,
@@ -50,9 +52,23 @@ def command(ctx: click.Context, engine: str) -> None:
     warn_if_unrecorded(result)
     mismatches = _find_mismatches(manifest, result)
     console.print()
-    for line in mismatches or ["demo: every scenario ended as expected"]:
+    for line in mismatches or ["demo: every scenario ended as expected", *_list_next(result)]:
         console.print(line)
-    ctx.exit(session.determine_exit_code(result) if result.stopped else ExitCode(bool(mismatches)))
+    ctx.exit(interrupt.exit_code if result.stopped else ExitCode(bool(mismatches)))
+
+
+def _list_next(result: RunResult) -> list[str]:
+    """Return commands that continue from this run; none if it has no record."""
+    if result.record is None or result.stopped:
+        return []
+    run = result.record.name
+    commands = {
+        f"isosmoke show {run}/{_LEAKING}": "the process that it left, and other evidence",
+        f"isosmoke repro {run}/{_LEAKING} --after": "a shell next to that process",
+        f"isosmoke report {run} --as html -o demo.html": "the whole run as a page",
+    }
+    width = max(map(len, commands))
+    return ["next:", *(f"  {text:<{width}}  {purpose}" for text, purpose in commands.items())]
 
 
 def _find_mismatches(manifest: Manifest, result: RunResult) -> list[str]:

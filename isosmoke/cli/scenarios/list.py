@@ -1,12 +1,12 @@
 """List the scenarios of a manifest."""
 
-from dataclasses import dataclass
-from pathlib import Path
+import os
+from collections.abc import Sequence
 from typing import Literal
 
 import click
 
-from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.document_kinds import DocumentKind
 from isosmoke.cli.options import (
     ScenarioSelection,
     json_option,
@@ -14,10 +14,11 @@ from isosmoke.cli.options import (
     selection_options,
 )
 from isosmoke.cli.rerun_options import PastSelection, narrow, past_options
-from isosmoke.manifest.filters import Expression
+from isosmoke.dataclass import dataclass
+from isosmoke.host.caller_process import is_agent
 from isosmoke.manifest.models import Scenario
-from isosmoke.manifest.tables import Table
-from isosmoke.text import format_json
+from isosmoke.manifest.table_base import Table
+from isosmoke.text import count_fitting, format_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,30 +37,32 @@ DOCUMENTS = {
 """The kinds of JSON documents that this command reads or writes."""
 
 _MAX_WIDTH = 100
+_AGENT_WIDTH = 60
 
 
 @click.command()
 @selection_options
 @past_options
+@click.option("--full", is_flag=True, help="List all, even if a coding agent is detected.")
 @json_option
 def command(
     *,
-    names: tuple[str, ...],
-    manifest_path: Path | None,
-    owners: tuple[str, ...],
-    expression: Expression | None,
-    last_failed: bool,
-    rerun: str | None,
+    selection: ScenarioSelection,
+    past: PastSelection,
+    full: bool,
     as_json: bool,
 ) -> None:
-    """List scenarios by name or glob (default: all)."""
-    manifest, scenarios = select_scenarios(
-        ScenarioSelection(names=names, owners=owners, expression=expression, manifest=manifest_path)
-    )
-    past = PastSelection(last_failed=last_failed, rerun=rerun)
+    """List scenarios by name or glob (default: all).
+
+    If a coding agent is detected, the list is short.
+    """
+    manifest, scenarios = select_scenarios(selection)
     scenarios, _ = narrow(manifest, scenarios, past)
     if as_json:
         click.echo(format_json(ListDocument(scenarios=scenarios).to_json()), nl=False)
+        return
+    if not full and is_agent(os.environ):
+        click.echo(_render_for_agent(scenarios), nl=False)
         return
     width = max(len(scenario.name) for scenario in scenarios)
     for scenario in scenarios:
@@ -68,8 +71,17 @@ def command(
     click.echo(f"{len(scenarios)} of {len(manifest.scenarios)} in {manifest.path}", err=True)
 
 
-def _summarize(scenario: Scenario) -> str:
+def _render_for_agent(scenarios: Sequence[Scenario]) -> str:
+    """Return a line for each scenario that fits, and how to see the others."""
+    rows = [f"{scenario.name}: {_summarize(scenario, _AGENT_WIDTH)}" for scenario in scenarios]
+    shown = count_fitting(rows)
+    if shown < len(rows):
+        rows[shown:] = [f"{len(rows) - shown} more: isosmoke list --full, or select some"]
+    return "".join(f"{row}\n" for row in rows)
+
+
+def _summarize(scenario: Scenario, width: int = _MAX_WIDTH) -> str:
     """Return the assertion or the first sentence of the description as one short line."""
     text = scenario.assertion or scenario.description.split(". ")[0]
     line = " ".join(text.split())
-    return line if len(line) <= _MAX_WIDTH else f"{line[: _MAX_WIDTH - 1]}…"
+    return line if len(line) <= width else f"{line[: width - 1]}…"

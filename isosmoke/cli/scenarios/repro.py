@@ -3,17 +3,16 @@
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from os.path import relpath
 from pathlib import Path
 
 import click
-from rich.text import Text
 
 from isosmoke.authoring import new_scenario
 from isosmoke.authoring.manifest_places import find_own_manifest
-from isosmoke.cli.console import Printer
+from isosmoke.cli.console import create_printer
 from isosmoke.cli.options import (
     ScenarioSelection,
     manifest_option,
@@ -25,18 +24,19 @@ from isosmoke.cli.running import (
     build_repeat_command,
     engine_options,
 )
-from isosmoke.errors import ExitCode, IsosmokeError, UsageError
-from isosmoke.execution.session import Request
+from isosmoke.dataclass import dataclass
+from isosmoke.errors import IsosmokeError, UsageError
+from isosmoke.execution.request import Request
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt, exit_on_signal, interruptible
 from isosmoke.keeper.exchange import StoppedError
 from isosmoke.manifest.models import Scenario
 from isosmoke.reports.summary import HangingText
-from isosmoke.repro import bundle_reader, session, target, typed_script
+from isosmoke.repro import bundle_reader, script_from_shell, session, target
 from isosmoke.repro.session import ShellOptions, ShellResult
-from isosmoke.repro.shell_input import local_user, write_until_interrupted
+from isosmoke.repro.shell_user import local_user, write_until_interrupted
 from isosmoke.repro.target import Case
-from isosmoke.text import quote_command
+from isosmoke.text import Line, quote_command
 
 _Saving = tuple[Path, Scenario, str]
 """A manifest, the scenario to add to it, and the command that runs the scenario."""
@@ -103,8 +103,7 @@ def command(
     before: bool,
     thaw: bool,
     image: str | None,
-    binary: str | None,
-    engine: str,
+    tested: EngineOptions,
     script: Path | None,
     manifest_path: Path | None,
     save: str | None,
@@ -124,7 +123,7 @@ def command(
         script=script,
         image=image,
         manifest=manifest_path,
-        tested=EngineOptions(binary=binary, engine=engine),
+        tested=tested,
     )
     draft = _Draft(name=save, owners=owners, assertion=assertion)
     with interruptible() as interrupt, _open_case(opened, interrupt) as case:
@@ -143,7 +142,7 @@ def command(
 def _print_fact(line: str) -> None:
     """Print a fact with a hanging indent for terminals narrower than the line."""
     head, fact = line[: session.LABEL_WIDTH], line[session.LABEL_WIDTH :]
-    Printer(stderr=True).print(HangingText(Text(head), fact, session.LABEL_WIDTH))
+    create_printer(stderr=True).print(HangingText(Line(head), fact, session.LABEL_WIDTH))
 
 
 def _run_shell(
@@ -153,8 +152,7 @@ def _run_shell(
         sat = session.open_shell(case, manner, interrupt)
     except StoppedError as stopped:
         click.echo(f"isosmoke: terminated by {stopped}", err=True)
-        terminated = interrupt.reason == "SIGTERM"
-        return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
+        return interrupt.exit_code
     if saving:
         _save(*saving, sat)
     return sat.exit_code
@@ -190,7 +188,7 @@ def _save(path: Path, scenario: Scenario, run: str, sat: ShellResult) -> None:
     if not sat.typed:
         click.echo("isosmoke: nothing saved: bash recorded no commands", err=True)
         return
-    text = typed_script.render_script(scenario, sat.typed)
+    text = script_from_shell.render_script(scenario, sat.typed)
     try:
         script = new_scenario.add(path, scenario, text)
     except IsosmokeError:
@@ -213,6 +211,7 @@ def _open_case(opened: _Target, interrupt: Interrupt) -> Iterator[Case]:
         binary=opened.tested.binary,
         engine=opened.tested.engine,
         argv=opened.argv,
+        recalls=True,
     )
     with ExitStack() as stack:
         if Path(opened.name).is_file():
@@ -230,7 +229,9 @@ def _find_case(name: str, caller: Caller, request: Request, manifest_path: Path 
         return Case(request=request, caller=caller)
     if "/" in name:
         return target.load_recorded(name, caller, request)
-    manifest, scenarios = select_scenarios(ScenarioSelection(names=(name,), manifest=manifest_path))
+    manifest, scenarios = select_scenarios(
+        ScenarioSelection(names=(name,), manifest_path=manifest_path)
+    )
     if len(scenarios) > 1:
         raise UsageError(f"{name} matches {len(scenarios)} scenarios", hint="name one of them")
     return Case(

@@ -1,65 +1,69 @@
 """Find scenarios that cannot fail: break one subcommand at a time, and see which of them notice."""
 
-import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.document_kinds import DocumentKind
 from isosmoke.cli.options import (
     ScenarioSelection,
     json_option,
+    parse_duration,
     select_scenarios,
     selection_options,
 )
 from isosmoke.cli.report_files import resolve_target, write
-from isosmoke.cli.running import engine_options
-from isosmoke.errors import ExitCode
-from isosmoke.execution.concurrency.machine import count_cores
+from isosmoke.cli.running import (
+    EngineOptions,
+    engine_options,
+    jobs_option,
+    open_place,
+    place_option,
+)
+from isosmoke.errors import ExitCode, IsosmokeError, UsageError
+from isosmoke.execution.concurrency.load_readings import count_cores
+from isosmoke.gate.proofs.teeth_cells import REQUIRED, Sabotage
+from isosmoke.gate.proofs.teeth_receipt import TeethStatement
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import interruptible
-from isosmoke.manifest.filters import Expression
+from isosmoke.manifest.models import Scenario
 from isosmoke.reports import agent
-from isosmoke.results import run_record
 from isosmoke.results.events import Event, ScenarioFinished
 from isosmoke.results.outcome import Outcome
-from isosmoke.teeth import measurement, page, report, verdicts
+from isosmoke.results.records.record_base import render_json
+from isosmoke.teeth import measurement, report, verdicts
+from isosmoke.teeth import receipt_writer as teeth_receipts
+from isosmoke.teeth.explaining import explainer, explanation
+from isosmoke.teeth.explaining.explanation import ExplanationDocument
 from isosmoke.teeth.measurement import Measurement, MeasurementSettings
+from isosmoke.teeth.pages import kept, page
 from isosmoke.teeth.report import Sample, TeethDocument
-from isosmoke.teeth.sabotages import Sabotage
 from isosmoke.text import escape_controls
+
+if TYPE_CHECKING:
+    from isosmoke.cluster.pool import Pool
 
 DOCUMENTS = {
     "teeth": DocumentKind("teeth --json", TeethDocument),
+    "teeth-receipt": DocumentKind("what teeth leaves in .isosmoke/proofs", TeethStatement),
+    "teeth-explanation": DocumentKind(
+        "teeth NAME --explain SUBCOMMAND --json", ExplanationDocument
+    ),
 }
 """The kinds of JSON documents that this command reads or writes."""
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)?")
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
-_MAX_GAPS = 20
-
-
-def _parse_duration(_: click.Context, param: click.Parameter, text: str | None) -> float | None:
-    if text is None:
-        return None
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise click.BadParameter(f"{text!r} is not a duration such as 90s, 10m or 1h", param=param)
-    return float(match[1]) * _UNITS[match[2] or ""]
 
 
 @click.command()
 @selection_options
 @engine_options
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(min=1),
-    help="Run this many scenarios at once.  [default: one per core]",
-)
+@jobs_option("Run this many scenarios at once.  [default: one per core]")
+@place_option
 @click.option(
     "--sabotage",
     "chosen",
@@ -83,11 +87,29 @@ def _parse_duration(_: click.Context, param: click.Parameter, text: str | None) 
 )
 @click.option(
     "--budget",
-    callback=_parse_duration,
+    callback=parse_duration,
     metavar="TIME",
     help="Start no sabotaged run after TIME, such as 60s or 10m; a random sample is run.",
 )
 @click.option("--seed", type=int, default=0, help="Select the sample of --budget.  [default: 0]")
+@click.option(
+    "--explain",
+    "explained",
+    metavar="SUBCOMMAND",
+    help="Sabotage each call of SUBCOMMAND alone, and show which calls of the scenario NAME are "
+    "not noticed, with their lines.",
+)
+@click.option(
+    "--declared",
+    is_flag=True,
+    help="Only sabotage what `teeth` in the entries names, with noop, replay and lie.",
+)
+@click.option(
+    "--receipts",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIRECTORY",
+    help="Also write the receipts to DIRECTORY, such as `proofs` next to the manifest.",
+)
 @click.option("--html", metavar="FILE", help="Also write an HTML page to FILE.")
 @click.option("--fresh", is_flag=True, help="Ignore the results of past measurements.")
 @json_option
@@ -96,18 +118,18 @@ def command(
     ctx: click.Context,
     /,
     *,
-    names: tuple[str, ...],
-    manifest_path: Path | None,
-    owners: tuple[str, ...],
-    expression: Expression | None,
-    binary: str | None,
-    engine: str,
+    selection: ScenarioSelection,
+    tested: EngineOptions,
     jobs: int | None,
+    place: str | None,
     chosen: tuple[str, ...],
     against: Path | None,
     patterns: tuple[str, ...],
     budget: float | None,
     seed: int,
+    explained: str | None,
+    declared: bool,
+    receipts: Path | None,
     html: str | None,
     fresh: bool,
     as_json: bool,
@@ -118,47 +140,134 @@ def command(
     binary. Then one subcommand at a time is broken, each time in a fresh sandbox: it fails, does
     nothing, only prints its message, prints nothing, exits with the opposite status, and so on.
 
+    For each scenario with `teeth` in its entry, a receipt says whether it notices the failures of
+    these subcommands; `[gate] require_teeth = true` in a manifest requires one.
+
     \b
     Exit codes: 0 measured · 1 a scenario does not pass with the real binary, or does not
     notice a failure of a subcommand that `teeth` in its entry names
     77 every scenario was skipped · 125 also: a process left on purpose was not found
     """  # noqa: D301 - click's marker for an unwrapped paragraph
+    if explained is not None and (html is not None or budget is not None):
+        raise UsageError("--explain cannot be combined with --html or --budget")
+    if declared and (chosen or explained is not None):
+        raise UsageError("--declared cannot be combined with --sabotage or --explain")
     if html is not None:
         resolve_target(html)  # report a file that cannot be written before anything runs
-    manifest, scenarios = select_scenarios(
-        ScenarioSelection(names=names, owners=owners, expression=expression, manifest=manifest_path)
-    )
+    manifest, scenarios = select_scenarios(selection)
     settings = MeasurementSettings(
         manifest=manifest,
-        scenarios=scenarios,
-        sabotages=_choose_sabotages(chosen, against=against is not None),
-        binary=binary,
-        engine=engine,
+        scenarios=_select_declaring(scenarios) if declared else scenarios,
+        sabotages=_choose_sabotages(REQUIRED if declared else chosen, against=against is not None),
+        binary=tested.binary,
+        engine=tested.engine,
         jobs=jobs or ceil(count_cores()),
         against=against,
         patterns=patterns,
         budget=budget,
         seed=seed,
         fresh=fresh,
+        declared=declared,
     )
     caller = Caller.current()
-    with interruptible() as interrupt:
+    if place is not None and receipts is not None:
+        raise UsageError(
+            "a measurement in a place has no receipts, as no gate could know its workers",
+            hint="omit --place or --receipts",
+        )
+    if explained is not None:
+        _explain(settings, explained, caller, place, as_json=as_json, has_jobs=jobs is not None)
+        return
+    with interruptible() as interrupt, open_place(place, manifest.path, caller, interrupt) as pool:
+        settings = _choose_place(settings, pool, place, has_jobs=jobs is not None)
         measured = measurement.measure(
             settings, caller, notify=_create_counter(), interrupt=interrupt
         )
-    document = _create_document(measured, settings)
+    saved = teeth_receipts.save_all(measured, settings, caller, also_in=receipts)
+    document = _create_document(measured, settings, saved)
+    if not measured.stopped:
+        _save(document, caller)
     if html is not None:
         write(html, page.render(document))
-    if as_json:
-        click.echo(run_record.render(document), nl=False)
-    else:
-        is_short = agent.select_report(caller.environment) == "agent"
-        for line in _render(document, is_short=is_short):
-            click.echo(escape_controls(line))
+    _print(document, caller, as_json=as_json)
     ctx.exit(_choose_exit(document, measured.stopped))
 
 
-def _choose_sabotages(chosen: tuple[str, ...], *, against: bool) -> tuple[Sabotage, ...]:
+def _save(document: TeethDocument, caller: Caller) -> None:
+    """Keep a measurement for later reports, or print a warning that it could not be kept."""
+    try:
+        kept.save(document, caller.working)
+    except IsosmokeError as error:
+        message = f"WARNING: this measurement is not recorded: {error.message}"
+        click.echo(escape_controls(message), err=True)
+
+
+def _choose_place(
+    settings: MeasurementSettings, pool: "Pool | None", name: str | None, *, has_jobs: bool
+) -> MeasurementSettings:
+    """Return the settings for a place; by default, all of its slots are used."""
+    if pool is None:
+        return settings
+    jobs = settings.jobs if has_jobs else pool.slots
+    return replace(settings, place=pool, place_name=name or "", jobs=jobs)
+
+
+def _explain(
+    settings: MeasurementSettings,
+    subcommand: str,
+    caller: Caller,
+    place: str | None,
+    *,
+    as_json: bool,
+    has_jobs: bool,
+) -> None:
+    if len(settings.scenarios) > 1:
+        names = ", ".join(scenario.name for scenario in settings.scenarios[:3])
+        raise UsageError(
+            f"--explain needs one scenario, and {len(settings.scenarios)} are selected: {names}",
+            hint="pass the NAME of one",
+        )
+    path = settings.manifest.path
+    with interruptible() as interrupt, open_place(place, path, caller, interrupt) as pool:
+        document = explainer.explain(
+            _choose_place(settings, pool, place, has_jobs=has_jobs),
+            subcommand,
+            caller,
+            notify=_create_counter(),
+            interrupt=interrupt,
+        )
+    if as_json:
+        click.echo(render_json(document), nl=False)
+    else:
+        for line in explanation.render(document):
+            click.echo(escape_controls(line))
+
+
+def _print(document: TeethDocument, caller: Caller, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(render_json(document), nl=False)
+        return
+    is_short = agent.select_report(caller.environment) == "agent"
+    for line in report.render_text(document, is_short=is_short):
+        click.echo(escape_controls(line))
+
+
+def _select_declaring(scenarios: Sequence[Scenario]) -> tuple[Scenario, ...]:
+    """Return the scenarios that declare teeth.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    declaring = tuple(scenario for scenario in scenarios if scenario.teeth)
+    if not declaring:
+        raise UsageError(
+            "no selected scenario declares teeth",
+            hint='add teeth = ["SUBCOMMAND"] to its entry in the manifest',
+        )
+    return declaring
+
+
+def _choose_sabotages(chosen: Sequence[str], *, against: bool) -> tuple[Sabotage, ...]:
     """Return the sabotages, the strongest first; the other binary is one of them if given."""
     wanted = [Sabotage(name) for name in chosen] or [*Sabotage]
     others = {sabotage for sabotage in wanted if sabotage is not Sabotage.AGAINST}
@@ -178,13 +287,19 @@ def _create_counter() -> Callable[[Event], None]:
     return count
 
 
-def _create_document(measured: Measurement, settings: MeasurementSettings) -> TeethDocument:
+def _create_document(
+    measured: Measurement, settings: MeasurementSettings, receipts: Mapping[str, Path]
+) -> TeethDocument:
     cells = [cell for row in measured.rows for cell in row.cells]
     sample = Sample(seed=settings.seed, cells_left_out=measured.left_out)
     return TeethDocument(
+        measured_at=datetime.now(UTC),
         binary=measured.binary.sha256,
         scenarios=report.record_rows(
-            measured.rows, {scenario.name: scenario.teeth for scenario in settings.scenarios}
+            measured.rows,
+            {scenario.name: scenario.teeth for scenario in settings.scenarios},
+            receipts,
+            measured.scripts,
         ),
         gaps=report.rank_gaps(measured.rows),
         runs=measured.runs,
@@ -195,40 +310,6 @@ def _create_document(measured: Measurement, settings: MeasurementSettings) -> Te
     )
 
 
-def _render(document: TeethDocument, *, is_short: bool) -> Iterator[str]:
-    """Yield the lines of the report; a short one has no matrix, but the outcomes that block."""
-    if is_short:
-        blocking = (scenario for scenario in document.scenarios if scenario.outcome.blocks)
-        yield from (f"{each.outcome} {each.name}: {each.reason}" for each in blocking)
-    else:
-        yield from report.render_matrix(document.scenarios)
-        yield ""
-        if any(scenario.cells for scenario in document.scenarios):
-            yield report.LEGEND
-    yield from _render_gaps(document)
-    yield f"{document.runs} sabotaged runs, {document.reused} reused, {document.seconds:.0f} s"
-    if document.sample is not None:
-        left, seed = document.sample.cells_left_out, document.sample.seed
-        yield f"a sample (seed {seed}): the budget left out {left} sabotages"
-    for scenario in document.scenarios:
-        for name in scenario.toothless:
-            command_line = report.format_command(name)
-            yield f"TOOTHLESS {scenario.name}: teeth in the manifest names `{command_line}`"
-    if document.self_test_failed:
-        yield "ERROR processes were left on purpose, and none was reported as a leak"
-
-
-def _render_gaps(document: TeethDocument) -> Iterator[str]:
-    gaps = document.gaps
-    if not gaps:
-        return
-    yield ""
-    yield "fix first:"
-    yield from (f"  {line}" for line in report.render_gaps(gaps[:_MAX_GAPS]))
-    if len(gaps) > _MAX_GAPS:
-        yield f"  and {len(gaps) - _MAX_GAPS} more: --json has all"
-
-
 def _is_toothless(document: TeethDocument) -> bool:
     return any(scenario.toothless for scenario in document.scenarios)
 
@@ -236,7 +317,7 @@ def _is_toothless(document: TeethDocument) -> bool:
 def _choose_exit(document: TeethDocument, stopped: str) -> ExitCode:
     outcomes = [scenario.outcome for scenario in document.scenarios]
     if stopped:
-        return ExitCode.TERMINATED if stopped == "SIGTERM" else ExitCode.INTERRUPTED
+        return ExitCode.for_signal(stopped)
     if document.self_test_failed:
         return ExitCode.INFRASTRUCTURE
     if any(outcome.blocks for outcome in outcomes) or _is_toothless(document):

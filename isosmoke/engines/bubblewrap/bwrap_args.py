@@ -1,10 +1,10 @@
 """Conversion of a sandbox specification to a bubblewrap command line (pure)."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import assert_never
 
+from isosmoke.dataclass import dataclass
 from isosmoke.sandbox.spec import CopyOnWrite, Fresh, Link, Mount, ReadOnly, SandboxSpec
 
 
@@ -53,13 +53,13 @@ def _build_overlay(target: PurePosixPath, layers: BwrapLayers) -> list[str]:
     return ["--overlay", str(layer.upper), str(layer.work), str(target)]
 
 
-def _build_isolation(spec: SandboxSpec, *, own_cgroups: bool) -> Iterator[str]:
+def _build_isolation(spec: SandboxSpec, *, own_cgroups: bool, own_users: bool) -> Iterator[str]:
     yield from ("--unshare-pid", "--unshare-ipc", "--unshare-uts")
     if own_cgroups:
         yield "--unshare-cgroup-try"
     if spec.network == "isolated":
         yield "--unshare-net"
-    if spec.uid != 0:
+    if own_users:
         yield "--unshare-user"
     yield from ("--cap-drop", "ALL")
     for capability in spec.keeper_capabilities():
@@ -101,16 +101,17 @@ def build_arguments(
     layers: BwrapLayers,
     info_fd: int,
     own_cgroups: bool = True,
+    own_users: bool = True,
     devices: Path | None = None,
 ) -> list[str]:
     """Return the arguments after `bwrap`.
 
     `info_fd` is the descriptor that receives the keeper's PID. `own_cgroups` is true if the sandbox
-    gets its own cgroup namespace. `devices` is the directory of its own device nodes, None if it
-    uses those of the host.
+    gets its own cgroup namespace, `own_users` if it gets its own user namespace. `devices` is the
+    directory of its own device nodes, None if it uses those of the host.
     """
     return [
-        *_build_isolation(spec, own_cgroups=own_cgroups),
+        *_build_isolation(spec, own_cgroups=own_cgroups, own_users=own_users),
         *("--as-pid-1", "--info-fd", str(info_fd)),
         *_build_devices(spec),
         *_build_own_devices(devices),
@@ -121,12 +122,12 @@ def build_arguments(
 
 
 def build_trial_arguments(
-    spec: SandboxSpec, *, layers: BwrapLayers, script: str, own_cgroups: bool
+    spec: SandboxSpec, *, layers: BwrapLayers, script: str, own_cgroups: bool, own_users: bool
 ) -> list[str]:
     """Return the arguments after `bwrap` that run `script` in a shell on the read-only host."""
     host = ("--ro-bind", "/", "/")
     return [
-        *_build_isolation(spec, own_cgroups=own_cgroups),
+        *_build_isolation(spec, own_cgroups=own_cgroups, own_users=own_users),
         *host,
         *_build_devices(spec),
         *_build_mounts(spec, layers),

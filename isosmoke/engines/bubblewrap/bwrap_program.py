@@ -1,21 +1,28 @@
-"""Selection of a working bwrap."""
+"""Selection of a program that creates sandboxes: a working bwrap, or for root the launcher.
+
+The launcher has the options of bwrap that isosmoke uses, and takes less time for many mounts.
+"""
 
 import os
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import astuple, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
 from shlex import quote
 
+from isosmoke import __version__
+from isosmoke.dataclass import dataclass
 from isosmoke.engines.base import copies_refused_error, find_mounts_in
-from isosmoke.engines.bubblewrap import bwrap_args, sandbox_rights
+from isosmoke.engines.bubblewrap import bwrap_args, creation_rights
 from isosmoke.engines.bubblewrap.scratch import layers
 from isosmoke.errors import EngineError, EngineUnavailableError
 from isosmoke.host import mount_table, state, system_programs
+from isosmoke.host.caller_process import read_effective_capabilities
 from isosmoke.host.learned import store
+from isosmoke.keeper import LAUNCHER_FILE
 from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, SandboxSpec
 
 _TRIAL_SCRIPT = "cd {directory} && rmdir old && mkdir old && touch old/file"
@@ -25,42 +32,62 @@ _TRIAL_SECONDS = 30.0
 
 _LEARNED = "bwrap"
 
+_SYS_ADMIN = 21
+"""The bit of the capability to create namespaces (capabilities(7))."""
+
 PATH_VARIABLE = "ISOSMOKE_BWRAP"
 """The variable that names a bwrap other than the system's; PATH is not searched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A working bwrap and its abilities.
+    """A working bwrap or launcher, and its abilities.
 
     `layers_on_disk` is true if its overlays can keep changes on disk. `own_cgroups` is true if it
-    can create cgroup namespaces, which may be refused inside a sandbox of isosmoke.
+    can create cgroup namespaces, which may be refused inside a sandbox of isosmoke. `own_users` is
+    true if it has to create a user namespace.
     """
 
     path: str
     layers_on_disk: bool
     own_cgroups: bool
+    own_users: bool
 
 
 @cache
 def find_program() -> Program:
-    """Return the first bwrap that passes a self-test: the system's, then the one in the wheel.
+    """Return the first program that passes a self-test.
 
-    A bwrap that passed is not tested again while all that its self-test depends on is the same.
+    They are the launcher, the system's bwrap, and the one in the wheel. A program that passed is
+    not tested again while all that its self-test depends on is the same.
 
     Raises:
         EngineUnavailableError: if none passes.
     """
-    candidates = tuple(_find_candidates())
-    basis = sandbox_rights.collect(candidates, state.get_state_directory().resolve())
+    launchers, bwraps = tuple(_find_launchers()), tuple(_find_candidates())
+    candidates = (*launchers, *bwraps)
+    basis = creation_rights.collect(candidates, state.get_state_directory().resolve())
     match store.load(_LEARNED, _LEARNED, basis):
-        case [str(path), bool(on_disk), bool(own)] if path in candidates:
-            return Program(path, on_disk, own)
-    program = _test_candidates(candidates)
-    if basis == sandbox_rights.collect(candidates, state.get_state_directory().resolve()):
-        learned = [program.path, program.layers_on_disk, program.own_cgroups]
-        store.save(_LEARNED, _LEARNED, basis, learned)
+        case [str(path), bool(on_disk), bool(cgroups), bool(users)] if path in candidates:
+            return Program(path, on_disk, cgroups, users)
+    program = _test_launchers(launchers) or _test_candidates(bwraps)
+    if basis == creation_rights.collect(candidates, state.get_state_directory().resolve()):
+        store.save(_LEARNED, _LEARNED, basis, list(astuple(program)))
     return program
+
+
+def _find_launchers() -> Iterator[str]:
+    """Yield the launcher if this process can use it, and no other program is wanted."""
+    is_usable = os.getuid() == 0 and not needs_user_namespace()
+    is_wanted = is_usable and not os.environ.get(PATH_VARIABLE)
+    if is_wanted and system_programs.is_executable(LAUNCHER_FILE):
+        yield str(LAUNCHER_FILE)
+
+
+def _test_launchers(paths: Iterable[str]) -> Program | None:
+    """Return the launcher if it passes a self-test, which it does from Linux 5.12."""
+    results = map(_find_abilities, paths)
+    return next((result for result in results if isinstance(result, Program)), None)
 
 
 def _test_candidates(candidates: Sequence[str]) -> Program:
@@ -76,7 +103,8 @@ def _test_candidates(candidates: Sequence[str]) -> Program:
         result = _find_abilities(path)
         if isinstance(result, Program):
             return result
-        refusals_found.append(refusals.explain(result, refusals.read_facts(path)))
+        facts = refusals.read_facts(path, own_users=needs_user_namespace())
+        refusals_found.append(refusals.explain(result, facts))
     if not refusals_found:
         raise _missing_overlays_error(candidates)
     causes = dict.fromkeys(refusal.cause for refusal in refusals_found)
@@ -87,12 +115,20 @@ def _find_abilities(path: str) -> Program | str:
     """Return this bwrap with all abilities that it has here, or its error with the fewest."""
     error = ""
     for own_cgroups, layers_on_disk in product((True, False), repeat=2):
-        candidate = Program(path, layers_on_disk, own_cgroups)
+        candidate = Program(path, layers_on_disk, own_cgroups, needs_user_namespace())
         result = _test_program(candidate)
         if result is None:
             return candidate
         error = result
     return error
+
+
+def needs_user_namespace() -> bool:
+    """Return whether only a user namespace permits this process to create other namespaces.
+
+    Root in a container without privileges lacks the capability too.
+    """
+    return not read_effective_capabilities() >> _SYS_ADMIN & 1
 
 
 def _missing_overlays_error(candidates: Iterable[str]) -> EngineUnavailableError:
@@ -130,7 +166,9 @@ def _may_have_overlays(path: str) -> bool:
 
 
 def get_version(path: str) -> str:
-    """Return the version of a bwrap."""
+    """Return the version of a bwrap; the launcher has that of isosmoke."""
+    if path == str(LAUNCHER_FILE):
+        return __version__
     result = subprocess.run(
         [path, "--version"], capture_output=True, text=True, timeout=_TRIAL_SECONDS, check=False
     )
@@ -172,6 +210,7 @@ def _test_program(candidate: Program) -> str | None:
                 layers=layers_on_disk if candidate.layers_on_disk else {},
                 script=_TRIAL_SCRIPT.format(directory=quote(str(lower))),
                 own_cgroups=candidate.own_cgroups,
+                own_users=candidate.own_users,
             )
             return _run_trial([candidate.path, *arguments])
 
@@ -237,6 +276,10 @@ def _test_mounts(bwrap: Program, spec: SandboxSpec) -> str | None:
     with layers(spec) as layers_on_disk:
         used_layers = layers_on_disk if bwrap.layers_on_disk else {}
         arguments = bwrap_args.build_trial_arguments(
-            spec, layers=used_layers, own_cgroups=bwrap.own_cgroups, script=":"
+            spec,
+            layers=used_layers,
+            own_cgroups=bwrap.own_cgroups,
+            own_users=bwrap.own_users,
+            script=":",
         )
         return _run_trial([bwrap.path, *arguments])

@@ -4,7 +4,11 @@ An ordinary user without a delegated group has none. In that case the keeper's R
 the processes: it counts those in the sandbox's own user namespace.
 
 The keeper is in the group too. `memory.oom.group`, which kills a whole group, therefore stays 0:
-with it, a reached limit would break the sandbox, and would not be reported as such.
+with it, a reached limit would break the sandbox, and would not be reported as such. With a group of
+its own inside this one, the script alone could be killed as a whole. But no process can be moved
+there in time by another one: the keeper would have to start each of its processes in it, which on
+this engine alone would give it a descriptor of a control group of the host. The kernel's counters
+name the limit anyway if only a part of the script is killed.
 """
 
 import os
@@ -24,7 +28,7 @@ _PEAKS = {
     "memory": ("memory.peak", "memory.max_usage_in_bytes"),
     "processes": ("pids.peak",),
 }
-"""The file names in version 2, then 1; pids.peak needs Linux 6.6, memory.peak 5.19."""
+"""The file names in version 2, then 1; a kernel may lack them: memory.peak needs Linux 5.19."""
 
 _CPU = "cpu.stat", "usage_usec"
 _CPU_NANOSECONDS = "cpuacct.usage"
@@ -45,7 +49,7 @@ _EVENTS = {
 _FILES = {"memory": ("memory.max", "memory.limit_in_bytes"), "pids": ("pids.max",)}
 """The files of a limit, in version 2, then 1."""
 
-_RESOURCES = {"memory": "memory", "pids": "processes"}
+RESOURCES = {"memory": "memory", "pids": "processes"}
 """The resource that each controller limits."""
 
 _SWAP = {"memory.swap.max": "0", "memory.memsw.limit_in_bytes": None}
@@ -142,7 +146,7 @@ class ControlGroup:
 
     def find_reached_limits(self) -> frozenset[str]:
         """Return the limited resources whose limit had an effect, as far as it is counted."""
-        limited = {_RESOURCES[controller] for controller in self._limits}
+        limited = {RESOURCES[controller] for controller in self._limits}
         return frozenset(
             resource
             for resource, counters in _EVENTS.items()

@@ -6,24 +6,28 @@ dies before it has released its child would leave that child waiting forever (se
 `--info-fd` is a file in memory, which never breaks like a pipe.
 """
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+import termios
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from isosmoke.dataclass import dataclass
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS, EngineInfo
 from isosmoke.engines.bubblewrap import bwrap_args, bwrap_program, cgroup, group_places
 from isosmoke.engines.bubblewrap.scratch import Scratch, ScratchPool
-from isosmoke.engines.supply import SandboxSupply
+from isosmoke.engines.sandboxes_ahead import SandboxSupply
 from isosmoke.errors import EngineError, ImageError, LeftBehindError, raise_left_behind
 from isosmoke.host import state
 from isosmoke.interrupt import wait_readable
-from isosmoke.rootfs_images import store
+from isosmoke.rootfs_images import image_kinds
 from isosmoke.sandbox.spec import HOST_IMAGE, ReadOnly, SandboxSpec
 
 CHUNK_SIZE = 1 << 16
@@ -58,6 +62,12 @@ class PipeChannel:
         if not content:
             self._raise_bwrap_error()
         return content
+
+    def raise_unless_written(self) -> None:
+        """Raise the error of bwrap if the pipe is readable only because it has ended."""
+        pending = fcntl.ioctl(self._out.fileno(), termios.FIONREAD, bytes(4))
+        if not int.from_bytes(pending, sys.byteorder):
+            self._raise_bwrap_error()
 
     def write_fileno(self) -> int:
         return self._in.fileno()
@@ -125,12 +135,14 @@ class BubblewrapEngine:
 
     def facts(self) -> EngineInfo:
         program = bwrap_program.find_program().path
+        parents = group_places.find_parents()
         return EngineInfo(
             version=bwrap_program.get_version(program),
             where=program,
             reason="the first that passes a self-test",
             rootless=os.getuid() != 0,
-            cgroup=group_places.get_version() if group_places.find_parents() else None,
+            cgroup=group_places.get_version() if parents else None,
+            unlimited=find_unlimited(parents, uid=os.getuid()),
         )
 
     def image_digest(self, image: str) -> str:
@@ -138,7 +150,7 @@ class BubblewrapEngine:
 
         A relative path is resolved against the working directory.
         """
-        digest = store.digest(image, Path.cwd())
+        digest = image_kinds.digest(image, Path.cwd())
         if not digest and image != HOST_IMAGE:
             raise _missing_image_error(image)
         return digest
@@ -181,6 +193,15 @@ class BubblewrapEngine:
         return tuple(removed)
 
 
+def find_unlimited(controllers: Collection[str], *, uid: int) -> frozenset[str]:
+    """Return the resources that nothing limits if there are groups with only these controllers.
+
+    The keeper limits the processes of users other than root.
+    """
+    unlimited = {cgroup.RESOURCES[name] for name in cgroup.RESOURCES.keys() - controllers}
+    return frozenset(unlimited - ({"processes"} if uid != 0 else set()))
+
+
 def _list_kernel_mounts(group: cgroup.ControlGroup) -> Iterator[ReadOnly]:
     """Yield the mounts in `/sys`, of which bwrap shows nothing: the rest describes the host."""
     for directory in _KERNEL_FACTS:
@@ -190,7 +211,7 @@ def _list_kernel_mounts(group: cgroup.ControlGroup) -> Iterator[ReadOnly]:
 
 
 def _missing_image_error(image: str) -> ImageError:
-    return ImageError(f"bubblewrap has no image '{image}'", store.suggest_commands(image))
+    return ImageError(f"bubblewrap has no image '{image}'", image_kinds.suggest_commands(image))
 
 
 @contextmanager
@@ -204,6 +225,7 @@ def _bwrap_process(
             layers=scratch.layers,
             info_fd=info_file.fileno(),
             own_cgroups=program.own_cgroups,
+            own_users=program.own_users,
             devices=scratch.devices,
         )
         process = _spawn([program.path, *arguments], info_file)
@@ -233,9 +255,9 @@ def _read_keeper_pid(info_file: IO[bytes], channel: PipeChannel) -> int:
     """Return the keeper's PID, which is known once the keeper writes or bwrap ends."""
     if not wait_readable(channel.fileno(), START_SECONDS):
         raise EngineError(f"bwrap created no sandbox within {START_SECONDS:g} s")
+    channel.raise_unless_written()
     info = os.pread(info_file.fileno(), CHUNK_SIZE, 0)
     if not info:
-        channel.read()
         raise EngineError("bwrap created no sandbox and gave no reason")
     return int(json.loads(info)["child-pid"])
 

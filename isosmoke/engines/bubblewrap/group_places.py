@@ -11,11 +11,11 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import EngineError
 from isosmoke.host.leases import Lease
 
@@ -41,6 +41,12 @@ _LIMIT_FILES = (
     *("cpu.max", "cpuset.cpus", "io.max", "hugetlb.2MB.max"),
 )
 """Files of version 2 that limit a group, except for the number of its processes."""
+
+_DIVIDE = (
+    "cd {} && mkdir init && xargs -rn1 <cgroup.procs >init/cgroup.procs; "
+    "echo +memory +pids >cgroup.subtree_control"
+)
+"""Commands that move all processes of a container into a group inside its own."""
 
 _MOVES = 100
 """The number of attempts to move processes that fork in the meantime."""
@@ -121,7 +127,7 @@ def move_to_leaf(place: Place, *, is_own: Callable[[int], bool]) -> None:
             if not is_own(pid):
                 raise EngineError(
                     f"process {pid} of another program is in the control group {place.directory}",
-                    hint=suggest_unit(),
+                    hint=suggest_group(),
                 )
             with suppress(ProcessLookupError):
                 (leaf / "cgroup.procs").write_text(str(pid))
@@ -130,14 +136,34 @@ def move_to_leaf(place: Place, *, is_own: Callable[[int], bool]) -> None:
             return
     raise EngineError(
         f"the control group {place.directory} cannot be divided: its processes fork too fast",
-        hint=suggest_unit(),
+        hint=suggest_group(),
     )
 
 
-def suggest_unit() -> str:
-    """Return the command that starts isosmoke in a separate group, in which it sets limits."""
-    user = "--user " if os.getuid() != 0 else ""
-    return f"systemd-run {user}--scope -p Delegate=yes isosmoke ..."
+def suggest_group() -> str:
+    """Return how isosmoke gets a group in which it can limit its sandboxes."""
+    own = _map_own_groups().get("") if get_version() != 1 else None
+    return suggest_group_instead(own, is_writable=_is_writable, uid=os.getuid())
+
+
+def suggest_group_instead(
+    own: Path | None, *, is_writable: Callable[[Path], bool], uid: int
+) -> str:
+    """Return how user `uid` gets a place for limited groups that the group `own` is not."""
+    if own and _is_of_container(own):
+        if is_writable(own):
+            return f"divide the group of this container first, with `{_DIVIDE.format(own)}`"
+        return "limit the whole container, as `docker run --memory` and `--pids-limit` do"
+    user = "--user " if uid != 0 else ""
+    return f"start isosmoke with `systemd-run {user}--scope -p Delegate=yes isosmoke ...`"
+
+
+def _is_of_container(own: Path) -> bool:
+    """Return whether a group seems to be the root because its cgroup namespace begins there.
+
+    The root of the machine has no type.
+    """
+    return (own / "cgroup.type").exists() and not (own.parent / "cgroup.procs").exists()
 
 
 @cache

@@ -8,15 +8,17 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import TypeGuard
 
+from isosmoke.dataclass import dataclass
 from isosmoke.engines.bubblewrap import bwrap_args
 from isosmoke.engines.bubblewrap.bwrap_args import BwrapLayer, BwrapLayers
-from isosmoke.host import files, state
+from isosmoke.host import state
+from isosmoke.host.files import trees
 from isosmoke.sandbox.spec import CopyOnWrite, Fresh, Mount, SandboxSpec
 
 _State = tuple[object, ...]
@@ -57,8 +59,8 @@ class Scratch:
                 if target is None:
                     raise OSError(f"the devices in {directory} were changed")
                 layer = self.layers[target]
-                files.remove(layer.upper)
-                files.remove(layer.work)
+                trees.remove(layer.upper)
+                trees.remove(layer.work)
                 _create_layer(self.mounts[target], layer)
                 self.states.pop(target, None)
 
@@ -102,7 +104,7 @@ class ScratchPool:
     def __init__(self) -> None:
         self._lock = Lock()
         self._users = 0
-        self._free: dict[_Key, list[Scratch]] = {}
+        self._free: list[tuple[_Key, Scratch]] = []
 
     @contextmanager
     def reusing(self) -> Iterator[None]:
@@ -114,24 +116,32 @@ class ScratchPool:
         finally:
             with self._lock:
                 self._users -= 1
-                unused = [] if self._users else [*self._free.values()]
-                self._free = self._free if self._users else {}
-            for scratch in (scratch for group in unused for scratch in group):
+                unused = [] if self._users else self._free
+                self._free = self._free if self._users else []
+            for _, scratch in unused:
                 scratch.stack.close()
 
     @contextmanager
     def take(self, spec: SandboxSpec, *, layers_on_disk: bool) -> Iterator[Scratch]:
         """Yield the directories of one sandbox, which must end within the block."""
         key = (spec.mounts, spec.uid, layers_on_disk)
-        with self._lock:
-            group = self._free.get(key)
-            scratch = group.pop() if group else None
-        scratch = scratch or _create(spec, layers_on_disk=layers_on_disk)
+        scratch = self._take_free(key) or _create(spec, layers_on_disk=layers_on_disk)
         try:
             yield scratch
         finally:
             if not self._put_back(key, scratch):
                 scratch.stack.close()
+
+    def _take_free(self, key: _Key) -> Scratch | None:
+        """Return free directories for a key, if there are any.
+
+        Keys are compared and not hashed: those of a run mostly consist of the same mounts.
+        """
+        with self._lock:
+            for index in reversed(range(len(self._free))):
+                if self._free[index][0] == key:
+                    return self._free.pop(index)[1]
+        return None
 
     def _put_back(self, key: _Key, scratch: Scratch) -> bool:
         """Keep the directories if they can serve another sandbox; return whether they are kept."""
@@ -143,7 +153,7 @@ class ScratchPool:
             return False
         with self._lock:
             if self._users:
-                self._free.setdefault(key, []).append(scratch)
+                self._free.append((key, scratch))
             return bool(self._users)
 
 
@@ -188,7 +198,7 @@ def _create_layer(mount: CopyOnWrite | Fresh, layer: BwrapLayer) -> None:
     layer.upper.chmod(0o755)
     layer.work.mkdir()
     if mount.copies is not None:
-        files.copy_tree(mount.copies, layer.upper)
+        trees.copy_tree(mount.copies, layer.upper)
 
 
 def _create_devices(scratch: Path) -> Path | None:

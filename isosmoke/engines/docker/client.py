@@ -83,7 +83,7 @@ def docker_errors(client: Client, action: str) -> Iterator[None]:
         endpoint.check_connection(client.endpoint, ANSWER_SECONDS)
         text = get_error_text(error)
         message = f"{client.program} could not {action}: {text}"
-        raise EngineError(message, hint=create_body.find_remedy(text)) from error
+        raise EngineError(message, hint=find_remedy(text)) from error
 
 
 def get_error_text(error: Exception) -> str:
@@ -150,6 +150,12 @@ def is_rootless(info: dict[str, Any]) -> bool:
     return bool(info.get("Rootless")) or "name=rootless" in info.get("SecurityOptions", ())
 
 
+def find_unlimited(info: dict[str, Any]) -> frozenset[str]:
+    """Return the resources that a daemon says it cannot limit, for lack of a controller."""
+    names = {"MemoryLimit": "memory", "PidsLimit": "processes"}
+    return frozenset(resource for name, resource in names.items() if info.get(name) is False)
+
+
 def _get_limits() -> dict[str, tuple[int, int]]:
     """Return the caller's own limits, capped at what a service can have.
 
@@ -168,3 +174,22 @@ def _get_limit(limit: int, maximum: int) -> tuple[int, int]:
         for value in resource.getrlimit(limit)
     )
     return soft, hard
+
+
+_REMEDIES = (
+    (
+        "cgroups in hybrid mode not supported",
+        'set runtime = "runc" in [engine] of /etc/containers/containers.conf, then restart Podman',
+    ),
+    (
+        "error setting rlimit",
+        "raise LimitNOFILE and LimitNPROC of podman.service, then restart Podman",
+    ),
+    ("newuidmap", "sudo apt-get install uidmap, then add a line for your user to /etc/subuid"),
+)
+"""Known errors of a daemon's runtime, with their remedies."""
+
+
+def find_remedy(error: str) -> str:
+    """Return the remedy for a daemon's error; empty if none is known."""
+    return next((remedy for pattern, remedy in _REMEDIES if pattern in error), "")

@@ -4,14 +4,12 @@ Docker itself sorts mounts by depth, so their order here has no effect, but each
 only once. Documentation: https://docs.docker.com/reference/api/engine/, `ContainerCreate`.
 """
 
-import io
-import tarfile
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
-from isosmoke.engines.base import copies_refused_error
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import EngineError
 from isosmoke.host import mount_table
 from isosmoke.sandbox.spec import (
@@ -320,43 +318,3 @@ def _is_shown_by(mount: ReadOnly, point: Path, spec: SandboxSpec) -> bool:
     target = mount.target / point.relative_to(mount.source)
     others = (other for other in spec.mounts if mount.target in other.target.parents)
     return not any(target.is_relative_to(other.target) for other in others)
-
-
-_REMEDIES = (
-    (
-        "cgroups in hybrid mode not supported",
-        'set runtime = "runc" in [engine] of /etc/containers/containers.conf, then restart Podman',
-    ),
-    (
-        "error setting rlimit",
-        "raise LimitNOFILE and LimitNPROC of podman.service, then restart Podman",
-    ),
-    ("newuidmap", "sudo apt-get install uidmap, then add a line for your user to /etc/subuid"),
-)
-"""Known errors of a daemon's runtime, with their remedies."""
-
-
-def find_remedy(error: str) -> str:
-    """Return the remedy for a daemon's error; empty if none is known."""
-    return next((remedy for pattern, remedy in _REMEDIES if pattern in error), "")
-
-
-def workspace_mounts_error(error: EngineError, points: Iterable[Path]) -> EngineError:
-    """Return the error for a sandbox that failed and whose workspace contains mounts.
-
-    A runtime reports an overlay that the kernel refuses as an invalid argument.
-    """
-    if "invalid argument" in error.message:
-        return copies_refused_error(points)
-    names = ", ".join(map(str, points))
-    hint = error.hint or "unmount them, or mount them outside the workspace"
-    return EngineError(f"{error.message} (mounted in the workspace: {names})", hint)
-
-
-def build_empty_files_archive(names: Iterable[str]) -> bytes:
-    """Return a tar archive of empty files."""
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as writer:
-        for name in names:
-            writer.addfile(tarfile.TarInfo(name))
-    return archive.getvalue()

@@ -10,19 +10,18 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from grp import getgrgid
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from isosmoke.errors import EngineUnavailableError, UsageError
+from isosmoke.dataclass import dataclass
+from isosmoke.engines.daemon_options import CONTEXT, HOST, OPTIONS
+from isosmoke.errors import EngineUnavailableError
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 
 _UNIX = "unix://"
-_HOST, _CONTEXT = "ISOSMOKE_HOST", "ISOSMOKE_CONTEXT"
-_OPTIONS = {_HOST: "--host", _CONTEXT: "--context"}
 _DEFAULT_CONTEXT = "default"
 _SYSTEM_PATH = ":/usr/local/sbin:/usr/sbin:/sbin"
 _SYSTEMD_DIRECTORY = Path("/run/systemd/system")
@@ -174,20 +173,7 @@ def find_docker(caller: CallerEnvironment) -> Endpoint:
 def find_podman(caller: CallerEnvironment) -> Endpoint:
     """Return the endpoint of `--host` or `CONTAINER_HOST`, or else the caller's own service."""
     usual = _ROOTLESS_PODMAN if caller.uid else _PODMAN
-    return _find_named_host(caller, _HOST, "CONTAINER_HOST") or _find_first(caller, usual, ())
-
-
-def build_variables(host: str | None, context: str | None) -> Mapping[str, str]:
-    """Return variables that pass these options to the whole process and its children."""
-    if host and context:
-        raise UsageError("--host and --context cannot be combined", hint="pass only one of them")
-    return {_HOST: host or "", _CONTEXT: context or ""}
-
-
-def build_arguments(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the arguments that select the same daemon on another command line."""
-    values = ((option, environment.get(name)) for name, option in _OPTIONS.items())
-    return tuple(argument for option, value in values if value for argument in (option, value))
+    return _find_named_host(caller, HOST, "CONTAINER_HOST") or _find_first(caller, usual, ())
 
 
 def build_testcontainers_environment(endpoint: Endpoint) -> Mapping[str, str]:
@@ -274,8 +260,11 @@ def _resolve_host(caller: CallerEnvironment, host: str, source: str, undo: str) 
 
 def _find_named_docker(caller: CallerEnvironment) -> Endpoint | None:
     """Return the endpoint in an option, a variable or docker's configuration, if any."""
-    asks_for_context = caller.environment.get(_CONTEXT, "") not in ("", _DEFAULT_CONTEXT)
-    host = None if asks_for_context else _find_named_host(caller, _HOST, "DOCKER_HOST")
+    asks_for_context = caller.environment.get(CONTEXT, "") not in (
+        "",
+        _DEFAULT_CONTEXT,
+    )
+    host = None if asks_for_context else _find_named_host(caller, HOST, "DOCKER_HOST")
     return host or _find_by_context(caller)
 
 
@@ -289,7 +278,7 @@ def _find_named_host(caller: CallerEnvironment, *variables: str) -> Endpoint | N
 
 def _describe_variable(variable: str) -> tuple[str, str]:
     """Return the name under which the caller knows a variable, and the way to remove it."""
-    option = _OPTIONS.get(variable)
+    option = OPTIONS.get(variable)
     return (option, f"omit {option}") if option else (variable, f"unset {variable}")
 
 
@@ -308,7 +297,7 @@ def _find_by_context(caller: CallerEnvironment) -> Endpoint | None:
 
 def _find_context(caller: CallerEnvironment, file: Path) -> tuple[str, str, str]:
     """Return the name of the context, its source, and the way to remove that setting."""
-    for variable in (_CONTEXT, "DOCKER_CONTEXT"):
+    for variable in (CONTEXT, "DOCKER_CONTEXT"):
         if name := caller.environment.get(variable):
             return name, *_describe_variable(variable)
     name = _read_json(file).get("currentContext") or _DEFAULT_CONTEXT

@@ -1,19 +1,20 @@
 """Docker engine, which creates sandboxes from the host's directories or from a named image."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeGuard
 
-from isosmoke.engines.base import EngineInfo, find_mounts_in
-from isosmoke.engines.docker import container, create_body, endpoint, layers, nesting
+from isosmoke.dataclass import dataclass
+from isosmoke.engines.base import EngineInfo, copies_refused_error, find_mounts_in
+from isosmoke.engines.docker import container, create_body, endpoint, nesting, scratch
 from isosmoke.engines.docker.attach import AttachChannel
 from isosmoke.engines.docker.client import (
     ANSWER_SECONDS,
     Client,
     Daemon,
     docker_errors,
+    find_unlimited,
     is_rootless,
 )
 from isosmoke.engines.docker.companions import DockerCompanions
@@ -21,7 +22,7 @@ from isosmoke.engines.docker.container import Container, cleanup_failures, new_c
 from isosmoke.engines.docker.create_body import Dialect
 from isosmoke.engines.docker.endpoint import CallerEnvironment, Endpoint
 from isosmoke.engines.docker.images import DockerImages
-from isosmoke.engines.supply import SandboxSupply
+from isosmoke.engines.sandboxes_ahead import SandboxSupply
 from isosmoke.errors import EngineError, raise_left_behind
 from isosmoke.host import mount_table, state
 from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite, Mount, ReadOnly, SandboxSpec
@@ -93,6 +94,7 @@ class DockerEngine:
             reason=self._daemon.endpoint.reason,
             rootless=is_rootless(info),
             cgroup=int(cgroup) if cgroup.isdecimal() else None,
+            unlimited=find_unlimited(info),
         )
 
     def image_digest(self, image: str) -> str:
@@ -119,7 +121,7 @@ class DockerEngine:
             client = stack.enter_context(self._daemon.client())
             points = self._require_visible_sources(client, spec)
             failures = stack.enter_context(cleanup_failures())
-            disk_layers = stack.enter_context(layers.layers(client, spec, dialect, failures))
+            disk_layers = stack.enter_context(scratch.layers(client, spec, dialect, failures))
             sandbox_container = stack.enter_context(new_container(client, failures))
             labels = container.labels(sandbox_container.name, spec.label)
             body = create_body.build_body(spec, dialect, layers=disk_layers, labels=labels)
@@ -145,7 +147,7 @@ class DockerEngine:
                     for name, label in dead.items()
                 },
                 **{
-                    str(directory): layers.remove(client, directory, self._daemon.dialect)
+                    str(directory): scratch.remove(client, directory, self._daemon.dialect)
                     for directory in directories
                 },
             }
@@ -252,4 +254,16 @@ def _mounts_named_in_errors(points: Collection[Path]) -> Iterator[None]:
     except EngineError as error:
         if not points or type(error) is not EngineError:
             raise
-        raise create_body.workspace_mounts_error(error, points) from error
+        raise workspace_mounts_error(error, points) from error
+
+
+def workspace_mounts_error(error: EngineError, points: Iterable[Path]) -> EngineError:
+    """Return the error for a sandbox that failed and whose workspace contains mounts.
+
+    A runtime reports an overlay that the kernel refuses as an invalid argument.
+    """
+    if "invalid argument" in error.message:
+        return copies_refused_error(points)
+    names = ", ".join(map(str, points))
+    hint = error.hint or "unmount them, or mount them outside the workspace"
+    return EngineError(f"{error.message} (mounted in the workspace: {names})", hint)

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
 from docker.errors import ImageNotFound
 
+from isosmoke.dataclass import dataclass
 from isosmoke.engines.docker import create_body
 from isosmoke.engines.docker.client import Client, Daemon, docker_errors
 from isosmoke.errors import ImageError
 from isosmoke.host import files, state
-from isosmoke.rootfs_images import store
+from isosmoke.rootfs_images import image_kinds
 from isosmoke.rootfs_images.shipped_dockerfiles import Recipe
 from isosmoke.sandbox.spec import HOST_IMAGE
 
@@ -96,7 +96,7 @@ def provide_host_image(client: Client, image: str, error: ImageNotFound) -> None
 
 
 def _missing_image_error(client: Client, image: str) -> ImageError:
-    hint = store.suggest_commands(image, client.program)
+    hint = image_kinds.suggest_commands(image, client.program)
     return ImageError(f"{client.program} has no image '{image}'", hint)
 
 

@@ -4,18 +4,19 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
 from time import monotonic, sleep
 from typing import Self, TypeVar
 
-from isosmoke.execution.concurrency import machine
-from isosmoke.execution.concurrency.machine import SharedState, Stalls
+from isosmoke.dataclass import dataclass
+from isosmoke.execution.concurrency import load_readings
+from isosmoke.execution.concurrency.load_readings import SharedState, Stalls
 from isosmoke.execution.concurrency.slots import STEP_SECONDS, Pressure
 from isosmoke.host import state
-from isosmoke.results.load import Load
+from isosmoke.results.machine_load import Load
 
 PERIOD = 0.2
 """The time between samples in seconds."""
@@ -67,8 +68,8 @@ class Meter:
     clock: Callable[[], float] = monotonic
     period: float = PERIOD
     pause: Callable[[float], object] = sleep
-    read_stalls: Callable[[], Stalls] = machine.read_stalls
-    read_surroundings: Callable[[Path], SharedState] = machine.read_surroundings
+    read_stalls: Callable[[], Stalls] = load_readings.read_stalls
+    read_surroundings: Callable[[Path], SharedState] = load_readings.read_surroundings
     read_used: Callable[[], float] = _read_used
     _samples: deque[MeterSample] = field(default_factory=deque, init=False)
     _first: SharedState | None = field(default=None, init=False)
@@ -87,7 +88,7 @@ class Meter:
         return cls(
             directory=state.get_state_directory(),
             processors=os.cpu_count() or 1,
-            cores=machine.count_cores(),
+            cores=load_readings.count_cores(),
         )
 
     @contextmanager

@@ -6,8 +6,10 @@ run itself uses much of the CPUs, or memory becomes scarce, slots are taken away
 is never stopped for that.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
+
+from isosmoke.dataclass import dataclass
 
 STEP_SECONDS = 0.5
 """The time between two changes, in seconds: a new scenario needs some time to show its load."""

@@ -5,15 +5,17 @@ reviewer.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 
+from isosmoke.dataclass import dataclass
 from isosmoke.gate.audits.graph_tasks import CompletedTask, Graph, parse_time
 from isosmoke.gate.receipt import Statement
 from isosmoke.history.gate_records import BypassRecord
 from isosmoke.manifest.models import Scenario
-from isosmoke.results.finding import GateFinding
 from isosmoke.results.outcome import Outcome
+from isosmoke.results.records.finding import GateFinding
 from isosmoke.text import restore_bytes
 
 
@@ -67,6 +69,12 @@ that call has ended, or, if that is not recorded, one that does not follow at on
 call.
 """
 
+_COMPLETES_NOTHING: Mapping[str | None, str] = {
+    "gate": "`isosmoke gate`, which completes no task",
+    "shard": "shards, which complete no task",
+}
+"""The words for each command that writes receipts, and does not call wg."""
+
 _NAMES_SHOWN = 5
 _START = datetime.min.replace(tzinfo=UTC)
 
@@ -98,7 +106,8 @@ class AuditedProject:
 
     `graph` is wg's graph directory. `manifests` are the paths by which receipts name the manifest,
     now and formerly, and `scenarios` its content. `binary` is None without a wg. `is_gone` tells
-    whether the project of a graph directory no longer exists.
+    whether the project of a graph directory no longer exists. `find_pins` returns the certificates
+    that the reviewed manifest lists for the workers of a place.
     """
 
     graph: str
@@ -106,11 +115,16 @@ class AuditedProject:
     scenarios: Sequence[Scenario] = ()
     binary: ProjectBinary | None = None
     is_gone: Callable[[str], bool] = lambda _: False
+    find_pins: Callable[[str], AbstractSet[str]] = lambda _: frozenset()
 
     def owns(self, receipt: Statement) -> bool:
-        """Return whether a receipt is of this project and manifest."""
+        """Return whether a receipt is of this project and manifest, and of no mere shard."""
         about = receipt.circumstances
-        return self.includes(about.graph) and str(receipt.manifest_path) in self.manifests
+        return (
+            not about.shard
+            and self.includes(about.graph)
+            and str(receipt.manifest_path) in self.manifests
+        )
 
     def includes(self, graph: str | None) -> bool:
         """Return whether a record of `graph` is of this project.
@@ -207,6 +221,8 @@ class _TaskAudit:
             yield self._create("receipt-stale", f"is done, but its receipt is {reason}")
         if reason := self._describe_binary(receipt):
             yield self._create("receipt-binary", f"is done, but {reason}")
+        if reason := self._describe_workers(receipt):
+            yield self._create("receipt-worker", f"is done, but {reason}")
         for loss in about.losses or ():
             words = f"is done, but its gate used a doubtful manifest: {loss.place}: {loss.message}"
             yield self._create(loss.kind, words)
@@ -241,7 +257,8 @@ class _TaskAudit:
 
     def _describe_other_completion(self, receipt: Statement) -> str:
         """Describe why a receipt is not of this completion; empty if it is."""
-        tested, at = _read_time(receipt), receipt.circumstances.tested_at
+        at = receipt.circumstances.first_tested_at or receipt.circumstances.tested_at
+        tested = parse_time(at) or _START
         if self.task.begun is not None and tested < self.task.begun:
             return f"from {at}, before the task was last started, at {_format(self.task.begun)}"
         if self.task.completed is not None and self.task.completed - tested > MAX_WAIT:
@@ -260,6 +277,25 @@ class _TaskAudit:
             return ""
         return f"its gate tested {tested} ({sha256[:12]}), and the project's wg is {own.paths[0]}"
 
+    def _describe_workers(self, receipt: Statement) -> str:
+        """Describe a worker that no reviewed place has, or that is not named; empty without one."""
+        about = receipt.circumstances
+        if about.place is None and about.workers is None:
+            return ""
+        place, workers = about.place or "", about.workers or {}
+        unnamed = [name for name in about.outcomes if not workers.get(name)]
+        if unnamed:
+            return f"its receipt names no worker of {_enumerate(unnamed)}"
+        pins = self.project.find_pins(place)
+        for worker in (worker for named in workers.values() for worker in named):
+            if worker.certificate not in pins:
+                where = f"[gate] places lists for {place or 'no place'}"
+                return (
+                    f"its gate ran on the worker {worker.name}, with the certificate "
+                    f"{worker.certificate}, which no reviewed {where}"
+                )
+        return ""
+
     def _find_notes(self, receipt: Statement) -> Iterator[GateFinding]:
         about = receipt.circumstances
         skipped = self._list_skipped(receipt)
@@ -267,8 +303,8 @@ class _TaskAudit:
         if names:
             words = f"is done; its receipt shows nothing of what was skipped: {_enumerate(names)}"
             yield self._create("receipt-partly-skipped", words)
-        if about.way == "gate":
-            words = "is done; its receipt is of `isosmoke gate`, which completes no task"
+        if about.way in _COMPLETES_NOTHING:
+            words = f"is done; its receipt is of {_COMPLETES_NOTHING[about.way]}"
             yield self._create("receipt-gate-only", words)
         elif self._is_late(receipt):
             words = f"is done; wg did not complete it with its receipt, from {about.tested_at}"

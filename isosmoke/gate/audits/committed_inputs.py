@@ -5,15 +5,17 @@ A script can be weakened, tested, and restored. The receipt then has a hash that
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 
-from isosmoke.authoring.script_mentions import SUFFIXES
+from isosmoke.authoring.mentioned_files import SUFFIXES
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import ManifestError
 from isosmoke.gate import receipt_inputs
 from isosmoke.gate.audits.audit import Uncommitted
-from isosmoke.gate.receipt import Resource, Statement
+from isosmoke.gate.in_toto import Resource
+from isosmoke.gate.receipt import Statement
 from isosmoke.host import files
 from isosmoke.host.repository.file_versions import FileVersions
 from isosmoke.manifest import parser

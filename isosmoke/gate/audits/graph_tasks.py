@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+
+from isosmoke.dataclass import dataclass
 
 _DONE = frozenset({"done", "pending-eval", "pending-review", "pendingreview"})
 """The statuses that wg reads as done: marked by `wg done`, evaluated or not; two former names."""

@@ -1,1 +1,1 @@
-"""Proofs that a scenario fails with a broken binary and passes with a fixed one."""
+"""Proofs and receipts of teeth: statements that a scenario notices a broken binary."""

@@ -5,17 +5,14 @@ have the same hash. It is not signed: it detects changes, not forgery.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
-
-from pydantic import Field, ValidationError
+from typing import Literal
 
 from isosmoke import __version__
-from isosmoke.errors import RecordError
-from isosmoke.gate import receipt
-from isosmoke.gate.receipt import STATEMENT, TEST_RESULT, InTotoModel, Resource
+from isosmoke.gate import in_toto
+from isosmoke.gate.in_toto import InTotoModel, Resource, ResultPredicate, ResultStatement
 from isosmoke.host.git import Checkout
 from isosmoke.results.outcome import Broke, Exited, Outcome, Signaled
-from isosmoke.results.run_record import Text
+from isosmoke.results.records.document_base import Text
 from isosmoke.results.run_results import Attempt
 
 Accepted = Literal["timeout", "leak", "error", "signal"]
@@ -29,7 +26,7 @@ ACCEPTED: Mapping[Accepted, Outcome | None] = {
 }
 """The outcome of each such way; a script that a signal ended has the outcome FAIL."""
 
-_BOUND = ("scenario ", "script ", "file ")
+BOUND = ("scenario ", "script ", "file ")
 """The kinds of inputs that a proof is bound to; it holds for other images and interpreters too."""
 
 _NOT_EXECUTED = (126, 127)
@@ -65,23 +62,15 @@ class ProofCircumstances(InTotoModel):
     version: str = __version__
 
 
-class ProofPredicate(InTotoModel):
-    """The result of the scenario with the fixed binary, in the fields of in-toto's test result."""
+class ProofPredicate(ResultPredicate):
+    """The result of the scenario with the fixed binary, which is always PASSED."""
 
-    result: Literal["PASSED"] = "PASSED"
-    configuration: tuple[Resource, ...]
-    passed_tests: tuple[str, ...]
-    warned_tests: tuple[str, ...] = ()
-    failed_tests: tuple[str, ...] = ()
     isosmoke: ProofCircumstances
 
 
-class ProofStatement(InTotoModel):
+class ProofStatement(ResultStatement):
     """A proof; its subject is the fixed binary, and the broken one is among the inputs."""
 
-    type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type", default=STATEMENT)
-    subject: Annotated[tuple[Resource, ...], Field(min_length=1)]
-    predicate_type: Literal["https://in-toto.io/attestation/test-result/v0.1"] = TEST_RESULT
     predicate: ProofPredicate
 
     @property
@@ -95,20 +84,18 @@ def create_proof(circumstances: ProofCircumstances, inputs: Sequence[Resource]) 
     fixed, broken = circumstances.fixed, circumstances.broken
     predicate = ProofPredicate(
         configuration=(
-            receipt.create_hashed_resource("broken-binary", broken.path, broken.sha256),
+            in_toto.create_hashed_resource("broken-binary", broken.path, broken.sha256),
             *inputs,
-            receipt.create_named_resource("engine", circumstances.engine),
+            in_toto.create_named_resource("engine", circumstances.engine),
         ),
+        result="PASSED",
         passed_tests=(circumstances.scenario,),
+        warned_tests=(),
+        failed_tests=(),
         isosmoke=circumstances,
     )
-    subject = receipt.create_hashed_resource("binary", fixed.path, fixed.sha256)
+    subject = in_toto.create_hashed_resource("binary", fixed.path, fixed.sha256)
     return ProofStatement(subject=(subject,), predicate=predicate)
-
-
-def render(proof: ProofStatement) -> str:
-    """Return the proof as JSON that ends with a newline."""
-    return proof.model_dump_json(indent=2, by_alias=True, exclude_none=True) + "\n"
 
 
 def parse(text: bytes, origin: str) -> ProofStatement:
@@ -117,27 +104,20 @@ def parse(text: bytes, origin: str) -> ProofStatement:
     Raises:
         RecordError: if `text` is not a proof, or has an unknown version.
     """
-    try:
-        return ProofStatement.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise RecordError(
-            f"{origin}: not a proof: {field}: {first['msg']}", hint="remove it, and prove again"
-        ) from error
+    return in_toto.parse(
+        ProofStatement, text, kind=f"{origin}: not a proof", hint="remove it, and prove again"
+    )
 
 
 def find_differences(proof: ProofStatement, current: Sequence[Resource]) -> tuple[str, ...]:
-    """Describe each input of a proof that differs from the `current` ones of its scenario.
-
-    A file that was one of the two binaries, in a project that has them in its tree, is no input.
-    """
-    binaries = {proof.circumstances.fixed.sha256, proof.circumstances.broken.sha256}
-    inputs = [item for item in proof.predicate.configuration if item.name.startswith(_BOUND)]
-    excluded = {item.name for item in inputs if item.sha256 in binaries}
-    before = [item for item in inputs if item.name not in excluded]
-    after = [item for item in current if item.name.startswith(_BOUND) and item.name not in excluded]
-    return receipt.list_differences(before, after)
+    """Describe each input of a proof that differs from the `current` ones of its scenario."""
+    about = proof.circumstances
+    return in_toto.find_bound_differences(
+        proof.predicate.configuration,
+        current,
+        BOUND,
+        binaries=(about.fixed.sha256, about.broken.sha256),
+    )
 
 
 def find_objection_to_broken(attempt: Attempt, accepted: Sequence[str]) -> str:

@@ -1,15 +1,16 @@
 """Making a proof: the scenario runs with both binaries, and the proof is written."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import UsageError
 from isosmoke.execution import session
+from isosmoke.execution.request import Request
 from isosmoke.execution.scheduler import Policy
-from isosmoke.execution.session import Request
-from isosmoke.gate import bound_run, receipt, receipt_inputs, receipt_writer
+from isosmoke.gate import bound_run, in_toto, receipt_inputs, receipt_writer
 from isosmoke.gate.bound_run import BoundRun
 from isosmoke.gate.proofs import proof
 from isosmoke.gate.proofs.proof import ProofCircumstances, ProvenBinary
@@ -77,11 +78,11 @@ def prove(
     if objections or interrupt.is_raised:
         return ProofResult(first.result, None, objections)
     second = _run(request, request.fixed, caller, execute)
-    objections = (*_object_to_fixed(second), *receipt.list_differences(first.inputs, second.inputs))
+    objections = (*_object_to_fixed(second), *in_toto.list_differences(first.inputs, second.inputs))
     if objections or interrupt.is_raised:
         return ProofResult(first.result, second.result, objections)
     statement = proof.create_proof(_describe(request, first, second), second.inputs)
-    saved = gate_records.save_proof(homes, request.scenario.name, proof.render(statement))
+    saved = gate_records.save_proof(homes, request.scenario.name, in_toto.render(statement))
     return ProofResult(first.result, second.result, (), saved)
 
 

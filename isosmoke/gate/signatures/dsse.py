@@ -8,20 +8,29 @@ and nothing else. The library is optional, because only a service that signs or 
 import base64
 import binascii
 import json
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import IsosmokeError, UsageError
 from isosmoke.host import files
 
 if TYPE_CHECKING:
+    from securesystemslib.dsse import Envelope
     from securesystemslib.signer import SSlibKey
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 """The type of an in-toto statement in an envelope (in-toto attestation, "Envelope")."""
+
+
+_MAX_SIGNATURES = 100
+"""Each signature is tried with each key, which is some work even if none is valid."""
 
 
 class EnvelopeSignature(BaseModel):
@@ -42,7 +51,7 @@ class SignedEnvelope(BaseModel):
 
     payload_type: str
     payload: str
-    signatures: tuple[EnvelopeSignature, ...] = Field(min_length=1)
+    signatures: tuple[EnvelopeSignature, ...] = Field(min_length=1, max_length=_MAX_SIGNATURES)
 
     def decode(self, origin: str) -> bytes:
         """Return the receipt; `origin` names the envelope in errors.
@@ -95,44 +104,76 @@ def sign(receipt: bytes, key: Path) -> str:
     return json.dumps(envelope.to_dict(), indent=2) + "\n"
 
 
-def find_problem(envelope: bytes, key: Path) -> str:
-    """Return why no signature of an envelope is of a public key; empty if one is.
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A public key in PEM format; `origin` names it in messages: a file, or where it is pinned."""
+
+    content: bytes
+    origin: str
+
+
+def read_public_key(file: Path) -> PublicKey:
+    """Return the public key in a file; its content is not examined yet.
 
     Raises:
-        UsageError: if the file has no public key, or the library is missing.
+        UsageError: if the file cannot be read.
+    """
+    return PublicKey(_read_key(file), str(file))
+
+
+class SignatureError(IsosmokeError):
+    """An envelope has no signature of the keys that it should be of."""
+
+
+def open_signed(envelope: bytes, keys: Sequence[PublicKey]) -> bytes:
+    """Return the receipt in an envelope that one of these public keys has signed.
+
+    Raises:
+        SignatureError: if none of them has.
+        UsageError: if one of them is no public key, or the library is missing.
     """
     try:
         from securesystemslib.dsse import Envelope
         from securesystemslib.exceptions import FormatError, VerificationError
     except ImportError as error:
         raise _create_missing_error() from error
-    public = _load_public_key(key)
+    if not keys:
+        raise SignatureError("no key is pinned that could have signed it")
+    loaded = [_load_public_key(key) for key in keys]
+    parsed = parse(envelope)
+    if parsed is None:
+        raise SignatureError("the signature cannot be read: it is not in an envelope")
+    # A key ID is only a hint (DSSE, "protocol.md"), so each signature is tried with each key.
     try:
-        document = json.loads(envelope)
-        # A key ID is only a hint (DSSE, "protocol.md"), so each signature is tried with the key.
-        document["signatures"] = [
-            {**signature, "keyid": public.keyid} for signature in document["signatures"]
-        ]
-        for signature in document["signatures"]:
-            try:
-                Envelope.from_dict({**document, "signatures": [signature]}).verify([public], 1)
-            except VerificationError:
-                continue
-            return ""
+        for signature, key in product(parsed.signatures, loaded):
+            own = {"keyid": key.keyid, "sig": signature.sig}
+            document = {"payloadType": parsed.payload_type, "payload": parsed.payload}
+            signed = Envelope.from_dict({**document, "signatures": [own]})
+            with suppress(VerificationError):
+                signed.verify([key], 1)
+                return _check_type(signed)
     except (FormatError, ValueError, KeyError, TypeError) as error:
-        return f"the signature cannot be read: {error}"
-    return f"no signature is of the key in {key}"
+        raise SignatureError(f"the signature cannot be read: {error}") from error
+    origins = " or ".join(dict.fromkeys(key.origin for key in keys))
+    raise SignatureError(f"no signature is of the key in {origins}")
 
 
-def _load_public_key(key: Path) -> "SSlibKey":
+def _check_type(signed: "Envelope") -> bytes:
+    if signed.payload_type != PAYLOAD_TYPE:
+        raise SignatureError(f"what was signed is of type {signed.payload_type}")
+    return bytes(signed.payload)
+
+
+def _load_public_key(key: PublicKey) -> "SSlibKey":
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
     from securesystemslib.signer import SSlibKey
 
     try:
-        public: Any = load_pem_public_key(_read_key(key))
+        public: Any = load_pem_public_key(key.content)
         return SSlibKey.from_crypto(public)
-    except ValueError as error:
-        raise _create_key_error(key, "a public", error) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise _create_key_error(key.origin, "a public", error) from error
 
 
 def _read_key(key: Path) -> bytes:
@@ -142,7 +183,7 @@ def _read_key(key: Path) -> bytes:
         raise UsageError(f"{key}: {error.strerror}", hint="pass a key in PEM format") from error
 
 
-def _create_key_error(key: Path, kind: str, error: Exception) -> UsageError:
+def _create_key_error(key: Path | str, kind: str, error: Exception) -> UsageError:
     reason = str(error).partition("(")[0].strip()
     return UsageError(
         f"{key} is not {kind} key in PEM format: {reason}",

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from time import time  # noqa: TID251 - compared with file times, which are wall clock
 
 import isosmoke
 
@@ -16,7 +17,11 @@ def identify_file(path: Path) -> list[int]:
     Raises:
         OSError: if the file cannot be inspected.
     """
-    status = path.stat()
+    return describe_status(path.stat())
+
+
+def describe_status(status: os.stat_result) -> list[int]:
+    """Return the identity of a file whose status was read, such as that of an open file."""
     return [
         status.st_dev,
         status.st_ino,
@@ -27,6 +32,27 @@ def identify_file(path: Path) -> list[int]:
         status.st_uid,
         status.st_gid,
     ]
+
+
+_COARSE_SECONDS = 2.0
+"""The coarsest unit in which a file system counts times, that of FAT."""
+
+
+def is_settled(status: os.stat_result) -> bool:
+    """Return whether the last change of a file is so old that a further one has another time."""
+    return is_settled_at(status.st_ctime_ns)
+
+
+def is_settled_at(changed: int) -> bool:
+    """Return whether a change, in nanoseconds, is so old that a further one has another time."""
+    return time() - changed / 1e9 > _COARSE_SECONDS
+
+
+def identify_rights() -> list[object]:
+    """Return the user, groups and capabilities of this process, which decide what it may read."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    held = next(line for line in lines if line.startswith("CapEff:"))
+    return [*os.getresuid(), *os.getresgid(), *sorted(os.getgroups()), held]
 
 
 def identify_code(patterns: Iterable[str], libraries: Iterable[str] = ()) -> list[object]:

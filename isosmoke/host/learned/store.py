@@ -1,7 +1,8 @@
 """The store of learned results: plain data in the user's state directory.
 
-A result is used only if all that it depends on is as it was. A damaged file, a file of another
-user and a store that cannot be written are the same as an empty store: the result is computed.
+A result is used only if all that it depends on is as it was. A damaged file, one that a crash cut
+off, a file of another user and a store that cannot be written are the same as an empty store: the
+result is computed.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from typing import Any
 
 from isosmoke.errors import IsosmokeError
 from isosmoke.host import files, state
+from isosmoke.host.files import trees
 
 _DIRECTORY = "learned"
 _MAX_AGE_SECONDS = 30 * 86400.0
@@ -42,7 +44,12 @@ def save(kind: str, subject: str, basis: Mapping[str, Any], result: Any) -> None
     text = json.dumps({"basis": basis, "result": result}, separators=(",", ":")).encode()
     with suppress(OSError, IsosmokeError):
         directory = state.ensure_directory(f"{_DIRECTORY}-{kind}")
-        files.write(_find_file(kind, subject), _digest(text).encode() + b"\n" + text, mode=0o600)
+        files.write(
+            _find_file(kind, subject),
+            _digest(text).encode() + b"\n" + text,
+            mode=0o600,
+            durable=False,
+        )
         _prune(directory)
 
 
@@ -50,7 +57,7 @@ def forget() -> None:
     """Remove all results, so that everything is computed again."""
     with suppress(OSError, IsosmokeError):
         for directory in state.get_state_directory().glob(f"{_DIRECTORY}-*"):
-            files.remove(directory)
+            trees.remove(directory)
 
 
 def _find_file(kind: str, subject: str) -> Path:

@@ -6,9 +6,9 @@ can move is trusted alone: all bases that exist are used.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import UsageError
 from isosmoke.host.git import GitError
 from isosmoke.host.repository.revisions import Repository, Revision

@@ -1,10 +1,10 @@
 """All versions of a file that a branch or a tag has or had."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from isosmoke.dataclass import dataclass
 from isosmoke.host.git import decode_line, run
 from isosmoke.host.repository import conversions
 from isosmoke.host.repository.snapshots import read_objects
@@ -55,10 +55,18 @@ class FileVersions:
         Raises:
             GitError: if git cannot read the commit.
         """
-        if commit not in self._commits:
+        if not self.has_commit(commit):
             return False
         tree = ("ls-tree", "-z", "--full-tree", commit, "--", path)
         return b" blob " in run(self.top, *tree, environment=self.environment)
+
+    def has_commit(self, commit: str) -> bool:
+        """Return whether a branch or a tag contains a commit.
+
+        Raises:
+            GitError: if git cannot read the history.
+        """
+        return commit in self._commits
 
     @cached_property
     def _commits(self) -> frozenset[str]:

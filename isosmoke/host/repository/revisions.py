@@ -1,14 +1,17 @@
 """Revisions of a git repository: its commits, their trailers, and the walk between them."""
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import field
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import UsageError
 from isosmoke.host.git import GitError, decode_line, run
 
+_NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 _MAGIC = {"GIT_LITERAL_PATHSPECS": "0"}
 _PATTERNS = {**_MAGIC, "GIT_GLOB_PATHSPECS": "1"}
 
@@ -46,9 +49,16 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A git work tree, by its top directory; it is only read."""
+    """A git work tree, by its top directory; it is only read.
+
+    Each answer of git is kept, so that all answers to a question agree, also if a branch moves in
+    the meantime. What was committed later is seen by a new `Repository`.
+    """
 
     top: Path
+    _answers: dict[tuple[object, ...], bytes] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def revision(self, name: str) -> Revision:
         """Return the commit `name`; raise `UsageError` if there is none."""
@@ -88,12 +98,12 @@ class Repository:
         `tip` is among them if it does.
         """
         walk = ("log", "--first-parent", "--format=%H", tip, "--", *_filter_inside(paths))
-        return tuple(decode_line(run(self.top, *walk)).split())
+        return tuple(decode_line(self._ask(*walk)).split())
 
     def list_former_files(self, pattern: str, tip: str) -> tuple[str, ...]:
         """Return the paths matching `pattern` that `tip` or a first-parent ancestor ever had."""
         walk = ("log", "--first-parent", "--format=", "--name-only", "-z", tip, "--", pattern)
-        names = run(self.top, *walk, variables=_PATTERNS).replace(b"\n", b"\0").split(b"\0")
+        names = self._ask(*walk, variables=_PATTERNS).replace(b"\n", b"\0").split(b"\0")
         return tuple(dict.fromkeys(os.fsdecode(name) for name in names if name))
 
     def list_merges(self, tip: str, paths: Iterable[str], pattern: str) -> tuple[Merge, ...]:
@@ -102,11 +112,11 @@ class Repository:
         Those are left out that have `paths`, and what matches `pattern`, as the merged commits do.
         """
         walk = ("log", "--first-parent", "--merges", "--format=%H %P", tip)
-        rows = [line.split() for line in decode_line(run(self.top, *walk)).splitlines()]
+        rows = [line.split() for line in decode_line(self._ask(*walk)).splitlines()]
         pairs = "".join(f"{merge} {merged}\n" for merge, _, *others in rows for merged in others)
         compare = ("diff-tree", "--stdin", "-r", "--format=%x00%H", "--name-only", "--")
         watched = (*(f":(literal){path}" for path in _filter_inside(paths)), f":(glob){pattern}")
-        listing = run(self.top, *compare, *watched, stdin=pairs.encode(), variables=_MAGIC).decode(
+        listing = self._ask(*compare, *watched, stdin=pairs.encode(), variables=_MAGIC).decode(
             errors="replace"
         )
         differing = {record.partition("\n")[0] for record in listing.split("\0")}
@@ -124,13 +134,13 @@ class Repository:
     def has_changed(self, revision: str, paths: Iterable[str]) -> bool:
         """Return whether a commit up to `revision` changes one of `paths`."""
         walk = ("log", "--format=%H", "--max-count=1", revision, "--", *_filter_inside(paths))
-        return bool(run(self.top, *walk).strip())
+        return bool(self._ask(*walk).strip())
 
     def find_trailers(self, key: str) -> tuple[tuple[str, str], ...]:
         """Return the commits up to HEAD with the values of their trailers `key`, newest first."""
         form = f"--format=%x1e%H%x1f%(trailers:key={key},valueonly,unfold,separator=%x1f)"
         search = ("--fixed-strings", "--regexp-ignore-case", f"--grep={key}:")
-        output = run(self.top, "log", form, *search, "HEAD").decode(errors="replace")
+        output = self._ask("log", form, *search, "HEAD").decode(errors="replace")
         records = (record.strip().split("\x1f") for record in output.split("\x1e"))
         return tuple((commit, value.strip()) for commit, *values in records for value in values)
 
@@ -142,7 +152,7 @@ class Repository:
         """
         form = ("--no-show-signature", "--format=%H%x00%P%x00%h%x00%s")
         walk = ("--full-history", "--parents", "--topo-order", "--ancestry-path")
-        output = run(self.top, "log", *form, *walk, f"{since}..HEAD", "--", *_filter_inside(paths))
+        output = self._ask("log", *form, *walk, f"{since}..HEAD", "--", *_filter_inside(paths))
         rows = [line.split("\0") for line in output.decode(errors="replace").split("\n") if line]
         known = {since, *(identity for identity, *_ in rows)}
         return tuple(
@@ -158,11 +168,21 @@ class Repository:
     def _read_line(self, *arguments: str) -> str:
         """Return the line that git prints; an empty string if it fails without a message."""
         try:
-            return decode_line(run(self.top, *arguments))
+            return decode_line(self._ask(*arguments))
         except GitError as error:
             if error.stderr:
                 raise
+            self._answers[arguments, b"", ()] = b""
             return ""
+
+    def _ask(
+        self, *arguments: str, stdin: bytes = b"", variables: Mapping[str, str] = _NO_VARIABLES
+    ) -> bytes:
+        """Return what git prints, which is run only for the first of equal questions."""
+        question = (arguments, stdin, tuple(variables.items()))
+        if question not in self._answers:
+            self._answers[question] = run(self.top, *arguments, stdin=stdin, variables=variables)
+        return self._answers[question]
 
 
 @lru_cache(maxsize=64)

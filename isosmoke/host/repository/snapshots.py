@@ -6,13 +6,14 @@ below a link is found by `follow`, and one in another repository is not part of 
 
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from posixpath import dirname, join, normpath
 from typing import Literal, Protocol
 
+from isosmoke.dataclass import dataclass
 from isosmoke.host import files
 from isosmoke.host.files import MAX_LINKS
 from isosmoke.host.git import GitError, run

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from time import monotonic
 
+from isosmoke.dataclass import dataclass
 from isosmoke.interrupt import Interrupt
 from isosmoke.investigation.bisection.bisection_record import BisectionState, TestedCommit
 from isosmoke.investigation.bisection.builds import Builder, BuildError

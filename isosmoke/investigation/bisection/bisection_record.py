@@ -4,7 +4,7 @@ from typing import Literal
 
 from isosmoke.investigation.bisection.search import Verdict
 from isosmoke.results.outcome import Outcome
-from isosmoke.results.run_record import RecordModel, Text
+from isosmoke.results.records.document_base import RecordModel, Text
 
 
 class TestedCommit(RecordModel):

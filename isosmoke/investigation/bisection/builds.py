@@ -6,13 +6,15 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import IsosmokeError
 from isosmoke.host import files, git
+from isosmoke.host.files import trees
 from isosmoke.host.git import GitError
 from isosmoke.interrupt import Interrupt
 
@@ -81,7 +83,7 @@ class Builder:
         settings = git.list_filter_settings(self.top, self.environment)
         with self._git:
             if not (tree / ".git").exists():
-                files.remove(tree)
+                trees.remove(tree)
                 self._run("worktree", "prune")
                 add = ("worktree", "add", "--quiet", "--detach", "--no-checkout", "--force")
                 self._run(*add, str(tree), commit)
@@ -135,7 +137,7 @@ class Builder:
                 if (tree / ".git").exists():
                     with suppress(GitError):  # the files are removed below in any case
                         self._run("worktree", "remove", "--force", "--force", str(tree))
-            files.remove(self.directory)
+            trees.remove(self.directory)
         self._run("worktree", "prune")
 
     def _run(self, *arguments: str) -> None:

@@ -1,13 +1,14 @@
 """The commits of a bisection, read from git."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import UsageError
 from isosmoke.host import git
 from isosmoke.host.git import GitError
 from isosmoke.host.repository.revisions import Repository, Revision
+from isosmoke.investigation.bisection.bisection_record import NamedCommit
 
 _MAX_SUBJECT = 200
 
@@ -66,10 +67,23 @@ def _contains(top: Path, commit: str, ancestor: str) -> bool:
     return not output.strip()
 
 
-def read_subject(top: Path, commit: str) -> str:
+def _read_subject(top: Path, commit: str) -> str:
     """Return the first line of a commit's message."""
     output = git.run(top, "log", "--max-count=1", "--format=%s", commit, "--")
     return output.decode(errors="replace").strip()[:_MAX_SUBJECT]
+
+
+def read_named(top: Path, commit: str) -> NamedCommit:
+    """Return a commit with its subject, which is empty if git cannot read it."""
+    try:
+        return NamedCommit(commit=commit, subject=_read_subject(top, commit))
+    except GitError:
+        return leave_unnamed(commit)
+
+
+def leave_unnamed(commit: str) -> NamedCommit:
+    """Return a commit whose subject is not read."""
+    return NamedCommit(commit=commit, subject="")
 
 
 def read_parents(top: Path, commit: str) -> tuple[str, ...]:

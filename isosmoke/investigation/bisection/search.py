@@ -5,10 +5,13 @@ contains, and one that fails leaves only what it contains. Unlike git, several c
 once.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Literal
+
+from isosmoke.dataclass import dataclass
 
 Verdict = Literal["good", "bad", "skip"]
 """The verdict on a commit; "skip" means that it could not be tested."""
@@ -92,12 +95,22 @@ class CommitSearch:
         return tuple(chosen)
 
     def _weigh(self, commits: Iterable[str]) -> Mapping[str, int]:
-        """Map each of the commits that is a suspect to the number of suspects that it contains."""
+        """Map each of the commits that is a suspect to the number of suspects that it contains.
+
+        In one pass over the suspects, the commits that contain each of them are collected as bits.
+        """
         suspects = self._state[1]
+        bits = {commit: 1 << at for at, commit in enumerate(filter(suspects.__contains__, commits))}
+        containing: dict[str, int] = {}
+        counts: Counter[int] = Counter()
+        for commit in filter(suspects.__contains__, self.parents):
+            above = containing.pop(commit, 0) | bits.get(commit, 0)
+            counts[above] += 1
+            for parent in self.parents[commit]:
+                containing[parent] = containing.get(parent, 0) | above
         return {
-            commit: len(self._list_ancestors(commit, suspects))
-            for commit in commits
-            if commit in suspects
+            commit: sum(count for above, count in counts.items() if above & bit)
+            for commit, bit in bits.items()
         }
 
     def _list_ancestors(self, commit: str, within: Collection[str]) -> frozenset[str]:

@@ -5,16 +5,16 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import RecordError, UsageError
 from isosmoke.history import gate_records
 from isosmoke.host import files
 from isosmoke.investigation.bisection.bisection_record import BisectionState
-from isosmoke.results import run_record
+from isosmoke.results.records.record_base import render_json
 
 _DIRECTORY = "bisections"
 _KEY_LENGTH = 12
@@ -56,7 +56,7 @@ class StateFile:
 
     def save(self, state: BisectionState) -> None:
         """Write the state."""
-        files.write(self.path, run_record.render(state))
+        files.write(self.path, render_json(state))
 
     def remove(self) -> None:
         """Remove the state at the end of the bisection; the logs stay."""

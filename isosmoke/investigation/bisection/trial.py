@@ -1,11 +1,13 @@
 """The trial of a binary: the scenario runs with it, and the outcome becomes a verdict."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import BinaryError
 from isosmoke.execution import session
-from isosmoke.execution.session import Request
+from isosmoke.execution.preflight import run_preflight
+from isosmoke.execution.request import Request
 from isosmoke.host import binary
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import Interrupt
@@ -37,7 +39,7 @@ class Trials:
         """Run the scenario with the binary at `path`, with logs below `record`."""
         request = replace(self.request, binary=str(path))
         try:
-            preflight = session.run_preflight(request, self.caller, interrupt)
+            preflight = run_preflight(request, self.caller, interrupt)
         except BinaryError as error:
             return Trial("skip", None, error.message)
         tested = preflight.context.binary

@@ -6,13 +6,16 @@ over different programs says nothing about any of them.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal
 
+from isosmoke.dataclass import dataclass
 from isosmoke.investigation.repetition.statistics import FailureRate
 from isosmoke.results.outcome import HARD_ERROR_CODE, Outcome
-from isosmoke.results.run_record import AttemptRecord, RecordModel, RunRecord, Text
+from isosmoke.results.records.attempt import AttemptRecord
+from isosmoke.results.records.document_base import RecordModel, Text
+from isosmoke.results.run_record import RunRecord
 from isosmoke.text import shorten
 
 _REASONS = 3

@@ -5,7 +5,7 @@ from math import ceil, sqrt
 from statistics import NormalDist, median
 from typing import Self
 
-from isosmoke.results.run_record import RecordModel
+from isosmoke.results.records.document_base import RecordModel
 
 CONFIDENCE = 0.95
 """The confidence level of all intervals."""

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from threading import Lock
 from time import monotonic
 
-from isosmoke.execution.attempt import AttemptRunner
+from isosmoke.dataclass import dataclass
+from isosmoke.execution.attempt import Attempts
 from isosmoke.interrupt import Interrupt
 from isosmoke.investigation.repetition.tally import Repetition, Tally
 from isosmoke.manifest.models import Scenario
@@ -44,7 +45,7 @@ class Stress:
     """
 
     scenario: Scenario
-    attempts: AttemptRunner
+    attempts: Attempts
     limits: StressLimits
     interrupt: Interrupt
     notify: Callable[[Repetition], object]

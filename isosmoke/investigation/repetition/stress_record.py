@@ -8,7 +8,8 @@ from isosmoke.investigation.repetition.statistics import Durations, FailureRate
 from isosmoke.investigation.repetition.stress import Stress
 from isosmoke.investigation.repetition.tally import Group
 from isosmoke.results.outcome import Outcome
-from isosmoke.results.run_record import BinaryRecord, RecordModel, Text
+from isosmoke.results.records.document_base import RecordModel, Text
+from isosmoke.results.records.origin import BinaryRecord
 
 
 class FailureGroup(RecordModel):

@@ -7,10 +7,11 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from statistics import median
 
+from isosmoke.dataclass import dataclass
 from isosmoke.results.outcome import Broke, Outcome, Stopped
 from isosmoke.results.run_results import Attempt
 from isosmoke.text import shorten

@@ -1,26 +1,26 @@
 """Error messages for manifests: file, line, scenario, key, problem and hint."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from isosmoke.dataclass import dataclass
 from isosmoke.errors import ManifestError
 from isosmoke.manifest.models import (
     Allowance,
     Gate,
     Leaks,
     Limits,
-    ManifestDocument,
     Requires,
     Scenario,
     Service,
     Settings,
     Wait,
 )
-from isosmoke.manifest.tables import Table, list_keys
+from isosmoke.manifest.table_base import Table, list_keys
+from isosmoke.manifest.validation.document import ManifestDocument
 from isosmoke.manifest.validation.positions import LineIndex, Loc
 from isosmoke.manifest.validation.value_types import format_value
 

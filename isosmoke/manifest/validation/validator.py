@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from importlib import import_module
 from typing import Annotated, Any, TypeVar, cast, get_origin, get_type_hints
 
 from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema
 
-from isosmoke.manifest import key_meaning, models
-from isosmoke.manifest.tables import InvalidTableError, Table, list_keys
+from isosmoke.manifest import key_meaning
+from isosmoke.manifest.table_base import InvalidTableError, Table, list_keys
 from isosmoke.manifest.validation import checks, value_types
 
 T = TypeVar("T", bound=Table)
@@ -46,7 +47,8 @@ def build_schema(table: type[Table], handler: GetCoreSchemaHandler) -> CoreSchem
 
 def _evaluate_types(table: type[Table]) -> Mapping[str, Any]:
     """Return the type of each key with its metadata, and store it in the key for pydantic."""
-    modules = (key_meaning, value_types, models)
+    bases = (base for base in reversed(table.__mro__) if issubclass(base, Table))
+    modules = (*(import_module(base.__module__) for base in bases), key_meaning, value_types)
     names = {name: value for module in modules for name, value in vars(module).items()}
     names |= {"checks": checks, "key_meaning": key_meaning}
     hints = get_type_hints(table, names, include_extras=True)

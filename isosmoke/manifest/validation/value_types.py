@@ -1,13 +1,14 @@
 """Types of manifest values, with their validators and JSON schemas."""
 
 import re
+from collections.abc import Callable
 from datetime import date, time
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from isosmoke import patterns
+from isosmoke import regular_expressions
 from isosmoke.sandbox.spec import CACHES, CAPABILITIES
 
 _MAX_FORMATTED_LENGTH = 60
@@ -17,6 +18,9 @@ _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _SERVICE = r"[A-Za-z][A-Za-z0-9_-]*"
 _PATH = r"~|~?/[\s\S]*"
 _SIZE = r"([0-9]{1,12})([KMGT]?)"
+_PLACE = r"tls://\S+:[0-9]{1,5}|local:[1-9][0-9]?"
+_FINGERPRINT = r"[0-9a-f]{64}"
+_PUBLIC_KEY = r"\s*-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]+\n-----END PUBLIC KEY-----\s*"
 _MAX_NAME_LENGTH = 200  # leaves room for a suffix within the 255 bytes of a file name
 
 
@@ -65,37 +69,21 @@ def _check_name(text: str) -> str:
     return text
 
 
-def _check_variable(text: str) -> str:
-    if not re.fullmatch(_VARIABLE, text):
-        raise build_error(
-            f"must be a variable name, not {format_value(text)}",
-            "use letters, digits and '_', such as WG_LOG",
-        )
-    return text
+def _require(accepts: Callable[[str], object], problem: str, hint: str) -> AfterValidator:
+    """Return a validator for texts that are accepted; its error has the problem and the hint."""
 
+    def check(text: str) -> str:
+        if not accepts(text):
+            raise build_error(f"{problem}, not {format_value(text)}", hint)
+        return text
 
-def _check_path(text: str) -> str:
-    if not re.fullmatch(_PATH, text):
-        raise build_error(
-            f"must be an absolute path, or one in ~, not {format_value(text)}",
-            "write /PATH or ~/PATH; the files of the workspace are in every sandbox",
-        )
-    return text
-
-
-def _check_service(text: str) -> str:
-    if not re.fullmatch(_SERVICE, text):
-        raise build_error(
-            f"must consist of letters, digits, '_' and '-', not {format_value(text)}",
-            "start it with a letter, since it is a prefix of variables such as DB_PORT",
-        )
-    return text
+    return AfterValidator(check)
 
 
 def _check_pattern(text: str) -> str:
     try:
-        patterns.Pattern(text)
-    except patterns.PatternError as error:
+        regular_expressions.Pattern(text)
+    except regular_expressions.PatternError as error:
         raise build_error(
             f"is not a regular expression: {error}",
             r"use the syntax of RE2 (no lookaround), write \( for a bracket, quote it as '...'",
@@ -115,22 +103,8 @@ def _parse_size(value: object) -> object:
     return value
 
 
-def _check_capability(text: str) -> str:
-    if text not in CAPABILITIES:
-        raise build_error(
-            f"must be a capability that affects neither keeper nor host, not {format_value(text)}",
-            f"use one of {', '.join(CAPABILITIES)} (capabilities(7))",
-        )
-    return text
-
-
-def _check_cache(text: str) -> str:
-    if text not in CACHES:
-        raise build_error(
-            f"must be a tool whose cache can be shown, not {format_value(text)}",
-            f"use one of {', '.join(CACHES)}",
-        )
-    return text
+def _matches(pattern: str) -> Callable[[str], object]:
+    return re.compile(pattern).fullmatch
 
 
 def _build_schema(pattern: str, **extra: object) -> WithJsonSchema:
@@ -146,12 +120,80 @@ Text = Annotated[
 ]
 Name = Annotated[str, AfterValidator(_check_name), _build_schema(_NAME, maxLength=_MAX_NAME_LENGTH)]
 Capability = Annotated[
-    str, AfterValidator(_check_capability), WithJsonSchema({"enum": list(CAPABILITIES)})
+    str,
+    _require(
+        CAPABILITIES.__contains__,
+        "must be a capability that affects neither keeper nor host",
+        f"use one of {', '.join(CAPABILITIES)} (capabilities(7))",
+    ),
+    WithJsonSchema({"enum": list(CAPABILITIES)}),
 ]
-Cache = Annotated[str, AfterValidator(_check_cache), WithJsonSchema({"enum": list(CACHES)})]
-Variable = Annotated[str, AfterValidator(_check_variable), _build_schema(_VARIABLE)]
-FilePath = Annotated[Text, AfterValidator(_check_path), _build_schema(_PATH)]
-ServiceName = Annotated[str, AfterValidator(_check_service), _build_schema(_SERVICE)]
+Cache = Annotated[
+    str,
+    _require(
+        CACHES.__contains__,
+        "must be a tool whose cache can be shown",
+        f"use one of {', '.join(CACHES)}",
+    ),
+    WithJsonSchema({"enum": list(CACHES)}),
+]
+PublicKeyText = Annotated[
+    str,
+    _require(
+        _matches(_PUBLIC_KEY),
+        "must be a public key in PEM format",
+        "copy what `openssl pkey -in KEY -pubout` prints into a text in triple quotes",
+    ),
+    AfterValidator(str.strip),
+    _build_schema(_PUBLIC_KEY),
+]
+"""A public key in PEM format, without surrounding blanks."""
+
+Variable = Annotated[
+    str,
+    _require(
+        _matches(_VARIABLE),
+        "must be a variable name",
+        "use letters, digits and '_', such as WG_LOG",
+    ),
+    _build_schema(_VARIABLE),
+]
+FilePath = Annotated[
+    Text,
+    _require(
+        _matches(_PATH),
+        "must be an absolute path, or one in ~",
+        "write /PATH or ~/PATH; the files of the workspace are in every sandbox",
+    ),
+    _build_schema(_PATH),
+]
+ServiceName = Annotated[
+    str,
+    _require(
+        _matches(_SERVICE),
+        "must consist of letters, digits, '_' and '-'",
+        "start it with a letter, since it is a prefix of variables such as DB_PORT",
+    ),
+    _build_schema(_SERVICE),
+]
+Place = Annotated[
+    str,
+    _require(
+        _matches(_PLACE),
+        "must be the address of a scheduler",
+        "write it as --place does: tls://HOST:PORT",
+    ),
+    _build_schema(_PLACE),
+]
+Fingerprint = Annotated[
+    str,
+    _require(
+        _matches(_FINGERPRINT),
+        "must be the SHA-256 of a certificate",
+        "copy it from isosmoke cluster certificates, or isosmoke doctor --place",
+    ),
+    _build_schema(_FINGERPRINT),
+]
 Value = Annotated[str, AfterValidator(_check_zero_bytes)]
 Pattern = Annotated[Text, AfterValidator(_check_pattern)]
 Seconds = Annotated[float, Field(ge=0, le=_WEEK_SECONDS, allow_inf_nan=False)]
@@ -169,3 +211,4 @@ Size = Annotated[
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 Variables = Annotated[tuple[Variable, ...], Field(strict=False)]
 FilePaths = Annotated[tuple[FilePath, ...], Field(strict=False)]
+Fingerprints = Annotated[tuple[Fingerprint, ...], Field(strict=False)]

@@ -5,7 +5,9 @@ trusted: a log that does not have its form is an error.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from isosmoke.dataclass import dataclass
 
 MAX_KEPT = 1 << 20
 """The maximum size of the part of an output that the stand-in keeps, in bytes."""
@@ -37,7 +39,7 @@ class Call:
     or empty. `status` is None if the end was not recorded. The outputs are None if they were not
     captured: those of a terminal, a socket or /dev/null. `stdout` has both outputs if `joined`.
     `effects` describes the first change that the call made outside its outputs; it is None if the
-    call was not traced.
+    call was not traced. `place` is the line of the script, if it was recorded; `places` parses it.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Call:
     stdout: CallOutput | None = None
     stderr: CallOutput | None = None
     effects: str | None = None
+    place: str = ""
 
     @property
     def outputs(self) -> tuple[CallOutput, ...]:
@@ -142,6 +145,7 @@ def _create_call(call: _Unfinished) -> Call:
         stdout=_create_output(end.get("stdout")),
         stderr=_create_output(end.get("stderr")),
         effects=end["effects"].decode(errors="replace") if "effects" in end else None,
+        place=start.get("place", b"").decode(errors="surrogateescape"),
     )
 
 

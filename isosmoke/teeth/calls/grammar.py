@@ -5,10 +5,14 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-_VALUED = re.compile(r"^\s+(?:(-\w)(?:,\s*|\s+<?\w+>?,\s*))?(--[\w-]+)?[ =]<?[A-Z]")
-_ENTRY = re.compile(r"^\s{1,8}([a-z][\w-]*)(?:\s{2,}|,|$)")
+from isosmoke.dataclass import dataclass
+
+_OPTION = r"--?\w[\w-]*"
+_TYPE = "string|strings|int|uint|float|duration|value"  # of Go's `flag`, at the end of a line
+_VALUE = rf"(?:<[^<>]+>|[A-Z][A-Z0-9_.:|-]*(?!\w)|[a-z][\w-]*(?=,|\s\s+\S)|(?:{_TYPE})$)"
+_VALUED = re.compile(rf"^\s+((?:{_OPTION}(?:[ =]{_VALUE})?,\s*)*{_OPTION})[ =]{_VALUE}")
+_ENTRY = re.compile(r"^\s{1,8}(?:([a-z][\w-]*)(?:\s{2,}|,|$)|\{([\w,-]+)\})")
 
 MAX_GROUPS = 1000
 MAX_SETTINGS = 250
@@ -57,9 +61,14 @@ def _match(pattern: Sequence[str], words: Sequence[str]) -> str | None:
 
 
 def find_valued_options(help_text: str) -> tuple[str, ...]:
-    """Return the options that a help text shows with a value, such as `--dir <DIR>`."""
+    """Return the options that a help text shows with a value.
+
+    A value is `<any text>`, a word in capitals, or a word right after its option that the
+    description follows at a distance, as in `--dir string  The directory`.
+    """
     found = (match for line in help_text.splitlines() if (match := _VALUED.match(line)))
-    return tuple(dict.fromkeys(name for match in found for name in match.groups() if name))
+    names = (name for match in found for name in re.findall(rf"(?:^|,\s*)({_OPTION})", match[1]))
+    return tuple(dict.fromkeys(names))
 
 
 def lists_word(help_text: str, word: str) -> bool:
@@ -68,7 +77,7 @@ def lists_word(help_text: str, word: str) -> bool:
 
 
 def _list_entries(help_text: str) -> Iterator[str]:
-    """Yield the first word of each indented line that is an entry of a list."""
+    """Yield the first word of each indented line that is an entry of a list, or `{all,words}`."""
     for line in help_text.splitlines():
         if match := _ENTRY.match(line):
-            yield match[1]
+            yield from [match[1]] if match[1] else match[2].split(",")

@@ -13,7 +13,7 @@ from isosmoke.testing.contract import (
     keeper,
     lifecycle,
     limits,
-    probes,
+    probe_commands,
     shells,
     survivors,
 )
@@ -26,7 +26,7 @@ SUBJECTS = (
     identity,
     endings,
     survivors,
-    probes,
+    probe_commands,
     shells,
     keeper,
     limits,

@@ -3,11 +3,12 @@
 import os
 import shlex
 import socket
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from isosmoke.engines.base import Engine
 from isosmoke.errors import ImageError
-from isosmoke.sandbox.spec import HOST_IMAGE
+from isosmoke.sandbox.spec import HOST_IMAGE, CopyOnWrite
 from isosmoke.testing.bench import HOME, Bench, JobOptions, Witness, start_job
 from isosmoke.testing.contract.checks import PROMPT_SECONDS, check, expect, expect_pass
 
@@ -101,6 +102,29 @@ def copy_on_write_does_not_change_the_host(engine: Engine, bench: Bench) -> None
     expect(
         that=names == {"file", "nested", "inner"}, message=f"the host's directory contains {names}"
     )
+
+
+@check
+def a_layer_above_covers_its_source(engine: Engine, bench: Bench) -> None:
+    """Check that files of a mount's layer `above` replace and join those of its source."""
+    above = bench.folder / "above"
+    (above / "joined").mkdir(parents=True)
+    (above / "joined" / "inner").write_text("from above\n")
+    (above / "file").write_text("from above\n")
+    (bench.workspace / "joined").mkdir()
+    (bench.workspace / "joined" / "outer").touch()
+    line = (
+        "grep -q above file && grep -q above joined/inner && test -e joined/outer && echo x >file"
+    )
+    job = bench.shell(line)
+    mounts = tuple(
+        replace(mount, above=above) if isinstance(mount, CopyOnWrite) else mount
+        for mount in job.spec.mounts
+    )
+    job = replace(job, spec=replace(job.spec, mounts=mounts))
+    expect_pass(engine, job, "the layer above a mount is not visible")
+    content = (above / "file").read_text()
+    expect(that=content == "from above\n", message=f"a file of the layer changed: {content!r}")
 
 
 @check

@@ -12,7 +12,7 @@ from isosmoke.testing.contract.checks import (
     expect_ending,
     expect_pass,
 )
-from isosmoke.testing.contract.probes import run_probe
+from isosmoke.testing.contract.probe_commands import run_probe
 
 
 @check

@@ -1,5 +1,6 @@
 """Checks of an interactive shell in a sandbox, and of a command that takes over streams."""
 
+import signal
 from pathlib import PurePosixPath
 
 from isosmoke.engines.base import START_SECONDS, Engine
@@ -185,6 +186,19 @@ def a_command_need_not_read_the_input(engine: Engine, bench: Bench) -> None:
             result = run(engine, bench.shell(line), user)
         expect_ending(result, Exited(0), f"'{line}' with input")
         expect(that=result.words == ["done"], message=f"'{line}' printed {result.words}")
+
+
+@check
+def a_command_learns_that_its_reader_has_gone(engine: Engine, bench: Bench) -> None:
+    """Check that SIGPIPE ends what writes to a stream without a reader; the other one is read."""
+    with CommandUser(_PIPED, left=["stdout"]) as user:
+        result = run(engine, bench.shell("yes; echo $? >&2"), user)
+    expect_ending(result, Exited(0), "the command after the program that wrote")
+    errors = user.printed["stderr"]
+    expect(that=errors == b"141\n", message=f"the program ended with {errors!r}")
+    with CommandUser(_JOINED, left=["stdout"]) as user:
+        result = run(engine, bench.shell("exec yes >&2"), user)
+    expect_ending(result, Signaled(signal.SIGPIPE), "the program that wrote to one stream")
 
 
 @check

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from support import available
-from support.exec_runs import EXEC, SECONDS, build_environment, read_records
+from support.exec_runs import (
+    EXEC,
+    LEAVE_ONE,
+    SECONDS,
+    build_environment,
+    read_records,
+    run_exec,
+)
 
 COMMAND = "setsid sleep 1000 & sleep 1000 & echo ready; wait"
 """A command with three processes that hold its output, one of them in its own session."""
@@ -155,6 +163,44 @@ def test_failed_check_is_no_verdict(tmp_path: Path) -> None:
     record = json.loads(log.read_text())
     assert record["watched"] is False
     assert record["reason"]
+
+
+LOSSES = {
+    "removed": 'rm "$0"',
+    "replaced": 'echo >"$0.new"; mv "$0.new" "$0"',
+    "truncated": ': >"$0"',
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_log_that_the_command_loses_is_no_verdict(tmp_path: Path, loss: str) -> None:
+    """The leak of this run, and the runs before it, would otherwise go unnoticed."""
+    log = tmp_path / "log"
+    assert run_exec("true", log=log).returncode == 0
+    done = run_exec("sh", "-c", f"{LOSSES[loss]}; {LEAVE_ONE}", log, log=log)
+
+    assert done.returncode == 125
+    assert "the file that ISOSMOKE_EXEC_LOG names was removed or truncated" in done.stderr
+    assert loss != "truncated" or read_reason(log).endswith("was removed or truncated")
+
+
+def test_log_that_grows_meanwhile_or_has_a_new_name_keeps_its_verdict(tmp_path: Path) -> None:
+    """Other runs append to it, and a program that rotates logs renames it."""
+    log = tmp_path / "log"
+    script = f'echo >>"$0"; mv "$0" "$0.1"; {LEAVE_ONE}'
+    done = run_exec("sh", "-c", script, log, settings={"SETTLE": "0"}, log=log)
+
+    assert done.returncode == 0, done.stderr
+    assert '"sleep"' in (tmp_path / "log.1").read_text()
+
+
+def test_wrapper_that_cannot_wait_is_no_verdict(tmp_path: Path) -> None:
+    """poll(2) refuses to watch more descriptors than the limit, which another process can lower."""
+    with running(tmp_path / "log") as process:
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (1, 1))
+        os.kill(process.pid, signal.SIGUSR1)
+        require_end(process)
+        assert process.wait(SECONDS) == 125
 
 
 def test_request_to_end_ends_the_settle_time(tmp_path: Path) -> None:

@@ -49,3 +49,21 @@ def test_working_directory_and_command_in_tmp_stay_visible() -> None:
 
         assert done.stdout.split() == [str(working), "1"]
         assert (working / "result").read_text() == "x\n"
+
+
+@pytest.mark.parametrize("way", ["a name on PATH", "a link", "a link on PATH"])
+def test_command_in_tmp_stays_visible_however_it_is_found(way: str) -> None:
+    """A virtual environment below /tmp is on PATH, and a link may lead to a program there."""
+    with TemporaryDirectory(dir="/tmp") as path, TemporaryDirectory(dir=Path.home()) as elsewhere:
+        program, link = Path(path) / "bin/of-tmp", Path(elsewhere) / "of-tmp"
+        program.parent.mkdir()
+        program.write_text("#!/bin/sh\necho ran; ls -A /tmp | wc -l\n")
+        program.chmod(0o755)
+        link.symlink_to(program)
+        directory = program.parent if way == "a name on PATH" else link.parent
+        environment = build_environment()
+        environment["PATH"] = f"/none:{directory}:{environment['PATH']}"
+        command = link if way == "a link" else link.name
+        done = run_exec("--fresh-tmp", command, cwd="/", env=environment)
+
+        assert done.stdout.split() == ["ran", "1"], done.stderr

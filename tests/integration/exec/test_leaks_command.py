@@ -90,8 +90,9 @@ def test_refused_namespace_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     done = run_exec("echo", "ran", log=log, prefix=prefix)
 
     assert (done.returncode, done.stdout) == (125, "")
-    assert "this machine refuses a PID namespace (clone: No space left on device)" in done.stderr
-    assert "try: sudo sysctl -w user.max_pid_namespaces=15000 (it is 0)" in done.stderr
+    cause = "user.max_pid_namespaces=0 allows too few namespaces (clone: No space left on device)"
+    assert cause in done.stderr
+    assert "try: sudo sysctl -w user.max_pid_namespaces=15000;" in done.stderr
     assert "ISOSMOKE_EXEC_MISSING=run" in done.stderr
     assert leaks(log).exit_code == 1
 

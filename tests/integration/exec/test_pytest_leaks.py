@@ -1,7 +1,11 @@
 """The option `--isosmoke-leaks` on a small suite: a verdict for each test, and no process left."""
 
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -50,16 +54,22 @@ def list_processes(directory: Path) -> list[str]:
 
 
 def run_suite(
-    directory: Path, *options: str, suite: str = SUITE
+    directory: Path, *options: str, suite: str = SUITE, user: available.User | None = None
 ) -> tuple[int, str, dict[str, Any]]:
-    """Run the suite; return the exit code, the output, and the survivors of each test."""
+    """Run the suite; return the exit code, the output, and the survivors of each test.
+
+    Without a `user`, the user of the tests runs it.
+    """
     (directory / "test_suite.py").write_text(suite)
     (directory / "pytest.ini").write_text("[pytest]\n")
     log = directory / "log"
+    python = [*user.prefix, user.python] if user else [sys.executable]
+    if user:
+        user.create_directories(directory)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
+        [*python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
         cwd=directory,
-        env=build_environment(log),
+        env=build_environment(log) | dict(user.environment(directory) if user else {}),
         capture_output=True,
         text=True,
         check=False,
@@ -131,4 +141,114 @@ def test_leak_that_is_hard_to_see_fails_its_test(tmp_path: Path, test: str) -> N
     assert records[f"test_{test}"], output
     assert (code, "INTERNALERROR" in output) == (1, False), output
     assert "1 passed, 2 deselected, 1 error" in output
+    assert available.wait_for(lambda: not list_processes(tmp_path), SECONDS)
+
+
+PRIVILEGED = """
+import subprocess
+
+def test_privileged(): subprocess.Popen(["./setpriv", "--reuid=0", "sleep", "1000"])
+def test_next(): pass
+"""
+
+
+def test_leak_of_another_user_is_an_error_of_its_test_only() -> None:
+    """A process that may not be killed is reported once, and holds up no later test."""
+    user = available.ordinary_user()
+    with tempfile.TemporaryDirectory(prefix="isosmoke-test-") as name:
+        directory = Path(name)
+        shutil.copyfile("/usr/bin/setpriv", directory / "setpriv")
+        (directory / "setpriv").chmod(0o4755)
+        try:
+            code, output, records = run_suite(
+                directory, "--isosmoke-leaks", suite=PRIVILEGED, user=user
+            )
+        finally:
+            for process in list_processes(directory):
+                os.kill(int(Path(process).parent.name), signal.SIGKILL)
+
+    assert records == {"test_privileged": ["1000"], "test_next": []}, output
+    assert code == 1
+    assert "2 passed, 1 error" in output
+
+
+LOSING = """
+import os, subprocess, sys
+import pytest
+
+def test_first(): pass
+@pytest.mark.parametrize("lose", [os.unlink, lambda log: os.truncate(log, 0)])
+def test_losing(lose): lose(os.environ["ISOSMOKE_EXEC_LOG"])
+def test_next(): pass
+"""
+
+
+def test_log_that_a_test_loses_is_no_verdict(tmp_path: Path) -> None:
+    """The verdicts on earlier tests are gone, so the log does not pass."""
+    code, output, _ = run_suite(tmp_path, "--isosmoke-leaks", suite=LOSING)
+
+    assert code == 0, output
+    watched = {record["test"]: record["watched"] for record in read_records(tmp_path / "log")}
+    assert list(watched.values()) == [False, True]
+    assert [name.rpartition(":")[2] for name in watched] == ["test_losing[<lambda>]", "test_next"]
+
+
+MODULE = """
+import subprocess, sys
+SERVER = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(4000)"])
+def test_one(): assert SERVER.poll() is None
+def test_two(): assert SERVER.poll() is None
+"""
+END = "def teardown_module(): SERVER.kill(); SERVER.wait()\n"
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["plain", "xdist"])
+def test_process_of_a_module_is_no_leak_of_its_first_test(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """It lives until the end of the session, which it fails if it is left then."""
+    code, output, records = run_suite(tmp_path, "--isosmoke-leaks", *options, suite=MODULE)
+
+    assert code == 1
+    assert "2 passed" in output
+    assert "isosmoke: LEAK: left by the collection of tests" in output
+    (left,) = records.pop("collection")
+    assert "sleep(4000)" in left
+    assert records == {"test_one": [], "test_two": []}
+
+
+def test_process_that_a_module_ends_is_no_leak(tmp_path: Path) -> None:
+    """The session passes, with a verdict on the time before its first test as well."""
+    code, output, records = run_suite(tmp_path, "--isosmoke-leaks", suite=MODULE + END)
+
+    assert code == 0, output
+    assert records["collection"] == []
+
+
+FORKED = """
+import os
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item):
+    child = os.fork()
+    if not child:
+        os._exit(any(report.failed for report in runtestprotocol(item, log=False)))
+    os.waitpid(child, 0)
+    return True
+"""
+DAEMON = """
+import subprocess, sys
+def test_daemon():
+    script = "import os, time\\nif os.fork(): os._exit(0)\\nos.setsid()\\ntime.sleep(5000)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+"""
+
+
+def test_test_in_a_child_process_is_watched(tmp_path: Path) -> None:
+    """A plugin that forks for each test, as pytest-forked does, hides no daemon."""
+    (tmp_path / "conftest.py").write_text(FORKED)
+    _, output, records = run_suite(tmp_path, "--isosmoke-leaks", suite=DAEMON)
+
+    (left,) = records["test_daemon"]
+    assert "sleep(5000)" in left, output
     assert available.wait_for(lambda: not list_processes(tmp_path), SECONDS)

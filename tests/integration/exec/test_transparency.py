@@ -214,3 +214,16 @@ def test_log_on_a_full_disk_is_an_error() -> None:
 
     assert done.returncode == 125
     assert "cannot write to the file that ISOSMOKE_EXEC_LOG names: No space left" in done.stderr
+
+
+def test_too_few_descriptors_are_named_as_the_cause() -> None:
+    """A low limit of open files is no refusal of namespaces, for which the remedy is another."""
+    done = [
+        run_exec("true", prefix=("sh", "-c", f'ulimit -n {n}; exec "$@"', "sh"))
+        for n in range(4, 10)
+    ]
+
+    errors = [run.stderr for run in done if run.returncode]
+    assert errors
+    assert all(": Too many open files" in error for error in errors)
+    assert all("ulimit -n" in error for error in errors if "try: " in error)

@@ -12,12 +12,12 @@ try_exec() {
 	expect 125 "$1" as_user isosmoke-exec true
 }
 for maximum in user=0 user=1 mnt=0; do
-	name=user.max_${maximum%=*}_namespaces
-	before=$(sysctl -n "$name")
-	sysctl -q -w "$name=${maximum#*=}"
-	check "$name=${maximum#*=}" try "sudo sysctl -w $name=15000"
-	[ "$maximum" = user=1 ] || check "exec_$name=${maximum#*=}" try_exec "sudo sysctl -w $name=15000"
-	sysctl -q -w "$name=$before"
+	setting=user.max_${maximum%=*}_namespaces
+	before=$(sysctl -n "$setting")
+	sysctl -q -w "$setting=${maximum#*=}"
+	check "$setting=${maximum#*=}" try "sudo sysctl -w $setting=15000"
+	[ "$maximum" = user=1 ] || check "exec_$setting=${maximum#*=}" try_exec "sudo sysctl -w $setting=15000"
+	sysctl -q -w "$setting=$before"
 done
 sysctl -q -w kernel.unprivileged_userns_clone=0
 check unprivileged_userns_clone try 'sudo sysctl -w kernel.unprivileged_userns_clone=1'

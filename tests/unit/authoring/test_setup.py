@@ -15,6 +15,8 @@ from support.git_repositories import Git
 
 ENTRY = '# Mine.\n[[scenario]]\nname = "one"\nscript = "one.sh"\n'
 
+SKILL_ADDED = ".agents/skills/isosmoke/SKILL.md: skill added"
+
 
 def set_up(top: Path) -> list[str]:
     """Set the repository up and return the descriptions of the steps."""
@@ -46,6 +48,7 @@ def test_empty_repository_gets_all_files(tmp_path: Path) -> None:
         f"tests/smoke/scenarios/{tmp_path.name}_starts.sh: created",
         f"tests/smoke/manifest.toml: created with scenario '{tmp_path.name}_starts'",
         "AGENTS.md: rules for agents added",
+        SKILL_ADDED,
     ]
     loaded = loader.load(tmp_path / "tests/smoke/manifest.toml")
     assert "Grow-only" in loaded.path.read_text()
@@ -61,6 +64,7 @@ def test_second_setup_changes_nothing(tmp_path: Path) -> None:
     assert set_up(tmp_path) == [
         "tests/smoke/manifest.toml: adopted unchanged, 1 scenario",
         "AGENTS.md: up to date",
+        ".agents/skills/isosmoke/SKILL.md: up to date",
     ]
     assert read_tree(tmp_path) == before
 
@@ -129,7 +133,8 @@ def test_rules_are_added_to_existing_agent_files(tmp_path: Path, names: list[str
     for name in names:
         (tmp_path / name).write_text("# Mine\n")
 
-    assert set_up(tmp_path)[2:] == [f"{name}: rules for agents added" for name in names]
+    rules = [line for line in set_up(tmp_path)[2:] if "skill" not in line]
+    assert rules == [f"{name}: rules for agents added" for name in names]
     assert sorted(path.name for path in tmp_path.glob("*.md")) == sorted(names)
     assert all((tmp_path / name).read_text().startswith("# Mine\n") for name in names)
 
@@ -139,7 +144,7 @@ def test_linked_agent_file_gets_rules_once(tmp_path: Path) -> None:
     (tmp_path / "AGENTS.md").write_text("# Mine\n")
     (tmp_path / "CLAUDE.md").symlink_to("AGENTS.md")
 
-    assert len(set_up(tmp_path)) == 3
+    assert sum("rules for agents" in line for line in set_up(tmp_path)) == 1
     assert (tmp_path / "CLAUDE.md").is_symlink()
     assert (tmp_path / "AGENTS.md").read_text().count(agent_rules.BEGIN) == 1
 
@@ -150,7 +155,7 @@ def test_old_rules_are_updated_in_place(tmp_path: Path) -> None:
         f"before\n{agent_rules.BEGIN}\nold\n{agent_rules.END}\nafter\n"
     )
 
-    assert set_up(tmp_path)[-1] == "AGENTS.md: rules for agents updated"
+    assert "AGENTS.md: rules for agents updated" in set_up(tmp_path)
     text = (tmp_path / "AGENTS.md").read_text()
     assert (
         text == f"before\n{agent_rules.BEGIN}\n{agent_rules.read_rules()}{agent_rules.END}\nafter\n"
@@ -213,3 +218,58 @@ def test_work_tree_of_an_agent_has_the_name_of_its_project(tmp_path: Path) -> No
 
     (first,) = loader.load(tmp_path / "agent-7/tests/smoke/manifest.toml").scenarios
     assert first.name == "project_starts"
+
+
+@pytest.mark.parametrize("sign", [".claude/settings.json", "CLAUDE.md"])
+def test_claude_code_gets_its_own_skill(tmp_path: Path, sign: str) -> None:
+    """The skill is also where Claude Code looks for it, if the project uses it."""
+    (tmp_path / sign).parent.mkdir(exist_ok=True)
+    (tmp_path / sign).write_text("{}\n")
+
+    steps = set_up(tmp_path)
+    skills = [tmp_path / name / "skills/isosmoke/SKILL.md" for name in (".agents", ".claude")]
+
+    assert {SKILL_ADDED, SKILL_ADDED.replace(".agents", ".claude")} <= {*steps}
+    assert skills[0].read_text() == skills[1].read_text() == agent_rules.build_skill()
+
+
+def test_skill_has_the_format_of_agent_skills() -> None:
+    """The front matter is first, and name and description keep the limits of agentskills.io."""
+    start, name, description, end, *_ = agent_rules.build_skill().splitlines()
+
+    assert (start, end, name) == ("---", "---", "name: isosmoke")
+    assert 0 < len(description.removeprefix("description: ")) <= 1024
+    assert ": " not in description.removeprefix("description: ")  # YAML without quotes
+    assert agent_rules.read_rules() in agent_rules.build_skill()
+
+
+def test_skill_of_the_user_is_kept(tmp_path: Path) -> None:
+    """A skill without the markers is the user's; around the markers, their text is kept."""
+    path = tmp_path / ".agents/skills/isosmoke/SKILL.md"
+    path.parent.mkdir(parents=True)
+    path.write_text("mine\n")
+
+    assert ".agents/skills/isosmoke/SKILL.md: unchanged: it is not written by isosmoke" in set_up(
+        tmp_path
+    )
+    assert path.read_text() == "mine\n"
+    path.write_text(
+        f"---\nname: isosmoke\n---\n{agent_rules.BEGIN}\nold\n{agent_rules.END}\nmine\n"
+    )
+    assert ".agents/skills/isosmoke/SKILL.md: skill updated" in set_up(tmp_path)
+    text = path.read_text()
+    assert text.startswith("---\nname: isosmoke\n---\n")
+    assert text.endswith(f"{agent_rules.read_rules()}{agent_rules.END}\nmine\n")
+
+
+def test_skill_that_leads_out_of_the_project_is_refused(tmp_path: Path) -> None:
+    """A link in a repository cannot make `init` write elsewhere."""
+    project, outside = tmp_path / "project", tmp_path / "outside"
+    project.mkdir()
+    outside.mkdir()
+    (project / ".agents").symlink_to(outside)
+
+    with pytest.raises(UsageError):
+        set_up(project)
+
+    assert not [*outside.iterdir()]

@@ -5,12 +5,17 @@ import pty
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from isosmoke.cli import find_commands
-from isosmoke.cli.console import Printer
+from isosmoke.cli.console import PlainPrinter, create_printer
+from isosmoke.cli.interaction.rich_printer import RichPrinter
+from isosmoke.reports import summary
+from isosmoke.text import Line
+from support import records
 from support.terminal_screen import program
 
 
@@ -34,8 +39,9 @@ def terminal() -> Iterator[None]:
 def test_forced_colour_does_not_make_a_pipe_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pipe gets colour, but no animation and no line breaks at a width that it does not have."""
     monkeypatch.setenv("FORCE_COLOR", "1")
-    console = Printer()
+    console = create_printer()
 
+    assert isinstance(console, RichPrinter)
     assert console.color_system
     assert not console.is_terminal
     assert not console.is_live
@@ -52,10 +58,37 @@ def test_only_an_interactive_terminal_is_redrawn(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with terminal():
-        console = Printer()
+        console = create_printer()
 
         assert console.is_terminal
         assert console.is_live == is_live
+
+
+def test_pipe_and_terminal_get_the_same_text() -> None:
+    """A plain printer prints what a console of rich prints to a pipe."""
+    run = records.make_record(*records.make_every_outcome(), notes=("Beware [red].",))
+    hostile = records.make_hostile_record("tab\there \u00e4 [b]\n\tnext   ")
+    lines = [
+        *summary.render_run(run),
+        *(part for each in run.scenarios for part in summary.render_scenario(run, each)),
+        *summary.render_scenario(hostile, hostile.scenarios[0]),
+        Line("a\tb\n\tc  ", "bold") + Line("d" * 300),
+    ]
+    plain, rich = StringIO(), StringIO()
+    printer = PlainPrinter(plain)
+    with redirect_stdout(rich):
+        console = RichPrinter("auto")
+        for line in lines:
+            printer.print(line)
+            console.print(line)
+
+    assert plain.getvalue() == rich.getvalue()
+
+
+def test_pipe_needs_no_rich() -> None:
+    """The console of a pipe without forced colours is a plain printer."""
+    with redirect_stdout(StringIO()):
+        assert isinstance(create_printer(), PlainPrinter)
 
 
 def test_error_wraps_at_words_on_a_terminal(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from typing import Literal
 import pytest
 
 from isosmoke.execution.attempt import AttemptRunner
-from isosmoke.execution.concurrency import turns
-from isosmoke.execution.concurrency.machine import SharedState, Stalls
+from isosmoke.execution.concurrency import start_order
+from isosmoke.execution.concurrency.load_readings import SharedState, Stalls
 from isosmoke.execution.concurrency.meter import Meter
 from isosmoke.execution.requirements import Requirements
 from isosmoke.execution.scheduler import Policy, Scheduler
@@ -449,7 +449,7 @@ def test_waiting_scenarios_are_confirmed_in_quiet_company(
 
     A failure that meets a busy CPU again is confirmed alone at last.
     """
-    monkeypatch.setattr(turns, "_SHORT_SECONDS", 0.0)
+    monkeypatch.setattr(start_order, "_SHORT_SECONDS", 0.0)
     waits = [0.0]
 
     def meet_on_busy_machine(barrier: Barrier) -> None:
@@ -475,7 +475,7 @@ def test_failure_with_doubts_left_in_quiet_company_is_confirmed_alone(
     concurrent_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Quiet company decides nothing if the CPU was busy again."""
-    monkeypatch.setattr(turns, "_SHORT_SECONDS", 0.0)
+    monkeypatch.setattr(start_order, "_SHORT_SECONDS", 0.0)
     waits = [0.0]
 
     def meet_on_busy_machine(barrier: Barrier) -> None:

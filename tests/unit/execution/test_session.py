@@ -11,17 +11,21 @@ import pytest
 from isosmoke.engines.base import Engine, EngineInfo
 from isosmoke.errors import EngineUnavailableError, LeftBehindError
 from isosmoke.execution import preflight, session
+from isosmoke.execution.request import Request
 from isosmoke.execution.scheduler import Policy
-from isosmoke.execution.session import Request, Session
+from isosmoke.execution.session import Session
 from isosmoke.history import reader
 from isosmoke.host.caller_process import Caller
+from isosmoke.host.git import RepositoryState
 from isosmoke.interrupt import Interrupt
+from isosmoke.keeper.events import Output
 from isosmoke.manifest.models import Scenario
 from isosmoke.results.events import Event, RunFinished, RunStarted, ScenarioFinished
-from isosmoke.results.outcome import Broke, Ending, Exited, Outcome
-from isosmoke.results.run_results import Attempt, ScenarioResult
+from isosmoke.results.outcome import Outcome
+from isosmoke.results.records.origin import RepositoryRecord
+from isosmoke.results.run_results import ScenarioResult
 from isosmoke.testing import Act, FakeEngine
-from support import result_factories
+from support.git_repositories import Git
 
 
 class CountingEngine(FakeEngine):
@@ -204,6 +208,34 @@ def test_later_scenario_is_checked_when_it_first_runs(
     assert session.end(()).engine == "bubblewrap+docker"
 
 
+@pytest.mark.parametrize(
+    ("status", "text", "version"),
+    [(0, "tool 1.2\nmore", "tool 1.2"), (1 << 8, "tool 1.2", ""), (0, "usage: tool", "")],
+)
+def test_version_of_the_binary_is_what_it_prints(
+    create_project: Callable[..., Project], status: int, text: str, version: str
+) -> None:
+    """It is the first line of a successful answer to --version, if that line has a digit."""
+    answer = Act(status=status, output=[Output("stdout", text.encode())])
+    session = create_project({"one": [answer, Act()]}).begin(scenario("one"))
+
+    assert session.end(session.run([scenario("one")])).binary_version == version
+
+
+def test_record_has_the_state_of_the_work_tree(create_project: Callable[..., Project]) -> None:
+    """The work tree is that of the caller; outside of one nothing is recorded."""
+    project = create_project()
+    without = project.begin(scenario("one"))
+    assert without.end(()).repository is None
+
+    git = Git(project.directory)
+    commit = git.commit("One", file_txt="one")
+    within = project.begin(scenario("one"))
+    assert within.end(()).repository == RepositoryState(commit, "main", dirty=False)
+    record = reader.load_run(within.recording.directory)
+    assert record.repository == RepositoryRecord(commit=commit, branch="main", dirty=False)
+
+
 def test_end_reports_all_results_together(create_project: Callable[..., Project]) -> None:
     """Scenarios that were run separately are one result, reported once, with one log directory."""
     project = create_project({"bad": Act(status=1 << 8)})
@@ -253,6 +285,21 @@ def test_supported_limits_depend_on_control_groups(
     assert facts.limits == limits
 
 
+@pytest.mark.parametrize("rootless", [False, True])
+def test_limit_without_its_controller_is_unsupported(*, rootless: bool) -> None:
+    """A group with the controller pids alone, as some delegate it, limits no memory."""
+    facts = EngineInfo(
+        version="1",
+        where="x",
+        reason="y",
+        rootless=rootless,
+        cgroup=2,
+        unlimited=frozenset({"memory"}),
+    )
+
+    assert facts.limits == {"processes"}
+
+
 def test_run_without_engine_creates_nothing(create_project: Callable[..., Project]) -> None:
     """An unavailable engine is reported before a directory is created for the run."""
     project = create_project(unavailable="no engine today")
@@ -262,21 +309,6 @@ def test_run_without_engine_creates_nothing(create_project: Callable[..., Projec
 
     assert not (project.directory / ".isosmoke").exists()
     assert project.events == []
-
-
-@pytest.mark.parametrize(
-    ("ending", "code"), [(Exited(0), 125), (Exited(77), 125), (Exited(1), 1), (Broke("no"), 125)]
-)
-def test_cleanup_failure_is_infrastructure_error_unless_blocking(ending: Ending, code: int) -> None:
-    """A run with a failed cleanup never ends as a success, and hides no failure."""
-    attempt = Attempt(ending=ending, leftovers=("box",))
-
-    assert (
-        session.determine_exit_code(
-            result_factories.make_run(result_factories.make_result(attempt))
-        )
-        == code
-    )
 
 
 def test_remains_of_dead_run_are_noted(create_project: Callable[..., Project]) -> None:

@@ -1,5 +1,6 @@
 """The warnings about tools that no sandbox can show, and the explanations of missing programs."""
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -29,6 +30,22 @@ def test_directory_that_cannot_be_mounted_is_named(tmp_path: Path, image: str, c
     warnings = collect_warnings(context, [scenario], None)
 
     assert len([text for text in warnings if f"CARGO_HOME={tmp_path}" in text]) == count
+
+
+@pytest.mark.parametrize("is_command", [False, True])
+def test_path_of_a_command_is_the_users_own(tmp_path: Path, *, is_command: bool) -> None:
+    """A verdict about a scenario may depend on PATH; a typed command is meant to use it."""
+    shadow = tmp_path / "work/bin"
+    shadow.mkdir(parents=True)
+    (shadow / "grep").touch(0o755)
+    context = create_context(tmp_path, PATH=f"{shadow}:/usr/bin:/bin")
+    workspace = Workspace((tmp_path / "work",), (), tmp_path / "work")
+
+    warnings = collect_warnings(
+        replace(context, workspace=workspace), [create_scenario()], None, is_command=is_command
+    )
+
+    assert any(str(shadow) in text for text in warnings) is not is_command
 
 
 def create_context(home: Path, **variables: str) -> RunContext:

@@ -8,7 +8,7 @@ import pytest
 from isosmoke.engines import AUTO, EngineChoice
 from isosmoke.engines.base import Engine
 from isosmoke.errors import EngineError, ImageError
-from isosmoke.gate import receipt, receipt_inputs
+from isosmoke.gate import in_toto, receipt, receipt_inputs
 from isosmoke.gate.receipt import Circumstances, Statement
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.manifest.parser import parse
@@ -112,7 +112,7 @@ def create_receipt(directory: Path, engine: str) -> Statement:
         engine=engine,
     )
     return receipt.create_statement(
-        circumstances, receipt.create_hashed_resource("binary", "wg", DOCKERS), ()
+        circumstances, in_toto.create_hashed_resource("binary", "wg", DOCKERS), ()
     )
 
 

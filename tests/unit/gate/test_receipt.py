@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from isosmoke.engines import AUTO, EngineChoice
 from isosmoke.errors import UsageError
-from isosmoke.gate import receipt, receipt_inputs
+from isosmoke.gate import in_toto, receipt, receipt_inputs
 from isosmoke.gate.receipt import Circumstances, Statement
 from isosmoke.host.git import Checkout
 from isosmoke.manifest.parser import parse
@@ -33,11 +33,11 @@ def create_receipt(
         engine="bubblewrap",
     )
     inputs = (
-        receipt.create_hashed_resource("script", "a.sh", HASH),
-        receipt.create_named_resource("image", "debian:12"),
+        in_toto.create_hashed_resource("script", "a.sh", HASH),
+        in_toto.create_named_resource("image", "debian:12"),
     )
     return receipt.create_statement(
-        about, receipt.create_hashed_resource("binary", "wg", HASH), inputs
+        about, in_toto.create_hashed_resource("binary", "wg", HASH), inputs
     )
 
 
@@ -46,7 +46,7 @@ def test_receipt_is_an_in_toto_test_result() -> None:
     outcomes = {"a": Outcome.PASS, "b": Outcome.SKIP, "c": Outcome.FLAKY, "d": Outcome.LEAK}
 
     document = json.loads(
-        receipt.render(
+        in_toto.render(
             create_receipt(outcomes, opened=False, checkout=Checkout("c0ffee", dirty=True))
         )
     )
@@ -100,7 +100,7 @@ def test_result_follows_the_gate(outcome: Outcome, opened: bool, result: str) ->
 def test_standard_policy_denies_what_was_only_skipped(skips: tuple[str, ...]) -> None:
     """A policy by in-toto's description accepts no scenario of which nothing was shown."""
     everything = dict.fromkeys("ab", Outcome.PASS) | dict.fromkeys(skips, Outcome.SKIP)
-    predicate = json.loads(receipt.render(create_receipt(everything)))["predicate"]
+    predicate = json.loads(in_toto.render(create_receipt(everything)))["predicate"]
     shown = {*predicate["passedTests"], *predicate["warnedTests"]}
 
     assert shown == set(everything) - set(skips)
@@ -120,12 +120,12 @@ def test_receipt_survives_round_trip(
         outcomes, opened=opened, checkout=Checkout("", clean) if clean else None
     )
 
-    assert receipt.parse(receipt.render(written), "r") == written
+    assert receipt.parse(in_toto.render(written), "r") == written
 
 
 def test_unknown_fields_are_ignored() -> None:
     """A later version may add fields (in-toto's parsing rules)."""
-    document = json.loads(receipt.render(create_receipt({})))
+    document = json.loads(in_toto.render(create_receipt({})))
     document["predicate"]["url"] = "https://localhost"
 
     assert receipt.parse(json.dumps(document), "r") == create_receipt({})
@@ -144,9 +144,9 @@ NAMES = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["0" * 64, "1
 @given(NAMES, NAMES)
 def test_differences_name_exactly_what_differs(then: dict[str, str], now: dict[str, str]) -> None:
     """Each name that was changed, removed or added is listed once, and no other."""
-    differences = receipt.list_differences(
-        [receipt.create_hashed_resource("file", *item) for item in then.items()],
-        [receipt.create_hashed_resource("file", *item) for item in now.items()],
+    differences = in_toto.list_differences(
+        [in_toto.create_hashed_resource("file", *item) for item in then.items()],
+        [in_toto.create_hashed_resource("file", *item) for item in now.items()],
     )
 
     differing = {name for name in then | now if then.get(name) != now.get(name)}

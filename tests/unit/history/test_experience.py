@@ -10,7 +10,7 @@ import pytest
 
 from isosmoke.history import experience
 from isosmoke.history.experience import ROOM_RUNS, Experience, KnownFailure, PastScenario
-from isosmoke.results.outcome import Exited, Signaled, Stopped
+from isosmoke.results.outcome import Broke, Exited, Signaled, Stopped
 from isosmoke.results.run_results import Attempt, ScenarioResult
 from support import past_runs, result_factories
 from support.result_factories import STARTED
@@ -36,6 +36,15 @@ def one(*attempts: Attempt) -> ScenarioResult:
 def test_duration_is_that_of_the_last_attempt() -> None:
     """A newer run replaces an older one."""
     assert learn(one(FAILED), one(PASSED)).seconds == {"one": 1.5}
+
+
+def test_attempt_that_did_not_run_the_script_teaches_nothing() -> None:
+    """A lost order or a sandbox that did not start says nothing about the usual time."""
+    lost = Attempt(ending=Broke("the worker is lost"))
+    early = replace(lost, phases={"create": 0.2})
+
+    assert learn(one(lost)) == Experience()
+    assert learn(one(PASSED), one(lost), one(early)) == learn(one(PASSED))
 
 
 def test_scenario_that_failed_only_next_to_others_gets_room_for_some_runs() -> None:
@@ -119,6 +128,13 @@ def test_invalid_file_is_rebuilt_from_the_records(tmp_path: Path, text: str) -> 
     assert missing == experience.load(home) == expected
     assert expected.needs_room("one")
     assert expected.is_known("two", FAILED, STARTED)
+
+
+def test_current_run_is_not_learned_twice(tmp_path: Path) -> None:
+    """The record of a run in progress is left out: its results are learned at its end."""
+    record = past_runs.record_run(tmp_path, one(CROWDED, PASSED))
+
+    assert experience.load(record.parents[1], record) == Experience()
 
 
 def test_damaged_record_is_passed_over(tmp_path: Path) -> None:

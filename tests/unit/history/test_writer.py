@@ -9,16 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isosmoke.history import layout, reader, writer
 from isosmoke.host.leases import Lease
-from isosmoke.results import run_record
 from isosmoke.results.leaks import LeakVerdict
 from isosmoke.results.outcome import Broke, Exited, MissingRequirement, Signaled, Stopped, TimedOut
+from isosmoke.results.records import creation, validation
+from isosmoke.results.records.record_base import render_json
+from isosmoke.results.run_record import StoredHeader
 from isosmoke.results.run_results import Attempt, CapturedOutput
-from isosmoke.sandbox.processes import Process
+from isosmoke.sandbox.survivors import Process
 from support import result_factories
 from support.fixture_types import Ordinary
 from support.past_runs import FAILED, PASSED, get_outcomes, record_run
@@ -75,7 +78,7 @@ def test_record_survives_round_trip(groups: list[list[Attempt]], fields: dict[st
         recording.end(run)
 
         assert recording.write_error == ""
-        assert reader.load_run(recording.directory) == run_record.record_run(run)
+        assert reader.load_run(recording.directory) == creation.record_run(run)
 
 
 def test_finished_run_has_only_header_and_results(tmp_path: Path) -> None:
@@ -206,3 +209,18 @@ def test_end_of_run_decides_its_results(tmp_path: Path) -> None:
     recording.end(result_factories.make_run(passed))
 
     assert get_outcomes(reader.load_run(recording.directory)) == {"one": "PASS"}
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_header_in_parts_is_one_document(number: int) -> None:
+    """The header is written scenario by scenario, and is the same text as if rendered whole."""
+    results = [result_factories.make_result(PASSED, name=f"s{index}") for index in range(number)]
+    run = result_factories.make_run(*results, notes=("[]", "a\nb"))
+    scenarios = [result.scenario for result in results]
+
+    text = "".join(creation.render_header(run, scenarios, finished=True))
+
+    header = validation.parse(StoredHeader, text.encode())
+    assert [plan.name for plan in header.planned] == [result.name for result in results]
+    assert header.finished
+    assert text == render_json(header)

@@ -4,15 +4,19 @@ import hashlib
 import os
 import struct
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import time  # noqa: TID251 - compared with file times, which are wall clock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from isosmoke.errors import BinaryError, ExitCode, UsageError
-from isosmoke.host import binary
+from isosmoke.host import binary, files
+from isosmoke.host.files import trees
+from isosmoke.host.learned import identities
 from support.fixture_types import Ordinary
 
 WEEK = 7 * 86400.0
@@ -300,3 +304,83 @@ def test_missing_source_is_a_binary_error(tmp_path: Path) -> None:
     """A program that a build has just removed is reported as missing."""
     with pytest.raises(BinaryError, match="gone"):
         binary.take(tmp_path / "gone")
+
+
+def take_known(path: Path, monkeypatch: pytest.MonkeyPatch) -> binary.Binary:
+    """Take a program twice, so that its hash is known, as if it was built some time ago."""
+    later = time() + 60
+    with monkeypatch.context() as patch:
+        patch.setattr(identities, "time", lambda: later)
+        binary.take(path, recall=True)
+        return binary.take(path, recall=True)
+
+
+def refuse_to_hash(path: Path) -> str:
+    """Take the place of the function that hashes a file."""
+    raise AssertionError(f"{path} was hashed")
+
+
+def test_known_program_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that did not change is hashed again only if the caller insists, as a gate does."""
+    wg = program(tmp_path / "wg")
+    known = take_known(wg, monkeypatch)
+
+    monkeypatch.setattr(files, "sha256", refuse_to_hash)
+
+    assert binary.take(wg, recall=True) == known
+    with pytest.raises(AssertionError, match="was hashed"):
+        binary.take(wg)
+
+
+def test_program_that_was_just_changed_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A further change could have the same time, so the hash is not known yet."""
+    wg = program(tmp_path / "wg")
+    for _ in range(2):
+        binary.take(wg, recall=True)
+
+    monkeypatch.setattr(files, "sha256", refuse_to_hash)
+
+    with pytest.raises(AssertionError, match="was hashed"):
+        binary.take(wg, recall=True)
+
+
+def _rewrite(wg: Path, _: Path) -> None:
+    times = wg.stat()
+    wg.write_bytes(b"#!/bin/ls\n")
+    os.utime(wg, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _replace(wg: Path, _: Path) -> None:
+    program(wg.with_name("new"), b"#!/bin/ls\n").rename(wg)
+
+
+def _rewrite_copy(_: Path, copy: Path) -> None:
+    copy.write_bytes(b"#!/bin/ls\n")
+
+
+def _add_to_copies(_: Path, copy: Path) -> None:
+    program(copy.with_name("grep"))
+
+
+def _remove_copies(_: Path, copy: Path) -> None:
+    trees.remove(copy.parent)
+
+
+@pytest.mark.parametrize(
+    "change", [_rewrite, _replace, _rewrite_copy, _add_to_copies, _remove_copies]
+)
+def test_changed_program_or_copy_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path, Path], None]
+) -> None:
+    """A known hash is not used for other content, nor with copies that were changed."""
+    wg = program(tmp_path / "wg")
+    known = take_known(wg, monkeypatch)
+    change(wg, known.folder / "wg")
+
+    taken = binary.take(wg, recall=True)
+
+    assert taken.sha256 == hashlib.sha256(wg.read_bytes()).hexdigest()
+    assert sorted(path.name for path in taken.folder.iterdir()) == ["wg"]
+    assert (taken.folder / "wg").read_bytes() == wg.read_bytes()

@@ -1,6 +1,9 @@
 """Operations on isosmoke's own files, which never follow a symbolic link of a repository."""
 
+import errno
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from isosmoke.authoring import setup
 from isosmoke.errors import IsosmokeError, UsageError
 from isosmoke.history import gate_records
 from isosmoke.host import files, workspace_directories
+from isosmoke.host.files import trees
 from isosmoke.manifest.models import Manifest, Scenario
 from isosmoke.wg_bridge import mirror_manifest, scenario_shim
 from support import available
@@ -121,7 +125,7 @@ def test_link_is_removed_and_its_target_is_not(tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()
     (tmp_path / "link").symlink_to("directory")
 
-    files.remove(tmp_path / "link")
+    trees.remove(tmp_path / "link")
 
     assert [path.name for path in tmp_path.iterdir()] == ["directory"]
 
@@ -136,7 +140,7 @@ def test_shim_refuses_a_link_in_place_of_its_directory(tmp_path: Path) -> None:
 
 def test_removing_a_missing_path_is_no_error(tmp_path: Path) -> None:
     """Two concurrent sweeps may remove the same path; the second one does nothing."""
-    files.remove(tmp_path / "gone")
+    trees.remove(tmp_path / "gone")
 
 
 def test_file_is_written_completely_or_not_at_all(tmp_path: Path) -> None:
@@ -149,6 +153,50 @@ def test_file_is_written_completely_or_not_at_all(tmp_path: Path) -> None:
         files.write(tmp_path / "taken", "text")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "taken"]
     assert (tmp_path / "one").stat().st_mode & 0o777 == 0o644
+
+
+def test_copies_of_a_tree_replace_and_join_what_is_there(tmp_path: Path) -> None:
+    """Directories are merged; a copied file replaces a file, a link and a directory."""
+    for name in ("source/both/copied", "source/file", "source/link", "source/deep"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("copied")
+    (tmp_path / "target/both").mkdir(parents=True)
+    (tmp_path / "target/both/there").write_text("there")
+    (tmp_path / "target/file").write_text("there")
+    (tmp_path / "outside").write_text("outside")
+    (tmp_path / "target/link").symlink_to(tmp_path / "outside")
+    (tmp_path / "target/deep/er").mkdir(parents=True)
+
+    trees.copy_tree(tmp_path / "source", tmp_path / "target")
+
+    target = tmp_path / "target"
+    found = {str(p.relative_to(target)): p.read_text() for p in target.rglob("*") if p.is_file()}
+    copied = dict.fromkeys(("both/copied", "file", "link", "deep"), "copied")
+    assert found == copied | {"both/there": "there"}
+    assert (tmp_path / "outside").read_text() == "outside"
+
+
+def test_copies_of_a_tree_leave_out_what_is_removed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run may replace files of a cache that isosmoke keeps."""
+    for name in ("source", "target"):
+        (tmp_path / name).mkdir()
+    for name in ("one", "two"):
+        (tmp_path / "source" / name).write_text(name)
+    copy_file = shutil.copyfile
+
+    def remove_first(entry: Path, copy: Path, *, follow_symlinks: bool) -> None:
+        if entry.name == "one":
+            entry.unlink()
+        copy_file(entry, copy, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(shutil, "copyfile", remove_first)
+
+    trees.copy_tree(tmp_path / "source", tmp_path / "target")
+
+    assert [path.name for path in (tmp_path / "target").iterdir()] == ["two"]
 
 
 def test_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -181,3 +229,18 @@ def test_lock_file_keeps_its_content(tmp_path: Path) -> None:
             pass
 
     assert [(tmp_path / name).read_text() for name in ("there", "new")] == ["text", ""]
+
+
+def test_parts_of_a_text_are_written_one_after_another(tmp_path: Path) -> None:
+    """A text may be produced while it is written; an error leaves the file as it was."""
+    file = files.write(tmp_path / "file", iter(["one\n", "two\udcff\n"]))
+    assert file.read_bytes() == b"one\ntwo\xff\n"
+
+    def fail() -> Iterator[str]:
+        yield "three"
+        raise OSError(errno.EIO, "no more")
+
+    with pytest.raises(OSError, match="no more"):
+        files.write(file, fail())
+    assert file.read_bytes() == b"one\ntwo\xff\n"
+    assert list(tmp_path.iterdir()) == [file]

@@ -5,13 +5,14 @@ import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from isosmoke.errors import IsosmokeError, UsageError
 from isosmoke.host import git as git_reading
-from isosmoke.host.git import Checkout, GitError
-from isosmoke.host.repository import bases, snapshots, tracking
+from isosmoke.host.git import Checkout, GitError, RepositoryState
+from isosmoke.host.repository import bases, enclosing_repository, snapshots
 from isosmoke.host.repository.file_versions import FileVersions
 from isosmoke.host.repository.revisions import Repository
 from support.git_repositories import Git
@@ -73,6 +74,23 @@ def test_hook_of_another_repository_has_no_effect(
     monkeypatch.setenv("GIT_DIR", str(other.top / ".git"))
 
     assert Repository(git.top).revision("HEAD").identity == base
+
+
+def test_answers_of_a_repository_agree(git: Git) -> None:
+    """A commit, a branch and a tag that appear later are seen only by a new repository."""
+    base = git.commit("base")
+    repository = Repository(git.top)
+    assert (repository.find_commit("HEAD"), repository.find_commit("later")) == (base, "")
+    assert repository.list_ancestors(["a.txt"]) == ()
+
+    commit = git.commit("next", a_txt="1")
+    git("tag", "later")
+
+    assert (repository.find_commit("HEAD"), repository.find_commit("later")) == (base, "")
+    assert repository.list_ancestors(["a.txt"]) == ()
+    assert Repository(git.top).find_commit("HEAD") == commit
+    assert Repository(git.top).find_commit("later") == commit
+    assert Repository(git.top).list_ancestors(["a.txt"]) == (commit,)
 
 
 def test_texts_are_those_of_the_revision(git: Git) -> None:
@@ -140,7 +158,7 @@ _READS: dict[str, Callable[[Repository], object]] = {
     "bases": lambda repository: bases.find_bases(repository, {}, ("refs/heads/main",)),
     "commit": lambda repository: snapshots.read_commit(repository.top, "HEAD", {}),
     "index": lambda repository: snapshots.read_index(repository.top, {}, {}),
-    "tracking": lambda repository: tracking.read_tracking(repository.top / "a.txt", {}),
+    "tracking": lambda repository: enclosing_repository.read_tracking(repository.top / "a.txt", {}),
     "trailers": lambda repository: repository.find_trailers("Isosmoke-Reviewed"),
     "ancestors": lambda repository: repository.list_ancestors(["a.txt"]),
     "merges": lambda repository: repository.list_merges("HEAD", ["a.txt"], "**/a.txt"),
@@ -174,6 +192,57 @@ def test_checkout_has_its_commit_and_is_dirty_if_files_differ(tmp_path: Path) ->
     assert unborn == Checkout("", dirty=False)
     assert clean == Checkout(commit, dirty=False)
     assert git_reading.read_checkout(tmp_path, os.environ) == Checkout(commit, dirty=True)
+
+
+def test_state_is_read_in_three_calls(git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run reads the state each time, so commit, branch, changes and filters are asked at once."""
+    commit = git.commit("one", a_txt="1\n")
+    started = []
+
+    class Counted(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            started.append(arguments)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", Counted)
+    state = git_reading.read_state(git.top, os.environ)
+
+    assert state == RepositoryState(commit, "main", dirty=False)
+    assert len(started) == 3
+
+
+def test_file_whose_changes_git_does_not_see_is_dirty(git: Git) -> None:
+    """A pinned file may differ from the commit, although git reports no change."""
+    git.commit("base", a_txt="1")
+    git("update-index", "--skip-worktree", "a.txt")
+
+    state = git_reading.read_state(git.top, os.environ)
+
+    assert state is not None
+    assert state.dirty
+
+
+@pytest.mark.parametrize("name", ["# x", f"# branch.oid {'1' * 40}"])
+def test_former_name_of_a_file_is_no_header(git: Git, name: str) -> None:
+    """The name that a file had is neither the commit nor an error, whatever it is."""
+    (git.top / name).write_text("some text\n")
+    base = git.commit("base")
+    git("mv", name, "renamed")
+
+    state = git_reading.read_state(git.top, os.environ)
+    assert state is not None
+    assert (state.commit, state.dirty) == (base, True)
+
+
+def test_renamed_file_is_dirty(git: Git) -> None:
+    """A rename has two paths in the output of git, the second of which may look like a header."""
+    git.commit("base", a_txt="content\n" * 9)
+    git("mv", "a.txt", "# branch.head other")
+
+    state = git_reading.read_state(git.top, os.environ)
+
+    assert state is not None
+    assert (state.branch, state.dirty) == ("main", True)
 
 
 def digest(git: Git, most: int = 1000) -> str:
@@ -236,7 +305,7 @@ def test_relation_of_a_file_without_git_is_an_error(tmp_path: Path) -> None:
     git.commit("one", a_txt="1\n")
 
     with pytest.raises(IsosmokeError, match="git not found"):
-        tracking.read_tracking(tmp_path / "a.txt", {"PATH": "/nowhere"})
+        enclosing_repository.read_tracking(tmp_path / "a.txt", {"PATH": "/nowhere"})
 
 
 def test_variables_of_a_hook_are_ignored(tmp_path: Path) -> None:
@@ -298,7 +367,7 @@ def read_everything(git: Git) -> None:
     assert bases.find_bases(repository, os.environ, ("refs/heads/main",)).is_main
     assert read_texts(git, base, ["a.txt"]) == {"a.txt": "0"}
     assert snapshots.read_index(git.top, os.environ, {}).read(["a.txt"]) == {"a.txt": b"1"}
-    assert tracking.read_tracking(git.top / "a.txt", os.environ) == "tracked"
+    assert enclosing_repository.read_tracking(git.top / "a.txt", os.environ) == "tracked"
     assert repository.find_trailers("Isosmoke-Reviewed") == ()
     assert repository.list_ancestors(["a.txt"])[-1] == base
     assert [commit.subject for commit in repository.commits(base, ["a.txt"])] == ["next"]

@@ -136,3 +136,20 @@ def test_missing_directory_is_an_entry_without_programs() -> None:
     assert missing == Entry(
         f"{os.devnull}/x", is_system=False, is_in_workspace=False, programs=frozenset()
     )
+
+
+def test_programs_are_not_looked_up_in_a_missing_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """PATH often names directories that do not exist, and the system has thousands of programs."""
+    asked: list[Path] = []
+    access = os.access
+
+    def count(path: Path, mode: int) -> bool:
+        asked.append(path)
+        return access(path, mode)
+
+    monkeypatch.setattr(os, "access", count)
+    system_programs.read_entries("/nowhere/bin", Path("/"), [])
+
+    assert {path for path in asked if path.is_relative_to("/nowhere")} == {Path("/nowhere/bin")}

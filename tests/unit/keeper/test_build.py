@@ -1,5 +1,7 @@
 """The compilation of the C programs, and the error if no compiler works."""
 
+import hashlib
+import os
 import platform
 import shutil
 import struct
@@ -12,10 +14,17 @@ from pathlib import Path
 import pytest
 
 from isosmoke.keeper import KEEPER_FILE
-from isosmoke.keeper.build import EXEC_SOURCE, FLAGS, SOURCE, STAND_IN_SOURCE, compile_program
+from isosmoke.keeper.build import (
+    EXEC_SOURCE,
+    FLAGS,
+    LAUNCHER_SOURCE,
+    SOURCE,
+    STAND_IN_SOURCE,
+    compile_program,
+)
 
 PT_LOAD, PT_INTERP = 1, 3
-SOURCES = [SOURCE, EXEC_SOURCE, STAND_IN_SOURCE]
+SOURCES = [SOURCE, EXEC_SOURCE, LAUNCHER_SOURCE, STAND_IN_SOURCE]
 MACHINES = {"x86_64": 62, "aarch64": 183}
 
 
@@ -68,6 +77,21 @@ def test_keeper_that_is_not_pid_1_fails(tmp_path: Path) -> None:
     assert "PID 1" in done.stderr
 
 
+def run_analyzer(source: Path) -> "subprocess.CompletedProcess[str]":
+    """Analyze a source, without keeping what it is compiled to."""
+    command = ["gcc", *FLAGS, "-fanalyzer", "-S", "-o", os.devnull, str(source)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def compute_analyzer_digest(source: Path) -> str:
+    """Return a digest of what the result of the analyzer depends on."""
+    texts = [
+        subprocess.run(["gcc", *options], capture_output=True, check=True).stdout
+        for options in (["--version"], ["-E", str(source)])
+    ]
+    return hashlib.sha256(repr((FLAGS, texts)).encode()).hexdigest()
+
+
 @pytest.mark.parametrize("status", [0, 1])
 def test_keeper_is_replaced_as_a_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
@@ -95,12 +119,36 @@ def test_keeper_is_replaced_as_a_whole(
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
-def test_analyzer_finds_nothing(tmp_path: Path, source: Path) -> None:
-    """The analyzer of gcc finds no leaked descriptor and no null pointer on any path."""
-    command = ["gcc", *FLAGS, "-fanalyzer", "-o", str(tmp_path / "program"), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_analyzer_finds_nothing(cache: pytest.Cache, source: Path) -> None:
+    """The analyzer of gcc finds no leaked descriptor and no null pointer on any path.
+
+    That takes seconds, so it is done once for the same compiler and preprocessed source.
+    """
+    known, digest = f"isosmoke/analyzed/{source.stem}", compute_analyzer_digest(source)
+    if cache.get(known, "") == digest:
+        return
+    done = run_analyzer(source)
 
     assert done.returncode == 0, done.stderr
+    cache.set(known, digest)
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
+def test_analyzer_finds_a_fault_in_a_changed_header(tmp_path: Path) -> None:
+    """A result is valid only for the same headers, and a null pointer is found."""
+    source, header = tmp_path / "main.c", tmp_path / "read.h"
+    source.write_text(
+        '#include "read.h"\nint main(void) { int number = 0; return read(&number); }\n'
+    )
+    header.write_text("static int read(int *at) { return *at; }\n")
+    clean = compute_analyzer_digest(source)
+    assert run_analyzer(source).returncode == 0
+    assert compute_analyzer_digest(source) == clean
+
+    header.write_text("static int read(int *at) { at = 0; return *at; }\n")
+
+    assert compute_analyzer_digest(source) != clean
+    assert "dereference of NULL" in run_analyzer(source).stderr
 
 
 def test_keeper_of_this_checkout_is_built() -> None:

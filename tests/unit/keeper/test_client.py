@@ -16,7 +16,7 @@ from isosmoke.keeper.client import PROBE_BYTES, Conversation
 from isosmoke.keeper.events import Output
 from isosmoke.keeper.exchange import BrokenError, KeeperGoneError, RefusedError, StoppedError
 from isosmoke.keeper.protocol import encode_frame
-from isosmoke.sandbox.processes import Usage
+from isosmoke.sandbox.survivors import Usage
 
 NEVER = Interrupt()
 SOON = 60.0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from isosmoke.keeper.events import Survivor
 from isosmoke.keeper.procfs import INVALID, parse_listeners, parse_pid_and_state, parse_process
-from isosmoke.sandbox.processes import Process
+from isosmoke.sandbox.survivors import Process
 
 TCP = b"""\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode                                                     

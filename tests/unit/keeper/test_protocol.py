@@ -34,6 +34,7 @@ from isosmoke.keeper.protocol import (
     ProtocolError,
     Size,
     StreamPlan,
+    encode_close_output,
     encode_frame,
     encode_go,
     encode_input,
@@ -41,7 +42,7 @@ from isosmoke.keeper.protocol import (
     encode_resize,
     encode_shell,
 )
-from isosmoke.sandbox.processes import Usage
+from isosmoke.sandbox.survivors import Usage
 
 
 def join_fields(*fields: bytes) -> bytes:
@@ -312,6 +313,12 @@ def test_input_and_size_are_encoded() -> None:
     assert encode_resize(Size(24, 300)) == encode_frame(b"w", b"\0\x18\x01\x2c")
     assert encode_input(b"ls\r", "script") == encode_frame(b"I", b"ls\r")
     assert encode_resize(Size(24, 300), "script") == encode_frame(b"W", b"\0\x18\x01\x2c")
+
+
+def test_closed_output_is_named_like_its_frames() -> None:
+    """The stream to close has the letter of the frames with its output."""
+    assert encode_close_output("stdout") == encode_frame(b"O", b"o")
+    assert encode_close_output("stderr") == encode_frame(b"O", b"e")
 
 
 def test_usage_is_in_seconds_and_bytes() -> None:

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +27,7 @@ case "$1" in
     flood) head -c 300000 /dev/zero | tr '\0' x ;;
     daemon) (exec 3>&-; while [ ! -e stop ]; do sleep 0.05; done; echo late) & echo started ;;
     nest) wg say nested ;;
+    sink) bash "$2" "$3" ;;
     trap) trap 'echo trapped; exit 9' TERM; : >ready; while :; do sleep 0.05; done ;;
     wait) : >ready; exec sleep 600 ;;
     write) echo "$2" >>state; echo written ;;
@@ -38,6 +38,7 @@ case "$1" in
     lock) exec 9>>lock; flock 9 ;;
     peek) cat lock | tr a b; kill -0 $$; read -r x <<<"$(ls)" ;;
     count) echo x >>state; wc -l <state ;;
+    env) env | grep -e ^VALUE= -e ^ISOSMOKE_PLACE= ;;
 esac
 """
 
@@ -145,6 +146,17 @@ def test_nested_call_is_not_recorded(stand_in: StandIn) -> None:
     assert (inner.name, inner.nested, inner.stdout) == ("say", True, None)
 
 
+def test_call_is_nested_at_any_depth(stand_in: StandIn) -> None:
+    """The binary may start a program that starts others, many times."""
+    script = stand_in.root / "work/deeper"
+    script.write_text('[ "$1" = 0 ] && { wg say deep; exit; }\nbash "$0" $(($1 - 1)); :\n')
+    done = stand_in.bash(f"wg sink {script} 40")
+    outer, inner = stand_in.calls()
+
+    assert done.stdout == b"deep\n"
+    assert [(call.name, call.nested) for call in (outer, inner)] == [("sink", False), ("say", True)]
+
+
 def test_daemon_that_holds_the_output_delays_nothing(stand_in: StandIn) -> None:
     """The call ends with the binary, and what a daemon prints later still arrives."""
     script = "exec 5>&1; wg daemon >&5 & wait $!; : >stop; exec 5>&-"
@@ -192,25 +204,26 @@ def test_search_finds_only_the_real_binary(stand_in: StandIn, words: tuple[str, 
 
 def test_terminal_stays_a_terminal(stand_in: StandIn) -> None:
     """A call at a terminal reads and writes it, and a key that interrupts reaches it."""
-    script = "import os; print(os.isatty(0), os.isatty(1), flush=True); input(); print('read')"
     real = stand_in.root / "real/python"
-    real.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{script}"\n')
+    real.write_text(
+        "#!/bin/sh\ntest -t 0 && test -t 1 && echo terminal; read word; echo got $word\n"
+    )
     real.chmod(0o755)
     own = stand_in.root / "bin/python"
     own.hardlink_to(stand_in.program)
     with at_terminal(
         [str(own)], working=stand_in.root / "work", environment=stand_in.environment()
     ) as (screen, process):
-        screen.wait_for("True True")
+        screen.wait_for("terminal")
         screen.type("x\n")
-        screen.wait_for("read")
+        screen.wait_for("got x")
         assert process.wait(SECONDS) == 0
     with at_terminal(
         [str(own)], working=stand_in.root / "work", environment=stand_in.environment()
     ) as (screen, process):
-        screen.wait_for("True True")
+        screen.wait_for("terminal")
         screen.type("\x03")
-        assert process.wait(SECONDS) in (-signal.SIGINT, 1, 130)
+        assert process.wait(SECONDS) == -signal.SIGINT
     own.unlink()
 
 
@@ -310,6 +323,33 @@ def test_replay_prefers_the_answer_to_the_same_arguments(stand_in: StandIn) -> N
     done = stand_in.bash("wg say b; wg say a; wg say c; wg say a")
 
     assert done.stdout == b"answer 1\nanswer 0\nanswer 2\nanswer 2\n"
+
+
+ONLY = {
+    "noop": ("write", "wg write a; wg write b; wg write c; cat state", b"written\nwritten\na\nc\n"),
+    "stale": ("count", "wg count; wg count; wg count; wg count", b"1\n1\n3\n4\n"),
+}
+"""The sabotage of the second call alone: its subcommand, a script, and its output."""
+
+
+@pytest.mark.parametrize("mode", ONLY)
+def test_sabotage_of_a_single_call(stand_in: StandIn, mode: str) -> None:
+    """The other calls of the subcommand are real, and only the sabotaged one reports itself."""
+    target, script, expected = ONLY[mode]
+    stand_in.write_plan(f"mode {mode}\ntarget {target}\nonly 1\n")
+    done = stand_in.bash(f"wg say x >/dev/null; {script}")
+
+    assert done.stdout == expected
+    applied = [call.applied for call in stand_in.calls() if call.name == target]
+    assert applied == ["", mode, *[""] * (len(applied) - 2)]
+
+
+def test_place_is_recorded_and_not_passed_on(stand_in: StandIn) -> None:
+    """The binary does not see the variable that has the line of the script."""
+    done = stand_in.bash("ISOSMOKE_PLACE=here VALUE=v wg env")
+
+    assert done.stdout == b"VALUE=v\n"
+    assert [call.place for call in stand_in.calls()] == ["here"]
 
 
 def test_plan_that_is_missing_is_an_error(stand_in: StandIn) -> None:

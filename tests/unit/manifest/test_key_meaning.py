@@ -23,7 +23,7 @@ from isosmoke.manifest.models import (
     Scenario,
     Settings,
 )
-from isosmoke.manifest.tables import Table, list_keys
+from isosmoke.manifest.table_base import Table, list_keys
 from support.paths import ROOT
 
 TABLES = (Scenario, Settings, Requires, Limits, Gate, Growth, Retention)

@@ -12,12 +12,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isosmoke.errors import ExitCode, ManifestError
+from isosmoke.history import layout
 from isosmoke.manifest.discovery import find_manifest, locate_manifest, locate_source
 from isosmoke.manifest.loader import load
 from isosmoke.manifest.mirrors import mirror_text
-from isosmoke.manifest.models import Allowance, Gate, Leaks, Limits, Scenario, Service, Wait
+from isosmoke.manifest.models import (
+    Allowance,
+    Gate,
+    Leaks,
+    Limits,
+    Scenario,
+    Service,
+    TrustedPlace,
+    Wait,
+)
 from isosmoke.manifest.parser import parse, parse_past
-from isosmoke.manifest.tables import list_keys
+from isosmoke.manifest.table_base import list_keys
+from isosmoke.shards import loaded_shards
 
 PATH = Path("/project/manifest.toml")
 MEBI = 1024**2
@@ -30,6 +41,10 @@ FULL = """
 unowned = "refuse"
 max_skips = 3
 require_proof = true
+require_teeth = true
+places = [{ address = "tls://10.0.0.1:8786", certificates = [
+  "0000000000000000000000000000000000000000000000000000000000000000",
+] }]
 
 [[scenario]]
 name = "full"
@@ -154,7 +169,13 @@ def test_every_key_reaches_its_field() -> None:
 
     assert (manifest.path, manifest.gate) == (
         PATH,
-        Gate(unowned="refuse", max_skips=3, require_proof=True),
+        Gate(
+            unowned="refuse",
+            max_skips=3,
+            require_proof=True,
+            require_teeth=True,
+            places=(TrustedPlace(address="tls://10.0.0.1:8786", certificates=("0" * 64,)),),
+        ),
     )
     assert full.script_path == Path("/project/scenarios/full.sh")
     assert full.owners == ("fix-a", "fix-b")
@@ -511,6 +532,17 @@ MISTAKES = {
             "7: [gate]: key 'skip': unknown key; did you mean 'max_skips'?",
         ],
     ),
+    "a place that nothing protects": (
+        '[[gate.places]]\naddress = "a:1"\ncertificates = "0"',
+        [
+            "5: [gate]: key 'places[0].address': must be the address of a scheduler, not 'a:1'",
+            "6: [gate]: key 'places[0].certificates': must be a list, not '0'",
+        ],
+    ),
+    "a key of another kind": (
+        '[gate]\nshard_keys = ["x"]',
+        ["5: [gate]: key 'shard_keys[0]': must be a public key in PEM format, not 'x'"],
+    ),
     "mistakes in the defaults, reported once": (
         '[[scenario]]\nname = "two"\nscript = "two.sh"\n\n[defaults]\nretries = "x"\nowners = []',
         [
@@ -542,6 +574,17 @@ def test_name_must_be_usable_as_a_file_name(name: str) -> None:
 
     assert mistake.startswith("2: scenario ")
     assert "key 'name': must consist of letters, digits" in mistake
+
+
+@pytest.mark.parametrize("name", [layout.HEADER, loaded_shards.RECEIPT, loaded_shards.ENVELOPE])
+def test_name_must_not_be_a_file_of_a_record(name: str) -> None:
+    """The record has a directory for each scenario next to these files; an alias has none."""
+    text = f'[[scenario]]\nname = "{name}"\nscript = "one.sh"\n'
+    (mistake,) = parse_mistakes(text)
+
+    assert "key 'name': is the name of a file in the record of each run" in mistake
+    assert parse_past(text, PATH).scenarios
+    assert parse(f"{ONE}aliases = ['{name}']\n", PATH).scenarios
 
 
 @pytest.mark.parametrize("name", ["a", "0", "_a", "a.b-c_D9", "a" * 200])

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from isosmoke.host.caller_process import AGENT_VARIABLES
 from isosmoke.reports import agent
-from isosmoke.results import run_record
 from isosmoke.results.events import RunFinished, RunStarted
 from isosmoke.results.outcome import Exited, Stopped, TimedOut
+from isosmoke.results.records import creation
 from isosmoke.results.run_results import Attempt, CapturedOutput, RunResult, ScenarioResult
 from support import records, result_factories
 
@@ -31,7 +32,7 @@ def create_result(name: str, *attempts: Attempt, assertion: str = "") -> Scenari
 
 def render_lines(*scenarios: ScenarioResult, stopped: str = "") -> list[str]:
     """Return the lines of the report."""
-    record = run_record.record_run(create_run(*scenarios, stopped=stopped))
+    record = creation.record_run(create_run(*scenarios, stopped=stopped))
     text = agent.render(record, lambda name: ("isosmoke", "run", name))
     return text.splitlines()
 
@@ -131,7 +132,7 @@ def test_nothing_is_printed_before_the_end() -> None:
     assert len(lines) == 1
 
 
-@pytest.mark.parametrize("name", agent.ENVIRONMENTS)
+@pytest.mark.parametrize("name", AGENT_VARIABLES)
 def test_each_agent_is_recognised_by_its_variable(name: str) -> None:
     """Any value counts except empty, 0 and false."""
     assert agent.select_report({name: "1"}) == "agent"

@@ -1,6 +1,7 @@
 """The report for GitHub Actions."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from isosmoke.reports import github
 from isosmoke.results.outcome import Exited, Stopped
+from isosmoke.results.records.shard import MergedShardRecord
 from isosmoke.results.run_record import RunRecord
 from isosmoke.results.run_results import Attempt, ScenarioResult
 from support import records, result_factories
@@ -76,6 +78,14 @@ def test_script_outside_repository_has_no_location() -> None:
     assert properties == {"title": "FAIL bad"}
 
 
+def test_shard_that_does_not_count_is_an_error() -> None:
+    """A missing shard has an annotation, also if all of its scenarios, or none, are known."""
+    shards = (MergedShardRecord(number=1), MergedShardRecord(number=2, problem="it is missing"))
+    run = replace(records.make_record(records.make_passed()), shards=shards)
+
+    assert parse_annotations(run) == [("error", {"title": "SHARD"}, "it is missing")]
+
+
 def test_kinds_follow_the_outcomes() -> None:
     """Blocking outcomes are errors, tried ones first; flaky and skipped are warnings."""
     never = result_factories.make_result(Attempt(ending=Stopped("SIGINT")), name="first")
@@ -115,7 +125,7 @@ def test_leftovers_are_one_of_the_ten_errors() -> None:
     """A leftover comes first, with the command that removes it."""
     run = records.make_dirty_record()
     many = records.make_record(*(records.make_failed(f"f{number}") for number in range(10)))
-    (first, *others) = parse_annotations(many.model_copy(update={"dirty": run.dirty}))
+    (first, *others) = parse_annotations(replace(many, dirty=run.dirty))
 
     assert parse_annotations(run) == [first]
     assert first == ("error", {"title": "DIRTY"}, "box (remove it: docker rm box)")

@@ -1,12 +1,12 @@
 """The JSON lines report."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
 
 from isosmoke.reports import jsonl
-from isosmoke.results import run_record
 from isosmoke.results.events import (
     Event,
     RunFinished,
@@ -16,6 +16,7 @@ from isosmoke.results.events import (
     ScenarioStarted,
 )
 from isosmoke.results.outcome import Exited, MissingRequirement, Stopped
+from isosmoke.results.records import creation
 from isosmoke.results.run_record import RunRecord
 from isosmoke.results.run_results import Attempt, RunResult, ScenarioResult
 from support import records, result_factories
@@ -62,18 +63,18 @@ def test_streamed_and_rendered_lines_are_equal() -> None:
     """Lines written during a run equal those rendered from its record."""
     run = result_factories.make_run(FLAKY, HINDERED, GOOD, seconds=4.0)
     streamed: list[str] = []
-    stream = jsonl.EventWriter(streamed.append)
+    stream = jsonl.write_events(streamed.append)
     for event in list_events(run):
         stream(event)
 
-    assert "".join(streamed) == jsonl.render(run_record.record_run(run))
+    assert "".join(streamed) == jsonl.render(creation.record_run(run))
     assert all(line.count("\n") == 1 for line in streamed)
 
 
 def test_lines_are_in_order_of_time() -> None:
     """Each line has its event, run, scenario and time."""
     documents = render_lines(
-        run_record.record_run(result_factories.make_run(FLAKY, HINDERED, GOOD, seconds=4.0))
+        creation.record_run(result_factories.make_run(FLAKY, HINDERED, GOOD, seconds=4.0))
     )
 
     assert [
@@ -113,6 +114,7 @@ def test_first_and_last_line_describe_the_run() -> None:
         "stopped": "SIGINT",
         "notes": ["it is late"],
         "dirty": [],
+        "repository": None,
         "counts": {"PASS": 1},
     }
     assert render_lines(records.make_dirty_record())[-1]["dirty"] == [
@@ -127,12 +129,12 @@ def test_finished_line_has_full_record_of_scenario() -> None:
         document for document in render_lines(run) if document["event"] == "scenario_finished"
     ]
 
-    assert line["scenario"] == run.scenarios[0].model_dump(mode="json")
+    assert line["scenario"] == run.scenarios[0].to_json()
 
 
 def test_unfinished_run_has_no_last_line() -> None:
     """A reader that waits for it does not take the run as finished."""
-    unfinished = records.make_record(records.make_passed()).model_copy(update={"finished": False})
+    unfinished = replace(records.make_record(records.make_passed()), finished=False)
 
     assert render_lines(unfinished)[-1]["event"] == "scenario_finished"
 

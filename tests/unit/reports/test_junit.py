@@ -1,5 +1,6 @@
 """The JUnit XML report."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, fromstring
@@ -10,6 +11,7 @@ from xmlschema import XMLSchema
 
 from isosmoke.reports import junit
 from isosmoke.results.outcome import Broke, Exited
+from isosmoke.results.records.shard import MergedShardRecord
 from isosmoke.results.run_record import RunRecord
 from isosmoke.results.run_results import Attempt, ScenarioResult
 from support import records, result_factories
@@ -60,7 +62,12 @@ def test_failure_has_all_facts() -> None:
     assert properties["engine"] == "bubblewrap"
     case = suite.find("testcase")
     assert case is not None
-    assert case.attrib == {"name": "bad", "classname": "manifest", "time": "1.600"}
+    assert case.attrib == {
+        "name": "bad",
+        "classname": "one",
+        "file": "one.sh",
+        "time": "1.600",
+    }
     failure = case.find("failure")
     assert failure is not None
     assert failure.attrib == {
@@ -148,24 +155,31 @@ def test_each_script_is_a_suite() -> None:
         "a",
         "c",
     ]
-    assert {element.get("classname") for element in parse(run).iter("testcase")} == {
-        "tests.smoke.manifest"
-    }
+    for suite in suites.values():
+        assert {case.get("file") for case in suite.iter("testcase")} == {suite.get("file")}
 
 
 @pytest.mark.parametrize(
-    ("manifest", "classname"),
+    ("directory", "classname"),
     [
-        (None, "isosmoke.command"),
-        (Path("../x/m.toml"), "x.m"),
-        (Path("/else/where/m.toml"), "else.where.m"),
+        ("/p", "one"),
+        ("/p/tests/smoke/v1.2", "tests.smoke.v1_2.one"),
+        ("/p/../x", "x.one"),
+        ("/else/where", "else.where.one"),
     ],
 )
-def test_classname_is_the_path_of_the_manifest(manifest: Path | None, classname: str) -> None:
-    """Dots separate its directories; a command without a manifest has its own name."""
-    root = parse(records.make_record(records.make_passed(), manifest=manifest))
+def test_classname_is_the_path_of_the_script(directory: str, classname: str) -> None:
+    """Dots separate its directories, so that Jenkins shows a tree."""
+    run = records.make_record(create_result(Path(directory), "a"), manifest=Path("/p/m.toml"))
 
-    assert {element.get("classname") for element in root.iter("testcase")} == {classname}
+    assert [case.get("classname") for case in parse(run).iter("testcase")] == [classname]
+
+
+def test_classname_of_a_command_is_its_own() -> None:
+    """A command has no manifest, and no place in a tree."""
+    root = parse(records.make_record(records.make_passed(), manifest=None))
+
+    assert [case.get("classname") for case in root.iter("testcase")] == ["isosmoke.command"]
 
 
 def test_leftover_is_a_property() -> None:
@@ -174,12 +188,64 @@ def test_leftover_is_a_property() -> None:
         "testsuite/properties/property[@name='dirty']"
     )
 
-    assert [element.get("value") for element in leftovers] == ["box (remove it: docker rm box)"]
+    assert {element.get("value") for element in leftovers} == {"box (remove it: docker rm box)"}
+
+
+def list_errors(root: Element) -> dict[str, str]:
+    """Return the type and message of the error of each case that has one."""
+    cases = {case.get("name", ""): case.find("error") for case in root.iter("testcase")}
+    return {
+        name: f"{error.get('type')} {error.get('message')}"
+        for name, error in cases.items()
+        if error is not None
+    }
+
+
+MISSING = MergedShardRecord(number=2, problem="shard 2 of 2 is missing")
+ODD = MergedShardRecord(number=None, problem="/odd cannot be used: run.json is invalid")
+
+
+@pytest.mark.parametrize(
+    ("fields", "errors"),
+    [
+        ({"shards": (MISSING,)}, {"shard 2": "SHARD shard 2 of 2 is missing"}),
+        (
+            {"shards": (MISSING, ODD)},
+            {
+                "shard 2": "SHARD shard 2 of 2 is missing",
+                "other record 1": "SHARD /odd cannot be used: run.json is invalid",
+            },
+        ),
+        ({"dirty": ("box",)}, {"cleanup 1": "DIRTY box"}),
+        ({"stopped": "SIGINT"}, {"end of the run": "STOPPED SIGINT"}),
+        ({"finished": False}, {"end of the run": "STOPPED the run did not come to its end"}),
+    ],
+    ids=str,
+)
+def test_run_that_is_no_pass_is_not_green(fields: dict[str, Any], errors: dict[str, str]) -> None:
+    """A reason that no scenario has, such as a missing shard, is an error in a separate suite."""
+    run = replace(records.make_record(records.make_passed()), **fields)
+    root = parse(run)
+
+    assert not run.passed
+    assert list_errors(root) == errors
+    assert root.get("tests") == str(1 + len(errors))
+    assert root.get("errors") == str(len(errors))
+    assert [suite.get("name") for suite in root] == ["one.sh", "isosmoke"]
+
+
+def test_run_that_passed_has_no_suite_of_its_own() -> None:
+    """A merged run of which every shard counts has the suites of its scripts only."""
+    run = replace(records.make_record(records.make_passed()), shards=(MergedShardRecord(number=1),))
+
+    assert [suite.get("name") for suite in parse(run)] == ["one.sh"]
 
 
 def test_run_without_scenarios_is_valid() -> None:
-    """A run that was stopped before its first scenario has no suite."""
-    assert [*parse(records.make_record(stopped="SIGINT"))] == []
+    """A run that was stopped before its first scenario has no suite of a script."""
+    assert [suite.get("name") for suite in parse(records.make_record(stopped="SIGINT"))] == [
+        "isosmoke"
+    ]
 
 
 def test_output_cannot_name_an_attachment() -> None:
@@ -198,5 +264,9 @@ def test_any_text_is_valid_xml(text: str) -> None:
     """With any output and paths, the report is valid and parses."""
     root = parse(records.make_hostile_record(text + records.HOSTILE))
 
-    assert [element.get("name") for element in root.iter("testcase")] == ["odd"]
+    assert [element.get("name") for element in root.iter("testcase")] == [
+        "odd",
+        "cleanup 1",
+        "end of the run",
+    ]
     assert "\\x1b[2J\\x00" in "".join(root.itertext())

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from rich.console import Console, RenderableType
 
 from isosmoke.reports import summary
-from isosmoke.reports.progress import Progress
+from isosmoke.reports.progress.display import Progress
 from isosmoke.results.events import RunFinished, RunStarted, ScenarioFinished
 from isosmoke.results.evidence import Change, Evidence, Pane
-from isosmoke.results.load import Doubt
+from isosmoke.results.machine_load import Doubt
 from isosmoke.results.outcome import Exited
 from isosmoke.results.run_results import Attempt
-from isosmoke.sandbox.processes import Usage
+from isosmoke.sandbox.survivors import Usage
 from isosmoke.text import escape_controls
 from support import records, result_factories
 
@@ -233,15 +233,15 @@ def test_summary_of_incomplete_run_gives_the_reason() -> None:
     """The counts are followed by the signal, or by the note that the run is not finished."""
     stopped = records.make_record(stopped="SIGINT")
 
-    assert summary.render_summary(stopped).plain == "in 2.5 s, stopped by SIGINT"
-    killed = stopped.model_copy(update={"finished": False, "stopped": None})
-    assert summary.render_summary(killed).plain == "in 2.5 s, not finished"
+    assert str(summary.render_summary(stopped)) == "in 2.5 s, stopped by SIGINT"
+    killed = replace(stopped, finished=False, stopped=None)
+    assert str(summary.render_summary(killed)) == "in 2.5 s, not finished"
 
 
 def test_interrupted_run_ends_with_the_command_that_continues_it() -> None:
     """A run that ended by itself has nothing to continue."""
     stopped = records.make_record(stopped="SIGINT")
-    complete = stopped.model_copy(update={"stopped": None})
+    complete = replace(stopped, stopped=None)
     last = render_lines(summary.render_end(stopped))[-1]
 
     assert last.startswith(f"run the rest: isosmoke run --rerun {stopped.id} --manifest ")

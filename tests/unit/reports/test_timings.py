@@ -2,7 +2,7 @@
 
 from isosmoke.reports import timings
 from isosmoke.results.outcome import Exited, Stopped
-from isosmoke.results.run_record import record_run
+from isosmoke.results.records.creation import record_run
 from isosmoke.results.run_results import Attempt, RunResult
 from support.result_factories import make_result, make_run
 

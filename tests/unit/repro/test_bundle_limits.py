@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from isosmoke.errors import BundleError, ExitCode, ImageError
-from isosmoke.execution.session import Request
+from isosmoke.execution.request import Request
 from isosmoke.host import state
 from isosmoke.host.caller_process import Caller
-from isosmoke.repro import bundle_archive, bundle_reader
-from isosmoke.rootfs_images.limits import Budget
+from isosmoke.repro import bundle_reader
+from isosmoke.rootfs_images.archives import contained
+from isosmoke.rootfs_images.archives.limits import Budget
 from support import available
 from support.archives import create_expanding_archive, create_sparse_archive
 
@@ -71,7 +72,7 @@ def test_number_of_members_is_limited(tmp_path: Path) -> None:
     budget = Budget(path, max_entries=2)
 
     with pytest.raises(ImageError, match="more than 2 entries"), path.open("rb") as file:
-        bundle_archive.extract(file, tmp_path / "here", budget)
+        contained.extract(file, tmp_path / "here", budget)
 
 
 def test_sparse_member_keeps_its_holes(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_sparse_member_keeps_its_holes(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
 
     with path.open("rb") as file:
-        bundle_archive.extract(file, tmp_path / "here", Budget(path))
+        contained.extract(file, tmp_path / "here", Budget(path))
 
     status = (tmp_path / "here/workspace/big").stat()
     assert status.st_size == 64 * 1024**2

@@ -12,7 +12,7 @@ from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.exchange import StoppedError
 from isosmoke.keeper.protocol import Size, StreamPlan
 from isosmoke.repro.command_streams import CommandStreams, plan_streams
-from isosmoke.repro.shell_input import Patience, measure_terminal
+from isosmoke.repro.shell_user import Patience, measure_terminal
 
 
 class Files:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from isosmoke.errors import RecordError, UsageError
-from isosmoke.execution.session import Request
+from isosmoke.execution.request import Request
 from isosmoke.host.caller_process import Caller
 from isosmoke.manifest.models import Scenario
 from isosmoke.repro import target
@@ -26,6 +26,15 @@ def test_command_line_is_quoted_for_a_shell() -> None:
     case = create_case(("/usr/bin/wg", "a b"))
 
     assert (case.scenario.name, case.script, case.command_line) == ("wg", None, "/usr/bin/wg 'a b'")
+
+
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [("./é", "command"), ("./tést", "t-st"), ("x" * 250, "x" * 80), ("/a/run.json", "run-json")],
+)
+def test_every_program_has_a_valid_name(program: str, name: str) -> None:
+    """A command may have any file name, and the directory of its record may not."""
+    assert create_case((program,)).scenario.name == name
 
 
 def test_script_is_run_by_its_variable(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isosmoke.results.cause import find_cause, find_unexecuted_program
+from isosmoke.text import strip_styles
 
 OUTPUTS = Path(__file__).parent / "causes"
 
@@ -93,6 +94,7 @@ PLAIN_OUTPUTS: list[tuple[str, tuple[str, ...], str]] = [
     ("a status of make alone", ("make: *** [all] Error 1",), "make: *** [all] Error 1"),
     ("the end of a known output alone", ("Node.js v20.20.2",), "Node.js v20.20.2"),
     ("a frame alone", ("    at home",), "at home"),
+    ("colours", ("\x1b[31m\x1b[Kreason: lost\x1b[m\x1b[K", "*"), "lost"),
     ("other scripts", ("失敗しました", "***"), "失敗しました"),
 ]
 
@@ -110,7 +112,7 @@ def test_cause_is_a_part_of_one_line(lines: list[str]) -> None:
     """The cause is never text that the script did not print."""
     cause = find_cause(lines)
 
-    assert not cause or any(cause in line for line in lines)
+    assert not cause or any(cause in strip_styles(line) for line in lines)
 
 
 UNEXECUTED = {

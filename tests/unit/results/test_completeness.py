@@ -16,16 +16,17 @@ from rich.style import Style
 from isosmoke import pytest_plugin, reports
 from isosmoke.cli.project import schema
 from isosmoke.errors import ExitCode
-from isosmoke.execution import session
-from isosmoke.gate import decision, receipt
+from isosmoke.gate import decision, in_toto, receipt
 from isosmoke.manifest.models import Gate
-from isosmoke.reports import agent, github, html, jsonl, junit, summary, trace
-from isosmoke.reports.progress import Progress
-from isosmoke.results import run_record
+from isosmoke.reports import agent, github, html, json_summary, jsonl, junit, summary, trace
+from isosmoke.reports.progress.display import Progress
 from isosmoke.results.events import RunFinished, RunStarted, ScenarioFinished
+from isosmoke.results.exit_code import select_exit_code
 from isosmoke.results.outcome import SKIP_CODE, Outcome, OutcomeFacts
+from isosmoke.results.records import creation
+from isosmoke.results.records.record_base import render_json
 from isosmoke.results.run_results import RunResult, ScenarioResult
-from isosmoke.wg_bridge import wg_replies
+from isosmoke.wg_bridge import replies_to_wg
 from support import records, result_factories
 from support.paths import ROOT
 
@@ -54,24 +55,25 @@ def render_progress(run: RunResult) -> str:
 def render_replay(run: RunResult) -> str:
     """Return the output of `isosmoke show` for a run."""
     console = Console(file=StringIO(), width=200)
-    for part in summary.render_run(run_record.record_run(run)):
+    for part in summary.render_run(creation.record_run(run)):
         console.print(part)
     return cast("StringIO", console.file).getvalue()
 
 
 REPORTS: Mapping[str, Callable[[RunResult], str]] = {
-    "agent": lambda run: agent.render(run_record.record_run(run), build_repeat),
+    "agent": lambda run: agent.render(creation.record_run(run), build_repeat),
     "github": lambda run: (
-        github.render_summary(run_record.record_run(run))
-        + github.render_annotations(run_record.record_run(run), "/")
+        github.render_summary(creation.record_run(run))
+        + github.render_annotations(creation.record_run(run), "/")
     ),
-    "html": lambda run: html.render(run_record.record_run(run)),
-    "jsonl": lambda run: jsonl.render(run_record.record_run(run)),
-    "junit": lambda run: junit.render(run_record.record_run(run)),
+    "html": lambda run: html.render(creation.record_run(run)),
+    "json_summary": lambda run: json_summary.render(creation.record_run(run)),
+    "jsonl": lambda run: jsonl.render(creation.record_run(run)),
+    "junit": lambda run: junit.render(creation.record_run(run)),
     "progress": render_progress,
-    "record": lambda run: run_record.render(run_record.record_run(run)),
+    "record": lambda run: render_json(creation.record_run(run)),
     "summary": render_replay,
-    "trace": lambda run: trace.render(run_record.record_run(run)),
+    "trace": lambda run: trace.render(creation.record_run(run)),
 }
 """All renderings of a run, by the module that renders it."""
 
@@ -111,10 +113,20 @@ def test_ranks_are_unique() -> None:
 
 def test_every_report_is_tested() -> None:
     """Each module of reports with outcomes and each kind of file is in `REPORTS`."""
-    modules = {module.name for module in iter_modules(reports.__path__)} - {"timings", "wording"}
+    modules = {module.name for module in iter_modules(reports.__path__)} - {
+        *("lanes", "timings", "wording")
+    }
     kinds = {"record" if kind == "json" else kind for kind in reports.REPORTS}
 
     assert modules | kinds == set(REPORTS)
+
+
+@pytest.mark.parametrize("kind", reports.REPORTS)
+def test_every_report_is_documented(kind: str) -> None:
+    """The page of commands shows each report as a value of `--report`."""
+    page = (ROOT / "docs/commands-by-purpose.md").read_text()
+
+    assert re.search(rf"isosmoke run --report .*\b{kind}=", page)
 
 
 @pytest.mark.parametrize("report", REPORTS)
@@ -130,12 +142,11 @@ def test_every_report_names_every_outcome(report: str, result: ScenarioResult) -
 @pytest.mark.parametrize("outcome", Outcome)
 def test_page_has_rules_for_every_outcome(outcome: Outcome) -> None:
     """The HTML page has both colours of each outcome."""
-    page = html.render(run_record.record_run(result_factories.make_run()))
+    page = html.render(creation.record_run(result_factories.make_run()))
 
     light, dark = re.findall(rf"--{outcome}: (#\w+);", page)
     assert (light, dark) == outcome.facts.page
-    assert f"b.{outcome}, td.{outcome} {{ color: var(--{outcome}); }}" in page
-    assert f".{outcome} {{ --edge: var(--{outcome}); }}" in page
+    assert f".{outcome} {{ --accent: var(--{outcome}); }}" in page
 
 
 @EACH
@@ -143,14 +154,14 @@ def test_gate_exit_code_and_wg_agree_on_every_outcome(result: ScenarioResult) ->
     """A blocking outcome shuts the gate, fails the run and fails for wg; no other outcome does."""
     run = result_factories.make_run(result)
     verdict = decision.judge_run(run, Gate(), task="task-a")
-    reply = wg_replies.create_reply(result, Path("/p/manifest.toml"))
+    reply = replies_to_wg.create_reply(result, Path("/p/manifest.toml"))
 
     assert verdict.open is not result.outcome.blocks
     assert str(result.outcome) in "\n".join(verdict.lines)
     if result.outcome.facts.is_skip:
-        assert (session.determine_exit_code(run), reply.code) == (ExitCode.ALL_SKIPPED, SKIP_CODE)
+        assert (select_exit_code(run), reply.code) == (ExitCode.ALL_SKIPPED, SKIP_CODE)
     else:
-        assert (session.determine_exit_code(run) is not ExitCode.OK) is result.outcome.blocks
+        assert (select_exit_code(run) is not ExitCode.OK) is result.outcome.blocks
         assert (reply.code != 0) is result.outcome.blocks
 
 
@@ -166,7 +177,7 @@ def test_receipt_has_each_tested_outcome_in_one_list(outcome: Outcome) -> None:
         engine="bubblewrap",
     )
     predicate = receipt.create_statement(
-        about, receipt.create_named_resource("binary", "wg"), ()
+        about, in_toto.create_named_resource("binary", "wg"), ()
     ).predicate
 
     lists = {
@@ -217,12 +228,13 @@ def find_outcomes(text: str) -> set[Outcome]:
     return {outcome for outcome in Outcome if outcome in names}
 
 
-def test_readme_describes_every_outcome() -> None:
-    """The README names each outcome and classifies it correctly."""
-    readme = (ROOT / "README.md").read_text()
-    section = readme.partition("\n## Outcomes\n")[2].partition("\n## ")[0]
+def test_pages_describe_every_outcome() -> None:
+    """The pages on outcomes and on the gate name each outcome and classify it correctly."""
+    page = (ROOT / "docs/outcomes.md").read_text()
+    section = page.partition("\n## Outcomes\n")[2].partition("\n## ")[0]
     (succeeding,) = re.findall(r"\. ([^.]*) let a run succeed", section)
-    (shutting,) = re.findall(r"\| any ([^|]*) \| 1 \|", readme)
+    rules = (ROOT / "docs/gate-rules.md").read_text()
+    (shutting,) = re.findall(r"\| any ([^|]*) \| 1 \|", rules)
 
     assert find_outcomes(section) == set(Outcome)
     assert find_outcomes(succeeding) == set(Outcome) - BLOCKING

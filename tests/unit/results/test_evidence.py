@@ -4,7 +4,7 @@ import pytest
 
 from isosmoke.results import evidence
 from isosmoke.results.evidence import Change, Evidence, Pane
-from isosmoke.sandbox.processes import Usage
+from isosmoke.sandbox.survivors import Usage
 
 TEXTS: dict[bytes, str | None] = {
     b"": "",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from isosmoke.manifest.models import Allowance
 from isosmoke.results.leaks import Tolerated, classify_survivors
-from isosmoke.sandbox.processes import Process
+from isosmoke.sandbox.survivors import Process
 
 TODAY = date(2027, 1, 31)
 YESTERDAY, TOMORROW = date(2027, 1, 30), date(2027, 2, 1)

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from isosmoke.results import repeat_command, run_record
+from isosmoke.results import repeat_command
 from isosmoke.results.outcome import Exited
+from isosmoke.results.records import creation
 from isosmoke.results.run_results import Attempt
 from support import result_factories
 
@@ -17,7 +18,7 @@ def format_repeat(**others: Any) -> str:
     """Return the command line that repeats the scenario `bad` of a run."""
     return " ".join(
         repeat_command.build_repeat_command(
-            run_record.record_run(result_factories.make_run(BAD, **others)), "bad"
+            creation.record_run(result_factories.make_run(BAD, **others)), "bad"
         )
     )
 

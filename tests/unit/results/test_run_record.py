@@ -1,6 +1,7 @@
 """The record of a run."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isosmoke import __version__
-from isosmoke.results import run_record
 from isosmoke.results.evidence import Change, Evidence, Pane
 from isosmoke.results.leaks import LeakVerdict, Tolerated
-from isosmoke.results.load import Doubt, Load
+from isosmoke.results.machine_load import Doubt, Load
 from isosmoke.results.outcome import (
     Broke,
     Ending,
@@ -23,8 +23,10 @@ from isosmoke.results.outcome import (
     Stopped,
     TimedOut,
 )
+from isosmoke.results.records import creation
+from isosmoke.results.records.record_base import render_json
 from isosmoke.results.run_results import Attempt, CapturedOutput, RunResult
-from isosmoke.sandbox.processes import Process, Usage
+from isosmoke.sandbox.survivors import Process, Usage
 from support import result_factories
 
 SERVER = Process(
@@ -92,7 +94,7 @@ EVIDENCE_DOCUMENT = {
 
 def read_document(run: RunResult) -> Any:
     """Return the parsed JSON document of a run."""
-    text = run_record.render(run_record.record_run(run))
+    text = render_json(creation.record_run(run))
     assert text.endswith("}\n")
     return json.loads(text)
 
@@ -152,6 +154,8 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "basis": "",
         "inputs": "0123",
         "script_sha256": None,
+        "worker": None,
+        "losses": [],
     }
     second = {
         "outcome": "PASS",
@@ -172,6 +176,8 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "basis": "",
         "inputs": "",
         "script_sha256": None,
+        "worker": None,
+        "losses": [],
         "leaks": [],
         "tolerated": [],
         "output": {"size": 0, "log": None, "last_lines": []},
@@ -189,7 +195,7 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "host": "box",
         "working": "/p",
         "manifest": "/p/manifest.toml",
-        "binary": {"path": "/p/wg", "sha256": "0123456789abcdef" * 4},
+        "binary": {"path": "/p/wg", "sha256": "0123456789abcdef" * 4, "version": None},
         "command": [],
         "record": "/p/.isosmoke/runs/1",
         "seconds": 1.235,
@@ -200,6 +206,9 @@ def test_document_of_a_run_is_exactly_the_published_one() -> None:
         "dirty": [],
         "rerun_of": None,
         "daemon": [],
+        "shard": None,
+        "shards": [],
+        "repository": None,
         "recording": {"one": 0.0123},
         "counts": {"FLAKY": 1},
         "scenarios": [
@@ -289,8 +298,8 @@ def test_any_run_is_valid_utf8_json(text: str, output: bytes) -> None:
             missing=(text,),
         ),
     )
-    rendered = run_record.render(
-        run_record.record_run(
+    rendered = render_json(
+        creation.record_run(
             result_factories.make_run(
                 result_factories.make_result(attempt), manifest=Path("/p\udcff")
             )
@@ -313,3 +322,18 @@ def test_remains_are_recorded() -> None:
         "box b",
         "box a",
     ]
+
+
+def test_record_of_problems_counts_all_scenarios() -> None:
+    """A scenario that passed is left out, but counted."""
+    endings = enumerate(map(Exited, (0, 1, 0, 77)))
+    results = [
+        result_factories.make_result(Attempt(ending=ending), name=f"s{number}")
+        for number, ending in endings
+    ]
+    run = result_factories.make_run(*results)
+
+    problems = creation.record_problems(run)
+
+    assert [scenario.name for scenario in problems.scenarios] == ["s1", "s3"]
+    assert problems == replace(creation.record_run(run), scenarios=problems.scenarios)

@@ -17,7 +17,7 @@ from isosmoke.results.outcome import (
     TimedOut,
 )
 from isosmoke.results.run_results import Attempt, CapturedOutput, ScenarioResult
-from isosmoke.sandbox.processes import Process
+from isosmoke.sandbox.survivors import Process
 from support import result_factories
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from isosmoke.errors import ImageError, UsageError
-from isosmoke.host import files, state
-from isosmoke.rootfs_images import importer, store
+from isosmoke.host import state
+from isosmoke.host.files import trees
+from isosmoke.rootfs_images import image_kinds, importer
 from support.fixture_types import Ordinary
 
 
@@ -22,7 +23,7 @@ def system(tmp_path: Path) -> Path:
 
 def read_tool(image: str) -> str:
     """Return the content of the image's only program."""
-    root = store.find_root(image, Path("/nowhere"))
+    root = image_kinds.find_root(image, Path("/nowhere"))
     assert root
     return (root / "usr/bin/tool").read_text()
 
@@ -37,10 +38,10 @@ def test_imported_image_is_found_by_its_name(system: Path) -> None:
     for name in ("debian", "example.org/team/debian:12", "Ünïcode", ".."):
         image, changes = importer.add(system, name, replace=False)
         assert changes == ()
-        assert store.digest(name, Path("/nowhere")) == image.digest
+        assert image_kinds.digest(name, Path("/nowhere")) == image.digest
     (system / "usr/bin/tool").write_text("two")
     assert read_tool("debian") == "one"
-    assert [listed.name for listed in store.list_images()] == sorted(
+    assert [listed.name for listed in image_kinds.list_images()] == sorted(
         ("debian", "example.org/team/debian:12", "Ünïcode", "..")
     )
     assert len(list_digests()) == 1
@@ -80,7 +81,7 @@ def test_content_is_removed_with_its_last_name(system: Path) -> None:
     image, _ = importer.add(system, "one", replace=False)
     importer.add(system, "two", replace=False)
     importer.remove("one")
-    assert store.find_image("one") is None
+    assert image_kinds.find_image("one") is None
     assert read_tool("two") == "one"
     importer.remove("two")
     assert not list_digests()
@@ -93,7 +94,7 @@ def test_image_in_use_is_neither_removed_nor_replaced(system: Path) -> None:
     """An image is protected until the run that uses it ends."""
     importer.add(system, "one", replace=False)
     (system / "usr/bin/tool").write_text("two")
-    with store.images_in_use(["host", "one", "not-here"]):
+    with image_kinds.images_in_use(["host", "one", "not-here"]):
         for attempt in (
             lambda: importer.remove("one"),
             lambda: importer.add(system, "one", replace=True),
@@ -107,14 +108,14 @@ def test_image_in_use_is_neither_removed_nor_replaced(system: Path) -> None:
 def test_image_with_lost_content_can_be_imported_or_removed(system: Path) -> None:
     """The missing content is reported, and both an import and a removal fix it."""
     image, _ = importer.add(system, "one", replace=False)
-    files.remove(image.folder)
-    with pytest.raises(ImageError, match="no root filesystem"), store.images_in_use(["one"]):
+    trees.remove(image.folder)
+    with pytest.raises(ImageError, match="no root filesystem"), image_kinds.images_in_use(["one"]):
         pass
     importer.add(system, "one", replace=False)
     assert read_tool("one") == "one"
-    files.remove(image.folder)
+    trees.remove(image.folder)
     importer.remove("one")
-    assert store.list_images() == ()
+    assert image_kinds.list_images() == ()
 
 
 def test_failed_import_leaves_nothing(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_failed_import_leaves_nothing(tmp_path: Path) -> None:
     ):
         with pytest.raises(ImageError, match=error):
             importer.add(source, "one", replace=False)
-    assert store.list_images() == ()
+    assert image_kinds.list_images() == ()
     assert not any(state.ensure_directory("scratch").iterdir())
 
 
@@ -152,10 +153,10 @@ def test_concurrent_imports_are_complete(system: Path) -> None:
 def test_damaged_record_is_named(system: Path) -> None:
     """The hint contains the path of the damaged record."""
     importer.add(system, "one", replace=False)
-    store.get_record_path("one").write_text("{")
+    image_kinds.get_record_path("one").write_text("{")
     with pytest.raises(ImageError, match="is damaged") as caught:
-        store.find_image("one")
-    assert str(store.get_record_path("one")) in caught.value.hint
+        image_kinds.find_image("one")
+    assert str(image_kinds.get_record_path("one")) in caught.value.hint
 
 
 UNREADABLE = """
@@ -163,9 +164,9 @@ import os, sys
 from pathlib import Path
 os.environ["ISOSMOKE_STATE"] = sys.argv[1]
 from isosmoke.errors import ImageError
-from isosmoke.rootfs_images import importer, store
+from isosmoke.rootfs_images import importer, image_kinds
 (Path(sys.argv[1]) / "images").chmod(0)
-for read in (store.list_images, lambda: store.find_image("one")):
+for read in (image_kinds.list_images, lambda: image_kinds.find_image("one")):
     try:
         print(read())
     except (ImageError, OSError) as error:

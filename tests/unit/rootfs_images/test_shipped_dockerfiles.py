@@ -1,10 +1,5 @@
 """The Dockerfiles of a clone and of a wheel."""
 
-import subprocess
-import sys
-import zipfile
-from pathlib import Path
-
 import pytest
 
 from isosmoke.errors import UsageError
@@ -41,12 +36,3 @@ def test_unknown_name_is_refused_with_known_names(name: str) -> None:
     with pytest.raises(UsageError) as caught:
         shipped_dockerfiles.find_directory(name)
     assert "choose one of: debian" in caught.value.hint
-
-
-def test_wheel_contains_the_dockerfiles(tmp_path: Path) -> None:
-    """The wheel contains the Dockerfiles inside its package."""
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        assert "isosmoke/images/debian/Dockerfile" in archive.namelist()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from isosmoke.errors import ImageError
-from isosmoke.rootfs_images import store, tree_hash
-from isosmoke.rootfs_images.limits import Budget
+from isosmoke.rootfs_images import image_kinds, tree_hash
+from isosmoke.rootfs_images.archives.limits import Budget
 
 
 def create_tree(directory: Path) -> Path:
@@ -103,6 +103,6 @@ def test_large_image_that_was_not_imported_is_refused(tmp_path: Path) -> None:
     os.truncate(tmp_path / "usr/big", 1 << 42)
 
     with pytest.raises(ImageError, match=f"image 'rootfs:{tmp_path}' exceed") as caught:
-        store.digest(f"rootfs:{tmp_path}", tmp_path)
+        image_kinds.digest(f"rootfs:{tmp_path}", tmp_path)
 
     assert "isosmoke image import" in caught.value.hint

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from isosmoke.errors import ImageError
-from isosmoke.rootfs_images.limits import Budget
-from isosmoke.rootfs_images.unpack import Unpacker
+from isosmoke.rootfs_images.archives.limits import Budget
+from isosmoke.rootfs_images.archives.unpack import Unpacker
 from support import available
 from support.archives import create_sparse_archive
 from support.fixture_types import Ordinary
@@ -364,8 +364,8 @@ def test_negative_size_in_an_extended_header_is_refused(root: Path, tmp_path: Pa
 UNREADABLE = """
 import sys
 from pathlib import Path
-from isosmoke.rootfs_images.limits import Budget
-from isosmoke.rootfs_images.unpack import Unpacker
+from isosmoke.rootfs_images.archives.limits import Budget
+from isosmoke.rootfs_images.archives.unpack import Unpacker
 unpacker = Unpacker(Path(sys.argv[2]), Budget(sys.argv[1]))
 unpacker.unpack(Path(sys.argv[1]))
 print(*sorted(unpacker.left_out))

@@ -16,6 +16,7 @@ from isosmoke.keeper import KEEPER_FILE
 from isosmoke.manifest.key_meaning import collect_meanings
 from isosmoke.manifest.models import Scenario, Settings
 from isosmoke.runner import job_builder, mounts
+from isosmoke.runner.environment import redact_environment
 from isosmoke.runner.job_builder import RunContext
 from isosmoke.sandbox.spec import (
     BINARIES,
@@ -208,7 +209,7 @@ def test_plain_variable_is_passed_and_not_redacted(caller_project: CallerProject
     }
     scenario = Scenario.validate({"name": "one", "script": "one.sh", **keys})
     environment = caller_project.job(**keys).environment
-    reported = job_builder.redact_environment(scenario, environment)
+    reported = redact_environment(scenario, environment)
 
     assert (environment["MODE"], reported["MODE"]) == ("test-mode", "test-mode")
     assert "GONE" not in environment
@@ -448,12 +449,13 @@ def test_hidden_directory_leads_to_the_workspace(caller_project: CallerProject) 
     workspace = caller_project.context().workspace
     scenario = Scenario.validate({"name": "one", "script": "one.sh"})
     others = [PurePosixPath(directory) for directory in workspace.directories]
-    host = [Fresh(hidden, 0), Fresh(PurePosixPath("/etc/private"), 0)]
+    private = Fresh(PurePosixPath("/etc/private"), 0, is_mask=True)
+    host = [Fresh(hidden, 0, is_mask=True), private]
 
     system = list(mounts.list_system_mounts(scenario, workspace, host, others))
 
-    assert Fresh(hidden, 0o100) in system
-    assert Fresh(PurePosixPath("/etc/private"), 0) in system
+    assert Fresh(hidden, 0o100, is_mask=True) in system
+    assert private in system
 
 
 def test_passed_files_are_read_only_at_their_path(caller_project: CallerProject) -> None:
@@ -523,7 +525,7 @@ def test_passed_variables_are_redacted_in_environment(caller_project: CallerProj
     """Only the name of a passed variable is reported, even if its value is short."""
     caller_project.environment = {"TOKEN": "1"}
     scenario = Scenario.validate({"name": "one", "script": "one.sh", "pass_env": ["TOKEN"]})
-    reported = job_builder.redact_environment(scenario, {"TOKEN": "1", "LANG": "C"})
+    reported = redact_environment(scenario, {"TOKEN": "1", "LANG": "C"})
 
     assert reported == {"TOKEN": "[redacted TOKEN]", "LANG": "C"}
 

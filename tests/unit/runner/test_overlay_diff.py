@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from isosmoke.runner.overlay_diff import (
+from isosmoke.runner.evidence.overlay_diff import (
     MAX_DEPTH,
     ChangedMount,
     Walk,
@@ -272,7 +272,7 @@ def test_too_deep_directory_is_reported(layers: _Layers) -> None:
 _WALK = """
 import sys
 from pathlib import Path, PurePosixPath
-from isosmoke.runner.overlay_diff import ChangedMount, Walk
+from isosmoke.runner.evidence.overlay_diff import ChangedMount, Walk
 complain = lambda about, why: print(f"missing {about}: {why}")
 mount = ChangedMount(PurePosixPath("/p"), Path(sys.argv[1]))
 for change in Walk(mount, tick=print, complain=complain):

@@ -16,11 +16,11 @@ from isosmoke.keeper.protocol import Size, StreamPlan
 from isosmoke.redaction import Redactor
 from isosmoke.results.outcome import Broke, Ending, Exited, Stopped
 from isosmoke.runner import sandbox_run
+from isosmoke.runner.evidence.tmux import LINES
 from isosmoke.runner.output import Capture
 from isosmoke.runner.sandbox_run import SandboxRun, WantsEvidence, run_job
-from isosmoke.runner.tmux import LINES
-from isosmoke.sandbox.processes import Process, Usage
 from isosmoke.sandbox.spec import Fresh, Job, ResourceLimits, SandboxSpec
+from isosmoke.sandbox.survivors import Process, Usage
 from isosmoke.testing import Act, FakeEngine, survivor
 from isosmoke.testing.fake import FakeSandbox
 
@@ -105,6 +105,9 @@ class _InterruptingStreams:
 
     def read_size(self) -> Size:
         raise NotImplementedError
+
+    def take_broken(self) -> tuple[()]:
+        return ()
 
     def attached(self) -> AbstractContextManager[None]:
         return nullcontext()

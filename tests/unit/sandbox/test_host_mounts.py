@@ -2,12 +2,15 @@
 
 import os
 import stat
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from isosmoke.sandbox.host_mounts import build_host_mounts
 from isosmoke.sandbox.spec import Fresh, Mount, ReadOnly
+from support.file_times import pass_tick, settle
 from support.fixture_types import Ordinary
 
 NATIVE = "\x7fELF"
@@ -420,3 +423,73 @@ def is_mask(mount: Mount) -> bool:
 def test_ordinary_user_needs_no_masks(home: Path) -> None:
     """A user who cannot read the secrets anyway gets no masks."""
     assert not any(is_mask(mount) for mount in build_host_mounts("/usr/bin", home, masked=False))
+
+
+def _add_tool(home: Path) -> None:
+    program(home / "opt/other/bin/other")
+    link(home / "bin/other", home / "opt/other/bin/other")
+
+
+def _move_tool(home: Path) -> None:
+    (home / "bin/tool").unlink()
+    link(home / "bin/tool", program(home / "opt/new/bin/tool"))
+
+
+def _move_step(home: Path) -> None:
+    (home / "opt/current").unlink()
+    program(home / "opt/2/bin/tool")
+    link(home / "opt/current", "2")
+
+
+def _add_library(home: Path) -> None:
+    program(home / "opt/1/lib/data")
+
+
+def _change_interpreter(home: Path) -> None:
+    program(home / "opt/python/bin/python")
+    program(home / "bin/script", f"#!{home}/opt/python/bin/python\n")
+
+
+def _add_credentials(home: Path) -> None:
+    program(home / "opt/1/share/a/.npmrc", "secret")
+
+
+def _install_editable(home: Path) -> None:
+    (home / "source").mkdir()
+    program(home / "opt/1/lib/python3.12/site-packages/a.pth", f"{home}/source\n")
+
+
+def _remove_tool(home: Path) -> None:
+    (home / "bin/tool").unlink()
+
+
+def _change_nothing(_: Path) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(_add_tool, _move_tool, _move_step, _add_library, _change_interpreter),
+        *(_add_credentials, _install_editable, _remove_tool, _change_nothing),
+    ],
+)
+def test_known_tools_are_those_of_a_new_search(
+    home: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+) -> None:
+    """With `recall`, the mounts are those that a new search finds, whatever has changed."""
+    settle(monkeypatch)
+    program(home / "opt/1/bin/tool")
+    program(home / "opt/1/share/a/data")
+    link(home / "opt/current", "1")
+    link(home / "bin/tool", home / "opt/current/bin/tool")
+    program(home / "bin/script", "#!/bin/sh\n")
+    pass_tick(home)
+    build = partial(build_host_mounts, f"{home}/bin:/usr/bin", home, masked=False)
+    known = build(recall=True)
+    assert build(recall=True) == build() == known
+
+    change(home)
+
+    assert build(recall=True) == build()
+    assert (build() == known) == (change is _change_nothing)

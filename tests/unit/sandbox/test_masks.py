@@ -1,6 +1,7 @@
 """The masks that hide what only root can use in the host's directories."""
 
 import os
+import shutil
 import socket
 from collections.abc import Callable, Collection
 from contextlib import chdir
@@ -9,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from isosmoke.sandbox import masks
-from isosmoke.sandbox.spec import Fresh
+from isosmoke.sandbox.spec import Fresh, ReadOnly, SandboxSpec
 
 HOME = Path("/home/user")
 
@@ -100,7 +101,8 @@ def test_hidden_directory_cannot_be_listed(tree: Path) -> None:
     """A private directory is replaced by an empty directory without permissions."""
     private = make_directory(tree / "private", 0o700)
 
-    assert list(masks.list_root_masks([], HOME)) == [Fresh(PurePosixPath(private), 0)]
+    expected = Fresh(PurePosixPath(private), 0, is_mask=True)
+    assert list(masks.list_root_masks([], HOME)) == [expected]
 
 
 def test_home_is_not_masked(tree: Path) -> None:
@@ -109,3 +111,21 @@ def test_home_is_not_masked(tree: Path) -> None:
     write(home / "key", 0o600)
 
     assert list(masks.list_root_masks([], home)) == []
+
+
+def test_mask_of_a_removed_file_is_dropped(tree: Path) -> None:
+    """Of the masks, only those of paths that still exist remain; every other mount remains."""
+    kept, removed = (make_directory(tree / name, 0o700) for name in ("kept", "removed"))
+    (key := write(tree / "key", 0o600)).unlink()
+    found = [
+        *masks.list_root_masks([], HOME),
+        ReadOnly(Path("/empty"), PurePosixPath(key), is_mask=True),
+        ReadOnly(Path("/other"), PurePosixPath("/nowhere")),
+        Fresh(PurePosixPath("/nowhere/else"), 0o755),
+    ]
+    shutil.rmtree(removed)
+    spec = SandboxSpec(label="", image="host", mounts=tuple(found), uid=0, gid=0, network="host")
+
+    targets = {str(mount.target) for mount in masks.drop_vain_masks(spec).mounts}
+
+    assert targets == {str(kept), "/nowhere", "/nowhere/else"}

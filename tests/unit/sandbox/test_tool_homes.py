@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from isosmoke.host.learned.disk_search import Disk
 from isosmoke.sandbox import tool_homes
 from isosmoke.sandbox.host_mounts import build_host_mounts
 from isosmoke.sandbox.spec import ReadOnly
+from support.file_times import settle
 
 
 @pytest.fixture
@@ -179,7 +181,7 @@ def test_other_direct_urls_are_ignored(home: Path, content: str) -> None:
     """A package that was installed from elsewhere, or an unreadable record, adds no mount."""
     write(home / ".venv/lib/python3.12/site-packages/a.dist-info/direct_url.json", content)
 
-    assert list(tool_homes.list_packages([home / ".venv/lib"], home)) == []
+    assert list(tool_homes.list_packages(Disk(), [home / ".venv/lib"], home)) == []
 
 
 @pytest.mark.parametrize("line", ["../../../../elsewhere", "{elsewhere}"])
@@ -229,3 +231,22 @@ def test_environments_of_a_command_are_found_without_path(tmp_path: Path) -> Non
     assert list(tool_homes.list_environments(("tools/run", "x"), [tmp_path])) == expected
     assert list(tool_homes.list_environments(("tools/data",), [tmp_path])) == expected[1:]
     assert list(tool_homes.list_environments(("run",), [tmp_path])) == expected[1:]
+
+
+def test_links_of_a_directory_of_programs_are_no_prefixes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search looks for no packages below its programs, so that less can make it search again."""
+    programs = tmp_path / "prefix/bin"
+    for name in ("tool", "other"):
+        link(programs / name, write(tmp_path / f"elsewhere/{name}"))
+    settle(monkeypatch)
+
+    disk = Disk()
+    packages = tool_homes.list_packages(disk, [programs, programs.parent], tmp_path / "home")
+    assert list(packages) == []
+    seen = disk.describe()
+
+    assert seen is not None
+    assert f"{programs}/lib" in seen["paths"]
+    assert not [path for path in seen["paths"] if path.startswith(f"{programs}/tool")]

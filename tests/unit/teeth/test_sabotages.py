@@ -2,9 +2,10 @@
 
 import pytest
 
+from isosmoke.gate.proofs.teeth_cells import Sabotage
 from isosmoke.teeth import sabotages
 from isosmoke.teeth.calls.call_log import CallOutput
-from isosmoke.teeth.sabotages import STAGES, Sabotage
+from isosmoke.teeth.sabotages import STAGES
 from support.call_factories import create_call
 
 READ_ONLY = create_call(effects="")

@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from isosmoke.gate.proofs.teeth_cells import Cell, Sabotage, Verdict
 from isosmoke.results.leaks import LeakVerdict
 from isosmoke.results.outcome import Broke, Exited, TimedOut
 from isosmoke.results.run_results import Attempt
-from isosmoke.sandbox.processes import Process
+from isosmoke.sandbox.survivors import Process
 from isosmoke.teeth import verdicts
 from isosmoke.teeth.calls.call_log import Call
-from isosmoke.teeth.sabotages import Sabotage
-from isosmoke.teeth.verdicts import Cell, Verdict
 from support import result_factories
 from support.call_factories import create_call
 
@@ -97,6 +96,18 @@ def test_self_test_needs_one_leak() -> None:
     assert not verdicts.has_failed_self_test(create_cells(orphan=Verdict.VOID, lie=S))
 
 
+@pytest.mark.parametrize(("argv", "is_left"), [(("x",), False), (("isosmoke-orphan",), True)])
+def test_self_test_needs_the_process_that_was_left_on_purpose(
+    argv: tuple[str, ...], *, is_left: bool
+) -> None:
+    """A leak of the scenario itself does not show that isosmoke found the one of the sabotage."""
+    leak = replace(LEAK, verdict=LeakVerdict((replace(LEFT, argv=argv),), ()))
+    calls = (create_call(applied="orphan"),)
+    cell = verdicts.judge(("put", Sabotage.ORPHAN), result_factories.make_result(leak), calls)
+
+    assert (cell.verdict, cell.left_process) == (Verdict.BITES, is_left)
+
+
 def test_cell_is_not_run_after_a_stronger_survivor() -> None:
     """A weaker sabotage is implied by a survivor, and by nothing else."""
     calls = (create_call(),)
@@ -107,26 +118,3 @@ def test_cell_is_not_run_after_a_stronger_survivor() -> None:
     assert (
         verdicts.decide_without_run(("put", Sabotage.REPLAY), calls, create_cells(noop=B)) is None
     )
-
-
-TOOTHLESS = {
-    "noticed": (create_cells(noop=B, replay=B, lie=B), ()),
-    "no difference": (create_cells(noop=B, replay=E, lie=B), ()),
-    "work not noticed": (create_cells(noop=B, replay=S, lie=B), ("put",)),
-    "status implied": (create_cells(noop=S, replay=B, lie=Verdict.IMPLIED), ("put",)),
-    "skip": (create_cells(lie=Verdict.ESCAPED), ("put",)),
-    "output not noticed": (create_cells(noop=B, replay=B, lie=B, mute=S), ()),
-}
-
-
-@pytest.mark.parametrize("case", TOOTHLESS)
-def test_declared_subcommand_must_be_noticed(case: str) -> None:
-    """A declared subcommand is toothless if the scenario misses that it does not work or fails."""
-    cells, expected = TOOTHLESS[case]
-
-    assert verdicts.list_toothless(("put",), ("put",), cells) == expected
-
-
-def test_declared_subcommand_must_be_called() -> None:
-    """A declared subcommand that the scenario does not call is toothless."""
-    assert verdicts.list_toothless(("put", "list"), ("put",), ()) == ("list",)

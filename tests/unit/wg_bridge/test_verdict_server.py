@@ -1,8 +1,8 @@
 """Verdicts of a leader, and the runs that produce them."""
 
 from isosmoke.errors import IsosmokeError
+from isosmoke.wg_bridge.replies_to_wg import WgReply
 from isosmoke.wg_bridge.verdict_server import ReportVerdict, Verdicts
-from isosmoke.wg_bridge.wg_replies import WgReply
 
 
 class FakeRuns:

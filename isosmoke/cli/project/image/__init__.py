@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from isosmoke.cli.json_documents import DocumentKind
+from isosmoke.cli.document_kinds import DocumentKind
 from isosmoke.cli.options import json_option
 from isosmoke.cli.project.image import check
 from isosmoke.errors import EngineError
 from isosmoke.interrupt import exit_on_signal, interruptible
-from isosmoke.results import run_record
-from isosmoke.results.run_record import RecordModel
-from isosmoke.rootfs_images import importer, shipped_dockerfiles, store
-from isosmoke.rootfs_images.limits import DEFAULT_MAX_SIZE
-from isosmoke.rootfs_images.store import Image
+from isosmoke.results.records.document_base import RecordModel
+from isosmoke.results.records.record_base import render_json
+from isosmoke.rootfs_images import image_kinds, importer, shipped_dockerfiles
+from isosmoke.rootfs_images.archives.limits import DEFAULT_MAX_SIZE
+from isosmoke.rootfs_images.image_kinds import Image
 from isosmoke.text import escape_controls
 
 if TYPE_CHECKING:
@@ -109,10 +109,10 @@ def build(name: str, base: str | None) -> None:
 @json_option
 def list_(*, as_json: bool) -> None:
     """List imported and built images."""
-    imported, built = store.list_images(), _list_built()
+    imported, built = image_kinds.list_images(), _list_built()
     if as_json:
         document = ImagesDocument(images=imported, built=tuple(map(_convert, built)))
-        click.echo(run_record.render(document), nl=False)
+        click.echo(render_json(document), nl=False)
         return
     for image in imported:
         date = _format_date(image.imported_at)

@@ -5,16 +5,17 @@ from pathlib import Path
 import click
 
 from isosmoke.cli.options import find_manifest, manifest_option
-from isosmoke.cli.running import engine_options
+from isosmoke.cli.running import EngineOptions, engine_options
 from isosmoke.errors import ExitCode, ManifestError
-from isosmoke.execution import binary_trial, session
-from isosmoke.execution.binary_trial import BinaryCheck
-from isosmoke.execution.session import Request
+from isosmoke.execution.preflight import prepare_binary_check
+from isosmoke.execution.request import Request
+from isosmoke.execution.trials import binary_trial
+from isosmoke.execution.trials.binary_trial import BinaryCheck
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import interruptible
 from isosmoke.manifest import loader
 from isosmoke.manifest.models import Manifest, Scenario
-from isosmoke.rootfs_images import store
+from isosmoke.rootfs_images import image_kinds
 from isosmoke.text import escape_controls
 
 
@@ -31,8 +32,7 @@ def command(
     *,
     image: str,
     manifest_path: Path | None,
-    binary: str | None,
-    engine: str,
+    tested: EngineOptions,
 ) -> None:
     """Check whether IMAGE runs the live binary and has the commands that scenarios require.
 
@@ -45,9 +45,11 @@ def command(
     manifest = _load_manifest(manifest_path)
     directory = manifest.path.absolute().parent if manifest else caller.working
     scenario = Scenario.validate({"name": "check", "script": "check", "image": image})
-    request = Request(scenarios=(scenario.place(directory),), binary=binary, engine=engine)
-    with interruptible() as interrupt, store.images_in_use([image]):
-        check = session.prepare_binary_check(request, caller, interrupt)
+    request = Request(
+        scenarios=(scenario.place(directory),), binary=tested.binary, engine=tested.engine
+    )
+    with interruptible() as interrupt, image_kinds.images_in_use([image]):
+        check = prepare_binary_check(request, caller, interrupt)
         passed = [_check_binary(check, image), _check_commands(check, image, manifest)]
     ctx.exit(ExitCode.OK if all(passed) else ExitCode.BLOCKED)
 
@@ -69,10 +71,10 @@ def _check_binary(check: BinaryCheck, image: str) -> bool:
     if tested is None:
         click.echo("  no live binary to check: pass --binary PATH")
         return True
-    problem = check.find_incompatibility()
-    result = f"cannot run: {problem}" if problem else f"runs: {check.version()}"
+    answer = check.ask()
+    result = f"cannot run: {answer.problem}" if answer.problem else f"runs: {answer.line}"
     click.echo(escape_controls(f"  {tested.source} {result}"))
-    return not problem
+    return not answer.problem
 
 
 def _check_commands(check: BinaryCheck, image: str, manifest: Manifest | None) -> bool:

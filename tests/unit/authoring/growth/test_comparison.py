@@ -20,10 +20,13 @@ OTHER = '[[scenario]]\nname = "two"\nscript = "one.sh"\n'
 @pytest.fixture
 def git(tmp_path: Path) -> Git:
     """Create a repository on a branch that starts with a manifest of one scenario."""
-    git = Git(tmp_path / "project")
+    return Git.copied(tmp_path / "project", fill)
+
+
+def fill(git: Git) -> None:
+    """Commit a manifest of one scenario, and start a branch."""
     git.commit("base", manifest_toml=ENTRY, one_sh="wg one\n")
     git("checkout", "-q", "-b", "feature")
-    return git
 
 
 def compare(path: Path, against: str | None = None) -> Comparison:
@@ -652,3 +655,22 @@ def test_hook_of_a_commit_is_judged_by_its_own_index(git: Git) -> None:
     git("add", "--all")
     assert list_kinds(git) == []
     assert list_kinds(git, environment={"GIT_INDEX_FILE": "/elsewhere/index"}) == []
+
+
+@pytest.mark.parametrize("helper", ["check.py", "expected.txt"])
+def test_file_next_to_a_script_is_judged_if_the_manifest_is_at_the_top(
+    git: Git, helper: str
+) -> None:
+    """The directory of a script has what it reads; that of the manifest has the program too."""
+    git("checkout", "-q", "main")
+    (git.top / "scenarios").mkdir()
+    (git.top / "scenarios/two.sh").write_text(f'here=${{0%/*}}\nwg "$here/{helper}"\n')
+    (git.top / "scenarios" / helper).write_text("strict\n")
+    git.commit("helper", manifest_toml=ENTRY + OTHER.replace("one.sh", "scenarios/two.sh"))
+    git("checkout", "-q", "-B", "feature")
+    git.commit("feature", other_md="Still more.\n")
+    assert list_kinds(git) == []
+
+    (git.top / "scenarios" / helper).write_text("lenient\n")
+
+    assert list_kinds(git) == ["note: input-rewritten"]

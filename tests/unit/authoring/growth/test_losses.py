@@ -12,11 +12,14 @@ from isosmoke.authoring.new_scenario import render_skeleton
 from isosmoke.errors import ManifestError
 from isosmoke.manifest.parser import parse
 
+PUBLIC_KEY = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2Vw\n-----END PUBLIC KEY-----\n"
+
 BASE = """
 [gate]
 unowned = "refuse"
 max_skips = 2
 require_proof = true
+require_teeth = true
 
 [[scenario]]
 name = "one"
@@ -97,6 +100,17 @@ REFUSED = {
     "skips": ("max_skips = 2", "max_skips = 3", "[gate]: max_skips raised from 2 to 3"),
     "all skips": ("max_skips = 2", "", "[gate]: max_skips raised from 2 to unlimited"),
     "proofs": ("require_proof = true", "", "[gate]: require_proof no longer applies"),
+    "a place": (
+        "max_skips = 2",
+        f'places = [{{ address = "tls://a:1", certificates = ["{"e" * 64}"] }}]\nmax_skips = 2',
+        "[gate]: places extended by tls://a:1 with certificate eeeeeeeeeeee",
+    ),
+    "a key": (
+        "max_skips = 2",
+        f'max_skips = 2\nshard_keys = ["""{PUBLIC_KEY}"""]',
+        "[gate]: shard_keys: 1 added, whose owner can sign for a task",
+    ),
+    "teeth": ("require_teeth = true", "", "[gate]: require_teeth no longer applies"),
     "its own script": (
         'script = "one.sh"',
         'script = "./two.sh"',
@@ -163,6 +177,14 @@ def test_allowance_under_report_policy_is_no_loss() -> None:
     assert list(find_losses(was, now)) == []
 
 
+def test_key_may_be_removed() -> None:
+    """Fewer machines can sign then, which is no loss."""
+    gate = f'[gate]\nshard_keys = ["""{PUBLIC_KEY}"""]\n'
+    scenario = '[[scenario]]\nname = "x"\nscript = "x"\n'
+
+    assert list(find_losses(build_edition(gate + scenario, {}), build_edition(scenario, {}))) == []
+
+
 def test_alias_cannot_merge_scenarios() -> None:
     """An alias cannot let one existing scenario replace another."""
     merged = BASE.replace('["zero"]', '["zero", "two"]').split('[[scenario]]\nname = "two"')[0]
@@ -172,7 +194,7 @@ def test_alias_cannot_merge_scenarios() -> None:
 
 def test_new_scenario_cannot_replace_two() -> None:
     """If a new scenario has the names of two old ones as aliases, both are lost."""
-    gate = '[gate]\nunowned = "refuse"\nmax_skips = 2\nrequire_proof = true\n'
+    gate = '[gate]\nunowned = "refuse"\nmax_skips = 2\nrequire_proof = true\nrequire_teeth = true\n'
     text = f'{gate}[[scenario]]\nname = "new"\nscript = "n"\n'
 
     assert [
@@ -368,6 +390,33 @@ def test_changed_sourced_file_is_noted(was: str | None, is_now: str | None, verb
     ]
 
 
+COMMENT_LIKE = {
+    "a title of an expected output": ("expected.md", "# One\n", "# Two\n", 1),
+    "an interpreter": ("check.sh", "#!/bin/sh\nfalse\n", "#!/bin/true\nfalse\n", 1),
+    "an interpreter of a program": ("check", "#!/bin/sh\nfalse\n", "#!/bin/true\nfalse\n", 1),
+    "a comment of a program": ("check", "#!/bin/sh\n# a\nfalse\n", "#!/bin/sh\n# b\nfalse\n", 0),
+    "a comment of Python": ("check.py", "# a\nexit(1)\n", "# b\nexit(1)\n", 0),
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "was", "is_now", "count"), COMMENT_LIKE.values(), ids=COMMENT_LIKE
+)
+def test_line_of_an_input_is_a_comment_only_in_code(
+    path: str, was: str, is_now: str, count: int
+) -> None:
+    """A line that begins with `#` decides in data, and the first one selects an interpreter."""
+    edition = build_edition(BASE, SCRIPTS)
+    before, after = (
+        replace(
+            edition, scripts={**edition.scripts, "one": Script("one.sh", "wg one", {path: text})}
+        )
+        for text in (was, is_now)
+    )
+
+    assert len(find_notes(after, before)) == count
+
+
 def test_entry_that_points_at_another_script_is_refused() -> None:
     """A new path is harmless for the same script, and a loss for another one."""
     moved = BASE.replace('"one.sh"', '"new.sh"')
@@ -406,6 +455,7 @@ def test_empty_edition_loses_everything() -> None:
     assert [loss.split(":")[0] for loss in losses] == [
         "scenario 'one'",
         "scenario 'two'",
+        "[gate]",
         "[gate]",
         "[gate]",
         "[gate]",

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from isosmoke.execution.concurrency.machine import SharedState, Stalls
+from isosmoke.execution.concurrency.load_readings import SharedState, Stalls
 from isosmoke.execution.concurrency.meter import Meter
-from isosmoke.results.load import Load
+from isosmoke.results.machine_load import Load
 
 IDLE = SharedState(
     sockets=frozenset({"tcp 0.0.0.0:22"}),

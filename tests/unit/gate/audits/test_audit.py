@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from isosmoke.gate import receipt
+from isosmoke.gate import in_toto, receipt
 from isosmoke.gate.audits import audit
 from isosmoke.gate.audits.audit import AuditedProject, Changes, ProjectBinary, Records, Uncommitted
 from isosmoke.gate.audits.graph_tasks import CompletedTask, Graph
-from isosmoke.gate.receipt import Circumstances, Statement
+from isosmoke.gate.receipt import Circumstances, ReceiptWorker, ShardPart, Statement
 from isosmoke.history.gate_records import BypassRecord
 from isosmoke.manifest.parser import parse
-from isosmoke.results.finding import GateFinding
 from isosmoke.results.outcome import Outcome
+from isosmoke.results.records.finding import GateFinding
 from support.project import BAD, GOOD, SKIPS
 
 HASH = "ab" * 32
@@ -36,6 +36,12 @@ PROJECT = AuditedProject(
     scenarios=SCENARIOS,
     binary=ProjectBinary(HASH, ("/bin/wg",)),
     is_gone=lambda graph: graph == "/gone/.wg",
+    find_pins=lambda place: {"aa"} if place == "tls://h:1" else set(),
+)
+
+WORKER, OTHER = (
+    ReceiptWorker(name=name, host="h", system="Linux", certificate=certificate)
+    for name, certificate in (("w:1", "aa"), ("o:2", "bb"))
 )
 
 
@@ -54,7 +60,7 @@ def create_receipt(*, at: str = "10:00", opened: bool = True, **others: Any) -> 
     }
     about = Circumstances(**(fields | others))
     return receipt.create_statement(
-        about, receipt.create_hashed_resource("binary", "wg", others.get("version", HASH)), ()
+        about, in_toto.create_hashed_resource("binary", "wg", others.get("version", HASH)), ()
     )
 
 
@@ -94,6 +100,19 @@ def find_all(
     return [f"{finding.kind} {finding}" for finding in found]
 
 
+PART = ShardPart(
+    number=1,
+    total=1,
+    run="1",
+    commit="c" * 40,
+    manifest=HASH,
+    selection=HASH,
+    partition=HASH,
+    inputs=HASH,
+    options="",
+    results=HASH,
+)
+
 LOSS = GateFinding(kind="manifest-untracked", place="m.toml", message="git does not track it")
 
 CASES: dict[str, tuple[Graph, list[Statement], str]] = {
@@ -104,6 +123,21 @@ CASES: dict[str, tuple[Graph, list[Statement], str]] = {
     "another project of a former version": (
         complete(),
         [create_receipt(manifest="/q/m.toml", graph=None, way=None)],
+        "receipt-missing",
+    ),
+    "a mere shard, open or not": (
+        complete(),
+        [create_receipt(shard=PART), create_receipt(shard=PART, opened=False)],
+        "receipt-missing",
+    ),
+    "merged shards": (
+        complete(),
+        [create_receipt(way="shard", graph=None)],
+        "receipt-gate-only task-a: is done; its receipt is of shards, which complete no task",
+    ),
+    "merged shards, of which the last one ran after the completion": (
+        complete("09:59"),
+        [create_receipt(way="shard", graph=None, first_tested_at="2026-11-22T09:58:00.000Z")],
         "receipt-missing",
     ),
     "shut": (complete(), [create_receipt(opened=False)], "receipt-shut"),
@@ -164,6 +198,31 @@ CASES: dict[str, tuple[Graph, list[Statement], str]] = {
         complete(),
         [create_receipt(binary="/old/wg", version="cd" * 32)],
         "receipt-binary task-a: is done, but its gate tested /old/wg (cdcdcdcdcdcd)",
+    ),
+    "a worker that no reviewed place has": (
+        complete(),
+        [create_receipt(place="tls://h:1", workers={"good": (WORKER, OTHER)})],
+        "receipt-worker task-a: is done, but its gate ran on the worker o:2, with the certificate",
+    ),
+    "a worker of another place": (
+        complete(),
+        [create_receipt(place="tls://h:2", workers={"good": (WORKER,)})],
+        "receipt-worker task-a: is done, but its gate ran on the worker w:1",
+    ),
+    "a worker of no place": (
+        complete(),
+        [create_receipt(workers={"good": (WORKER,)})],
+        "receipt-worker task-a: is done, but its gate ran on the worker w:1",
+    ),
+    "a worker that is not named": (
+        complete(),
+        [create_receipt(place="tls://h:1")],
+        "receipt-worker task-a: is done, but its receipt names no worker of good",
+    ),
+    "a pinned worker": (
+        complete(),
+        [create_receipt(place="tls://h:1", workers={"good": (WORKER,)})],
+        "",
     ),
     "a doubtful manifest": (
         complete(),
@@ -350,3 +409,15 @@ def test_scenario_is_found_by_its_former_name() -> None:
 
 
 # The tests below use the command line.
+
+
+def test_first_shard_decides_how_old_a_merge_is() -> None:
+    """A merge whose first shard ran before the claim is of an earlier completion."""
+    merged = create_receipt(way="shard", graph=None, first_tested_at="2026-11-22T08:59:00.000Z")
+
+    found = find_all(complete(), merged)
+
+    words = (
+        "receipt-stale task-a: is done, but its receipt is from 2026-11-22T08:59:00.000Z, before"
+    )
+    assert found[0].startswith(words)

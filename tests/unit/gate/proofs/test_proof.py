@@ -5,9 +5,10 @@ import json
 import pytest
 
 from isosmoke.errors import RecordError
+from isosmoke.gate import in_toto
+from isosmoke.gate.in_toto import Digest, Resource
 from isosmoke.gate.proofs import proof
 from isosmoke.gate.proofs.proof import ProofCircumstances, ProvenBinary
-from isosmoke.gate.receipt import Digest, Resource
 from isosmoke.results.leaks import LeakVerdict
 from isosmoke.results.outcome import Broke, Exited, MissingRequirement, Outcome, Signaled, TimedOut
 from isosmoke.results.run_results import Attempt
@@ -86,7 +87,7 @@ def make_proof() -> proof.ProofStatement:
 
 def test_proof_is_an_in_toto_statement() -> None:
     """The subject is the fixed binary; the broken one is among the inputs."""
-    document = json.loads(proof.render(make_proof()))
+    document = json.loads(in_toto.render(make_proof()))
 
     assert document["_type"] == "https://in-toto.io/Statement/v1"
     assert document["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
@@ -96,7 +97,7 @@ def test_proof_is_an_in_toto_statement() -> None:
         "digest": {"sha256": "b" * 64},
     }
     assert document["predicate"]["passedTests"] == ["one"]
-    assert proof.parse(proof.render(make_proof()).encode(), "x") == make_proof()
+    assert proof.parse(in_toto.render(make_proof()).encode(), "x") == make_proof()
 
 
 def test_proof_is_bound_to_scenario_script_and_files() -> None:

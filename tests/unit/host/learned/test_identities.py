@@ -1,5 +1,6 @@
 """The identity of a file changes with the file."""
 
+import ast
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from isosmoke.host.learned.identities import identify_code, identify_file
+from support.paths import ROOT
 
 
 def rewrite(file: Path) -> None:
@@ -42,10 +44,28 @@ def test_identity_changes_with_the_file(tmp_path: Path, change: Callable[[Path],
 
 def test_code_is_identified_with_its_libraries() -> None:
     """The identity of code has an entry for the version, each module and each known library."""
-    version, *modules = identify_code(("host/files.py",), ("click", "no_such_library"))
+    version, *modules = identify_code(("host/git.py",), ("click", "no_such_library"))
 
     assert isinstance(version, str)
     assert [Path(str(module[0])).name for module in modules if isinstance(module, list)] == [
-        "files.py",
+        "git.py",
         "__init__.py",
     ]
+
+
+def find_patterns() -> dict[str, str]:
+    """Map each pattern of code that a module identifies to the module."""
+    found: dict[str, str] = {}
+    for module in (ROOT / "isosmoke").rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_CODE":
+                found |= dict.fromkeys(ast.literal_eval(node.value), module.name)
+    return found
+
+
+def test_identified_code_exists() -> None:
+    """Each pattern names code, so that code which was moved stays part of the identity."""
+    patterns = find_patterns()
+
+    assert {*patterns.values()} >= {"validated_cache.py", "host_mounts.py", "known_starts.py"}
+    assert [name for name in patterns if not any((ROOT / "isosmoke").glob(name))] == []

@@ -46,6 +46,44 @@ def test_valued_options_of_a_help_text() -> None:
     assert grammar.find_valued_options(HELP) == ("-d", "--dir", "--log")
 
 
+OPTIONS = {
+    "  -C DIR": ("-C",),
+    "  -C <path>     Run there": ("-C",),
+    "  --at <place>": ("--at",),
+    "  --at=<a place>   The place": ("--at",),
+    "  -d, --dir <dir>   The directory": ("-d", "--dir"),
+    "  -d DIR, --dir DIR": ("-d", "--dir"),
+    "  -d dir, --dir dir   The directory": ("-d", "--dir"),
+    "  -c, --config string   The file": ("-c", "--config"),
+    "  -dir string": ("-dir",),
+    "  -q, --quiet     Print less": (),
+    "  -q, --quiet Print less": (),
+    "  --color[=<when>]": (),
+    "  --color [WHEN]": (),
+    "  -v print more": (),
+    "  -V Print the version": (),
+    "  -V": (),
+    "The -d DIR option": (),
+}
+
+
+@pytest.mark.parametrize(("line", "options"), OPTIONS.items())
+def test_valued_options_of_other_programs(line: str, options: tuple[str, ...]) -> None:
+    """Help texts of argparse, click, cobra, commander, docopt and Go's `flag` are understood."""
+    assert grammar.find_valued_options(line) == options
+
+
+def test_choices_of_a_help_text_are_words() -> None:
+    """Python's argparse lists subcommands without a help text in braces."""
+    text = "positional arguments:\n  {start,stop}\n"
+
+    assert [grammar.lists_word(text, word) for word in ("start", "stop", "sto")] == [
+        True,
+        True,
+        False,
+    ]
+
+
 def test_words_of_a_help_text() -> None:
     """A word is listed if an entry begins with it, not if a description has it."""
     listed = {

@@ -1,0 +1,1 @@
+"""The content that orders name by its digest: described, sent, and kept by workers."""

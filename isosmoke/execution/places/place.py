@@ -1,0 +1,54 @@
+"""The interface of a place: it receives the order of an attempt, and answers with its record."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from isosmoke.manifest.models import Scenario
+from isosmoke.results.run_results import LostOrder
+from isosmoke.runner.job_builder import RunContext
+
+
+class LostError(Exception):
+    """An attempt has no complete record; `loss` says where and why."""
+
+    def __init__(self, loss: LostOrder) -> None:
+        super().__init__(f"{loss.worker}: {loss.reason}")
+        self.loss = loss
+
+
+class AttemptPlace(Protocol):
+    """A place in which attempts are made, with room for `slots` of them at once."""
+
+    @property
+    def slots(self) -> int: ...
+
+    def publish(self, context: RunContext, scenarios: Sequence[Scenario]) -> Mapping[Path, str]:
+        """Make the workspace and the binary of a run available to orders, without any secret.
+
+        Return the digests of directories and files of the caller that orders name by digest.
+        """
+
+    def add_path(self, path: Path, emptied: Collection[str] = (), *, owners: bool = True) -> str:
+        """Make a file or directory available to orders by this digest, as it is at the first call.
+
+        The directories `emptied` of it are empty there. Without `owners`, everything belongs to
+        the user there.
+
+        Raises:
+            IsosmokeError: if it cannot be sent.
+        """
+
+    def explain_distrust(self) -> str:
+        """Return why nothing here may receive secrets, naming the workers; empty if one may."""
+
+    def attempt(self, order: bytes, secrets: bytes = b"") -> bytes:
+        """Make the attempt of an order, and return its record.
+
+        The `secrets` of its scenario reach only a worker that is pinned. Orders are those of
+        `isosmoke.execution.places.order`, and records those of `isosmoke.execution.places.answer`.
+
+        Raises:
+            LostError: if there is no complete record, for whatever reason.
+            StoppedError: if the run was interrupted.
+        """

@@ -1,0 +1,1 @@
+"""Records and documents as JSON: their base classes and validation, and how a run is recorded."""

@@ -1,0 +1,1 @@
+"""Files and directories that isosmoke adds to a sandbox, beyond those of its system."""

@@ -1,0 +1,1 @@
+"""Explanations of survivors: which call of a subcommand a scenario does not notice, and where."""

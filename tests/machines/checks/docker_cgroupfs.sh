@@ -1,0 +1,4 @@
+# Docker on control groups of version 2, with the driver cgroupfs.
+. /share/common
+check_docker cgroupfs
+echo DONE
