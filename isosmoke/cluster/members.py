@@ -28,6 +28,13 @@ class ClusterMember:
     lock: Lock = field(default_factory=Lock)
 
 
+def list_addresses(client: Client) -> set[str]:
+    """Return the addresses of the workers that the scheduler has now; none if it is lost."""
+    if client.status != "running":
+        return set()
+    return set(client.scheduler_info(n_workers=-1)["workers"])
+
+
 def find_members(client: Client) -> tuple[list[ClusterMember], list[str]]:
     """Return the workers that fit this client, and a description of each that does not."""
     fence = dask_settings.get_fence()

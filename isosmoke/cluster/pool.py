@@ -21,7 +21,7 @@ from isosmoke.cluster import dask_settings, tasks
 from isosmoke.cluster.content import exact_trees, trees
 from isosmoke.cluster.content.sending import SendingError, send
 from isosmoke.cluster.content.trees import Catalog
-from isosmoke.cluster.members import ClusterMember, find_members
+from isosmoke.cluster.members import ClusterMember, find_members, list_addresses
 from isosmoke.dataclass import dataclass
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS
 from isosmoke.execution.places import answer
@@ -51,11 +51,15 @@ class RefusalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """An order, its bytes, the secrets of its scenario, and the workers that refused it."""
+    """An order, its bytes, the secrets of its scenario, and workers by their address.
+
+    Those of `refused_by` never receive it, and those of `avoided` only if there are no others.
+    """
 
     order: Order
     content: bytes
     secrets: bytes
+    avoided: Collection[str]
     refused_by: set[str] = field(default_factory=set)
 
     def seal(self, member: ClusterMember) -> bytes:
@@ -145,16 +149,17 @@ class Pool:
             for member in self.members
         }
 
-    def attempt(self, order: bytes, secrets: bytes = b"") -> bytes:
+    def attempt(self, order: bytes, secrets: bytes = b"", avoided: Collection[str] = ()) -> bytes:
         """Send an order to the worker with the most free slots, and return its answer.
 
-        With `secrets`, that is a worker that is pinned, and only it can read them.
+        With `secrets`, that is a worker that is pinned, and only it can read them. The workers
+        `avoided` receive it only if there are no others.
 
         Raises:
             LostError: if there is no complete answer.
             StoppedError: if the run was interrupted; the sandbox ends within a second.
         """
-        sent = _Sent(decode(order), order, secrets)
+        sent = _Sent(decode(order), order, secrets, avoided)
         while True:
             with self._taken(sent) as (member, slots):
                 try:
@@ -164,6 +169,9 @@ class Pool:
                     self._pass_over(member, sent, str(error))
                 except SendingError as error:
                     self._skip(member, str(error))
+                except LostError:
+                    self._check_membership(member)
+                    raise
 
     @contextmanager
     def _taken(self, sent: "_Sent") -> Iterator[tuple[ClusterMember, int]]:
@@ -193,6 +201,8 @@ class Pool:
             usable = self._list_usable(sent)
         if not usable:
             raise _create_loss(self.address, "no worker that is pinned is left", "sent")
+        others = [member for member in usable if member.address not in sent.avoided]
+        usable = others or usable
         best = max(usable, key=lambda member: member.slots - member.used)
         is_free = best.used == 0 if sent.order.alone else best.used < best.slots
         return best if is_free else None
@@ -225,6 +235,15 @@ class Pool:
             raise _create_loss(self.address, "no worker is left", "sent")
         self.members += new
 
+    def _check_membership(self, member: ClusterMember) -> None:
+        """Use a worker that lost an order no more, unless the scheduler still has it."""
+        try:
+            members = list_addresses(self.client)
+        except (OSError, RuntimeError):  # what is unreachable has no workers
+            members = set()
+        with self._free:
+            member.lost = member.lost or member.address not in members
+
     def _check_interrupt(self) -> None:
         if self.interrupt.is_raised:
             raise StoppedError(self.interrupt.reason)
@@ -249,12 +268,12 @@ class Pool:
             content = self._submit(member, slots, key, sent)
             try:
                 reply = answer.decode(content, sent.order.nonce)
-            except AnswerError:
-                return content
+            except AnswerError as error:
+                raise _create_loss(member.address, str(error), "started") from error
             if isinstance(reply, ContentRefusal):
                 raise RefusalError(reply.reason)
             if not isinstance(reply, Needs):
-                _check_origin(reply, member)
+                _check_record(reply, member)
                 return content
             with member.lock:
                 needed = self._catalog.list_needed(reply.digests)
@@ -358,15 +377,17 @@ class Pool:
             self.notes.append(f"the worker {member.address} is skipped: {reason}")
 
 
-def _check_origin(reply: Answer, member: ClusterMember) -> None:
-    """Check that the record of an attempt names the worker that signed it.
+def _check_record(reply: Answer, member: ClusterMember) -> None:
+    """Check that the record of an attempt names the worker that signed it, and is complete.
 
     Raises:
-        LostError: if it names another one.
+        LostError: if it names another one, or the sandbox may still exist.
     """
     worker = reply.attempt.worker
     if worker is None or worker.certificate != member.certificate.fingerprint:
         raise _create_loss(member.address, "its record names another worker", "started")
+    if not reply.is_gone:
+        raise _create_loss(member.address, answer.describe_remains(reply.attempt), "started")
 
 
 def _wake(descriptor: int) -> None:

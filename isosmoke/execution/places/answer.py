@@ -71,6 +71,11 @@ class Answer:
     files: ReturnedFiles | None = None
 
 
+def describe_remains(attempt: Attempt) -> str:
+    """Return why an attempt whose sandbox may still exist is lost."""
+    return f"nothing shows that its sandbox is gone: {'; '.join(attempt.leftovers)}"
+
+
 def encode_needs(nonce: str, digests: tuple[str, ...]) -> bytes:
     """Return the answer that the place lacks content."""
     values = {"protocol": PROTOCOL, "nonce": nonce, "needs": digests}

@@ -301,7 +301,7 @@ class LocalPlace:
     interrupt: Interrupt
     performer: Performer = field(default_factory=lambda: Performer(LocalContent()))
 
-    def attempt(self, order: bytes, secrets: bytes = b"") -> bytes:
+    def attempt(self, order: bytes, secrets: bytes = b"", avoided: Collection[str] = ()) -> bytes:
         """Make the attempt of an order, and return its record."""
         return self.performer.perform(order, self.interrupt, secrets=secrets)
 

@@ -42,10 +42,11 @@ class AttemptPlace(Protocol):
     def explain_distrust(self) -> str:
         """Return why nothing here may receive secrets, naming the workers; empty if one may."""
 
-    def attempt(self, order: bytes, secrets: bytes = b"") -> bytes:
+    def attempt(self, order: bytes, secrets: bytes = b"", avoided: Collection[str] = ()) -> bytes:
         """Make the attempt of an order, and return its record.
 
-        The `secrets` of its scenario reach only a worker that is pinned. Orders are those of
+        The `secrets` of its scenario reach only a worker that is pinned. The workers `avoided`,
+        which lost this attempt before, receive it only if there are no others. Orders are those of
         `isosmoke.execution.places.order`, and records those of `isosmoke.execution.places.answer`.
 
         Raises:

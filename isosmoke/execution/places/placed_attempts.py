@@ -81,7 +81,7 @@ class PlacedAttempts:
         *,
         alone: bool = False,
     ) -> Attempt:
-        """Make an attempt in the place, and again with a new order if its worker is lost.
+        """Make an attempt in the place, and again with a new order and worker if it is lost.
 
         After too many losses, the attempt is an error. An interrupt ends it.
         """
@@ -89,7 +89,7 @@ class PlacedAttempts:
         while len(losses) < MAX_LOSSES:
             try:
                 sent = self._create_order(scenario, number, argv, alone=alone)
-                attempt = self._make(sent, scenario)
+                attempt = self._make(sent, scenario, [loss.worker for loss in losses])
             except LostError as error:
                 losses.append(error.loss)
                 self._note(f"{scenario.name}: the worker {error} ({error.loss.phase})")
@@ -132,15 +132,15 @@ class PlacedAttempts:
             root="" if root is None else self.place.add_path(root, image_kinds.RECREATED),
         )
 
-    def _make(self, sent: Order, scenario: Scenario) -> Attempt:
-        """Return the attempt of an order.
+    def _make(self, sent: Order, scenario: Scenario, avoided: Sequence[str]) -> Attempt:
+        """Return the attempt of an order, if possible of none of the workers `avoided`.
 
         Raises:
             IsosmokeError: if its secrets cannot be sent.
             LostError: if the answer is incomplete, or the sandbox may still exist.
         """
         secrets_passed = passed_secrets.encode(scenario, self.context)
-        content = self.place.attempt(sent.encode(), secrets_passed)
+        content = self.place.attempt(sent.encode(), secrets_passed, avoided)
         try:
             received = answer.decode(content, sent.nonce)
         except AnswerError as error:
@@ -151,7 +151,8 @@ class PlacedAttempts:
         if isinstance(received, ContentRefusal):
             raise LostError(LostOrder(worker="?", reason=received.reason, phase="sent"))
         if not received.is_gone:
-            raise LostError(_describe_remains(received.attempt))
+            reason = answer.describe_remains(received.attempt)
+            raise LostError(LostOrder(worker="?", reason=reason, phase="started"))
         for note in received.notes:
             self._note(note)
         if received.files is not None:
@@ -204,15 +205,6 @@ def _require_plain_files(scenario: Scenario, context: RunContext) -> None:
             raise IsosmokeError(
                 f"{path} of plain_files does not exist", "create it, or drop the key"
             )
-
-
-def _describe_remains(attempt: Attempt) -> LostOrder:
-    remains = "; ".join(attempt.leftovers)
-    return LostOrder(
-        worker=attempt.worker.name if attempt.worker else "?",
-        reason=f"nothing shows that its sandbox is gone: {remains}",
-        phase="started",
-    )
 
 
 def check_scenarios(

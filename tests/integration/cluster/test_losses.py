@@ -148,6 +148,39 @@ def test_workers_that_die_change_no_verdict(tmp_path: Path) -> None:
     assert all(loss["worker"].startswith("tls://") for loss in losses)
 
 
+DIES_WITH_RESULT = (
+    "import distributed as d; d.Worker.get_data = lambda *_, **__: os.kill(os.getpid(), 9)"
+)
+RAISES = "from isosmoke.execution.places.performer import Performer; Performer.perform = None"
+SIGNS_NOTHING = "from isosmoke.cluster.sealing import WorkerKey; WorkerKey.sign = lambda *_: b''"
+ANSWERS_NOTHING = (
+    "from isosmoke.execution.places.performer import Performer;"
+    "Performer.perform = lambda *_, **__: b''"
+)
+LEAVES_SANDBOX = (
+    "from isosmoke.execution.places import answer; encode = answer.encode;"
+    "from dataclasses import replace;"
+    "answer.encode = lambda nonce, value: encode(nonce, replace(value, is_gone=False))"
+)
+
+
+@pytest.mark.parametrize(
+    "change", [DIES_WITH_RESULT, RAISES, SIGNS_NOTHING, ANSWERS_NOTHING, LEAVES_SANDBOX]
+)
+def test_other_worker_receives_what_one_lost(change: str, tmp_path: Path) -> None:
+    """An attempt is made on another worker if one ends, breaks or answers without a record."""
+    with clusters.running(tmp_path, {"one": "true\n"}) as site:
+        broken = site.start_worker(2, change=f"import os; {change}")
+        other = site.start_worker()
+        code, record, errors = site.run()
+
+    (scenario,) = record["scenarios"]
+    (attempt,) = scenario["attempts"]
+    assert (code, scenario["outcome"]) == (0, "PASS"), errors
+    assert len(attempt["losses"]) == 1, attempt["losses"]
+    assert attempt["worker"]["pid"] == other.pid != broken.pid
+
+
 def test_last_worker_lost_is_an_error(tmp_path: Path) -> None:
     """Without another worker, the attempt is an error of the infrastructure: exit code 125."""
     with clusters.running(tmp_path, {"one": SLOW}, workers=1) as site:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,9 +26,9 @@ class RecordingPlace(LocalPlace):
 
     texts: list[bytes] = field(default_factory=list)
 
-    def attempt(self, order: bytes, secrets: bytes = b"") -> bytes:
+    def attempt(self, order: bytes, secrets: bytes = b"", avoided: Collection[str] = ()) -> bytes:
         """Make the attempt from the bytes of its order and its secrets alone."""
-        record = LocalPlace.attempt(self, order, secrets)
+        record = LocalPlace.attempt(self, order, secrets, avoided)
         self.texts += (order, record)
         return record
 

@@ -71,6 +71,7 @@ class FakePlace:
     slots: int = 1
     orders: list[Order] = field(default_factory=list)
     secrets: list[bytes] = field(default_factory=list)
+    avoided: list[Sequence[str]] = field(default_factory=list)
     is_pinned: bool = False
 
     def publish(self, context: RunContext, scenarios: Sequence[Scenario]) -> Mapping[Path, str]:
@@ -85,8 +86,9 @@ class FakePlace:
         """Return that no worker is pinned, unless this place is."""
         return "" if self.is_pinned else "no worker of here is pinned to receive them"
 
-    def attempt(self, order_: bytes, secrets: bytes = b"") -> bytes:
+    def attempt(self, order_: bytes, secrets: bytes = b"", avoided: Collection[str] = ()) -> bytes:
         """Play the next reply."""
+        self.avoided.append(tuple(avoided))
         received = order.decode(order_)
         self.orders.append(received)
         self.secrets.append(secrets)
@@ -143,6 +145,14 @@ def test_three_losses_are_an_error(lose: Reply, tmp_path: Path) -> None:
 
     assert isinstance(attempt.ending, Broke)
     assert attempt.reason.startswith("lost 3 workers: ")
+
+
+def test_worker_that_lost_an_attempt_is_avoided(tmp_path: Path) -> None:
+    """Each order names the workers that lost the attempt before."""
+    place = FakePlace([loses, loses, passes])
+    create_attempts(tmp_path, place).run(scenario(), 1)
+
+    assert place.avoided == [(), (LOST.worker,), (LOST.worker, LOST.worker)]
 
 
 def test_interrupt_is_no_loss(tmp_path: Path) -> None:
