@@ -6,7 +6,7 @@ a worker, its connection or the scheduler before that raises `LostError`.
 
 import os
 import secrets as random
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import field
 from pathlib import Path
@@ -26,6 +26,7 @@ from isosmoke.dataclass import dataclass
 from isosmoke.engines.base import DESTROY_SECONDS, START_SECONDS
 from isosmoke.execution.places import answer
 from isosmoke.execution.places.answer import Answer, AnswerError, ContentRefusal, Needs
+from isosmoke.execution.places.known_secrets import KnownSecrets
 from isosmoke.execution.places.order import Order, decode
 from isosmoke.execution.places.place import LostError
 from isosmoke.interrupt import Interrupt
@@ -106,9 +107,9 @@ class Pool:
             if self._is_pinned(member) or not self.only_pinned
         )
 
-    def publish(self, context: RunContext, scenarios: Sequence[Scenario]) -> Mapping[Path, str]:
+    def publish(self, context: RunContext, known: KnownSecrets) -> Mapping[Path, str]:
         """Describe the workspace and the binary; workers receive what they lack with an order."""
-        described = trees.describe_workspace(context, scenarios)
+        described = trees.describe_workspace(context, known)
         with self._adding:
             self._catalog.blobs.update(described.blobs)
         return described.trees

@@ -248,9 +248,10 @@ def run_preflight(request: Request, caller: Caller, interrupt: Interrupt) -> Pre
     preflight = _prepare(request, caller, interrupt)
     preflight.check(request.scenarios)
     if request.place is not None:
-        from isosmoke.execution.places import placed_attempts
+        from isosmoke.execution.places import known_secrets, placed_attempts
 
-        placed_attempts.check_scenarios(request.scenarios, preflight.context, request.place)
+        known = known_secrets.find(request.manifest, request.scenarios, caller)
+        placed_attempts.check_scenarios(request.scenarios, preflight.context, request.place, known)
     return preflight
 
 

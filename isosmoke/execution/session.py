@@ -269,15 +269,18 @@ def create_attempt_runner(
     """Return the runner of all attempts of a request, with their logs below `record`."""
     context = preflight.context
     if request.place is not None:
+        from isosmoke.execution.places import known_secrets
         from isosmoke.execution.places.placed_attempts import PlacedAttempts
 
+        known = known_secrets.find(request.manifest, request.scenarios, context.caller)
         return PlacedAttempts(
             place=request.place,
             context=context,
             engine=request.engine,
             record=record,
             interrupt=preflight.interrupt,
-            trees=request.place.publish(context, request.scenarios),
+            trees=request.place.publish(context, known),
+            known=known,
             leaks=request.policy.leaks,
             evidence=request.policy.evidence,
         )

@@ -5,16 +5,16 @@ import json
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, field
 from pathlib import Path
 from typing import Any
 
 from isosmoke.dataclass import dataclass
-from isosmoke.errors import IsosmokeError
+from isosmoke.errors import IsosmokeError, UsageError
+from isosmoke.execution.places.known_secrets import KnownSecrets
 from isosmoke.host import files, git
 from isosmoke.host.workspace_directories import has_repository
-from isosmoke.manifest.models import Scenario
 from isosmoke.rootfs_images.archives.limits import MAX_ENTRIES
 from isosmoke.runner import mounts
 from isosmoke.runner.job_builder import RunContext
@@ -87,33 +87,32 @@ def check_digest(digest: str) -> None:
         raise TreeError(f"{digest!r} is not a SHA-256")
 
 
-def describe_workspace(context: RunContext, scenarios: Iterable[Scenario]) -> Catalog:
+def describe_workspace(context: RunContext, known: KnownSecrets) -> Catalog:
     """Return the workspace of a run, its files outside the workspace, and its binary.
 
     Of a git work tree, that is its repository, all tracked and all untracked files, but not those
-    that git ignores. isosmoke's own directories and the secret files of scenarios are left out.
-    The copies of files that the context has replace them.
+    that git ignores. isosmoke's own directories and `known` secret files are left out. The copies
+    of files that the context has replace them.
+
+    Raises:
+        IsosmokeError: if a file cannot be read, or git has a secret file in its repository.
     """
     catalog = Catalog()
-    private = (
-        *mounts.list_private_directories(context.workspace),
-        *_list_secret_files(scenarios, context.caller.home),
-    )
+    private = tuple(mounts.list_private_directories(context.workspace))
+
+    def is_left_out(path: Path) -> bool:
+        return known.includes(path) or any(path.is_relative_to(each) for each in private)
+
     environment = context.caller.environment
+    for directory in context.workspace.directories:
+        _refuse_tracked(directory, environment, known)
     for directory in (*context.workspace.directories, *context.workspace.borrowed_objects):
-        listing = tuple(_describe(directory, environment, private, context.copies))
+        listing = tuple(_describe(directory, environment, is_left_out, context.copies))
         catalog.add_tree(directory, listing, context.copies)
     if context.binary is not None:
         name = context.binary.source.name
         catalog.blobs[context.binary.sha256] = context.binary.folder / name
     return catalog
-
-
-def _list_secret_files(scenarios: Iterable[Scenario], home: Path) -> Iterator[Path]:
-    """Yield the paths of secret files, and what they are links to."""
-    for name in dict.fromkeys(name for scenario in scenarios for name in scenario.pass_files):
-        path = mounts.expand_home(Path(name), home)
-        yield from (path, path.resolve())
 
 
 def _find_content(path: Path, copies: Path | None) -> Path:
@@ -126,13 +125,14 @@ def _find_content(path: Path, copies: Path | None) -> Path:
 
 
 def _describe(
-    top: Path, environment: Mapping[str, str], private: Collection[Path], copies: Path | None
+    top: Path,
+    environment: Mapping[str, str],
+    is_left_out: Callable[[Path], bool],
+    copies: Path | None,
 ) -> Iterator[TreeEntry]:
-    is_work_tree = top.is_dir() and (top / ".git").exists() and has_repository(top)
-    paths = _list_of_git(top, environment) if is_work_tree else _walk(top)
     parents = set[Path]()
-    for path in paths:
-        if any(path.is_relative_to(directory) for directory in private):
+    for path in _list_paths(top, environment):
+        if is_left_out(path):
             continue
         for parent in reversed(path.relative_to(top).parents):
             if parent.parts and parent not in parents:
@@ -142,8 +142,17 @@ def _describe(
             yield from _create_entry(path, top, copies)
 
 
+def _list_paths(top: Path, environment: Mapping[str, str]) -> Iterator[Path]:
+    """Yield a path and what is below it; of a git work tree, not what git ignores."""
+    is_work_tree = top.is_dir() and not top.is_symlink() and has_repository(top)
+    return _list_of_git(top, environment) if is_work_tree else _walk(top)
+
+
 def _list_of_git(top: Path, environment: Mapping[str, str]) -> Iterator[Path]:
-    """Yield the top, the repository in it, and the tracked and untracked files."""
+    """Yield the top, the repository in it, and the tracked and untracked files.
+
+    Nested repositories and submodules have their own rules for what git ignores.
+    """
     yield top
     output = git.run(
         top, "ls-files", "-z", "--cached", "--others", "--exclude-standard", environment=environment
@@ -152,7 +161,23 @@ def _list_of_git(top: Path, environment: Mapping[str, str]) -> Iterator[Path]:
     for name in dict.fromkeys(output.split(b"\0")):
         path = top / os.fsdecode(name) if name else None
         if path is not None and os.path.lexists(path):
-            yield from _walk(path) if name.endswith(b"/") or path.is_dir() else (path,)
+            yield from _list_paths(path, environment)
+
+
+def _refuse_tracked(top: Path, environment: Mapping[str, str], known: KnownSecrets) -> None:
+    """Raise an error if git tracks a secret file, and so has its content in the repository."""
+    if not has_repository(top):
+        return
+    inside = sorted(str(path.relative_to(top)) for path in known.paths if top in path.parents)
+    if not inside:
+        return
+    names = ("ls-files", "-z", "--cached", "--", *inside)
+    if tracked := git.run(top, *names, environment=environment).split(b"\0")[0]:
+        raise UsageError(
+            f"{top / os.fsdecode(tracked)} is secret, but git tracks it, so that workers would "
+            "receive it with the repository",
+            "remove it from the repository, or name it in plain_files",
+        )
 
 
 def _walk(top: Path) -> Iterator[Path]:

@@ -19,6 +19,9 @@ PROTOCOL = 3
 """The version of orders and answers; it increases with every change of their meaning."""
 
 _ALWAYS_SENT = ("PATH", "TERM")
+_IS_SET = "set"
+"""The value of a secret variable that only has to be set."""
+
 _REFERENCE = re.compile(r"\$\{(\w+)")
 
 
@@ -154,10 +157,12 @@ def describe_surroundings(
     engine: str,
     run: str,
     trees: Mapping[Path, str],
+    secret: Collection[str] = (),
 ) -> CallerFacts:
     """Return what the order of a scenario says about the caller and the workspace of a run.
 
-    Of the caller's environment, it has only what the scenario can use, and nothing secret.
+    Of the caller's environment, it has only what the scenario can use, and nothing secret. Of the
+    `secret` variables of other scenarios, it only says whether a required one is set.
     """
     caller, workspace = context.caller, context.workspace
     tested = context.binary
@@ -167,7 +172,7 @@ def describe_surroundings(
         user=caller.user,
         home=str(caller.home),
         working=str(caller.working),
-        environment=_select_variables(scenario, context),
+        environment=_select_variables(scenario, context, secret),
         directories=_format_all(workspace.directories),
         borrowed_objects=_format_all(workspace.borrowed_objects),
         workspace_working=str(workspace.working),
@@ -187,16 +192,28 @@ def _format_all(paths: Collection[Path] | Iterator[Path]) -> tuple[str, ...]:
     return tuple(map(str, paths))
 
 
-def _select_variables(scenario: Scenario, context: RunContext) -> Mapping[str, str]:
-    given = context.caller.environment
+def list_open_variables(scenario: Scenario, context: RunContext) -> tuple[str, ...]:
+    """Return the names of the variables whose values the order of a scenario may contain."""
     names = (
         *_ALWAYS_SENT,
         *list_passed_variables(scenario, context),
-        *scenario.requires.env,
         *_list_references(scenario.requires.endpoints),
     )
-    wanted = set(names) - set(scenario.pass_env)
-    return {name: given[name] for name in sorted(wanted) if name in given}
+    return tuple(name for name in names if name not in scenario.pass_env)
+
+
+def _select_variables(
+    scenario: Scenario, context: RunContext, secret: Collection[str]
+) -> Mapping[str, str]:
+    given = context.caller.environment
+    shown = {name: given[name] for name in list_open_variables(scenario, context) if name in given}
+    required = (name for name in scenario.requires.env if name not in scenario.pass_env)
+    values = {
+        name: _IS_SET if name in secret and given[name] else given[name]
+        for name in required
+        if name in given
+    }
+    return dict(sorted({**values, **shown}.items()))
 
 
 def _list_references(texts: Sequence[str]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import field, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from isosmoke.errors import IsosmokeError
 from isosmoke.execution.attempt import AttemptRunner
 from isosmoke.execution.places import answer, machine_locks, order, passed_secrets
 from isosmoke.execution.places.answer import Answer
+from isosmoke.execution.places.known_secrets import KnownSecrets
 from isosmoke.execution.places.order import CallerFacts, Order, OrderError
 from isosmoke.execution.places.passed_secrets import PassedSecrets
 from isosmoke.execution.places.stand_in_mounts import ReceivedStandIns
@@ -305,7 +306,7 @@ class LocalPlace:
         """Make the attempt of an order, and return its record."""
         return self.performer.perform(order, self.interrupt, secrets=secrets)
 
-    def publish(self, context: RunContext, scenarios: Sequence[Scenario]) -> Mapping[Path, str]:
+    def publish(self, context: RunContext, known: KnownSecrets) -> Mapping[Path, str]:
         """Return no trees: the orders name directories of this machine."""
         return {}
 

@@ -1,10 +1,10 @@
 """The interface of a place: it receives the order of an attempt, and answers with its record."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from isosmoke.manifest.models import Scenario
+from isosmoke.execution.places.known_secrets import KnownSecrets
 from isosmoke.results.run_results import LostOrder
 from isosmoke.runner.job_builder import RunContext
 
@@ -23,8 +23,8 @@ class AttemptPlace(Protocol):
     @property
     def slots(self) -> int: ...
 
-    def publish(self, context: RunContext, scenarios: Sequence[Scenario]) -> Mapping[Path, str]:
-        """Make the workspace and the binary of a run available to orders, without any secret.
+    def publish(self, context: RunContext, known: KnownSecrets) -> Mapping[Path, str]:
+        """Make the workspace and the binary of a run available to orders, without secrets.
 
         Return the digests of directories and files of the caller that orders name by digest.
         """

@@ -1,7 +1,7 @@
 """The attempts of a run whose scenarios are made in a place, with a limit for lost ones."""
 
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
 from threading import Lock
@@ -11,6 +11,7 @@ from isosmoke.dataclass import dataclass
 from isosmoke.errors import IsosmokeError, UsageError
 from isosmoke.execution.places import answer, order, passed_secrets, stand_in_mounts
 from isosmoke.execution.places.answer import Answer, AnswerError, ContentRefusal, Needs
+from isosmoke.execution.places.known_secrets import KnownSecrets
 from isosmoke.execution.places.order import Order
 from isosmoke.execution.places.place import AttemptPlace, LostError
 from isosmoke.host import files
@@ -37,7 +38,8 @@ _HOW_TO_PIN = (
 class PlacedAttempts:
     """The maker of attempts in a place. `trees` are the digests of the caller's directories.
 
-    Logs are written below `record`. `run` identifies the run in orders.
+    `known` are the secrets that no order and no open content may contain. Logs are written below
+    `record`. `run` identifies the run in orders.
     """
 
     place: AttemptPlace
@@ -46,6 +48,7 @@ class PlacedAttempts:
     record: Path
     interrupt: Interrupt
     trees: Mapping[Path, str] = field(default_factory=dict)
+    known: KnownSecrets = field(default_factory=KnownSecrets)
     leaks: Literal["fail", "report"] | None = None
     evidence: Literal["failed", "always", "never"] = "failed"
     run_id: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -71,7 +74,7 @@ class PlacedAttempts:
         Raises:
             UsageError: if one cannot.
         """
-        check_scenarios(scenarios, self.context, self.place)
+        check_scenarios(scenarios, self.context, self.place, self.known)
 
     def run(
         self,
@@ -114,6 +117,7 @@ class PlacedAttempts:
             engine=self.engine,
             run=self.run_id,
             trees={**files, **self.trees},
+            secret=self.known.variables,
         )
         root = image_kinds.find_root(scenario.image, scenario.folder)
         sent = stand_in_mounts.send(scenario, self.context, self.place.add_path)
@@ -208,47 +212,49 @@ def _require_plain_files(scenario: Scenario, context: RunContext) -> None:
 
 
 def check_scenarios(
-    scenarios: Sequence[Scenario], context: RunContext, place: AttemptPlace
+    scenarios: Sequence[Scenario], context: RunContext, place: AttemptPlace, known: KnownSecrets
 ) -> None:
-    """Check that scenarios can be made in a place.
+    """Check that scenarios can be made in a place that may receive nothing `known` openly.
 
     Raises:
         UsageError: if one cannot.
     """
-    names = [name for scenario in scenarios for name in scenario.pass_files]
-    secret = [path.resolve() for path in _expand_paths(names, context)]
     for scenario in scenarios:
         _add_plain_files(scenario, context, place)
         root = image_kinds.find_root(scenario.image, scenario.folder)
         if root is not None:
             place.add_path(root, image_kinds.RECREATED)
         obstacles = _list_obstacles(scenario, context, place)
-        for reason, hint in (*obstacles, *_list_mixed_files(scenario, root, context, secret)):
+        mixed = _list_mixed_secrets(scenario, root, context, known)
+        for reason, hint in (*obstacles, *mixed):
             raise UsageError(f"scenario '{scenario.name}' cannot run in a place: {reason}", hint)
 
 
-def _list_mixed_files(
-    scenario: Scenario, root: Path | None, context: RunContext, secret: Collection[Path]
+def _list_mixed_secrets(
+    scenario: Scenario, root: Path | None, context: RunContext, known: KnownSecrets
 ) -> Iterator[tuple[str, str]]:
-    """Yield a reason for each open directory that contains a secret file of any scenario.
+    """Yield a reason for whatever a scenario uses openly and another one in secret.
 
     `root` is the root filesystem of the scenario, None if it has another image.
     """
+    for name in order.list_open_variables(scenario, context):
+        if name in known.variables - {*scenario.pass_env}:
+            yield (
+                f"it uses the variable {name} openly, which is secret in another scenario",
+                "name it in pass_env of both",
+            )
     paths = _expand_paths(scenario.plain_files, context)
     for name, path in zip(scenario.plain_files, paths, strict=True):
-        for inside in (each for each in secret if each.is_relative_to(path.resolve())):
+        if inside := known.find_inside(path):
             yield (
                 f"{inside}, which is secret, is part of {name} in plain_files",
                 "name only what is not secret in plain_files",
             )
-    if root is None:
-        return
-    for inside in (each for each in secret if each.is_relative_to(root)):
-        if inside.relative_to(root).parts[0] not in image_kinds.RECREATED:
-            yield (
-                f"{inside}, which is secret, is part of the root filesystem {scenario.image}",
-                "keep the secret outside of it",
-            )
+    if root is not None and (inside := known.find_inside(root, image_kinds.RECREATED)):
+        yield (
+            f"{inside}, which is secret, is part of the root filesystem {scenario.image}",
+            "keep the secret outside of it",
+        )
 
 
 def _list_obstacles(

@@ -10,6 +10,7 @@ from support import clusters
 from support.clusters import ClusterSite
 
 VARIABLE, FILE = "the-secret-variable", "the-secret-of-a-file"
+UNUSED = "the-secret-of-another-scenario"
 SCRIPT = 'test ${#TOKEN} = 19 && cat ~/token && echo "has $TOKEN"\n'
 KEYS = 'pass_env = ["TOKEN"]\npass_files = ["~/token"]'
 
@@ -66,13 +67,20 @@ def test_unpinned_worker_never_receives_secrets(tmp_path: Path) -> None:
 
 
 def test_pinned_worker_redacts_secrets(tmp_path: Path) -> None:
-    """The worker has variable and file; its answer has neither, and its cache keeps none."""
-    with clusters.running(tmp_path, {"secret": SCRIPT}, workers=1, secret=KEYS) as site:
-        code, record, errors = run(site)
+    """The worker has variable and file; its answer has neither, and its cache keeps none.
+
+    Nor has it a secret file in the workspace, of a scenario that is not selected.
+    """
+    scripts = {"secret": f"{SCRIPT}cat unused && exit 1\n:\n", "other": "true\n"}
+    other = f'pass_files = ["{tmp_path}/project/unused"]'
+    with clusters.running(tmp_path, scripts, 1, secret=KEYS, other=other) as site:
+        (site.top / "unused").write_text(UNUSED)
+        code, record, errors = run(site, "secret")
         kept = []
         for path in clusters.list_files(site.state):
             with suppress(FileNotFoundError):
-                kept += [path] if FILE.encode() in path.read_bytes() else []
+                content = path.read_bytes()
+                kept += [path] if FILE.encode() in content or UNUSED.encode() in content else []
 
     (scenario,) = record["scenarios"]
     assert (code, scenario["outcome"]) == (0, "PASS"), errors

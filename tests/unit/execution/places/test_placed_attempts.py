@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from isosmoke.errors import UsageError
-from isosmoke.execution.places import answer, order, passed_secrets
+from isosmoke.execution.places import answer, known_secrets, order, passed_secrets
 from isosmoke.execution.places.answer import Answer
+from isosmoke.execution.places.known_secrets import KnownSecrets
 from isosmoke.execution.places.order import Order, OrderError
 from isosmoke.execution.places.place import LostError
 from isosmoke.execution.places.placed_attempts import PlacedAttempts
@@ -74,7 +75,7 @@ class FakePlace:
     avoided: list[Sequence[str]] = field(default_factory=list)
     is_pinned: bool = False
 
-    def publish(self, context: RunContext, scenarios: Sequence[Scenario]) -> Mapping[Path, str]:
+    def publish(self, context: RunContext, known: KnownSecrets) -> Mapping[Path, str]:
         """Return no trees."""
         return {}
 
@@ -101,8 +102,8 @@ def scenario(**keys: object) -> Scenario:
     return Scenario.validate(entry).place(Path("/scenarios"))
 
 
-def create_attempts(directory: Path, place: FakePlace) -> PlacedAttempts:
-    """Return the attempts of a run in a place."""
+def create_attempts(directory: Path, place: FakePlace, *known: Scenario) -> PlacedAttempts:
+    """Return the attempts of a run in a place; `known` are other scenarios of the manifest."""
     environment = {"PATH": "/bin", "SHARED": "1", "OTHER": "2"}
     caller = Caller(
         uid=1, gid=1, user="u", home=directory, working=directory, environment=environment
@@ -113,6 +114,7 @@ def create_attempts(directory: Path, place: FakePlace) -> PlacedAttempts:
         engine="auto",
         record=directory / "record",
         interrupt=Interrupt(),
+        known=known_secrets.find(None, known, caller),
     )
 
 
@@ -212,10 +214,11 @@ def test_root_filesystem_with_a_secret_is_refused(tmp_path: Path) -> None:
     """The secret file of any scenario is not sent as a part of a root filesystem."""
     (tmp_path / "root/usr").mkdir(parents=True)
     (tmp_path / "root/token").write_text("secret")
-    attempts = create_attempts(tmp_path, FakePlace([], is_pinned=True))
+    other = scenario(name="two", pass_files=["~/root/token"])
+    attempts = create_attempts(tmp_path, FakePlace([], is_pinned=True), other)
     opened = scenario(image=f"rootfs:{tmp_path}/root")
     with pytest.raises(UsageError, match="token, which is secret, is part of the root filesystem"):
-        attempts.check([opened, scenario(name="two", pass_files=["~/root/token"])])
+        attempts.check([opened])
 
 
 @pytest.mark.parametrize("secret", ["~/open/token", "~/link"])
@@ -224,9 +227,63 @@ def test_open_directory_with_a_secret_is_refused(secret: str, tmp_path: Path) ->
     (tmp_path / "open").mkdir()
     (tmp_path / "open/token").write_text("secret")
     (tmp_path / "link").symlink_to("open/token")
-    attempts = create_attempts(tmp_path, FakePlace([], is_pinned=True))
+    place = FakePlace([], is_pinned=True)
+    attempts = create_attempts(tmp_path, place, scenario(pass_files=[secret]))
     with pytest.raises(UsageError, match="token, which is secret, is part of ~/open"):
-        attempts.check([scenario(pass_files=[secret]), scenario(plain_files=["~/open"])])
+        attempts.check([scenario(plain_files=["~/open"])])
+
+
+def test_other_name_of_a_secret_is_refused(tmp_path: Path) -> None:
+    """A hard link to a secret file is the secret file."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys/token").write_text("secret")
+    (tmp_path / "open/other").hardlink_to(tmp_path / "keys/token")
+    attempts = create_attempts(tmp_path, FakePlace([]), scenario(pass_files=["~/keys"]))
+    with pytest.raises(UsageError, match="other, which is secret, is part of ~/open"):
+        attempts.check([scenario(plain_files=["~/open"])])
+
+
+@pytest.mark.parametrize("opened", ["~", "~/state/cluster/own"])
+def test_keys_of_a_cluster_are_never_open(
+    opened: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An open directory that contains them, or that they contain, is refused."""
+    (tmp_path / "state/cluster/own").mkdir(parents=True, mode=0o700)
+    monkeypatch.setenv("ISOSMOKE_STATE", str(tmp_path / "state"))
+    attempts = create_attempts(tmp_path, FakePlace([], is_pinned=True))
+    with pytest.raises(UsageError, match="which is secret, is part of ~"):
+        attempts.check([scenario(plain_files=[opened])])
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"plain_env": ["SHARED"]},
+        {"requires": {"endpoints": ["http://localhost/${SHARED}"]}},
+    ],
+)
+def test_variable_that_is_secret_elsewhere_is_refused(
+    keys: Mapping[str, object], tmp_path: Path
+) -> None:
+    """The secret variable of another scenario of the manifest is in no order."""
+    other = scenario(name="two", pass_env=["SHARED"])
+    attempts = create_attempts(tmp_path, FakePlace([], is_pinned=True), other)
+    with pytest.raises(UsageError, match="SHARED openly, which is secret in another scenario"):
+        attempts.check([scenario(**keys)])
+
+
+def test_required_variable_that_is_secret_elsewhere_has_no_value(tmp_path: Path) -> None:
+    """The order says only that it is set; the value of an empty one is no secret."""
+    place = FakePlace([passes])
+    other = scenario(name="two", pass_env=["SHARED"])
+    attempts = create_attempts(tmp_path, place, other)
+    requiring = scenario(requires={"env": ["SHARED", "OTHER"]})
+    attempts.check([requiring])
+    attempts.run(requiring, 1)
+
+    expected = {"PATH": "/bin", "SHARED": "set", "OTHER": "2"}
+    assert place.orders[0].caller_facts.environment == expected
 
 
 def test_secrets_are_in_no_order(tmp_path: Path) -> None:
