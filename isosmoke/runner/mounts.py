@@ -88,6 +88,10 @@ def list_added_mounts(
         *(Fresh(PurePosixPath(target), 0o1777, on_disk=True) for target in _TEMPORARY),
         Fresh(PurePosixPath(caller.home), 0o700, on_disk=True),
     )
+    passed = [
+        ReadOnly(locate(path, sources), _follow_link(path, workspace))
+        for path in list_passed_files(scenario, caller)
+    ]
     private = [Fresh(PurePosixPath(path), 0o755) for path in list_private_directories(workspace)]
     return (
         *fresh,
@@ -103,10 +107,8 @@ def list_added_mounts(
             ReadOnly(sources.get(directory, directory), PurePosixPath(directory))
             for directory in workspace.borrowed_objects
         ),
-        *(
-            ReadOnly(locate(path, sources), _follow_link(path, workspace))
-            for path in list_passed_files(scenario, caller)
-        ),
+        *passed,
+        *mask_keys(passed),
     )
 
 
@@ -211,14 +213,21 @@ def list_copied_files(copies: Path, mounts: Collection[Mount]) -> Iterator[ReadO
 
 
 def mask_keys(shown: Collection[Mount]) -> Iterator[Mount]:
-    """Yield a mask of the keys of a cluster if a mount of the host would show them.
+    """Yield masks of the keys of a cluster where a mount would show them.
 
     They are in the state directory, which the user may have put anywhere.
     """
-    keys = PurePosixPath(state.get_state_directory().resolve() / "cluster")
-    directories = (mount.target for mount in shown if isinstance(mount, ReadOnly))
-    if any(keys.is_relative_to(target) for target in directories) and Path(keys).is_dir():
-        yield Fresh(keys, 0, is_mask=True)
+    keys = state.get_state_directory().resolve() / "cluster"
+    if not keys.is_dir():
+        return
+    tops = (
+        (mount.target, Path(os.path.realpath(mount.source)))
+        for mount in shown
+        if isinstance(mount, ReadOnly)
+    )
+    inside = (at / keys.relative_to(top) for at, top in tops if keys.is_relative_to(top))
+    for target in dict.fromkeys(inside):
+        yield Fresh(target, 0, is_mask=True)
 
 
 def list_private_directories(workspace: Workspace) -> Iterator[Path]:

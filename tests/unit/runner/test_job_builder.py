@@ -467,6 +467,19 @@ def test_passed_files_are_read_only_at_their_path(caller_project: CallerProject)
         assert mounts[str(path)] == ReadOnly(path, PurePosixPath(path))
 
 
+def test_keys_of_a_cluster_are_masked_in_passed_files(
+    caller_project: CallerProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that a scenario receives shows no keys of the state directory below it."""
+    (caller_project.root / "home/state/cluster").mkdir(parents=True)
+    monkeypatch.setenv("ISOSMOKE_STATE", str(caller_project.root / "home/state"))
+    keys = f"{caller_project.root}/home/state/cluster"
+    for job in (caller_project.job(pass_files=["~"]), caller_project.job(plain_files=["~"])):
+        mask = list_targets(job)[keys]
+        assert isinstance(mask, Fresh)
+        assert mask.is_mask
+
+
 def test_plain_files_are_read_only_at_their_path(caller_project: CallerProject) -> None:
     """Files of `plain_files` are mounted like those of `pass_files`, and are not redacted."""
     cache = caller_project.root / "home/.tool/cache"
