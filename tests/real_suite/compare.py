@@ -87,8 +87,9 @@ def main(argv: list[str] | None = None) -> int:
         side.add_argument("--wg", type=Path, required=True, help="the live binary")
         side.add_argument("--left-out", type=Path, default=HERE / "left_out.toml")
         side.add_argument("--only", nargs="+", default=[], metavar="NAME")
-        side.add_argument("--jobs", type=int, default=1)
         side.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    plain_side.add_argument("--jobs", type=int, default=1)
+    isosmoke_side.add_argument("--jobs", type=int, help="by default, isosmoke decides")
     isosmoke_side.add_argument("--isosmoke", default="isosmoke", help="the isosmoke command")
     isosmoke_side.add_argument("--place", help="the place whose workers run the scenarios")
     table = commands.add_parser("table", help="compare two sides, as Markdown")
@@ -214,8 +215,7 @@ def run_isosmoke(arguments: argparse.Namespace) -> None:
         "bubblewrap",
         "--leaks",
         "report",
-        "--jobs",
-        str(arguments.jobs),
+        *(("--jobs", str(arguments.jobs)) if arguments.jobs else ()),
         "--json",
         *(("--place", arguments.place) if arguments.place else ()),
     )
