@@ -171,6 +171,13 @@ def refuse_member_changes(key: str, was: Any, is_now: Any) -> Iterator[KeyChange
         yield KeyChange(f"{key} {name}", text, refused=True)
 
 
+def refuse_renaming(key: str, was: tuple[str, ...], is_now: tuple[str, ...]) -> Iterator[KeyChange]:
+    """Refuse other patterns, or another order: another call could then have a declared name."""
+    if was != is_now:
+        text = f"{key} changed, which gives the subcommands in `teeth` other calls"
+        yield KeyChange(key, text, refused=True)
+
+
 def refuse_new_keys(key: str, was: tuple[str, ...], is_now: tuple[str, ...]) -> Iterator[KeyChange]:
     """Refuse an added key, whose owner could then sign what no gate has tested."""
     added = len({*is_now} - {*was})

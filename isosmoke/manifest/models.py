@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # see `isosmoke.manifest.table_base`
     from isosmoke.manifest.validation.value_types import (
         Cache,
         Capability,
+        CommandPattern,
         Count,
         FilePaths,
         Fingerprints,
@@ -313,6 +314,13 @@ class Gate(Table):
 
     require_teeth: Annotated[bool, entry_key(key_meaning.refuse_disabling)] = False
     """A new or rewritten scenario needs a receipt that it notices the failures in its `teeth`."""
+
+    teeth_patterns: Annotated[
+        tuple[CommandPattern, ...],
+        Field(strict=False, max_length=250),
+        entry_key(key_meaning.refuse_renaming),
+    ] = ()
+    """The patterns that name the subcommands in receipts of teeth, once they were reviewed."""
 
     places: Annotated[
         tuple[TrustedPlace, ...], Field(strict=False), entry_key(key_meaning.refuse_new_places)

@@ -42,9 +42,9 @@ class MeasurementSettings:
 
     `binary` is the option; `against` is another binary. With `subcommand`, only this one is
     sabotaged; with `declared`, only those in `teeth` of an entry. `budget` limits the sabotaged
-    runs, in seconds; `seed` then selects the sample. With `fresh`, results of past measurements are
-    not used. The runs take place on the workers of `place`, which the option calls `place_name`;
-    None is this machine.
+    runs, in seconds; `seed` then selects the sample. `patterns` name the subcommands; None means
+    those of the manifest. With `fresh`, results of past measurements are not used. The runs take
+    place on the workers of `place`, which the option calls `place_name`; None is this machine.
     """
 
     manifest: Manifest
@@ -54,7 +54,7 @@ class MeasurementSettings:
     engine: str
     jobs: int
     against: Path | None = None
-    patterns: tuple[str, ...] = ()
+    patterns: tuple[str, ...] | None = None
     budget: float | None = None
     seed: int = 0
     fresh: bool = False
@@ -62,6 +62,16 @@ class MeasurementSettings:
     declared: bool = False
     place: "AttemptPlace | None" = None
     place_name: str = ""
+
+    @property
+    def grammar_patterns(self) -> tuple[str, ...]:
+        """The patterns that name subcommands."""
+        return self.manifest.gate.teeth_patterns if self.patterns is None else self.patterns
+
+    @property
+    def has_own_patterns(self) -> bool:
+        """True if the patterns are not those of the manifest, so that no gate counts a receipt."""
+        return self.grammar_patterns != self.manifest.gate.teeth_patterns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +149,9 @@ def prepare(
         tested = running.preflight.context.binary
         if tested is None:
             raise IsosmokeError("there is no live binary to sabotage", hint=binary.HOW_TO_NAME)
-        runner = HonestRunner(session=running, registry=registry, patterns=settings.patterns)
+        runner = HonestRunner(
+            session=running, registry=registry, patterns=settings.grammar_patterns
+        )
         yield Work(settings=settings, honest=runner, tested=tested, copies=copies)
 
 
@@ -241,7 +253,7 @@ class Work:
         place = [f"place {self.settings.place_name}"] if self.settings.place_name else []
         values = (self.tested.sha256, "" if other is None else other.sha256, *place)
         self._keys = {
-            name: scenario_rows.compute_key(resources, (*values, *self.settings.patterns))
+            name: scenario_rows.compute_key(resources, (*values, *self.settings.grammar_patterns))
             for name, resources in self.inputs.items()
         }
         self._rows = {} if self.settings.fresh else scenario_rows.load(self._keys)

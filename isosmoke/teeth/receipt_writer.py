@@ -27,15 +27,15 @@ def save_all(
     """Write a receipt for each scenario whose declared teeth were measured; return the paths.
 
     It is of what was hashed at the start, and of which copies ran. A copy of it is written to the
-    directory `also_in`, unless that is None. A measurement in a place has none: a gate that accepts
-    receipts could not know which workers made it.
+    directory `also_in`, unless that is None. A measurement has none with patterns that are not
+    those of the manifest, and in a place, as a gate could not know which workers made it.
 
     Raises:
         IsosmokeError: if no home is writable.
     """
     scenarios = {scenario.name: scenario for scenario in settings.scenarios}
     found = [row for row in measured.rows if _is_measured(row, scenarios[row.name])]
-    if not found or settings.place is not None:
+    if not found or settings.has_own_patterns or settings.place is not None:
         return {}
     homes = record_homes.list_homes(caller, settings.manifest.path)
     checkout = git.read_checkout(settings.manifest.path.absolute().parent, caller.environment)
@@ -82,7 +82,7 @@ def _describe(
             for cell in row.cells
             if cell.subcommand in scenario.teeth and cell.sabotage in REQUIRED
         ),
-        patterns=settings.patterns,
+        patterns=settings.grammar_patterns,
         repository=checkout,
         engine=measured.engine,
     )

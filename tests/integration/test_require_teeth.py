@@ -240,6 +240,88 @@ def test_receipt_of_another_scenario_does_not_count(measured: Project) -> None:
     refuse(measured, "toothless one: has no receipt that it bites")
 
 
+FAKED = 'cd "$(mktemp -d)"\nif wg check put; then exit 1; fi\n'
+"""A script that never calls `wg put`; the pattern `_ put` gives its only call this name."""
+
+
+def test_patterns_of_the_caller_count_for_nothing(project: Project) -> None:
+    """A measurement that names other calls has no receipt, and an edited one is refused."""
+    project.path("scenarios/one.sh").write_text(FAKED)
+    own = ("teeth", "one", "--declared", "--pattern", "_ put")
+    done, kept = project.run(*own), project.run(*own, "--receipts", "proofs")
+
+    assert "TOOTHLESS" not in done.stdout
+    assert "WARNING: no receipts: a gate accepts no measurement by other patterns" in done.stderr
+    assert (kept.returncode, project.path("proofs").exists()) == (2, False)
+    refuse(project, "toothless one: has no receipt that it bites")
+
+
+def test_receipt_by_other_patterns_is_refused(measured: Project) -> None:
+    """A receipt with patterns that the manifest does not have counts nowhere."""
+    edit(measured, patterns=["_ put"])
+    reason = "its receipt is by other patterns than those of [gate] teeth_patterns"
+
+    refuse(measured, f"toothless one: {reason}", "try: isosmoke teeth one --declared\n")
+    done = measured.run("done", "task-b")
+    assert (done.returncode, reason in done.stderr) == (1, True), done.stderr
+    assert find_kinds(measured) == ["scenario-toothless"]
+
+
+RULED = RULE.strip() + '\nteeth_patterns = ["put"]\n\n'
+
+
+def test_patterns_of_a_task_count_for_nothing(project: Project) -> None:
+    """A task cannot add patterns for its own scenario: they are a loss, and shut the gate."""
+    project.manifest.write_text(RULED + OLD + NEW)
+    measure(project)
+    reason = "counts by no receipt while a change of [gate] teeth_patterns is not reviewed"
+
+    refuse(project, f"toothless one: {reason}", "try: isosmoke check\n")
+    done = project.run("done", "task-b")
+    assert (done.returncode, reason in done.stderr) == (1, True), done.stderr
+    assert sorted(find_kinds(project)) == ["gate-weakened", "scenario-toothless"]
+
+
+def review_patterns(project: Project) -> Git:
+    """Add the patterns on the main branch, as reviewed, and begin the branch of the task anew."""
+    git = Git(project.top)
+    git("checkout", "--quiet", "main")
+    project.manifest.write_text(RULED + OLD)
+    git.commit("name the subcommands")
+    losses = json.loads(project.run("check", "--json").stdout)["losses"]
+    (loss,) = [loss for loss in losses if loss["kind"] == "gate-weakened"]
+    git(
+        "commit",
+        "--quiet",
+        "--allow-empty",
+        "-m",
+        f"x\n\nIsosmoke-Reviewed: [gate] {loss['digest']}",
+    )
+    git("checkout", "--quiet", "-B", "task")
+    project.manifest.write_text(RULED + OLD + NEW)
+    git.commit("add a scenario")
+    return git
+
+
+def test_reviewed_patterns_name_the_calls(project: Project) -> None:
+    """With the patterns of the main branch, gate, check and audit accept a receipt by them."""
+    project.path(".wg").mkdir()
+    task = {"kind": "task", "id": "task-b", "status": "done"}
+    project.path(".wg/graph.jsonl").write_text(f"{json.dumps(task)}\n")
+    git = review_patterns(project)
+    measure(project)
+    code, text = ask(project)
+    assert code == 0, text
+    assert find_kinds(project) == []
+    assert project.run("audit").returncode == 0
+
+    project.manifest.write_text(RULE + OLD + NEW)
+    git.commit("drop the patterns")
+    audit = project.run("audit", "--strict")
+    assert audit.returncode == 1
+    assert "since its receipt: policy [gate] changed" in audit.stdout
+
+
 def test_bridged_gate_is_shut(project: Project) -> None:
     """The scenarios of a call by wg are refused before anything runs or is reported."""
     bridged_wg.expect_refusal(

@@ -97,6 +97,7 @@ unowned = "refuse"
 max_skips = 3
 require_proof = true
 require_teeth = true
+teeth_patterns = ["at _ *"]
 places = [{ address = "tls://10.0.0.1:8786", certificates = [
   "0000000000000000000000000000000000000000000000000000000000000000",
 ] }]

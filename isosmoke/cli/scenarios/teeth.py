@@ -1,9 +1,8 @@
 """Find scenarios that cannot fail: break one subcommand at a time, and see which of them notice."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,17 +32,18 @@ from isosmoke.gate.proofs.teeth_receipt import TeethStatement
 from isosmoke.host.caller_process import Caller
 from isosmoke.interrupt import interruptible
 from isosmoke.manifest.models import Scenario
+from isosmoke.manifest.validation.value_types import COMMAND_PATTERN_HINT, is_command_pattern
 from isosmoke.reports import agent
 from isosmoke.results.events import Event, ScenarioFinished
 from isosmoke.results.outcome import Outcome
 from isosmoke.results.records.record_base import render_json
-from isosmoke.teeth import measurement, report, verdicts
+from isosmoke.teeth import measured_document, measurement, report
 from isosmoke.teeth import receipt_writer as teeth_receipts
 from isosmoke.teeth.explaining import explainer, explanation
 from isosmoke.teeth.explaining.explanation import ExplanationDocument
-from isosmoke.teeth.measurement import Measurement, MeasurementSettings
+from isosmoke.teeth.measurement import MeasurementSettings
 from isosmoke.teeth.pages import kept, page
-from isosmoke.teeth.report import Sample, TeethDocument
+from isosmoke.teeth.report import TeethDocument
 from isosmoke.text import escape_controls
 
 if TYPE_CHECKING:
@@ -57,6 +57,17 @@ DOCUMENTS = {
     ),
 }
 """The kinds of JSON documents that this command reads or writes."""
+
+_OWN_PATTERNS = "a gate accepts no measurement by other patterns than [gate] teeth_patterns"
+
+
+def _check_patterns(
+    _ctx: click.Context, _param: click.Parameter, patterns: tuple[str, ...]
+) -> tuple[str, ...]:
+    for pattern in patterns:
+        if not is_command_pattern(pattern):
+            raise click.BadParameter(f"{pattern!r} is not a pattern: {COMMAND_PATTERN_HINT}")
+    return patterns
 
 
 @click.command()
@@ -82,8 +93,9 @@ DOCUMENTS = {
     "patterns",
     multiple=True,
     metavar="WORDS",
+    callback=_check_patterns,
     help="Name subcommands by WORDS, such as 'at _ *': _ and * match any word, and * is part of "
-    "the name; repeatable.",
+    "the name; repeatable; no receipts.  [default: teeth_patterns in the table [gate]]",
 )
 @click.option(
     "--budget",
@@ -163,18 +175,14 @@ def command(
         engine=tested.engine,
         jobs=jobs or ceil(count_cores()),
         against=against,
-        patterns=patterns,
+        patterns=patterns or None,
         budget=budget,
         seed=seed,
         fresh=fresh,
         declared=declared,
     )
+    _refuse_receipts(settings, receipts, place)
     caller = Caller.current()
-    if place is not None and receipts is not None:
-        raise UsageError(
-            "a measurement in a place has no receipts, as no gate could know its workers",
-            hint="omit --place or --receipts",
-        )
     if explained is not None:
         _explain(settings, explained, caller, place, as_json=as_json, has_jobs=jobs is not None)
         return
@@ -184,13 +192,32 @@ def command(
             settings, caller, notify=_create_counter(), interrupt=interrupt
         )
     saved = teeth_receipts.save_all(measured, settings, caller, also_in=receipts)
-    document = _create_document(measured, settings, saved)
+    _warn_of_patterns(settings)
+    document = measured_document.create(measured, settings, saved)
     if not measured.stopped:
         _save(document, caller)
     if html is not None:
         write(html, page.render(document))
     _print(document, caller, as_json=as_json)
     ctx.exit(_choose_exit(document, measured.stopped))
+
+
+def _refuse_receipts(
+    settings: MeasurementSettings, receipts: Path | None, place: str | None
+) -> None:
+    """Raise an error if receipts are wanted that no gate would accept."""
+    if receipts is not None and settings.has_own_patterns:
+        raise UsageError(_OWN_PATTERNS, hint="add the patterns to the manifest, and omit --pattern")
+    if receipts is not None and place is not None:
+        raise UsageError(
+            "a measurement in a place has no receipts, as no gate could know its workers",
+            hint="omit --place or --receipts",
+        )
+
+
+def _warn_of_patterns(settings: MeasurementSettings) -> None:
+    if settings.has_own_patterns and any(scenario.teeth for scenario in settings.scenarios):
+        click.echo(f"WARNING: no receipts: {_OWN_PATTERNS}", err=True)
 
 
 def _save(document: TeethDocument, caller: Caller) -> None:
@@ -285,29 +312,6 @@ def _create_counter() -> Callable[[Event], None]:
             click.echo(f"\r{len(finished)} runs", nl=False, err=True)
 
     return count
-
-
-def _create_document(
-    measured: Measurement, settings: MeasurementSettings, receipts: Mapping[str, Path]
-) -> TeethDocument:
-    cells = [cell for row in measured.rows for cell in row.cells]
-    sample = Sample(seed=settings.seed, cells_left_out=measured.left_out)
-    return TeethDocument(
-        measured_at=datetime.now(UTC),
-        binary=measured.binary.sha256,
-        scenarios=report.record_rows(
-            measured.rows,
-            {scenario.name: scenario.teeth for scenario in settings.scenarios},
-            receipts,
-            measured.scripts,
-        ),
-        gaps=report.rank_gaps(measured.rows),
-        runs=measured.runs,
-        reused=measured.reused,
-        seconds=round(measured.seconds, 3),
-        sample=sample if measured.left_out else None,
-        self_test_failed=verdicts.has_failed_self_test(cells),
-    )
 
 
 def _is_toothless(document: TeethDocument) -> bool:

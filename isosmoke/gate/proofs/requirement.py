@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from isosmoke.authoring.growth import comparison
 from isosmoke.authoring.growth.comparison import BlamedLoss, CheckRequest, Comparison
-from isosmoke.authoring.growth.losses import Loss
+from isosmoke.authoring.growth.losses import GATE, Loss
 from isosmoke.dataclass import dataclass
 from isosmoke.errors import IsosmokeError, ManifestError, RecordError, UsageError
 from isosmoke.gate import in_toto, input_copies, receipt_inputs
@@ -41,6 +41,8 @@ TOOTHLESS = "scenario-toothless"
 """The kind of the loss of a new or rewritten scenario without a receipt of teeth."""
 
 _UNPROVEN_TEXT = "is new and has no proof that it fails with a broken binary ([gate] require_proof)"
+
+_UNREVIEWED_TEXT = "counts by no receipt while a change of [gate] teeth_patterns is not reviewed"
 
 _AnyStatement = TypeVar("_AnyStatement", bound=ResultStatement)
 
@@ -71,7 +73,7 @@ class Requirement:
             return ()
         selected, result = tuple(scenarios), self._compare()
         if result is None:
-            return (*self._list_unproven(selected), *self._list_toothless(selected))
+            return (*self._list_unproven(selected), *self._list_toothless(selected, ()))
         return (*self.list_lacks(selected, result),)
 
     def list_lacks(self, scenarios: Iterable[Scenario], result: Comparison) -> Iterator[Lack]:
@@ -79,7 +81,7 @@ class Requirement:
         selected = tuple(scenarios)
         yield from self._list_unproven([item for item in selected if item.name in result.added])
         yield from self._list_toothless(
-            [item for item in selected if item.name in result.rewritten]
+            [item for item in selected if item.name in result.rewritten], result.blamed
         )
 
     def read_inputs(self, scenarios: Collection[Scenario]) -> tuple[Resource, ...]:
@@ -128,8 +130,14 @@ class Requirement:
                     command=f"isosmoke prove {scenario.name} --broken BIN --fixed BIN",
                 )
 
-    def _list_toothless(self, scenarios: Collection[Scenario]) -> Iterator[Lack]:
+    def _list_toothless(
+        self, scenarios: Collection[Scenario], losses: Iterable[BlamedLoss]
+    ) -> Iterator[Lack]:
+        """Yield the scenarios without a receipt; none counts by patterns that are a loss."""
         if not (self.manifest.gate.require_teeth and scenarios):
+            return
+        if any(map(_is_renaming, losses)):
+            yield from (_describe(item, _UNREVIEWED_TEXT, "isosmoke check") for item in scenarios)
             return
         receipts = [*self._load(teeth_receipt.parse)]
         for scenario in scenarios:
@@ -200,6 +208,9 @@ class Requirement:
         measure = self._build_command(scenario, "--declared")
         if contradiction := teeth_receipt.find_contradiction(receipt, scenario):
             return _describe(scenario, f"its receipt proves nothing: {contradiction}", measure)
+        if receipt.circumstances.patterns != self.manifest.gate.teeth_patterns:
+            text = "its receipt is by other patterns than those of [gate] teeth_patterns"
+            return _describe(scenario, text, measure)
         flaw = teeth_receipt.find_flaw(receipt)
         if flaw is None:
             return None
@@ -225,6 +236,11 @@ class Requirement:
 
 def _select_bound(inputs: Iterable[Resource]) -> Sequence[Resource]:
     return [item for item in inputs if item.name.startswith(proof.BOUND)]
+
+
+def _is_renaming(blamed: BlamedLoss) -> bool:
+    loss = blamed.loss
+    return loss.refused and (loss.subject, loss.identity) == (GATE, "teeth_patterns")
 
 
 def _describe(scenario: Scenario, text: str, command: str) -> Lack:

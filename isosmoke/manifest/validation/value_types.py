@@ -21,6 +21,8 @@ _SIZE = r"([0-9]{1,12})([KMGT]?)"
 _PLACE = r"tls://\S+:[0-9]{1,5}|local:[1-9][0-9]?"
 _FINGERPRINT = r"[0-9a-f]{64}"
 _PUBLIC_KEY = r"\s*-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]+\n-----END PUBLIC KEY-----\s*"
+_COMMAND_PATTERN = r"(?!_(?: _)*$)[^\s\x00]+(?: [^\s\x00]+)*"
+_MAX_PATTERN_LENGTH = 500  # the program that sabotages a binary compares no more
 _MAX_NAME_LENGTH = 200  # leaves room for a suffix within the 255 bytes of a file name
 
 
@@ -148,6 +150,21 @@ PublicKeyText = Annotated[
     _build_schema(_PUBLIC_KEY),
 ]
 """A public key in PEM format, without surrounding blanks."""
+
+
+def is_command_pattern(text: str) -> bool:
+    """Return whether a text is words with one blank between them, and not only `_`."""
+    is_short = len(text.encode(errors="replace")) <= _MAX_PATTERN_LENGTH
+    return is_short and re.fullmatch(_COMMAND_PATTERN, text) is not None
+
+
+COMMAND_PATTERN_HINT = "write words with one blank between them, such as 'at _ *'"
+CommandPattern = Annotated[
+    str,
+    _require(is_command_pattern, "must be a pattern of words", COMMAND_PATTERN_HINT),
+    _build_schema(_COMMAND_PATTERN, maxLength=_MAX_PATTERN_LENGTH),
+]
+"""A pattern that names a subcommand; see `isosmoke.teeth.calls.grammar`."""
 
 Variable = Annotated[
     str,

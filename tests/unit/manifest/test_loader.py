@@ -42,6 +42,7 @@ unowned = "refuse"
 max_skips = 3
 require_proof = true
 require_teeth = true
+teeth_patterns = ["at _ *"]
 places = [{ address = "tls://10.0.0.1:8786", certificates = [
   "0000000000000000000000000000000000000000000000000000000000000000",
 ] }]
@@ -174,6 +175,7 @@ def test_every_key_reaches_its_field() -> None:
             max_skips=3,
             require_proof=True,
             require_teeth=True,
+            teeth_patterns=("at _ *",),
             places=(TrustedPlace(address="tls://10.0.0.1:8786", certificates=("0" * 64,)),),
         ),
     )
@@ -538,6 +540,10 @@ MISTAKES = {
             "5: [gate]: key 'places[0].address': must be the address of a scheduler, not 'a:1'",
             "6: [gate]: key 'places[0].certificates': must be a list, not '0'",
         ],
+    ),
+    "a pattern with two blanks": (
+        '[gate]\nteeth_patterns = ["at  *"]',
+        ["5: [gate]: key 'teeth_patterns[0]': must be a pattern of words, not 'at  *'"],
     ),
     "a key of another kind": (
         '[gate]\nshard_keys = ["x"]',

@@ -111,6 +111,11 @@ REFUSED = {
         "[gate]: shard_keys: 1 added, whose owner can sign for a task",
     ),
     "teeth": ("require_teeth = true", "", "[gate]: require_teeth no longer applies"),
+    "names of subcommands": (
+        "max_skips = 2",
+        'teeth_patterns = ["_ *"]\nmax_skips = 2',
+        "[gate]: teeth_patterns changed, which gives the subcommands in `teeth` other calls",
+    ),
     "its own script": (
         'script = "one.sh"',
         'script = "./two.sh"',
