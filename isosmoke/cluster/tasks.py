@@ -142,13 +142,13 @@ async def find_missing(digests: Sequence[str]) -> tuple[str, ...]:
     return await asyncio.to_thread(attempts.store.find_missing, digests)
 
 
-async def put(parts: Sequence[Part]) -> str:
-    """Add parts of blobs to the cache; return why that is impossible, or nothing.
+async def put(parts: Sequence[Part], sender: str) -> str:
+    """Add parts of blobs of a sender to the cache; return why that is impossible, or nothing.
 
     This takes place in a thread, so that the worker gives signs of life meanwhile.
     """
     (attempts,) = _current
-    return await asyncio.to_thread(attempts.store.put, parts)
+    return await asyncio.to_thread(attempts.store.put, parts, sender)
 
 
 def describe() -> dict[str, Any]:

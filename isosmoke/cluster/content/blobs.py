@@ -9,11 +9,12 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field
 from pathlib import Path
 from threading import RLock
+from time import monotonic
 from typing import Self
 
 from isosmoke.cluster.content import tree_files, trees
@@ -32,6 +33,9 @@ QUOTA = 8 * 1024**3
 """The maximum size of the cache in bytes; ISOSMOKE_CACHE_BYTES overrides it."""
 
 _MAX_CACHES = 256
+_PARTS = ("blobs", "trees", "unfinished")
+_STALE_SECONDS = 600
+"""The time without a further part after which the sender of a blob counts as ended."""
 
 
 @dataclass(slots=True)
@@ -43,6 +47,9 @@ class BlobStore:
     _lease: int = -1
     _total: int = field(default=-1, init=False)
     """An upper bound of the size of the cache; -1 before it was measured."""
+
+    _sending: dict[str, float] = field(default_factory=dict, init=False)
+    """The time of the last part of each blob that is unfinished."""
 
     _held: dict[str, int] = field(default_factory=dict, init=False)
     _verified: set[str] = field(default_factory=set, init=False)
@@ -69,13 +76,19 @@ class BlobStore:
 
     def prepare(self) -> None:
         """Create the directories, and remove what an ended process left unfinished."""
-        for name in ("blobs", "trees", "unfinished"):
+        for name in _PARTS:
             (self.directory / name).mkdir(mode=0o700, exist_ok=True)
         for path in (self.directory / "unfinished").iterdir():
             remove(path)
 
     def find_missing(self, digests: Sequence[str]) -> tuple[str, ...]:
-        """Return the digests without a blob here; a tree that exists needs none."""
+        """Return the digests without a blob here; a tree that exists needs none.
+
+        Raises:
+            TreeError: if one is no digest.
+        """
+        for digest in digests:
+            trees.check_digest(digest)
         with self._lock:
             return tuple(digest for digest in digests if not self._has(digest))
 
@@ -88,74 +101,99 @@ class BlobStore:
     def _tree(self, digest: str) -> Path:
         return self.directory / "trees" / digest
 
-    def put(self, parts: Sequence[Part]) -> str:
-        """Add parts of blobs; return why that failed, or nothing."""
+    def put(self, parts: Sequence[Part], sender: str) -> str:
+        """Add parts of blobs; return why that failed, or nothing.
+
+        Each `sender` sends the parts of a blob in order; others may send the same blob meanwhile.
+        """
         try:
-            for digest, offset, total, content in parts:
-                self._put(digest, offset, total, content)
+            for part in parts:
+                trees.check_digest(part[0])
+                trees.check_digest(sender)
+                with self._lock, self._removing(f"{part[0]}-{sender}") as unfinished:
+                    self._put(part, unfinished)
+                    self._note_part(unfinished)
         except OSError as error:
-            with suppress(OSError):
-                self.prepare()
             return convert_os_error(error).message
         except trees.TreeError as error:
             return str(error)
         return ""
 
-    def _put(self, digest: str, offset: int, total: int, content: bytes) -> None:
-        trees.check_digest(digest)
-        unfinished = self.directory / "unfinished" / digest
-        with self._lock:
-            if offset == 0:
-                self._make_room(total)
-            if offset == 0 and len(content) == total:
-                self._put_whole(digest, content, unfinished)
-                return
-            with unfinished.open("wb" if offset == 0 else "r+b") as file:
-                file.seek(offset)
-                tree_files.write_sparsely(file, content)
-                end = file.tell()
-            if end < total:
-                return
-            if end != total or files.sha256(unfinished) != digest:
-                unfinished.unlink()
-                raise trees.TreeError(f"the content of {digest[:12]} changed while it was sent")
-            unfinished.rename(self._blob(digest))
+    def _note_part(self, unfinished: Path) -> None:
+        if unfinished.exists():
+            self._sending[unfinished.name] = monotonic()
+        else:
+            self._sending.pop(unfinished.name, None)
 
-    def _put_whole(self, digest: str, content: bytes, unfinished: Path) -> None:
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise trees.TreeError(f"the content of {digest[:12]} changed while it was sent")
-        with unfinished.open("wb") as file:
+    @contextmanager
+    def _removing(self, name: str) -> Iterator[Path]:
+        """Yield the path of something unfinished, which is removed if the block fails."""
+        path = self.directory / "unfinished" / name
+        try:
+            yield path
+        except BaseException:
+            self._sending.pop(name, None)
+            with suppress(OSError):
+                remove(path)
+            raise
+
+    def _put(self, part: Part, unfinished: Path) -> None:
+        digest, offset, total, content = part
+        if offset == 0:
+            self._make_room(total, {unfinished.name})
+        with unfinished.open("wb" if offset == 0 else "r+b") as file:
+            file.seek(offset)
             tree_files.write_sparsely(file, content)
+            end = file.tell()
+        if end < total:
+            return
+        is_whole = len(content) == total
+        found = hashlib.sha256(content).hexdigest() if is_whole else files.sha256(unfinished)
+        if end != total or found != digest:
+            raise trees.TreeError(f"the content of {digest[:12]} changed while it was sent")
         unfinished.rename(self._blob(digest))
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, size: int, kept: Collection[str]) -> None:
         """Remove what was not used for longest until `size` bytes fit into the quota.
 
-        The cache is measured only if it may be full: it can have many thousands of blobs.
+        What is in use stays, and so do the names `kept`. The cache is measured only if it may be
+        full: it can have many thousands of blobs.
 
         Raises:
             OSError: if what is in use leaves no room.
         """
         if self._total < 0 or self._total + size > self.quota:
-            self._total = self._shrink(size)
+            self._total = self._shrink(size, kept)
         if self._total + size > self.quota:
             raise OSError(
                 errno.EDQUOT, "the cache has no room for the content", str(self.directory)
             )
         self._total += size
 
-    def _shrink(self, size: int) -> int:
-        """Remove what is not in use, the oldest first, as far as necessary; return what remains."""
-        entries = [*(self.directory / "blobs").iterdir(), *(self.directory / "trees").iterdir()]
+    def _shrink(self, size: int, kept: Collection[str]) -> int:
+        """Remove what is not in use, the oldest first, as far as necessary; return what remains.
+
+        What is being sent is removed last. If all of it is not enough, nothing is removed.
+        """
+        entries = [path for name in _PARTS for path in (self.directory / name).iterdir()]
         sizes = {path: _measure(path) for path in entries}
         total = sum(sizes.values())
-        for path in sorted(entries, key=_read_time):
+        unused = [path for path in entries if not (path.name in kept or path.name in self._held)]
+        if total - sum(sizes[path] for path in unused) + size > self.quota:
+            return total
+        for path in sorted(unused, key=self._rank):
             if total + size <= self.quota:
                 break
-            if not self._held.get(path.name):
-                remove(path)
-                total -= sizes[path]
+            self._sending.pop(path.name, None)
+            remove(path)
+            total -= sizes[path]
         return total
+
+    def _rank(self, path: Path) -> tuple[bool, int]:
+        """Return whether an entry of the cache is being sent, and when it was last used."""
+        last = self._sending.get(path.name)
+        is_sent = last is not None and monotonic() - last < _STALE_SECONDS
+        return is_sent, path.stat().st_mtime_ns
 
     @contextmanager
     def held(self, received: Order) -> Iterator[tuple[str, ...]]:
@@ -165,6 +203,11 @@ class BlobStore:
             ContentError: if this machine cannot have it.
         """
         digests = received.digests
+        try:
+            for digest in digests:
+                trees.check_digest(digest)
+        except trees.TreeError as error:
+            raise ContentError(str(error)) from error
         with self._lock:
             for digest in digests:
                 self._held[digest] = self._held.get(digest, 0) + 1
@@ -175,13 +218,13 @@ class BlobStore:
             with self._lock:
                 for digest in digests:
                     self._held[digest] -= 1
+                    if not self._held[digest]:
+                        del self._held[digest]
 
     def _try_to_materialize(self, received: Order) -> tuple[str, ...]:
         try:
             return self._materialize(received)
         except OSError as error:
-            with suppress(OSError):
-                self.prepare()
             raise ContentError(convert_os_error(error).message) from error
         except trees.TreeError as error:
             raise ContentError(str(error)) from error
@@ -226,14 +269,12 @@ class BlobStore:
         return missing
 
     def _create_tree(self, digest: str, listing: Sequence[trees.TreeEntry]) -> None:
-        self._make_room(sum(entry.size for entry in listing))
-        unfinished = self.directory / "unfinished" / f"tree-{digest}"
-        if unfinished.exists():
-            remove(unfinished)
-        unfinished.mkdir(mode=0o700)
-        tree_files.create(listing, unfinished / "root", self._blob)
-        (unfinished / "listing").write_bytes(self._blob(digest).read_bytes())
-        unfinished.rename(self._tree(digest))
+        self._make_room(sum(entry.size for entry in listing), {digest, *trees.list_blobs(listing)})
+        with self._removing(f"tree-{digest}") as unfinished:
+            unfinished.mkdir(mode=0o700)
+            tree_files.create(listing, unfinished / "root", self._blob)
+            (unfinished / "listing").write_bytes(self._blob(digest).read_bytes())
+            unfinished.rename(self._tree(digest))
         self._verified.add(digest)
 
     def get_tree(self, digest: str) -> Path:
@@ -262,7 +303,3 @@ def _is_intact(tree: Path) -> bool:
 
 def _measure(path: Path) -> int:
     return measure_size(path) if path.is_dir() else path.stat().st_size
-
-
-def _read_time(path: Path) -> int:
-    return path.stat().st_mtime_ns

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from distributed import Client
@@ -28,17 +29,18 @@ def send(client: Client, address: str, digests: Sequence[str], catalog: Catalog)
         SendingError: if it cannot keep them, or does not answer.
     """
     missing = _call(client, address, tasks.find_missing, list(digests))
+    sender = token_hex(32)
     total = 0
     for parts in _gather(_split(missing, catalog)):
-        if problem := _call(client, address, tasks.put, parts):
+        if problem := _call(client, address, tasks.put, parts, sender):
             raise SendingError(str(problem))
         total += sum(len(part[3]) for part in parts)
     return total
 
 
-def _call(client: Client, address: str, function: Callable[[Any], Any], argument: Any) -> Any:
+def _call(client: Client, address: str, function: Callable[..., Any], *arguments: object) -> Any:
     try:
-        (result,) = client.run(function, argument, workers=[address]).values()
+        (result,) = client.run(function, *arguments, workers=[address]).values()
     except Exception as error:
         raise SendingError(f"it cannot receive content: {error}") from error
     return result

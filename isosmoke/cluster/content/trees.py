@@ -18,6 +18,7 @@ from isosmoke.host.workspace_directories import has_repository
 from isosmoke.rootfs_images.archives.limits import MAX_ENTRIES
 from isosmoke.runner import mounts
 from isosmoke.runner.job_builder import RunContext
+from isosmoke.text import shorten
 
 _KINDS = frozenset({"directory", "link", "file", "hardlink", "fifo", "socket"})
 _LINKABLE = frozenset({"link", "file", "fifo", "socket"})
@@ -81,10 +82,10 @@ class Catalog:
         return tuple(needed)
 
 
-def check_digest(digest: str) -> None:
+def check_digest(digest: object) -> None:
     """Raise an error unless this is a SHA-256 in hex, and so a plain name of a file."""
-    if not _DIGEST.fullmatch(digest):
-        raise TreeError(f"{digest!r} is not a SHA-256")
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        raise TreeError(f"{shorten(repr(digest), 80)} is not a SHA-256")
 
 
 def describe_workspace(context: RunContext, known: KnownSecrets) -> Catalog:

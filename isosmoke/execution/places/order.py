@@ -15,7 +15,7 @@ from isosmoke.manifest.table_base import InvalidTableError
 from isosmoke.runner.environment import list_passed_variables
 from isosmoke.runner.job_builder import RunContext
 
-PROTOCOL = 3
+PROTOCOL = 4
 """The version of orders and answers; it increases with every change of their meaning."""
 
 _ALWAYS_SENT = ("PATH", "TERM")
