@@ -53,16 +53,27 @@ class Report:
 class ReportChoice:
     """The requested display and reports; if `screen` is None, the environment decides.
 
-    If `stdout_taken` is true, stdout is one document and all other output goes to stderr.
+    If `stdout_taken` is true, stdout is one document and all other output goes to stderr. If
+    `has_command` is true, stdout is for the output of the command after `--`.
     """
 
     screen: Screen | None = None
     reports: tuple[Report, ...] = ()
     stdout_taken: bool = False
+    has_command: bool = False
+
+    @property
+    def messages_on_stderr(self) -> bool:
+        """True if isosmoke's own lines go to stderr."""
+        return self.stdout_taken or self.has_command
 
 
-def parse_reports(values: Iterable[str], *, stdout_taken: bool = False) -> ReportChoice:
+def parse_reports(
+    values: Iterable[str], *, stdout_taken: bool = False, has_command: bool = False
+) -> ReportChoice:
     """Parse the values of `--report`; `stdout_taken` says that stdout already has a document.
+
+    `has_command` says that stdout is for the output of a command after `--`.
 
     Raises:
         UsageError: For an unknown kind, a missing or superfluous file, two reports for one file,
@@ -87,7 +98,8 @@ def parse_reports(values: Iterable[str], *, stdout_taken: bool = False) -> Repor
             )
         if file != STDOUT:
             resolve_target(file)
-    return ReportChoice(next(iter(screens), None), file_reports, STDOUT in files)
+    screen = next(iter(screens), None)
+    return ReportChoice(screen, file_reports, STDOUT in files, has_command)
 
 
 def _parse_report(value: str) -> Report:
@@ -195,11 +207,11 @@ class Reporting:
     def _print_timings(self, run: RunRecord) -> None:
         from isosmoke.reports import timings
 
-        click.echo(timings.render(run), nl=False, err=self.choice.stdout_taken)
+        click.echo(timings.render(run), nl=False, err=self.choice.messages_on_stderr)
 
     def _write(self, report: Report, run: RunRecord) -> None:
         if report.kind == GITHUB:
-            show_github(run, self.environment, err=self.choice.stdout_taken)
+            show_github(run, self.environment, err=self.choice.messages_on_stderr)
         elif report in self._lines:
             self._lines[report].close()
         else:

@@ -194,7 +194,7 @@ def test_repeat_line_has_the_options_of_a_command(cli: Cli) -> None:
     words = ["--network", "isolated", "--env", "A=b c", "--memory", "1G", "--processes", "50"]
     done = cli("run", *words, "--timeout", "9", "--", "false")
 
-    assert expected in done.stdout
+    assert expected in done.stderr
     assert expected.removeprefix("isosmoke run ") in cli("show", "false").stdout
 
 
@@ -291,8 +291,8 @@ def test_command_that_leaks_a_process_fails(cli: Cli) -> None:
     done = cli("run", "--", "sh", "-c", "sleep 60 & echo done")
 
     assert done.returncode == ExitCode.BLOCKED
-    assert "sleep 60" in done.stdout
-    assert "isosmoke run -- sh -c 'sleep 60 & echo done'" in done.stdout
+    assert "sleep 60" in done.stderr
+    assert "isosmoke run -- sh -c 'sleep 60 & echo done'" in done.stderr
 
 
 def test_all_skipped_exits_77(cli: Cli, project: Path) -> None:

@@ -128,15 +128,15 @@ def test_open_stdin_does_not_delay_a_command(project: Project) -> None:
         cwd=project.top,
         env=project.environment(),
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    assert process.stdout is not None
+    assert process.stderr is not None
     assert process.stdin is not None
 
-    assert b"PASS" in process.stdout.read()
+    assert b"PASS" in process.stderr.read()
     assert process.wait(60) == 0
     process.stdin.close()
-    process.stdout.close()
+    process.stderr.close()
 
 
 def test_endless_input_ends_with_the_command(project: Project) -> None:
@@ -166,7 +166,7 @@ def test_endless_input_does_not_extend_the_timeout(project: Project) -> None:
     )
 
     assert done.returncode == 1
-    assert b"TIMEOUT" in done.stdout
+    assert b"TIMEOUT" in done.stderr
 
 
 @pytest.mark.parametrize("stderr", [subprocess.PIPE, subprocess.STDOUT])
@@ -328,3 +328,14 @@ def test_typed_lines_reach_a_command_whose_output_is_piped(project: Project) -> 
         screen.type("one\rtwo\r\x04")
         screen.wait_for("\n2\r\n")
         assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize("screen", ["console", "agent"])
+def test_stdout_has_only_the_output_of_the_command(project: Project, screen: str) -> None:
+    """A pipeline reads only the bytes of the command from stdout; the report is on stderr."""
+    line = "printf '[42]'; sleep 600 &"
+    done = project.run("run", "--report", screen, "--report", "github", "--", "sh", "-c", line)
+
+    assert done.stdout == "[42]"
+    assert "1 process: sleep 600" in done.stderr
+    assert done.returncode == 1

@@ -95,7 +95,7 @@ def create_screen(
     sources = Sources(load_usual=load_usual, read_output=outputs.read_last_lines)
     if (choice.screen or agent.select_report(caller.environment)) == "agent":
         return _create_agent_screen(choice, repeat, sources)
-    console = create_printer(stderr=choice.stdout_taken)
+    console = create_printer(stderr=choice.messages_on_stderr)
     live = live and console.is_live
     progress = Progress(console, live=live, repeat=repeat, level=level, sources=sources)
     return Screen(
@@ -104,7 +104,8 @@ def create_screen(
 
 
 def _create_agent_screen(choice: ReportChoice, repeat: Repeat, sources: Sources) -> Screen:
-    reporter = agent.AgentReporter(partial(click.echo, err=choice.stdout_taken, nl=False), repeat)
+    write = partial(click.echo, err=choice.messages_on_stderr, nl=False)
+    reporter = agent.AgentReporter(write, repeat)
     console = create_printer(stderr=True)
     standing = Standing()
 

@@ -173,7 +173,8 @@ def command(
 
         record_copies.check_target(sharding.output)
     caller = Caller.current()
-    choice = parse_reports((*reports, *_list_documents(as_json=as_json, summary=json_summary)))
+    documents = _list_documents(as_json=as_json, summary=json_summary)
+    choice = parse_reports((*reports, *documents), has_command=bool(options.argv))
     reporting = Reporting(choice, caller.environment)
     level = choose_level(ctx, status_level, quiet=quiet)
     with (
