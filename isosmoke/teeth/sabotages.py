@@ -13,25 +13,27 @@ class Behaviour:
     """The behaviour of a sabotaged call, compared with the real one.
 
     `works` is true if it does the work. `output` is empty for the real output, else a word for
-    another one. `succeeds` returns whether it exits with 0, given whether the real call does.
+    another one. `exits` returns its exit code, given that of the real call.
     """
 
     works: bool
     output: str
-    succeeds: Callable[[bool], bool]
+    exits: Callable[[int], int]
 
 
 _SILENT = "silent"
 _PREVIOUS = "previous"
 
+_MESSAGE = "message"
+
 _BEHAVIOURS = {
-    Sabotage.ABSENT: Behaviour(works=False, output=_SILENT, succeeds=lambda _: False),
-    Sabotage.FAIL: Behaviour(works=False, output=_SILENT, succeeds=lambda _: False),
-    Sabotage.NOOP: Behaviour(works=False, output=_SILENT, succeeds=lambda _: True),
-    Sabotage.REPLAY: Behaviour(works=False, output="", succeeds=lambda real: real),
-    Sabotage.MUTE: Behaviour(works=True, output=_SILENT, succeeds=lambda real: real),
-    Sabotage.LIE: Behaviour(works=True, output="", succeeds=lambda real: not real),
-    Sabotage.STALE: Behaviour(works=True, output=_PREVIOUS, succeeds=lambda real: real),
+    Sabotage.ABSENT: Behaviour(works=False, output=_MESSAGE, exits=lambda _: 127),
+    Sabotage.FAIL: Behaviour(works=False, output=_SILENT, exits=lambda _: 1),
+    Sabotage.NOOP: Behaviour(works=False, output=_SILENT, exits=lambda _: 0),
+    Sabotage.REPLAY: Behaviour(works=False, output="", exits=lambda code: code),
+    Sabotage.MUTE: Behaviour(works=True, output=_SILENT, exits=lambda code: code),
+    Sabotage.LIE: Behaviour(works=True, output="", exits=lambda code: int(code == 0)),
+    Sabotage.STALE: Behaviour(works=True, output=_PREVIOUS, exits=lambda code: code),
 }
 """The sabotages that differ from the real binary in these three respects and in no other."""
 
@@ -96,12 +98,24 @@ def _list_differences(behaviour: Behaviour, calls: Sequence[Call]) -> AbstractSe
 def _compare(behaviour: Behaviour, call: Call, number: int, calls: Sequence[Call]) -> Iterator[str]:
     if not behaviour.works and not call.has_no_effects:
         yield "work"
-    if behaviour.output == _SILENT and not call.is_silent:
+    if behaviour.output in (_SILENT, _MESSAGE) and not call.is_silent:
         yield _SILENT
+    if behaviour.output == _MESSAGE and call.kinds[2] not in ("null", "closed"):
+        yield _MESSAGE
     if behaviour.output == _PREVIOUS and number and not _has_same_output(*calls[number - 1 :][:2]):
         yield _PREVIOUS
-    if call.status is None or behaviour.succeeds(call.status == 0) != (call.status == 0):
-        yield f"exits {call.status is None or behaviour.succeeds(call.status == 0)}"
+    yield from _compare_codes(behaviour, call.status)
+
+
+def _compare_codes(behaviour: Behaviour, code: int | None) -> Iterator[str]:
+    """Yield the difference of the exit codes; most scripts only distinguish 0 from others."""
+    exits = None if code is None else behaviour.exits(code)
+    if exits is None:
+        yield "exits True"
+    elif (exits == 0) != (code == 0):
+        yield f"exits {exits == 0}"
+    elif exits != code:
+        yield "exits with another code"
 
 
 def _has_same_output(first: Call, second: Call) -> bool:

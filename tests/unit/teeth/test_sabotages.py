@@ -23,7 +23,11 @@ EQUIVALENT = {
     "a terminal": ((TERMINAL,), {Sabotage.STALE}),
     "a silent failure": (
         (FAILING,),
-        {Sabotage.ABSENT, Sabotage.FAIL, Sabotage.REPLAY, Sabotage.MUTE, Sabotage.STALE},
+        {Sabotage.FAIL, Sabotage.REPLAY, Sabotage.MUTE, Sabotage.STALE},
+    ),
+    "a silent failure with another code": (
+        (create_call("", status=2, effects=""),),
+        {Sabotage.REPLAY, Sabotage.MUTE, Sabotage.STALE},
     ),
     "a repeated answer": ((create_call(), create_call()), {Sabotage.STALE}),
     "two answers": ((create_call("a"), create_call("b")), set()),
@@ -48,7 +52,7 @@ def test_survivor_implies_weaker_sabotages() -> None:
     implied = {each for each in Sabotage if sabotages.is_implied(each, Sabotage.FAIL, calls)}
 
     assert implied == {
-        *(Sabotage.ABSENT, Sabotage.FAIL, Sabotage.NOOP),
+        *(Sabotage.FAIL, Sabotage.NOOP),
         *(Sabotage.REPLAY, Sabotage.MUTE, Sabotage.LIE),
     }
 
@@ -58,7 +62,7 @@ def test_expected_failure_implies_nothing_that_succeeds() -> None:
     calls = (create_call(status=1), create_call("other", status=1))
     implied = {each for each in Sabotage if sabotages.is_implied(each, Sabotage.FAIL, calls)}
 
-    assert implied == {Sabotage.ABSENT, Sabotage.FAIL, Sabotage.REPLAY, Sabotage.MUTE}
+    assert implied == {Sabotage.FAIL, Sabotage.REPLAY, Sabotage.MUTE}
 
 
 def test_replay_requires_a_complete_answer() -> None:
