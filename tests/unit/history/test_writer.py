@@ -3,6 +3,7 @@
 import json
 import resource
 import shutil
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -92,13 +93,15 @@ def test_finished_run_has_only_header_and_results(tmp_path: Path) -> None:
 
 @contextmanager
 def _limited_file_size(most: int) -> Iterator[None]:
-    """Limit the size of any file to `most` bytes."""
+    """Limit the size of any file to `most` bytes; no part of a module's bytecode is written."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "dont_write_bytecode", True)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_write_error_is_reported_once(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """A learned result is whole or missing, however its writer ends, and next to other writers."""
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from isosmoke.host.learned import store
+from support import limited_python
 
 BASIS = {"kernel": "6.1"}
 RESULTS = [[word] * 50_000 for word in ("blue", "grey")]
@@ -61,13 +61,7 @@ def test_concurrent_writers_leave_one_whole_result() -> None:
 def test_full_disk_is_no_error(state: Path) -> None:
     """A result that does not fit on the disk is not kept, an older one is, and nothing is left."""
     store.save("colours", "sky", BASIS, "blue")
-    limited = subprocess.run(
-        [sys.executable, "-c", WRITER, "grey", "2"],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    limited = limited_python.run(WRITER, "grey", "2", most=4096)
 
     assert (limited.returncode, limited.stderr) == (0, "")
     assert store.load("colours", "sky", BASIS) == "blue"

@@ -3,13 +3,13 @@
 import os
 import pwd
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from isosmoke.host.caller_process import Caller
 from isosmoke.sandbox.added import user_files
+from support import limited_python
 
 
 def caller(user: str = "alice", uid: int = 1234, gid: int = 2345) -> Caller:
@@ -161,7 +161,6 @@ def test_error_of_a_failed_copy_names_the_directory(tmp_path: Path, state_folder
         "import pathlib; from isosmoke.sandbox.added import user_files; "
         f"user_files.store_program(pathlib.Path({str(program)!r}))"
     )
-    command = ["prlimit", "--fsize=1024", sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = limited_python.run(code, most=1024)
     assert f"File too large: '{state_folder}" in done.stderr
     assert list((state_folder / "files").iterdir()) == []
