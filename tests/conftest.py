@@ -1,5 +1,6 @@
 """Fixtures for every test: a private state directory, and code subject to permissions."""
 
+import gc
 import os
 import shutil
 import signal
@@ -23,6 +24,13 @@ _WITHOUT_CAPABILITIES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 def pytest_configure() -> None:
     """Handle SIGINT, which tests that run in the background of a shell inherit as ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Let the garbage collector skip what was imported and collected, which stays to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
