@@ -7,10 +7,12 @@ from contextlib import contextmanager, suppress
 from distributed import Client
 
 from isosmoke import __version__
-from isosmoke.cluster import certificates, dask_settings
-from isosmoke.cluster.certificates import Identity
+from isosmoke.cluster import dask_settings
+from isosmoke.cluster.identity import certificates
+from isosmoke.cluster.identity.certificates import Identity
 from isosmoke.cluster.members import find_members
 from isosmoke.cluster.pool import Pool
+from isosmoke.cluster.worker_choice import WorkerChoice
 from isosmoke.errors import EngineUnavailableError
 from isosmoke.interrupt import Interrupt
 
@@ -46,13 +48,20 @@ def connected(
         if not members:
             raise _create_misfit(address, others)
         trusted = frozenset(pins if only_pinned else (*pins, own.fingerprint))
-        pool = Pool(client, address, interrupt, members, trusted, only_pinned=only_pinned)
-        if only_pinned and (why := pool.explain_distrust()):
+        choice = WorkerChoice(
+            client=client,
+            address=address,
+            interrupt=interrupt,
+            members=members,
+            pins=trusted,
+            only_pinned=only_pinned,
+        )
+        if only_pinned and (why := choice.explain_distrust()):
             raise EngineUnavailableError(
                 why, "isosmoke worker, with a certificate of [gate] places"
             )
-        pool.notes += [f"the worker {other} is not used" for other in others]
-        yield pool
+        choice.notes += [f"the worker {other} is not used" for other in others]
+        yield Pool(client, interrupt, choice)
     finally:
         with suppress(Exception):  # nothing of a run depends on a clean end of the connection
             client.close(timeout=2)

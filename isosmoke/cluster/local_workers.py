@@ -12,7 +12,7 @@ from dataclasses import field
 from functools import partial
 from time import monotonic
 
-from isosmoke.cluster import certificates
+from isosmoke.cluster.identity import certificates
 from isosmoke.dataclass import dataclass
 from isosmoke.errors import EngineUnavailableError
 

@@ -6,7 +6,7 @@ from threading import Lock
 from distributed import Client
 
 from isosmoke.cluster import dask_settings, tasks
-from isosmoke.cluster.sealing import WorkerCertificate
+from isosmoke.cluster.identity.sealing import WorkerCertificate
 from isosmoke.dataclass import dataclass
 
 _MARK = "isosmoke:"
@@ -42,7 +42,7 @@ def find_members(client: Client) -> tuple[list[ClusterMember], list[str]]:
     others = []
     for address, facts in sorted(client.scheduler_info(n_workers=-1)["workers"].items()):
         resources = facts.get("resources", {})
-        if fence in resources:
+        if resources.get(fence, 0) >= 1:
             slots[address] = int(resources[fence])
         else:
             others.append(f"{address} {_describe(resources)}")

@@ -14,8 +14,9 @@ from distributed import Scheduler, Worker
 from distributed.comm import get_address_host
 from distributed.utils import get_ip
 
-from isosmoke.cluster import certificates, dask_settings, tasks
-from isosmoke.cluster.certificates import Identity
+from isosmoke.cluster import dask_settings, tasks
+from isosmoke.cluster.identity import certificates
+from isosmoke.cluster.identity.certificates import Identity
 from isosmoke.host import state
 from isosmoke.host.files.trees import remove
 

@@ -11,8 +11,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import field
 from shlex import quote
 
-from isosmoke.cluster import certificates, local_workers
-from isosmoke.cluster.certificates import Identity
+from isosmoke.cluster import local_workers
+from isosmoke.cluster.identity import certificates
+from isosmoke.cluster.identity.certificates import Identity
 from isosmoke.cluster.local_workers import LocalCluster
 from isosmoke.dataclass import dataclass
 from isosmoke.errors import EngineUnavailableError

@@ -17,9 +17,9 @@ from distributed import get_worker
 from distributed.core import Status
 
 from isosmoke import __version__
-from isosmoke.cluster.certificates import Identity
 from isosmoke.cluster.content.blobs import BlobStore, Part
-from isosmoke.cluster.sealing import WorkerKey
+from isosmoke.cluster.identity.certificates import Identity
+from isosmoke.cluster.identity.sealing import WorkerKey
 from isosmoke.dataclass import dataclass
 from isosmoke.execution.places.performer import Performer
 from isosmoke.interrupt import Interrupt

@@ -21,7 +21,8 @@ from support.paths import TESTS
 pytest.importorskip(
     "distributed", reason="the extra isosmoke[cluster] is not installed: no test of a cluster runs"
 )
-from isosmoke.cluster import certificates, connection, dask_settings, processes
+from isosmoke.cluster import connection, dask_settings, processes
+from isosmoke.cluster.identity import certificates
 
 _SCHEDULER = (
     f"from {processes.__name__} import run_scheduler;"

@@ -32,7 +32,7 @@ def certificates(hosts: tuple[str, ...]) -> None:
     channel: it contains a key.
     """
     require_cluster()
-    from isosmoke.cluster import certificates as created
+    from isosmoke.cluster.identity import certificates as created
 
     own = created.ensure_own()
     click.echo(f"this machine: {own.directory}  sha256 {own.fingerprint}")
@@ -47,8 +47,8 @@ def certificates(hosts: tuple[str, ...]) -> None:
 def scheduler(host: str, port: int) -> None:
     """Run the scheduler of a cluster until a signal."""
     require_cluster()
-    from isosmoke.cluster import certificates as created
     from isosmoke.cluster import processes
+    from isosmoke.cluster.identity import certificates as created
 
     created.ensure_own()
     processes.run_scheduler(host, port, lambda address: click.echo(f"scheduler {address}"))

@@ -4,6 +4,7 @@ An answer that lacks any field is not an answer: `decode` raises an error, and t
 """
 
 import json
+import math
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
@@ -30,6 +31,10 @@ from isosmoke.sandbox.survivors import Process, Usage
 _ENDINGS: Mapping[str, type[Ending]] = {kind.__name__: kind for kind in get_args(Ending)}
 _NUMBERS = frozenset({"code", "number"})
 """The fields of endings that are integers: an exit code, and a signal."""
+
+
+MAX_ANSWER = 2 * MAX_BYTES
+"""The maximum size of an answer in bytes: a log and returned files, in Base64, and the rest."""
 
 
 class AnswerError(ValueError):
@@ -123,6 +128,8 @@ def decode(content: bytes, nonce: str) -> Answer | Needs | ContentRefusal:
     Raises:
         AnswerError: if it is incomplete, or the answer to another order.
     """
+    if len(content) > MAX_ANSWER:
+        raise AnswerError(f"the answer has more than {MAX_ANSWER >> 20} MiB")
     try:
         values = json.loads(content)
         if values["protocol"] != PROTOCOL:
@@ -156,7 +163,7 @@ def _decode_attempt(values: Mapping[str, Any]) -> Answer:
         output=_decode_output(values["output"]),
         stderr=_decode_output(values["stderr"]),
         unlogged=values["unlogged"],
-        phases={str(name): float(value) for name, value in values["phases"].items()},
+        phases={str(name): _require_seconds(value) for name, value in values["phases"].items()},
         environment=dict(values["environment"]),
         evidence=_decode_evidence(values["evidence"]),
         leftovers=tuple(values["leftovers"]),
@@ -204,6 +211,12 @@ def _require_bool(value: object) -> bool:
     if not isinstance(value, bool):
         raise AnswerError(f"{value!r} is not true or false")
     return value
+
+
+def _require_seconds(value: object) -> float:
+    if not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise AnswerError(f"{value!r} is no number of seconds")
+    return float(value)
 
 
 def _decode_ending(values: Mapping[str, Any]) -> Ending:

@@ -17,6 +17,11 @@ class LostError(Exception):
         self.loss = loss
 
 
+def create_loss(worker: str, reason: str, phase: str) -> LostError:
+    """Return the error that a worker lost an order, which was `sent` to it or `started` there."""
+    return LostError(LostOrder(worker=worker, reason=reason, phase=phase))
+
+
 class AttemptPlace(Protocol):
     """A place in which attempts are made, with room for `slots` of them at once."""
 
@@ -50,6 +55,7 @@ class AttemptPlace(Protocol):
         `isosmoke.execution.places.order`, and records those of `isosmoke.execution.places.answer`.
 
         Raises:
+            IsosmokeError: if no worker can have the content of the order.
             LostError: if there is no complete record, for whatever reason.
             StoppedError: if the run was interrupted.
         """

@@ -13,7 +13,7 @@ from isosmoke.execution.places import answer, order, passed_secrets, stand_in_mo
 from isosmoke.execution.places.answer import Answer, AnswerError, ContentRefusal, Needs
 from isosmoke.execution.places.known_secrets import KnownSecrets
 from isosmoke.execution.places.order import Order
-from isosmoke.execution.places.place import AttemptPlace, LostError
+from isosmoke.execution.places.place import AttemptPlace, LostError, create_loss
 from isosmoke.host import files
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.exchange import StoppedError
@@ -148,15 +148,15 @@ class PlacedAttempts:
         try:
             received = answer.decode(content, sent.nonce)
         except AnswerError as error:
-            raise LostError(LostOrder(worker="?", reason=str(error), phase="started")) from error
+            raise create_loss("?", str(error), "started") from error
         if isinstance(received, Needs):
             reason = f"it lacks content: {', '.join(received.digests)}"
-            raise LostError(LostOrder(worker="?", reason=reason, phase="sent"))
+            raise create_loss("?", reason, "sent")
         if isinstance(received, ContentRefusal):
-            raise LostError(LostOrder(worker="?", reason=received.reason, phase="sent"))
+            raise create_loss("?", received.reason, "sent")
         if not received.is_gone:
             reason = answer.describe_remains(received.attempt)
-            raise LostError(LostOrder(worker="?", reason=reason, phase="started"))
+            raise create_loss("?", reason, "started")
         for note in received.notes:
             self._note(note)
         if received.files is not None:

@@ -152,7 +152,9 @@ DIES_WITH_RESULT = (
     "import distributed as d; d.Worker.get_data = lambda *_, **__: os.kill(os.getpid(), 9)"
 )
 RAISES = "from isosmoke.execution.places.performer import Performer; Performer.perform = None"
-SIGNS_NOTHING = "from isosmoke.cluster.sealing import WorkerKey; WorkerKey.sign = lambda *_: b''"
+SIGNS_NOTHING = (
+    "from isosmoke.cluster.identity.sealing import WorkerKey; WorkerKey.sign = lambda *_: b''"
+)
 ANSWERS_NOTHING = (
     "from isosmoke.execution.places.performer import Performer;"
     "Performer.perform = lambda *_, **__: b''"

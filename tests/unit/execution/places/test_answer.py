@@ -120,6 +120,10 @@ def test_half_a_record_is_refused(length: int) -> None:
         ("ending", {"kind": "Exited", "code": "0"}),
         ("ending", {"kind": "Signaled", "number": 9.0}),
         ("output", {"head": "", "tail": "", "size": float("inf")}),
+        ("phases", {"create": float("nan")}),
+        ("phases", {"create": float("inf")}),
+        ("phases", {"create": -1}),
+        ("phases", {"create": "1"}),
     ],
 )
 def test_field_of_another_type_is_refused(name: str, value: object) -> None:
@@ -127,6 +131,12 @@ def test_field_of_another_type_is_refused(name: str, value: object) -> None:
     values = {**json.loads(encode()), name: value}
     with pytest.raises(AnswerError):
         answer.decode(json.dumps(values).encode(), "n")
+
+
+def test_answer_that_is_too_large_is_refused() -> None:
+    """A worker cannot make its client decode any number of bytes."""
+    with pytest.raises(AnswerError, match="more than 128 MiB"):
+        answer.decode(bytes(answer.MAX_ANSWER + 1), "n")
 
 
 def test_deep_nesting_is_refused() -> None:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from isosmoke.cluster.certificates import Identity
+from isosmoke.cluster.identity.certificates import Identity
 from isosmoke.dataclass import dataclass
 
 _SUITE = Suite(KEM.P256, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
