@@ -53,10 +53,11 @@
 
 #include "processes.h"
 
-#define VERSION "5"
+#define VERSION "6"
 #define MAX_COMMAND_SIZE (8u << 20)
 #define MAX_LAST_CHUNKS 32
 #define MAX_REAPED 1000
+#define DEFAULT_MASK 022 /* of the modes of new files */
 
 /* The same names, letters and version as in protocol.py; compared by
  * tests/unit/keeper/test_letters.py. */
@@ -252,7 +253,7 @@ static void leave_session_keyring(void)
 static void harden(uint32_t granted)
 {
 	close_descriptors(3, ~0u);
-	umask(022);
+	umask(DEFAULT_MASK);
 	granted_capabilities = granted;
 	if (drop_capabilities(own_capabilities()) != 0)
 		fail(granted ? "cannot keep the granted capabilities" : "cannot drop capabilities");
@@ -328,6 +329,7 @@ struct job {
 	const struct winsize *terminal; /* size of its terminal; NULL without a terminal */
 	int in_foreground; /* the terminal is the keeper's, and the job its foreground process group */
 	char input, output; /* of a script: see `start_script_job` */
+	mode_t mask; /* of a script: see umask(2) */
 };
 
 /* ---- system calls that no job may make (seccomp(2)) ----
@@ -606,8 +608,10 @@ static void start_script(const struct job *job)
 	if (pid < 0)
 		fail("cannot start the script");
 	int err = script.input[script.input[1] < 0 ? 0 : 1];
-	if (pid == 0)
+	if (pid == 0) {
+		umask(job->mask);
 		exec_job(job, in, script.input[0], err, start_error[1]);
+	}
 	close(in);
 	close(start_error[1]);
 	script.pid = pid;
@@ -615,7 +619,7 @@ static void start_script(const struct job *job)
 	script.reaped = script.reported_empty = 0;
 }
 
-/* Parse "input\0output\0rows\0columns\0", each blank for its default, and a job; start it. */
+/* Parse "input\0output\0rows\0columns\0mask\0", each blank for its default, and a job; start it. */
 static void start_script_job(char *at, const char *end)
 {
 	struct job job = { .input = *next_field(&at, end) };
@@ -623,6 +627,8 @@ static void start_script_job(char *at, const char *end)
 	job.output = *next_field(&at, end);
 	size.ws_row = (unsigned short)strtoul(next_field(&at, end), NULL, 10);
 	size.ws_col = (unsigned short)strtoul(next_field(&at, end), NULL, 10);
+	const char *mask = next_field(&at, end);
+	job.mask = *mask ? (mode_t)strtoul(mask, NULL, 10) : DEFAULT_MASK;
 	if (job.output == TERMINAL) {
 		job.terminal = &size;
 		job.in_foreground = 1;

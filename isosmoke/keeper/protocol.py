@@ -36,7 +36,7 @@ from isosmoke.keeper.events import (
 )
 from isosmoke.sandbox.survivors import Usage
 
-VERSION = "5"
+VERSION = "6"
 
 
 class Command(bytes, Enum):
@@ -129,15 +129,17 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamPlan:
-    """The kinds of a script's standard streams.
+    """The kinds of a script's standard streams, and its file mode creation mask.
 
     The input is empty, what the runner sends (`passed`), or that of the terminal. The output is two
-    pipes, one pipe (`joined`), or a terminal, whose size is then not None.
+    pipes, one pipe (`joined`), or a terminal, whose size is then not None. Without a `mask`, the
+    script has that of the sandbox.
     """
 
     input: Literal["", "passed", "terminal"] = ""
     output: Literal["", "joined", "terminal"] = ""
     size: Size | None = None
+    mask: int | None = None
 
 
 SEPARATE = StreamPlan()
@@ -162,7 +164,7 @@ def encode_go(  # noqa: PLR0913 - a field of the frame each
     streams = f"{plan.input}\0{plan.output}\0".encode() + _encode_size(plan.size)
     limits = _encode_number(processes) + _encode_number(open_files)
     job = _encode_job(argv, directory, environment, search)
-    return encode_frame(Command.GO, streams + limits + job)
+    return encode_frame(Command.GO, streams + _encode_number(plan.mask) + limits + job)
 
 
 def encode_shell(

@@ -6,6 +6,7 @@ import termios
 import tty
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from typing import Any, Literal
 
 from isosmoke.keeper.events import Output
@@ -131,17 +132,24 @@ def local_streams(
     """Yield the streams of this process; call it in the main thread, which handles signals.
 
     If stdout has a document, all output of the command goes to stderr. Output that is not read is
-    dropped when the patience ends.
+    dropped when the patience ends. The command has the mode mask of this process.
     """
     stdout = _STDERR if stdout_taken else _STDOUT
     with ExitStack() as stack:
-        plan = plan_streams(_STDIN, stdout, _STDERR)
+        plan = replace(plan_streams(_STDIN, stdout, _STDERR), mask=_read_mode_mask())
         is_terminal = plan.output == "terminal"
         resizes = stack.enter_context(resize_events(has_terminal=is_terminal))
         stdin = _STDIN if plan.input == "terminal" else stack.enter_context(_reopened(_STDIN))
         yield CommandStreams(
             plan, patience, stdin=stdin, stdout=stdout, resizes=resizes, unread=unread
         )
+
+
+def _read_mode_mask() -> int:
+    """Return the mode mask of this process, which can only be read by changing it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def plan_streams(stdin: int, stdout: int, stderr: int) -> StreamPlan:

@@ -339,3 +339,20 @@ def test_stdout_has_only_the_output_of_the_command(project: Project, screen: str
     assert done.stdout == "[42]"
     assert "1 process: sleep 600" in done.stderr
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("engine", ["bubblewrap", "docker"])
+def test_command_has_the_umask_of_the_caller(project: Project, engine: str) -> None:
+    """A command creates files with the modes that the caller chose."""
+    available.require_engine(engine)
+    done = subprocess.run(
+        project.command("run", "--engine", engine, "--", "sh", "-c", "umask; >new; ls -l new"),
+        cwd=project.top,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        umask=0o027,
+        check=False,
+    )
+
+    assert done.stdout.startswith("0027\n-rw-r-----"), done.stderr

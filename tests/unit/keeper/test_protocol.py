@@ -252,30 +252,30 @@ def test_go_has_limits_directory_arguments_and_environment() -> None:
         open_files=256,
     )
 
-    payload = b"\0\0\0\x0064\x00256\0\0/work\x003\0bash\0a b.sh\0\0A=1\0B=\0"
+    payload = b"\0\0\0\0\x0064\x00256\0\0/work\x003\0bash\0a b.sh\0\0A=1\0B=\0"
     assert command == b"g" + struct.pack(">I", len(payload)) + payload
 
 
 def test_missing_limit_is_an_empty_field() -> None:
     """A limit of None is an empty field, which means no limit to the keeper."""
     assert encode_go(["x"], PurePosixPath("/"), {}) == encode_frame(
-        b"g", b"\0\0\0\0\0\0\0/\x001\0x\0"
+        b"g", b"\0\0\0\0\0\0\0\0/\x001\0x\0"
     )
 
 
 @pytest.mark.parametrize(
     ("plan", "fields"),
     [
-        (StreamPlan(), b"\0\0\0\0"),
-        (StreamPlan(input="passed", output="joined"), b"passed\0joined\0\0\0"),
+        (StreamPlan(), b"\0\0\0\0\0"),
+        (StreamPlan(input="passed", output="joined"), b"passed\0joined\0\0\0\0"),
         (
-            StreamPlan(input="terminal", output="terminal", size=Size(24, 80)),
-            b"terminal\0terminal\x0024\x0080\0",
+            StreamPlan(input="terminal", output="terminal", size=Size(24, 80), mask=0o27),
+            b"terminal\0terminal\x0024\x0080\x0023\0",
         ),
     ],
 )
 def test_go_has_the_kinds_of_the_streams(plan: StreamPlan, fields: bytes) -> None:
-    """The kinds of input and output come first, then the size of a terminal."""
+    """The kinds of input and output come first, then the size of a terminal, then the mode mask."""
     command = encode_go(["x"], PurePosixPath("/"), {}, plan=plan)
 
     assert command == encode_frame(b"g", fields + b"\0\0\0/\x001\0x\0")
@@ -286,7 +286,7 @@ def test_go_has_the_search_path_of_its_program() -> None:
     command = encode_go(["bash"], PurePosixPath("/"), {"PATH": "/fakes"}, search="/bin:/usr/bin")
 
     assert command == encode_frame(
-        b"g", b"\0\0\0\0\0\0PATH=/bin:/usr/bin\0/\x001\0bash\0PATH=/fakes\0"
+        b"g", b"\0\0\0\0\0\0\0PATH=/bin:/usr/bin\0/\x001\0bash\0PATH=/fakes\0"
     )
 
 
@@ -332,4 +332,4 @@ def test_go_preserves_invalid_utf8() -> None:
     """An argument or a variable in invalid UTF-8 reaches the script byte for byte."""
     command = encode_go(["\udcff"], PurePosixPath("/\udcfe"), {"A": "\udcfd"})
 
-    assert command == encode_frame(b"g", b"\0\0\0\0\0\0\0/\xfe\x001\0\xff\0A=\xfd\0")
+    assert command == encode_frame(b"g", b"\0\0\0\0\0\0\0\0/\xfe\x001\0\xff\0A=\xfd\0")
