@@ -86,8 +86,8 @@ static struct {
 	char *text;
 	const char *mode, *target;
 	int only;                   /* the number of the call to sabotage; -1 for all */
-	char *valued[256], *groups[1024], *patterns[256];
-	size_t valued_count, group_count, pattern_count, answer_count;
+	char *valued[256], *groups[1024], *between[256], *between_valued[256], *patterns[256];
+	size_t valued_count, group_count, between_count, between_valued_count, pattern_count, answer_count;
 	struct answer *answers;
 } plan = { .only = -1 };
 
@@ -228,6 +228,10 @@ static void add_setting(char *key, char *value)
 		plan.valued[plan.valued_count++] = value;
 	else if (strcmp(key, "group") == 0 && plan.group_count < 1024)
 		plan.groups[plan.group_count++] = value;
+	else if (strcmp(key, "between") == 0 && plan.between_count < 256)
+		plan.between[plan.between_count++] = value;
+	else if (strcmp(key, "between-valued") == 0 && plan.between_valued_count < 256)
+		plan.between_valued[plan.between_valued_count++] = value;
 	else if (strcmp(key, "pattern") == 0 && plan.pattern_count < 256)
 		plan.patterns[plan.pattern_count++] = value;
 	else if (strcmp(key, "answer") == 0)
@@ -288,6 +292,34 @@ static int match_pattern(const char *pattern, char *const *words)
 	return 1;
 }
 
+static int is_between(const char *group, const char *option, char *const *options, size_t count)
+{
+	size_t size = strlen(group);
+	for (size_t i = 0; i < count; i++)
+		if (strncmp(options[i], group, size) == 0 && options[i][size] == ' ' && strcmp(options[i] + size + 1, option) == 0)
+			return 1;
+	return 0;
+}
+
+/* Add the word after a group, unless it may be the value of an option between the two. */
+static void add_second_word(const char *group, char *const *words)
+{
+	for (; *words && **words == '-'; words++) {
+		if (strcmp(*words, "--") == 0) {
+			words++;
+			break;
+		}
+		if (is_between(group, *words, plan.between_valued, plan.between_valued_count)) {
+			if (!*++words)
+				return;
+		} else if (!is_between(group, *words, plan.between, plan.between_count) && !strchr(*words, '=')) {
+			return;
+		}
+	}
+	if (*words && **words && **words != '-')
+		add_word(*words);
+}
+
 static void name_call(char *const *words)
 {
 	for (size_t i = 0; i < plan.pattern_count; i++)
@@ -301,8 +333,8 @@ static void name_call(char *const *words)
 	if (!*words)
 		return;
 	add_word(*words);
-	if (is_one_of(*words, plan.groups, plan.group_count) && words[1] && *words[1] != '-')
-		add_word(words[1]);
+	if (is_one_of(*words, plan.groups, plan.group_count))
+		add_second_word(*words, words + 1);
 }
 
 static void digest_arguments(char *const *words)

@@ -72,6 +72,8 @@ class Plan:
                 *(() if self.only is None else (("only", self.only),)),
                 *(("valued", option) for option in grammar.valued[:MAX_SETTINGS]),
                 *(("group", word) for word in grammar.groups[:MAX_GROUPS]),
+                *(("between", option) for option in grammar.between[:MAX_SETTINGS]),
+                *(("between-valued", option) for option in grammar.between_valued[:MAX_SETTINGS]),
                 *(("pattern", pattern) for pattern in grammar.patterns[:MAX_SETTINGS]),
                 *(
                     ("answer", f"{call.arguments} {call.status} {number}")

@@ -1,6 +1,7 @@
 """The grammar of a binary, from the help texts that it prints in a sandbox."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from secrets import token_hex
 
 from isosmoke.manifest.models import Requires, Scenario
@@ -34,20 +35,47 @@ def find_grammar(
         retries=0,
     )
     top = _print_help(blank, [""], run).get("", "")
-    valued = grammar.find_valued_options(top)
-    first = Grammar(valued=valued)
-    pairs = {(grammar.name_call(each, first), _find_second(each, first)) for each in words}
-    used = sorted({word for word, second in pairs if word and second and _is_word(word)})
+    first = Grammar(valued=grammar.find_valued_options(top))
+    starts = [(each, grammar.find_first(each, first)) for each in words]
+    used = sorted({each[at] for each, at in starts if len(each) > at + 1 and _is_word(each[at])})
     helps = _print_help(blank, used, run) if used else {}
-    groups = {word for word, second in pairs if grammar.lists_word(helps.get(word, ""), second)}
-    return Grammar(valued=valued, groups=tuple(sorted(groups)), patterns=patterns)
+    between = [*_list_options(starts, helps, top, grammar.find_plain_options)]
+    between_valued = [*_list_options(starts, helps, top, grammar.find_valued_options)]
+    rules = Grammar(
+        valued=first.valued,
+        between=tuple(dict.fromkeys(between)),
+        between_valued=tuple(dict.fromkeys(between_valued)),
+        patterns=patterns,
+    )
+    groups = {
+        each[at]
+        for each, at in starts
+        if at < len(each)
+        and grammar.lists_word(helps.get(each[at], ""), grammar.find_second(each, at, rules))
+    }
+    return replace(rules, groups=tuple(sorted(groups)))
 
 
-def _find_second(words: Sequence[str], rules: Grammar) -> str:
-    """Return the word after the first one that is no option; empty without one."""
-    name = grammar.name_call(words, rules)
-    at = list(words).index(name) + 1 if name in words else len(words)
-    return words[at] if at < len(words) else ""
+def _list_options(
+    starts: Iterable[tuple[Sequence[str], int]],
+    helps: Mapping[str, str],
+    top: str,
+    find: Callable[[str], Sequence[str]],
+) -> Iterator[str]:
+    """Yield the options in calls that `find` finds in a help, each after the word before it.
+
+    An option that the help of this word does not have may be one of the whole program.
+    """
+    for words, at in starts:
+        for option in filter(_is_option, words[at + 1 :]):
+            own = helps.get(words[at], "")
+            is_own = option in (*grammar.find_plain_options(own), *grammar.find_valued_options(own))
+            if option in find(own if is_own else top):
+                yield f"{words[at]} {option}"
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-")
 
 
 def _is_word(text: str) -> bool:

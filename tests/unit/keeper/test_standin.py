@@ -362,8 +362,16 @@ def test_plan_that_is_missing_is_an_error(stand_in: StandIn) -> None:
     assert not (stand_in.root / "work/state").exists()
 
 
-WORDS = st.sampled_from(["add", "service", "stop", "--dir", "-v", "-", "x y", "--dir=x", "config"])
-GRAMMAR = Grammar(valued=("--dir",), groups=("service", "config"), patterns=("_ x *", "config _ *"))
+WORDS = st.sampled_from(
+    ["add", "service", "stop", "--dir", "-v", "-", "--", "", "x y", "--dir=x", "config"]
+)
+GRAMMAR = Grammar(
+    valued=("--dir",),
+    groups=("service", "add"),
+    between=("service -v",),
+    between_valued=("service --dir", "add -v"),
+    patterns=("_ x *", "config _ *"),
+)
 
 
 @settings(max_examples=25, deadline=None)
@@ -372,7 +380,8 @@ def test_grammar_is_that_of_the_runner(built: StandIn, words: list[str]) -> None
     """The stand-in and the runner give a call the same name."""
     (built.root / "calls/log").unlink(missing_ok=True)
     built.write_plan(
-        "mode record\ntarget \nvalued --dir\ngroup service\ngroup config\n"
+        "mode record\ntarget \nvalued --dir\ngroup service\ngroup add\n"
+        "between service -v\nbetween-valued service --dir\nbetween-valued add -v\n"
         "pattern _ x *\npattern config _ *\n"
     )
     subprocess.run([built.program, *words], check=False, stdin=subprocess.DEVNULL)

@@ -27,6 +27,16 @@ NAMES = {
     ("service", "stop", "--force"): "service stop",
     ("service", "--help"): "service",
     ("service",): "service",
+    ("service", ""): "service",
+    ("service", "-v", "stop"): "service stop",
+    ("service", "--at", "stop", "start"): "service start",
+    ("service", "--at"): "service",
+    ("service", "--at=x", "-v", "stop"): "service stop",
+    ("service", "-v", "--", "stop"): "service stop",
+    ("service", "--", "-v"): "service",
+    ("service", "--unknown", "stop"): "service",
+    ("--", "service", "stop"): "service stop",
+    ("--dir", "service", "service", "stop"): "service stop",
     ("--version",): "",
     ("-",): "-",
     ("at", "place", "show", "x"): "at show",
@@ -36,7 +46,13 @@ NAMES = {
 @pytest.mark.parametrize(("words", "name"), NAMES.items())
 def test_name(words: tuple[str, ...], name: str) -> None:
     """A call is named by its first word that is no option, or as a pattern says."""
-    rules = Grammar(valued=("--dir",), groups=("service",), patterns=("at _ *",))
+    rules = Grammar(
+        valued=("--dir",),
+        groups=("service",),
+        between=("service -v",),
+        between_valued=("service --at",),
+        patterns=("at _ *",),
+    )
 
     assert grammar.name_call(words, rules) == name
 
@@ -44,6 +60,16 @@ def test_name(words: tuple[str, ...], name: str) -> None:
 def test_valued_options_of_a_help_text() -> None:
     """Options with a value are found in both of their forms; flags are not."""
     assert grammar.find_valued_options(HELP) == ("-d", "--dir", "--log")
+
+
+def test_plain_options_of_a_help_text() -> None:
+    """Options without a value are found; those with one, also an optional one, are not."""
+    assert grammar.find_plain_options(HELP) == ("-v", "--verbose")
+    assert grammar.find_plain_options("  -j, --json\n  -o FILE  Write\n  -C DIR\n") == (
+        "-j",
+        "--json",
+    )
+    assert grammar.find_plain_options("  -v  More\n  -v LEVEL  More\n") == ()
 
 
 OPTIONS = {
