@@ -18,6 +18,7 @@ def create(
     return TeethDocument(
         measured_at=datetime.now(UTC),
         binary=measured.binary.sha256,
+        program=measured.binary.source.name,
         scenarios=report.record_rows(
             measured.rows,
             {scenario.name: scenario.teeth for scenario in settings.scenarios},

@@ -243,6 +243,10 @@ class Work:
     def _interrupt(self) -> Interrupt:
         return self.honest.session.preflight.interrupt
 
+    @property
+    def _program(self) -> str:
+        return self.tested.source.name
+
     def _is_wanted(self, scenario: Scenario, subcommand: str) -> bool:
         if self.settings.declared and subcommand not in scenario.teeth:
             return False
@@ -256,7 +260,7 @@ class Work:
             name: scenario_rows.compute_key(resources, (*values, *self.settings.grammar_patterns))
             for name, resources in self.inputs.items()
         }
-        self._rows = {} if self.settings.fresh else scenario_rows.load(self._keys)
+        self._rows = {} if self.settings.fresh else scenario_rows.load(self._keys, self._program)
         self._reused = sum(len(row.cells) for row in self._rows.values())
 
     def _is_known(self, scenario: Scenario) -> bool:
@@ -269,7 +273,7 @@ class Work:
     def _add_row(self, honest: HonestRun) -> None:
         name, result = honest.scenario.name, honest.result
         past = self._rows.get(name)
-        nothing = "" if honest.calls else "it does not call wg"
+        nothing = "" if honest.calls else f"it does not call {self._program}"
         self._rows[name] = Row(
             name=name,
             outcome=result.outcome,
@@ -277,6 +281,7 @@ class Work:
             seconds=honest.seconds,
             subcommands=honest.subcommands,
             cells=past.cells if past and past.passes else (),
+            program=self._program,
         )
 
     def _run_pairs(self, pairs: list[tuple[HonestRun, str]]) -> int:

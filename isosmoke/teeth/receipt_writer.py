@@ -57,7 +57,7 @@ def save_all(
 
 def _is_measured(row: Row, scenario: Scenario) -> bool:
     """Return whether each required sabotage of each declared subcommand has a verdict."""
-    flaws = teeth_cells.find_flaws(scenario.teeth, row.subcommands, row.cells)
+    flaws = teeth_cells.find_flaws(scenario.teeth, row.subcommands, row.cells, row.program)
     return bool(scenario.teeth) and row.passes and not any(flaw.is_undecided for flaw in flaws)
 
 

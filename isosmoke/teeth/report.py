@@ -8,6 +8,7 @@ from typing import Literal
 
 from isosmoke.gate.proofs import teeth_cells
 from isosmoke.gate.proofs.teeth_cells import Cell, Flaw, Sabotage, Verdict
+from isosmoke.host.binary import COMMAND_NAME
 from isosmoke.results.outcome import Outcome
 from isosmoke.results.records.document_base import RecordModel, Text
 from isosmoke.teeth import verdicts
@@ -122,6 +123,9 @@ class TeethDocument(RecordModel):
     binary: Text
     """The SHA-256 of the live binary."""
 
+    program: Text = COMMAND_NAME
+    """The name of the live binary."""
+
     scenarios: tuple[ScenarioTeeth, ...]
 
     gaps: tuple[Gap, ...]
@@ -162,7 +166,7 @@ def record_rows(
             pseudo_tested=_list_pseudo_tested(row),
             toothless=teeth_cells.list_toothless(flaws[row.name]),
             flaws=tuple(flaw.text for flaw in flaws[row.name] if not flaw.is_undecided),
-            cells=tuple(map(_record_cell, row.cells)),
+            cells=tuple(_record_cell(cell, row.program) for cell in row.cells),
             receipt=str(receipts[row.name]) if row.name in receipts else None,
             script_sha256=scripts.get(row.name),
         )
@@ -171,16 +175,20 @@ def record_rows(
 
 
 def _find_flaws(row: Row, declared: Sequence[str]) -> Sequence[Flaw]:
-    return teeth_cells.find_flaws(declared, row.subcommands, row.cells) if row.passes else ()
+    return (
+        teeth_cells.find_flaws(declared, row.subcommands, row.cells, row.program)
+        if row.passes
+        else ()
+    )
 
 
-def _record_cell(cell: Cell) -> CellRecord:
+def _record_cell(cell: Cell, program: str) -> CellRecord:
     return CellRecord(
         subcommand=cell.subcommand,
         sabotage=cell.sabotage,
         verdict=cell.verdict,
         outcome=cell.outcome,
-        proves=teeth_cells.state_proof(cell),
+        proves=teeth_cells.state_proof(cell, program),
         reason=cell.reason,
     )
 
@@ -217,7 +225,7 @@ def rank_gaps(rows: Iterable[Row]) -> tuple[Gap, ...]:
             sabotage=cell.sabotage,
             pseudo_tested=subcommand in _list_pseudo_tested(row),
             shared_by=shared[subcommand, cell.sabotage],
-            sentence=teeth_cells.state_proof(cell),
+            sentence=teeth_cells.state_proof(cell, row.program),
         )
         for row, subcommand, cell in found
     ]
@@ -237,18 +245,21 @@ def find_strongest(cells: Sequence[Cell]) -> Cell | None:
     return min(unnoticed, key=lambda cell: order.index(cell.sabotage), default=None)
 
 
-def render_matrix(scenarios: Iterable[ScenarioTeeth]) -> Iterator[str]:
+def render_matrix(document: TeethDocument) -> Iterator[str]:
     """Yield the lines of a table: a row for each subcommand, a column for each sabotage."""
-    for scenario in scenarios:
+    for scenario in document.scenarios:
         used = {cell.sabotage for cell in scenario.cells}
         columns = [sabotage for sabotage in Sabotage if sabotage in used]
-        names = dict.fromkeys(cell.subcommand for cell in scenario.cells)
-        width = max([len(teeth_cells.format_command(name)) for name in names], default=0)
+        names = {
+            cell.subcommand: teeth_cells.format_command(document.program, cell.subcommand)
+            for cell in scenario.cells
+        }
+        width = max(map(len, names.values()), default=0)
         head = f"{scenario.name}  {scenario.outcome}"
         yield f"{head}: {scenario.reason}" if scenario.reason else head
         if columns:
             yield f"  {'':{width}}  {' '.join(columns)}"
-        for name in names:
+        for name, command in names.items():
             letters = {
                 cell.sabotage: LETTERS[cell.verdict]
                 for cell in scenario.cells
@@ -256,7 +267,7 @@ def render_matrix(scenarios: Iterable[ScenarioTeeth]) -> Iterator[str]:
             }
             cells = " ".join(f"{letters.get(column, ' '):{len(column)}}" for column in columns)
             mark = "  pseudo-tested" if name in scenario.pseudo_tested else ""
-            yield f"  {teeth_cells.format_command(name):{width}}  {cells.rstrip()}{mark}"
+            yield f"  {command:{width}}  {cells.rstrip()}{mark}"
 
 
 def render_gaps(gaps: Iterable[Gap]) -> Iterator[str]:
@@ -272,7 +283,7 @@ def render_text(document: TeethDocument, *, is_short: bool) -> Iterator[str]:
         blocking = (scenario for scenario in document.scenarios if scenario.outcome.blocks)
         yield from (f"{each.outcome} {each.name}: {each.reason}" for each in blocking)
     else:
-        yield from render_matrix(document.scenarios)
+        yield from render_matrix(document)
         yield ""
         if any(scenario.cells for scenario in document.scenarios):
             yield LEGEND

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -12,6 +13,7 @@ from isosmoke.dataclass import dataclass
 from isosmoke.gate.in_toto import Resource
 from isosmoke.gate.proofs.teeth_cells import Cell, Sabotage, Verdict
 from isosmoke.host import files, state
+from isosmoke.host.binary import COMMAND_NAME
 from isosmoke.keeper import STAND_IN_FILE
 from isosmoke.results.outcome import Outcome
 
@@ -21,6 +23,7 @@ class Row:
     """A scenario, the outcome and the duration of its honest run in seconds, and its cells.
 
     `subcommands` are those that it calls, in order; they have no cells if it does not pass.
+    `program` is the name of the binary.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Row:
     seconds: float = 0.0
     subcommands: tuple[str, ...] = ()
     cells: tuple[Cell, ...] = ()
+    program: str = COMMAND_NAME
 
     @property
     def passes(self) -> bool:
@@ -62,13 +66,17 @@ def compute_key(inputs: Iterable[Resource], others: Iterable[str]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def load(keys: Mapping[str, str]) -> dict[str, Row]:
-    """Return the stored rows, by scenario; a row that cannot be read is measured again."""
+def load(keys: Mapping[str, str], program: str) -> dict[str, Row]:
+    """Return the stored rows, by scenario; a row that cannot be read is measured again.
+
+    The binary has the name `program` now; only its content is a part of the key.
+    """
     rows = {}
     directory = state.ensure_directory(_DIRECTORY)
     for name, key in keys.items():
         with suppress(OSError, ValidationError):
-            rows[name] = _ROW.validate_json(files.read(directory / f"{key}.json", follow=False))
+            row = _ROW.validate_json(files.read(directory / f"{key}.json", follow=False))
+            rows[name] = replace(row, program=program)
     return rows
 
 

@@ -84,14 +84,20 @@ class Cell:
     left_process: bool = False
 
 
-def format_command(subcommand: str) -> str:
-    """Return the command line of a subcommand, as a scenario writes it."""
-    return " ".join(filter(None, ("wg", subcommand)))
+def format_command(program: str, subcommand: str) -> str:
+    """Return the command line of a subcommand; `program` is the name of the binary."""
+    return " ".join(filter(None, (program, subcommand)))
 
 
-def state_proof(cell: Cell) -> str:
+def describe_sabotage(sabotage: Sabotage, program: str, subcommand: str) -> str:
+    """Return the broken behaviour of a subcommand as a sentence."""
+    command = format_command(program, subcommand)
+    return sabotage.description.replace("{command}", command)
+
+
+def state_proof(cell: Cell, program: str) -> str:
     """Return the sentence that a verdict proves; empty if it proves nothing."""
-    broken = cell.sabotage.description.format(command=format_command(cell.subcommand))
+    broken = describe_sabotage(cell.sabotage, program, cell.subcommand)
     match cell.verdict:
         case Verdict.BITES:
             return f"fails if {broken}"
@@ -130,18 +136,20 @@ class Flaw:
 
 
 def find_flaws(
-    declared: Sequence[str], called: Sequence[str], cells: Sequence[Cell]
+    declared: Sequence[str], called: Sequence[str], cells: Sequence[Cell], program: str
 ) -> tuple[Flaw, ...]:
     """Return why a scenario has no teeth in the subcommands that its entry declares.
 
-    `called` are the subcommands that it calls. Each of the `REQUIRED` sabotages has to bite or to
-    show no difference, and one has to bite.
+    `called` are the subcommands that it calls, and `program` is the name of the binary. Each of the
+    `REQUIRED` sabotages has to bite or to show no difference, and one has to bite.
     """
-    return tuple(flaw for name in declared for flaw in _list_flaws(name, called, cells))
+    return tuple(flaw for name in declared for flaw in _list_flaws(name, called, cells, program))
 
 
-def _list_flaws(name: str, called: Sequence[str], cells: Sequence[Cell]) -> Iterator[Flaw]:
-    command = format_command(name)
+def _list_flaws(
+    name: str, called: Sequence[str], cells: Sequence[Cell], program: str
+) -> Iterator[Flaw]:
+    command = format_command(program, name)
     if name not in called:
         yield Flaw(subcommand=name, text=f"never calls `{command}`, which its `teeth` names")
         return
@@ -149,19 +157,19 @@ def _list_flaws(name: str, called: Sequence[str], cells: Sequence[Cell]) -> Iter
     for sabotage in REQUIRED:
         cell = known.get(sabotage)
         if cell is None or cell.verdict not in _NOTICED:
-            yield _describe_flaw(name, sabotage, cell)
+            yield _describe_flaw(name, sabotage, cell, program)
     verdicts = [known[sabotage].verdict for sabotage in REQUIRED if sabotage in known]
     if len(verdicts) == len(REQUIRED) and set(verdicts) == {Verdict.EQUIVALENT}:
         yield Flaw(subcommand=name, text=f"no sabotage of `{command}` can be noticed")
 
 
-def _describe_flaw(name: str, sabotage: Sabotage, cell: Cell | None) -> Flaw:
-    command = format_command(name)
+def _describe_flaw(name: str, sabotage: Sabotage, cell: Cell | None, program: str) -> Flaw:
+    command = format_command(program, name)
     if cell is None:
         text = f"was not measured with {sabotage} of `{command}`"
         return Flaw(subcommand=name, text=text, sabotage=sabotage)
-    reason = state_proof(cell) or f"gives no verdict on {sabotage} of `{command}`: {cell.reason}"
-    text = f"{reason} ({sabotage} {cell.verdict})"
+    unknown = f"gives no verdict on {sabotage} of `{command}`: {cell.reason}"
+    text = f"{state_proof(cell, program) or unknown} ({sabotage} {cell.verdict})"
     return Flaw(subcommand=name, text=text, sabotage=sabotage, verdict=cell.verdict)
 
 

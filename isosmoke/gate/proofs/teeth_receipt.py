@@ -5,6 +5,7 @@ the binary, and the program that sabotages it. It is not signed: it detects chan
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 
 from isosmoke import __version__
 from isosmoke.dataclass import dataclass
@@ -190,4 +191,4 @@ def _find_flaws(about: TeethCircumstances) -> Sequence[Flaw]:
         )
         for cell in about.cells
     ]
-    return teeth_cells.find_flaws(about.declared, about.called, cells)
+    return teeth_cells.find_flaws(about.declared, about.called, cells, PurePath(about.binary).name)

@@ -57,11 +57,12 @@ def explain(
     calls, note = _add_places(honest.select(subcommand), traced)
     return ExplanationDocument(
         binary=measured.binary.sha256,
+        program=measured.binary.source.name,
         scenario=scenario.name,
         script=scenario.script,
         subcommand=subcommand,
         sabotage=survivor.sabotage,
-        sentence=teeth_cells.state_proof(survivor),
+        sentence=teeth_cells.state_proof(survivor, measured.binary.source.name),
         calls=tuple(
             explanation.describe_call(number, call, cell, script)
             for number, (call, cell) in enumerate(zip(calls, cells, strict=True), start=1)
@@ -81,9 +82,10 @@ def _choose_survivor(row: Row, subcommand: str) -> Cell:
     """Return the cell of the strongest sabotage that was not noticed."""
     if not row.passes:
         raise UsageError(*_describe_failure(row.name, str(row.outcome), row.reason))
-    command = teeth_cells.format_command(subcommand)
+    command = teeth_cells.format_command(row.program, subcommand)
     if subcommand not in row.subcommands:
-        called = ", ".join(f"`{teeth_cells.format_command(name)}`" for name in row.subcommands)
+        commands = [teeth_cells.format_command(row.program, name) for name in row.subcommands]
+        called = ", ".join(f"`{command}`" for command in commands)
         close = suggest_match(subcommand, row.subcommands)
         raise UsageError(
             f"{row.name} does not call `{command}`{close}",

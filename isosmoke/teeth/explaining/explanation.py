@@ -5,6 +5,7 @@ from typing import Literal
 
 from isosmoke.gate.proofs import teeth_cells
 from isosmoke.gate.proofs.teeth_cells import Cell, Sabotage, Verdict
+from isosmoke.host.binary import COMMAND_NAME
 from isosmoke.results.outcome import Outcome
 from isosmoke.results.records.document_base import RecordModel, Text
 from isosmoke.teeth import report
@@ -59,6 +60,9 @@ class ExplanationDocument(RecordModel):
     binary: Text
     """The SHA-256 of the live binary."""
 
+    program: Text = COMMAND_NAME
+    """The name of the live binary."""
+
     scenario: Text
 
     script: Text
@@ -109,7 +113,7 @@ def render(document: ExplanationDocument) -> Iterator[str]:
     yield f"{document.scenario}: {document.sentence}"
     for call in document.calls:
         yield ""
-        words = " ".join(("wg", *call.argv[1:]))
+        words = " ".join((document.program, *call.argv[1:]))
         yield f"  call {call.number} of {len(document.calls)}: {_shorten(words)}"
         yield from (f"    {line}" for line in _describe_place(document.script, call))
         yield f"    {call.verdict}{f': {call.reason}' if call.reason else ''}"
@@ -133,9 +137,7 @@ def _shorten(text: str) -> str:
 
 def _summarize(document: ExplanationDocument) -> str:
     found = [call for call in document.calls if call.verdict in report.SURVIVING]
-    broken = document.sabotage.description.format(
-        command=teeth_cells.format_command(document.subcommand)
-    )
+    broken = teeth_cells.describe_sabotage(document.sabotage, document.program, document.subcommand)
     if not found:
         return f"it notices if {broken} in any single call, but not in all of them at once"
     names = ", ".join(f"call {call.number}{_name_line(call)}" for call in found)

@@ -25,7 +25,11 @@ def describe(document: TeethDocument, run: RunRecord | None = None) -> Teeth:
         gaps_left_out=len(gaps[_MAX_GAPS:]),
         legend=report.LEGEND,
         matrices=tuple(
-            _describe_scenario(each, is_stale=run is not None and is_stale(each, run))
+            _describe_scenario(
+                each,
+                is_stale=run is not None and is_stale(each, run),
+                program=document.program,
+            )
             for each in _sort(document)
         ),
     )
@@ -81,7 +85,7 @@ def _sort(document: TeethDocument) -> Sequence[ScenarioTeeth]:
     return sorted(document.scenarios, key=lambda each: ranks.get(each.name, len(ranks)))
 
 
-def _describe_scenario(scenario: ScenarioTeeth, *, is_stale: bool) -> TeethMatrix:
+def _describe_scenario(scenario: ScenarioTeeth, *, is_stale: bool, program: str) -> TeethMatrix:
     used = {cell.sabotage for cell in scenario.cells}
     columns = tuple(sabotage for sabotage in Sabotage if sabotage in used)
     names = dict.fromkeys(cell.subcommand for cell in scenario.cells)
@@ -95,7 +99,7 @@ def _describe_scenario(scenario: ScenarioTeeth, *, is_stale: bool) -> TeethMatri
         columns=tuple(column.value for column in columns),
         rows=tuple(
             TeethRow(
-                command=escape_controls(teeth_cells.format_command(name)),
+                command=escape_controls(teeth_cells.format_command(program, name)),
                 is_pseudo_tested=name in scenario.pseudo_tested,
                 cells=tuple(_list_cells(scenario, name, columns)),
             )

@@ -49,7 +49,7 @@ FLAWS = {
 @pytest.mark.parametrize(("cells", "expected"), FLAWS.values(), ids=FLAWS)
 def test_declared_subcommand_must_be_noticed(cells: list[Cell], expected: list[str]) -> None:
     """Each flaw names the subcommand and the sabotage; any of them makes it toothless."""
-    flaws = teeth_cells.find_flaws(("put",), ("put",), cells)
+    flaws = teeth_cells.find_flaws(("put",), ("put",), cells, "wg")
 
     assert [flaw.text for flaw in flaws] == expected
     assert teeth_cells.list_toothless(flaws) == (("put",) if expected else ())
@@ -58,7 +58,7 @@ def test_declared_subcommand_must_be_noticed(cells: list[Cell], expected: list[s
 def test_declared_subcommand_must_be_called() -> None:
     """A declared subcommand that the scenario does not call is a flaw, whatever the others are."""
     cells = create_cells(noop=B, replay=B, lie=B)
-    flaws = teeth_cells.find_flaws(("put", "list"), ("put",), cells)
+    flaws = teeth_cells.find_flaws(("put", "list"), ("put",), cells, "wg")
 
     assert [flaw.text for flaw in flaws] == ["never calls `wg list`, which its `teeth` names"]
     assert teeth_cells.list_toothless(flaws) == ("list",)
@@ -73,7 +73,7 @@ UNDECIDED = {
 @pytest.mark.parametrize(("cells", "text"), UNDECIDED.values(), ids=UNDECIDED)
 def test_undecided_sabotage_is_no_verdict(cells: list[Cell], text: str) -> None:
     """Without a verdict there are no teeth, but the scenario is not shown to lack them."""
-    (flaw,) = teeth_cells.find_flaws(("put",), ("put",), cells)
+    (flaw,) = teeth_cells.find_flaws(("put",), ("put",), cells, "wg")
 
     assert text in flaw.text
     assert flaw.is_undecided
