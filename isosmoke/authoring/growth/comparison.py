@@ -14,6 +14,7 @@ from isosmoke.authoring.growth import (
 from isosmoke.authoring.growth.earlier_manifests import Archive, Catalog
 from isosmoke.authoring.growth.editions import Edition
 from isosmoke.authoring.growth.losses import Loss
+from isosmoke.authoring.growth.main_branches import MainBranches
 from isosmoke.authoring.growth.merged_history import MergedHistory
 from isosmoke.authoring.growth.place_losses import PlacedLoss
 from isosmoke.authoring.growth.reviewed_findings import Acknowledgements
@@ -125,7 +126,9 @@ class _Check:
         past = self._load_past(revisions)
         now = self.archive.load_now()
         found = self._find_losses(past, now, chosen)
-        acknowledgements = Acknowledgements(self.repository, self.archive, self._reviewed_branch)
+        acknowledgements = Acknowledgements(
+            self.repository, self.archive, self._main_branches.reviewed
+        )
         covered = acknowledgements.find_covered(found, head)
         blamed = [
             self._blame(placed, shown[0], now)
@@ -156,64 +159,18 @@ class _Check:
             ),
         )
 
+    @cached_property
+    def _main_branches(self) -> MainBranches:
+        return MainBranches(self.repository, self.archive)
+
     def _choose_bases(self, head: str) -> Bases:
         self.archive.discover(self.archive.index.entries)
         if head:
             self.archive.discover(self.archive.list_files(head))
         if self.request.against is not None:
             return Bases((self.repository.revision(self.request.against),))
-        branches = self._find_main_branches()
+        branches = self._main_branches.find_all()
         return bases.find_bases(self.repository, self.request.environment, branches)
-
-    def _find_main_branches(self) -> tuple[str, ...]:
-        """Return the main branch that the manifest names, and the one that reviews count on."""
-        named = earlier_manifests.read_main_branch(self.archive.load_now()[0])
-        names = [named] if self._has_usual_branch else [named, *self._former_names]
-        found = (bases.find_main_branch(self.repository, name) for name in names if name)
-        usual = bases.list_usual_branches(self.repository)
-        more = usual if self._reviewed_branch in usual else ()
-        return tuple(dict.fromkeys(filter(None, (*found, self._reviewed_branch, *more))))
-
-    @cached_property
-    def _has_usual_branch(self) -> bool:
-        return bool(bases.find_main_branch(self.repository, None))
-
-    @cached_property
-    def _former_names(self) -> tuple[str, ...]:
-        """The main branches that the manifests of HEAD's ancestors name."""
-        if not self.repository.find_commit("HEAD"):
-            return ()
-        ancestors = self.repository.list_ancestors(self.archive.places)
-        former = (
-            earlier_manifests.read_main_branch(self.archive.load_valid(item)) for item in ancestors
-        )
-        return tuple(dict.fromkeys(filter(None, former)))
-
-    @cached_property
-    def _reviewed_branch(self) -> str:
-        """The usual main branch, or the one that its own manifest names; empty without any.
-
-        HEAD itself agrees to nothing, because its author can be that of the manifest.
-        """
-        usual = bases.find_main_branch(self.repository, None)
-        if not usual:
-            return self._find_undisputed_branch()
-        fork = self.repository.find_merge_base(usual)
-        is_earlier = fork and fork != self.repository.find_commit("HEAD")
-        agreed = (
-            earlier_manifests.read_main_branch(self.archive.load_valid(fork))
-            if is_earlier
-            else None
-        )
-        return (bases.find_main_branch(self.repository, agreed) if agreed else "") or usual
-
-    def _find_undisputed_branch(self) -> str:
-        """Return the branch that the manifest names, unless an ancestor names another."""
-        named = earlier_manifests.read_main_branch(self.archive.load_now()[0])
-        if named is None or not self.repository.find_commit("HEAD"):
-            return ""
-        is_disputed = {*self._former_names} - {named}
-        return "" if is_disputed else bases.find_main_branch(self.repository, named)
 
     def _list_revisions(self, chosen: Bases, head: str) -> tuple[Revision, ...]:
         """Return the bases, and every ancestor in a history with another edition."""
@@ -331,7 +288,12 @@ class _Check:
     def _is_unagreed(self, now: Catalog, others: Iterable[Revision]) -> bool:
         """Return whether all bases are on a branch that perhaps only the author has named."""
         named = earlier_manifests.read_main_branch(now)
-        if not named or not self._is_shallow or self._has_usual_branch or self.request.against:
+        if (
+            not named
+            or not self._is_shallow
+            or self._main_branches.has_usual
+            or self.request.against
+        ):
             return False
         tip = self.repository.find_commit(bases.find_main_branch(self.repository, named))
         return all(revision.identity == tip for revision in others)
