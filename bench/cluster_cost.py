@@ -134,11 +134,11 @@ def measure_memory(directory: Path, number: int) -> None:
         started = monotonic()
         run(manifest, jobs=None, place=place, sizes=sizes)
         seconds = monotonic() - started
-    begin, end = sizes[len(sizes) // 5], sizes[-1]
-    growth = (end - begin) / (number * 0.8)
+    begin, end = sizes[len(sizes) // 10], sizes[-1]
+    growth = (end - begin) / (number * 0.9)
     show(
         f"memory {number} no-ops in {seconds:.0f} s ({number / seconds:.0f}/s): "
-        f"{begin >> 20} MiB after a fifth, {end >> 20} MiB at the end, {growth:.0f} bytes each"
+        f"{begin >> 20} MiB after a tenth, {end >> 20} MiB at the end, {growth:.0f} bytes each"
     )
 
 
