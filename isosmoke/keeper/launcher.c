@@ -13,7 +13,7 @@
  *  3. The command starts after the last mount, without the host's root, without capabilities other
  *     than the added ones, and after its PID is known to the caller (--info-fd).
  *  4. If the launcher ends before it has reported the PID, its child does not start the command.
- *     Later, the command itself must end when its caller does.
+ *     However the launcher ends, the kernel kills the child, even while a mount blocks it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,6 +21,7 @@
 #include <limits.h>
 #include <linux/capability.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -551,10 +552,21 @@ static void keep_capabilities(uint32_t kept)
 		fail("cannot drop capabilities");
 }
 
+/* End with the launcher (rule 4), which may have ended already: then the child is never released. */
+static void end_with_launcher(int released)
+{
+	struct pollfd waiting = { .fd = released, .events = POLLIN };
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
+		fail("cannot end with the launcher");
+	if (poll(&waiting, 1, 0) > 0 && !(waiting.revents & POLLIN))
+		_exit(1);
+}
+
 __attribute__((noreturn)) static void start_command(int released)
 {
 	char *const environment[] = { NULL };
 	char byte;
+	end_with_launcher(released);
 	if (request.namespaces & CLONE_NEWNET)
 		raise_loopback();
 	mode_t mask = umask(0);

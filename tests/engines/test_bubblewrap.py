@@ -12,13 +12,14 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from isosmoke.engines.bubblewrap import bwrap_program, engine
 from isosmoke.engines.bubblewrap.engine import BubblewrapEngine, find_unlimited
 from isosmoke.errors import EngineError
 from isosmoke.interrupt import Interrupt
 from isosmoke.keeper.client import Conversation
 from isosmoke.results.outcome import Exited
 from isosmoke.sandbox import masks
-from isosmoke.sandbox.spec import ReadOnly, ResourceLimits
+from isosmoke.sandbox.spec import ReadOnly, ResourceLimits, SandboxSpec
 from isosmoke.testing import Bench
 from isosmoke.testing.bench import run
 from support import available
@@ -86,6 +87,49 @@ def test_unresponsive_keeper_is_killed(tmp_path: Path) -> None:
         os.kill(sandbox.pid, signal.SIGSTOP)
 
     assert not Path(f"/proc/{sandbox.pid}").exists()
+
+
+@pytest.fixture(params=["the launcher", "bwrap"])
+def program(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Select the program that creates sandboxes, and return its name in messages."""
+    available.require_engine("bubblewrap")
+    name = str(request.param)
+    if name == "bwrap":
+        path = str(bwrap_program.find_installed())
+        monkeypatch.setenv(bwrap_program.PATH_VARIABLE, path)
+    bwrap_program.find_program.cache_clear()
+    if bwrap_program.find_program().name != name:
+        pytest.skip("the launcher is for root")
+    yield name
+    bwrap_program.find_program.cache_clear()
+
+
+def test_sandbox_that_does_not_start_in_time_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    """The process that was to become the keeper ends too, even if it does not read its stdin."""
+    late = f": overlay-src {tmp_path}; sleep 600; :"
+    monkeypatch.setattr(SandboxSpec, "keeper", lambda _: ("/bin/sh", "-c", late))
+    monkeypatch.setattr(engine, "START_SECONDS", 0.5)
+    with (
+        pytest.raises(EngineError, match=f"^{program} created no sandbox within 0.5 s$"),
+        BubblewrapEngine().sandbox(Bench(tmp_path).shell(":").spec),
+    ):
+        pytest.fail("the sandbox has started")
+
+    assert not _find_processes(tmp_path)
+
+
+def test_killed_program_is_named(tmp_path: Path, program: str) -> None:
+    """An error names the program that creates sandboxes, whichever it is."""
+    with BubblewrapEngine().sandbox(Bench(tmp_path).shell("sleep 600").spec) as sandbox:
+        keeper = Conversation(sandbox.channel, sink=lambda _: None, interrupt=Interrupt())
+        keeper.wait_until_ready(60)
+        parent = Path(f"/proc/{sandbox.pid}/stat").read_text().rpartition(")")[2].split()[1]
+        os.kill(int(parent), signal.SIGKILL)
+        os.kill(sandbox.pid, signal.SIGKILL)
+        with pytest.raises(EngineError, match=rf"{program} was killed by SIGKILL$"):
+            keeper.wait_for_exit(60)
 
 
 def test_killed_keeper_is_named_with_its_signal(tmp_path: Path) -> None:

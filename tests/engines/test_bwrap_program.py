@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,12 @@ import pytest
 from isosmoke import __version__
 from isosmoke.engines.bubblewrap import bwrap_program
 from isosmoke.engines.bubblewrap.bwrap_program import Program
+from isosmoke.engines.bubblewrap.engine import BubblewrapEngine
 from isosmoke.errors import EngineUnavailableError
 from isosmoke.keeper import LAUNCHER_FILE
+from isosmoke.results.outcome import Broke, Exited
+from isosmoke.testing import Bench
+from isosmoke.testing.bench import run
 from support import available
 
 
@@ -23,6 +28,13 @@ def fresh_search() -> Iterator[None]:
     bwrap_program.find_program.cache_clear()
     yield
     bwrap_program.find_program.cache_clear()
+
+
+def write_program(path: Path, script: str) -> Path:
+    """Write a shell script that can be executed, and return its path."""
+    path.write_text(f"#!/bin/sh\n{script}")
+    path.chmod(0o755)
+    return path
 
 
 @pytest.mark.usefixtures("fresh_search")
@@ -45,9 +57,7 @@ def test_broken_bwrap_is_skipped_or_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bwrap that fails its self-test is not used; if no other works, its error is reported."""
-    broken = tmp_path / "bwrap"
-    broken.write_text("#!/bin/sh\necho it is broken >&2\nexit 1\n")
-    broken.chmod(0o755)
+    broken = write_program(tmp_path / "bwrap", "echo it is broken >&2\nexit 1\n")
     monkeypatch.setenv("PATH", str(tmp_path))
     try:
         assert bwrap_program.find_program().path != str(broken)
@@ -62,9 +72,7 @@ def test_bwrap_without_overlays_is_no_candidate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error names the version that is needed, and no option that this bwrap does not know."""
-    old = tmp_path / "bwrap"
-    old.write_text("#!/bin/sh\necho bubblewrap 0.8.0\n")
-    old.chmod(0o755)
+    old = write_program(tmp_path / "bwrap", "echo bubblewrap 0.8.0\n")
     monkeypatch.setenv(bwrap_program.PATH_VARIABLE, str(old))
 
     with pytest.raises(EngineUnavailableError) as caught:
@@ -77,9 +85,8 @@ def test_bwrap_without_overlays_is_no_candidate(
 @pytest.mark.usefixtures("fresh_search")
 def test_refusal_has_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bwrap that is refused for an unknown reason is reported once, with its last message."""
-    refused = tmp_path / "bwrap"
-    refused.write_text("#!/bin/sh\necho more >&2\necho bwrap: no idea why >&2\nexit 1\n")
-    refused.chmod(0o755)
+    messages = "echo more >&2\necho bwrap: no idea why >&2\nexit 1\n"
+    refused = write_program(tmp_path / "bwrap", messages)
     monkeypatch.setenv(bwrap_program.PATH_VARIABLE, str(refused))
 
     with pytest.raises(EngineUnavailableError) as caught:
@@ -98,28 +105,27 @@ def test_bwrap_without_cgroup_namespaces_is_used(
     available.require_engine("bubblewrap")
     path = bwrap_program.find_installed()
     bwrap_program.find_program.cache_clear()
-    refusing = tmp_path / "bwrap"
-    refusing.write_text(
-        f"""#!/bin/sh
-        case " $* " in *" --unshare-cgroup-try "*) echo refused >&2; exit 1 ;; esac
+    refusing = write_program(
+        tmp_path / "bwrap",
+        f"""case " $* " in *" --unshare-cgroup-try "*) echo refused >&2; exit 1 ;; esac
         exec {path} "$@"
-        """
+        """,
     )
-    refusing.chmod(0o755)
     monkeypatch.setenv(bwrap_program.PATH_VARIABLE, str(refusing))
 
     assert bwrap_program.find_program().path == str(refusing)
     assert not bwrap_program.find_program().own_cgroups
 
 
-def test_root_without_privileges_has_sandboxes(tmp_path: Path) -> None:
-    """In a container, root lacks the capability to create namespaces other than a user's."""
+@pytest.mark.parametrize("missing", ["sys_admin", "net_admin"])
+def test_root_without_privileges_has_sandboxes(tmp_path: Path, missing: str) -> None:
+    """In a container, root may create user namespaces only, or no interface of a network."""
     if os.getuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root, and setpriv (util-linux)")
-    prefix = ("setpriv", "--bounding-set=-sys_admin", "--", sys.executable, "-m", "isosmoke")
-    script = ("cat", "/proc/self/uid_map")
+    prefix = ("setpriv", f"--bounding-set=-{missing}", "--", sys.executable, "-m", "isosmoke")
+    options = ("--engine", "bubblewrap", "--network", "isolated")
     done = subprocess.run(
-        [*prefix, "run", "--engine", "bubblewrap", "--", *script],
+        [*prefix, "run", *options, "--", "cat", "/proc/self/uid_map"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -128,6 +134,31 @@ def test_root_without_privileges_has_sandboxes(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert ["0", "0", "1"] in [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.mark.usefixtures("fresh_search")
+def test_refused_network_stops_only_who_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that cannot isolate the network is used, and a sandbox with its own is refused."""
+    available.require_engine("bubblewrap")
+    path = bwrap_program.find_installed()
+    bwrap_program.find_program.cache_clear()
+    refusing = write_program(
+        tmp_path / "bwrap",
+        f"""case " $* " in *" --unshare-net "*) echo bwrap: loopback: no >&2; exit 1 ;; esac
+        exec {path} "$@"
+        """,
+    )
+    monkeypatch.setenv(bwrap_program.PATH_VARIABLE, str(refusing))
+    engine, job = BubblewrapEngine(), Bench(tmp_path).shell(":")
+
+    assert bwrap_program.find_program().network_refusal == "loopback: no"
+    assert engine.description.endswith("no isolated network (loopback: no)")
+    assert run(engine, job).ending == Exited(0)
+    isolated = run(engine, replace(job, spec=replace(job.spec, network="isolated")))
+    assert isinstance(isolated.ending, Broke)
+    assert isolated.ending.message.startswith("no sandbox can have its own network here (loopback")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="the launcher is for root")
@@ -148,8 +179,34 @@ def test_root_uses_the_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     bwrap_program.find_program.cache_clear()
     monkeypatch.delenv(bwrap_program.PATH_VARIABLE)
-    refusing = tmp_path / "launcher"
-    refusing.write_text("#!/bin/sh\nexit 1\n")
-    refusing.chmod(0o755)
+    refusing = write_program(tmp_path / "launcher", "echo launcher: /: no call >&2; exit 1\n")
     monkeypatch.setattr(bwrap_program, "LAUNCHER_FILE", refusing)
     assert Path(bwrap_program.find_program().path).resolve() == bwrap
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="the launcher is for root")
+@pytest.mark.usefixtures("fresh_search")
+@pytest.mark.parametrize(
+    ("bwraps", "cause"),
+    [
+        ((), "bubblewrap 0.11 or later is missing: no bwrap is installed"),
+        (("bwrap",), "bwrap cannot create a sandbox on this machine: it is broken"),
+    ],
+)
+def test_error_has_the_causes_of_launcher_and_bwrap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bwraps: tuple[str, ...], cause: str
+) -> None:
+    """If none of the two can be used, the reason of each is reported."""
+    launcher = write_program(tmp_path / "launcher", "echo launcher: /: no call >&2; exit 1\n")
+    monkeypatch.setattr(bwrap_program, "LAUNCHER_FILE", launcher)
+    found = [
+        str(write_program(tmp_path / name, "echo it is broken >&2; exit 1\n")) for name in bwraps
+    ]
+    monkeypatch.setattr(bwrap_program, "_find_candidates", lambda: iter(found))
+
+    with pytest.raises(EngineUnavailableError) as caught:
+        bwrap_program.find_program()
+
+    assert cause in caught.value.message
+    assert f"{launcher} cannot create a sandbox on this machine: /: no call" in caught.value.message
+    assert caught.value.hint == "install bubblewrap 0.11 or later, or use --engine docker"

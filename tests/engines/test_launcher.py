@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -213,6 +214,35 @@ def test_command_does_not_start_without_the_launcher() -> None:
     os.close(writing)
 
     assert output == b""
+
+
+def test_stopped_child_ends_with_the_launcher() -> None:
+    """A child that cannot go on, as in a mount that blocks, ends with a launcher that is killed."""
+    reading, writing = os.pipe()
+    os.write(writing, bytes(fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)))
+    mounts = (*HOST, "--ro-bind", "/etc", "/etc")
+    process = subprocess.Popen(
+        [LAUNCHER_FILE, "--info-fd", str(writing), *mounts, "--", *SHELL, "echo started"],
+        pass_fds=(writing,),
+        stdout=subprocess.PIPE,
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    assert available.wait_for(children.read_text, 120)
+    child = int(children.read_text())
+    assert available.wait_for(lambda: has_own_etc(child), 120)
+    os.kill(child, signal.SIGSTOP)
+    process.kill()
+    output, _ = process.communicate(timeout=120)  # until the child has closed its output as well
+    os.close(reading)
+    os.close(writing)
+
+    assert output == b""
+
+
+def has_own_etc(pid: int) -> bool:
+    """Return whether a child of the launcher has mounted `/etc`, which it does late."""
+    lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+    return not {"/etc", "/newroot/etc"}.isdisjoint(line.split()[4] for line in lines)
 
 
 @pytest.mark.parametrize(

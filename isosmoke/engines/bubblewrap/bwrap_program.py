@@ -5,13 +5,14 @@ The launcher has the options of bwrap that isosmoke uses, and takes less time fo
 
 import os
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
 from shlex import quote
+from typing import Literal
 
 from isosmoke import __version__
 from isosmoke.dataclass import dataclass
@@ -35,6 +36,8 @@ _LEARNED = "bwrap"
 _SYS_ADMIN = 21
 """The bit of the capability to create namespaces (capabilities(7))."""
 
+_HOW_TO_INSTALL = "install bubblewrap 0.11 or later, or use --engine docker"
+
 PATH_VARIABLE = "ISOSMOKE_BWRAP"
 """The variable that names a bwrap other than the system's; PATH is not searched."""
 
@@ -45,13 +48,33 @@ class Program:
 
     `layers_on_disk` is true if its overlays can keep changes on disk. `own_cgroups` is true if it
     can create cgroup namespaces, which may be refused inside a sandbox of isosmoke. `own_users` is
-    true if it has to create a user namespace.
+    true if it has to create a user namespace. `network_refusal` is the reason why its sandboxes
+    cannot have their own network; empty if they can.
     """
 
     path: str
     layers_on_disk: bool
     own_cgroups: bool
     own_users: bool
+    network_refusal: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the program in messages."""
+        return "the launcher" if self.path == str(LAUNCHER_FILE) else "bwrap"
+
+    def require_network(self, spec: SandboxSpec) -> None:
+        """Check that a sandbox can have the network that it needs.
+
+        Raises:
+            EngineError: if it needs its own network, and that is refused.
+        """
+        if spec.network == "isolated" and self.network_refusal:
+            raise EngineError(
+                f"no sandbox can have its own network here ({self.network_refusal})",
+                hint="give isosmoke the capability NET_ADMIN (start a container with --cap-add "
+                "NET_ADMIN), or use --engine docker",
+            )
 
 
 @cache
@@ -68,9 +91,11 @@ def find_program() -> Program:
     candidates = (*launchers, *bwraps)
     basis = creation_rights.collect(candidates, state.get_state_directory().resolve())
     match store.load(_LEARNED, _LEARNED, basis):
-        case [str(path), bool(on_disk), bool(cgroups), bool(users)] if path in candidates:
-            return Program(path, on_disk, cgroups, users)
-    program = _test_launchers(launchers) or _test_candidates(bwraps)
+        case [str(path), bool(on_disk), bool(cgroups), bool(users), str(refusal)] if (
+            path in candidates
+        ):
+            return Program(path, on_disk, cgroups, users, refusal)
+    program = _select(launchers, bwraps)
     if basis == creation_rights.collect(candidates, state.get_state_directory().resolve()):
         store.save(_LEARNED, _LEARNED, basis, list(astuple(program)))
     return program
@@ -84,38 +109,63 @@ def _find_launchers() -> Iterator[str]:
         yield str(LAUNCHER_FILE)
 
 
-def _test_launchers(paths: Iterable[str]) -> Program | None:
-    """Return the launcher if it passes a self-test, which it does from Linux 5.12."""
-    results = map(_find_abilities, paths)
-    return next((result for result in results if isinstance(result, Program)), None)
+def _select(launchers: Sequence[str], bwraps: Sequence[str]) -> Program:
+    """Return the first program that isolates the network; if none does, the first that works.
 
-
-def _test_candidates(candidates: Sequence[str]) -> Program:
-    """Return the first bwrap that passes a self-test.
+    The launcher works from Linux 5.12. Only a user namespace isolates the network for root without
+    the capability NET_ADMIN.
 
     Raises:
-        EngineUnavailableError: if none passes.
+        EngineUnavailableError: if none works.
     """
+    suitable = tuple(filter(_may_have_overlays, bwraps))
+    trials = dict.fromkeys(product((*launchers, *suitable), (needs_user_namespace(),)))
+    trials |= dict.fromkeys(product(suitable, (True,)))
+    errors: dict[str, str] = {}
+    working: list[Program] = []
+    for path, own_users in trials:
+        result = _find_abilities(path, own_users=own_users)
+        if isinstance(result, str):
+            errors.setdefault(path, result)
+            continue
+        refusal = _test_program(result, network="isolated")
+        if refusal is None:
+            return result
+        working.append(replace(result, network_refusal=_shorten(refusal)))
+    if not working:
+        raise _refused_error(errors, launchers, bwraps)
+    return working[0]
+
+
+def _shorten(error: str) -> str:
     from isosmoke.engines.bubblewrap import refusals
 
-    refusals_found = []
-    for path in filter(_may_have_overlays, candidates):
-        result = _find_abilities(path)
-        if isinstance(result, Program):
-            return result
-        facts = refusals.read_facts(path, own_users=needs_user_namespace())
-        refusals_found.append(refusals.explain(result, facts))
-    if not refusals_found:
-        raise _missing_overlays_error(candidates)
-    causes = dict.fromkeys(refusal.cause for refusal in refusals_found)
-    raise EngineUnavailableError("; ".join(causes), hint=refusals_found[0].remedy)
+    return refusals.shorten(error)
 
 
-def _find_abilities(path: str) -> Program | str:
-    """Return this bwrap with all abilities that it has here, or its error with the fewest."""
+def _refused_error(
+    errors: Mapping[str, str], launchers: Sequence[str], bwraps: Sequence[str]
+) -> EngineUnavailableError:
+    """Return the error that has the cause of each program's error, and the first remedy."""
+    from isosmoke.engines.bubblewrap import refusals
+
+    found = [
+        refusals.explain(errors[path], refusals.read_facts(path, own_users=needs_user_namespace()))
+        for path in (*bwraps, *launchers)
+        if path in errors
+    ]
+    causes = [refusal.cause for refusal in found]
+    if errors.keys().isdisjoint(bwraps):
+        causes.append(_describe_missing_overlays(bwraps))
+    remedy = found[0].remedy if found else _HOW_TO_INSTALL
+    return EngineUnavailableError("; ".join(dict.fromkeys(causes)), hint=remedy)
+
+
+def _find_abilities(path: str, *, own_users: bool) -> Program | str:
+    """Return this program with all abilities that it has here, or its error with the fewest."""
     error = ""
     for own_cgroups, layers_on_disk in product((True, False), repeat=2):
-        candidate = Program(path, layers_on_disk, own_cgroups, needs_user_namespace())
+        candidate = Program(path, layers_on_disk, own_cgroups, own_users)
         result = _test_program(candidate)
         if result is None:
             return candidate
@@ -131,12 +181,9 @@ def needs_user_namespace() -> bool:
     return not read_effective_capabilities() >> _SYS_ADMIN & 1
 
 
-def _missing_overlays_error(candidates: Iterable[str]) -> EngineUnavailableError:
+def _describe_missing_overlays(candidates: Iterable[str]) -> str:
     found = ", ".join(f"{path} is {get_version(path)}" for path in candidates)
-    return EngineUnavailableError(
-        f"bubblewrap 0.11 or later is missing: {found or 'no bwrap is installed'}",
-        hint="install bubblewrap 0.11 or later, or use --engine docker",
-    )
+    return f"bubblewrap 0.11 or later is missing: {found or 'no bwrap is installed'}"
 
 
 def find_installed() -> Path:
@@ -147,9 +194,7 @@ def find_installed() -> Path:
     """
     candidates = tuple(_find_candidates())
     if not candidates:
-        raise EngineUnavailableError(
-            "bwrap not found", hint="install bubblewrap 0.11 or later, or use --engine docker"
-        )
+        raise EngineUnavailableError("bwrap not found", hint=_HOW_TO_INSTALL)
     return Path(next(filter(_may_have_overlays, candidates), candidates[0])).resolve()
 
 
@@ -198,12 +243,14 @@ def _check_named_path(path: str) -> str:
     return path
 
 
-def _test_program(candidate: Program) -> str | None:
-    """Return why this bwrap cannot create an overlay in new namespaces; None if it can."""
+def _test_program(
+    candidate: Program, *, network: Literal["host", "isolated"] = "host"
+) -> str | None:
+    """Return why this program cannot create an overlay in new namespaces; None if it can."""
     with state.scratch() as directory:
         lower = directory / "lower"
         (lower / "old").mkdir(parents=True)
-        spec = _build_trial_spec(lower)
+        spec = replace(_build_trial_spec(lower), network=network)
         with layers(spec) as layers_on_disk:
             arguments = bwrap_args.build_trial_arguments(
                 spec,

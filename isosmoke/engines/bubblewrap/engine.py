@@ -1,9 +1,10 @@
 """Bubblewrap engine: no daemon, no root, and no images other than directories.
 
-However isosmoke ends, the keeper ends at the end of its stdin, and bwrap after it. A bwrap that
-dies before it has released its child would leave that child waiting forever (seen with 0.8 and
-0.11). Therefore nothing kills a bwrap on purpose, `--die-with-parent` is not used, and its
-`--info-fd` is a file in memory, which never breaks like a pipe.
+However isosmoke ends, the keeper ends at the end of its stdin, and bwrap or the launcher after it.
+A bwrap that dies before it has released its child would leave that child waiting forever (seen with
+0.8 and 0.11). Therefore nothing kills a bwrap whose child is known, `--die-with-parent` is not
+used, and its `--info-fd` is a file in memory, which never breaks like a pipe. A child of the
+launcher ends with it.
 """
 
 import fcntl
@@ -39,18 +40,21 @@ _KERNEL_FACTS = (
 """Directories that runtimes read: processors, memory nodes and page sizes; they hold no secrets."""
 
 _EXIT_SECONDS = 20.0
-"""The timeout for the end of a bwrap whose keeper has closed its stdout."""
+"""The timeout for the end of a program whose keeper has closed its stdout."""
 
 _SIGNALED = 128
-"""The status with which bwrap reports a signal that ended its child, less the signal's number."""
+"""The status with which a program reports a signal that ended its child, less its number."""
 
 
 class PipeChannel:
-    """The keeper's stdin and stdout as two pipes, with the stderr of bwrap."""
+    """The keeper's stdin and stdout as two pipes, with the stderr of the program that started it.
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    `program` is the name of that program.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], program: str) -> None:
         assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - for mypy
-        self._process = process
+        self._process, self._program = process, program
         self._in, self._out, self._stderr = process.stdin, process.stdout, process.stderr
         os.set_blocking(self._in.fileno(), False)
 
@@ -60,14 +64,14 @@ class PipeChannel:
     def read(self) -> bytes:
         content = os.read(self._out.fileno(), CHUNK_SIZE)
         if not content:
-            self._raise_bwrap_error()
+            self._raise_program_error()
         return content
 
     def raise_unless_written(self) -> None:
-        """Raise the error of bwrap if the pipe is readable only because it has ended."""
+        """Raise the error of the program if the pipe is readable only because it has ended."""
         pending = fcntl.ioctl(self._out.fileno(), termios.FIONREAD, bytes(4))
         if not int.from_bytes(pending, sys.byteorder):
-            self._raise_bwrap_error()
+            self._raise_program_error()
 
     def write_fileno(self) -> int:
         return self._in.fileno()
@@ -78,7 +82,7 @@ class PipeChannel:
         except BlockingIOError:
             return 0
         except OSError as error:
-            self._raise_bwrap_error()
+            self._raise_program_error()
             raise EngineError("the sandbox ended before the command could be sent") from error
 
     def close(self) -> None:
@@ -87,14 +91,14 @@ class PipeChannel:
             with suppress(OSError):
                 pipe.close()
 
-    def _raise_bwrap_error(self) -> None:
-        """Raise what bwrap printed, or how it ended; return if it still runs."""
+    def _raise_program_error(self) -> None:
+        """Raise what the program printed, or how it ended; return if it still runs."""
         os.set_blocking(self._stderr.fileno(), False)
         error = self._stderr.read() or b""
         if error:
             raise EngineError(error.decode(errors="replace").strip())
         if _ends_within(self._process, _EXIT_SECONDS):
-            raise EngineError(_describe_end(self._process.returncode))
+            raise EngineError(_describe_end(self._process.returncode, self._program))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +130,10 @@ class BubblewrapEngine:
     @property
     def description(self) -> str:
         program = bwrap_program.find_program()
+        refusal = program.network_refusal
         return (
             f"{program.path}, changes kept {'on disk' if program.layers_on_disk else 'in memory'}"
+            + (f", no isolated network ({refusal})" if refusal else "")
         )
 
     def preflight(self) -> None:
@@ -168,6 +174,7 @@ class BubblewrapEngine:
         if spec.image != HOST_IMAGE:
             raise _missing_image_error(spec.image)
         program = bwrap_program.find_program()
+        program.require_network(spec)
         bwrap_program.require_visible_mounts(program, spec)
         with ExitStack() as stack:
             scratch = stack.enter_context(
@@ -175,7 +182,7 @@ class BubblewrapEngine:
             )
             group = stack.enter_context(cgroup.group(spec.limits))
             shown = replace(spec, mounts=(*spec.mounts, *_list_kernel_mounts(group)))
-            channel, pid = stack.enter_context(_bwrap_process(program, shown, scratch))
+            channel, pid = stack.enter_context(_keeper_process(program, shown, scratch))
             _add_to_group(group, pid, channel)
             scratch.seal()
             changes = {target: layer.upper for target, layer in scratch.layers.items()}
@@ -215,10 +222,10 @@ def _missing_image_error(image: str) -> ImageError:
 
 
 @contextmanager
-def _bwrap_process(
+def _keeper_process(
     program: bwrap_program.Program, spec: SandboxSpec, scratch: Scratch
 ) -> Iterator[tuple[PipeChannel, int]]:
-    """Yield the channel to a keeper and its PID on the host; end bwrap afterwards."""
+    """Yield the channel to a keeper and its PID on the host; end the program afterwards."""
     with os.fdopen(os.memfd_create("isosmoke-bwrap-info"), "rb") as info_file:
         arguments = bwrap_args.build_arguments(
             spec,
@@ -229,17 +236,20 @@ def _bwrap_process(
             devices=scratch.devices,
         )
         process = _spawn([program.path, *arguments], info_file)
-        channel, last_pid = PipeChannel(process), process.pid
+        channel = PipeChannel(process, program.name)
         try:
-            last_pid = _read_keeper_pid(info_file, channel)
-            yield channel, last_pid
+            _wait_for_start(program.name, info_file, channel)
+            pid = _read_keeper_pid(info_file)
+            if pid is None:
+                raise EngineError(f"{program.name} created no sandbox and gave no reason")
+            yield channel, pid
         finally:
             channel.close()
-            _wait_for_end(process, last_pid)
+            _wait_for_end(process, program.name, info_file)
 
 
 def _spawn(command: list[str], info_file: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start bwrap in its own session: Ctrl-C reaches only isosmoke, which ends its sandboxes."""
+    """Start a program in its own session: Ctrl-C reaches only isosmoke, which ends sandboxes."""
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -251,47 +261,58 @@ def _spawn(command: list[str], info_file: IO[bytes]) -> subprocess.Popen[bytes]:
     )
 
 
-def _read_keeper_pid(info_file: IO[bytes], channel: PipeChannel) -> int:
-    """Return the keeper's PID, which is known once the keeper writes or bwrap ends."""
+def _wait_for_start(program: str, info_file: IO[bytes], channel: PipeChannel) -> None:
+    """Wait until the keeper writes or the program ends; kill a keeper that is late."""
     if not wait_readable(channel.fileno(), START_SECONDS):
-        raise EngineError(f"bwrap created no sandbox within {START_SECONDS:g} s")
+        _kill(_read_keeper_pid(info_file))
+        raise EngineError(f"{program} created no sandbox within {START_SECONDS:g} s")
     channel.raise_unless_written()
+
+
+def _read_keeper_pid(info_file: IO[bytes]) -> int | None:
+    """Return the PID of the keeper, or of the process that is to become it; None if unknown."""
     info = os.pread(info_file.fileno(), CHUNK_SIZE, 0)
-    if not info:
-        raise EngineError("bwrap created no sandbox and gave no reason")
-    return int(json.loads(info)["child-pid"])
+    with suppress(ValueError):  # half of it is written
+        return int(json.loads(info)["child-pid"])
+    return None
 
 
 def _add_to_group(group: cgroup.ControlGroup, pid: int, channel: PipeChannel) -> None:
     try:
         group.add_process(pid)
     except ProcessLookupError:
-        channel.read()  # raises bwrap's own error if bwrap failed
+        channel.read()  # raises the program's own error if it failed
         raise
 
 
-def _wait_for_end(process: subprocess.Popen[bytes], last_pid: int) -> None:
-    """Wait until bwrap ends, which it does after its keeper and the keeper's whole PID namespace.
+def _wait_for_end(process: subprocess.Popen[bytes], program: str, info_file: IO[bytes]) -> None:
+    """Wait until a program ends, which it does after its keeper and the whole PID namespace.
 
-    If it does not end in time, kill `last_pid`, which is the keeper once its PID is known. Killing
-    bwrap itself would not prove that the sandbox is gone.
+    If it does not end in time, kill the keeper. Killing the program would not prove that the
+    sandbox is gone, so that is left for one that has not even reported the PID of its child.
     """
     if _ends_within(process, DESTROY_SECONDS / 2):
         return
-    with suppress(ProcessLookupError):
-        os.kill(last_pid, signal.SIGKILL)
+    last_pid = _read_keeper_pid(info_file) or process.pid
+    _kill(last_pid)
     if not _ends_within(process, DESTROY_SECONDS / 2):
-        message = f"cannot end the sandbox of bwrap {process.pid}"
+        message = f"cannot end the sandbox of {program}, PID {process.pid}"
         raise LeftBehindError(message, hint=f"kill -KILL {last_pid}")
 
 
-def _describe_end(status: int) -> str:
-    """Return how a sandbox ended by itself; `status` is negative if a signal ended bwrap."""
+def _kill(pid: int | None) -> None:
+    with suppress(ProcessLookupError):
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+
+
+def _describe_end(status: int, program: str) -> str:
+    """Return how a sandbox ended by itself; `status` is negative if a signal ended the program."""
     number = -status if status < 0 else status - _SIGNALED
     is_signal = number in signal.valid_signals()
     how = f"was killed by {signal.Signals(number).name}" if is_signal else f"exited with {status}"
-    program = "bwrap" if status < 0 else "its keeper"
-    return f"the sandbox ended before the scenario did: {program} {how}"
+    ended = program if status < 0 else "its keeper"
+    return f"the sandbox ended before the scenario did: {ended} {how}"
 
 
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:

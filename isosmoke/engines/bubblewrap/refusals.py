@@ -243,7 +243,8 @@ def _suggest_profile(file: Path | None) -> str:
 def shorten(error: str) -> str:
     """Return the last line of what a program printed, without its name and at a limited size."""
     lines = error.strip().splitlines()
-    return lines[-1].removeprefix("bwrap: ")[:_REASON_SIZE] if lines else "no reason was given"
+    message = lines[-1].removeprefix("bwrap: ").removeprefix("launcher: ") if lines else ""
+    return message[:_REASON_SIZE] or "no reason was given"
 
 
 def _parse_release(release: str) -> tuple[int, ...]:
