@@ -138,7 +138,7 @@ class User:
             env=self.environment(folder),
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             check=False,
         )
 
