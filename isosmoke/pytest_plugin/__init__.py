@@ -7,6 +7,7 @@ imported only when a manifest is collected or a sandbox is requested.
 from __future__ import annotations
 
 import re
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
@@ -49,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--isosmoke-leaks",
         nargs="?",
         const="fail",
-        choices=("fail", "report"),
+        type=_parse_leak_mode,
         help="End the processes that a test leaves, and fail it (with =report: only record them in "
         "the file that ISOSMOKE_EXEC_LOG names).",
     )
@@ -59,6 +60,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type="paths",
         default=[],
     )
+
+
+def _parse_leak_mode(text: str) -> str:
+    """Return the value of `--isosmoke-leaks`; without `=`, it would be the next argument."""
+    if text not in ("fail", "report"):
+        raise ArgumentTypeError(
+            f"{text!r} is neither fail nor report; before a path, write --isosmoke-leaks=fail"
+        )
+    return text
 
 
 def pytest_configure(config: pytest.Config) -> None:

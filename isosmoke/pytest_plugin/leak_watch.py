@@ -60,6 +60,7 @@ class LeakWatch:
         self._owned: dict[Any, set[_Identity]] = {}
         self._started = (datetime.now(UTC), monotonic())
         self._late: list[str] = []
+        self._failure = ""
 
     def pytest_collection_finish(self) -> None:
         """Record the processes that are no test's, such as a server of a module."""
@@ -129,9 +130,22 @@ class LeakWatch:
         finally:
             survivors = self._end_leaks()
             self._record(item.nodeid, survivors)
-        if survivors and self._fails:
-            lines = "\n".join(map(_describe, survivors))
-            pytest.fail(f"isosmoke: LEAK: the test left\n{lines}", pytrace=False)
+            lines = "\n".join(map(_describe, survivors)) if self._fails else ""
+            self._failure = f"isosmoke: LEAK: the test left\n{lines}" if lines else ""
+        if self._failure:
+            pytest.fail(self._failure, pytrace=False)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, call: "pytest.CallInfo[None]"
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Keep a leak an error: pytest accepts any exception of a test that is marked xfail."""
+        report = yield
+        if call.when == "teardown" and self._failure and report.outcome != "failed":
+            report.outcome, report.longrepr = "failed", self._failure
+            if hasattr(report, "wasxfail"):
+                del report.wasxfail
+        return report
 
     def _end_leaks(self) -> tuple[ExecSurvivor, ...]:
         """Wait for processes that are about to end, and end the rest; return the latter."""

@@ -252,3 +252,47 @@ def test_test_in_a_child_process_is_watched(tmp_path: Path) -> None:
     (left,) = records["test_daemon"]
     assert "sleep(5000)" in left, output
     assert available.wait_for(lambda: not list_processes(tmp_path), SECONDS)
+
+
+MARKED = """
+import subprocess
+import pytest
+
+@pytest.fixture
+def skips():
+    yield
+    pytest.skip("too late")
+
+@pytest.mark.xfail
+def test_fails(): subprocess.Popen(["sleep", "1000"]); assert 0
+@pytest.mark.xfail
+def test_passes(): subprocess.Popen(["sleep", "1000"])
+def test_skipped(skips): subprocess.Popen(["sleep", "1000"])
+@pytest.mark.xfail
+def test_clean(): assert 0
+"""
+
+
+def test_leak_of_a_test_that_may_fail_is_an_error(tmp_path: Path) -> None:
+    """Neither the mark xfail nor a skip in a teardown hides a leak."""
+    code, output, leaks = run_suite(tmp_path, "--isosmoke-leaks", suite=MARKED)
+
+    assert code == 1, output
+    assert "3 errors" in output
+    assert output.count("isosmoke: LEAK: the test left\n") == 3, output
+    assert sum(map(bool, leaks.values())) == 3
+
+
+def test_path_after_the_option_is_explained(tmp_path: Path) -> None:
+    """The error of a path that is taken for the value of the option has the remedy."""
+    (tmp_path / "test_suite.py").write_text(SUITE)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--isosmoke-leaks", "test_suite.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 4
+    assert "before a path, write --isosmoke-leaks=fail" in done.stderr
