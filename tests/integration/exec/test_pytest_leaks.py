@@ -279,7 +279,7 @@ def test_leak_of_a_test_that_may_fail_is_an_error(tmp_path: Path) -> None:
 
     assert code == 1, output
     assert "3 errors" in output
-    assert output.count("isosmoke: LEAK: the test left\n") == 3, output
+    assert output.count("\nisosmoke: LEAK: the test left\n") == 3, output
     assert sum(map(bool, leaks.values())) == 3
 
 
